@@ -1,0 +1,39 @@
+"""Decode once: rows get their duration and content hash, waveforms go to the store."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from datasets import Dataset
+
+from .store import WaveformStore, open_store
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    dataset: Dataset, sampling_rate: int = 16000, cache_dir: str | Path | None = None
+) -> tuple[Dataset, WaveformStore]:
+    """Fills `duration` (seconds) and `content_hash` of every row; the store holds row i's waveform at `store[i]`.
+
+    Raises:
+        AudioError: naming the files that are empty, truncated, not audio or not finite.
+    """
+    store = open_store(dataset["audio"][:], sampling_rate, cache_dir)
+    _tell_oddities(dataset, store)
+    columns = dataset.column_names
+    dataset = dataset.remove_columns(["duration", "content_hash"])
+    dataset = dataset.add_column("duration", store.durations.astype("float32"))
+    dataset = dataset.add_column("content_hash", store.content_hashes)
+    return dataset.select_columns(columns), store
+
+
+def _tell_oddities(dataset: Dataset, store: WaveformStore) -> None:
+    """Says aloud what was mixed to mono, and which files have a rate unlike their neighbours'."""
+    several = [i for i, channels in enumerate(store.channels) if channels > 1]
+    if several:
+        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), dataset["id"][several[0]])
+    rates = Counter(store.source_rates.tolist())
+    if len(rates) > 1:
+        shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
+        logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)

@@ -1,0 +1,163 @@
+"""The waveform store: every clip decoded and resampled once, in one memory-mapped float32 file.
+
+A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, and what was
+measured). Its name is a hash of the settings and of each source's path, size and modification time, so a changed file
+or setting makes another store and an unchanged corpus opens in milliseconds.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import xxhash
+from tqdm.auto import tqdm
+
+from ..cache import built_once, cache_root, key_of
+from .decode import AudioError, Decoded, decode
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+_LISTED_ERRORS = 5
+
+
+class WaveformStore:
+    """Waveforms by row number: `store[i]` is a read-only float32 array (samples,) that costs no memory until read."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        index = np.load(folder / "index.npz", allow_pickle=False)
+        self.sampling_rate = int(index["sampling_rate"])
+        self.offsets: np.ndarray = index["offsets"]
+        self.content_hashes: list[str] = index["content_hashes"].tolist()
+        self.source_rates: np.ndarray = index["source_rates"]
+        self.channels: np.ndarray = index["channels"]
+        self._samples: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Samples per clip, shape (clips,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def durations(self) -> np.ndarray:
+        """Seconds per clip, shape (clips,)."""
+        return self.lengths / self.sampling_rate
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        if self._samples is None:
+            self._samples = np.memmap(self.folder / "waveforms.f32", dtype=np.float32, mode="r")
+        return self._samples[self.offsets[row] : self.offsets[row + 1]]
+
+    def __getstate__(self):
+        """Workers that receive a copy map the file themselves rather than receive its content."""
+        return self.__dict__ | {"_samples": None}
+
+
+def open_store(
+    sources: Sequence[dict], sampling_rate: int, cache_dir: str | Path | None = None, workers: int | None = None
+) -> WaveformStore:
+    """The store of `sources`, built first where it does not stand.
+
+    Args:
+        sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one a row.
+        sampling_rate: Hz of the stored waveforms.
+        cache_dir: where stores live (default: see `ser_hf.cache.cache_root`).
+        workers: decoding threads (default: the cores this process may use).
+
+    Raises:
+        AudioError: naming the unreadable files (the first few, and how many there are).
+    """
+    folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate)
+    with built_once(folder) as fresh:
+        if fresh is not None:
+            _build(fresh, sources, sampling_rate, workers)
+    return WaveformStore(folder)
+
+
+def _key(sources: Sequence[dict], sampling_rate: int) -> str:
+    return key_of(
+        {
+            "format": _FORMAT,
+            "sampling_rate": sampling_rate,
+            "versions": [soundfile.__libsndfile_version__, soxr.__version__],
+            "sources": [_identity(source) for source in sources],
+        }
+    )
+
+
+def _identity(source: dict) -> list:
+    if source.get("bytes") is not None:
+        return [source.get("path"), xxhash.xxh3_128_hexdigest(source["bytes"])]
+    try:
+        stat = os.stat(source["path"])
+    except OSError:
+        raise AudioError(f"{source['path']}: no such file") from None
+    return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
+
+
+def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None) -> None:
+    workers = workers or usable_cores()
+    lengths, hashes, rates, channels, failures = [], [], [], [], []
+    with (folder / "waveforms.f32").open("wb") as file:
+        clips = _decoded_in_order(sources, sampling_rate, workers)
+        for clip in tqdm(clips, total=len(sources), desc="preparing audio", unit="clip", disable=None):
+            if isinstance(clip, AudioError):
+                failures.append(clip)
+            elif not failures:
+                file.write(clip.samples)
+                lengths.append(len(clip.samples))
+                hashes.append(clip.content_hash)
+                rates.append(clip.source_rate)
+                channels.append(clip.channels)
+    if failures:
+        raise _summary(failures, len(sources))
+    np.savez(
+        folder / "index.npz",
+        sampling_rate=sampling_rate,
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        content_hashes=np.array(hashes),
+        source_rates=np.array(rates, dtype=np.int32),
+        channels=np.array(channels, dtype=np.int16),
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which containers and taskset make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _decoded_in_order(sources: Sequence[dict], sampling_rate: int, workers: int) -> Iterator[Decoded | AudioError]:
+    """Decodes on threads (libsndfile and soxr release the GIL) with a bounded number of clips in memory."""
+
+    def work(source: dict) -> Decoded | AudioError:
+        try:
+            return decode(source["path"], source.get("bytes"), sampling_rate)
+        except AudioError as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque = deque()
+        for source in sources:
+            pending.append(pool.submit(work, source))
+            if len(pending) >= 8 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _summary(failures: list[AudioError], total: int) -> AudioError:
+    if len(failures) == 1:
+        return failures[0]
+    for error in failures[1:_LISTED_ERRORS]:
+        logger.error("%s", error)
+    return AudioError(f"{failures[0]}; {len(failures)} of {total} files are bad")

@@ -1,0 +1,41 @@
+"""The console script `ser-hf`: names the verbs, and imports a verb only when it is called."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
+VERBS = {"train": "train, judge and describe a model as a recipe says"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="ser-hf", description="Fine-tune, judge and publish emotion recognisers.")
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.add_argument("verb", nargs="?", choices=VERBS, metavar="verb", help="; ".join(map(": ".join, VERBS.items())))
+    options = parser.parse_args(arguments[:1])
+    if options.version:
+        from . import __version__
+
+        print(f"ser-hf {__version__}")
+        return 0
+    if options.verb is None:
+        parser.print_help()
+        return 2
+    return _run(options.verb, arguments[1:])
+
+
+def _run(verb: str, arguments: Sequence[str]) -> int:
+    from .train import guarded
+
+    command = import_module(f"ser_hf.commands.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"ser-hf {verb}", description=VERBS[verb].capitalize() + ".", epilog=f"example: {command.EXAMPLE}"
+    )
+    command.add_arguments(parser)
+    return guarded(command.run, parser.parse_intermixed_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

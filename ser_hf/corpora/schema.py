@@ -1,0 +1,115 @@
+"""What a row of a corpus is, whatever the corpus: columns, canonical emotions, and the `datasets` object they make."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+from datasets import Audio, ClassLabel, Dataset, Features, Value
+
+from ..errors import UserError
+
+# The order of every label list that a recipe does not order itself.
+EMOTIONS = (
+    "angry",
+    "disgust",
+    "fear",
+    "happy",
+    "neutral",
+    "sad",
+    "surprise",
+    "calm",
+    "boredom",
+    "excited",
+    "frustrated",
+    "contempt",
+    "other",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix."""
+
+    path: str
+    emotion: str
+    speaker: str
+    id: str
+    sex: str | None = None
+    age: int | None = None
+    language: str | None = None
+    sentence: str | None = None
+    intensity: str | None = None
+    take: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What a parser found below a folder: the clips in a stable order, and what it left out with the reason."""
+
+    corpus: str
+    clips: list[Clip]
+    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+COLUMNS = {
+    "speaker": Value("string"),
+    "corpus": Value("string"),
+    "id": Value("string"),
+    "sex": Value("string"),
+    "age": Value("int32"),
+    "language": Value("string"),
+    "sentence": Value("string"),
+    "intensity": Value("string"),
+    "take": Value("int32"),
+    "duration": Value("float32"),
+    "content_hash": Value("string"),
+}
+
+
+def to_dataset(listing: Listing, emotions: Sequence[str], labels: Sequence[str], sampling_rate: int) -> Dataset:
+    """The rows as a `datasets.Dataset`; `emotions` are the clips' treated labels, `labels` the classes in order.
+
+    `duration` and `content_hash` stay null until `ser_hf.audio.prepare` has decoded the audio. The Audio column is
+    cast rather than encoded, because encoding needs torchcodec even for paths.
+    """
+    clips = listing.clips
+    if not clips:
+        raise UserError(f"corpus.root: {listing.corpus} has no clip left to learn from")
+    rows = {"audio": [clip.path for clip in clips], "label": list(emotions)}
+    for name in COLUMNS:
+        rows[name] = [getattr(clip, name, None) for clip in clips]
+    rows["corpus"] = [listing.corpus] * len(clips)
+    features = Features({"audio": Value("string"), "label": Value("string"), **COLUMNS})
+    dataset = Dataset.from_dict(rows, features=features)
+    with _quiet():
+        dataset = dataset.cast_column("label", ClassLabel(names=list(labels)))
+        return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
+
+
+def require_unique_ids(clips: Sequence[Clip]) -> None:
+    """Refuses a clip that stands in two places, as mirrors with a doubled folder have it."""
+    first: dict[str, str] = {}
+    for clip in clips:
+        if clip.id in first:
+            raise UserError(
+                f"{clip.path}: the same clip stands at {first[clip.id]} too; remove one copy (mirrors often double "
+                "the whole folder), or point corpus.root at the folder that holds each clip once"
+            )
+        first[clip.id] = clip.path
+
+
+class _quiet:
+    """Casting tiny label columns needs no progress bar."""
+
+    def __enter__(self):
+        self.bars = datasets.utils.logging.is_progress_bar_enabled()
+        datasets.disable_progress_bars()
+
+    def __exit__(self, *_):
+        if self.bars:
+            datasets.enable_progress_bars()
+
+
+def relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, intervals, slices, pictures and the report."""

@@ -1,0 +1,72 @@
+"""Bootstrap intervals: how far a metric would move with other speakers and other clips of them.
+
+The hierarchical bootstrap draws speakers with replacement, then clips of each drawn speaker with replacement (Davison
+and Hinkley 1997, section 3.8). With few speakers it promises too much (with four, a nominal 95 % covers about 81 %), so
+reports with fewer than ten say so and show the interval over clips alone beside it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+FEW_SPEAKERS = 10
+
+
+def bootstrap_intervals(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    classes: int,
+    speakers: Sequence[str] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Percentile intervals {metric: [low, high]} of UAR, WA, macro-F1 and weighted F1.
+
+    Args:
+        labels: (clips,) class ids.
+        predictions: (clips,), or (runs, clips) for several seeds on the same clips: the metric is then the runs' mean.
+        speakers: (clips,) for the hierarchical bootstrap; None draws clips alone.
+    """
+    labels, predictions = np.asarray(labels), np.atleast_2d(predictions)
+    generator = np.random.default_rng(seed)
+    weights = _clip_counts(len(labels), speakers, resamples, generator)
+    values = np.mean([_metrics(weights, labels, run, classes) for run in predictions], axis=0)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(values, [tail, 100 - tail], axis=1)
+    names = ("uar", "wa", "macro_f1", "weighted_f1")
+    return {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)}
+
+
+def _clip_counts(clips: int, speakers: Sequence[str] | None, resamples: int, generator) -> np.ndarray:
+    """How often each clip stands in each resample, (resamples, clips)."""
+    if speakers is None:
+        return generator.multinomial(clips, np.full(clips, 1 / clips), size=resamples)
+    names, of = np.unique(np.asarray(speakers), return_inverse=True)
+    members = [np.flatnonzero(of == i) for i in range(len(names))]
+    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    counts = np.zeros((resamples, clips), dtype=np.int64)
+    for i, own in enumerate(members):
+        # A speaker drawn k times brings k times as many clips, drawn from its own.
+        counts[:, own] = generator.multinomial(drawn[:, i] * len(own), np.full(len(own), 1 / len(own)))
+    return counts
+
+
+def _metrics(weights: np.ndarray, labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """UAR, WA, macro-F1, weighted F1 of every resample at once, (4, resamples)."""
+    label, predicted = np.eye(classes)[labels], np.eye(classes)[predictions]
+    support, called = weights @ label, weights @ predicted
+    hits = weights @ (label * predicted)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A class that a resample lacks has no recall; it is left out of that resample's mean.
+        recall = np.where(support > 0, hits / support, np.nan)
+        f1 = np.where(support > 0, 2 * hits / (support + called), np.nan)
+    total = weights.sum(axis=1)
+    return np.stack(
+        [
+            np.nanmean(recall, axis=1),
+            hits.sum(axis=1) / total,
+            np.nanmean(f1, axis=1),
+            np.nansum(f1 * support, axis=1) / total,
+        ]
+    )

@@ -1,0 +1,77 @@
+"""Pictures of a run, as matplotlib figures: confusion matrix, training curves, class distribution."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Blue, orange and green of Okabe and Ito (2008), told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#E69F00", "#009E73")
+
+
+def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
+    """Shares of each true class (colour and per cent) with the counts below."""
+    counts = np.asarray(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 1.6 + 0.75 * len(names)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.55 else "black"
+        axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    return figure
+
+
+def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> Figure:
+    """Train and validation loss beside validation UAR and macro-F1; the checkpoint that was kept is marked."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    trained = [(entry["epoch"], entry["train_loss"]) for entry in history if "train_loss" in entry]
+    judged = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
+    if trained:
+        losses.plot(*zip(*trained, strict=True), color=COLOURS[0], label="train")
+    if judged:
+        epochs = [epoch for epoch, _ in judged]
+        losses.plot(epochs, [values["loss"] for _, values in judged], color=COLOURS[1], label="validation")
+        scores.plot(epochs, [values["uar"] for _, values in judged], color=COLOURS[0], label="UAR")
+        scores.plot(epochs, [values["macro_f1"] for _, values in judged], color=COLOURS[1], label="macro-F1")
+        values = [validation[metric] for _, validation in judged]
+        best = epochs[int(np.argmin(values) if metric == "loss" else np.argmax(values))]
+        for axes in (losses, scores):
+            axes.axvline(best, color=COLOURS[2], linestyle="--", linewidth=1, label=f"kept: epoch {best:g}")
+        scores.set_ylim(0, 1)
+    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
+    scores.set(xlabel="epoch", ylabel="score", title="Validation scores")
+    for axes in (losses, scores):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
+    """Clips per class in each part, side by side."""
+    figure = Figure(figsize=(2 + len(names), 4), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(counts)
+    for i, (part, values) in enumerate(counts.items()):
+        places = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * width
+        bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=COLOURS[i % len(COLOURS)])
+        axes.bar_label(bars, fontsize=7)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(ylabel="clips", title="Clips per class")
+    axes.legend()
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG without touching pyplot's global state, so that it works without a display and in threads."""
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=144)

@@ -1,0 +1,106 @@
+"""The report of a run: what was measured on which clips, as numbers (JSON, parquet) and pictures."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from .intervals import FEW_SPEAKERS, bootstrap_intervals
+from .metrics import DEFINITIONS, classification_metrics, confusion, per_class
+from .plots import confusion_figure, curves_figure, distribution_figure, save_figure
+from .slices import COLUMNS, slice_metrics
+
+logger = logging.getLogger(__name__)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(clips, classes) logits -> probabilities."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def judge(
+    dataset: Dataset, rows: np.ndarray, predictions: np.ndarray, *, bootstrap: int = 2000, confidence: float = 0.95
+) -> dict[str, Any]:
+    """The judgement of one part: metrics, intervals, per_class, confusion, slices and warnings.
+
+    Args:
+        dataset: the corpus's rows.
+        rows: (clips,) row numbers of the part.
+        predictions: (clips,) class ids, or (runs, clips) for several seeds on the same clips; metrics are then the
+            runs' mean, and confusion counts their sum.
+    """
+    names = dataset.features["label"].names
+    columns = {column: dataset[column][:] for column in COLUMNS}
+    columns = {column: [values[row] for row in rows] for column, values in columns.items()}
+    labels = np.asarray(dataset["label"][:])[rows]
+    runs = np.atleast_2d(predictions)
+    measured = [classification_metrics(labels, run, len(names)) for run in runs]
+    pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
+    settings = {"resamples": bootstrap, "confidence": confidence}
+    judgement: dict[str, Any] = {
+        "metrics": {name: float(np.mean([m[name] for m in measured])) for name in measured[0]},
+        "intervals": bootstrap_intervals(labels, runs, len(names), columns["speaker"], **settings),
+        "clip_intervals": bootstrap_intervals(labels, runs, len(names), **settings),
+        "confidence": confidence,
+        "per_class": per_class(pooled_labels, pooled, names),
+        "confusion": confusion(pooled_labels, pooled, len(names)),
+        "slices": slice_metrics(
+            {column: values * len(runs) for column, values in columns.items()}, pooled_labels, pooled, len(names)
+        ),
+        "warnings": [],
+    }
+    speakers = len(set(columns["speaker"]))
+    if speakers < FEW_SPEAKERS:
+        judgement["warnings"].append(
+            f"{speakers} speakers judged. The interval over speakers is too narrow for so few; "
+            "the one over clips alone says nothing about other speakers."
+        )
+    return judgement
+
+
+def write_predictions(
+    path: Path, dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """predictions.parquet: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`)."""
+    names = dataset.features["label"].names
+    ids, speakers, labels = dataset["id"][:], dataset["speaker"][:], dataset["label"][:]
+    tables = []
+    for part, (rows, logits) in predicted.items():
+        probabilities = softmax(logits)
+        columns = {
+            "id": [ids[row] for row in rows],
+            "part": [part] * len(rows),
+            "speaker": [speakers[row] for row in rows],
+            "label": [names[labels[row]] for row in rows],
+            "predicted": [names[i] for i in probabilities.argmax(axis=1)],
+        }
+        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
+        tables.append(pa.table(columns))
+    pq.write_table(pa.concat_tables(tables), path)
+
+
+def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]]):
+    """The pictures, and report.json last: a folder with report.json is whole."""
+    names = dataset.features["label"].names
+    labels = dataset["label"][:]
+    counts = {}
+    for part, rows in part_rows.items():
+        per_label = Counter(labels[row] for row in rows)
+        counts[part] = [per_label[i] for i in range(len(names))]
+    save_figure(distribution_figure(counts, names), folder / "class_distribution.png")
+    title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on the {report['judged_on']} speakers"
+    save_figure(confusion_figure(report["confusion"], names, title), folder / "confusion_matrix.png")
+    if report.get("history"):
+        save_figure(curves_figure(report["history"], report["selected_by"]), folder / "training_curves.png")
+    content = {**report, "definitions": DEFINITIONS}
+    partial = folder / "report.json.partial"
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    partial.rename(folder / "report.json")

@@ -1,0 +1,1 @@
+"""The Hub: cards, and what it takes to share a model."""

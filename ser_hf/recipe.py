@@ -1,0 +1,260 @@
+"""A recipe: one YAML file is one experiment, read into frozen, typed dataclasses.
+
+Three sections take keys that other rooms define, checked by name and type all the same: `corpus` those of the
+corpus's parser, `model` those of the network's configuration, `training` those of `transformers.TrainingArguments`.
+They stand beside the section's own keys in the YAML and in the dataclass's last field.
+
+    recipe = read_recipe("recipes/quickstart.yaml", ["training.seeds=[1, 2]"])
+"""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from .corpora import CORPORA, corpus_options
+from .errors import UserError
+from .strict import coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusSection:
+    """Which recordings, and which of their emotions the model learns."""
+
+    name: str
+    root: str | None = None
+    labels: list[str] | None = None
+    merge: dict[str, str] = dataclasses.field(default_factory=dict)
+    drop: list[str] = dataclasses.field(default_factory=list)
+    on_unknown: Literal["error", "skip"] = "error"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolSection:
+    """Who is learnt from and who judges: each part is a share of the speakers or a list of them (`17-20` is a range)."""
+
+    name: Literal["speaker_independent"] = "speaker_independent"
+    train: list[int | str] | None = None
+    validation: float | list[int | str] = 0.15
+    test: float | list[int | str] = 0.2
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioSection:
+    """How waveforms reach the model. `normalize` (zero mean, unit variance per clip) removes loudness, an emotion cue:
+    null leaves it to the checkpoint's own habit and is off for networks from scratch."""
+
+    sampling_rate: int = 16000
+    max_duration: float | None = None
+    normalize: bool | None = None
+    cache_dir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSection:
+    """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder."""
+
+    architecture: str
+    checkpoint: str | None = None
+    random_init: bool = False
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class FreezeSection:
+    """What does not learn: `feature_encoder` is the convolutional stem of a wav2vec2-like model."""
+
+    feature_encoder: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """The validation metric that picks the checkpoint; `patience` evaluations without a gain end the run (null: never)."""
+
+    metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
+    patience: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSection:
+    """How it learns: the project's own keys, and in `arguments` whatever `TrainingArguments` takes."""
+
+    seeds: list[int] = dataclasses.field(default_factory=lambda: [42])
+    early_stopping: EarlyStopping = EarlyStopping()
+    head_learning_rate: float | None = None
+    class_weights: Literal["balanced"] | None = None
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSection:
+    """Who judges, and how sure the judgement is. `part: validation` leaves the test speakers untouched: for choosing
+    among configurations. `bootstrap` and `confidence` are the resamples and the coverage of the intervals."""
+
+    part: Literal["test", "validation"] = "test"
+    bootstrap: int = 2000
+    confidence: float = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One experiment. `provenance` says where a resolved recipe came from; it decides nothing."""
+
+    name: str
+    output_dir: str
+    corpus: CorpusSection
+    model: ModelSection
+    protocol: ProtocolSection = ProtocolSection()
+    audio: AudioSection = AudioSection()
+    freeze: FreezeSection = FreezeSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    provenance: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as `read_recipe` reads it, every default written out."""
+        sections = dataclasses.asdict(self)
+        for section, extra in (("corpus", "options"), ("model", "options"), ("training", "arguments")):
+            sections[section].update(sections[section].pop(extra))
+        if self.provenance is None:
+            del sections["provenance"]
+        return _plain(sections)
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=119)
+
+
+def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """Reads and checks a recipe from a YAML file or a mapping, then applies overrides such as ``corpus.root=data``.
+
+    Raises:
+        UserError: naming the key (full path) or file, before any audio is touched.
+    """
+    if isinstance(source, Mapping):
+        values = _copy(source)
+        name = values.setdefault("name", "run")
+    else:
+        values = read_yaml(source)
+        name = values.setdefault("name", Path(source).stem)
+    for override in overrides:
+        _apply(values, override)
+    values.setdefault("output_dir", f"runs/{values.get('name', name)}")
+    for section, gather in (("corpus", _corpus), ("model", _model), ("training", _training)):
+        if isinstance(values.get(section, {}), Mapping):
+            values[section] = gather(dict(values.get(section, {})))
+    recipe = from_mapping(Recipe, values)
+    _check_ranges(recipe)
+    return recipe
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"{override}: an override reads section.key=value")
+    *sections, key = path.split(".")
+    target = values
+    for section in sections:
+        if target.get(section) is None:
+            target[section] = {}
+        target = target[section]
+        if not isinstance(target, dict):
+            raise UserError(f"{path}: {section} holds a value, not keys")
+    target[key] = parse_yaml(text, f"the override {override}")
+
+
+def _corpus(values: dict[str, Any]) -> dict[str, Any]:
+    name = values.get("name")
+    if name not in CORPORA:
+        raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
+    return _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
+
+
+def _model(values: dict[str, Any]) -> dict[str, Any]:
+    architecture = values.get("architecture")
+    if architecture == "encoder":
+        # A checkpoint's own configuration knows these; the model's construction checks them against it.
+        own = {field.name for field in dataclasses.fields(ModelSection)} - {"options"}
+        options = {key: values.pop(key) for key in list(values) if key not in own}
+        return values | {"options": options}
+    from .models import ARCHITECTURES
+
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"model.architecture: {architecture!r} is none of {', '.join([*ARCHITECTURES, 'encoder'])}")
+    return _split_off(values, ModelSection, config_options(ARCHITECTURES[architecture]), "model", "options")
+
+
+def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
+    """Name -> (annotation, default) of what a network's configuration takes."""
+    signature = inspect.signature(model_class.config_class.__init__)
+    hints = typing.get_type_hints(model_class.config_class.__init__)
+    return {
+        name: (hints[name], parameter.default)
+        for name, parameter in signature.parameters.items()
+        if name not in ("self", "kwargs", "sampling_rate")
+    }
+
+
+def _training(values: dict[str, Any]) -> dict[str, Any]:
+    from .training.arguments import MANAGED, argument_options
+
+    for key in values:
+        if key in MANAGED:
+            raise UserError(f"training.{key}: {MANAGED[key]}")
+    return _split_off(values, TrainingSection, argument_options(), "training", "arguments")
+
+
+def _split_off(
+    values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
+) -> dict[str, Any]:
+    """Moves the keys that another room defines (name -> (annotation, default)) into the section's `extra` field."""
+    own = [field.name for field in dataclasses.fields(kind) if field.name != extra]
+    resolved = {name: default for name, (_, default) in options.items()}
+    for key in [key for key in values if key not in own]:
+        if key not in options:
+            raise unknown_key(f"{section}.{key}", [*own, *options])
+        resolved[key] = coerce(values.pop(key), options[key][0], f"{section}.{key}")
+    return values | {extra: resolved}
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    """What types cannot say. Raises a `UserError` naming the key."""
+    positive = {
+        "audio.sampling_rate": recipe.audio.sampling_rate,
+        "audio.max_duration": recipe.audio.max_duration,
+        "evaluation.bootstrap": recipe.evaluation.bootstrap,
+        "training.head_learning_rate": recipe.training.head_learning_rate,
+    }
+    for key, value in positive.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{key}: expected more than zero, got {value}")
+    if not 0 < recipe.evaluation.confidence < 1:
+        raise UserError(f"evaluation.confidence: expected between 0 and 1, got {recipe.evaluation.confidence}")
+    if not recipe.training.seeds:
+        raise UserError("training.seeds: expected at least one seed, got an empty list")
+    if len(set(recipe.training.seeds)) != len(recipe.training.seeds):
+        raise UserError(f"training.seeds: each seed once, got {recipe.training.seeds}")
+    if recipe.model.architecture == "encoder" and not recipe.model.checkpoint:
+        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
+    if recipe.model.architecture != "encoder" and (recipe.model.checkpoint or recipe.model.random_init):
+        raise UserError(
+            f"model.checkpoint and model.random_init belong to architecture encoder, not {recipe.model.architecture}"
+        )
+
+
+def _copy(values: Any) -> Any:
+    return {key: _copy(value) for key, value in values.items()} if isinstance(values, Mapping) else values
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and enumerations as their words, as YAML has neither."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return getattr(value, "value", value)

@@ -1,0 +1,104 @@
+"""The folder of a run: who may write into it, and where everything in it stands."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import UserError
+from .strict import read_yaml
+
+# What a run writes; --overwrite removes these and nothing else.
+CONTENTS = ("recipe.yaml", "split.json", "model", "model.partial", "report", "report.partial", "checkpoints", "logs")
+
+
+class RunFolder:
+    """`path` holds recipe.yaml, split.json, model/, report/, checkpoints/ and logs/."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.split = self.path / "split.json"
+        self.model = self.path / "model"
+        self.report = self.path / "report"
+        self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
+
+    def child(self, name: str) -> "RunFolder":
+        return RunFolder(self.path / name)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run in it was judged: the report is the last thing that a run writes."""
+        return (self.report / "report.json").is_file()
+
+    def read_report(self) -> dict[str, Any]:
+        return json.loads((self.report / "report.json").read_text(encoding="utf-8"))
+
+    def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
+        """Refuses to touch what is not this run's.
+
+        Raises:
+            UserError: if the folder holds another run, or files that no run wrote.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"output_dir: {self.path} is a file")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not self.recipe.is_file():
+            raise UserError(f"output_dir: {self.path} holds files that are no run's; choose another folder")
+        if resume:
+            self._require_same(recipe)
+        elif not overwrite:
+            raise UserError(
+                f"output_dir: {self.path} holds a run already; continue it with --resume, replace it with "
+                "--overwrite, or set output_dir"
+            )
+
+    def open(self, recipe: dict[str, Any], resume: bool) -> None:
+        """Starts the run in a folder that `check` let pass: clears a replaced run, writes the resolved recipe."""
+        if self.recipe.is_file():
+            if resume:
+                return
+            self._clear()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        partial = self.recipe.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=119), encoding="utf-8")
+        partial.rename(self.recipe)
+
+    def _require_same(self, recipe: dict[str, Any]) -> None:
+        saved = _flat(read_yaml(self.recipe))
+        wanted = _flat(recipe)
+        ignored = ("provenance", "output_dir")
+        differing = [
+            key
+            for key in sorted(saved.keys() | wanted.keys())
+            if key.partition(".")[0] not in ignored and saved.get(key) != wanted.get(key)
+        ]
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume continues "
+                "the same recipe only"
+            )
+
+    def _clear(self) -> None:
+        for child in self.path.iterdir():
+            if child.name not in CONTENTS and not child.name.startswith("seed-"):
+                continue
+            if child.is_dir():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

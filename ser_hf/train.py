@@ -1,0 +1,107 @@
+"""From one recipe to a judged, carded model.
+
+    accelerate launch -m ser_hf.train recipes/quickstart.yaml
+    python -m ser_hf.train recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40
+    torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+def run_recipe(
+    recipe: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds.
+
+    Args:
+        overrides: such as ``"training.learning_rate=3e-4"``.
+        resume: continue an interrupted run of the same recipe in its folder.
+        overwrite: replace the run in the folder.
+
+    Raises:
+        UserError: naming the recipe key, file or folder that is wrong, and what to do.
+    """
+    # Imported late: `--help` must not wait for torch.
+    from .experiment import run
+    from .recipe import read_recipe
+
+    return run(read_recipe(recipe, overrides), resume=resume, overwrite=overwrite)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="YAML file; recipes/ holds examples")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the recipe")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in output_dir where it stopped")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in output_dir")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Runs the parsed command and prints the closing summary."""
+    report = run_recipe(options.recipe, options.overrides, resume=options.resume, overwrite=options.overwrite)
+    if os.environ.get("RANK", "0") == "0":
+        print(summary(report))
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Protocol, speakers, headline figure with its interval, where everything is and how to load it."""
+    metrics, intervals = report["metrics"], report["intervals"]
+    seeds = f", mean of {len(report['seeds'])} seeds" if "seeds" in report else ""
+    low, high = intervals["uar"]
+    lines = [
+        "",
+        f"{report['name']}: UAR {metrics['uar']:.3f} on the {report['judged_on']} speakers "
+        f"({100 * report['confidence']:g} % interval {low:.3f} to {high:.3f}{seeds})",
+        f"  macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}, weighted F1 {metrics['weighted_f1']:.3f}",
+        f"  protocol {report['protocol']['name']}, sha256 {report['protocol']['sha256'][:16]}",
+    ]
+    for part, described in report["protocol"]["parts"].items():
+        lines.append(f"    {part}: {described['clips']} clips of {len(described['speakers'])} speakers")
+    lines += [f"  note: {warning}" for warning in report["warnings"]]
+    trust = ", trust_remote_code=True" if report["model"]["remote_code"] else ""
+    lines += [
+        f"  report {report['output_dir']}/report/report.json",
+        f"  load it: pipeline(\"audio-classification\", model=\"{report['output_dir']}/model\"{trust})",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m ser_hf.train") -> int:
+    """The command line of one verb; the exit code is 0, or 2 for a mistake of the user's, told in one line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__.partition("\n")[0], epilog=f"example: {prog} recipes/quickstart.yaml"
+    )
+    add_arguments(parser)
+    return guarded(train, parser.parse_intermixed_args(arguments))
+
+
+def guarded(command, options: argparse.Namespace) -> int:
+    """Runs a command with log lines on the terminal, a user's mistake as one line and exit code 2."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    quiet = os.environ.get("RANK", "0") != "0"
+    logging.getLogger("ser_hf").setLevel(logging.ERROR if quiet else logging.INFO)
+    try:
+        command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

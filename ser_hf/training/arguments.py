@@ -1,0 +1,105 @@
+"""`TrainingArguments` from a recipe's `training` section: names and types, house defaults, what a run manages itself."""
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+# What differs from the library's defaults: one evaluation and one checkpoint an epoch, batches of similar length.
+HOUSE_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1.0e-3,
+    "num_train_epochs": 30.0,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+    "weight_decay": 0.01,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.05,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "logging_strategy": "epoch",
+    "train_sampling_strategy": "group_by_length",
+}
+
+# Keys that would break a promise of the run if they could be set, and what to use in their place.
+MANAGED: dict[str, str] = {
+    "output_dir": "use the top-level key output_dir",
+    "seed": "use training.seeds, a list",
+    "data_seed": "use training.seeds, a list",
+    "load_best_model_at_end": "always on: the checkpoint that validation prefers is the one judged",
+    "metric_for_best_model": "use training.early_stopping.metric",
+    "greater_is_better": "follows from training.early_stopping.metric",
+    "remove_unused_columns": "always off: clips are read from the waveform store by their row",
+    "label_names": "always the emotion labels",
+    "length_column_name": "always the stored duration",
+    "prediction_loss_only": "always off: validation metrics need the predictions",
+    "include_for_metrics": "validation metrics need only predictions and labels",
+    "batch_eval_metrics": "metrics such as UAR are not means over batches",
+    "eval_do_concat_batches": "always on: a part is judged as a whole",
+    "resume_from_checkpoint": "use --resume",
+    "do_train": "a run always trains",
+    "do_eval": "a run always validates",
+    "do_predict": "a run always judges its test part once",
+    "push_to_hub": "publishing is a step of its own, after the run",
+    "hub_model_id": "publishing is a step of its own, after the run",
+    "hub_token": "publishing is a step of its own, and tokens never stand in recipes",
+    "hub_strategy": "publishing is a step of its own, after the run",
+    "hub_private_repo": "publishing is a step of its own, after the run",
+    "hub_always_push": "publishing is a step of its own, after the run",
+    "hub_revision": "publishing is a step of its own, after the run",
+    "local_rank": "set by the launcher",
+}
+
+# Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
+_MACHINE = ("use_cpu", "dataloader_pin_memory", "disable_tqdm")
+
+
+def argument_options() -> dict[str, tuple[Any, Any]]:
+    """Name -> (annotation, default) of every `TrainingArguments` key that a recipe may set."""
+    hints = typing.get_type_hints(TrainingArguments)
+    options = {}
+    for field in dataclasses.fields(TrainingArguments):
+        if field.name in MANAGED or not field.init:
+            continue
+        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+        options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
+    for name in _MACHINE:
+        options[name] = (options[name][0] | None, None)
+    return options
+
+
+def training_arguments(
+    arguments: dict[str, Any],
+    output_dir: Path,
+    seed: int,
+    metric: str = "uar",
+    padding_safe: bool = True,
+    progress: bool = True,
+) -> TrainingArguments:
+    """The `TrainingArguments` of one run, whose validation `metric` picks the checkpoint.
+
+    `padding_safe` is false for models whose logits padding changes: those are evaluated one clip at a time, as
+    `pipeline` runs them. Without an accelerator `use_cpu` is set, since under torchrun every CPU process would
+    otherwise take itself for the only one and train alone into the same folder.
+    """
+    arguments = dict(arguments)
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    machine = {"use_cpu": not (cuda or mps), "dataloader_pin_memory": cuda, "disable_tqdm": not progress}
+    for name, default in machine.items():
+        if arguments.get(name) is None:
+            arguments[name] = default
+    if not padding_safe:
+        arguments["per_device_eval_batch_size"] = 1
+    return TrainingArguments(
+        **arguments,
+        output_dir=str(output_dir),
+        seed=seed,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=metric != "loss",
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )

@@ -1,0 +1,43 @@
+"""What the terminal shows while a model learns: a bar for steps, one line for each epoch."""
+
+import time
+
+from tqdm.auto import tqdm
+from transformers.trainer_callback import ProgressCallback, TrainerCallback
+
+
+class StepBar(ProgressCallback):
+    """The Trainer's progress bars without its printed dictionaries."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        pass
+
+
+class EpochLines(TrainerCallback):
+    """One readable line per evaluation; keeps the seconds of each epoch, its validation not counted."""
+
+    def __init__(self, metric: str):
+        self.metric = metric
+        self.epoch_seconds: list[float] = []
+        self._loss = float("nan")
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.epoch_seconds.append(time.perf_counter() - self._began)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        if not state.is_world_process_zero or not metrics or "eval_uar" not in metrics:
+            return
+        value, best = metrics[f"eval_{self.metric}"], state.best_metric
+        better = best is None or (value < best if self.metric == "loss" else value > best)
+        seconds = f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else ""
+        tqdm.write(
+            f"epoch {state.epoch or 0:5.1f}/{args.num_train_epochs:g}  train loss {self._loss:.3f}  validation loss "
+            f"{metrics['eval_loss']:.3f}  UAR {metrics['eval_uar']:.3f}  macro-F1 {metrics['eval_macro_f1']:.3f}"
+            f"{seconds}{'  *' if better else ''}"
+        )

@@ -1,0 +1,128 @@
+"""The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from ..audio import WaveformStore
+from .batches import Collator
+from .layers import head_parameter_groups
+from .loss import ClassificationLoss
+from .progress import EpochLines, StepBar
+
+
+class EmotionTrainer(Trainer):
+    """Evaluates in the order of the rows (which are sorted by length): the stock sampler for length-grouped training
+    shuffles evaluation too, and a prediction could no longer be told which clip it belongs to."""
+
+    def _get_eval_sampler(self, eval_dataset):
+        return SequentialSampler(eval_dataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A trained model, at the checkpoint that validation prefers, and how it came to be."""
+
+    trainer: Trainer
+    history: list[dict[str, Any]]
+    seconds: float
+    epoch_seconds: list[float]
+
+
+def fit(
+    model: PreTrainedModel,
+    extractor: SequenceFeatureExtractor,
+    store: WaveformStore,
+    train: Dataset,
+    validation: Dataset,
+    arguments: TrainingArguments,
+    compute_metrics: Callable,
+    *,
+    class_weights: list[float] | None = None,
+    head_learning_rate: float | None = None,
+    patience: int | None = None,
+    resume: bool = False,
+) -> Fit:
+    """Trains `model` and loads its best checkpoint.
+
+    Args:
+        train, validation: from `ser_hf.training.batches.part`.
+        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
+        class_weights: one per class, in the order of the ids.
+        head_learning_rate: for what stands outside the encoder; `arguments.learning_rate` is then the encoder's.
+        patience: evaluations without a gain before stopping; None never stops early.
+        resume: go on from the last whole checkpoint, if there is one.
+    """
+    lines = EpochLines(arguments.metric_for_best_model)
+    trainer = EmotionTrainer(
+        model=model,
+        args=arguments,
+        data_collator=Collator(store, extractor),
+        train_dataset=train,
+        eval_dataset=validation,
+        compute_loss_func=ClassificationLoss(class_weights, arguments.label_smoothing_factor),
+        compute_metrics=compute_metrics,
+        preprocess_logits_for_metrics=_logits_only,
+        optimizer_cls_and_kwargs=(
+            None if head_learning_rate is None else head_parameter_groups(model, arguments, head_learning_rate)
+        ),
+        callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
+    )
+    if arguments.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)
+    else:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(StepBar)
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=last_checkpoint(Path(arguments.output_dir)) if resume else None)
+    return Fit(trainer, _history(trainer.state.log_history), time.perf_counter() - began, lines.epoch_seconds)
+
+
+def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process."""
+    output = trainer.predict(part, metric_key_prefix="judged")
+    return np.asarray(part["row"][:]), np.asarray(output.predictions, dtype=np.float32)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that is whole: the Trainer writes trainer_state.json after everything else."""
+    steps = [
+        (int(path.name.rpartition("-")[2]), path)
+        for path in folder.glob("checkpoint-*")
+        if (path / "trainer_state.json").is_file()
+    ]
+    return str(max(steps)[1]) if steps else None
+
+
+def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
+    """Some heads also return hidden states; only the logits are worth gathering."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The Trainer's log as one entry an evaluation: {epoch, step, train_loss, learning_rate, grad_norm, validation}."""
+    entries: dict[int, dict[str, Any]] = {}
+    for record in log:
+        entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})
+        if "loss" in record:
+            entry["train_loss"] = record["loss"]
+            entry.update({key: record[key] for key in ("learning_rate", "grad_norm") if key in record})
+        validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
+        if validation:
+            entry["validation"] = validation
+    return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]

@@ -1,0 +1,115 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.metrics import recall_score
+
+from ser_hf.corpora.synthetic_voice import EMOTIONS, SENTENCES, clip_prosody, utterance, voice
+
+
+def _latents(speakers, takes, seed):
+    """Latent parameters of shape ``(clips, 9)``, factors as logarithms, and the emotion number of each clip."""
+    rows, labels = [], []
+    for speaker in speakers:
+        for label, emotion in enumerate(EMOTIONS):
+            for take in range(takes):
+                rows.append(dataclasses.astuple(clip_prosody(speaker, emotion, take, seed)))
+                labels.append(label)
+    latents = np.array(rows)
+    positive = (latents > 0).all(axis=0)
+    latents[:, positive] = np.log(latents[:, positive])
+    return latents, np.array(labels)
+
+
+def test_the_six_emotions_come_in_alphabetical_order():
+    assert EMOTIONS == ("angry", "disgust", "fear", "happy", "neutral", "sad")
+
+
+def test_sentences_are_made_of_the_same_sounds():
+    assert len({"".join(sorted(sentence.replace(" ", ""))) for sentence in SENTENCES}) == 1
+    assert len(set(SENTENCES)) == len(SENTENCES)
+
+
+def test_same_arguments_give_the_same_samples():
+    np.testing.assert_array_equal(utterance(3, "fear", 2, seed=7), utterance(3, "fear", 2, seed=7))
+
+
+@pytest.mark.parametrize("other", [(4, "fear", 2, 7), (3, "sad", 2, 7), (3, "fear", 8, 7), (3, "fear", 2, 8)])
+def test_any_other_argument_gives_another_clip(other):
+    clip, different = utterance(3, "fear", 2, 7), utterance(*other)
+    assert clip.shape != different.shape or not np.array_equal(clip, different)
+    assert clip_prosody(3, "fear", 2, 7) != clip_prosody(*other)
+
+
+def test_a_clip_does_not_depend_on_the_clips_made_before():
+    keys = [(speaker, emotion, 1, 0) for speaker in range(2) for emotion in EMOTIONS]
+    forwards = {key: utterance(*key) for key in keys}
+    backwards = {key: utterance(*key) for key in reversed(keys)}
+    for key in keys:
+        np.testing.assert_array_equal(forwards[key], backwards[key])
+
+
+def test_clips_are_finite_unclipped_mono_float32_of_plausible_length():
+    for speaker in range(6):
+        for emotion in EMOTIONS:
+            for take in range(2):
+                clip = utterance(speaker, emotion, take, seed=1)
+                assert clip.dtype == np.float32 and clip.ndim == 1
+                assert np.isfinite(clip).all()
+                assert 0.001 < np.abs(clip).max() < 1.0
+                assert 0.8 < len(clip) / 16000 < 3.5
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 22050, 48000])
+def test_a_clip_lasts_equally_long_at_any_sampling_rate(sampling_rate):
+    clip = utterance(0, "happy", 0, seed=0, sampling_rate=sampling_rate)
+    assert np.isfinite(clip).all() and np.abs(clip).max() < 1.0
+    assert len(clip) / sampling_rate == pytest.approx(len(utterance(0, "happy", 0, seed=0)) / 16000, abs=0.002)
+
+
+def test_sexes_alternate_and_have_their_pitch_ranges():
+    voices = [voice(speaker, seed=0) for speaker in range(40)]
+    assert [one.sex for one in voices] == ["female", "male"] * 20
+    assert all(165 <= one.pitch_hz <= 255 for one in voices[::2])
+    assert all(85 <= one.pitch_hz <= 150 for one in voices[1::2])
+    assert len({one.pitch_hz for one in voices}) == 40
+
+
+def test_the_pitch_of_the_signal_is_the_pitch_of_the_latents():
+    for speaker in (0, 1):
+        prosody = clip_prosody(speaker, "neutral", 0, seed=0)
+        clip = utterance(speaker, "neutral", 0, seed=0)
+        correlation = np.fft.irfft(np.abs(np.fft.rfft(clip, 2 * len(clip))) ** 2)
+        lags = np.arange(int(16000 / 320), int(16000 / 70))
+        assert 16000 / lags[correlation[lags].argmax()] == pytest.approx(prosody.pitch_hz, rel=0.2)
+
+
+def test_anger_is_louder_than_sadness():
+    def loudness(emotion):
+        return np.mean([np.log(np.mean(utterance(speaker, emotion, 0, seed=0) ** 2)) for speaker in range(10)])
+
+    assert loudness("angry") > loudness("sad") + 1.0
+
+
+def test_emotions_overlap_but_can_be_told_for_unseen_speakers():
+    recalls = []
+    for seed in range(3):
+        classifier = QuadraticDiscriminantAnalysis().fit(*_latents(range(16), 8, seed))
+        latents, labels = _latents(range(16, 24), 8, seed)
+        recalls.append(recall_score(labels, classifier.predict(latents), average=None))
+    assert 0.85 < np.mean(recalls) < 0.95
+    assert np.mean(recalls, axis=0).max() < 1.0
+
+
+def test_no_single_latent_gives_an_emotion_away():
+    (train, train_labels), (test, test_labels) = _latents(range(16), 8, 0), _latents(range(16, 24), 8, 0)
+    for column in range(train.shape[1]):
+        classifier = QuadraticDiscriminantAnalysis().fit(train[:, [column]], train_labels)
+        assert recall_score(test_labels, classifier.predict(test[:, [column]]), average="macro") < 0.7
+
+
+@pytest.mark.parametrize("function", [clip_prosody, utterance])
+def test_an_unknown_emotion_is_named(function):
+    with pytest.raises(ValueError, match="'bored'"):
+        function(0, "bored", 0, 0)
