@@ -62,6 +62,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False) -> dict[s
     # The libraries' bars for casting columns and writing shards would drown the few that tell how long it takes.
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
+    # Its report of missing keys is checked, and told, by training.build.
+    transformers.utils.logging.set_verbosity_error()
     folder = RunFolder(recipe.output_dir)
     # The first TrainingArguments start the process group, so it is asked for before anything is written.
     arguments = _arguments(recipe, folder, recipe.training.seeds[0])
@@ -104,6 +106,7 @@ def gather(recipe: Recipe) -> Material:
         normalize=audio.normalize,
         checkpoint=model.checkpoint,
         random_init=model.random_init,
+        weighted_layer_sum=model.weighted_layer_sum,
         options=model.options,
     )
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)

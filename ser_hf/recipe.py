@@ -63,6 +63,7 @@ class ModelSection:
     architecture: str
     checkpoint: str | None = None
     random_init: bool = False
+    weighted_layer_sum: bool = False
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -241,10 +242,9 @@ def _check_ranges(recipe: Recipe) -> None:
         raise UserError(f"training.seeds: each seed once, got {recipe.training.seeds}")
     if recipe.model.architecture == "encoder" and not recipe.model.checkpoint:
         raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
-    if recipe.model.architecture != "encoder" and (recipe.model.checkpoint or recipe.model.random_init):
-        raise UserError(
-            f"model.checkpoint and model.random_init belong to architecture encoder, not {recipe.model.architecture}"
-        )
+    for key in ("checkpoint", "random_init", "weighted_layer_sum"):
+        if recipe.model.architecture != "encoder" and getattr(recipe.model, key):
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {recipe.model.architecture}")
 
 
 def _copy(values: Any) -> Any:

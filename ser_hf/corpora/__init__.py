@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
-from . import ravdess, synthetic
+from . import cremad, ravdess, synthetic
 from .labels import treat_labels
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 
@@ -19,7 +19,7 @@ __all__ = ["CORPORA", "EMOTIONS", "Clip", "Listing", "corpus_options", "load_cor
 
 logger = logging.getLogger(__name__)
 
-CORPORA = {"ravdess": ravdess, "synthetic": synthetic}
+CORPORA = {"cremad": cremad, "ravdess": ravdess, "synthetic": synthetic}
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:

@@ -49,6 +49,7 @@ def blueprint(
     normalize: bool | None = None,
     checkpoint: str | None = None,
     random_init: bool = False,
+    weighted_layer_sum: bool = False,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
     """Configuration and feature extractor of a model.
@@ -59,6 +60,7 @@ def blueprint(
         normalize: zero mean and unit variance of each waveform; None is the checkpoint's habit, off for our networks.
         checkpoint: Hub id or folder of a transformers speech encoder.
         random_init: take the checkpoint's configuration only, and start from random weights.
+        weighted_layer_sum: classify a learnt mean of all the encoder's layers in place of the last one.
         options: configuration values by name.
 
     Raises:
@@ -73,7 +75,10 @@ def blueprint(
         return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True)
 
     config = _checkpoint_config(checkpoint)
-    for key, value in (options or {}).items():
+    options = dict(options or {})
+    if weighted_layer_sum:
+        options["use_weighted_layer_sum"] = True
+    for key, value in options.items():
         if not hasattr(config, key):
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({config.model_type}) has no such key")
         setattr(config, key, value)
@@ -143,6 +148,10 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
         plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True
     )
     _check_loading(model, plan.checkpoint, info)
+    if "layer_weights" in info["missing_keys"]:
+        # transformers initialises modules, and this parameter belongs to none: it would stay uninitialised memory
+        # (values of 1e21 were seen), and the weighted sum would be one arbitrary layer or NaN.
+        model.layer_weights.data.fill_(1 / len(model.layer_weights))
     return model
 
 

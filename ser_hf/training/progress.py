@@ -1,9 +1,12 @@
 """What the terminal shows while a model learns: a bar for steps, one line for each epoch."""
 
+import math
 import time
 
 from tqdm.auto import tqdm
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
+
+from ..errors import UserError
 
 
 class StepBar(ProgressCallback):
@@ -33,6 +36,11 @@ class EpochLines(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         if not state.is_world_process_zero or not metrics or "eval_uar" not in metrics:
             return
+        if not math.isfinite(metrics["eval_loss"]):
+            raise UserError(
+                f"training.learning_rate: training diverged (the validation loss is {metrics['eval_loss']} after epoch "
+                f"{state.epoch:g}); lower it, or training.head_learning_rate"
+            )
         value, best = metrics[f"eval_{self.metric}"], state.best_metric
         better = best is None or (value < best if self.metric == "loss" else value > best)
         seconds = f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else ""
