@@ -29,7 +29,15 @@ _HOMES = {
     "speaker_independent": "protocols",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [
+    "UserError",
+    "__version__",
+    "load_corpus",
+    "prepare",
+    "read_recipe",
+    "run_recipe",
+    "speaker_independent",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="ser-hf", description="Fine-tune, judge and publish emotion recognisers.")
     parser.add_argument("--version", action="store_true", help="print the version and stop")
-    parser.add_argument("verb", nargs="?", choices=VERBS, metavar="verb", help="; ".join(map(": ".join, VERBS.items())))
+    verbs = "; ".join(f"{verb}: {what}" for verb, what in VERBS.items())
+    parser.add_argument("verb", nargs="?", choices=VERBS, metavar="verb", help=verbs)
     options = parser.parse_args(arguments[:1])
     if options.version:
         from . import __version__

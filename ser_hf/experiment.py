@@ -27,6 +27,7 @@ from .environment import environment
 from .evaluation.metrics import classification_metrics, trainer_metrics
 from .evaluation.report import judge, write_predictions, write_report
 from .hub.card import model_card
+from .logs import recorded
 from .models import ARCHITECTURES
 from .protocols import PARTS, PROTOCOLS, Split, audit, save_split
 from .recipe import Recipe
@@ -74,14 +75,16 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False) -> dict[s
         logger.info("%s is complete; its report stands", folder.path)
         return folder.read_report()
 
-    material = gather(recipe)
-    with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            folder.open(_with_provenance(recipe), resume)
-            save_split(material.split, material.audit, folder.split)
-    if len(recipe.training.seeds) == 1:
-        return _run_seed(recipe, material, folder, resume)
-    return _run_seeds(recipe, material, folder, resume)
+    with recorded() as write_log_to:
+        material = gather(recipe)
+        with arguments.main_process_first(local=False):
+            if arguments.process_index == 0:
+                folder.open(_with_provenance(recipe), resume)
+                save_split(material.split, material.audit, folder.split)
+                write_log_to(folder.log)
+        if len(recipe.training.seeds) == 1:
+            return _run_seed(recipe, material, folder, resume)
+        return _run_seeds(recipe, material, folder, resume)
 
 
 def gather(recipe: Recipe) -> Material:
@@ -142,13 +145,12 @@ def _run_seed(recipe: Recipe, material: Material, folder: RunFolder, resume: boo
     """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
     seed = recipe.training.seeds[0]
     arguments = _arguments(recipe, folder, seed, material.plan.padding_safe)
-    with _log_file(folder, arguments.process_index == 0):
-        fitted = _train(recipe, material, arguments, seed, resume)
-        report, predicted = _judge(recipe, material, fitted, folder)
-        with arguments.main_process_first(local=False):
-            if arguments.process_index == 0:
-                _save_model(recipe, material, fitted, report, folder)
-                _save_report(material, report, predicted, folder)
+    fitted = _train(recipe, material, arguments, seed, resume)
+    report, predicted = _judge(recipe, material, fitted, folder)
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            _save_model(recipe, material, fitted, report, folder)
+            _save_report(material, report, predicted, folder)
     return report
 
 
@@ -327,7 +329,8 @@ def _aggregate(
     predictions = []
     for seed in reports:
         table = pq.read_table(folder.child(f"seed-{seed}").report / "predictions.parquet").to_pylist()
-        judged = sorted((row_of[clip["id"]], class_of[clip["predicted"]]) for clip in table if clip["part"] == judged_on)
+        clips = [clip for clip in table if clip["part"] == judged_on]
+        judged = sorted((row_of[clip["id"]], class_of[clip["predicted"]]) for clip in clips)
         predictions.append([predicted for _, predicted in judged])
     rows = np.asarray([row for row, _ in judged])
     settings = {"bootstrap": recipe.evaluation.bootstrap, "confidence": recipe.evaluation.confidence}
@@ -377,20 +380,3 @@ def _whole_folder(folder) -> Iterator:
     yield partial
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-
-
-@contextlib.contextmanager
-def _log_file(folder: RunFolder, main: bool) -> Iterator[None]:
-    """Keeps what the run says in logs/run.log as well."""
-    if not main:
-        yield
-        return
-    handler = logging.FileHandler(folder.logs / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    root = logging.getLogger("ser_hf")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()

@@ -36,7 +36,7 @@ class CorpusSection:
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Who is learnt from and who judges: each part is a share of the speakers or a list of them (`17-20` is a range)."""
+    """Who is learnt from and who judges: each part is a share of the speakers or a list (`17-20` is a range)."""
 
     name: Literal["speaker_independent"] = "speaker_independent"
     train: list[int | str] | None = None
@@ -76,7 +76,7 @@ class FreezeSection:
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """The validation metric that picks the checkpoint; `patience` evaluations without a gain end the run (null: never)."""
+    """The validation metric that picks the checkpoint; `patience` evaluations without a gain end it (null: never)."""
 
     metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
     patience: int | None = None

@@ -24,7 +24,7 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report"
         self.checkpoints = self.path / "checkpoints"
-        self.logs = self.path / "logs"
+        self.log = self.path / "logs" / "run.log"
 
     def child(self, name: str) -> "RunFolder":
         return RunFolder(self.path / name)
@@ -63,7 +63,7 @@ class RunFolder:
             if resume:
                 return
             self._clear()
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         partial = self.recipe.with_suffix(".partial")
         partial.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=119), encoding="utf-8")
         partial.rename(self.recipe)

@@ -1,8 +1,8 @@
 """From one recipe to a judged, carded model.
 
-    accelerate launch -m ser_hf.train recipes/quickstart.yaml
-    python -m ser_hf.train recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40
-    torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
+accelerate launch -m ser_hf.train recipes/quickstart.yaml
+python -m ser_hf.train recipes/ravdess_crnn.yaml corpus.root=data/RAVDESS training.num_train_epochs=40
+torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .logs import PACKAGE, TerminalHandler
 
 
 def run_recipe(
@@ -73,7 +74,7 @@ def summary(report: Mapping[str, Any]) -> str:
     trust = ", trust_remote_code=True" if report["model"]["remote_code"] else ""
     lines += [
         f"  report {report['output_dir']}/report/report.json",
-        f"  load it: pipeline(\"audio-classification\", model=\"{report['output_dir']}/model\"{trust})",
+        f'  load it: pipeline("audio-classification", model="{report["output_dir"]}/model"{trust})',
     ]
     return "\n".join(lines)
 
@@ -89,9 +90,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m ser_hf.t
 
 def guarded(command, options: argparse.Namespace) -> int:
     """Runs a command with log lines on the terminal, a user's mistake as one line and exit code 2."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    quiet = os.environ.get("RANK", "0") != "0"
-    logging.getLogger("ser_hf").setLevel(logging.ERROR if quiet else logging.INFO)
+    if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
+        PACKAGE.setLevel(logging.INFO)
+        PACKAGE.addHandler(TerminalHandler())
     try:
         command(options)
     except UserError as error:

@@ -32,7 +32,8 @@ def _tell_oddities(dataset: Dataset, store: WaveformStore) -> None:
     """Says aloud what was mixed to mono, and which files have a rate unlike their neighbours'."""
     several = [i for i, channels in enumerate(store.channels) if channels > 1]
     if several:
-        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), dataset["id"][several[0]])
+        first = dataset["id"][several[0]]
+        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
     rates = Counter(store.source_rates.tolist())
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))

@@ -8,8 +8,8 @@ Source: https://github.com/CheyneyComputerScience/CREMA-D
 Citation: Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014). CREMA-D: Crowd-sourced Emotional Multimodal
 Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390.
 
-File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX where
-the level was left open).
+File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
+where the level was left open).
 """
 
 import re
@@ -53,11 +53,14 @@ GRAMMAR = re.compile(
 
 # Actors 1001 to 1091 in order, from VideoDemographics.csv of the release.
 _SEXES = "MFFFMFFFFFMFFMMMMFMFFMMFFMMFFFMMMMMMFMMMMMFMMFFMFMMFFFFFMFMFFMFMMMMMMMMFFFFFMFFMMFMFMMMMFMF"
+# fmt: off
 _AGES = (
-    "51 21 21 42 29 58 38 46 24 27 32 23 22 24 32 61 42 25 29 61 30 22 22 59 48 33 44 57 33 42 31 30 31 74 48 49 45 21 "
-    "51 42 42 37 25 40 22 22 22 38 25 62 56 33 35 36 57 52 25 36 21 28 51 56 33 53 38 25 66 34 27 25 41 33 24 31 40 25 "
-    "20 21 21 21 30 20 45 46 34 33 62 23 24 50 29"
-).split()
+    51, 21, 21, 42, 29, 58, 38, 46, 24, 27, 32, 23, 22, 24, 32, 61, 42, 25, 29, 61, 30, 22, 22, 59, 48, 33, 44,
+    57, 33, 42, 31, 30, 31, 74, 48, 49, 45, 21, 51, 42, 42, 37, 25, 40, 22, 22, 22, 38, 25, 62, 56, 33, 35, 36,
+    57, 52, 25, 36, 21, 28, 51, 56, 33, 53, 38, 25, 66, 34, 27, 25, 41, 33, 24, 31, 40, 25, 20, 21, 21, 21, 30,
+    20, 45, 46, 34, 33, 62, 23, 24, 50, 29,
+)
+# fmt: on
 
 
 def parse_stem(stem: str) -> dict[str, str] | None:
@@ -91,7 +94,7 @@ def _clip(path: Path, fields: dict[str, str]) -> Clip:
         speaker=f"cremad:{fields['actor']}",
         id=f"cremad/{path.stem}",
         sex="female" if _SEXES[position] == "F" else "male",
-        age=int(_AGES[position]),
+        age=_AGES[position],
         language=LANGUAGE,
         sentence=SENTENCES[fields["sentence"]],
         intensity=LEVELS[fields["level"]],

@@ -292,7 +292,7 @@ def _pitch_contour(
 
 
 def _loudness_contour(syllables: list[_Syllable], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Amplitude of the voice, shape ``(samples,)``: silent under a closed or hissing consonant, faint under m, n and l."""
+    """Amplitude of the voice, shape ``(samples,)``: silent under closed or hissing consonants, faint under m, n, l."""
     times, gains = [0], [0.0]
     for syllable in syllables:
         onset = 0.3 if syllable.consonant in "mnl" else 0.0
@@ -307,7 +307,7 @@ def _loudness_contour(syllables: list[_Syllable], samples: int, rng: np.random.G
 
 
 def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generator, sampling_rate: int) -> np.ndarray:
-    """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both of shape ``(samples,)``."""
+    """Derivative of the glottal flow with aspiration noise, for a pitch contour in Hz; both ``(samples,)``."""
     cycle = (np.cumsum(pitch) / sampling_rate).astype(np.int32)
     jitter = prosody.jitter * _noise(rng, cycle[-1] + 1)
     phase = np.cumsum(pitch * (1.0 + jitter[cycle])) / sampling_rate

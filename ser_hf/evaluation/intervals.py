@@ -1,8 +1,8 @@
 """Bootstrap intervals: how far a metric would move with other speakers and other clips of them.
 
 The hierarchical bootstrap draws speakers with replacement, then clips of each drawn speaker with replacement (Davison
-and Hinkley 1997, section 3.8). With few speakers it promises too much (with four, a nominal 95 % covers about 81 %), so
-reports with fewer than ten say so and show the interval over clips alone beside it.
+and Hinkley 1997, section 3.8). With few speakers it promises too much (with four, a nominal 95 % covers about 81 %),
+so reports with fewer than ten say so and show the interval over clips alone beside it.
 """
 
 from collections.abc import Sequence

@@ -66,9 +66,7 @@ def judge(
     return judgement
 
 
-def write_predictions(
-    path: Path, dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> None:
+def write_predictions(path: Path, dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """predictions.parquet: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`)."""
     names = dataset.features["label"].names
     ids, speakers, labels = dataset["id"][:], dataset["speaker"][:], dataset["label"][:]

@@ -16,9 +16,9 @@ from .configuration_crnn import CRNNConfig
 from .log_mel import LogMel, mel_ceiling, normalize_per_clip, spec_augment
 from .masked_layers import BiLSTM, ConvBlock, Pooling
 
-# Mean and deviation of log-mel values of speech near full scale, for `normalization="fixed"`. One pair for every
+# Typical mean and deviation of log-mel values in recorded speech, for `normalization="fixed"`. One pair for every
 # corpus: only the scale that the first convolution sees depends on it.
-SPEECH_LOG_MEL = (-8.0, 5.0)
+SPEECH_LOG_MEL = (-12.0, 5.0)
 
 
 class CRNNForAudioClassification(PreTrainedModel):

@@ -83,7 +83,7 @@ def _draw(dataset: Dataset, candidates: list[str], share: float, total: int, see
     count = max(1, round(share * total))
     if count >= len(candidates):
         raise UserError(
-            f"protocol.{part}: {share} of {total} speakers is {count}, but only {len(candidates)} are left to draw from"
+            f"protocol.{part}: {share} of {total} speakers is {count}, but only {len(candidates)} are left to draw"
         )
     profiles = _profiles(dataset, candidates)
     wanted = profiles.mean(axis=0)

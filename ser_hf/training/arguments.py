@@ -1,4 +1,4 @@
-"""`TrainingArguments` from a recipe's `training` section: names and types, house defaults, what a run manages itself."""
+"""`TrainingArguments` from a recipe's `training` section: names, types, house defaults, what a run manages itself."""
 
 import dataclasses
 import typing

@@ -1,4 +1,4 @@
-"""From a recipe's words to a model and its feature extractor: our own networks, or any checkpoint for classification."""
+"""From a recipe's words to a model and its feature extractor: our own networks, or any classification checkpoint."""
 
 import dataclasses
 import logging
@@ -109,18 +109,18 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {_first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
-        raise UserError(f"model.checkpoint: transformers has no audio classifier for {config.model_type} ({checkpoint})")
+        raise UserError(
+            f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
+        )
     return config
 
 
-def _checkpoint_extractor(
-    checkpoint: str, config: PreTrainedConfig, sampling_rate: int
-) -> SequenceFeatureExtractor:
+def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is valid."""
     try:
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     except (OSError, ValueError, HfHubHTTPError):
-        if "input_values" != _main_input(config):
+        if _main_input(config) != "input_values":
             raise UserError(
                 f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
                 f"{config.model_type} needs one of its own"
@@ -176,5 +176,3 @@ def _check_loading(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".")
-
-

@@ -1,12 +1,14 @@
 """What the terminal shows while a model learns: a bar for steps, one line for each epoch."""
 
+import logging
 import math
 import time
 
-from tqdm.auto import tqdm
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from ..errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class StepBar(ProgressCallback):
@@ -38,14 +40,19 @@ class EpochLines(TrainerCallback):
             return
         if not math.isfinite(metrics["eval_loss"]):
             raise UserError(
-                f"training.learning_rate: training diverged (the validation loss is {metrics['eval_loss']} after epoch "
+                f"training.learning_rate: training diverged (validation loss {metrics['eval_loss']} after epoch "
                 f"{state.epoch:g}); lower it, or training.head_learning_rate"
             )
         value, best = metrics[f"eval_{self.metric}"], state.best_metric
         better = best is None or (value < best if self.metric == "loss" else value > best)
-        seconds = f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else ""
-        tqdm.write(
-            f"epoch {state.epoch or 0:5.1f}/{args.num_train_epochs:g}  train loss {self._loss:.3f}  validation loss "
-            f"{metrics['eval_loss']:.3f}  UAR {metrics['eval_uar']:.3f}  macro-F1 {metrics['eval_macro_f1']:.3f}"
-            f"{seconds}{'  *' if better else ''}"
+        logger.info(
+            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s%s",
+            state.epoch or 0,
+            args.num_train_epochs,
+            self._loss,
+            metrics["eval_loss"],
+            metrics["eval_uar"],
+            metrics["eval_macro_f1"],
+            f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
+            "  *" if better else "",
         )

@@ -115,7 +115,7 @@ def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.T
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The Trainer's log as one entry an evaluation: {epoch, step, train_loss, learning_rate, grad_norm, validation}."""
+    """The Trainer's log by evaluation: {epoch, step, train_loss, learning_rate, grad_norm, validation}."""
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
         entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})

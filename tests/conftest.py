@@ -1,0 +1,55 @@
+"""Shared by all tests: nothing reaches a hub, nothing writes into the user's cache, deprecations are failures."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# The same examples on every machine, however slow it is.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory):
+    """One cache for the whole session, so that a corpus is generated and decoded once and the user's is not touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SER_HF_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def ravdess_root(tmp_path_factory):
+    """A small synthetic RAVDESS in the official layout: 6 actors, 8 emotions, 2 clips each."""
+    from ser_hf.testing import write_corpus
+
+    root = tmp_path_factory.mktemp("RAVDESS")
+    write_corpus("ravdess", root, speakers=6, takes=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_corpora():
+    """A function from a name in shared/corpora beside the repository to its path; skips where that is absent."""
+
+    def find(name):
+        path = Path(__file__).resolve().parents[2] / "shared" / "corpora" / name
+        if not path.exists():
+            pytest.skip(f"needs shared/corpora/{name} beside the repository")
+        return path
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def no_deprecated_calls(caplog):
+    """transformers announces removals in its log: the cheapest early warning there is."""
+    yield
+    for record in caplog.records:
+        if record.name.startswith("transformers") and "deprecated" in record.getMessage().lower():
+            pytest.fail(f"deprecated call into transformers: {record.getMessage()}")

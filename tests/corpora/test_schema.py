@@ -1,0 +1,109 @@
+"""Rows: the columns and features that everything after a corpus relies on."""
+
+import datasets
+import pytest
+from datasets import Audio, ClassLabel, Value
+
+from ser_hf.corpora import EMOTIONS, load_corpus
+from ser_hf.corpora.schema import Clip, Listing, require_unique_ids, to_dataset
+from ser_hf.errors import UserError
+
+COLUMNS = {
+    "audio": Audio(sampling_rate=16000, decode=False),
+    "label": ClassLabel(names=[emotion for emotion in EMOTIONS[:8]]),
+    "speaker": Value("string"),
+    "corpus": Value("string"),
+    "id": Value("string"),
+    "sex": Value("string"),
+    "age": Value("int32"),
+    "language": Value("string"),
+    "sentence": Value("string"),
+    "intensity": Value("string"),
+    "take": Value("int32"),
+    "duration": Value("float32"),
+    "content_hash": Value("string"),
+}
+
+
+def test_the_canonical_order_of_emotions():
+    assert EMOTIONS[:9] == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
+    assert set(EMOTIONS[9:]) == {"excited", "frustrated", "contempt", "other"}
+
+
+def test_a_corpus_has_the_columns_of_the_contract(ravdess_root):
+    assert dict(load_corpus("ravdess", ravdess_root).features) == COLUMNS
+
+
+def test_a_row_points_at_its_file_and_is_not_decoded(ravdess_root):
+    row = load_corpus("ravdess", ravdess_root)[0]
+    path = ravdess_root / "Actor_01" / "03-01-01-01-01-01-01.wav"
+    assert row.pop("audio") == {"path": str(path), "bytes": None}
+    assert row == {
+        "label": 4,
+        "speaker": "ravdess:01",
+        "corpus": "ravdess",
+        "id": "ravdess/03-01-01-01-01-01-01",
+        "sex": "male",
+        "age": None,
+        "language": "en",
+        "sentence": "Kids are talking by the door",
+        "intensity": "normal",
+        "take": 1,
+        "duration": None,
+        "content_hash": None,
+    }
+
+
+def test_rows_come_in_the_order_of_their_ids(ravdess_root):
+    dataset = load_corpus("ravdess", ravdess_root)
+    assert len(dataset) == 6 * 8 * 2 and dataset["id"][:] == sorted(dataset["id"][:])
+
+
+def test_the_recipe_orders_the_classes_and_sets_the_rate(ravdess_root):
+    labels = ["sad", "neutral", "angry"]
+    drop = ["calm", "disgust", "fear", "happy", "surprise"]
+    dataset = load_corpus("ravdess", ravdess_root, labels=labels, drop=drop, sampling_rate=22050)
+    assert dataset.features["label"].names == labels and dataset.features["audio"].sampling_rate == 22050
+    named = {"04": "sad", "01": "neutral", "05": "angry"}
+    for row in dataset:
+        assert labels[row["label"]] == named[row["id"].split("/")[1].split("-")[2]]
+
+
+def test_skipped_files_and_the_fate_of_emotions_are_told(ravdess_root, tmp_path, caplog):
+    (tmp_path / "ravdess").symlink_to(ravdess_root)
+    stray = ravdess_root / "Actor_01" / "stray.wav"
+    stray.write_bytes(b"x")
+    try:
+        with caplog.at_level("INFO", "ser_hf"):
+            load_corpus("ravdess", ravdess_root, merge={"calm": "neutral"}, drop=["fear"], on_unknown="skip")
+    finally:
+        stray.unlink()
+    assert f"{stray}: not a RAVDESS file name" in caplog.text
+    assert "12 clips of calm: counted as neutral" in caplog.text and "12 clips of fear: dropped" in caplog.text
+
+
+def test_an_unknown_corpus_is_told_the_known_ones():
+    with pytest.raises(UserError, match="corpus.name: 'ravdes' is none of cremad, "):
+        load_corpus("ravdes", "anywhere")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_casting_leaves_the_progress_bars_as_they_were(shown):
+    (datasets.enable_progress_bars if shown else datasets.disable_progress_bars)()
+    try:
+        clips = [Clip(path="a.wav", emotion="sad", speaker="x:1", id="x/a")]
+        to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000)
+        assert datasets.is_progress_bar_enabled() is shown
+    finally:
+        datasets.enable_progress_bars()
+
+
+def test_a_listing_without_clips_is_refused():
+    with pytest.raises(UserError, match="corpus.root: x has no clip left"):
+        to_dataset(Listing("x", []), [], ["sad"], 16000)
+
+
+def test_a_clip_in_two_places_is_refused_naming_both():
+    clips = [Clip(path=f"{folder}/a.wav", emotion="sad", speaker="x:1", id="x/a") for folder in ("one", "two")]
+    with pytest.raises(UserError, match="two/a.wav: the same clip stands at one/a.wav too"):
+        require_unique_ids(clips)

@@ -1,0 +1,80 @@
+"""The synthetic corpus: generated once, the same everywhere, its shuffled twin equally balanced."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.corpora.synthetic import parse
+from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
+from ser_hf.errors import UserError
+
+SMALL = {"speakers": 4, "takes": 2}
+
+
+def labels(listing):
+    return {clip.id: clip.emotion for clip in listing.clips}
+
+
+def test_it_holds_every_speaker_emotion_and_take():
+    listing = parse(**SMALL)
+    assert listing.corpus == "synthetic" and not listing.skipped
+    assert Counter(clip.emotion for clip in listing.clips) == dict.fromkeys(EMOTIONS, 4 * 2)
+    assert Counter(clip.speaker for clip in listing.clips) == {f"synthetic:{n:02d}": 6 * 2 for n in range(4)}
+    assert len({clip.id for clip in listing.clips}) == 4 * 6 * 2
+
+
+def test_sexes_are_balanced_and_one_to_a_speaker():
+    listing = parse(**SMALL)
+    assert Counter(sex for _, sex in {(clip.speaker, clip.sex) for clip in listing.clips}) == {"female": 2, "male": 2}
+
+
+def test_the_same_settings_give_the_same_files_in_any_folder(tmp_path):
+    first, second = parse(tmp_path / "a", **SMALL), parse(tmp_path / "b", **SMALL)
+    assert labels(first) == labels(second)
+    for one, other in zip(first.clips, second.clips, strict=True):
+        with open(one.path, "rb") as a, open(other.path, "rb") as b:
+            assert a.read() == b.read()
+
+
+def test_a_file_holds_the_utterance_of_its_name():
+    clip = next(clip for clip in parse(**SMALL).clips if clip.id == "synthetic/s03_fear_001")
+    samples, rate = soundfile.read(clip.path, dtype="float32")
+    assert rate == 16000
+    np.testing.assert_allclose(samples, utterance(3, "fear", 1, seed=0), atol=1 / 32767)
+
+
+def test_another_seed_gives_other_sounds():
+    one, other = parse(**SMALL).clips[0], parse(**SMALL, seed=1).clips[0]
+    assert one.id == other.id and one.path != other.path
+    assert not np.array_equal(soundfile.read(one.path)[0], soundfile.read(other.path)[0])
+
+
+def test_it_is_generated_once(tmp_path, monkeypatch):
+    first = parse(tmp_path, **SMALL)
+    monkeypatch.setattr("ser_hf.corpora.synthetic.utterance", None)
+    assert parse(tmp_path, **SMALL) == first
+    assert labels(parse(tmp_path, **SMALL, shuffle_labels=True)).keys() == labels(first).keys()
+
+
+def test_shuffling_exchanges_labels_within_each_speaker():
+    plain, shuffled = parse(**SMALL), parse(**SMALL, shuffle_labels=True)
+
+    def counts(listing):
+        return Counter((clip.speaker, clip.emotion) for clip in listing.clips)
+
+    assert counts(shuffled) == counts(plain)
+    changed = [id for id, emotion in labels(plain).items() if labels(shuffled)[id] != emotion]
+    assert len(changed) > len(plain.clips) / 2  # five of six labels change by chance
+    assert labels(parse(**SMALL, shuffle_labels=True)) == labels(shuffled)
+    assert [(c.path, c.speaker, c.sex, c.take) for c in shuffled.clips] == [
+        (c.path, c.speaker, c.sex, c.take) for c in plain.clips
+    ]
+
+
+@pytest.mark.parametrize("bad", [{"speakers": 2}, {"takes": 0}, {"speakers": -1}, {"seed": -1}], ids=str)
+def test_impossible_sizes_are_refused_before_anything_is_written(tmp_path, bad):
+    with pytest.raises(UserError, match=f"corpus.{next(iter(bad))}"):
+        parse(tmp_path / "made", **(SMALL | bad))
+    assert not list(tmp_path.rglob("*.wav"))

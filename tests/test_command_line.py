@@ -1,0 +1,224 @@
+"""The commands: what they print, and one clear line with exit code 2 for each mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf import cli, train
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
+
+
+def complaint(capsys, *arguments: str) -> str:
+    """The one line that a refused command prints."""
+    assert train.main([str(argument) for argument in arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def ravdess(ravdess_root, tmp_path):
+    """Arguments that point the shipped RAVDESS recipe at a corpus of six synthetic actors."""
+    return [
+        RECIPES / "ravdess_crnn.yaml",
+        f"corpus.root={ravdess_root}",
+        "protocol.train=[1-4]",
+        "protocol.validation=[5]",
+        "protocol.test=[6]",
+        f"output_dir={tmp_path / 'run'}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("corpus.root=/nowhere/RAVDESS", "corpus.root: /nowhere/RAVDESS is not a folder"),
+        ("corpus.labels=[angry, bored]", "corpus.labels: 'bored' is no canonical emotion; the nearest is 'boredom'"),
+        ("corpus.labels=[angry, happy]", "is not listed; list it, merge it (corpus.merge) or drop it (corpus.drop)"),
+        ("protocol.test=[5]", "protocol.test: speaker ravdess:05 stands in validation as well"),
+        ("protocol.test=[23]", "protocol.test: no speaker 23; the corpus has ravdess:01"),
+        (
+            "training.lerning_rate=1",
+            "training.lerning_rate: unknown key; the nearest known key is training.learning_rate",
+        ),
+        ("model.chanels=[8]", "model.chanels: unknown key; the nearest known key is model.channels"),
+        ("corpus.songs=true", "corpus.songs: unknown key; the nearest known key is corpus.song"),
+        ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
+        ("training.seeds=1", "training.seeds: expected a list"),
+        ("model.channels=[8, 8]", "model: channels, time_pooling and band_pooling need one entry per block"),
+        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, encoder"),
+        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of cremad, ravdess, synthetic"),
+        ("model.architecture=encoder", "model.checkpoint: missing"),
+    ],
+)
+def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_path, capsys):
+    assert expected in complaint(capsys, *ravdess, override)
+    assert not (tmp_path / "run").exists()
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def _nan(path: Path) -> None:
+    samples, rate = soundfile.read(path, dtype="float32")
+    samples[100] = np.nan
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
+        (_truncate, "truncated"),
+        (lambda path: path.write_text("not audio"), "not readable as audio"),
+        (_nan, "holds NaN or infinite samples"),
+        (lambda path: path.write_text(LFS_POINTER), "a Git LFS pointer, not audio (1 of"),
+        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a RAVDESS file name"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
+    from ser_hf.testing import write_corpus
+
+    paths = write_corpus("ravdess", tmp_path / "RAVDESS", speakers=3, takes=1)
+    spoil(paths[0])
+    line = complaint(
+        capsys,
+        RECIPES / "ravdess_crnn.yaml",
+        f"corpus.root={tmp_path / 'RAVDESS'}",
+        "protocol.train=[1]",
+        "protocol.validation=[2]",
+        "protocol.test=[3]",
+        f"output_dir={tmp_path / 'run'}",
+    )
+    assert expected in line
+    assert "Actor_01" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_names_are_skipped_on_request_and_listed(ravdess_root, tmp_path, capsys, caplog):
+    from ser_hf import load_corpus
+    from ser_hf.testing import write_corpus
+
+    paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
+    paths[0].rename(paths[0].with_name("notes.wav"))
+    dataset = load_corpus("ravdess", tmp_path, on_unknown="skip")
+    assert len(dataset) == len(paths) - 1
+    assert "1 files skipped" in caplog.text
+    assert "notes.wav: not a RAVDESS file name" in caplog.text
+
+
+def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
+    assert train.main(arguments) == 0
+    report = (run / "report" / "report.json").read_bytes()
+    summary = capsys.readouterr().out
+    assert "UAR" in summary
+    assert f'model="{run}/model"' in summary
+
+    assert "holds a run already; continue it with --resume, replace it with --overwrite" in complaint(
+        capsys, *arguments
+    )
+    assert "training.learning_rate: 0.5 here, 0.002 in the run" in complaint(
+        capsys, *arguments, "training.learning_rate=0.5", "--resume"
+    )
+    assert train.main([*arguments, "--resume"]) == 0
+    assert (run / "report" / "report.json").read_bytes() == report
+
+    (run / "my_notes.txt").write_text("keep me")
+    assert train.main([*arguments, "training.seeds=[7]", "--overwrite"]) == 0
+    assert (run / "report" / "report.json").read_bytes() != report
+    assert (run / "my_notes.txt").read_text() == "keep me"
+
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter1.tex").write_text("precious")
+    assert "holds files that are no run's" in complaint(
+        capsys, *arguments[:-1], f"output_dir={foreign}", "--overwrite"
+    )
+    assert (foreign / "chapter1.tex").read_text() == "precious"
+
+
+def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
+    import ser_hf
+    from ser_hf.training.progress import EpochLines
+
+    recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
+    whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, args, state, control, **kwargs):
+        if state.epoch >= 2:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EpochLines, "on_epoch_begin", lambda *_, **__: None)
+        patched.setattr(EpochLines, "on_epoch_end", lambda *_, **__: None)
+        patched.setattr(EpochLines, "on_step_begin", die, raising=False)
+        with pytest.raises(Killed):
+            ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
+    resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
+    assert resumed["metrics"] == whole["metrics"]
+    assert [entry["epoch"] for entry in resumed["history"]] == [1, 2, 3]
+    assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_no_torch(arguments):
+    code = f"""
+import sys
+from ser_hf.cli import main
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
+assert not {{"torch", "transformers", "datasets"}} & set(sys.modules), "heavy imports for a help text"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "ser-hf" in done.stdout
+
+
+def test_the_verb_without_arguments_shows_help_and_an_unknown_verb_is_refused(capsys):
+    assert cli.main([]) == 2
+    assert "train" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["trian"])
+    assert stopped.value.code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["accelerate", "launch", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no"],
+        ["torchrun", "--nproc_per_node", "2"],
+    ],
+)
+def test_launchers_write_one_whole_run(launcher, tmp_path):
+    command = [
+        *launcher,
+        "-m",
+        "ser_hf.train",
+        str(RECIPES / "quickstart.yaml"),
+        *TINY,
+        f"output_dir={tmp_path / 'run'}",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("load it: pipeline(") == 1
+    assert (tmp_path / "run" / "report" / "report.json").is_file()

@@ -1,0 +1,206 @@
+"""Recipes: everything shipped is read, every mistake is named by its full key, what is resolved reads back the same."""
+
+from pathlib import Path
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.recipe import Recipe, read_recipe
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+SHIPPED = sorted(
+    path for path in RECIPES.rglob("*.yaml") if path.relative_to(RECIPES).parts[0] not in ("accelerate", "sweeps")
+)
+MINIMAL = {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
+
+shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+
+
+def refusal(*overrides, source=MINIMAL):
+    with pytest.raises(UserError) as error:
+        read_recipe(source, overrides)
+    return str(error.value)
+
+
+def test_there_are_recipes():
+    assert {"quickstart", "ravdess_crnn", "cremad_full"} <= {path.stem for path in SHIPPED}
+
+
+@shipped
+def test_a_shipped_recipe_is_named_after_its_file_and_opens_with_its_command(path):
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem and recipe.output_dir == f"runs/{path.stem}"
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ") and f"recipes/{path.relative_to(RECIPES).as_posix()}" in first
+
+
+@shipped
+@pytest.mark.parametrize("overrides", [[], ['provenance={git: "12e45", at: "2024-01-31", seed: 3}']])
+def test_a_resolved_recipe_reads_back_equal(path, overrides, tmp_path):
+    recipe = read_recipe(path, overrides)
+    assert read_recipe(recipe.to_dict()) == recipe
+    file = tmp_path / "resolved.yaml"
+    file.write_text(recipe.to_yaml(), encoding="utf-8")
+    again = read_recipe(file)
+    assert again == recipe and again.to_yaml() == recipe.to_yaml()
+
+
+@pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"])
+def test_any_word_survives_being_written_and_read(word, tmp_path):
+    recipe = read_recipe({**MINIMAL, "name": word, "corpus": {"name": "synthetic", "root": word}})
+    file = tmp_path / "resolved.yaml"
+    file.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert read_recipe(file) == recipe
+
+
+def test_a_mapping_is_read_with_defaults_and_left_alone():
+    source = {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
+    recipe = read_recipe(source, ["corpus.takes=3", "training.seeds=[5]"])
+    assert isinstance(recipe, Recipe) and recipe.name == "run" and recipe.output_dir == "runs/run"
+    assert recipe.corpus.options == {"speakers": 24, "takes": 3, "seed": 0, "shuffle_labels": False}
+    assert recipe.training.arguments["learning_rate"] == HOUSE_DEFAULTS["learning_rate"]
+    assert source == {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
+
+
+def test_overrides_reach_sections_nested_sections_and_new_sections():
+    recipe = read_recipe(
+        MINIMAL,
+        [
+            "name=twin",
+            "training.learning_rate=3e-5",
+            "training.early_stopping.patience=4",
+            "audio={max_duration: 2}",
+            "audio.normalize=yes",
+            "corpus.root=some/where=else",
+            "protocol.test=[1, 3-5]",
+        ],
+    )
+    assert recipe.output_dir == "runs/twin"
+    assert recipe.training.arguments["learning_rate"] == 3e-5
+    assert recipe.training.early_stopping.patience == 4
+    assert (recipe.audio.max_duration, recipe.audio.normalize) == (2.0, True)
+    assert recipe.corpus.root == "some/where=else"
+    assert recipe.protocol.test == [1, "3-5"]
+
+
+def test_an_override_may_set_output_dir_itself():
+    assert read_recipe(MINIMAL, ["name=a", "output_dir=b/c"]).output_dir == "b/c"
+
+
+@pytest.mark.parametrize(
+    "override, told",
+    [
+        ("corpus.root", "corpus.root: an override reads section.key=value"),
+        ("=3", "=3: an override reads section.key=value"),
+        ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
+        ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
+        ("corpus.root={a: 1, a: 2}", "the key 'a' stands twice"),
+    ],
+)
+def test_a_bad_override_is_told(override, told):
+    assert told in refusal(override)
+
+
+@pytest.mark.parametrize(
+    "override, told",
+    [
+        ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
+        ("audio.max_length=2", "audio.max_length: unknown key; the nearest known key is audio.max_duration"),
+        ("corpus.speakrs=3", "corpus.speakrs: unknown key; the nearest known key is corpus.speakers"),
+        ("corpus.song=true", "corpus.song: unknown key"),
+        ("corpus.options={takes: 2}", "corpus.options: unknown key"),
+        ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
+        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of cremad, "),
+        ("corpus.name=[ravdess]", "corpus.name: "),
+        ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
+        ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
+        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, "),
+        ("model.architecture={a: 1}", "model.architecture: "),
+        ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
+        ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
+        ("model.pooling=median", "model.pooling: expected one of mean, max, mean_std, attention, got the word 'median'"),
+        ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
+        ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
+        ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
+        ("protocol.name=random_speakers", "protocol.name: expected one of speaker_independent"),
+        ("protocol.test=true", "protocol.test: expected a number or a list"),
+        ("protocol.train=1-16", "protocol.train: expected a list"),
+        ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
+        ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
+        ("training.class_weights=inverse", "training.class_weights: expected one of balanced or null"),
+        ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
+        ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type: expected one of linear, cosine, "),
+        ("training.eval_strategy=sometimes", "training.eval_strategy: expected one of no, steps, epoch"),
+        ("training.bf16=2", "training.bf16: expected true or false, got the number 2"),
+        ("training.per_device_train_batch_size=2.5", "training.per_device_train_batch_size: expected a whole number"),
+        ("training.arguments={bf16: true}", "training.arguments: unknown key"),
+    ],
+)
+def test_a_mistake_is_named_by_its_full_key(override, told):
+    assert told in refusal(override)
+
+
+@pytest.mark.parametrize(
+    "key, hint",
+    [
+        ("output_dir", "use the top-level key output_dir"),
+        ("seed", "use training.seeds, a list"),
+        ("metric_for_best_model", "use training.early_stopping.metric"),
+        ("resume_from_checkpoint", "use --resume"),
+        ("load_best_model_at_end", "always on"),
+        ("remove_unused_columns", "always off"),
+        ("hub_token", "tokens never stand in recipes"),
+    ],
+)
+def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint):
+    message = refusal(f"training.{key}=1")
+    assert message.startswith(f"training.{key}: ") and hint in message
+
+
+@pytest.mark.parametrize(
+    "key", ["evaluation_strategy", "no_cuda", "group_by_length", "per_gpu_train_batch_size", "overwrite_output_dir"]
+)
+def test_a_name_that_transformers_5_dropped_is_refused(key):
+    assert f"training.{key}: unknown key" in refusal(f"training.{key}=1")
+
+
+def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "corpus: {name: synthetic}\nmodel: {architecture: crnn}\n"
+        "training: {eval_strategy: no, save_strategy: no, logging_strategy: no}\n"
+    )
+    arguments = read_recipe(file).training.arguments
+    words = {name: arguments[name] for name in ("eval_strategy", "save_strategy", "logging_strategy")}
+    assert words == dict.fromkeys(words, "no")
+    resolved = training_arguments(arguments, tmp_path, seed=1)
+    assert [getattr(resolved, name).value for name in words] == ["no", "no", "no"]
+
+
+@pytest.mark.parametrize(
+    "override, told",
+    [
+        ("training.seeds=[]", "training.seeds: expected at least one seed"),
+        ("training.seeds=[1, 2, 1]", "training.seeds: each seed once"),
+        ("training.seeds=[1, 1.0]", "training.seeds: each seed once"),
+        ("training.seeds=[-1]", "training.seeds: "),
+        ("protocol.seed=-1", "protocol.seed: "),
+        ("audio.sampling_rate=0", "audio.sampling_rate: expected more than zero, got 0"),
+        ("audio.max_duration=-1", "audio.max_duration: expected more than zero, got -1.0"),
+        ("audio.max_duration=.nan", "audio.max_duration: expected more than zero, got nan"),
+        ("evaluation.bootstrap=0", "evaluation.bootstrap: expected more than zero, got 0"),
+        ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
+        ("evaluation.confidence=95", "evaluation.confidence: expected between 0 and 1, got 95.0"),
+        ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(override, told):
+    assert told in refusal(override)
+
+
+def test_an_encoder_takes_any_option_of_its_configuration():
+    model = {"architecture": "encoder", "checkpoint": "some/model", "mask_time_prob": 0.1}
+    recipe = read_recipe({"corpus": {"name": "synthetic"}, "model": model})
+    assert recipe.model.options == {"mask_time_prob": 0.1}
+    assert read_recipe(recipe.to_dict()) == recipe

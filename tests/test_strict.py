@@ -1,0 +1,210 @@
+"""Strict YAML: what a word means, and what a wrong one is told."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import pytest
+from transformers import SchedulerType
+
+from ser_hf.errors import UserError
+from ser_hf.strict import coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float
+    seeds: list[int] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    name: str = "x"
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("3e-5", 3e-5),
+        ("1e5", 1e5),
+        ("-2.5E+3", -2500.0),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("-.inf", -math.inf),
+        ("12", 12),
+        ("-3", -3),
+        ("0x1F", 31),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        *((word, word) for word in ("no", "No", "on", "yes", "off", "y", "n")),
+        *((word, word) for word in ("2024-01-31", "2024-01-31 10:00:00", "1-16", "1.2.3", "1e", "e5", "+")),
+        ('"3e-5"', "3e-5"),
+        ("'true'", "true"),
+    ],
+)
+def test_a_plain_scalar_means_what_yaml_1_2_says(text, value):
+    parsed = parse_yaml(text, "here")
+    assert parsed == value and type(parsed) is type(value)
+
+
+def test_nan_is_a_number():
+    assert math.isnan(parse_yaml(".nan", "here"))
+
+
+@pytest.mark.parametrize("text, value", [("012", 12), ("08", 8), ("0o17", 15), ("12:30:00", "12:30:00"), ("1_000", "1_000")])
+def test_an_integer_is_written_as_in_yaml_1_2(text, value):
+    """YAML 1.1 takes 012 for ten and 12:30:00 for 45,000: an actor or a time that silently is another."""
+    assert parse_yaml(text, "here") == value
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb:\n  c: 2\n  c: 3\n", "a: 1\nb: 2\na: 3\n", "x: 1\n\nx: 1\n"])
+def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    last = len(text.rstrip("\n").split("\n"))
+    with pytest.raises(UserError, match=rf"twice\.yaml, line {last}: .*the key '\w' stands twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("a: 1\nb: [1, 2\nc: 3\n", 3),
+        ("a: 1\n\tb: 2\n", 2),
+        ("a: *nowhere\n", 1),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("a: !!python/name:os.system x\n", 1),
+        ("a: 1\n? [1, 2]\n: 3\n", 2),
+        ("a: !!int many\n", 1),
+    ],
+)
+def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"bad\.yaml, line {line}: not valid YAML"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (None, "no such file"),
+        (b"", "expected sections with keys, found nothing"),
+        (b"- 1\n", "expected sections with keys, found a list"),
+        (b"words\n", "found the word 'words'"),
+        (b"a: \xff\xfe\n", "UTF-8"),
+    ],
+)
+def test_a_file_without_a_mapping_is_named(tmp_path, content, told):
+    path = tmp_path / "odd.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"odd\.yaml: .*{told}"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    "value, hint, expected",
+    [
+        (True, bool, True),
+        *((word, bool, True) for word in ("yes", "On")),
+        *((word, bool, False) for word in ("no", "OFF")),
+        (2, int, 2),
+        (2.0, int, 2),
+        (1, float, 1.0),
+        (0.5, float, 0.5),
+        ("word", str, "word"),
+        ({"a": 1}, Any, {"a": 1}),
+        ("error", Literal["error", "skip"], "error"),
+        ([1, 2.0], list[int], [1, 2]),
+        ((1, 2), list[int], [1, 2]),
+        ([1, "a"], list, [1, "a"]),
+        ({"a": 1}, dict[str, float], {"a": 1.0}),
+        ({"a": [1]}, dict, {"a": [1]}),
+        (None, float | None, None),
+        (3, float | None, 3.0),
+        (0.2, float | list[int | str], 0.2),
+        ([1, "2-4"], float | list[int | str], [1, "2-4"]),
+        ("cosine", SchedulerType | str, "cosine"),
+        ({"rate": 1}, Inner, Inner(1.0)),
+        ({"rate": 1}, Inner | None, Inner(1.0)),
+        ({"b": {"rate": 1}}, dict[str, Inner], {"b": Inner(1.0)}),
+    ],
+)
+def test_a_fitting_value_is_taken(value, hint, expected):
+    taken = coerce(value, hint, "a.b")
+    assert taken == expected and type(taken) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "value, hint, told",
+    [
+        ("maybe", bool, "a.b: expected true or false, got the word 'maybe'"),
+        (1, bool, "a.b: expected true or false, got the number 1"),
+        (2.5, int, "a.b: expected a whole number, got the number 2.5"),
+        (True, int, "a.b: expected a whole number, got the boolean true"),
+        (math.inf, int, "a.b: expected a whole number, got the number inf"),
+        ("2", int, "a.b: expected a whole number, got the word '2'"),
+        (None, int, "a.b: expected a whole number, got nothing (null)"),
+        (False, float, "a.b: expected a number, got the boolean false"),
+        ("fast", float, "a.b: expected a number, got the word 'fast'"),
+        (3, str, "a.b: expected a word, got the number 3"),
+        ("stop", Literal["error", "skip"], "a.b: expected one of error, skip, got the word 'stop'"),
+        ("1", list[int], "a.b: expected a list, each item a whole number, got the word '1'"),
+        ([1, "x"], list[int], "a.b[1]: expected a whole number, got the word 'x'"),
+        ([[1], [2, 0.5]], list[list[int]], "a.b[1][1]: expected a whole number, got the number 0.5"),
+        ([1], dict[str, int], "a.b: expected a mapping, got a list"),
+        ({"c": "x"}, dict[str, int], "a.b.c: expected a whole number, got the word 'x'"),
+        ("x", float | None, "a.b: expected a number or null, got the word 'x'"),
+        (True, float | list[int], "a.b: expected a number or a list, each item a whole number, got the boolean true"),
+        ([1.5], float | list[int], "a.b[0]: expected a whole number, got the number 1.5"),
+        (7, Inner, "a.b: expected a mapping, got the number 7"),
+        ({"rate": "x"}, Inner, "a.b.rate: expected a number, got the word 'x'"),
+        ({"rate": 1, "seeds": ["x"]}, Inner | None, "a.b.seeds[0]: expected a whole number, got the word 'x'"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_path_and_what_was_got(value, hint, told):
+    with pytest.raises(UserError) as error:
+        coerce(value, hint, "a.b")
+    assert str(error.value) == told
+
+
+def test_a_wrong_word_of_an_enumeration_is_told_the_right_ones():
+    with pytest.raises(UserError, match="^a.b: expected one of linear, cosine, .* got the word 'cosin'$"):
+        coerce("cosin", SchedulerType | str, "a.b")
+
+
+def test_a_wrong_key_of_a_mapping_is_told_as_a_key():
+    with pytest.raises(UserError, match=r"a\.b.*(key|word).* 1\b"):
+        coerce({1: "x"}, dict[str, str], "a.b")
+
+
+def test_a_number_too_large_for_a_float_is_no_crash():
+    with pytest.raises(UserError, match=r"^a\.b: "):
+        coerce(10**400, float, "a.b")
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ({"inner": {"rat": 1}}, "inner.rat: unknown key; the nearest known key is inner.rate"),
+        ({"iner": {}}, "iner: unknown key; the nearest known key is inner"),
+        ({}, "inner: missing; this key has no default"),
+        ({"inner": {}}, "inner.rate: missing; this key has no default"),
+    ],
+)
+def test_a_dataclass_wants_known_keys_and_its_required_ones(values, told):
+    with pytest.raises(UserError) as error:
+        from_mapping(Outer, values)
+    assert str(error.value) == told
+
+
+def test_a_dataclass_is_built_with_its_defaults():
+    assert from_mapping(Outer, {"inner": {"rate": 2}}) == Outer(Inner(2.0, []), "x")
+
+
+def test_an_unknown_key_where_nothing_is_known_has_no_hint():
+    assert str(unknown_key("a.b", [])) == "a.b: unknown key"

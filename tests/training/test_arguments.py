@@ -1,0 +1,53 @@
+"""TrainingArguments of a run: house defaults, the machine's settings, and what a run manages itself."""
+
+import pytest
+import torch
+
+from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, training_arguments
+
+
+def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):
+    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, seed=3)
+    assert arguments.train_sampling_strategy == "group_by_length"
+    assert arguments.lr_scheduler_type == "cosine"
+    assert arguments.eval_strategy == arguments.save_strategy == arguments.logging_strategy == "epoch"
+    assert arguments.seed == 3
+    assert arguments.output_dir == str(tmp_path)
+
+
+def test_options_offer_house_defaults_and_nothing_that_is_managed():
+    options = argument_options()
+    assert not set(options) & set(MANAGED)
+    for name, value in HOUSE_DEFAULTS.items():
+        assert options[name][1] == value
+    assert options["learning_rate"][0] is float
+    for name in ("use_cpu", "dataloader_pin_memory", "disable_tqdm"):
+        assert options[name][1] is None
+
+
+@pytest.mark.parametrize("accelerator", [None, "cuda", "mps"])
+def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerator):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: accelerator == "cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: accelerator == "mps")
+    arguments = training_arguments({}, tmp_path, 0)
+    assert arguments.use_cpu is (accelerator is None)
+    assert arguments.dataloader_pin_memory is (accelerator == "cuda")
+
+
+def test_a_recipe_may_set_the_machine_itself(tmp_path):
+    assert training_arguments({"disable_tqdm": False}, tmp_path, 0, progress=False).disable_tqdm is False
+    assert training_arguments({"disable_tqdm": None}, tmp_path, 0, progress=False).disable_tqdm is True
+
+
+@pytest.mark.parametrize(("metric", "greater"), [("uar", True), ("macro_f1", True), ("loss", False)])
+def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
+    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric=metric)
+    assert arguments.load_best_model_at_end
+    assert arguments.metric_for_best_model == metric
+    assert arguments.greater_is_better is greater
+
+
+@pytest.mark.parametrize(("padding_safe", "size"), [(True, 7), (False, 1)])
+def test_models_that_padding_disturbs_are_judged_one_clip_at_a_time(tmp_path, padding_safe, size):
+    arguments = training_arguments({"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe)
+    assert arguments.per_device_eval_batch_size == size

@@ -1,0 +1,93 @@
+"""Parts in order of length and batches as the network takes them; predictions stay with their clips."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from ser_hf.training.arguments import training_arguments
+from ser_hf.training.batches import Collator, part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.run import EmotionTrainer, predict
+
+ROWS = [7, 2, 11, 5, 0]
+TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}
+
+
+@pytest.fixture
+def plan(labels):
+    return blueprint("crnn", labels, options=TINY)
+
+
+def test_a_part_is_its_rows_by_length(clips, store):
+    own = part(clips, ROWS, store)
+    assert set(own["row"]) == set(ROWS)
+    assert own["length"][:] == sorted(own["length"])
+    for clip in own:
+        assert clip["length"] == len(store[clip["row"]])
+        assert clip["labels"] == clips[clip["row"]]["label"]
+        assert clip["max_samples"] == 0
+
+
+def test_a_longest_duration_limits_the_lengths_that_batches_go_by(clips, store):
+    own = part(clips, ROWS, store, max_duration=0.5)
+    whole = [len(store[row]) for row in own["row"]]
+    assert own["length"][:] == [min(length, 8000) for length in whole]
+    assert own["max_samples"][:] == [8000] * len(ROWS)
+    assert min(whole) < 8000 < max(whole)
+
+
+def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
+    own = part(clips, ROWS, store)
+    batch = Collator(store, plan.extractor)(list(own))
+    assert set(batch) == {"input_values", "attention_mask", "labels"}
+    assert batch["labels"].tolist() == own["labels"][:]
+    for i, row in enumerate(own["row"]):
+        length = len(store[row])
+        assert batch["attention_mask"][i].sum() == length
+        np.testing.assert_array_equal(batch["input_values"][i, :length].numpy(), store[row])
+        assert not batch["input_values"][i, length:].any()
+
+
+def test_crops_are_pieces_of_the_clip_that_follow_torchs_seed(clips, store, plan):
+    longest = int(np.argmax(store.lengths))
+    own, collate = part(clips, [longest], store, max_duration=0.5), Collator(store, plan.extractor)
+    pieces = np.lib.stride_tricks.sliding_window_view(store[longest], 8000)
+
+    def start(seed):
+        torch.manual_seed(seed)
+        crop = collate(list(own))["input_values"][0].numpy()
+        (places,) = np.nonzero((pieces == crop).all(axis=1))
+        return places.item()
+
+    starts = [start(seed) for seed in range(12)]
+    assert starts == [start(seed) for seed in range(12)]
+    assert len(set(starts)) > 6
+
+
+def test_short_clips_are_never_cropped(clips, store, plan):
+    shortest = int(np.argmin(store.lengths))
+    batch = Collator(store, plan.extractor)(list(part(clips, [shortest], store, max_duration=0.5)))
+    np.testing.assert_array_equal(batch["input_values"][0].numpy(), store[shortest])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
+def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
+    """The stock Trainer would evaluate in shuffled groups of like length here."""
+    transformers.set_seed(0)
+    model = build_model(copy.deepcopy(plan)).eval()
+    arguments = training_arguments(
+        {"train_sampling_strategy": "group_by_length", "per_device_eval_batch_size": 2}, tmp_path, 0, progress=False
+    )
+    trainer = EmotionTrainer(
+        model=model, args=arguments, data_collator=Collator(store, plan.extractor), eval_dataset=part(clips, [0], store)
+    )
+    own = part(clips, [7, 2, 11, 5, 0, 9], store).select(order)
+    rows, logits = predict(trainer, own)
+    with torch.no_grad():
+        alone = [model(torch.from_numpy(store[row].copy())[None]).logits[0].numpy() for row in own["row"]]
+    assert rows.tolist() == own["row"][:]
+    np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-5)
+    assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, "clips must differ for the order to show"

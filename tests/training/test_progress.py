@@ -1,0 +1,55 @@
+"""What the terminal says while training, and the end of a training that diverged."""
+
+import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from ser_hf.errors import UserError
+from ser_hf.training.progress import EpochLines
+
+
+def _metrics(loss, uar=0.5):
+    return {"eval_loss": loss, "eval_uar": uar, "eval_macro_f1": 0.25}
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    return TrainingArguments(str(tmp_path), use_cpu=True, num_train_epochs=4)
+
+
+def _say(arguments, metric="uar", best=None, metrics=None, main=True):
+    lines, state = EpochLines(metric), TrainerState(epoch=2.0, best_metric=best, is_world_process_zero=main)
+    lines.on_epoch_begin(arguments, state, TrainerControl())
+    lines.on_epoch_end(arguments, state, TrainerControl())
+    lines.on_log(arguments, state, TrainerControl(), logs={"loss": 1.25})
+    lines.on_evaluate(arguments, state, TrainerControl(), metrics=metrics or _metrics(0.75))
+    return lines
+
+
+def test_one_line_an_evaluation(arguments, capsys):
+    lines = _say(arguments)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    for piece in ("2.0/4", "train loss 1.250", "validation loss 0.750", "UAR 0.500", "macro-F1 0.250"):
+        assert piece in said
+    assert len(lines.epoch_seconds) == 1
+    assert lines.epoch_seconds[0] >= 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "starred"),
+    [("uar", None, True), ("uar", 0.4, True), ("uar", 0.5, False), ("loss", 0.8, True), ("loss", 0.7, False)],
+)
+def test_a_star_marks_the_best_so_far(arguments, capsys, metric, best, starred):
+    _say(arguments, metric, best)
+    assert ("*" in capsys.readouterr().out) is starred
+
+
+def test_only_the_first_process_speaks(arguments, capsys):
+    _say(arguments, main=False)
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_diverged_training_ends_with_advice(arguments, loss):
+    with pytest.raises(UserError, match=r"training\.learning_rate: training diverged .* after epoch 2"):
+        _say(arguments, metrics=_metrics(loss))
