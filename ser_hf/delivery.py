@@ -80,7 +80,8 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         remote_code=report["model"]["remote_code"],
         sampling_rate=plan.extractor.sampling_rate,
         recipe=recipe.to_yaml(),
-        base_model=None if plan.random_init else plan.checkpoint,
+        # A folder on this machine is nobody else's base model.
+        base_model=None if plan.random_init or Path(plan.checkpoint).is_dir() else plan.checkpoint,
     )
 
 

@@ -59,9 +59,10 @@ def judge(
     }
     speakers = len(set(columns["speaker"]))
     if speakers < FEW_SPEAKERS:
+        counted = "1 speaker" if speakers == 1 else f"{speakers} speakers"
         judgement["warnings"].append(
-            f"{speakers} speakers judged. The interval over speakers is too narrow for so few; "
-            "the one over clips alone says nothing about other speakers."
+            f"Judged on {counted}: the interval over speakers is too narrow for so few, and the one over clips alone "
+            "says nothing about other speakers."
         )
     return judgement
 

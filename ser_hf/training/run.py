@@ -96,6 +96,8 @@ def fit(
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process."""
     output = trainer.predict(part, metric_key_prefix="judged")
+    if not np.array_equal(output.label_ids, part["labels"][:]):
+        raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
     return np.asarray(part["row"][:]), np.asarray(output.predictions, dtype=np.float32)
 
 

@@ -1,0 +1,88 @@
+"""The wheel: complete, and able to make a card in an environment that never saw the checkout."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MAKE_A_CARD = """
+import json, sys
+import ser_hf
+from ser_hf.hub.card import model_card
+
+assert "site-packages" in ser_hf.__file__, ser_hf.__file__
+figures = {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}
+pairs = {name: [0.4, 0.6] for name in figures}
+part = {"clips": 2, "speakers": ["a:1"]}
+report = {
+    "name": "wheel", "judged_on": "test", "labels": ["angry", "sad"], "metrics": figures, "intervals": pairs,
+    "clip_intervals": pairs, "confidence": 0.95, "warnings": [], "per_class": {}, "selected_by": "uar",
+    "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "parts": dict.fromkeys(("train", "test"), part)},
+    "audit": {"shared": {}}, "seconds": {"training": 1.0},
+    "environment": {"versions": {"ser_hf": ser_hf.__version__, "torch": "2", "transformers": "5"},
+                    "accelerator": None, "processor": "cpu"},
+}
+corpus = {"name": "c", "title": "C", "license": "cc0-1.0", "language": "en", "url": None, "citation": None,
+          "acted": True}
+card = model_card(report, corpus=corpus, location="x", architecture="A.", remote_code=True, sampling_rate=16000,
+                  recipe="name: wheel")
+print(card.content)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy of what git would hand out, so that nothing of a build stays in the checkout."""
+    base = tmp_path_factory.mktemp("wheel")
+    source = base / "source"
+    for name in ("ser_hf", "hub_cards", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        command = ["cp", "-r", str(ROOT / name), str(source / name)]
+        source.mkdir(exist_ok=True)
+        subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(base), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(base.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_and_template(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "ser_hf").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    for path in (ROOT / "hub_cards").glob("*.md"):
+        assert f"ser_hf/hub_cards/{path.name}" in names
+    assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
+
+
+def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
+    """An empty environment that borrows the dependencies, but not the checkout, from this one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    site = next((tmp_path / "venv").rglob("site-packages"))
+    # A path file adds the folder only: the path files in it, such as an editable install's, are not followed.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), "-c", MAKE_A_CARD], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# wheel" in done.stdout
+    assert "pipeline_tag: audio-classification" in done.stdout
+    help_text = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "ser-hf"), "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert help_text.returncode == 0
+    assert "train" in help_text.stdout
