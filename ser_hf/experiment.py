@@ -156,7 +156,7 @@ def _judge(
         "seconds": material.seconds
         | {
             "training": fitted.seconds,
-            "per_epoch": float(np.mean(epochs)) if epochs else None,
+            "per_epoch": float(np.median(epochs)) if epochs else None,
             "judgement": time.perf_counter() - began,
         },
     }

@@ -14,11 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from .corpora import CORPORA, corpus_options
 from .errors import UserError
-from .strict import coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+from .strict import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +126,7 @@ class Recipe:
         return _plain(sections)
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=119)
+        return dump_yaml(self.to_dict())
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -171,7 +169,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _corpus(values: dict[str, Any]) -> dict[str, Any]:
     name = values.get("name")
-    if name not in CORPORA:
+    if not isinstance(name, str) or name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
     return _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
 
@@ -185,7 +183,7 @@ def _model(values: dict[str, Any]) -> dict[str, Any]:
         return values | {"options": options}
     from .models import ARCHITECTURES
 
-    if architecture not in ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise UserError(f"model.architecture: {architecture!r} is none of {', '.join([*ARCHITECTURES, 'encoder'])}")
     return _split_off(values, ModelSection, config_options(ARCHITECTURES[architecture]), "model", "options")
 
@@ -215,7 +213,8 @@ def _split_off(
 ) -> dict[str, Any]:
     """Moves the keys that another room defines (name -> (annotation, default)) into the section's `extra` field."""
     own = [field.name for field in dataclasses.fields(kind) if field.name != extra]
-    resolved = {name: default for name, (_, default) in options.items()}
+    # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).
+    resolved = {name: coerce(default, hint, f"{section}.{name}") for name, (hint, default) in options.items()}
     for key in [key for key in values if key not in own]:
         if key not in options:
             raise unknown_key(f"{section}.{key}", [*own, *options])
@@ -236,6 +235,10 @@ def _check_ranges(recipe: Recipe) -> None:
             raise UserError(f"{key}: expected more than zero, got {value}")
     if not 0 < recipe.evaluation.confidence < 1:
         raise UserError(f"evaluation.confidence: expected between 0 and 1, got {recipe.evaluation.confidence}")
+    seeds = {"training.seeds": min(recipe.training.seeds, default=0), "protocol.seed": recipe.protocol.seed}
+    for key, value in seeds.items():
+        if value < 0:
+            raise UserError(f"{key}: expected zero or more, got {value}")
     if not recipe.training.seeds:
         raise UserError("training.seeds: expected at least one seed, got an empty list")
     if len(set(recipe.training.seeds)) != len(recipe.training.seeds):

@@ -1,17 +1,19 @@
 """The folder of a run: who may write into it, and where everything in it stands."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .errors import UserError
-from .strict import read_yaml
+from .strict import dump_yaml, read_yaml
 
 # What a run writes; --overwrite removes these and nothing else.
-CONTENTS = ("recipe.yaml", "split.json", "model", "model.partial", "report", "report.partial", "checkpoints", "logs")
+CONTENTS = (
+    *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "model", "model.partial"),
+    *("report", "report.partial", "checkpoints", "logs"),
+)
 
 
 class RunFolder:
@@ -48,6 +50,8 @@ class RunFolder:
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
         if not self.recipe.is_file():
+            if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
+                return  # a start that was cut off before its recipe stood
             raise UserError(f"output_dir: {self.path} holds files that are no run's; choose another folder")
         if resume:
             self._require_same(recipe)
@@ -59,13 +63,13 @@ class RunFolder:
 
     def open(self, recipe: dict[str, Any], resume: bool) -> None:
         """Starts the run in a folder that `check` let pass: clears a replaced run, writes the resolved recipe."""
+        if self.recipe.is_file() and resume:
+            return
         if self.recipe.is_file():
-            if resume:
-                return
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         partial = self.recipe.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=119), encoding="utf-8")
+        partial.write_text(dump_yaml(recipe), encoding="utf-8")
         partial.rename(self.recipe)
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
@@ -86,12 +90,16 @@ class RunFolder:
 
     def _clear(self) -> None:
         for child in self.path.iterdir():
-            if child.name not in CONTENTS and not child.name.startswith("seed-"):
+            if not _is_ours(child.name):
                 continue
-            if child.is_dir():
+            if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
             else:
                 child.unlink()
+
+
+def _is_ours(name: str) -> bool:
+    return name in CONTENTS or re.fullmatch(r"seed-\d+", name) is not None
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ YAML 1.1, as PyYAML speaks it, reads ``3e-5`` as a string and ``no`` as false: b
 `read_yaml` follows YAML 1.2 instead, where only ``true`` and ``false`` are booleans and ``3e-5`` is a number.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -20,16 +21,20 @@ from .errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` with YAML 1.2 booleans and floats, refusing a key written twice."""
+    """`yaml.SafeLoader` with YAML 1.2 booleans and numbers, refusing a key written twice."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+            if key_node.tag.endswith(":merge"):
+                raise yaml.constructor.ConstructorError(None, None, "no merge keys (<<)", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 twice = f"the key '{key}' stands twice"
@@ -37,13 +42,33 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node):
+        text = self.construct_scalar(node)
+        try:
+            return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+        except ValueError:
+            problem = f"{text!r} is no whole number"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), "tTfF")
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-    "-+0123456789.",
-)
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes exactly the words that `_Loader` would take for something else."""
+
+    yaml_implicit_resolvers = dict(_Loader.yaml_implicit_resolvers)
+
+
+_INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), "tTfF")
+    _side.add_implicit_resolver("tag:yaml.org,2002:int", _INT, "-+0123456789")
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, "-+0123456789.")
+
+
+def dump_yaml(value: Any) -> str:
+    """The text that `parse_yaml` reads back as `value`."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=119)
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -130,7 +155,8 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise _Mismatch
         key_hint, value_hint = arguments or (Any, Any)
-        return {_coerce(k, key_hint, path): coerce(v, value_hint, _join(path, k)) for k, v in value.items()}
+        join = {k: _join(path, k) for k in value}
+        return {coerce(k, key_hint, f"{join[k]} (the key)"): coerce(v, value_hint, join[k]) for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _Mismatch
@@ -172,7 +198,8 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
             return int(value)
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):
+                return float(value)
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     raise _Mismatch

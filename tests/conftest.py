@@ -16,7 +16,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory):
-    """One cache for the whole session, so that a corpus is generated and decoded once and the user's is not touched."""
+    """One cache for the whole session: a corpus is generated and decoded once, and the user's cache is not touched."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SER_HF_CACHE", str(folder))

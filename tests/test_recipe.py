@@ -1,4 +1,4 @@
-"""Recipes: everything shipped is read, every mistake is named by its full key, what is resolved reads back the same."""
+"""Recipes: all that ship are read, every mistake is named by its full key, what is resolved reads back the same."""
 
 from pathlib import Path
 
@@ -30,9 +30,11 @@ def test_there_are_recipes():
 @shipped
 def test_a_shipped_recipe_is_named_after_its_file_and_opens_with_its_command(path):
     recipe = read_recipe(path)
-    assert recipe.name == path.stem and recipe.output_dir == f"runs/{path.stem}"
+    assert recipe.name == path.stem
+    assert recipe.output_dir == f"runs/{path.stem}"
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    assert first.startswith("# ") and f"recipes/{path.relative_to(RECIPES).as_posix()}" in first
+    assert first.startswith("# ")
+    assert f"recipes/{path.relative_to(RECIPES).as_posix()}" in first
 
 
 @shipped
@@ -43,10 +45,13 @@ def test_a_resolved_recipe_reads_back_equal(path, overrides, tmp_path):
     file = tmp_path / "resolved.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     again = read_recipe(file)
-    assert again == recipe and again.to_yaml() == recipe.to_yaml()
+    assert again == recipe
+    assert again.to_yaml() == recipe.to_yaml()
 
 
-@pytest.mark.parametrize("word", ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"])
+@pytest.mark.parametrize(
+    "word", ["1e5", "3e-5", "no", "true", "null", "~", "12", "012", "2024-01-31", "a: b", "# c", "ü"]
+)
 def test_any_word_survives_being_written_and_read(word, tmp_path):
     recipe = read_recipe({**MINIMAL, "name": word, "corpus": {"name": "synthetic", "root": word}})
     file = tmp_path / "resolved.yaml"
@@ -57,7 +62,9 @@ def test_any_word_survives_being_written_and_read(word, tmp_path):
 def test_a_mapping_is_read_with_defaults_and_left_alone():
     source = {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
     recipe = read_recipe(source, ["corpus.takes=3", "training.seeds=[5]"])
-    assert isinstance(recipe, Recipe) and recipe.name == "run" and recipe.output_dir == "runs/run"
+    assert isinstance(recipe, Recipe)
+    assert recipe.name == "run"
+    assert recipe.output_dir == "runs/run"
     assert recipe.corpus.options == {"speakers": 24, "takes": 3, "seed": 0, "shuffle_labels": False}
     assert recipe.training.arguments["learning_rate"] == HOUSE_DEFAULTS["learning_rate"]
     assert source == {"corpus": {"name": "synthetic", "takes": 2}, "model": {"architecture": "crnn"}}
@@ -89,7 +96,7 @@ def test_an_override_may_set_output_dir_itself():
 
 
 @pytest.mark.parametrize(
-    "override, told",
+    ("override", "told"),
     [
         ("corpus.root", "corpus.root: an override reads section.key=value"),
         ("=3", "=3: an override reads section.key=value"),
@@ -103,7 +110,7 @@ def test_a_bad_override_is_told(override, told):
 
 
 @pytest.mark.parametrize(
-    "override, told",
+    ("override", "told"),
     [
         ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
         ("audio.max_length=2", "audio.max_length: unknown key; the nearest known key is audio.max_duration"),
@@ -119,7 +126,10 @@ def test_a_bad_override_is_told(override, told):
         ("model.architecture={a: 1}", "model.architecture: "),
         ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
-        ("model.pooling=median", "model.pooling: expected one of mean, max, mean_std, attention, got the word 'median'"),
+        (
+            "model.pooling=median",
+            "model.pooling: expected one of mean, max, mean_std, attention, got the word 'median'",
+        ),
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
@@ -142,7 +152,7 @@ def test_a_mistake_is_named_by_its_full_key(override, told):
 
 
 @pytest.mark.parametrize(
-    "key, hint",
+    ("key", "hint"),
     [
         ("output_dir", "use the top-level key output_dir"),
         ("seed", "use training.seeds, a list"),
@@ -155,7 +165,8 @@ def test_a_mistake_is_named_by_its_full_key(override, told):
 )
 def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint):
     message = refusal(f"training.{key}=1")
-    assert message.startswith(f"training.{key}: ") and hint in message
+    assert message.startswith(f"training.{key}: ")
+    assert hint in message
 
 
 @pytest.mark.parametrize(
@@ -179,7 +190,7 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "override, told",
+    ("override", "told"),
     [
         ("training.seeds=[]", "training.seeds: expected at least one seed"),
         ("training.seeds=[1, 2, 1]", "training.seeds: each seed once"),

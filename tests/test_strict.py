@@ -24,7 +24,7 @@ class Outer:
 
 
 @pytest.mark.parametrize(
-    "text, value",
+    ("text", "value"),
     [
         ("3e-5", 3e-5),
         ("1e5", 1e5),
@@ -47,14 +47,17 @@ class Outer:
 )
 def test_a_plain_scalar_means_what_yaml_1_2_says(text, value):
     parsed = parse_yaml(text, "here")
-    assert parsed == value and type(parsed) is type(value)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 def test_nan_is_a_number():
     assert math.isnan(parse_yaml(".nan", "here"))
 
 
-@pytest.mark.parametrize("text, value", [("012", 12), ("08", 8), ("0o17", 15), ("12:30:00", "12:30:00"), ("1_000", "1_000")])
+@pytest.mark.parametrize(
+    ("text", "value"), [("012", 12), ("08", 8), ("0o17", 15), ("12:30:00", "12:30:00"), ("1_000", "1_000")]
+)
 def test_an_integer_is_written_as_in_yaml_1_2(text, value):
     """YAML 1.1 takes 012 for ten and 12:30:00 for 45,000: an actor or a time that silently is another."""
     assert parse_yaml(text, "here") == value
@@ -70,7 +73,7 @@ def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "text, line",
+    ("text", "line"),
     [
         ("a: 1\nb: [1, 2\nc: 3\n", 3),
         ("a: 1\n\tb: 2\n", 2),
@@ -89,7 +92,7 @@ def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
 
 
 @pytest.mark.parametrize(
-    "content, told",
+    ("content", "told"),
     [
         (None, "no such file"),
         (b"", "expected sections with keys, found nothing"),
@@ -107,7 +110,7 @@ def test_a_file_without_a_mapping_is_named(tmp_path, content, told):
 
 
 @pytest.mark.parametrize(
-    "value, hint, expected",
+    ("value", "hint", "expected"),
     [
         (True, bool, True),
         *((word, bool, True) for word in ("yes", "On")),
@@ -136,11 +139,12 @@ def test_a_file_without_a_mapping_is_named(tmp_path, content, told):
 )
 def test_a_fitting_value_is_taken(value, hint, expected):
     taken = coerce(value, hint, "a.b")
-    assert taken == expected and type(taken) is type(expected)
+    assert taken == expected
+    assert type(taken) is type(expected)
 
 
 @pytest.mark.parametrize(
-    "value, hint, told",
+    ("value", "hint", "told"),
     [
         ("maybe", bool, "a.b: expected true or false, got the word 'maybe'"),
         (1, bool, "a.b: expected true or false, got the number 1"),
@@ -188,7 +192,7 @@ def test_a_number_too_large_for_a_float_is_no_crash():
 
 
 @pytest.mark.parametrize(
-    "values, told",
+    ("values", "told"),
     [
         ({"inner": {"rat": 1}}, "inner.rat: unknown key; the nearest known key is inner.rate"),
         ({"iner": {}}, "iner: unknown key; the nearest known key is inner"),

@@ -57,6 +57,8 @@ def decode(path: str | None, data: bytes | None = None, sampling_rate: int | Non
     content_hash = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(mono))
     if sampling_rate not in (None, source_rate):
         mono = soxr.resample(mono, source_rate, sampling_rate)
+        if len(mono) == 0:
+            raise AudioError(f"{name}: too short for a single sample at {sampling_rate} Hz; remove this file")
     return Decoded(np.ascontiguousarray(mono), sampling_rate or source_rate, content_hash, source_rate, channels)
 
 

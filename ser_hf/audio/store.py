@@ -56,6 +56,7 @@ class WaveformStore:
     def __getitem__(self, row: int) -> np.ndarray:
         if self._samples is None:
             self._samples = np.memmap(self.folder / "waveforms.f32", dtype=np.float32, mode="r")
+        row = range(len(self))[row]
         return self._samples[self.offsets[row] : self.offsets[row + 1]]
 
     def __getstate__(self):

@@ -63,6 +63,10 @@ def load_corpus(
         logger.warning("%d files skipped:", len(listing.skipped))
         for path, reason in listing.skipped:
             logger.warning("  %s: %s", path, reason)
+    if not listing.clips:
+        raise UserError(
+            f"corpus.root: {root} holds no clip of {name} to learn from ({len(listing.skipped)} files skipped)"
+        )
     clips = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(clips)
     treatment = treat_labels(clips, labels, merge, drop)

@@ -47,7 +47,7 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 GRAMMAR = re.compile(
-    rf"(?P<actor>10[0-8]\d|109[01])_(?P<sentence>{'|'.join(SENTENCES)})_(?P<emotion>{'|'.join(EMOTION_CODES)})"
+    rf"(?P<actor>10[0-8][0-9]|109[01])_(?P<sentence>{'|'.join(SENTENCES)})_(?P<emotion>{'|'.join(EMOTION_CODES)})"
     r"_(?P<level>LO|MD|HI|XX)"
 )
 

@@ -47,6 +47,9 @@ def treat_labels(
     if labels is not None and len(set(labels)) != len(labels):
         raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
 
+    for word in drop:
+        if word in merge:
+            raise UserError(f"corpus.drop: {word!r} is merged as well")
     counts = Counter(clip.emotion for clip in clips)
     for word in [*merge, *drop]:
         if word in (labels or ()):

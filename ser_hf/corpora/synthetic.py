@@ -49,6 +49,8 @@ def parse(
     """
     if speakers < 3 or takes < 1:
         raise UserError(f"corpus.speakers and corpus.takes: at least 3 and 1, got {speakers} and {takes}")
+    if seed < 0:
+        raise UserError(f"corpus.seed: at least 0, got {seed}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     with built_once(folder) as fresh:

@@ -45,16 +45,24 @@ def judge(
     measured = [classification_metrics(labels, run, len(names)) for run in runs]
     pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
     settings = {"resamples": bootstrap, "confidence": confidence}
+    classes = per_class(pooled_labels, pooled, names)
+    slices = slice_metrics(
+        {column: values * len(runs) for column, values in columns.items()}, pooled_labels, pooled, len(names)
+    )
+    # Pooling the runs repeats each clip; what is reported is how many there are.
+    for row in classes.values():
+        row["support"] //= len(runs)
+    for values in slices.values():
+        for row in values.values():
+            row["clips"] //= len(runs)
     judgement: dict[str, Any] = {
         "metrics": {name: float(np.mean([m[name] for m in measured])) for name in measured[0]},
         "intervals": bootstrap_intervals(labels, runs, len(names), columns["speaker"], **settings),
         "clip_intervals": bootstrap_intervals(labels, runs, len(names), **settings),
         "confidence": confidence,
-        "per_class": per_class(pooled_labels, pooled, names),
+        "per_class": classes,
         "confusion": confusion(pooled_labels, pooled, len(names)),
-        "slices": slice_metrics(
-            {column: values * len(runs) for column, values in columns.items()}, pooled_labels, pooled, len(names)
-        ),
+        "slices": slices,
         "warnings": [],
     }
     speakers = len(set(columns["speaker"]))

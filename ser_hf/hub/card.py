@@ -78,7 +78,7 @@ def _eval_results(report: Mapping[str, Any], corpus: Mapping[str, Any]) -> list[
             task_name="Speech emotion recognition",
             dataset_type=corpus["name"],
             dataset_name=f"{corpus['title']}, {report['protocol']['name']}",
-            dataset_split="test",
+            dataset_split=report["judged_on"],
             metric_type=kind,
             metric_name=f"{NAMES[metric]} ({report['protocol']['name']})",
             metric_value=round(report["metrics"][metric], 4),

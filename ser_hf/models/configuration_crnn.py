@@ -29,7 +29,7 @@ class CRNNConfig(PretrainedConfig):
         sampling_rate: int = 16000,
         n_fft: int = 512,
         win_length: int = 400,
-        hop_length: int = 160,
+        hop_length: int = 256,
         n_mels: int = 64,
         f_min: float = 50.0,
         f_max: float | None = None,
@@ -40,12 +40,12 @@ class CRNNConfig(PretrainedConfig):
         lstm_hidden: int = 96,
         lstm_layers: int = 1,
         pooling: Literal["mean", "max", "mean_std", "attention"] = "attention",
-        conv_dropout: float = 0.1,
+        conv_dropout: float = 0.05,
         dropout: float = 0.3,
         time_masks: int = 2,
-        time_width: int = 40,
+        time_width: int = 12,
         band_masks: int = 2,
-        band_width: int = 8,
+        band_width: int = 6,
         **kwargs,
     ):
         self.sampling_rate = sampling_rate
@@ -60,4 +60,6 @@ class CRNNConfig(PretrainedConfig):
         self.band_masks, self.band_width = band_masks, band_width
         if not len(self.channels) == len(self.time_pooling) == len(self.band_pooling):
             raise ValueError("channels, time_pooling and band_pooling need one entry per block")
+        if normalization not in ("clip", "fixed"):
+            raise ValueError(f"normalization {normalization!r} is neither clip nor fixed")
         super().__init__(**kwargs)

@@ -85,7 +85,8 @@ class Pooling(nn.Module):
         self.kind = kind
         self.output_size = 2 * size if kind == "mean_std" else size
         if kind == "attention":
-            self.score = nn.Linear(size, 1)
+            # Softmax ignores a constant, so a bias would never learn.
+            self.score = nn.Linear(size, 1, bias=False)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), (batch, frames) -> (batch, output_size)."""

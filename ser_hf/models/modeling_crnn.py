@@ -70,7 +70,8 @@ class CRNNForAudioClassification(PreTrainedModel):
                     init.zeros_(parameter)
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         else:
             super()._init_weights(module)
 

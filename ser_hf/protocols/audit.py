@@ -22,6 +22,8 @@ def audit(split: Split, dataset: Dataset) -> dict[str, Any]:
         UserError: if two parts share a speaker or a recording, naming the first.
     """
     ids, hashes, sentences = dataset["id"][:], dataset["content_hash"][:], dataset["sentence"][:]
+    if None in hashes:
+        raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
     first_with = {part: {hashes[row]: row for row in reversed(split.rows[part])} for part in PARTS}
     spoken = {part: {sentences[row] for row in split.rows[part]} - {None} for part in PARTS}
     shared = {}

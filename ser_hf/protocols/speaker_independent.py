@@ -44,7 +44,10 @@ def speaker_independent(
     for part, share in (("test", test), ("validation", validation)):
         if part not in parts:
             taken = {speaker for speakers in parts.values() for speaker in speakers}
-            parts[part] = _draw(dataset, sorted(set(everyone) - taken), share, len(everyone), seed, part)
+            candidates = sorted(set(everyone) - taken)
+            # Train needs a speaker left over, unless its own are listed.
+            most = len(candidates) - ("train" not in parts)
+            parts[part] = _draw(dataset, candidates, share, len(everyone), most, seed, part)
     if "train" not in parts:
         parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
         if not parts["train"]:
@@ -58,6 +61,8 @@ def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: st
     for item in wanted:
         bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
         forms = range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [item]
+        if not forms:
+            raise UserError(f"{key}: {item} is no range; write the smaller number first")
         for form in forms:
             matches = [speaker for speaker in speakers if _is(speaker, form)]
             if not matches:
@@ -77,14 +82,18 @@ def _is(speaker: str, form: int | str) -> bool:
     return bare.isdigit() and str(form).isdigit() and int(bare) == int(form)
 
 
-def _draw(dataset: Dataset, candidates: list[str], share: float, total: int, seed: int, part: str) -> list[str]:
+def _draw(
+    dataset: Dataset, candidates: list[str], share: float, total: int, most: int, seed: int, part: str
+) -> list[str]:
     if not 0 < share < 1:
         raise UserError(f"protocol.{part}: a share lies between 0 and 1, got {share}")
     count = max(1, round(share * total))
-    if count >= len(candidates):
+    if count > most:
         raise UserError(
             f"protocol.{part}: {share} of {total} speakers is {count}, but only {len(candidates)} are left to draw"
         )
+    if count == len(candidates):
+        return candidates
     profiles = _profiles(dataset, candidates)
     wanted = profiles.mean(axis=0)
     draws = GroupShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from ..errors import UserError
+
 # What differs from the library's defaults: one evaluation and one checkpoint an epoch, batches of similar length.
 HOUSE_DEFAULTS: dict[str, Any] = {
     "learning_rate": 1.0e-3,
@@ -93,13 +95,17 @@ def training_arguments(
             arguments[name] = default
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
-    return TrainingArguments(
-        **arguments,
-        output_dir=str(output_dir),
-        seed=seed,
-        load_best_model_at_end=True,
-        metric_for_best_model=metric,
-        greater_is_better=metric != "loss",
-        remove_unused_columns=False,
-        label_names=["labels"],
-    )
+    try:
+        return TrainingArguments(
+            **arguments,
+            output_dir=str(output_dir),
+            seed=seed,
+            load_best_model_at_end=True,
+            metric_for_best_model=metric,
+            greater_is_better=metric != "loss",
+            remove_unused_columns=False,
+            label_names=["labels"],
+        )
+    except (ValueError, ImportError) as error:
+        # What only the whole set of arguments can get wrong, such as saving at other steps than evaluating.
+        raise UserError(f"training: {' '.join(str(error).split())}") from None

@@ -36,13 +36,15 @@ class EpochLines(TrainerCallback):
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        if not state.is_world_process_zero or not metrics or "eval_uar" not in metrics:
+        if not metrics or "eval_uar" not in metrics:
             return
         if not math.isfinite(metrics["eval_loss"]):
             raise UserError(
                 f"training.learning_rate: training diverged (validation loss {metrics['eval_loss']} after epoch "
                 f"{state.epoch:g}); lower it, or training.head_learning_rate"
             )
+        if not state.is_world_process_zero:
+            return
         value, best = metrics[f"eval_{self.metric}"], state.best_metric
         better = best is None or (value < best if self.metric == "loss" else value > best)
         logger.info(

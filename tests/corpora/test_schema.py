@@ -10,7 +10,7 @@ from ser_hf.errors import UserError
 
 COLUMNS = {
     "audio": Audio(sampling_rate=16000, decode=False),
-    "label": ClassLabel(names=[emotion for emotion in EMOTIONS[:8]]),
+    "label": ClassLabel(names=list(EMOTIONS[:8])),
     "speaker": Value("string"),
     "corpus": Value("string"),
     "id": Value("string"),
@@ -25,18 +25,30 @@ COLUMNS = {
 }
 
 
+@pytest.fixture
+def root(tmp_path):
+    """Three actors of RAVDESS by name, two clips of each emotion."""
+    for actor in ("01", "02", "03"):
+        (tmp_path / f"Actor_{actor}").mkdir()
+        for emotion in range(1, 9):
+            for statement in ("01", "02"):
+                name = f"03-01-0{emotion}-01-{statement}-01-{actor}.wav"
+                (tmp_path / f"Actor_{actor}" / name).write_bytes(b"not decoded here")
+    return tmp_path
+
+
 def test_the_canonical_order_of_emotions():
     assert EMOTIONS[:9] == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom")
     assert set(EMOTIONS[9:]) == {"excited", "frustrated", "contempt", "other"}
 
 
-def test_a_corpus_has_the_columns_of_the_contract(ravdess_root):
-    assert dict(load_corpus("ravdess", ravdess_root).features) == COLUMNS
+def test_a_corpus_has_the_columns_of_the_contract(root):
+    assert dict(load_corpus("ravdess", root).features) == COLUMNS
 
 
-def test_a_row_points_at_its_file_and_is_not_decoded(ravdess_root):
-    row = load_corpus("ravdess", ravdess_root)[0]
-    path = ravdess_root / "Actor_01" / "03-01-01-01-01-01-01.wav"
+def test_a_row_points_at_its_file_and_is_not_decoded(root):
+    row = load_corpus("ravdess", root)[0]
+    path = root / "Actor_01" / "03-01-01-01-01-01-01.wav"
     assert row.pop("audio") == {"path": str(path), "bytes": None}
     assert row == {
         "label": 4,
@@ -54,32 +66,30 @@ def test_a_row_points_at_its_file_and_is_not_decoded(ravdess_root):
     }
 
 
-def test_rows_come_in_the_order_of_their_ids(ravdess_root):
-    dataset = load_corpus("ravdess", ravdess_root)
-    assert len(dataset) == 6 * 8 * 2 and dataset["id"][:] == sorted(dataset["id"][:])
+def test_rows_come_in_the_order_of_their_ids(root):
+    dataset = load_corpus("ravdess", root)
+    assert len(dataset) == 3 * 8 * 2
+    assert dataset["id"][:] == sorted(dataset["id"][:])
 
 
-def test_the_recipe_orders_the_classes_and_sets_the_rate(ravdess_root):
+def test_the_recipe_orders_the_classes_and_sets_the_rate(root):
     labels = ["sad", "neutral", "angry"]
     drop = ["calm", "disgust", "fear", "happy", "surprise"]
-    dataset = load_corpus("ravdess", ravdess_root, labels=labels, drop=drop, sampling_rate=22050)
-    assert dataset.features["label"].names == labels and dataset.features["audio"].sampling_rate == 22050
+    dataset = load_corpus("ravdess", root, labels=labels, drop=drop, sampling_rate=22050)
+    assert dataset.features["label"].names == labels
+    assert dataset.features["audio"].sampling_rate == 22050
     named = {"04": "sad", "01": "neutral", "05": "angry"}
     for row in dataset:
         assert labels[row["label"]] == named[row["id"].split("/")[1].split("-")[2]]
 
 
-def test_skipped_files_and_the_fate_of_emotions_are_told(ravdess_root, tmp_path, caplog):
-    (tmp_path / "ravdess").symlink_to(ravdess_root)
-    stray = ravdess_root / "Actor_01" / "stray.wav"
-    stray.write_bytes(b"x")
-    try:
-        with caplog.at_level("INFO", "ser_hf"):
-            load_corpus("ravdess", ravdess_root, merge={"calm": "neutral"}, drop=["fear"], on_unknown="skip")
-    finally:
-        stray.unlink()
-    assert f"{stray}: not a RAVDESS file name" in caplog.text
-    assert "12 clips of calm: counted as neutral" in caplog.text and "12 clips of fear: dropped" in caplog.text
+def test_skipped_files_and_the_fate_of_emotions_are_told(root, caplog):
+    (root / "stray.wav").write_bytes(b"not decoded here")
+    with caplog.at_level("INFO", "ser_hf"):
+        load_corpus("ravdess", root, merge={"calm": "neutral"}, drop=["fear"], on_unknown="skip")
+    assert f"{root / 'stray.wav'}: not a RAVDESS file name" in caplog.text
+    assert "6 clips of calm: counted as neutral" in caplog.text
+    assert "6 clips of fear: dropped" in caplog.text
 
 
 def test_an_unknown_corpus_is_told_the_known_ones():

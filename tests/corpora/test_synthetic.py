@@ -19,7 +19,8 @@ def labels(listing):
 
 def test_it_holds_every_speaker_emotion_and_take():
     listing = parse(**SMALL)
-    assert listing.corpus == "synthetic" and not listing.skipped
+    assert listing.corpus == "synthetic"
+    assert not listing.skipped
     assert Counter(clip.emotion for clip in listing.clips) == dict.fromkeys(EMOTIONS, 4 * 2)
     assert Counter(clip.speaker for clip in listing.clips) == {f"synthetic:{n:02d}": 6 * 2 for n in range(4)}
     assert len({clip.id for clip in listing.clips}) == 4 * 6 * 2
@@ -47,7 +48,8 @@ def test_a_file_holds_the_utterance_of_its_name():
 
 def test_another_seed_gives_other_sounds():
     one, other = parse(**SMALL).clips[0], parse(**SMALL, seed=1).clips[0]
-    assert one.id == other.id and one.path != other.path
+    assert one.id == other.id
+    assert one.path != other.path
     assert not np.array_equal(soundfile.read(one.path)[0], soundfile.read(other.path)[0])
 
 

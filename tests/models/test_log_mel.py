@@ -1,4 +1,4 @@
-"""The front end: equal to librosa and torchaudio, blind to padding, whole again after loading; SpecAugment's limits."""
+"""The front end: equal to librosa and torchaudio, blind to padding, whole after loading; SpecAugment's limits."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    """Twelve ragged clips of noise at 16 kHz, 0.25 to 0.8 s long, in no order of length; clip i is louder than i - 1."""
+    """Twelve ragged clips of noise at 16 kHz, 0.25 to 0.8 s, in no order of length, each louder than the last."""
     folder, generator = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
     sources = []
     for i, length in enumerate(generator.permutation(np.arange(4000, 12800, 735))):

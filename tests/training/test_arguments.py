@@ -29,14 +29,19 @@ def test_options_offer_house_defaults_and_nothing_that_is_managed():
 def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerator):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: accelerator == "cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: accelerator == "mps")
-    arguments = training_arguments({}, tmp_path, 0)
-    assert arguments.use_cpu is (accelerator is None)
-    assert arguments.dataloader_pin_memory is (accelerator == "cuda")
+    # The real class would look for the accelerator itself.
+    monkeypatch.setattr("ser_hf.training.arguments.TrainingArguments", dict)
+    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0)
+    assert arguments["use_cpu"] is (accelerator is None)
+    assert arguments["dataloader_pin_memory"] is (accelerator == "cuda")
 
 
-def test_a_recipe_may_set_the_machine_itself(tmp_path):
-    assert training_arguments({"disable_tqdm": False}, tmp_path, 0, progress=False).disable_tqdm is False
-    assert training_arguments({"disable_tqdm": None}, tmp_path, 0, progress=False).disable_tqdm is True
+@pytest.mark.parametrize(
+    ("asked", "progress", "quiet"), [(False, False, False), (True, True, True), (None, False, True)]
+)
+def test_a_recipe_may_set_the_machine_itself(tmp_path, asked, progress, quiet):
+    arguments = training_arguments(HOUSE_DEFAULTS | {"disable_tqdm": asked}, tmp_path, 0, progress=progress)
+    assert arguments.disable_tqdm is quiet
 
 
 @pytest.mark.parametrize(("metric", "greater"), [("uar", True), ("macro_f1", True), ("loss", False)])
@@ -49,5 +54,7 @@ def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
 
 @pytest.mark.parametrize(("padding_safe", "size"), [(True, 7), (False, 1)])
 def test_models_that_padding_disturbs_are_judged_one_clip_at_a_time(tmp_path, padding_safe, size):
-    arguments = training_arguments({"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe)
+    arguments = training_arguments(
+        HOUSE_DEFAULTS | {"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe
+    )
     assert arguments.per_device_eval_batch_size == size

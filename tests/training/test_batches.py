@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from ser_hf.training.arguments import training_arguments
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.run import EmotionTrainer, predict
@@ -78,11 +78,13 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     """The stock Trainer would evaluate in shuffled groups of like length here."""
     transformers.set_seed(0)
     model = build_model(copy.deepcopy(plan)).eval()
-    arguments = training_arguments(
-        {"train_sampling_strategy": "group_by_length", "per_device_eval_batch_size": 2}, tmp_path, 0, progress=False
-    )
+    arguments = training_arguments(HOUSE_DEFAULTS | {"per_device_eval_batch_size": 2}, tmp_path, 0, progress=False)
+    assert arguments.train_sampling_strategy == "group_by_length"
     trainer = EmotionTrainer(
-        model=model, args=arguments, data_collator=Collator(store, plan.extractor), eval_dataset=part(clips, [0], store)
+        model=model,
+        args=arguments,
+        data_collator=Collator(store, plan.extractor),
+        eval_dataset=part(clips, [0], store),
     )
     own = part(clips, [7, 2, 11, 5, 0, 9], store).select(order)
     rows, logits = predict(trainer, own)

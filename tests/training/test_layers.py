@@ -4,7 +4,7 @@ import pytest
 import transformers
 
 from ser_hf.errors import UserError
-from ser_hf.training.arguments import training_arguments
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.layers import freeze, head_parameter_groups, trainable_table
 
@@ -53,7 +53,7 @@ def test_the_table_counts_all_and_trained(encoder):
 
 def test_head_and_encoder_get_their_own_rates_and_only_matrices_decay(encoder, tmp_path):
     freeze(encoder, feature_encoder=True)
-    arguments = training_arguments({"learning_rate": 1e-5, "weight_decay": 0.1}, tmp_path, 0)
+    arguments = training_arguments(HOUSE_DEFAULTS | {"learning_rate": 1e-5, "weight_decay": 0.1}, tmp_path, 0)
     optimizer_class, settings = head_parameter_groups(encoder, arguments, 1e-3)
     names = {id(parameter): name for name, parameter in encoder.named_parameters()}
     seen = {}
@@ -71,4 +71,4 @@ def test_head_and_encoder_get_their_own_rates_and_only_matrices_decay(encoder, t
 
 def test_a_network_without_an_encoder_has_no_head_rate(crnn, tmp_path):
     with pytest.raises(UserError, match=r"training\.head_learning_rate: CRNNForAudioClassification has no encoder"):
-        head_parameter_groups(crnn, training_arguments({}, tmp_path, 0), 1e-3)
+        head_parameter_groups(crnn, training_arguments(HOUSE_DEFAULTS, tmp_path, 0), 1e-3)

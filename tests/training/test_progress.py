@@ -12,7 +12,8 @@ def _metrics(loss, uar=0.5):
 
 
 @pytest.fixture
-def arguments(tmp_path):
+def arguments(tmp_path, caplog):
+    caplog.set_level("INFO", "ser_hf")
     return TrainingArguments(str(tmp_path), use_cpu=True, num_train_epochs=4)
 
 
@@ -25,10 +26,9 @@ def _say(arguments, metric="uar", best=None, metrics=None, main=True):
     return lines
 
 
-def test_one_line_an_evaluation(arguments, capsys):
+def test_one_line_an_evaluation(arguments, caplog):
     lines = _say(arguments)
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
+    (said,) = caplog.messages
     for piece in ("2.0/4", "train loss 1.250", "validation loss 0.750", "UAR 0.500", "macro-F1 0.250"):
         assert piece in said
     assert len(lines.epoch_seconds) == 1
@@ -39,14 +39,14 @@ def test_one_line_an_evaluation(arguments, capsys):
     ("metric", "best", "starred"),
     [("uar", None, True), ("uar", 0.4, True), ("uar", 0.5, False), ("loss", 0.8, True), ("loss", 0.7, False)],
 )
-def test_a_star_marks_the_best_so_far(arguments, capsys, metric, best, starred):
+def test_a_star_marks_the_best_so_far(arguments, caplog, metric, best, starred):
     _say(arguments, metric, best)
-    assert ("*" in capsys.readouterr().out) is starred
+    assert ("*" in caplog.text) is starred
 
 
-def test_only_the_first_process_speaks(arguments, capsys):
+def test_only_the_first_process_speaks(arguments, caplog):
     _say(arguments, main=False)
-    assert not capsys.readouterr().out
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

@@ -1,0 +1,200 @@
+"""Decoding: what comes out of a good file, and which complaint a bad one gets."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.audio import AudioError, decode
+from ser_hf.corpora import load_corpus
+
+RATE = 16000
+TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
+
+
+def write(path, samples=TONE, rate=RATE, subtype="PCM_16"):
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def frequency(samples, rate):
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return spectrum.argmax() * rate / len(samples)
+
+
+def test_samples_come_out_as_written(tmp_path):
+    decoded = decode(str(write(tmp_path / "a.wav", subtype="FLOAT")))
+    np.testing.assert_array_equal(decoded.samples, TONE)
+    assert decoded.samples.dtype == np.float32
+    assert decoded.samples.flags["C_CONTIGUOUS"]
+    assert (decoded.sampling_rate, decoded.source_rate, decoded.channels) == (RATE, RATE, 1)
+
+
+def test_channels_are_mixed_by_their_mean(tmp_path):
+    left, right = TONE, np.full_like(TONE, 0.25)
+    decoded = decode(str(write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")))
+    assert decoded.channels == 2
+    assert decoded.samples.shape == (RATE,)
+    np.testing.assert_allclose(decoded.samples, (left + right) / 2, atol=1e-7)
+
+
+def test_a_stereo_file_of_equal_channels_is_the_same_recording_as_mono(tmp_path):
+    mono = decode(str(write(tmp_path / "mono.wav")))
+    stereo = decode(str(write(tmp_path / "stereo.wav", np.stack([TONE, TONE], axis=1))))
+    assert stereo.content_hash == mono.content_hash
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampling_keeps_duration_frequency_and_level(tmp_path, rate):
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.float32)
+    decoded = decode(str(write(tmp_path / "a.wav", tone, rate)), sampling_rate=RATE)
+    assert (decoded.sampling_rate, decoded.source_rate) == (RATE, rate)
+    assert len(decoded.samples) == pytest.approx(RATE, abs=1)
+    assert decoded.samples.dtype == np.float32
+    assert frequency(decoded.samples, RATE) == pytest.approx(440, abs=1)
+    middle = decoded.samples[RATE // 4 : -RATE // 4]
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+
+
+def test_resampling_removes_what_the_new_rate_cannot_hold(tmp_path):
+    above = (0.5 * np.sin(2 * np.pi * 12000 * np.arange(48000) / 48000)).astype(np.float32)
+    samples = decode(str(write(tmp_path / "a.wav", above, 48000)), sampling_rate=RATE).samples
+    assert np.abs(samples[1000:-1000]).max() < 1e-3
+
+
+def test_wav_and_flac_of_the_same_samples_have_the_same_hash(tmp_path):
+    noise = np.random.default_rng(0).integers(-30000, 30000, RATE, dtype=np.int16)
+    hashes = {decode(str(write(tmp_path / f"a{suffix}", noise))).content_hash for suffix in (".wav", ".flac", ".aiff")}
+    assert len(hashes) == 1
+    noise[5] += 1
+    assert decode(str(write(tmp_path / "b.wav", noise))).content_hash not in hashes
+
+
+def test_the_hash_does_not_depend_on_the_rate_asked_for(tmp_path):
+    path = str(write(tmp_path / "a.wav"))
+    assert decode(path, sampling_rate=8000).content_hash == decode(path).content_hash
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_bytes_decode_like_the_file_that_they_came_from(tmp_path, suffix):
+    path = write(tmp_path / f"a{suffix}")
+    from_file, from_bytes = decode(str(path)), decode("elsewhere/a.wav", path.read_bytes())
+    np.testing.assert_array_equal(from_bytes.samples, from_file.samples)
+    assert from_bytes.content_hash == from_file.content_hash
+
+
+def wav(subtype="PCM_16", samples=TONE):
+    return lambda path: write(path, samples, subtype=subtype)
+
+
+def cut(suffix, keep):
+    """The first `keep` (a share) of a good file."""
+
+    def make(path):
+        content = write(path.with_suffix(suffix)).read_bytes()
+        path.with_suffix(suffix).unlink()
+        path.write_bytes(content[: int(keep * len(content))])
+
+    return make
+
+
+def odd_sample(value):
+    samples = TONE.copy()
+    samples[100] = value
+    return wav("FLOAT", samples)
+
+
+def header_only(path):
+    path.write_bytes(write(path).read_bytes()[:44])
+
+
+BAD = {
+    "missing": (lambda path: None, "no such file"),
+    "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
+    "text": (lambda path: path.write_text("<html>404 not found</html>" * 20), "not readable as audio"),
+    "noise": (lambda path: path.write_bytes(bytes(range(256)) * 9), "not readable as audio"),
+    "half a header": (cut(".wav", 0.0005), "not readable as audio"),
+    "header only": (header_only, ""),
+    "zero samples": (wav(samples=TONE[:0]), "holds no samples"),
+    "truncated WAV": (cut(".wav", 0.5), "truncated"),
+    "WAV without its last byte": (cut(".wav", 0.99999), "truncated"),
+    "truncated FLAC": (cut(".flac", 0.5), ""),
+    "NaN": (odd_sample(np.nan), "NaN or infinite"),
+    "inf": (odd_sample(np.inf), "NaN or infinite"),
+    "-inf": (odd_sample(-np.inf), "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), BAD.values(), ids=BAD)
+def test_a_bad_file_is_named_with_its_fault(tmp_path, make, told):
+    path = tmp_path / "bad.wav"
+    make(path)
+    with pytest.raises(AudioError) as error:
+        decode(str(path), sampling_rate=8000)
+    assert str(error.value).startswith(f"{path}: ")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("make", "told"), [case for name, case in BAD.items() if name != "missing"])
+def test_bad_bytes_are_named_the_same(tmp_path, make, told):
+    path = tmp_path / "bad.wav"
+    make(path)
+    with pytest.raises(AudioError) as error:
+        decode("row 7", path.read_bytes())
+    assert str(error.value).startswith("row 7: ")
+    assert told in str(error.value)
+
+
+def test_a_folder_is_no_recording(tmp_path):
+    with pytest.raises(AudioError, match=str(tmp_path)):
+        decode(str(tmp_path))
+
+
+def test_a_clip_too_short_for_the_rate_is_no_empty_clip(tmp_path):
+    """One sample at 48 kHz is a third of a sample at 16 kHz: a waveform without samples must not come out."""
+    path = write(tmp_path / "short.wav", TONE[:1], 48000)
+    with pytest.raises(AudioError, match="short.wav"):
+        decode(str(path), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_the_header_of_a_stream_announces_no_size(tmp_path, size):
+    path = write(tmp_path / "stream.wav")
+    content = bytearray(path.read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    if size == 0xFFFFFFFF:
+        content[40:44] = size.to_bytes(4, "little")  # the data chunk, as ffmpeg leaves it on a pipe
+    path.write_bytes(content)
+    assert len(decode(str(path)).samples) == RATE
+
+
+@pytest.mark.parametrize("length", [4, 7], ids=["even", "odd and not padded"])
+def test_an_extra_chunk_is_passed_over(tmp_path, length):
+    path = write(tmp_path / "chunk.wav")
+    plain = decode(str(path))
+    content = bytearray(path.read_bytes()) + b"FLLR" + length.to_bytes(4, "little") + bytes(length)
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert decode(str(path)).content_hash == plain.content_hash
+
+
+def test_files_as_released_decode_to_their_durations(real_corpora):
+    """48 kHz with an extra FLLR chunk, five of them stereo; lengths as the release has them."""
+    frames = {
+        "03-01-01-01-01-01-01": (1, 158558),
+        "03-01-02-01-01-02-01": (2, 172972),
+        "03-01-07-02-01-01-01": (1, 206606),
+        "03-01-08-01-02-02-01": (2, 156956),
+        "03-01-02-01-02-02-05": (2, 203403),
+        "03-01-03-01-02-01-20": (2, 166566),
+        "03-01-06-01-01-02-20": (2, 209809),
+    }
+    dataset = load_corpus("ravdess", real_corpora("RAVDESS-original-sample"))
+    for path, stem in ((row["audio"]["path"], row["id"].removeprefix("ravdess/")) for row in dataset):
+        decoded = decode(path, sampling_rate=RATE)
+        assert decoded.source_rate == 48000
+        if stem in frames:
+            channels, length = frames.pop(stem)
+            assert decoded.channels == channels
+            assert len(decoded.samples) == pytest.approx(length / 3, abs=1)
+    assert not frames

@@ -1,0 +1,53 @@
+"""Pictures, asked for what they show rather than compared by pixel."""
+
+import matplotlib.image
+import pytest
+
+from ser_hf.evaluation.plots import confusion_figure, curves_figure, distribution_figure, save_figure
+
+HISTORY = [
+    {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
+    {"epoch": 2.0, "train_loss": 1.0, "validation": {"loss": 0.9, "uar": 0.75, "macro_f1": 0.6}},
+    {"epoch": 3.0, "train_loss": 0.5, "validation": {"loss": 1.1, "uar": 0.5, "macro_f1": 0.8}},
+]
+
+
+def _legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_confusion_shows_shares_of_the_true_class_and_counts():
+    axes = confusion_figure([[3, 1], [0, 0]], ["angry", "sad"], "A title").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["75%\n3", "25%\n1", "0%\n0", "0%\n0"]
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted", "true", "A title")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["angry", "sad"]
+
+
+@pytest.mark.parametrize(("metric", "kept"), [("uar", 2), ("macro_f1", 3), ("loss", 2)])
+def test_curves_show_the_history_and_the_kept_epoch(metric, kept):
+    losses, scores = curves_figure(HISTORY, metric).axes
+    assert _legend(losses) == ["train", "validation", f"kept: epoch {kept}"]
+    assert _legend(scores) == ["UAR", "macro-F1", f"kept: epoch {kept}"]
+    assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
+    assert scores.lines[1].get_xydata().tolist() == [[1, 0.2], [2, 0.6], [3, 0.8]]
+
+
+def test_curves_take_steps_between_evaluations():
+    losses, _ = curves_figure([{"epoch": 0.5, "train_loss": 3.0}, *HISTORY]).axes
+    assert [len(line.get_xdata()) for line in losses.lines[:2]] == [4, 3]
+
+
+def test_distribution_shows_every_part_beside_the_others():
+    axes = distribution_figure({"train": [4, 2], "test": [1, 0]}, ["angry", "sad"]).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [4, 2, 1, 0]
+    assert _legend(axes) == ["train (6)", "test (1)"]
+    first, second = axes.patches[0], axes.patches[2]
+    assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
+
+
+def test_a_saved_figure_is_a_picture(tmp_path):
+    save_figure(curves_figure(HISTORY), tmp_path / "curves.png")
+    pixels = matplotlib.image.imread(tmp_path / "curves.png")
+    assert pixels.shape[:2] == (4 * 144, 10 * 144)
+    assert pixels[..., :3].std() > 0.02

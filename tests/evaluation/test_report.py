@@ -1,0 +1,130 @@
+"""The judgement of a part and the folder that keeps it."""
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset
+
+from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.report import judge, softmax, write_predictions, write_report
+
+LABELS = ["angry", "happy", "sad"]
+CLIPS = 24
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Four speakers, six clips each, every emotion twice; the speakers' sex alternates, there is one sentence."""
+    clips = range(CLIPS)
+    columns = {
+        "id": [f"toy/{i:02d}" for i in clips],
+        "label": [i % 3 for i in clips],
+        "speaker": [f"toy/{i // 6}" for i in clips],
+        "sex": ["female" if i // 6 % 2 else "male" for i in clips],
+        "intensity": [None] * CLIPS,
+        "sentence": ["s1"] * CLIPS,
+    }
+    return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))
+
+
+# The part, in the order of evaluation and not of the dataset; its first speaker is half right, its second all.
+ROWS = np.array([17, 6, 8, 12, 7, 13, 9, 16, 10, 14, 11, 15])
+TRUE = ROWS % 3
+PREDICTED = np.where((ROWS < 9), (TRUE + 1) % 3, TRUE)
+
+
+def _judge(dataset, predictions=PREDICTED):
+    return judge(dataset, ROWS, predictions, bootstrap=200)
+
+
+def test_a_judgement_is_of_the_rows_it_was_given(dataset):
+    judgement = _judge(dataset)
+    assert judgement["metrics"] == classification_metrics(TRUE, PREDICTED, 3)
+    assert judgement["metrics"]["wa"] == pytest.approx(9 / 12)
+    assert judgement["confusion"] == [[3, 1, 0], [0, 3, 1], [1, 0, 3]]
+    assert [row["support"] for row in judgement["per_class"].values()] == [4, 4, 4]
+    assert list(judgement["slices"]) == ["speaker", "sex"]
+    assert judgement["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.5)
+    assert judgement["slices"]["speaker"]["toy/2"]["wa"] == 1.0
+    low, high = judgement["intervals"]["uar"]
+    assert low < judgement["metrics"]["uar"] < high
+    assert judgement["intervals"] != judgement["clip_intervals"]
+
+
+@pytest.mark.parametrize(("speakers", "warned"), [(1, "1 speaker:"), (9, "9 speakers:"), (10, None)])
+def test_few_speakers_are_warned_of(dataset, speakers, warned):
+    changed = dataset.remove_columns("speaker").add_column("speaker", [str(i % speakers) for i in range(CLIPS)])
+    warnings = judge(changed, np.arange(CLIPS), np.arange(CLIPS) % 3, bootstrap=20)["warnings"]
+    assert len(warnings) == (warned is not None)
+    assert warned is None or warned in warnings[0]
+
+
+def test_several_runs_give_the_mean_of_their_metrics(dataset):
+    judgement = _judge(dataset, np.stack([PREDICTED, TRUE]))
+    single = classification_metrics(TRUE, PREDICTED, 3)
+    assert judgement["metrics"] == pytest.approx({name: (value + 1) / 2 for name, value in single.items()})
+    assert judgement["confusion"] == [[7, 1, 0], [0, 7, 1], [1, 0, 7]]
+    assert judgement["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.75)
+
+
+def test_softmax_survives_large_logits():
+    np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0.0]])
+
+
+def test_predictions_are_a_table_of_clips(dataset, tmp_path):
+    logits = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    others = np.array([2, 0, 1])
+    parts = {"validation": (others, np.eye(3, dtype=np.float32)), "test": (ROWS, logits)}
+    write_predictions(tmp_path / "predictions.parquet", dataset, parts)
+    table = pq.read_table(tmp_path / "predictions.parquet")
+    assert table.column_names == ["id", "part", "speaker", "label", "predicted", "p_angry", "p_happy", "p_sad"]
+    clips = table.to_pylist()
+    assert [clip["part"] for clip in clips] == ["validation"] * 3 + ["test"] * 12
+    assert [clip["id"] for clip in clips] == [f"toy/{row:02d}" for row in [*others, *ROWS]]
+    for clip, row in zip(clips, [*others, *ROWS], strict=True):
+        probabilities = {name: clip[f"p_{name}"] for name in LABELS}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-6)
+        assert clip["predicted"] == max(probabilities, key=probabilities.get)
+        assert (clip["label"], clip["speaker"]) == (LABELS[row % 3], f"toy/{row // 6}")
+
+
+def _report(dataset, **changes):
+    validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
+    history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
+    head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history}
+    return head | _judge(dataset) | changes
+
+
+def _refuse(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_the_folder_holds_pictures_and_strict_json(dataset, tmp_path):
+    write_report(tmp_path, _report(dataset), dataset, {"train": range(6), "validation": range(18, 24), "test": ROWS})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "class_distribution.png",
+        "confusion_matrix.png",
+        "training_curves.png",
+        "report.json",
+    }
+    content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=_refuse)
+    assert content["metrics"] == _judge(dataset)["metrics"]
+    assert set(content["definitions"]) == set(content["metrics"])
+    for path in tmp_path.glob("*.png"):
+        pixels = matplotlib.image.imread(path)
+        assert pixels[..., :3].std() > 0.02, f"{path.name} is blank"
+
+
+def test_without_a_history_there_are_no_curves(dataset, tmp_path):
+    write_report(tmp_path, _report(dataset, history=[]), dataset, {"test": ROWS})
+    assert not (tmp_path / "training_curves.png").exists()
+    assert (tmp_path / "report.json").exists()
+
+
+def test_a_figure_that_is_not_finite_leaves_no_report(dataset, tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_report(tmp_path, _report(dataset, seconds=float("nan")), dataset, {"test": ROWS})
+    assert not list(tmp_path.glob("*.json"))

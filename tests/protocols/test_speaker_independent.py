@@ -1,0 +1,186 @@
+"""Speaker-independent splits: as listed or drawn in proportion, repeatable, and never sharing a speaker."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_hf.errors import UserError
+from ser_hf.protocols import PARTS, speaker_independent
+
+NAMES = [f"x:{n:02d}" for n in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"train": [*range(1, 9)], "validation": [9, 10], "test": [11, 12]},
+        {"train": ["1-8"], "validation": ["9-10"], "test": ["11-12"]},
+        {"train": ["x:01", "02", "3-5", 6, "7", "8-8"], "validation": ["09", "x:10"], "test": ["x:11", 12]},
+        {"validation": ["9-10"], "test": ["11-12"]},  # the rest trains
+        {"train": ["1-8", "3-4", 5], "validation": [9, 10, 9], "test": ["11-12", "x:11"]},  # said twice, meant once
+    ],
+    ids=["numbers", "ranges", "every form", "train is the rest", "repeated"],
+)
+def test_speakers_may_be_listed_in_every_form(make_corpus, listed):
+    split = speaker_independent(make_corpus(12), **listed)
+    assert split.name == "speaker_independent"
+    assert split.speakers == {"train": NAMES[:8], "validation": NAMES[8:10], "test": NAMES[10:]}
+    assert {part: len(split.ids[part]) for part in PARTS} == {"train": 48, "validation": 12, "test": 12}
+
+
+def test_speakers_in_no_part_are_left_out(make_corpus):
+    split = speaker_independent(make_corpus(12), [1, 2], [3], [4])
+    assert sum(split.speakers.values(), []) == ["x:01", "x:02", "x:03", "x:04"]
+
+
+def test_rows_ids_and_speakers_say_the_same(make_corpus):
+    dataset = make_corpus(12)
+    split = speaker_independent(dataset)
+    for part in PARTS:
+        assert split.ids[part] == [dataset[row]["id"] for row in split.rows[part]]
+        assert split.speakers[part] == sorted({dataset[row]["speaker"] for row in split.rows[part]})
+    assert sorted(sum(split.rows.values(), [])) == list(range(len(dataset)))
+
+
+def test_a_share_is_of_all_speakers(make_corpus):
+    split = speaker_independent(make_corpus(20), validation=0.15, test=0.2)
+    assert {part: len(split.speakers[part]) for part in PARTS} == {"train": 13, "validation": 3, "test": 4}
+
+
+def test_a_share_may_stand_beside_a_list(make_corpus):
+    split = speaker_independent(make_corpus(12), validation=0.25, test=["11-12"])
+    assert split.speakers["test"] == NAMES[10:]
+    assert len(split.speakers["validation"]) == 3
+    assert len(split.speakers["train"]) == 7
+
+
+def test_shares_may_take_all_that_a_listed_train_leaves(make_corpus):
+    split = speaker_independent(make_corpus(12), train=["1-8"], validation=2 / 12, test=2 / 12)
+    assert split.speakers["train"] == NAMES[:8]
+    assert sorted(split.speakers["validation"] + split.speakers["test"]) == NAMES[8:]
+
+
+def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
+    """Half of the speakers act angry mostly, the other half sad mostly, independently of their sex."""
+    mostly = {True: ["angry"] * 6 + ["happy", "sad"], False: ["sad"] * 6 + ["happy", "angry"]}
+    dataset = make_corpus({f"x:{n}": mostly[n % 4 < 2] for n in range(40)})
+    for seed in range(5):
+        split = speaker_independent(dataset, validation=0.2, test=0.2, seed=seed)
+        for part in PARTS:
+            rows = dataset.select(split.rows[part])
+            angry, women = Counter(rows["label"])[0] / len(rows), Counter(rows["sex"])["female"] / len(rows)
+            assert angry == pytest.approx(7 / 16, abs=0.06)
+            assert women == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_seed_decides_the_draw(make_corpus):
+    dataset = make_corpus(24)
+    splits = [speaker_independent(dataset, seed=seed) for seed in range(4)]
+    assert speaker_independent(dataset, seed=2) == splits[2]
+    assert len({split.sha256 for split in splits}) > 1
+
+
+def test_the_draw_does_not_depend_on_the_order_of_rows(make_corpus):
+    rows = list(range(24 * 6))
+    plain, turned = (speaker_independent(make_corpus(24, order=order)) for order in (rows, rows[::-1]))
+    assert plain.speakers == turned.speakers
+    assert plain.sha256 == turned.sha256
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"test": [13]}, "protocol.test: no speaker 13; the corpus has x:01, x:02"),
+        ({"test": ["11-13"]}, "protocol.test: no speaker 13"),
+        ({"test": ["ravdess:11"]}, "protocol.test: no speaker ravdess:11"),
+        ({"test": ["11-12", "10-9"]}, "protocol.test: "),
+        ({"test": []}, "protocol.test: an empty list of speakers"),
+        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 stands in train as well"),
+        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 stands in validation as well"),
+        ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: the other parts leave no speaker"),
+        ({"test": 0.0}, "protocol.test: a share lies between 0 and 1, got 0.0"),
+        ({"test": 1.0}, "protocol.test: a share lies between 0 and 1, got 1.0"),
+        ({"test": float("nan")}, "protocol.test: a share lies between 0 and 1, got nan"),
+        ({"validation": -0.1}, "protocol.validation: a share lies between 0 and 1, got -0.1"),
+        ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12, but only 12 are left"),
+        ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6, but only 6 are left"),
+        (
+            {"train": ["1-10"], "validation": 0.2, "test": [11]},
+            "protocol.validation: 0.2 of 12 speakers is 2, but only 1",
+        ),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, told):
+    with pytest.raises(UserError) as error:
+        speaker_independent(make_corpus(12), **wanted)
+    assert told in str(error.value)
+
+
+def test_a_short_form_of_two_speakers_is_refused(make_corpus):
+    emotions = ["angry", "happy", "sad"]
+    dataset = make_corpus({"cremad:01": emotions, "ravdess:01": emotions, "x:02": emotions, "x:03": emotions})
+    with pytest.raises(UserError, match="protocol.test: 1 may be cremad:01 or ravdess:01; write the whole name"):
+        speaker_independent(dataset, test=[1], validation=[2])
+    assert speaker_independent(dataset, test=["ravdess:01"], validation=[2]).speakers["test"] == ["ravdess:01"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_speakers_for_three_parts_are_refused(make_corpus, count):
+    with pytest.raises(UserError, match="^protocol.(validation|test): .* left to draw"):
+        speaker_independent(make_corpus(count))
+
+
+def test_a_class_that_a_part_has_not_is_named(make_corpus):
+    dataset = make_corpus({"x:1": ["angry", "happy", "sad"], "x:2": ["angry", "happy", "sad"], "x:3": ["happy"]})
+    with pytest.raises(UserError, match="protocol.test: no clip of angry, sad; UAR is undefined"):
+        speaker_independent(dataset, train=[1], validation=[2], test=[3])
+
+
+shares = st.floats(0.01, 0.99) | st.integers(1, 9).map(lambda tenths: tenths / 10)
+corpora = st.dictionaries(
+    st.integers(0, 99).map("x:{}".format),
+    st.lists(st.sampled_from(["angry", "happy", "sad"]), min_size=1, max_size=5),
+    min_size=1,
+    max_size=9,
+)
+
+
+@settings(max_examples=40)
+@given(corpora, shares, shares, st.integers(0, 3))
+def test_drawn_parts_share_no_speaker_and_cover_the_corpus(make_corpus, speakers, validation, test, seed):
+    dataset = make_corpus(speakers)
+    split, refusal = None, ""
+    try:
+        split = speaker_independent(dataset, validation=validation, test=test, seed=seed)
+    except UserError as error:
+        refusal = str(error)
+    if split is None:
+        assert refusal.startswith("protocol.")
+        return
+    assert sorted(sum(split.speakers.values(), [])) == sorted(speakers)
+    assert sorted(sum(split.rows.values(), [])) == list(range(len(dataset)))
+    for part, share in (("validation", validation), ("test", test)):
+        assert len(split.speakers[part]) == max(1, round(share * len(speakers)))
+    for part in PARTS:
+        assert {dataset[row]["label"] for row in split.rows[part]} == {0, 1, 2}
+
+
+@pytest.fixture(scope="module")
+def twelve(make_corpus):
+    return make_corpus(12)
+
+
+@settings(max_examples=40)
+@given(st.permutations(NAMES), st.integers(1, 10), st.integers(1, 10))
+def test_listed_parts_hold_their_speakers_and_no_other(twelve, order, first, second):
+    dataset, validation, test = twelve, order[:first], order[first : first + second]
+    if first + second >= 12:
+        with pytest.raises(UserError, match="^protocol."):
+            speaker_independent(dataset, validation=validation, test=test)
+        return
+    split = speaker_independent(dataset, validation=validation, test=test)
+    assert split.speakers["validation"] == sorted(validation)
+    assert split.speakers["test"] == sorted(test)
+    assert split.speakers["train"] == sorted(order[first + second :])
