@@ -144,12 +144,23 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     for override in overrides:
         _apply(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
-    for section, gather in (("corpus", _corpus), ("model", _model), ("training", _training)):
-        if isinstance(values.get(section, {}), Mapping):
-            values[section] = gather(dict(values.get(section, {})))
+    # A section that is no mapping is left for `from_mapping` to complain of.
+    sections = {
+        name: dict(values.get(name, {})) for name in ("corpus", "model", "training") if _holds_keys(values, name)
+    }
+    if "corpus" in sections:
+        values["corpus"] = _corpus(sections["corpus"])
+    if "model" in sections:
+        values["model"] = _model(sections["model"])
+    if "training" in sections:
+        values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"))
     recipe = from_mapping(Recipe, values)
     _check_ranges(recipe)
     return recipe
+
+
+def _holds_keys(values: Mapping[str, Any], section: str) -> bool:
+    return isinstance(values.get(section, {}), Mapping)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -199,12 +210,13 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _training(values: dict[str, Any]) -> dict[str, Any]:
-    from .training.arguments import MANAGED, argument_options
+def _training(values: dict[str, Any], architecture: str) -> dict[str, Any]:
+    from .training.arguments import MANAGED, argument_options, sampling_for
 
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
+    values.setdefault("train_sampling_strategy", sampling_for(architecture))
     return _split_off(values, TrainingSection, argument_options(), "training", "arguments")
 
 

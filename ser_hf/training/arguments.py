@@ -23,7 +23,6 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
-    "train_sampling_strategy": "group_by_length",
 }
 
 # Keys that would break a promise of the run if they could be set, and what to use in their place.
@@ -57,6 +56,17 @@ MANAGED: dict[str, str] = {
 
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = ("use_cpu", "dataloader_pin_memory", "disable_tqdm")
+
+
+def sampling_for(architecture: str) -> str:
+    """The default `train_sampling_strategy` of a network.
+
+    Batches of similar length pad little. But tempo is an emotion cue, so they also hold few emotions, and batch
+    normalisation then standardises away what it should tell apart: on the synthetic corpus a crnn reached a validation
+    UAR of 0.35 after one epoch and 0.76 after sixteen with grouped batches, 0.53 and 0.81 with random ones. Encoders
+    normalise each clip by itself, and are large enough for padding to matter.
+    """
+    return "group_by_length" if architecture == "encoder" else "random"
 
 
 def argument_options() -> dict[str, tuple[Any, Any]]:

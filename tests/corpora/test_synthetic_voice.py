@@ -55,7 +55,8 @@ def test_clips_are_finite_unclipped_mono_float32_of_plausible_length():
         for emotion in EMOTIONS:
             for take in range(2):
                 clip = utterance(speaker, emotion, take, seed=1)
-                assert clip.dtype == np.float32 and clip.ndim == 1
+                assert clip.dtype == np.float32
+                assert clip.ndim == 1
                 assert np.isfinite(clip).all()
                 assert 0.001 < np.abs(clip).max() < 1.0
                 assert 0.8 < len(clip) / 16000 < 3.5
@@ -64,7 +65,8 @@ def test_clips_are_finite_unclipped_mono_float32_of_plausible_length():
 @pytest.mark.parametrize("sampling_rate", [8000, 22050, 48000])
 def test_a_clip_lasts_equally_long_at_any_sampling_rate(sampling_rate):
     clip = utterance(0, "happy", 0, seed=0, sampling_rate=sampling_rate)
-    assert np.isfinite(clip).all() and np.abs(clip).max() < 1.0
+    assert np.isfinite(clip).all()
+    assert np.abs(clip).max() < 1.0
     assert len(clip) / sampling_rate == pytest.approx(len(utterance(0, "happy", 0, seed=0)) / 16000, abs=0.002)
 
 

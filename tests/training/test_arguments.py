@@ -1,14 +1,16 @@
 """TrainingArguments of a run: house defaults, the machine's settings, and what a run manages itself."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, training_arguments
+from ser_hf.recipe import read_recipe
+from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, sampling_for, training_arguments
 
 
 def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, seed=3)
-    assert arguments.train_sampling_strategy == "group_by_length"
     assert arguments.lr_scheduler_type == "cosine"
     assert arguments.eval_strategy == arguments.save_strategy == arguments.logging_strategy == "epoch"
     assert arguments.seed == 3
@@ -58,3 +60,13 @@ def test_models_that_padding_disturbs_are_judged_one_clip_at_a_time(tmp_path, pa
         HOUSE_DEFAULTS | {"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe
     )
     assert arguments.per_device_eval_batch_size == size
+
+
+def test_batch_normalised_networks_see_clips_in_random_order():
+    """Tempo is an emotion cue: batches of one length hold few emotions, and batch statistics hide the difference."""
+    assert sampling_for("crnn") == "random"
+    assert sampling_for("encoder") == "group_by_length"
+    shipped = Path(__file__).parents[2] / "recipes"
+    assert read_recipe(shipped / "quickstart.yaml").training.arguments["train_sampling_strategy"] == "random"
+    cremad = read_recipe(shipped / "cremad_full.yaml")
+    assert cremad.training.arguments["train_sampling_strategy"] == "group_by_length"
