@@ -74,7 +74,8 @@ class LogMel(nn.Module):
             least = self.n_fft + (self.min_frames - 1) * self.hop_length
             waveform = nn.functional.pad(waveform, (0, max(0, least - waveform.shape[1])))
             frames = waveform.unfold(1, self.n_fft, self.hop_length) * self.window.float()
-            power = torch.fft.rfft(frames).abs().square()
+            spectrum = torch.fft.rfft(frames)
+            power = spectrum.real.square() + spectrum.imag.square()
             # -100 dB below full scale of one bin keeps digital silence finite without touching audible sound.
             log_mel = torch.log(power @ self.filters.float() + 1e-10)
         mask = torch.arange(log_mel.shape[1], device=lengths.device) < self.frame_counts(lengths)[:, None]
