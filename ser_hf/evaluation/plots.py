@@ -67,7 +67,7 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
         axes.bar_label(bars, fontsize=7)
     axes.set_xticks(range(len(names)), names)
     axes.set(ylabel="clips", title="Clips per class")
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(counts), frameon=False)
     return figure
 
 
