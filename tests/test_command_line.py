@@ -130,7 +130,7 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
     assert "holds a run already; continue it with --resume, replace it with --overwrite" in complaint(
         capsys, *arguments
     )
-    assert "training.learning_rate: 0.5 here, 0.002 in the run" in complaint(
+    assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
         capsys, *arguments, "training.learning_rate=0.5", "--resume"
     )
     assert train.main([*arguments, "--resume"]) == 0

@@ -131,11 +131,18 @@ def test_overwriting_unlinks_a_linked_folder_and_leaves_its_target(started, tmp_
 
 
 def test_a_start_that_was_cut_off_before_its_recipe_is_no_foreign_folder(folder):
-    folder.log.parent.mkdir(parents=True)
+    folder.path.mkdir(parents=True)
     (folder.path / "recipe.partial").write_text("name: a\n")
     folder.check(RECIPE, False, False)
     folder.open(RECIPE, resume=False)
     assert sorted(child.name for child in folder.path.iterdir()) == ["recipe.yaml"]
+
+
+def test_another_training_s_folder_is_foreign_whatever_its_names(folder):
+    (folder.path / "model").mkdir(parents=True)
+    (folder.path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match="no run's"):
+        folder.check(RECIPE, False, True)
 
 
 @pytest.mark.parametrize("word", ["1e5", "12e45", "3e-5", "no", "2024-01-31", "012"])

@@ -78,8 +78,8 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     """The stock Trainer would evaluate in shuffled groups of like length here."""
     transformers.set_seed(0)
     model = build_model(copy.deepcopy(plan)).eval()
-    arguments = training_arguments(HOUSE_DEFAULTS | {"per_device_eval_batch_size": 2}, tmp_path, 0, progress=False)
-    assert arguments.train_sampling_strategy == "group_by_length"
+    changes = {"per_device_eval_batch_size": 2, "train_sampling_strategy": "group_by_length"}
+    arguments = training_arguments(HOUSE_DEFAULTS | changes, tmp_path, 0, progress=False)
     trainer = EmotionTrainer(
         model=model,
         args=arguments,

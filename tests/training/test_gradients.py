@@ -73,12 +73,14 @@ def test_the_stock_loss_multiplies_the_gradient(models, store, tmp_path):
 
 
 def test_batch_norm_sees_micro_batches_and_moves_the_gradient_a_little(models, store, tmp_path):
-    """In training mode its statistics are each micro-batch's own, for which no loss makes up: 2 % here."""
+    """In training mode its statistics are each micro-batch's own, for which no loss makes up."""
     whole, _ = _norm(models, "crnn", store, tmp_path / "whole", 8, 1, held=False)
     cut, _ = _norm(models, "crnn", store, tmp_path / "cut", 2, 4, held=False)
-    assert 1e-3 < abs(cut / whole - 1) < 0.2
+    # Far above the 1e-7 of the cases that are equal; how much depends on which clips share a micro-batch.
+    assert 1e-5 < abs(cut / whole - 1) < 0.2
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_gradient_of_one(models, store, tmp_path):
     folder = models.parent
     (folder / "store").symlink_to(store.folder)
