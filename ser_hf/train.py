@@ -69,7 +69,9 @@ def summary(report: Mapping[str, Any]) -> str:
         f"  protocol {report['protocol']['name']}, sha256 {report['protocol']['sha256'][:16]}",
     ]
     for part, described in report["protocol"]["parts"].items():
-        lines.append(f"    {part}: {described['clips']} clips of {len(described['speakers'])} speakers")
+        speakers = described["speakers"]
+        listed = f" ({', '.join(speakers)})" if len(speakers) <= 8 else ""
+        lines.append(f"    {part}: {described['clips']} clips, speakers: {len(speakers)}{listed}")
     lines += [f"  note: {warning}" for warning in report["warnings"]]
     trust = ", trust_remote_code=True" if report["model"]["remote_code"] else ""
     lines += [

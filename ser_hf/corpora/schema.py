@@ -1,8 +1,8 @@
 """What a row of a corpus is, whatever the corpus: columns, canonical emotions, and the `datasets` object they make."""
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import datasets
 from datasets import Audio, ClassLabel, Dataset, Features, Value
@@ -99,17 +99,13 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
         first[clip.id] = clip.path
 
 
-class _quiet:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Casting tiny label columns needs no progress bar."""
-
-    def __enter__(self):
-        self.bars = datasets.utils.logging.is_progress_bar_enabled()
-        datasets.disable_progress_bars()
-
-    def __exit__(self, *_):
-        if self.bars:
+    shown = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
             datasets.enable_progress_bars()
-
-
-def relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

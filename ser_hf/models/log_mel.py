@@ -4,8 +4,6 @@ Written so that padding changes nothing: frames are never centred or reflected o
 starts inside the clip sees the same samples whether the clip stands alone or padded in a batch.
 """
 
-import math
-
 import torch
 from torch import nn
 from transformers.audio_utils import mel_filter_bank
@@ -130,7 +128,3 @@ def mel_ceiling(sampling_rate: int, f_max: float | None) -> float:
     if f_max is not None and not 0 < f_max <= nyquist:
         raise ValueError(f"f_max {f_max} lies outside 0 to {nyquist:g} Hz, half the sampling rate")
     return nyquist if f_max is None else float(f_max)
-
-
-def frames_per_second(sampling_rate: int, hop_length: int) -> int:
-    return math.ceil(sampling_rate / hop_length)
