@@ -11,6 +11,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from .errors import UserError
+
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """`cache_dir`, else the environment's SER_HF_CACHE, else ~/.cache/ser_hf."""
@@ -28,7 +30,11 @@ def built_once(folder: Path) -> Iterator[Path | None]:
 
     Processes that want the same folder wait for the one that builds it. A build that fails leaves nothing behind.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = "audio.cache_dir, or the environment's SER_HF_CACHE"
+        raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); set {where}") from None
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
             yield None

@@ -63,7 +63,7 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         sentence = sys.modules[sentence].__doc__.partition("\n")[0]
     else:
         start = "configuration only, random start" if plan.random_init else "fine-tuned"
-        sentence = f"{plan.config.model_type} from {plan.checkpoint} ({start})."
+        sentence = f"{plan.config.model_type} from {_public_name(plan.checkpoint)} ({start})."
     return model_card(
         report,
         corpus={
@@ -90,6 +90,11 @@ def save_report(material: Material, report: dict[str, Any], predicted: dict[str,
         judged = {name: value for name, value in predicted.items() if name != "train"}
         write_predictions(partial / "predictions.parquet", material.dataset, judged)
         write_report(partial, report, material.dataset, material.split.rows)
+
+
+def _public_name(checkpoint: str) -> str:
+    """A Hub id as it is; of a folder on this machine only its own name."""
+    return Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
 
 
 @contextlib.contextmanager

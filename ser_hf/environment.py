@@ -29,10 +29,15 @@ def environment() -> dict[str, Any]:
         "git_revision": git_revision(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which containers and taskset make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def git_revision() -> str | None:
@@ -42,7 +47,7 @@ def git_revision() -> str | None:
         commit = _git(here, "rev-parse", "HEAD")
         tracked = _git(here, "ls-files", Path(__file__).name)
         changes = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
     # Installed into a virtual environment inside somebody else's checkout, that repository is not ours.
     if not tracked:

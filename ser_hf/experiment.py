@@ -3,23 +3,28 @@
 This module and its callers know the recipe; the rooms it leads through take plain values.
 """
 
+import contextlib
 import copy
 import dataclasses
 import datetime
+import json
 import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import transformers
 from datasets import Dataset
 from transformers import TrainingArguments
 
 from .delivery import card, header, save_model, save_report, whole_folder
 from .environment import environment
+from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
 from .evaluation.report import judge, write_report
 from .logs import recorded
@@ -27,7 +32,7 @@ from .material import Material, gather
 from .protocols import PARTS, save_split
 from .recipe import Recipe
 from .run_folder import RunFolder
-from .seeds import aggregate
+from .seeds import aggregate, read_predictions
 from .training.arguments import training_arguments
 from .training.batches import part
 from .training.build import build_model
@@ -40,11 +45,28 @@ logger = logging.getLogger(__name__)
 
 def run(recipe: Recipe, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
     """Runs a recipe in its `output_dir` and returns the report."""
-    # The libraries' bars for casting columns and writing shards would drown the few that tell how long it takes.
+    with _quiet_libraries():
+        return _run(recipe, resume, overwrite)
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """The libraries' bars for casting columns and writing shards would drown the few that tell how long it takes, and
+    transformers' report of missing keys is checked, and told, by `training.build`."""
+    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers.utils.logging.get_verbosity()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-    # Its report of missing keys is checked, and told, by training.build.
     transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+        transformers.utils.logging.enable_progress_bar()
+        if bars:
+            datasets.enable_progress_bars()
+
+
+def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
     folder = RunFolder(recipe.output_dir)
     # The first TrainingArguments start the process group, so it is asked for before anything is written.
     arguments = _arguments(recipe, folder, recipe.training.seeds[0])
@@ -59,8 +81,9 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False) -> dict[s
         material = gather(recipe)
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
+                folder.check(recipe.to_dict(), resume, overwrite)  # another run may have taken it meanwhile
                 folder.open(_with_provenance(recipe), resume)
-                save_split(material.split, material.audit, folder.split)
+                _keep_split(material, folder)
                 write_log_to(folder.log)
         if len(recipe.training.seeds) == 1:
             return _run_one(recipe, material, folder, resume)
@@ -86,6 +109,19 @@ def _with_provenance(recipe: Recipe) -> dict[str, Any]:
         "git_revision": made_with["git_revision"],
     }
     return dataclasses.replace(recipe, provenance=provenance).to_dict()
+
+
+def _keep_split(material: Material, folder: RunFolder) -> None:
+    _require_same_split(material, folder)
+    save_split(material.split, material.audit, folder.split)
+
+
+def _require_same_split(material: Material, folder: RunFolder) -> None:
+    """A resumed run goes on with the clips it began with, or not at all."""
+    if not folder.split.is_file():
+        return
+    if json.loads(folder.split.read_text(encoding="utf-8"))["sha256"] != material.split.sha256:
+        raise UserError(f"{folder.split}: the corpus has changed since this run began; start anew with --overwrite")
 
 
 def _run_one(recipe: Recipe, material: Material, folder: RunFolder, resume: bool) -> dict[str, Any]:
@@ -143,8 +179,7 @@ def _judge(
         if name != "test"
     }
     rows, logits = predicted[judged_on]
-    settings = {"bootstrap": recipe.evaluation.bootstrap, "confidence": recipe.evaluation.confidence}
-    judgement = judge(material.dataset, rows, logits.argmax(axis=1), **settings)
+    judgement = judge(material.dataset, rows, logits.argmax(axis=1), **recipe.evaluation.bootstrapping)
     epochs = fitted.epoch_seconds
     parameters = sum(parameter.numel() for parameter in fitted.trainer.model.parameters())
     report = {
@@ -170,6 +205,7 @@ def _run_seeds(recipe: Recipe, material: Material, folder: RunFolder, resume: bo
     for seed in recipe.training.seeds:
         child = folder.child(f"seed-{seed}")
         if child.complete:
+            _require_same_split(material, child)
             reports[seed] = child.read_report()
             continue
         own = dataclasses.replace(
@@ -182,7 +218,7 @@ def _run_seeds(recipe: Recipe, material: Material, folder: RunFolder, resume: bo
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
                 child.open(_with_provenance(own), resume)
-                save_split(material.split, material.audit, child.split)
+                _keep_split(material, child)
         reports[seed] = _run_one(own, material, child, resume)
     report = aggregate(recipe, material, folder, reports)
     with arguments.main_process_first(local=False):
@@ -194,5 +230,6 @@ def _run_seeds(recipe: Recipe, material: Material, folder: RunFolder, resume: bo
                 described = reports[chosen] | over_seeds | {"means": report["metrics"], "chosen_seed": chosen}
                 card(recipe, material, described, folder).save(partial / "README.md")
             with whole_folder(folder.report) as partial:
+                pq.write_table(read_predictions(folder, reports), partial / "predictions.parquet")
                 write_report(partial, report, material.dataset, material.split.rows)
     return report

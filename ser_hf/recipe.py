@@ -100,6 +100,11 @@ class EvaluationSection:
     bootstrap: int = 2000
     confidence: float = 0.95
 
+    @property
+    def bootstrapping(self) -> dict[str, Any]:
+        """What `ser_hf.evaluation.report.judge` takes of it."""
+        return {"bootstrap": self.bootstrap, "confidence": self.confidence}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -241,7 +246,10 @@ def _check_ranges(recipe: Recipe) -> None:
         "audio.max_duration": recipe.audio.max_duration,
         "evaluation.bootstrap": recipe.evaluation.bootstrap,
         "training.head_learning_rate": recipe.training.head_learning_rate,
+        "training.early_stopping.patience": recipe.training.early_stopping.patience,
     }
+    for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size"):
+        positive[f"training.{key}"] = recipe.training.arguments.get(key)
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise UserError(f"{key}: expected more than zero, got {value}")

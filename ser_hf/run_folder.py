@@ -67,7 +67,10 @@ class RunFolder:
             return
         if self.recipe.is_file():
             self._clear()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"output_dir: {self.path} cannot be made: {error.strerror}") from None
         partial = self.recipe.with_suffix(".partial")
         partial.write_text(dump_yaml(recipe), encoding="utf-8")
         partial.rename(self.recipe)
@@ -89,7 +92,10 @@ class RunFolder:
             )
 
     def _clear(self) -> None:
-        for child in self.path.iterdir():
+        # The report goes first and the recipe last: cut off in between, the folder is an unfinished run.
+        for child in sorted(
+            self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report")
+        ):
             if not _is_ours(child.name):
                 continue
             if child.is_dir() and not child.is_symlink():

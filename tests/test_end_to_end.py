@@ -218,3 +218,26 @@ def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
     table = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet")
     assert set(table["part"].to_pylist()) == {"validation"}
     assert "left untouched" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_a_resumed_run_refuses_a_changed_corpus(tmp_path):
+    corpus = tmp_path / "RAVDESS"
+    paths = write_corpus("ravdess", corpus, speakers=3, takes=2)
+    overrides = [
+        f"corpus.root={corpus}",
+        *("protocol.train=[1]", "protocol.validation=[2]", "protocol.test=[3]"),
+        *("training.num_train_epochs=1", "evaluation.bootstrap=20", f"output_dir={tmp_path / 'run'}"),
+        "model.channels=[4, 4, 4, 4]",
+    ]
+    ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"])
+    (tmp_path / "run" / "report" / "report.json").unlink()  # as if cut off before the aggregate
+    paths[1].unlink()
+    with pytest.raises(ser_hf.UserError, match="the corpus has changed since this run began"):
+        ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"], resume=True)
+
+
+def test_the_aggregate_keeps_every_seed_s_predictions(encoder_run):
+    table = pq.read_table(encoder_run / "report" / "predictions.parquet").to_pylist()
+    for seed in (1, 2):
+        own = pq.read_table(encoder_run / f"seed-{seed}" / "report" / "predictions.parquet").to_pylist()
+        assert [clip | {"seed": seed} for clip in own] == [clip for clip in table if clip["seed"] == seed]

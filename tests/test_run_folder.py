@@ -1,6 +1,7 @@
 """The folder of a run: nobody's files are touched, a run is continued or replaced only when asked for."""
 
 import json
+import shutil
 
 import pytest
 
@@ -162,3 +163,16 @@ def test_a_run_is_complete_once_its_report_stands(started):
 
 def test_a_child_is_a_run_folder_inside(folder):
     assert folder.child("seed-1").recipe == folder.path / "seed-1" / "recipe.yaml"
+
+
+def test_a_folder_that_was_half_cleared_is_an_unfinished_run(started, monkeypatch):
+    """The report must go before anything else, the recipe after everything else."""
+    (started.report).mkdir(exist_ok=True)
+    (started.report / "report.json").write_text("{}")
+    removed = []
+    rmtree = shutil.rmtree
+    monkeypatch.setattr("ser_hf.run_folder.shutil.rmtree", lambda path, *a, **k: (removed.append(path), rmtree(path)))
+    started.open(RECIPE, resume=False)
+    assert removed[0] == started.report
+    assert started.recipe.is_file()
+    assert not started.complete

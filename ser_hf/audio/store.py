@@ -19,6 +19,7 @@ import xxhash
 from tqdm.auto import tqdm
 
 from ..cache import built_once, cache_root, key_of
+from ..environment import usable_cores
 from .decode import AudioError, Decoded, decode
 
 logger = logging.getLogger(__name__)
@@ -130,11 +131,6 @@ def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: i
         source_rates=np.array(rates, dtype=np.int32),
         channels=np.array(channels, dtype=np.int16),
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, which containers and taskset make fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _decoded_in_order(sources: Sequence[dict], sampling_rate: int, workers: int) -> Iterator[Decoded | AudioError]:

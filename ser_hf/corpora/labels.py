@@ -48,7 +48,7 @@ def treat_labels(
         raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
 
     for word in drop:
-        if word in merge:
+        if word in merge or word in merge.values():
             raise UserError(f"corpus.drop: {word!r} is merged as well")
     counts = Counter(clip.emotion for clip in clips)
     for word in [*merge, *drop]:

@@ -60,6 +60,8 @@ class CRNNConfig(PretrainedConfig):
         self.band_masks, self.band_width = band_masks, band_width
         if not len(self.channels) == len(self.time_pooling) == len(self.band_pooling):
             raise ValueError("channels, time_pooling and band_pooling need one entry per block")
+        if win_length > n_fft:
+            raise ValueError(f"win_length {win_length} is longer than n_fft {n_fft}")
         if normalization not in ("clip", "fixed"):
             raise ValueError(f"normalization {normalization!r} is neither clip nor fixed")
         super().__init__(**kwargs)

@@ -89,9 +89,7 @@ def _draw(
         raise UserError(f"protocol.{part}: a share lies between 0 and 1, got {share}")
     count = max(1, round(share * total))
     if count > most:
-        raise UserError(
-            f"protocol.{part}: {share} of {total} speakers is {count}, but only {len(candidates)} are left to draw"
-        )
+        raise UserError(f"protocol.{part}: {share} of {total} speakers is {count}, but only {most} can be drawn")
     if count == len(candidates):
         return candidates
     profiles = _profiles(dataset, candidates)

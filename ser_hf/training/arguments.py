@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from ..errors import UserError
 
-# What differs from the library's defaults: one evaluation and one checkpoint an epoch, batches of similar length.
+# What differs from the library's defaults: small models, one evaluation and one checkpoint an epoch.
 HOUSE_DEFAULTS: dict[str, Any] = {
     "learning_rate": 1.0e-3,
     "num_train_epochs": 30.0,
@@ -51,6 +51,7 @@ MANAGED: dict[str, str] = {
     "hub_private_repo": "publishing is a step of its own, after the run",
     "hub_always_push": "publishing is a step of its own, after the run",
     "hub_revision": "publishing is a step of its own, after the run",
+    "restore_callback_states_from_checkpoint": "always on: patience goes on counting where it stopped",
     "local_rank": "set by the launcher",
 }
 
@@ -103,6 +104,8 @@ def training_arguments(
     for name, default in machine.items():
         if arguments.get(name) is None:
             arguments[name] = default
+    if arguments["eval_strategy"] == "no":
+        raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
     try:
@@ -114,6 +117,7 @@ def training_arguments(
             metric_for_best_model=metric,
             greater_is_better=metric != "loss",
             remove_unused_columns=False,
+            restore_callback_states_from_checkpoint=True,
             label_names=["labels"],
         )
     except (ValueError, ImportError) as error:

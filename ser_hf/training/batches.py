@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..audio import WaveformStore
 
@@ -40,11 +40,19 @@ class Collator:
 
     def __call__(self, clips: list[dict[str, Any]]) -> BatchFeature:
         waveforms = [_crop(self.store[clip["row"]], clip["max_samples"]) for clip in clips]
-        batch = self.extractor(
-            waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt"
-        )
+        batch = self._extract(waveforms)
         batch["labels"] = torch.tensor([clip["labels"] for clip in clips])
         return batch
+
+    def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
+        rate = self.extractor.sampling_rate
+        if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
+            # Extractors that compute features know the length their model wants (Whisper: 30 s).
+            return self.extractor(waveforms, sampling_rate=rate, return_tensors="pt")
+        # Each clip by itself: without a mask this extractor would normalise over the padding too, and a clip's
+        # amplitude would depend on its neighbours in the batch.
+        alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
+        return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
 
 
 def _crop(waveform: np.ndarray, limit: int) -> np.ndarray:

@@ -1,10 +1,13 @@
 """From a recipe's words to a model and its feature extractor: our own networks, or any classification checkpoint."""
 
+import copy
 import dataclasses
 import logging
 from typing import Any
 
+import torch
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -15,6 +18,7 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
+from transformers.utils import cached_file
 
 from ..errors import UserError
 from ..models import ARCHITECTURES
@@ -70,7 +74,9 @@ def blueprint(
     if architecture != "encoder":
         try:
             config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **(options or {}), **names)
-        except ValueError as error:
+            with torch.device("meta"):  # the layers' own complaints, without their memory
+                ARCHITECTURES[architecture](copy.deepcopy(config))
+        except (ValueError, RuntimeError, IndexError) as error:
             raise UserError(f"model: {error}") from None
         return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True)
 
@@ -81,7 +87,10 @@ def blueprint(
     for key, value in options.items():
         if not hasattr(config, key):
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({config.model_type}) has no such key")
-        setattr(config, key, value)
+        try:
+            setattr(config, key, value)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
     config.id2label, config.label2id = names["id2label"], names["label2id"]
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
@@ -117,19 +126,31 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is valid."""
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
-    except (OSError, ValueError, HfHubHTTPError):
-        if _main_input(config) != "input_values":
-            raise UserError(
-                f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
-                f"{config.model_type} needs one of its own"
-            ) from None
+    if _has_extractor(checkpoint):
+        try:
+            extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {_first_line(error)}") from None
+    elif _main_input(config) == "input_values":
         logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
         extractor = _extractor(sampling_rate, normalize=False)
+    else:
+        raise UserError(
+            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
+            f"{config.model_type} needs one of its own"
+        )
     if isinstance(extractor, Wav2Vec2FeatureExtractor):
         extractor.return_attention_mask = getattr(config, "feat_extract_norm", "layer") != "group"
     return extractor
+
+
+def _has_extractor(checkpoint: str) -> bool:
+    """Whether the checkpoint comes with one: a file that cannot be fetched is not one that is not there."""
+    try:
+        found = cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {_first_line(error)}") from None
+    return found is not None
 
 
 def _main_input(config: PreTrainedConfig) -> str:
@@ -144,9 +165,12 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     """
     if plan.random_init:
         return AutoModelForAudioClassification.from_config(plan.config)
-    model, info = AutoModelForAudioClassification.from_pretrained(
-        plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True
-    )
+    try:
+        model, info = AutoModelForAudioClassification.from_pretrained(
+            plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except (OSError, SafetensorError, HfHubHTTPError) as error:
+        raise UserError(f"model.checkpoint: weights of {plan.checkpoint}: {_first_line(error)}") from None
     _check_loading(model, plan.checkpoint, info)
     if "layer_weights" in info["missing_keys"]:
         # transformers initialises modules, and this parameter belongs to none: it would stay uninitialised memory

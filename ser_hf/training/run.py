@@ -1,6 +1,7 @@
 """The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..audio import WaveformStore
+from ..errors import UserError
 from .batches import Collator
 from .layers import head_parameter_groups
 from .loss import ClassificationLoss
@@ -90,6 +92,11 @@ def fit(
         trainer.add_callback(StepBar)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(Path(arguments.output_dir)) if resume else None)
+    if trainer.state.best_model_checkpoint is None:
+        raise UserError(
+            f"{arguments.output_dir}: the checkpoint that validation preferred is gone (was the run folder moved?); "
+            "start anew with --overwrite"
+        )
     return Fit(trainer, _history(trainer.state.log_history), time.perf_counter() - began, lines.epoch_seconds)
 
 
@@ -123,7 +130,10 @@ def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})
         if "loss" in record:
             entry["train_loss"] = record["loss"]
-            entry.update({key: record[key] for key in ("learning_rate", "grad_norm") if key in record})
+            # fp16 logs an infinite norm where it skips a step.
+            for key in ("learning_rate", "grad_norm"):
+                if math.isfinite(record.get(key, math.inf)):
+                    entry[key] = record[key]
         validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
         if validation:
             entry["validation"] = validation

@@ -104,8 +104,8 @@ def test_the_draw_does_not_depend_on_the_order_of_rows(make_corpus):
         ({"test": 1.0}, "protocol.test: a share lies between 0 and 1, got 1.0"),
         ({"test": float("nan")}, "protocol.test: a share lies between 0 and 1, got nan"),
         ({"validation": -0.1}, "protocol.validation: a share lies between 0 and 1, got -0.1"),
-        ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12, but only 12 are left"),
-        ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6, but only 6 are left"),
+        ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12, but only 11 can be drawn"),
+        ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6, but only 5 can be drawn"),
         (
             {"train": ["1-10"], "validation": 0.2, "test": [11]},
             "protocol.validation: 0.2 of 12 speakers is 2, but only 1",
@@ -128,7 +128,7 @@ def test_a_short_form_of_two_speakers_is_refused(make_corpus):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_speakers_for_three_parts_are_refused(make_corpus, count):
-    with pytest.raises(UserError, match="^protocol.(validation|test): .* left to draw"):
+    with pytest.raises(UserError, match="^protocol.(validation|test): .* can be drawn"):
         speaker_independent(make_corpus(count))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ser_hf.errors import UserError
 from ser_hf.recipe import read_recipe
 from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, sampling_for, training_arguments
 
@@ -70,3 +71,8 @@ def test_batch_normalised_networks_see_clips_in_random_order():
     assert read_recipe(shipped / "quickstart.yaml").training.arguments["train_sampling_strategy"] == "random"
     cremad = read_recipe(shipped / "cremad_full.yaml")
     assert cremad.training.arguments["train_sampling_strategy"] == "group_by_length"
+
+
+def test_a_run_without_validation_is_refused(tmp_path):
+    with pytest.raises(UserError, match="training.eval_strategy: no validation"):
+        training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)

@@ -93,3 +93,17 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     assert rows.tolist() == own["row"][:]
     np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-5)
     assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, "clips must differ for the order to show"
+
+
+def test_each_clip_is_normalised_by_itself_where_the_extractor_gives_no_mask(store, clips, checkpoint):
+    """Over a padded batch, the stock extractor without a mask takes the padding for silence and scales clips up."""
+    plan = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", "group"))
+    assert plan.extractor.do_normalize
+    assert not plan.extractor.return_attention_mask
+    rows = part(clips, range(len(store)), store)
+    batch = Collator(store, plan.extractor)([rows[0], rows[len(rows) - 1]])
+    assert "attention_mask" not in batch
+    for i, row in enumerate((0, len(rows) - 1)):
+        clip = batch["input_values"][i, : rows[row]["length"]]
+        assert clip.mean().item() == pytest.approx(0.0, abs=1e-5)
+        assert clip.std().item() == pytest.approx(1.0, abs=1e-3)

@@ -63,7 +63,8 @@ def test_the_stock_loss_multiplies_the_gradient(models, store, tmp_path):
     norms = {}
     for batch, accumulation in ((8, 1), (2, 4)):
         model, extractor = load(models, "encoder")
-        arguments = step_arguments(tmp_path, batch, accumulation, eval_strategy="no", save_strategy="best")
+        arguments = step_arguments(tmp_path, batch, accumulation)
+        arguments.eval_strategy, arguments.save_strategy, arguments.load_best_model_at_end = "no", "no", False
         collate = Collator(store, extractor)
         trainer = Trainer(model, arguments, data_collator=collate, train_dataset=clips_of(store))
         trainer.train()
