@@ -12,7 +12,17 @@ logger = logging.getLogger(__name__)
 
 
 class StepBar(ProgressCallback):
-    """The Trainer's progress bars without its printed dictionaries."""
+    """The Trainer's progress bars, named, and without its printed dictionaries."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
+
+    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
+        super().on_prediction_step(args, state, control, eval_dataloader=eval_dataloader, **kwargs)
+        if self.prediction_bar is not None:
+            self.prediction_bar.set_description("evaluating", refresh=False)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         pass
