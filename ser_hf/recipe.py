@@ -2,7 +2,8 @@
 
 Three sections take keys that other rooms define, checked by name and type all the same: `corpus` those of the
 corpus's parser, `model` those of the network's configuration, `training` those of `transformers.TrainingArguments`.
-They stand beside the section's own keys in the YAML and in the dataclass's last field.
+They stand beside the section's own keys in the YAML and in the dataclass's last field. Only an `encoder`'s keys are
+known first when its checkpoint's configuration is at hand, and are checked there (`ser_hf.training.build`).
 
     recipe = read_recipe("recipes/quickstart.yaml", ["training.seeds=[1, 2]"])
 """

@@ -74,7 +74,7 @@ class LogMel(nn.Module):
             frames = waveform.unfold(1, self.n_fft, self.hop_length) * self.window.float()
             spectrum = torch.fft.rfft(frames)
             power = spectrum.real.square() + spectrum.imag.square()
-            # -100 dB below full scale of one bin keeps digital silence finite without touching audible sound.
+            # Keeps digital silence finite (a log-mel of -23); recorded rooms lie well above it.
             log_mel = torch.log(power @ self.filters.float() + 1e-10)
         mask = torch.arange(log_mel.shape[1], device=lengths.device) < self.frame_counts(lengths)[:, None]
         return log_mel, mask
@@ -103,7 +103,7 @@ def spec_augment(
     """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of frames and bands set to zero.
 
     Each stripe's width is uniform from 0 to its maximum; time stripes cover at most half of a clip's real frames.
-    Features are (batch, frames, bands), zero on average, so that zero hides rather than marks.
+    Features are (batch, frames, bands), normalised, so that zero is an ordinary value and hides rather than marks.
     """
     batch, frames, bands = features.shape
     lengths = mask.sum(dim=1)
