@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 # Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
-VERBS = {"train": "train, judge and describe a model as a recipe says"}
+VERBS = {
+    "inspect": "look at a corpus before training: what is missing, broken or misleading in it",
+    "train": "train, judge and describe a model as a recipe says",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,38 +3,41 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
 
-from .corpora import CORPORA
+from .corpora import corpus_facts
 from .environment import environment
 from .evaluation.report import write_predictions, write_report
 from .hub.card import model_card
-from .material import Material
+from .material import Fold, Material
 from .models import ARCHITECTURES
-from .protocols import PARTS
+from .protocols import PARTS, Split, fingerprint, worst
 from .recipe import Recipe
 from .run_folder import RunFolder
 from .training.run import Fit
 
 
-def header(recipe: Recipe, material: Material, folder: RunFolder) -> dict[str, Any]:
-    """What a report says whatever was measured: which run, which protocol, which machine."""
-    split = material.split
+def header(
+    recipe: Recipe,
+    material: Material,
+    folds: Sequence[Fold],
+    folder: RunFolder,
+    metrics: Mapping[str, float],
+    foil: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What a report says whatever was measured: which run, which protocol, what its parts share, which machine."""
     return {
         "name": recipe.name,
         "judged_on": recipe.evaluation.part,
         "output_dir": str(folder.path),
         "labels": material.labels,
-        "protocol": {
-            "name": split.name,
-            "sha256": split.sha256,
-            "parts": {part: {"clips": len(split.ids[part]), "speakers": split.speakers[part]} for part in PARTS},
-        },
-        "audit": material.audit,
+        "protocol": _protocol(folds, recipe.evaluation.part),
+        "audit": worst([fold.audit for fold in folds]),
+        "foil": foil and _gap(metrics, foil),
         "model": {
             "architecture": recipe.model.architecture,
             "model_type": material.plan.config.model_type,
@@ -44,6 +47,39 @@ def header(recipe: Recipe, material: Material, folder: RunFolder) -> dict[str, A
         },
         "environment": environment(),
     }
+
+
+def _protocol(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
+    splits = [fold.split for fold in folds]
+    leaks = [split.leak for split in splits if split.leak]
+    described: dict[str, Any] = {
+        "name": splits[0].name,
+        "sha256": fingerprint(splits),
+        "leak": leaks[0] if leaks else None,
+        "notes": list(dict.fromkeys(note for split in splits for note in split.notes)),
+    }
+    if len(folds) == 1:
+        return described | {"fold": splits[0].fold, "parts": _parts(splits[0])}
+    judged = {
+        "clips": sum(len(split.ids[judged_on]) for split in splits),
+        "speakers": sorted({speaker for split in splits for speaker in split.speakers[judged_on]}),
+    }
+    own = {
+        str(fold.number): {"tested": fold.split.fold, "sha256": fold.split.sha256, "parts": _parts(fold.split)}
+        for fold in folds
+    }
+    return described | {"fold": None, "parts": {judged_on: judged}, "folds": own}
+
+
+def _parts(split: Split) -> dict[str, Any]:
+    return {part: {"clips": len(split.ids[part]), "speakers": split.speakers[part]} for part in PARTS}
+
+
+def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any]:
+    """The foil's figures, and by how much they flatter."""
+    described = {"protocol": foil["protocol"]["name"], "sha256": foil["protocol"]["sha256"]}
+    figures = {key: foil[key] for key in ("metrics", "intervals", "audit")}
+    return described | figures | {"gap": {name: foil["metrics"][name] - value for name, value in metrics.items()}}
 
 
 def save_model(recipe: Recipe, material: Material, fitted: Fit, report: dict[str, Any], folder: RunFolder) -> None:
@@ -56,7 +92,6 @@ def save_model(recipe: Recipe, material: Material, fitted: Fit, report: dict[str
 
 
 def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: RunFolder) -> ModelCard:
-    module = CORPORA[recipe.corpus.name]
     plan = material.plan
     if plan.checkpoint is None:
         sentence = ARCHITECTURES[recipe.model.architecture].__module__
@@ -66,15 +101,7 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         sentence = f"{plan.config.model_type} from {_public_name(plan.checkpoint)} ({start})."
     return model_card(
         report,
-        corpus={
-            "name": recipe.corpus.name,
-            "title": module.TITLE,
-            "license": module.LICENSE,
-            "language": module.LANGUAGE,
-            "url": module.URL,
-            "citation": module.CITATION,
-            "acted": module.ACTED,
-        },
+        corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
         location=folder.model.as_posix(),
         architecture=sentence,
         remote_code=report["model"]["remote_code"],
@@ -85,11 +112,13 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
     )
 
 
-def save_report(material: Material, report: dict[str, Any], predicted: dict[str, Any], folder: RunFolder) -> None:
+def save_report(
+    material: Material, fold: Fold, report: dict[str, Any], predicted: dict[str, Any], folder: RunFolder
+) -> None:
     with whole_folder(folder.report) as partial:
         judged = {name: value for name, value in predicted.items() if name != "train"}
         write_predictions(partial / "predictions.parquet", material.dataset, judged)
-        write_report(partial, report, material.dataset, material.split.rows)
+        write_report(partial, report, material.dataset, fold.split.rows)
 
 
 def _public_name(checkpoint: str) -> str:

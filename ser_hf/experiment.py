@@ -22,17 +22,17 @@ import transformers
 from datasets import Dataset
 from transformers import TrainingArguments
 
+from .aggregate import over_folds, over_seeds, read_predictions
 from .delivery import card, header, save_model, save_report, whole_folder
 from .environment import environment
 from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
 from .evaluation.report import judge, write_report
 from .logs import recorded
-from .material import Material, gather
-from .protocols import PARTS, save_split
-from .recipe import Recipe
+from .material import Fold, Material, gather
+from .protocols import PARTS, fingerprint, save_splits
+from .recipe import ProtocolSection, Recipe
 from .run_folder import RunFolder
-from .seeds import aggregate, read_predictions
 from .training.arguments import training_arguments
 from .training.batches import part
 from .training.build import build_model
@@ -83,11 +83,18 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
             if arguments.process_index == 0:
                 folder.check(recipe.to_dict(), resume, overwrite)  # another run may have taken it meanwhile
                 folder.open(_with_provenance(recipe), resume)
-                _keep_split(material, folder)
+                _keep_splits(material.folds, folder)
                 write_log_to(folder.log)
-        if len(recipe.training.seeds) == 1:
-            return _run_one(recipe, material, folder, resume)
-        return _run_seeds(recipe, material, folder, resume)
+        foil = None
+        if material.foil:
+            own = dataclasses.replace(recipe, protocol=_foil_protocol(recipe), output_dir=str(folder.path / "foil"))
+            foil = _run_child(own, material, material.foil, folder.child("foil"), resume)
+        return _run_folds(recipe, material, material.folds, folder, resume, foil)
+
+
+def _foil_protocol(recipe: Recipe) -> ProtocolSection:
+    options = {key: value for key, value in recipe.protocol.options.items() if key == "seed"}
+    return ProtocolSection(recipe.protocol.foil, near_duplicates=recipe.protocol.near_duplicates, options=options)
 
 
 def _arguments(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool = True) -> TrainingArguments:
@@ -111,45 +118,136 @@ def _with_provenance(recipe: Recipe) -> dict[str, Any]:
     return dataclasses.replace(recipe, provenance=provenance).to_dict()
 
 
-def _keep_split(material: Material, folder: RunFolder) -> None:
-    _require_same_split(material, folder)
-    save_split(material.split, material.audit, folder.split)
+def _keep_splits(folds: list[Fold], folder: RunFolder) -> None:
+    _require_same_splits(folds, folder)
+    save_splits([fold.split for fold in folds], [fold.audit for fold in folds], folder.split)
 
 
-def _require_same_split(material: Material, folder: RunFolder) -> None:
+def _require_same_splits(folds: list[Fold], folder: RunFolder) -> None:
     """A resumed run goes on with the clips it began with, or not at all."""
     if not folder.split.is_file():
         return
-    if json.loads(folder.split.read_text(encoding="utf-8"))["sha256"] != material.split.sha256:
+    began_with = json.loads(folder.split.read_text(encoding="utf-8"))["sha256"]
+    if began_with != fingerprint([fold.split for fold in folds]):
         raise UserError(f"{folder.split}: the corpus has changed since this run began; start anew with --overwrite")
 
 
-def _run_one(recipe: Recipe, material: Material, folder: RunFolder, resume: bool) -> dict[str, Any]:
-    """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
-    seed = recipe.training.seeds[0]
-    arguments = _arguments(recipe, folder, seed, material.plan.padding_safe)
-    fitted = _train(recipe, material, arguments, seed, resume)
-    report, predicted = _judge(recipe, material, fitted, folder)
-    with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            save_model(recipe, material, fitted, report, folder)
-            save_report(material, report, predicted, folder)
+def _run_folds(
+    recipe: Recipe, material: Material, folds: list[Fold], folder: RunFolder, resume: bool, foil: dict | None = None
+) -> dict[str, Any]:
+    """Runs each fold in fold-N/ and each seed in seed-N/ below it, then aggregates upwards; one fold with one seed
+    stands in the folder itself."""
+    numbered: dict[int, tuple[Recipe, list[Fold]]]
+    if len(folds) > 1:
+        kind, aggregate = "fold", over_folds
+        numbered = {fold.number: (_only(recipe, fold), [fold]) for fold in folds}
+    elif len(recipe.training.seeds) > 1:
+        kind, aggregate = "seed", over_seeds
+        seeds = recipe.training.seeds
+        numbered = {
+            seed: (dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seeds=[seed])), folds)
+            for seed in seeds
+        }
+    else:
+        return _run_one(recipe, material, folds[0], folder, resume, foil)
+    reports = {}
+    for number, (own, own_folds) in numbered.items():
+        child = folder.child(f"{kind}-{number}")
+        logger.info("%s %d", kind, number)
+        own = dataclasses.replace(own, output_dir=str(child.path))
+        reports[number] = _run_child(own, material, own_folds, child, resume)
+    report = aggregate(recipe, material, folds if kind == "fold" else folds[0], folder, reports, foil)
+    with _first(recipe, folder) as first:
+        if first:
+            _deliver(recipe, material, folds, folder, reports, report, kind)
     return report
 
 
-def _train(recipe: Recipe, material: Material, arguments: TrainingArguments, seed: int, resume: bool) -> Fit:
+def _only(recipe: Recipe, fold: Fold) -> Recipe:
+    return dataclasses.replace(recipe, protocol=dataclasses.replace(recipe.protocol, folds=[fold.number], foil=None))
+
+
+def _run_child(
+    recipe: Recipe, material: Material, folds: list[Fold], folder: RunFolder, resume: bool
+) -> dict[str, Any]:
+    """A run below another's folder: taken as it stands where it is complete, run otherwise."""
+    if folder.complete:
+        _require_same_splits(folds, folder)
+        return folder.read_report()
+    with _first(recipe, folder) as first:
+        if first:
+            folder.open(_with_provenance(recipe), resume)
+            _keep_splits(folds, folder)
+    return _run_folds(recipe, material, folds, folder, resume)
+
+
+@contextlib.contextmanager
+def _first(recipe: Recipe, folder: RunFolder) -> Iterator[bool]:
+    """Whether this process is the one that writes; the others wait until it has."""
+    arguments = _arguments(recipe, folder, recipe.training.seeds[0])
+    with arguments.main_process_first(local=False):
+        yield arguments.process_index == 0
+
+
+def _deliver(
+    recipe: Recipe,
+    material: Material,
+    folds: list[Fold],
+    folder: RunFolder,
+    reports: dict[int, dict[str, Any]],
+    report: dict[str, Any],
+    kind: str,
+) -> None:
+    """model/ is the run's that validation prefers, its card tells of them all; report/ is the aggregate."""
+    chosen = report[f"chosen_{kind}"]
+    over = {"kind": kind, "chosen": chosen, "runs": {n: own["metrics"] for n, own in reports.items()}}
+    over |= {key: report[key] for key in ("metrics", "deviations", "intervals")}
+    described = reports[chosen] | {"over": over, "pooled": report.get("pooled"), "foil": report["foil"]}
+    with whole_folder(folder.model) as partial:
+        shutil.copytree(folder.child(f"{kind}-{chosen}").model, partial, dirs_exist_ok=True)
+        card(recipe, material, described, folder).save(partial / "README.md")
+    with whole_folder(folder.report) as partial:
+        pq.write_table(read_predictions(folder, kind, list(reports)), partial / "predictions.parquet")
+        write_report(partial, report, material.dataset, _shown_rows(folds))
+
+
+def _shown_rows(folds: list[Fold]) -> dict[str, list[int]]:
+    """The rows of each part, or of each fold's test part, for the picture of the classes."""
+    if len(folds) == 1:
+        return folds[0].split.rows
+    return {f"fold {fold.number}": fold.split.rows["test"] for fold in folds}
+
+
+def _run_one(
+    recipe: Recipe, material: Material, fold: Fold, folder: RunFolder, resume: bool, foil: dict | None
+) -> dict[str, Any]:
+    """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
+    seed = recipe.training.seeds[0]
+    arguments = _arguments(recipe, folder, seed, material.plan.padding_safe)
+    fitted = _train(recipe, material, fold, arguments, seed, resume)
+    report, predicted = _judge(recipe, material, fold, fitted, folder, foil)
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            save_model(recipe, material, fitted, report, folder)
+            save_report(material, fold, report, predicted, folder)
+    return report
+
+
+def _train(
+    recipe: Recipe, material: Material, fold: Fold, arguments: TrainingArguments, seed: int, resume: bool
+) -> Fit:
     transformers.set_seed(seed)
     model = build_model(copy.deepcopy(material.plan))
     freeze(model, **dataclasses.asdict(recipe.freeze))
     logger.info("%s", trainable_table(model))
-    labels = np.asarray(material.dataset["label"][:])[material.split.rows["train"]]
+    labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
     weights = balanced_weights(labels, len(material.labels)) if recipe.training.class_weights else None
     return fit(
         model,
         material.plan.extractor,
         material.store,
-        _part(recipe, material, "train", crop=True),
-        _part(recipe, material, "validation"),
+        _part(recipe, material, fold, "train", crop=True),
+        _part(recipe, material, fold, "validation"),
         arguments,
         trainer_metrics,
         class_weights=weights,
@@ -159,19 +257,19 @@ def _train(recipe: Recipe, material: Material, arguments: TrainingArguments, see
     )
 
 
-def _part(recipe: Recipe, material: Material, name: str, crop: bool = False) -> Dataset:
+def _part(recipe: Recipe, material: Material, fold: Fold, name: str, crop: bool = False) -> Dataset:
     limit = recipe.audio.max_duration if crop else None
-    return part(material.dataset, material.split.rows[name], material.store, limit)
+    return part(material.dataset, fold.split.rows[name], material.store, limit)
 
 
 def _judge(
-    recipe: Recipe, material: Material, fitted: Fit, folder: RunFolder
+    recipe: Recipe, material: Material, fold: Fold, fitted: Fit, folder: RunFolder, foil: dict | None
 ) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Predicts each part once; the test part enters here and nowhere else."""
     began = time.perf_counter()
     judged_on = recipe.evaluation.part
     asked = PARTS if judged_on == "test" else PARTS[:2]
-    predicted = {name: predict(fitted.trainer, _part(recipe, material, name)) for name in asked}
+    predicted = {name: predict(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
     labels = np.asarray(material.dataset["label"][:])
     parts = {
         name: classification_metrics(labels[rows], logits.argmax(axis=1), len(material.labels))
@@ -183,11 +281,12 @@ def _judge(
     epochs = fitted.epoch_seconds
     parameters = sum(parameter.numel() for parameter in fitted.trainer.model.parameters())
     report = {
-        **header(recipe, material, folder),
+        **header(recipe, material, [fold], folder, judgement["metrics"], foil),
         **judgement,
         "parts": parts,
         "history": fitted.history,
         "selected_by": recipe.training.early_stopping.metric,
+        "validated": _validated(fitted, recipe.training.early_stopping.metric),
         "seconds": material.seconds
         | {
             "training": fitted.seconds,
@@ -199,37 +298,7 @@ def _judge(
     return report, predicted
 
 
-def _run_seeds(recipe: Recipe, material: Material, folder: RunFolder, resume: bool) -> dict[str, Any]:
-    """Runs each seed in seed-N/, then aggregates: mean and deviation, model/ from the seed that validation prefers."""
-    reports: dict[int, dict[str, Any]] = {}
-    for seed in recipe.training.seeds:
-        child = folder.child(f"seed-{seed}")
-        if child.complete:
-            _require_same_split(material, child)
-            reports[seed] = child.read_report()
-            continue
-        own = dataclasses.replace(
-            recipe,
-            output_dir=str(child.path),
-            training=dataclasses.replace(recipe.training, seeds=[seed]),
-        )
-        arguments = _arguments(own, child, seed)
-        logger.info("seed %d", seed)
-        with arguments.main_process_first(local=False):
-            if arguments.process_index == 0:
-                child.open(_with_provenance(own), resume)
-                _keep_split(material, child)
-        reports[seed] = _run_one(own, material, child, resume)
-    report = aggregate(recipe, material, folder, reports)
-    with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            chosen = report["chosen_seed"]
-            with whole_folder(folder.model) as partial:
-                shutil.copytree(folder.child(f"seed-{chosen}").model, partial, dirs_exist_ok=True)
-                over_seeds = {key: report[key] for key in ("seeds", "deviations")}
-                described = reports[chosen] | over_seeds | {"means": report["metrics"], "chosen_seed": chosen}
-                card(recipe, material, described, folder).save(partial / "README.md")
-            with whole_folder(folder.report) as partial:
-                pq.write_table(read_predictions(folder, reports), partial / "predictions.parquet")
-                write_report(partial, report, material.dataset, material.split.rows)
-    return report
+def _validated(fitted: Fit, metric: str) -> float:
+    """What validation says of the kept checkpoint, higher is better: the best that training saw."""
+    kept = [entry["validation"][metric] for entry in fitted.history if "validation" in entry]
+    return -min(kept) if metric == "loss" else max(kept)

@@ -1,30 +1,41 @@
-"""What every seed of a run shares, gathered as the recipe says: cheap checks first, decoding after them."""
+"""What every part of a run shares, gathered as the recipe says: cheap checks first, decoding after them."""
 
 import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset
 
 from .audio import WaveformStore, prepare
 from .corpora import load_corpus
-from .protocols import PROTOCOLS, Split, audit
-from .recipe import Recipe
+from .protocols import Split, Twins, audit, audit_table, split_corpus
+from .recipe import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
+class Fold:
+    """One split with its audit; `number` counts a protocol's folds from 1."""
+
+    number: int
+    split: Split
+    audit: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Material:
-    """Prepared clips, their waveforms, the split with its audit, the model's plan, and how long it all took."""
+    """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
+    one), and how long it all took."""
 
     dataset: Dataset
     store: WaveformStore
-    split: Split
-    audit: dict[str, Any]
     plan: Blueprint
+    folds: list[Fold]
+    foil: list[Fold]
     seconds: dict[str, float]
 
     @property
@@ -33,7 +44,7 @@ class Material:
 
 
 def gather(recipe: Recipe) -> Material:
-    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the split: cheap checks first."""
+    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
     corpus, audio, protocol, model = recipe.corpus, recipe.audio, recipe.protocol, recipe.model
     began = time.perf_counter()
     dataset = load_corpus(
@@ -42,11 +53,13 @@ def gather(recipe: Recipe) -> Material:
         labels=corpus.labels,
         merge=corpus.merge,
         drop=corpus.drop,
+        exclude=corpus.exclude,
         on_unknown=corpus.on_unknown,
         sampling_rate=audio.sampling_rate,
         **corpus.options,
     )
-    split = PROTOCOLS[protocol.name](dataset, protocol.train, protocol.validation, protocol.test, protocol.seed)
+    splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
+    foils = _foil(dataset, protocol, splits[0])
     plan = blueprint(
         model.architecture,
         dataset.features["label"].names,
@@ -58,8 +71,32 @@ def gather(recipe: Recipe) -> Material:
         options=model.options,
     )
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
-    audited = audit(split, dataset)
-    logger.info("%s", split.table(dataset))
+    twins: list[Twins] = []
+    folds = _audited(dataset, splits, protocol, twins)
+    foil = _audited(dataset, foils, protocol, twins)
     if not plan.padding_safe:
         logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
-    return Material(dataset, store, split, audited, plan, {"preparation": time.perf_counter() - began})
+    return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
+
+
+def _foil(dataset: Dataset, protocol: ProtocolSection, split: Split) -> list[Split]:
+    """The leaky split that is judged beside the protocol's: its parts have the sizes of the protocol's own (first)
+    split, so that nothing but the leak tells the two apart."""
+    if protocol.foil is None:
+        return []
+    clips = sum(len(rows) for rows in split.rows.values())
+    shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
+    return split_corpus(dataset, protocol.foil, **shares, seed=protocol.options.get("seed", 0))
+
+
+def _audited(
+    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[Twins]
+) -> list[Fold]:
+    numbers = protocol.folds or range(1, len(splits) + 1)
+    folds = []
+    for number, split in zip(numbers, splits, strict=False):  # a foil has one split, whatever folds were asked for
+        audited = audit(split, dataset, twins, protocol.near_duplicates)
+        title = f"{split.name}, fold {split.fold}" if split.fold else split.name
+        logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
+        folds.append(Fold(number, split, audited))
+    return folds

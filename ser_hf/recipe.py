@@ -1,7 +1,8 @@
 """A recipe: one YAML file is one experiment, read into frozen, typed dataclasses.
 
-Three sections take keys that other rooms define, checked by name and type all the same: `corpus` those of the
-corpus's parser, `model` those of the network's configuration, `training` those of `transformers.TrainingArguments`.
+Four sections take keys that other rooms define, checked by name and type all the same: `corpus` those of the
+corpus's parser, `protocol` those of the split rule, `model` those of the network's configuration, `training` those of
+`transformers.TrainingArguments`.
 They stand beside the section's own keys in the YAML and in the dataclass's last field. Only an `encoder`'s keys are
 known first when its checkpoint's configuration is at hand, and are checked there (`ser_hf.training.build`).
 
@@ -17,31 +18,35 @@ from typing import Any, Literal
 
 from .corpora import CORPORA, corpus_options
 from .errors import UserError
+from .protocols import PROTOCOLS, protocol_options
 from .strict import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSection:
-    """Which recordings, and which of their emotions the model learns."""
+    """Which recordings, and which of their emotions the model learns. `exclude` lists ids to leave out."""
 
     name: str
     root: str | None = None
     labels: list[str] | None = None
     merge: dict[str, str] = dataclasses.field(default_factory=dict)
     drop: list[str] = dataclasses.field(default_factory=list)
+    exclude: list[str] = dataclasses.field(default_factory=list)
     on_unknown: Literal["error", "skip"] = "error"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Who is learnt from and who judges: each part is a share of the speakers or a list (`17-20` is a range)."""
+    """Who is learnt from and who judges. `folds` runs some folds only (by number, from 1); `foil` trains and judges
+    the same recipe under a leaky protocol as well, so that the report shows the gap; `near_duplicates: tell` counts
+    clips that are another part's take, cut or re-encoded, rather than refuse them."""
 
-    name: Literal["speaker_independent"] = "speaker_independent"
-    train: list[int | str] | None = None
-    validation: float | list[int | str] = 0.15
-    test: float | list[int | str] = 0.2
-    seed: int = 0
+    name: str = "speaker_independent"
+    folds: list[int] | None = None
+    foil: Literal["random", "random_stratified"] | None = None
+    near_duplicates: Literal["error", "tell"] = "error"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +130,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The recipe as `read_recipe` reads it, every default written out."""
         sections = dataclasses.asdict(self)
-        for section, extra in (("corpus", "options"), ("model", "options"), ("training", "arguments")):
+        extras = {"corpus": "options", "protocol": "options", "model": "options", "training": "arguments"}
+        for section, extra in extras.items():
             sections[section].update(sections[section].pop(extra))
         if self.provenance is None:
             del sections["provenance"]
@@ -150,12 +156,17 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     for override in overrides:
         _apply(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
+    values.setdefault("protocol", {})
     # A section that is no mapping is left for `from_mapping` to complain of.
     sections = {
-        name: dict(values.get(name, {})) for name in ("corpus", "model", "training") if _holds_keys(values, name)
+        name: dict(values.get(name, {}))
+        for name in ("corpus", "protocol", "model", "training")
+        if _holds_keys(values, name)
     }
     if "corpus" in sections:
         values["corpus"] = _corpus(sections["corpus"])
+    if "protocol" in sections:
+        values["protocol"] = _protocol(sections["protocol"])
     if "model" in sections:
         values["model"] = _model(sections["model"])
     if "training" in sections:
@@ -189,6 +200,13 @@ def _corpus(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str) or name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
     return _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
+
+
+def _protocol(values: dict[str, Any]) -> dict[str, Any]:
+    name = values.get("name", "speaker_independent")
+    if not isinstance(name, str) or name not in PROTOCOLS:
+        raise UserError(f"protocol.name: {name!r} is none of {', '.join(PROTOCOLS)}")
+    return _split_off(values, ProtocolSection, protocol_options(name), "protocol", "options")
 
 
 def _model(values: dict[str, Any]) -> dict[str, Any]:
@@ -256,10 +274,18 @@ def _check_ranges(recipe: Recipe) -> None:
             raise UserError(f"{key}: expected more than zero, got {value}")
     if not 0 < recipe.evaluation.confidence < 1:
         raise UserError(f"evaluation.confidence: expected between 0 and 1, got {recipe.evaluation.confidence}")
-    seeds = {"training.seeds": min(recipe.training.seeds, default=0), "protocol.seed": recipe.protocol.seed}
+    seeds = {
+        "training.seeds": min(recipe.training.seeds, default=0),
+        "protocol.seed": recipe.protocol.options.get("seed", 0),
+    }
     for key, value in seeds.items():
         if value < 0:
             raise UserError(f"{key}: expected zero or more, got {value}")
+    folds = recipe.protocol.folds
+    if folds is not None and (not folds or len(set(folds)) != len(folds)):
+        raise UserError(f"protocol.folds: expected numbers of folds, each once, got {folds}")
+    if recipe.protocol.foil == recipe.protocol.name:
+        raise UserError(f"protocol.foil: {recipe.protocol.foil} is the protocol itself; name it under one of the two")
     if not recipe.training.seeds:
         raise UserError("training.seeds: expected at least one seed, got an empty list")
     if len(set(recipe.training.seeds)) != len(recipe.training.seeds):

@@ -17,7 +17,8 @@ CONTENTS = (
 
 
 class RunFolder:
-    """`path` holds recipe.yaml, split.json, model/, report/, checkpoints/ and logs/."""
+    """`path` holds recipe.yaml, split.json, model/, report/, checkpoints/ and logs/; seed-N/, fold-N/ and foil/ hold
+    the same again, where several seeds, folds or a foil are asked for."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -105,7 +106,7 @@ class RunFolder:
 
 
 def _is_ours(name: str) -> bool:
-    return name in CONTENTS or re.fullmatch(r"seed-\d+", name) is not None
+    return name in CONTENTS or re.fullmatch(r"(seed|fold)-\d+|foil", name) is not None
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

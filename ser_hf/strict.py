@@ -81,15 +81,19 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds."""
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    value = parse_yaml(text, str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds."""
+    value = parse_yaml(read_text(path), str(path))
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected sections with keys, found {_describe(value)}")
     return value

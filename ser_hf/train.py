@@ -57,22 +57,36 @@ def train(options: argparse.Namespace) -> None:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """Protocol, speakers, headline figure with its interval, where everything is and how to load it."""
-    metrics, intervals = report["metrics"], report["intervals"]
-    seeds = f", mean of {len(report['seeds'])} seeds" if "seeds" in report else ""
-    low, high = intervals["uar"]
+    """Headline figure with its interval, protocol and its leak, foil, where everything is and how to load it."""
+    from .evaluation.report import judged_people
+
+    metrics, protocol, (low, high) = report["metrics"], report["protocol"], report["intervals"]["uar"]
+    runs = f", mean of {len(report['seeds'])} seeds" if "seeds" in report else ""
+    if "folds" in protocol:
+        runs = f", mean of {len(protocol['folds'])} folds, standard deviation {report['deviations']['uar']:.3f}"
     lines = [
         "",
-        f"{report['name']}: UAR {metrics['uar']:.3f} on the {report['judged_on']} speakers "
-        f"({100 * report['confidence']:g} % interval {low:.3f} to {high:.3f}{seeds})",
+        f"{report['name']}: UAR {metrics['uar']:.3f} on {judged_people(report)} "
+        f"({100 * report['confidence']:g} % interval {low:.3f} to {high:.3f}{runs})",
         f"  macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}, weighted F1 {metrics['weighted_f1']:.3f}",
-        f"  protocol {report['protocol']['name']}, sha256 {report['protocol']['sha256'][:16]}",
     ]
-    for part, described in report["protocol"]["parts"].items():
+    if "pooled" in report:
+        pooled = report["pooled"]["metrics"]
+        lines.append(f"  all folds' predictions pooled: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
+    lines.append(f"  protocol {protocol['name']}, sha256 {protocol['sha256'][:16]}")
+    if protocol["leak"]:
+        lines.append(f"    LEAKY: {protocol['leak']}")
+    for part, described in protocol["parts"].items():
         speakers = described["speakers"]
         listed = f" ({', '.join(speakers)})" if len(speakers) <= 8 else ""
         lines.append(f"    {part}: {described['clips']} clips, speakers: {len(speakers)}{listed}")
-    lines += [f"  note: {warning}" for warning in report["warnings"]]
+    if report["foil"]:
+        foil = report["foil"]
+        lines.append(
+            f"  foil: under the leaky protocol {foil['protocol']} the same recipe claims UAR "
+            f"{foil['metrics']['uar']:.3f} ({foil['gap']['uar']:+.3f})"
+        )
+    lines += [f"  note: {note}" for note in [*protocol["notes"], *report["warnings"]]]
     trust = ", trust_remote_code=True" if report["model"]["remote_code"] else ""
     lines += [
         f"  report {report['output_dir']}/report/report.json",

@@ -11,15 +11,26 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
-from . import cremad, ravdess, synthetic
+from . import cremad, csv_table, emodb, iemocap, ravdess, savee, synthetic, tess
 from .labels import treat_labels
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 
-__all__ = ["CORPORA", "EMOTIONS", "Clip", "Listing", "corpus_options", "load_corpus"]
+__all__ = ["CORPORA", "EMOTIONS", "Clip", "Listing", "corpus_facts", "corpus_options", "load_corpus"]
 
 logger = logging.getLogger(__name__)
 
-CORPORA = {"cremad": cremad, "ravdess": ravdess, "synthetic": synthetic}
+_LISTED = 8
+
+CORPORA = {
+    "cremad": cremad,
+    "csv": csv_table,
+    "emodb": emodb,
+    "iemocap": iemocap,
+    "ravdess": ravdess,
+    "savee": savee,
+    "synthetic": synthetic,
+    "tess": tess,
+}
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
@@ -40,6 +51,7 @@ def load_corpus(
     labels: Sequence[str] | None = None,
     merge: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     on_unknown: str = "error",
     sampling_rate: int = 16000,
     **options: Any,
@@ -50,6 +62,7 @@ def load_corpus(
         name: a key of `CORPORA`.
         root: the folder that holds the audio.
         labels, merge, drop: see `ser_hf.corpora.labels.treat_labels`.
+        exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
         options: what the corpus's own `parse` takes.
 
@@ -59,19 +72,52 @@ def load_corpus(
     if name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
     listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
-    if listing.skipped:
-        logger.warning("%d files skipped:", len(listing.skipped))
-        for path, reason in listing.skipped:
-            logger.warning("  %s: %s", path, reason)
+    _tell_skipped(listing)
     if not listing.clips:
         raise UserError(
             f"corpus.root: {root} holds no clip of {name} to learn from ({len(listing.skipped)} files skipped)"
         )
     clips = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(clips)
+    clips = _without(clips, exclude)
     treatment = treat_labels(clips, labels, merge, drop)
     for source, (target, count) in sorted(treatment.fate.items()):
         if source != target:
             logger.info("%d clips of %s: %s", count, source, f"counted as {target}" if target else "dropped")
     kept = dataclasses.replace(listing, clips=[clips[i] for i in treatment.kept])
-    return to_dataset(kept, treatment.emotions, treatment.labels, sampling_rate)
+    return to_dataset(kept, treatment.emotions, treatment.labels, sampling_rate, treatment.votes)
+
+
+def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
+    known = {clip.id for clip in clips}
+    for clip_id in exclude:
+        if clip_id not in known:
+            raise UserError(f"corpus.exclude: no clip {clip_id!r} (they read like {clips[0].id})")
+    if exclude:
+        logger.warning("left out, listed in corpus.exclude: %d", len(set(exclude)))
+    return [clip for clip in clips if clip.id not in set(exclude)]
+
+
+def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What cards and reports say of a corpus: name, title, license, language, url, citation, acted.
+
+    A table of the user's own knows no more than its options say (`facts` of its module).
+    """
+    module = CORPORA[name]
+    if hasattr(module, "facts"):
+        return {"name": name, **module.facts(**options)}
+    keys = ("title", "license", "language", "url", "citation", "acted")
+    return {"name": name, **{key: getattr(module, key.upper()) for key in keys}}
+
+
+def _tell_skipped(listing: Listing) -> None:
+    """Each reason with its number of files and the first few of them: nothing is left out silently."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in listing.skipped:
+        by_reason.setdefault(reason, []).append(path)
+    for reason, paths in by_reason.items():
+        logger.warning("left out, %s: %d", reason, len(paths))
+        for path in paths[:_LISTED]:
+            logger.warning("  %s", path)
+        if len(paths) > _LISTED:
+            logger.warning("  ... and %d more", len(paths) - _LISTED)

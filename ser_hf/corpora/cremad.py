@@ -10,14 +10,30 @@ Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390.
 
 File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
 where the level was left open).
+
+What raters perceived is often another emotion than the intended one. Each clip was judged from the voice alone, from
+the face alone, and from both, each time by four to twelve of 2,443 raters. The release's
+`processedResults/tabulatedVotes.csv` has their votes: one row a clip and mode, counts in the columns A, D, F, H, N, S,
+the mode in the first digit of the row's number (1 voice, 2 face, 3 multimodal). Counting them again gives `VoiceVote`,
+`FaceVote` and `MultiModalVote` of the release's `summaryTable.csv` for every clip; several letters there, such as
+`A:D`, are a tie, as 644 clips have by voice, 470 by face and 420 by both.
+
+Quirks of the official files, left out unless `known_bad` is ``"keep"``:
+- `1076_MTI_SAD_XX` is silent: every sample is zero.
+- Three pairs of files are byte for byte the same audio under two emotions: 1006_TIE_HAP_XX and 1006_TIE_NEU_XX,
+  1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. Which label is right is not known, so
+  neither file is taken, whatever the target.
 """
 
+import csv
+import dataclasses
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from ..errors import UserError
-from .files import audio_files
+from .files import parse_files
 from .schema import Clip, Listing
 
 LICENSE = "odbl"
@@ -51,6 +67,23 @@ GRAMMAR = re.compile(
     r"_(?P<level>LO|MD|HI|XX)"
 )
 
+# Intended emotions in canonical order, by the letter that the vote tables give them.
+VOTE_COLUMNS = {code[0]: emotion for code, emotion in EMOTION_CODES.items()}
+# What raters judged from, by the first digit of a row's number in the vote table.
+MODES = {"voice": "1", "face": "2", "multimodal": "3"}
+VOTE_TABLE = "tabulatedVotes.csv"
+
+IDENTICAL = (
+    ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
+    ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
+    ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
+)
+KNOWN_BAD = {"1076_MTI_SAD_XX": "silent throughout (corpus.known_bad: drop)"} | {
+    name: f"the same audio as {twin}, under another emotion (corpus.known_bad: drop)"
+    for pair in IDENTICAL
+    for name, twin in (pair, pair[::-1])
+}
+
 # Actors 1001 to 1091 in order, from VideoDemographics.csv of the release.
 _SEXES = "MFFFMFFFFFMFFMMMMFMFFMMFFMMFFFMMMMMMFMMMMMFMMFFMFMMFFFFFMFMFFMFMMMMMMMMFFFFFMFFMMFMFMMMMFMF"
 # fmt: off
@@ -63,30 +96,11 @@ _AGES = (
 # fmt: on
 
 
-def parse_stem(stem: str) -> dict[str, str] | None:
-    """The four fields of a file name without its suffix, or None where it is not CREMA-D's."""
-    match = GRAMMAR.fullmatch(stem)
-    return None if match is None or match["actor"] == "1000" else match.groupdict()
-
-
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actor intended."""
-    clips, skipped = [], []
-    for path in audio_files(root, TITLE):
-        fields = parse_stem(path.stem)
-        if fields is not None:
-            clips.append(_clip(path, fields))
-        elif on_unknown == "skip":
-            skipped.append((str(path), "not a CREMA-D file name"))
-        else:
-            raise UserError(
-                f"{path}: not a CREMA-D file name (such as 1001_IEO_ANG_HI.wav); remove it, or set "
-                "corpus.on_unknown: skip"
-            )
-    return Listing("cremad", clips, skipped)
-
-
-def _clip(path: Path, fields: dict[str, str]) -> Clip:
+def read_name(path: PurePath) -> Clip | None:
+    """The clip that a path describes, or None where its name is not CREMA-D's."""
+    fields = GRAMMAR.fullmatch(path.stem)
+    if fields is None or fields["actor"] == "1000":
+        return None
     position = int(fields["actor"]) - 1001
     return Clip(
         path=str(path),
@@ -98,4 +112,116 @@ def _clip(path: Path, fields: dict[str, str]) -> Clip:
         language=LANGUAGE,
         sentence=SENTENCES[fields["sentence"]],
         intensity=LEVELS[fields["level"]],
+    )
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    target: Literal["intended", "voice", "face", "multimodal"] = "intended",
+    agreement: float = 0.0,
+    soft: bool = False,
+    tables: str | None = None,
+    known_bad: Literal["drop", "keep"] = "drop",
+) -> Listing:
+    """Reads the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
+
+    Args:
+        on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
+        target: the intended emotion, or the one with most votes of those who heard the ``"voice"``, saw the ``"face"``
+            or had both (``"multimodal"``). Perceived clips carry two further columns: `intended`, and `agreement`, the
+            share of the votes that the winning emotion has.
+        agreement: the least such share, in [0, 1]; clips below it are left out.
+        soft: the clips carry their votes, {emotion: count}, and ties stay: their label is the intended emotion where
+            that is among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
+        tables: the folder that holds the release's `tabulatedVotes.csv`; by default `processedResults` below `root`,
+            its parent or its parent's parent.
+        known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
+
+    Raises:
+        UserError: for a folder without audio, a name outside the grammar, an option that contradicts another, and a
+            vote table that is missing, damaged or lacks a clip.
+    """
+    if not 0 <= agreement <= 1:
+        raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")
+    if target == "intended":
+        for key in [key for key, value in {"agreement": agreement, "soft": soft}.items() if value]:
+            raise UserError(f"corpus.{key}: is about votes; set corpus.target to one of {', '.join(MODES)} as well")
+
+    def leave_out(clip: Clip) -> str | None:
+        return KNOWN_BAD.get(PurePath(clip.path).stem) if known_bad == "drop" else None
+
+    listing = parse_files(root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out)
+    if target == "intended":
+        return listing
+    return _perceived(listing, _find_table(root, tables), target, agreement, soft)
+
+
+def _perceived(listing: Listing, table: Path, target: str, agreement: float, soft: bool) -> Listing:
+    """The listing labelled by the votes of one mode; ties and clips of too little agreement join the skipped."""
+    votes = read_votes(table, target)
+    clips, skipped = [], list(listing.skipped)
+    for clip in listing.clips:
+        counts = votes.get(PurePath(clip.path).stem)
+        if counts is None:
+            raise UserError(f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}")
+        most = max(counts.values())
+        winners = [emotion for emotion, count in counts.items() if count == most]
+        share = most / sum(counts.values())
+        if len(winners) > 1 and not soft:
+            skipped.append((clip.path, f"no majority of {target} votes"))
+        elif share < agreement:
+            skipped.append((clip.path, f"less than {agreement:g} of the {target} votes agree (corpus.agreement)"))
+        else:
+            perceived = dataclasses.replace(
+                clip,
+                emotion=clip.emotion if clip.emotion in winners else winners[0],
+                votes=counts if soft else None,
+                extra={"intended": clip.emotion, "agreement": share},
+            )
+            clips.append(perceived)
+    return Listing(listing.corpus, clips, skipped)
+
+
+def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
+    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`.
+
+    Raises:
+        UserError: naming the file if it is not the release's table, and the row if its counts are none.
+    """
+    remedy = f"take it from {URL}, folder processedResults"
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            columns, rows = reader.fieldnames or (), list(reader)
+        except csv.Error as error:
+            raise UserError(f"{table}: not readable as CSV ({error}); {remedy}") from None
+    # The first column, the row's number, has no name.
+    missing = [name for name in ("", *VOTE_COLUMNS, "fileName") if name not in columns]
+    if missing:
+        raise UserError(f"{table}: not the release's table of votes, it lacks column {missing[0]!r}; {remedy}")
+    votes: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if not str(row[""]).startswith(MODES[target]):
+            continue
+        cells = [row[letter] or "" for letter in VOTE_COLUMNS]
+        whole = all(cell.isdecimal() for cell in cells)
+        counts = {emotion: int(cell) for emotion, cell in zip(VOTE_COLUMNS.values(), cells, strict=True) if whole}
+        if not any(counts.values()) or row["fileName"] in votes:
+            raise UserError(f"{table}: row {row['']} has no counts of votes, or is the second of its clip; {remedy}")
+        votes[row["fileName"]] = counts
+    return votes
+
+
+def _find_table(root: str | Path, tables: str | None) -> Path:
+    base = Path(os.path.abspath(root))
+    folders = [folder / "processedResults" for folder in (base, *base.parents[:2])]
+    if tables is not None:
+        folders = [Path(tables)]
+    for folder in folders:
+        if (folder / VOTE_TABLE).is_file():
+            return folder / VOTE_TABLE
+    raise UserError(
+        f"corpus.tables: no {VOTE_TABLE} in {', '.join(str(folder) for folder in folders)}; name the folder that "
+        f"holds it (published at {URL}, folder processedResults)"
     )

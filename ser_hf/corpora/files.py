@@ -1,8 +1,10 @@
-"""Finding a corpus's audio files, and recognising what only looks like audio."""
+"""From a folder to a corpus's clips: finding audio files, reading their names, telling what only looks like audio."""
 
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePath
 
 from ..errors import UserError
+from .schema import Clip, Listing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
@@ -35,6 +37,40 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
             "in that clone, or download the corpus again from a source that serves the audio itself"
         )
     return files
+
+
+def parse_files(
+    root: str | Path | None,
+    corpus: str,
+    title: str,
+    example: str,
+    read_name: Callable[[PurePath], Clip | None],
+    on_unknown: str = "error",
+    leave_out: Callable[[Clip], str | None] = lambda clip: None,
+) -> Listing:
+    """The clips below `root` as a corpus's own grammar reads their names.
+
+    Args:
+        corpus, title: the key in `CORPORA`, and what people call it.
+        example: a file name of the corpus, for the message about one that is not.
+        read_name: the clip that a path describes, or None where it is outside the grammar.
+        on_unknown: ``"error"`` or ``"skip"`` for the latter.
+        leave_out: the reason to skip a clip that is in the grammar, or None to keep it.
+
+    Raises:
+        UserError: for a folder without audio (`audio_files`), and for a name outside the grammar.
+    """
+    clips, skipped = [], []
+    for path in audio_files(root, title):
+        clip = read_name(path)
+        reason = f"not a {title} file name" if clip is None else leave_out(clip)
+        if clip is None and on_unknown == "error":
+            raise UserError(f"{path}: {reason} (such as {example}); remove it, or set corpus.on_unknown: skip")
+        if reason is None:
+            clips.append(clip)
+        else:
+            skipped.append((str(path), reason))
+    return Listing(corpus, clips, skipped)
 
 
 def is_lfs_pointer(path: Path) -> bool:

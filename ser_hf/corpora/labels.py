@@ -11,13 +11,14 @@ from .schema import EMOTIONS, Clip
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order, each kept clip's class, the positions of the kept clips, and what became of each emotion
-    as {source: (class or None, count)}."""
+    """The classes in order, each kept clip's class, the positions of the kept clips, what became of each emotion as
+    {source: (class or None, count)}, and each kept clip's votes as probabilities over the classes where it has any."""
 
     labels: list[str]
     emotions: list[str]
     kept: list[int]
     fate: dict[str, tuple[str | None, int]]
+    votes: list[list[float] | None] | None
 
 
 def treat_labels(
@@ -72,4 +73,23 @@ def treat_labels(
 
     targets = [fate[clip.emotion][0] for clip in clips]
     kept = [i for i, target in enumerate(targets) if target is not None]
-    return Treatment(classes, [targets[i] for i in kept], kept, fate)
+    shares = None
+    if any(clips[i].votes for i in kept):
+        shares = [_shares(clips[i], targets[i], classes, merge, drop) for i in kept]
+    return Treatment(classes, [targets[i] for i in kept], kept, fate, shares)
+
+
+def _shares(
+    clip: Clip, target: str, classes: list[str], merge: Mapping[str, str], drop: Sequence[str]
+) -> list[float] | None:
+    """Votes of a clip as probabilities over the classes; those for emotions that are no class are left out."""
+    if not clip.votes:
+        return None
+    sums = dict.fromkeys(classes, 0.0)
+    for emotion, votes in clip.votes.items():
+        counted_as = merge.get(emotion, emotion)
+        if emotion not in drop and counted_as in sums:
+            sums[counted_as] += votes
+    total = sum(sums.values())
+    # Raters may all have chosen what is no class here: the clip's own label is then all that is known.
+    return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]

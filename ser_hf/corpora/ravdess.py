@@ -10,14 +10,25 @@ PLoS ONE 13(5): e0196391.
 
 File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal channel (01 speech,
 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition, actor (odd male, even female).
+
+The sung part is a release of its own in the same grammar: 1,012 clips, 44 of each actor but Actor_18, who did not
+sing, in the same emotions without disgust and surprise.
+
+Quirks of the official files:
+- `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out (`known_bad`).
+- Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05, 03-01-03-01-02-01-20
+  and 03-01-06-01-01-02-20. Decoding mixes them to mono.
+- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so that a reader that
+  takes the first 44 bytes for the header plays the filler. Decoding here follows the chunks.
+- Mirrors often hold the whole release twice: `Actor_01` to `Actor_24`, and again in `audio_speech_actors_01-24`. A
+  clip that stands in two places is refused, naming both (`ser_hf.corpora.schema.require_unique_ids`).
 """
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
-from ..errors import UserError
-from .files import audio_files
+from .files import parse_files
 from .schema import Clip, Listing
 
 LICENSE = "cc-by-nc-sa-4.0"
@@ -46,36 +57,14 @@ GRAMMAR = re.compile(
     r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
     r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
+KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07 (corpus.known_bad: drop)"}
 
 
-def parse_stem(stem: str) -> dict[str, str] | None:
-    """The seven fields of a file name without its suffix, or None where it is not RAVDESS's."""
-    match = GRAMMAR.fullmatch(stem)
-    if match is None or (match["emotion"] == "01" and match["intensity"] == "02"):  # neutral is never strong
+def read_name(path: PurePath) -> Clip | None:
+    """The clip that a path describes, or None where its name is not RAVDESS's."""
+    fields = GRAMMAR.fullmatch(path.stem)
+    if fields is None or not _exists(fields["channel"], fields["emotion"], fields["intensity"], fields["actor"]):
         return None
-    return match.groupdict()
-
-
-def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", song: bool = False) -> Listing:
-    """Reads the clips below `root`. Sung clips are left out, and listed, unless `song` is true."""
-    clips, skipped = [], []
-    for path in audio_files(root, TITLE):
-        fields = parse_stem(path.stem)
-        if fields is None:
-            if on_unknown == "error":
-                raise UserError(
-                    f"{path}: not a RAVDESS file name (such as 03-01-05-02-01-02-12.wav); remove it, or set "
-                    "corpus.on_unknown: skip"
-                )
-            skipped.append((str(path), "not a RAVDESS file name"))
-        elif fields["channel"] == "02" and not song:
-            skipped.append((str(path), "song (corpus.song is false)"))
-        else:
-            clips.append(_clip(path, fields))
-    return Listing("ravdess", clips, skipped)
-
-
-def _clip(path: Path, fields: dict[str, str]) -> Clip:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
@@ -87,3 +76,37 @@ def _clip(path: Path, fields: dict[str, str]) -> Clip:
         intensity=INTENSITIES[fields["intensity"]],
         take=int(fields["repetition"]),
     )
+
+
+def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
+    """Whether the release has such clips: neutral is never strong, disgust and surprise are not sung, 18 sings not."""
+    if emotion == "01" and intensity == "02":
+        return False
+    return channel == "01" or (emotion not in ("07", "08") and actor != "18")
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    song: bool = False,
+    known_bad: Literal["drop", "keep"] = "drop",
+) -> Listing:
+    """Reads the clips below `root`, labelled by the emotion that the actor intended.
+
+    Args:
+        on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
+        song: takes sung clips too; otherwise they are left out, and told.
+        known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
+
+    Raises:
+        UserError: for a folder without audio, and for a name outside the grammar.
+    """
+
+    def leave_out(clip: Clip) -> str | None:
+        name = PurePath(clip.path).stem
+        if known_bad == "drop" and name in KNOWN_BAD:
+            return KNOWN_BAD[name]
+        sung = GRAMMAR.fullmatch(name)["channel"] == "02"
+        return "song (corpus.song is false)" if sung and not song else None
+
+    return parse_files(root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out)

@@ -1,11 +1,12 @@
 """What a row of a corpus is, whatever the corpus: columns, canonical emotions, and the `datasets` object they make."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import datasets
-from datasets import Audio, ClassLabel, Dataset, Features, Value
+from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
 from ..errors import UserError
 
@@ -29,7 +30,10 @@ EMOTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix."""
+    """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix.
+
+    `votes` are what raters perceived, {emotion: votes or share}; `extra` becomes further columns, such as `session`.
+    """
 
     path: str
     emotion: str
@@ -41,6 +45,8 @@ class Clip:
     sentence: str | None = None
     intensity: str | None = None
     take: int | None = None
+    votes: Mapping[str, float] | None = None
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +73,41 @@ COLUMNS = {
 }
 
 
-def to_dataset(listing: Listing, emotions: Sequence[str], labels: Sequence[str], sampling_rate: int) -> Dataset:
+def to_dataset(
+    listing: Listing,
+    emotions: Sequence[str],
+    labels: Sequence[str],
+    sampling_rate: int,
+    votes: Sequence[Sequence[float] | None] | None = None,
+) -> Dataset:
     """The rows as a `datasets.Dataset`; `emotions` are the clips' treated labels, `labels` the classes in order.
 
-    `duration` and `content_hash` stay null until `ser_hf.audio.prepare` has decoded the audio. The Audio column is
-    cast rather than encoded, because encoding needs torchcodec even for paths.
+    `duration` and `content_hash` stay null until `ser_hf.audio.prepare` has decoded the audio. A column `votes`
+    (probabilities over the labels) stands where `votes` are given, and one column for each key of the clips' `extra`.
+    The Audio column is cast rather than encoded, because encoding needs torchcodec even for paths.
+
+    Raises:
+        UserError: if no clip is left, or an extra column has the name of one of ours.
     """
     clips = listing.clips
     if not clips:
         raise UserError(f"corpus.root: {listing.corpus} has no clip left to learn from")
-    rows = {"audio": [clip.path for clip in clips], "label": list(emotions)}
+    rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(emotions)}
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]
     rows["corpus"] = [listing.corpus] * len(clips)
-    features = Features({"audio": Value("string"), "label": Value("string"), **COLUMNS})
-    dataset = Dataset.from_dict(rows, features=features)
+    features = {"audio": Value("string"), "label": Value("string"), **COLUMNS}
+    if votes is not None:
+        rows["votes"] = [None if shares is None else list(shares) for shares in votes]
+        features["votes"] = List(Value("float32"), length=len(labels))
+    for name in dict.fromkeys(key for clip in clips for key in clip.extra):
+        if name in features:
+            raise UserError(
+                f"corpus.root: {listing.corpus} has a column {name!r}, which is a column of ours; rename it"
+            )
+        rows[name] = [clip.extra.get(name) for clip in clips]
+        features[name] = Dataset.from_dict({name: rows[name]}).features[name]
+    dataset = Dataset.from_dict(rows, features=Features(features))
     with _quiet():
         dataset = dataset.cast_column("label", ClassLabel(names=list(labels)))
         return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))

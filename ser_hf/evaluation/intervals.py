@@ -31,7 +31,40 @@ def bootstrap_intervals(
     labels, predictions = np.asarray(labels), np.atleast_2d(predictions)
     generator = np.random.default_rng(seed)
     weights = _clip_counts(len(labels), speakers, resamples, generator)
-    values = np.mean([_metrics(weights, labels, run, classes) for run in predictions], axis=0)
+    return _percentiles(np.mean([_metrics(weights, labels, run, classes) for run in predictions], axis=0), confidence)
+
+
+def fold_intervals(
+    folds: Sequence[tuple[np.ndarray, np.ndarray, Sequence[str] | None]],
+    classes: int,
+    draw_folds: bool,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Percentile intervals of a metric's mean over folds.
+
+    Args:
+        folds: labels (clips,), predictions (runs, clips) and speakers (clips,) or None of each fold, as
+            `bootstrap_intervals` takes them.
+        draw_folds: draw the folds with replacement as well. In leave-one-speaker-out they are the speakers; where a
+            fold has several speakers this counts their variation twice, which errs on the wide side.
+    """
+    generator = np.random.default_rng(seed)
+    values = []  # (folds, metrics, resamples)
+    for labels, predictions, speakers in folds:
+        weights = _clip_counts(len(labels), speakers, resamples, generator)
+        runs = [_metrics(weights, labels, run, classes) for run in np.atleast_2d(predictions)]
+        values.append(np.mean(runs, axis=0))
+    stacked = np.stack(values)
+    if draw_folds:
+        drawn = generator.integers(len(folds), size=(len(folds), resamples))
+        # Each drawn fold brings a resample of its own, so that a fold drawn twice is not the same twice.
+        stacked = stacked[drawn, :, generator.integers(resamples, size=drawn.shape)].transpose(0, 2, 1)
+    return _percentiles(np.nanmean(stacked, axis=0), confidence)
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> dict[str, list[float]]:
     tail = 100 * (1 - confidence) / 2
     low, high = np.nanpercentile(values, [tail, 100 - tail], axis=1)
     names = ("uar", "wa", "macro_f1", "weighted_f1")

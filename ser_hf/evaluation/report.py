@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from .intervals import FEW_SPEAKERS, bootstrap_intervals
 from .metrics import DEFINITIONS, classification_metrics, confusion, per_class
-from .plots import confusion_figure, curves_figure, distribution_figure, save_figure
+from .plots import confusion_figure, curves_figure, distribution_figure, folds_figure, save_figure
 from .slices import COLUMNS, slice_metrics
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,13 @@ def judge(
     return judgement
 
 
+def judged_people(report: Mapping[str, Any]) -> str:
+    """Who judged, in words that a headline can carry without flattering."""
+    if report["protocol"]["leak"]:
+        return f"{report['judged_on']} clips of speakers heard before"
+    return f"the {report['judged_on']} speakers"
+
+
 def write_predictions(path: Path, dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """predictions.parquet: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`)."""
     names = dataset.features["label"].names
@@ -103,8 +110,11 @@ def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part
         per_label = Counter(labels[row] for row in rows)
         counts[part] = [per_label[i] for i in range(len(names))]
     save_figure(distribution_figure(counts, names), folder / "class_distribution.png")
-    title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on the {report['judged_on']} speakers"
+    title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on {judged_people(report)}"
     save_figure(confusion_figure(report["confusion"], names, title), folder / "confusion_matrix.png")
+    if "folds" in report["protocol"]:
+        scores = {number: own["metrics"]["uar"] for number, own in report["protocol"]["folds"].items()}
+        save_figure(folds_figure(scores, report["metrics"]["uar"]), folder / "folds.png")
     if report.get("history"):
         save_figure(curves_figure(report["history"], report["selected_by"]), folder / "training_curves.png")
     content = {**report, "definitions": DEFINITIONS}

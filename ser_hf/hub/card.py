@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..evaluation.metrics import DEFINITIONS, NAMES
+from ..evaluation.report import judged_people
 
 
 def template(name: str) -> str:
@@ -57,6 +58,8 @@ def model_card(
         template_str=template("model_card.md"),
         **{key: report[key] for key in report if key not in ("history", "definitions")},
         names=NAMES,
+        kinds=list(next(iter(report["audit"]["shared"].values()))),
+        judged_people=judged_people(report),
         definitions=DEFINITIONS,
         corpus=corpus,
         acted=corpus["acted"],

@@ -1,47 +1,110 @@
-"""The leakage audit: what two parts share that they must not, counted for the report and refused where forbidden."""
+"""The leakage audit: what two parts share, counted for the report and refused where the protocol forbids it."""
 
-from itertools import combinations
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from datasets import Dataset
 
 from ..errors import UserError
-from .split import PARTS, Split
+from .split import PAIRS, PARTS, Split
+
+# What is counted, under the plural that reports use; the columns of `Split.apart` are the singulars.
+COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
 
 
-def audit(split: Split, dataset: Dataset) -> dict[str, Any]:
-    """Counts what each pair of parts shares: speakers, recordings (by decoded content) and sentences.
+class Twins(NamedTuple):
+    """Two rows that hold the same take, cut, re-encoded or re-levelled (`ser_hf.audio.near_duplicates`)."""
 
-    Sentences are told, not refused: in corpora with a fixed list of sentences every speaker says all of them.
+    first: int
+    second: int
+
+
+def audit(
+    split: Split, dataset: Dataset, twins: Sequence[Twins] = (), near_duplicates: Literal["error", "tell"] = "error"
+) -> dict[str, Any]:
+    """Counts what each pair of parts shares: speakers, sessions, sentences, recordings (by decoded content) and near
+    duplicates (clips of one part that are another part's take, cut, re-encoded or re-levelled).
+
+    Recordings are forbidden in two parts by every protocol, near duplicates unless ``near_duplicates="tell"``, and
+    the rest where the split promises it (`Split.apart`); sentences are otherwise told, not refused: in corpora with a
+    fixed list of sentences every speaker says all of them.
+
+    Args:
+        twins: pairs of rows that hold the same take.
 
     Returns:
-        ``{"shared": {"train/test": {"speakers": 0, "recordings": 0, "sentences": 2}, ...}, "duplicates": n}`` where
-        `duplicates` counts rows that repeat another row's recording anywhere in the split.
+        ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}, ...},
+        "apart": {"train/test": ["speakers", ...], ...}, "duplicates": n}`` where `duplicates` counts rows that repeat
+        another row's recording within the parts. A count of None means that the corpus does not tell.
 
     Raises:
-        UserError: if two parts share a speaker or a recording, naming the first.
+        UserError: naming the first thing that stands in two parts against the protocol.
     """
-    ids, hashes, sentences = dataset["id"][:], dataset["content_hash"][:], dataset["sentence"][:]
+    columns = {name: dataset[name][:] for name in COUNTED if name in dataset.column_names}
+    ids, hashes = dataset["id"][:], dataset["content_hash"][:]
     if None in hashes:
         raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
-    first_with = {part: {hashes[row]: row for row in reversed(split.rows[part])} for part in PARTS}
-    spoken = {part: {sentences[row] for row in split.rows[part]} - {None} for part in PARTS}
-    shared = {}
-    for a, b in combinations(PARTS, 2):
-        speakers = sorted(set(split.speakers[a]) & set(split.speakers[b]))
-        recordings = sorted(set(first_with[a]) & set(first_with[b]))
-        if speakers:
-            raise UserError(f"protocol {split.name}: speaker {speakers[0]} stands in {a} and in {b}")
+    where = f"protocol {split.name}" + (f", fold {split.fold}" if split.fold else "")
+    part_of = {row: part for part in PARTS for row in split.rows[part]}
+    shared: dict[str, dict[str, int | None]] = {}
+    apart: dict[str, list[str]] = {}
+    for pair in PAIRS:
+        a, b = pair.split("/")
+        counts: dict[str, int | None] = {}
+        for name, values in columns.items():
+            inside = [{values[row] for row in split.rows[part]} - {None} for part in (a, b)]
+            common = sorted(inside[0] & inside[1])
+            counts[COUNTED[name]] = len(common) if all(inside) else None
+            if common and name in split.apart[pair]:
+                raise UserError(f"{where}: {name} {common[0]!r} stands in {a} and in {b}")
+        one, other = ({hashes[row]: row for row in reversed(split.rows[part])} for part in (a, b))
+        recordings = sorted(one.keys() & other.keys(), key=lambda key: one[key])
         if recordings:
-            one, other = first_with[a][recordings[0]], first_with[b][recordings[0]]
+            first, second = one[recordings[0]], other[recordings[0]]
             raise UserError(
-                f"protocol {split.name}: {ids[one]} ({a}) and {ids[other]} ({b}) are the same recording; "
-                f"{len(recordings)} recordings stand in both parts; remove one of each"
+                f"{where}: {ids[first]} ({a}) and {ids[second]} ({b}) are the same recording; {len(recordings)} "
+                f"recordings stand in both parts; list one of each in corpus.exclude"
             )
-        shared[f"{a}/{b}"] = {
-            "speakers": len(speakers),
-            "recordings": len(recordings),
-            "sentences": len(spoken[a] & spoken[b]),
+        crossing = [twin for twin in twins if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
+        if crossing and near_duplicates == "error":
+            first, second = crossing[0][:2]
+            raise UserError(
+                f"{where}: {ids[first]} ({part_of[first]}) and {ids[second]} ({part_of[second]}) are the same take, "
+                f"cut, re-encoded or re-levelled; {len(crossing)} such pairs stand in both parts; list one of each in "
+                "corpus.exclude, or set protocol.near_duplicates: tell if you have heard that they differ"
+            )
+        shared[pair] = counts | {"recordings": 0, "near_duplicates": len(crossing)}
+        promised = [COUNTED[name] for name in split.apart[pair]]
+        apart[pair] = [*promised, "recordings", *(["near_duplicates"] if near_duplicates == "error" else [])]
+    used = [hashes[row] for row in part_of]
+    return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
+
+
+def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The audit over several folds: of each count the largest, of what is kept apart what every fold keeps."""
+    first = audits[0]
+    shared = {
+        pair: {
+            kind: max(
+                (own["shared"][pair][kind] for own in audits if own["shared"][pair][kind] is not None), default=None
+            )
+            for kind in first["shared"][pair]
         }
-    used = [hashes[row] for part in PARTS for row in split.rows[part]]
-    return {"shared": shared, "duplicates": len(used) - len(set(used))}
+        for pair in first["shared"]
+    }
+    apart = {
+        pair: [kind for kind in kinds if all(kind in own["apart"][pair] for own in audits)]
+        for pair, kinds in first["apart"].items()
+    }
+    return {"shared": shared, "apart": apart, "duplicates": max(own["duplicates"] for own in audits)}
+
+
+def audit_table(audited: Mapping[str, Any]) -> str:
+    """The audit as lines to print: one row a pair of parts; `!` marks what the protocol does not keep apart."""
+    kinds = list(next(iter(audited["shared"].values())))
+    lines = [f"{'shared by':<17} " + " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)]
+    for pair, counts in audited["shared"].items():
+        cells = ["unknown" if counts[kind] is None else str(counts[kind]) for kind in kinds]
+        marks = ["!" if counts[kind] and kind not in audited["apart"][pair] else " " for kind in kinds]
+        lines.append(f"{pair:<17} " + " ".join(f"{cell:>15}{mark}" for cell, mark in zip(cells, marks, strict=True)))
+    return "\n".join(lines)

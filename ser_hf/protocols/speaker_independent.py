@@ -6,31 +6,30 @@ Each part is a list of speakers, or a share of them drawn so that labels and sex
 import re
 from collections.abc import Sequence
 
-import numpy as np
 from datasets import Dataset
-from sklearn.model_selection import GroupShuffleSplit
 
 from ..errors import UserError
-from .split import PARTS, Split, split_by_speakers
+from .draws import check_share, draw_groups, hold_out
+from .split import PARTS, Split, make_split, rows_where
 
 NAME = "speaker_independent"
-_DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def speaker_independent(
     dataset: Dataset,
-    train: Sequence[int | str] | None = None,
-    validation: float | Sequence[int | str] = 0.15,
-    test: float | Sequence[int | str] = 0.2,
+    train: list[int | str] | None = None,
+    validation: float | list[int | str] = 0.15,
+    test: float | list[int | str] = 0.2,
     seed: int = 0,
 ) -> Split:
     """Splits by speaker.
 
     Args:
         train: speakers to learn from; by default all that the other parts leave.
-        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers. Of
-            `_DRAWS` random draws the one nearest the corpus's proportions of labels and sexes is taken.
+        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
+            (`ser_hf.protocols.draws.draw_groups`). Where test leaves one speaker, as in TESS, a share for validation
+            holds out sentences of that one.
         seed: of the draws.
 
     Raises:
@@ -39,20 +38,49 @@ def speaker_independent(
     everyone = sorted(set(dataset["speaker"]))
     parts: dict[str, list[str]] = {}
     for part, wanted in zip(PARTS, (train, validation, test), strict=True):
-        if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        if isinstance(wanted, Sequence):
             parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
+        elif wanted is not None:
+            check_share(f"protocol.{part}", wanted)
+    _require_disjoint(parts)
     for part, share in (("test", test), ("validation", validation)):
-        if part not in parts:
-            taken = {speaker for speakers in parts.values() for speaker in speakers}
-            candidates = sorted(set(everyone) - taken)
-            # Train needs a speaker left over, unless its own are listed.
-            most = len(candidates) - ("train" not in parts)
-            parts[part] = _draw(dataset, candidates, share, len(everyone), most, seed, part)
+        if part in parts:
+            continue
+        taken = {speaker for speakers in parts.values() for speaker in speakers}
+        candidates = sorted(set(everyone) - taken)
+        if part == "validation" and "train" not in parts and len(candidates) == 1:
+            return _with_held_out_sentences(dataset, candidates, parts["test"], share, seed)
+        # Train needs a speaker left over, unless its own are listed.
+        most = len(candidates) - ("train" not in parts)
+        count = max(1, round(share * len(everyone)))
+        if count > most:
+            raise UserError(
+                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}, but only {most} can be drawn"
+            )
+        own = rows_where(dataset, "speaker", candidates)
+        parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
     if "train" not in parts:
         parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
         if not parts["train"]:
             raise UserError("protocol.train: the other parts leave no speaker to learn from")
-    return split_by_speakers(NAME, dataset, parts)
+    return make_split(NAME, dataset, {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS})
+
+
+def _with_held_out_sentences(dataset: Dataset, left: list[str], test: list[str], share: float, seed: int) -> Split:
+    train, validation, apart, notes = hold_out(dataset, rows_where(dataset, "speaker", left), share, seed)
+    rows = {"train": train, "validation": validation, "test": rows_where(dataset, "speaker", test)}
+    return make_split(NAME, dataset, rows, validation_apart=apart, notes=notes)
+
+
+def _require_disjoint(parts: dict[str, list[str]]) -> None:
+    part_of: dict[str, str] = {}
+    for part, speakers in parts.items():
+        for speaker in speakers:
+            if part_of.setdefault(speaker, part) != part:
+                raise UserError(
+                    f"protocol.{part}: speaker {speaker} stands in {part_of[speaker]} as well; "
+                    "each speaker belongs to one part"
+                )
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
@@ -80,37 +108,3 @@ def _is(speaker: str, form: int | str) -> bool:
     if speaker == form or bare == str(form):
         return True
     return bare.isdigit() and str(form).isdigit() and int(bare) == int(form)
-
-
-def _draw(
-    dataset: Dataset, candidates: list[str], share: float, total: int, most: int, seed: int, part: str
-) -> list[str]:
-    if not 0 < share < 1:
-        raise UserError(f"protocol.{part}: a share lies between 0 and 1, got {share}")
-    count = max(1, round(share * total))
-    if count > most:
-        raise UserError(f"protocol.{part}: {share} of {total} speakers is {count}, but only {most} can be drawn")
-    if count == len(candidates):
-        return candidates
-    profiles = _profiles(dataset, candidates)
-    wanted = profiles.mean(axis=0)
-    draws = GroupShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed)
-    best = min(
-        (drawn for _, drawn in draws.split(profiles, groups=np.arange(len(candidates)))),
-        key=lambda drawn: float(np.abs(profiles[drawn].mean(axis=0) - wanted).sum()),
-    )
-    return sorted(candidates[i] for i in best)
-
-
-def _profiles(dataset: Dataset, speakers: list[str]) -> np.ndarray:
-    """Clips per label, and sex, of each speaker, scaled so that labels together weigh as much as sex."""
-    names = dataset.features["label"].names
-    index = {speaker: i for i, speaker in enumerate(speakers)}
-    labels = np.zeros((len(speakers), len(names)))
-    sexes = np.zeros((len(speakers), 2))
-    for speaker, label, sex in zip(dataset["speaker"], dataset["label"], dataset["sex"], strict=True):
-        if speaker in index:
-            labels[index[speaker], label] += 1
-            if sex in ("female", "male"):
-                sexes[index[speaker]] = [sex == "female", sex == "male"]
-    return np.hstack([labels / max(labels.sum(axis=1).mean(), 1), sexes])

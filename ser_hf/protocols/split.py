@@ -1,10 +1,11 @@
-"""A split: named parts of a corpus's ids, with a fingerprint, that refuses to leak."""
+"""A split: named parts of a corpus's ids, with a fingerprint and the promise of what its parts keep apart."""
 
 import dataclasses
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,25 @@ from datasets import Dataset
 from ..errors import UserError
 
 PARTS = ("train", "validation", "test")
+PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers of each part in a dataset, beside the ids and speakers that say the same to people."""
+    """Row numbers of each part in a dataset, beside the ids and speakers that say the same to people.
+
+    `apart` names, for each pair of parts, the columns of which they share no value: the protocol's promise, which the
+    audit holds it to. Recordings are kept apart always. `fold` says which of several folds this is (its test side in
+    words), `notes` what a reader must know beside the figures.
+    """
 
     name: str
     rows: dict[str, list[int]]
     ids: dict[str, list[str]]
     speakers: dict[str, list[str]]
+    apart: dict[str, tuple[str, ...]]
+    fold: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -30,8 +40,25 @@ class Split:
         canonical = json.dumps({part: sorted(self.ids[part]) for part in PARTS}, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def leak(self) -> str | None:
+        """What makes its figures too good for speakers never heard, found by counting; None where nothing does."""
+        for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
+            heard = set(self.speakers["test"]) & set(self.speakers[known])
+            if heard:
+                return (
+                    f"Speaker-dependent: {len(heard)} of the {len(self.speakers['test'])} test speakers were {what}, "
+                    "so these figures say nothing about speakers never heard."
+                )
+        return None
+
     def to_dict(self) -> dict[str, Any]:
-        return {"protocol": self.name, "sha256": self.sha256, "speakers": self.speakers, "ids": self.ids}
+        described = {"protocol": self.name, "sha256": self.sha256}
+        if self.fold is not None:
+            described["fold"] = self.fold
+        apart = {pair: list(columns) for pair, columns in self.apart.items()}
+        told = {"leak": self.leak, "notes": list(self.notes), "apart": apart}
+        return described | told | {"speakers": self.speakers, "ids": self.ids}
 
     def table(self, dataset: Dataset) -> str:
         """Clips, speakers and clips per label of each part, as lines to print."""
@@ -42,56 +69,89 @@ class Split:
             counts = Counter(labels[row] for row in self.rows[part])
             per_label = " ".join(f"{counts[i]:>9}" for i in range(len(names)))
             lines.append(f"{part:<11} {len(self.rows[part]):>6} {len(self.speakers[part]):>8}  {per_label}")
+        left_out = len(dataset) - sum(len(rows) for rows in self.rows.values())
+        if left_out:
+            lines.append(f"{'in no part':<11} {left_out:>6}")
         lines += [f"{part}: {', '.join(self.speakers[part])}" for part in PARTS]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
 
 
-def split_by_speakers(name: str, dataset: Dataset, speakers: Mapping[str, Sequence[str]]) -> Split:
-    """The split that gives each part the clips of its speakers.
+def make_split(
+    name: str,
+    dataset: Dataset,
+    rows: Mapping[str, Sequence[int]],
+    *,
+    test_apart: Sequence[str] = ("speaker",),
+    validation_apart: Sequence[str] = ("speaker",),
+    fold: str | None = None,
+    notes: Sequence[str] = (),
+) -> Split:
+    """A split from row numbers, checked.
+
+    Args:
+        test_apart: columns of which test shares no value with train and validation.
+        validation_apart: columns of which validation shares no value with train.
 
     Raises:
-        UserError: if a speaker stands in two parts, or a part is left without a clip or a class.
+        UserError: if a part has no clip, or train lacks a class. A class missing from another part is a note in a
+            fold (every clip is judged in some fold) and an error otherwise.
     """
-    part_of: dict[str, str] = {}
+    ids, speakers, labels = dataset["id"][:], dataset["speaker"][:], dataset["label"][:]
+    names = dataset.features["label"].names
+    notes = list(notes)
+    where = f"protocol {name}" + (f", fold {fold}" if fold else "")
     for part in PARTS:
-        for speaker in speakers[part]:
-            if part_of.setdefault(speaker, part) != part:
-                raise UserError(
-                    f"protocol.{part}: speaker {speaker} stands in {part_of[speaker]} as well; "
-                    "each speaker belongs to one part"
-                )
-    rows: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, speaker in enumerate(dataset["speaker"]):
-        if speaker in part_of:
-            rows[part_of[speaker]].append(row)
-    split = _split(name, dataset, rows)
-    _require_all_classes(split, dataset)
-    return split
-
-
-def _split(name: str, dataset: Dataset, rows: dict[str, list[int]]) -> Split:
-    ids, speakers = dataset["id"][:], dataset["speaker"][:]
+        if not rows[part]:
+            raise UserError(f"{where}: no clip in {part}")
+        missing = [names[i] for i in sorted(set(range(len(names))) - {labels[row] for row in rows[part]})]
+        if missing and (part == "train" or fold is None):
+            raise UserError(
+                f"{where}: no clip of {', '.join(missing)} in {part}; UAR is undefined without every class in each "
+                "part"
+            )
+        if missing:
+            notes.append(f"No clip of {', '.join(missing)} in {part}: its UAR is the mean over the other classes.")
+    taken = [row for part in PARTS for row in rows[part]]
+    if len(set(taken)) != len(taken):
+        raise ValueError(f"{where}: a row in two parts")
     return Split(
         name,
-        rows,
-        {part: [ids[row] for row in rows[part]] for part in PARTS},
+        {part: sorted(rows[part]) for part in PARTS},
+        {part: [ids[row] for row in sorted(rows[part])] for part in PARTS},
         {part: sorted({speakers[row] for row in rows[part]}) for part in PARTS},
+        {
+            "train/validation": tuple(validation_apart),
+            "train/test": tuple(test_apart),
+            "validation/test": tuple(test_apart),
+        },
+        fold,
+        tuple(notes),
     )
 
 
-def _require_all_classes(split: Split, dataset: Dataset) -> None:
-    names, labels = dataset.features["label"].names, dataset["label"][:]
-    for part in PARTS:
-        missing = set(range(len(names))) - {labels[row] for row in split.rows[part]}
-        if missing:
-            listed = ", ".join(names[i] for i in sorted(missing))
-            raise UserError(f"protocol.{part}: no clip of {listed}; UAR is undefined without every class in each part")
+def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int]:
+    """Rows whose value of `column` is one of `values`."""
+    wanted = set(values)
+    return [row for row, value in enumerate(dataset[column]) if value in wanted]
 
 
-def save_split(split: Split, audit: Mapping[str, Any], path: Path) -> None:
-    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part."""
-    described = split.to_dict()
-    content = {"protocol": described.pop("protocol"), "sha256": described.pop("sha256"), "audit": audit} | described
+def save_splits(splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part; of each fold where there are."""
+    described = []
+    for split, audit in zip(splits, audits, strict=True):
+        content = split.to_dict()
+        described.append({key: content.pop(key) for key in ("protocol", "sha256")} | {"audit": audit} | content)
+    if len(described) == 1:
+        content = described[0]
+    else:
+        content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(path)
+
+
+def fingerprint(splits: Sequence[Split]) -> str:
+    """One split's own, or over those of several folds in order."""
+    if len(splits) == 1:
+        return splits[0].sha256
+    return hashlib.sha256("".join(split.sha256 for split in splits).encode()).hexdigest()

@@ -1,15 +1,64 @@
-"""Small corpora in the official layout and file grammar of real ones, spoken by the synthetic voices."""
+"""Small corpora in the official layout and file grammar of real ones, spoken by the synthetic voices.
 
+What each is like, and what is written beside the audio:
+
+- ``ravdess``: ``Actor_01/03-01-05-01-01-01-01.wav``; with `song` the sung clips (``03-02-...``) as well.
+- ``cremad``: ``AudioWAV/1001_DFA_ANG_XX.wav``; with `votes` the release's ``processedResults/tabulatedVotes.csv``, ten
+  raters a clip and mode, who agree with the intended emotion more often the more they are given to judge from.
+- ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the release's own capitals, and from seven takes on its misspelt
+  ``OA_bite_neutral.wav``; flat, all in one folder.
+- ``savee``: ``AudioData/DC/a01.wav``; flat, ``ALL/DC_a01.wav``.
+- ``emodb``: ``wav/03a01Wa.wav``.
+- ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
+  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; beside the emotions of
+  the conventions, each actor has utterances without a majority (``xxx``).
+- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, the file that `corpus.root` names; its columns are path, label,
+  speaker, sex, session and loudness (dB relative to full scale).
+"""
+
+import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+import numpy as np
 import soundfile
 
-from ..corpora import cremad, ravdess
-from ..corpora.synthetic_voice import utterance
+from ..corpora import cremad, emodb, iemocap, ravdess, savee, tess
+from ..corpora.synthetic_voice import EMOTIONS, utterance, voice
 
 # The synthetic voices know six emotions; where an official corpus has more, the nearest one speaks.
-_STAND_INS = {"calm": "neutral", "surprise": "happy"}
+_STAND_INS = {
+    "calm": "neutral",
+    "surprise": "happy",
+    "boredom": "neutral",
+    "excited": "happy",
+    "frustrated": "angry",
+    "xxx": "neutral",
+}
+_TESS_WORDS = "back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain chair chalk chat"
+_TESS_FOLDERS = {
+    "OAF": {"fear": "Fear", "sad": "Sad", "ps": "Pleasant_surprise"},
+    "YAF": {"ps": "pleasant_surprised"},
+}
+
+
+class _Plan(NamedTuple):
+    """A clip to be: its path below the root without suffix, and what the synthetic voice is to say."""
+
+    stem: str
+    emotion: str
+    voice: int
+    take: int
+
+
+class _Written(NamedTuple):
+    """A clip that is: what it was planned as, its samples in [-1, 1] and its path."""
+
+    plan: _Plan
+    samples: np.ndarray
+    path: Path
 
 
 def write_corpus(
@@ -20,44 +69,178 @@ def write_corpus(
     sampling_rate: int = 16000,
     suffix: str = ".wav",
     seed: int = 0,
+    *,
+    song: bool = False,
+    votes: bool = False,
+    layout: Literal["release", "flat"] = "release",
 ) -> list[Path]:
     """Writes a corpus of synthetic speech below `root` as the official release names and places its files.
 
     Args:
-        name: ``"ravdess"`` or ``"cremad"``.
-        speakers: the first actors of the release.
-        takes: clips per actor and emotion.
+        name: ``"ravdess"``, ``"cremad"``, ``"tess"``, ``"savee"``, ``"emodb"``, ``"iemocap"`` or ``"csv"`` (see above).
+        speakers: the first actors of the release, at most as many as it has.
+        takes: clips per actor and emotion, at most as many as the grammar has names for (TESS: 20).
         sampling_rate: Hz of the files.
         suffix: ``.wav`` or ``.flac``.
+        seed: of the voices and the votes; the same arguments give the same files.
+        song: RAVDESS's sung clips too.
+        votes: CREMA-D's table of votes too.
+        layout: ``"flat"`` as mirrors of TESS and SAVEE have it.
 
     Returns:
-        The files in the order they were written.
+        The audio files in the order they were written.
+
+    Raises:
+        ValueError: for a corpus that is not listed, or an option that is not the corpus's.
     """
-    writers = {"ravdess": _ravdess, "cremad": _cremad}
+    writers = {
+        "ravdess": _ravdess,
+        "cremad": _cremad,
+        "tess": _tess,
+        "savee": _savee,
+        "emodb": _emodb,
+        "iemocap": _iemocap,
+        "csv": _csv,
+    }
     if name not in writers:
         raise ValueError(f"{name!r} is none of {', '.join(writers)}")
-    paths = []
-    for relative, emotion, speaker, take in writers[name](speakers, takes):
-        path = Path(root) / f"{relative}{suffix}"
+    given = {"song": song, "votes": votes, "layout": layout != "release"}
+    for option in [option for option, value in given.items() if value]:
+        if name not in {"song": ["ravdess"], "votes": ["cremad"], "layout": ["tess", "savee"]}[option]:
+            raise ValueError(f"{option}: {name} has none")
+    options = {"song": song} if name == "ravdess" else {"layout": layout} if name in ("tess", "savee") else {}
+    root = Path(root)
+    written = []
+    for plan in writers[name](speakers, takes, **options):
+        path = root / f"{plan.stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        samples = utterance(speaker, _STAND_INS.get(emotion, emotion), take, seed, sampling_rate)
+        spoken = _STAND_INS.get(plan.emotion, plan.emotion)
+        samples = utterance(plan.voice, spoken, plan.take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
-        paths.append(path)
-    return paths
+        written.append(_Written(plan, samples, path))
+    if votes:
+        _write_votes(root, written, seed)
+    elif name == "iemocap":
+        _write_evaluations(root, written, sampling_rate)
+    elif name == "csv":
+        _write_table(root, written, seed)
+    return [clip.path for clip in written]
 
 
-def _ravdess(speakers: int, takes: int) -> Iterator[tuple[str, str, int, int]]:
-    for actor in range(1, speakers + 1):
+def _ravdess(speakers: int, takes: int, song: bool) -> Iterator[_Plan]:
+    channels = ("01", "02") if song else ("01",)
+    for actor, channel in itertools.product(range(1, min(speakers, 24) + 1), channels):
         for code, emotion in ravdess.EMOTION_CODES.items():
             # Official clips of an emotion: statements, repetitions, and intensities where there are two.
             names = [f"{i}-{s}-{r}" for i in ("01", "02") for s in ("01", "02") for r in ("01", "02")]
             for take, name in enumerate(names[: min(takes, 4 if emotion == "neutral" else 8)]):
-                yield f"Actor_{actor:02d}/03-01-{code}-{name}-{actor:02d}", emotion, actor, take
+                stem = Path(f"Actor_{actor:02d}/03-{channel}-{code}-{name}-{actor:02d}")
+                if ravdess.read_name(stem):  # disgust and surprise are not sung, and not by every actor
+                    yield _Plan(str(stem), emotion, actor, take)
 
 
-def _cremad(speakers: int, takes: int) -> Iterator[tuple[str, str, int, int]]:
-    for actor in range(1001, 1001 + speakers):
+def _cremad(speakers: int, takes: int) -> Iterator[_Plan]:
+    for actor in range(1001, 1001 + min(speakers, 91)):
         for code, emotion in cremad.EMOTION_CODES.items():
-            sentences = list(cremad.SENTENCES)[:takes]
-            for take, sentence in enumerate(sentences):
-                yield f"AudioWAV/{actor}_{sentence}_{code}_XX", emotion, actor - 1000, take
+            for take, sentence in enumerate(list(cremad.SENTENCES)[:takes]):
+                yield _Plan(f"AudioWAV/{actor}_{sentence}_{code}_XX", emotion, actor - 1000, take)
+
+
+def _tess(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:
+    for number, speaker in enumerate(list(tess.AGES)[:speakers]):
+        for code, emotion in tess.EMOTION_CODES.items():
+            for take, word in enumerate(_TESS_WORDS.split()[:takes]):
+                folder = f"{speaker}_{_TESS_FOLDERS[speaker].get(code, code)}" if layout == "release" else "TESS"
+                misspelt = (speaker, word, code) == ("OAF", "bite", "neutral")
+                yield _Plan(f"{folder}/{'OA' if misspelt else speaker}_{word}_{code}", emotion, 2 * number, take)
+
+
+def _savee(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:
+    for number, speaker in enumerate(savee.SPEAKERS[:speakers]):
+        place = f"AudioData/{speaker}/" if layout == "release" else f"ALL/{speaker}_"
+        for code, emotion in savee.EMOTION_CODES.items():
+            for take in range(min(takes, 30 if emotion == "neutral" else 15)):
+                yield _Plan(f"{place}{code}{take + 1:02d}", emotion, 2 * number + 1, take)
+
+
+def _emodb(speakers: int, takes: int) -> Iterator[_Plan]:
+    names = [(sentence, version) for version in emodb.VERSIONS for sentence in emodb.SENTENCES]
+    for number, (speaker, (sex, _)) in enumerate(list(emodb.SPEAKERS.items())[:speakers]):
+        for code, emotion in emodb.EMOTION_CODES.items():
+            for take, (sentence, version) in enumerate(names[:takes]):
+                yield _Plan(f"wav/{speaker}{sentence}{code}{version}", emotion, 2 * number + (sex == "male"), take)
+
+
+def _iemocap(speakers: int, takes: int) -> Iterator[_Plan]:
+    for number in range(min(speakers, 10)):
+        session, sex = number // 2 + 1, "FM"[number % 2]
+        counts = {"impro01": 0, "script01_1": 0}
+        for emotion, take in itertools.product([*iemocap.EMOTION_CODES.values(), "xxx"], range(takes)):
+            scene = list(counts)[take % 2]
+            dialogue = f"Ses0{session}F_{scene}"
+            stem = f"Session{session}/sentences/wav/{dialogue}/{dialogue}_{sex}{counts[scene]:03d}"
+            counts[scene] += 1
+            yield _Plan(stem, emotion, number, take)
+
+
+def _csv(speakers: int, takes: int) -> Iterator[_Plan]:
+    for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
+        yield _Plan(f"clips/s{number:02d}_{emotion}_{take}", emotion, number, take)
+
+
+def _write_votes(root: Path, written: list[_Written], seed: int) -> None:
+    """CREMA-D's `tabulatedVotes.csv`: its columns, a row a mode and clip, -1 where an emotion has no rating."""
+    letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
+    ratings = ["meanEmoResp", *(f"mean{word}Resp" for word in ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"))]
+    ratings = [f"{name}{norm}" for norm in ("", "Norm") for name in (*ratings, "medianEmoResp")]
+    generator = np.random.default_rng([seed, 1])
+    rows = []
+    for mode, agreeing in ((1, 0.5), (2, 0.65), (3, 0.75)):  # voice, face, both
+        for number, clip in enumerate(written, start=1):
+            shares = [agreeing if emotion == clip.plan.emotion else (1 - agreeing) / 5 for emotion in letters.values()]
+            counts = [int(count) for count in generator.multinomial(10, shares)]
+            winners = [letter for letter, count in zip(letters, counts, strict=True) if count == max(counts)]
+            by_emotion = [60.0 if count else -1 for count in counts]
+            row = [str(100000 * mode + number), *counts, clip.path.stem, 10, max(counts) / 10, ":".join(winners)]
+            rows.append([*row, *[60.0, *by_emotion, 60.0] * 2])
+    table = root / "processedResults" / cremad.VOTE_TABLE
+    table.parent.mkdir(exist_ok=True)
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        writer.writerow(["", *letters, "fileName", "numResponses", "agreement", "emoVote", *ratings])
+        writer.writerows(rows)
+
+
+def _write_evaluations(root: Path, written: list[_Written], sampling_rate: int) -> None:
+    """IEMOCAP's files of labels: a header, then a block an utterance, with the lines of the raters under it."""
+    codes = {emotion: code for code, emotion in iemocap.EMOTION_CODES.items()}
+    dialogues: dict[Path, list[_Written]] = {}
+    for clip in written:
+        session = clip.path.parents[3]
+        table = session / "dialog" / "EmoEvaluation" / f"{clip.path.parent.name}.txt"
+        dialogues.setdefault(table, []).append(clip)
+    for table, clips in dialogues.items():
+        lines, start = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], 0.0
+        for clip in clips:
+            end = start + len(clip.samples) / sampling_rate
+            label = codes.get(clip.plan.emotion, "xxx")
+            lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t[2.5000, 3.0000, 3.5000]")
+            lines += [f"C-E{rater}:\tNeutral;\t()" for rater in (2, 3, 4)]
+            lines += [f"A-E{rater}:\tval {val}; act 3; dom  {dom};\t()" for rater, val, dom in ((3, 2, 3), (4, 3, 4))]
+            lines.append("")
+            start = end
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _write_table(root: Path, written: list[_Written], seed: int) -> None:
+    with (root / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label", "speaker", "sex", "session", "loudness"])
+        for clip in written:
+            plan = clip.plan
+            decibel = 10 * np.log10(np.mean(clip.samples**2))
+            session = "morning" if plan.voice < 3 else "evening"
+            speaker = f"s{plan.voice:02d}"
+            cells = [plan.emotion, speaker, voice(plan.voice, seed).sex, session, f"{decibel:.1f}"]
+            writer.writerow([clip.path.relative_to(root).as_posix(), *cells])

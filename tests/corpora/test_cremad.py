@@ -1,19 +1,41 @@
-"""CREMA-D: the grammar of its file names, the whole release by name, its actors as its own table has them."""
+"""CREMA-D: the grammar of its file names, intended and perceived labels, its quirks, its own tables."""
 
 import csv
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ser_hf.audio import decode
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.cremad import EMOTION_CODES, GRAMMAR, parse, parse_stem
+from ser_hf.corpora.cremad import (
+    EMOTION_CODES,
+    GRAMMAR,
+    IDENTICAL,
+    KNOWN_BAD,
+    LEVELS,
+    MODES,
+    SENTENCES,
+    VOTE_COLUMNS,
+    parse,
+    read_name,
+    read_votes,
+)
+from ser_hf.corpora.manifest import manifest
 from ser_hf.errors import UserError
 
 STEM = "1001_IEO_ANG_HI"
 LETTERS = "0123456789_ADEFGHIMNOSX٣ \n"  # of names, and what a mirror may add: a foreign digit, a space, a line end
+HEADER = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"'
+CLEAR, TIED, TIED_APART, BARE = "1001_DFA_ANG_XX", "1001_DFA_HAP_XX", "1001_DFA_SAD_XX", "1002_DFA_FEA_XX"
+VOICE = {
+    CLEAR: (8, 1, 0, 0, 1, 0),
+    TIED: (0, 0, 0, 4, 4, 2),  # the intended emotion is among the tied
+    TIED_APART: (0, 0, 3, 0, 3, 2),  # and here it is not
+    BARE: (3, 2, 2, 0, 2, 1),
+}
 
 
 def write(root, *stems):
@@ -23,8 +45,29 @@ def write(root, *stems):
     return root
 
 
-def test_the_fields_of_a_name():
-    assert parse_stem(STEM) == {"actor": "1001", "sentence": "IEO", "emotion": "ANG", "level": "HI"}
+def write_table(folder, *rows, header=HEADER, end="\r\n", mark=""):
+    """The release's vote table cut down to some rows of (number, six counts, clip)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        header,
+        *(f'"{number}",{",".join(map(str, counts))},"{stem}",10,0.5,"A"' for number, counts, stem in rows),
+    ]
+    table = folder / "tabulatedVotes.csv"
+    table.write_bytes((mark + end.join(lines) + end).encode())
+    return table
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Four clips in AudioWAV with their votes beside it, by face and multimodal all for disgust."""
+    rows = [(f"10000{i}", counts, stem) for i, (stem, counts) in enumerate(VOICE.items(), 1)]
+    rows += [(f"{mode}0000{i}", (0, 9, 0, 0, 0, 0), stem) for mode in (2, 3) for i, stem in enumerate(VOICE, 1)]
+    write_table(tmp_path / "processedResults", *rows)
+    return write(tmp_path / "AudioWAV", *VOICE)
+
+
+def read(stem):
+    return read_name(PurePath(f"{stem}.wav"))
 
 
 @pytest.mark.parametrize(
@@ -47,52 +90,41 @@ def test_the_fields_of_a_name():
     ],
 )
 def test_other_names_are_refused(stem):
-    assert parse_stem(stem) is None
+    assert read(stem) is None
 
 
 @pytest.mark.parametrize("actor", ["1001", "1009", "1010", "1089", "1090", "1091"])
 def test_every_actor_is_known(actor):
-    assert parse_stem(f"{actor}_IEO_ANG_HI")["actor"] == actor
+    assert read(f"{actor}_IEO_ANG_HI").speaker == f"cremad:{actor}"
 
 
 @given(st.text(LETTERS) | st.from_regex(GRAMMAR, fullmatch=True, alphabet=LETTERS))
-def test_a_name_is_rebuilt_from_its_fields_or_none_of_the_corpus(stem):
-    fields = parse_stem(stem)
-    assert fields is None or ("_".join(fields.values()) == stem and stem.isascii())
+def test_a_name_is_rebuilt_from_its_clip_or_none_of_the_corpus(stem):
+    clip = read(stem)
+    if clip is None:
+        return
+
+    def code(codes, word):
+        return {meaning: code for code, meaning in codes.items()}[word]
+
+    fields = (clip.speaker.removeprefix("cremad:"), code(SENTENCES, clip.sentence), code(EMOTION_CODES, clip.emotion))
+    assert "_".join([*fields, code(LEVELS, clip.intensity)]) == stem
+    assert clip.id == f"cremad/{stem}"
 
 
 @pytest.mark.parametrize(("level", "intensity"), [("LO", "low"), ("MD", "medium"), ("HI", "high"), ("XX", None)])
-def test_a_clip_tells_what_its_name_says(tmp_path, level, intensity):
-    (clip,) = parse(write(tmp_path, f"1002_IEO_FEA_{level}")).clips
-    assert (clip.id, clip.speaker) == (f"cremad/1002_IEO_FEA_{level}", "cremad:1002")
+def test_a_clip_tells_what_its_name_says(level, intensity):
+    path = PurePath("AudioWAV", f"1002_IEO_FEA_{level}.wav")
+    clip = read_name(path)
+    assert (clip.path, clip.id, clip.speaker) == (str(path), f"cremad/1002_IEO_FEA_{level}", "cremad:1002")
     assert (clip.emotion, clip.intensity, clip.take) == ("fear", intensity, None)
     assert (clip.sex, clip.age, clip.language, clip.sentence) == ("female", 21, "en", "It's eleven o'clock")
-
-
-def test_the_release_by_name(real_corpora, tmp_path):
-    rows = real_corpora("manifests/cremad.tsv").read_text().splitlines()[1:]
-    for path in (Path(row.split("\t")[0]) for row in rows):
-        write(tmp_path / path.parent, path.stem)
-    listing = parse(tmp_path)
-    assert len(listing.clips) == 7442
-    assert not listing.skipped
-    emotions = Counter(clip.emotion for clip in listing.clips)
-    assert emotions == {emotion: 1087 if emotion == "neutral" else 1271 for emotion in EMOTION_CODES.values()}
-    assert len({clip.speaker for clip in listing.clips}) == 91
-    assert len({clip.id for clip in listing.clips}) == 7442
-
-
-def test_the_actors_are_those_of_the_release(real_corpora, tmp_path):
-    with real_corpora("CREMA-D-metadata/VideoDemographics.csv").open(newline="") as file:
-        wanted = {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
-    clips = parse(write(tmp_path, *(f"{actor}_IEO_ANG_HI" for actor in range(1001, 1092)))).clips
-    assert {clip.speaker.removeprefix("cremad:"): (clip.sex, clip.age) for clip in clips} == wanted
-    assert Counter(clip.sex for clip in clips) == {"male": 48, "female": 43}
+    assert (clip.votes, dict(clip.extra)) == (None, {})
 
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, STEM, "take 1")
-    with pytest.raises(UserError, match="take 1.wav: not a CREMA-D file name"):
+    with pytest.raises(UserError, match="take 1.wav: not a CREMA-D file name .*1001_IEO_ANG_HI.wav"):
         parse(root)
     listing = parse(root, on_unknown="skip")
     assert len(listing.clips) == 1
@@ -111,3 +143,280 @@ def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
         load_corpus("cremad", tmp_path)
     assert str(first) in str(error.value)
     assert str(second) in str(error.value)
+
+
+# Quirks
+
+
+def test_the_silent_clip_and_the_identical_pairs_are_left_out_or_kept(tmp_path):
+    root = write(tmp_path, STEM, *KNOWN_BAD)
+    listing = parse(root)
+    assert [clip.id for clip in listing.clips] == [f"cremad/{STEM}"]
+    assert {Path(path).stem: reason for path, reason in listing.skipped} == KNOWN_BAD
+    assert KNOWN_BAD["1076_MTI_SAD_XX"].startswith("silent")
+    for first, second in IDENTICAL:
+        assert first in KNOWN_BAD[second]
+        assert second in KNOWN_BAD[first]
+    kept = parse(root, known_bad="keep")
+    assert len(kept.clips) == 8
+    assert not kept.skipped
+
+
+def test_the_release_has_those_pairs_of_identical_files_alone():
+    by_hash = {}
+    for entry in manifest("cremad"):
+        by_hash.setdefault(entry.sha256, []).append(PurePath(entry.path).stem)
+    pairs = [tuple(stems) for stems in by_hash.values() if len(stems) > 1]
+    assert sorted(pairs) == sorted(IDENTICAL)
+    assert len(KNOWN_BAD) == 7
+
+
+def test_the_quirks_are_left_out_of_perceived_labels_too(tmp_path):
+    write_table(tmp_path, ("100001", (9, 0, 0, 0, 0, 0), STEM))
+    listing = parse(write(tmp_path / "audio", STEM, *KNOWN_BAD), target="voice", tables=str(tmp_path))
+    assert [clip.id for clip in listing.clips] == [f"cremad/{STEM}"]
+    assert len(listing.skipped) == 7
+
+
+def test_the_silent_clip_is_silent_and_no_other(real_corpora):
+    folder = real_corpora("CREMA-D-sample/AudioWAV")
+    silent = [path.stem for path in sorted(folder.glob("*.wav")) if not decode(str(path)).samples.any()]
+    assert silent == ["1076_MTI_SAD_XX"]
+
+
+# Perceived labels
+
+
+def test_the_most_voted_emotion_is_the_label_and_ties_are_left_out(release):
+    listing = parse(release, target="voice")
+    perceived = {clip.id.removeprefix("cremad/"): clip for clip in listing.clips}
+    assert {stem: clip.emotion for stem, clip in perceived.items()} == {CLEAR: "angry", BARE: "angry"}
+    assert dict(perceived[CLEAR].extra) == {"intended": "angry", "agreement": 0.8}
+    assert dict(perceived[BARE].extra) == {"intended": "fear", "agreement": 0.3}
+    assert all(clip.votes is None for clip in listing.clips)
+    reason = "no majority of voice votes"
+    assert listing.skipped == [(str(release / f"{stem}.wav"), reason) for stem in (TIED, TIED_APART)]
+
+
+@pytest.mark.parametrize("target", ["face", "multimodal"])
+def test_each_mode_has_its_own_votes(release, target):
+    listing = parse(release, target=target)
+    assert {clip.emotion for clip in listing.clips} == {"disgust"}
+    assert len(listing.clips) == 4
+    assert not listing.skipped
+
+
+def test_soft_clips_carry_votes_and_ties_stay(release):
+    listing = parse(release, target="voice", soft=True)
+    assert not listing.skipped
+    clips = {clip.id.removeprefix("cremad/"): clip for clip in listing.clips}
+    for stem, counts in VOICE.items():
+        assert dict(clips[stem].votes) == dict(zip(EMOTION_CODES.values(), counts, strict=True))
+    # The intended emotion where it is among the tied, else the first of the tied in canonical order.
+    assert (clips[TIED].emotion, clips[TIED].extra["agreement"]) == ("happy", 0.4)
+    assert (clips[TIED_APART].emotion, clips[TIED_APART].extra["intended"]) == ("fear", "sad")
+    assert clips[BARE].emotion == "angry"
+
+
+def test_too_little_agreement_is_left_out_and_told(release):
+    listing = parse(release, target="voice", agreement=0.8)
+    assert [clip.id for clip in listing.clips] == [f"cremad/{CLEAR}"]
+    assert (str(release / f"{BARE}.wav"), "less than 0.8 of the voice votes agree (corpus.agreement)") in (
+        listing.skipped
+    )
+    soft = parse(release, target="voice", agreement=0.4, soft=True)
+    assert {clip.id.removeprefix("cremad/") for clip in soft.clips} == {CLEAR, TIED}
+
+
+def test_votes_become_columns_of_the_rows(release):
+    dataset = load_corpus("cremad", release, target="voice", soft=True, drop=["happy"])
+    names = dataset.features["label"].names
+    assert names == ["angry", "fear"]
+    rows = {row["id"].removeprefix("cremad/"): row for row in dataset}
+    assert rows[CLEAR]["votes"] == [1.0, 0.0]
+    assert rows[TIED_APART]["votes"] == [0.0, 1.0]
+    assert rows[BARE]["votes"] == pytest.approx([0.6, 0.4])
+    assert (rows[BARE]["intended"], rows[BARE]["agreement"]) == ("fear", pytest.approx(0.3))
+    assert "votes" not in load_corpus("cremad", release).features
+
+
+def test_options_that_contradict_are_told(release):
+    for key, value in (("agreement", 0.5), ("soft", True)):
+        with pytest.raises(UserError, match=f"corpus.{key}: .*set corpus.target to one of voice, face, multimodal"):
+            parse(release, **{key: value})
+    for value in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UserError, match="corpus.agreement: expected a share between 0 and 1, got"):
+            parse(release, target="voice", agreement=value)
+
+
+# The table
+
+
+@pytest.mark.parametrize("place", [".", "audio", "data/audio"])
+def test_the_table_is_found_below_the_root_or_up_to_two_folders_above(tmp_path, place, monkeypatch):
+    write_table(tmp_path / "processedResults", ("200001", (0, 9, 0, 0, 0, 0), STEM))
+    root = write(tmp_path / place, STEM)
+    assert [clip.emotion for clip in parse(root, target="face").clips] == ["disgust"]
+    monkeypatch.chdir(root)
+    assert [clip.emotion for clip in parse(".", target="face").clips] == ["disgust"]
+
+
+def test_a_named_table_goes_before_a_found_one(release, tmp_path):
+    rows = [(f"10000{i}", (0, 0, 0, 0, 0, 5), stem) for i, stem in enumerate(VOICE)]
+    write_table(tmp_path / "elsewhere", *rows)
+    listing = parse(release, target="voice", tables=str(tmp_path / "elsewhere"))
+    assert {clip.emotion for clip in listing.clips} == {"sad"}
+
+
+def test_a_missing_table_is_told_with_where_it_is_published(release, tmp_path):
+    with pytest.raises(UserError, match=r"corpus.tables: no tabulatedVotes.csv in nowhere; .*CREMA-D, folder proc"):
+        parse(release, target="voice", tables="nowhere")
+    (tmp_path / "processedResults" / "tabulatedVotes.csv").unlink()
+    with pytest.raises(UserError, match="corpus.tables: no tabulatedVotes.csv in") as error:
+        parse(release, target="voice")
+    for folder in (release, release.parent, release.parent.parent):
+        assert str(folder / "processedResults") in str(error.value)
+
+
+def test_a_clip_without_votes_is_named_with_the_table(release):
+    write(release, STEM)
+    with pytest.raises(UserError) as error:
+        parse(release, target="face")
+    table = release.parent / "processedResults" / "tabulatedVotes.csv"
+    assert str(error.value).startswith(f"{release / STEM}.wav: {table} has no row of face votes for it; ")
+
+
+@pytest.mark.parametrize("style", [{}, {"end": "\n"}, {"mark": "\ufeff"}, {"header": HEADER.replace('"', "")}])
+def test_a_table_is_read_however_it_was_saved(tmp_path, style):
+    rows = [("100001", (1, 2, 3, 4, 5, 6), STEM), ("200001", (9, 0, 0, 0, 0, 0), STEM)]
+    votes = {"angry": 1, "disgust": 2, "fear": 3, "happy": 4, "neutral": 5, "sad": 6}
+    assert read_votes(write_table(tmp_path, *rows, **style), "voice") == {STEM: votes}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "not the release's table of votes, it lacks column ''"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it lacks column ''"),
+        (b"\x89PNG\r\n\xff\xfe", "it lacks column ''"),
+        (HEADER.replace('"S"', '"T"').encode(), "it lacks column 'S'"),
+        (HEADER.replace("fileName", "FileName").encode(), "it lacks column 'fileName'"),
+        (b"x" * 200_000, "not readable as CSV"),
+    ],
+)
+def test_a_file_that_is_no_vote_table_is_named(tmp_path, content, told):
+    table = tmp_path / "tabulatedVotes.csv"
+    table.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_votes(table, "voice")
+    assert str(error.value).startswith(f"{table}: ")
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '"100002",1,0,0,0,x,0,"1001_IEO_ANG_LO"',
+        '"100002",1,0,0,0,0.5,0,"1001_IEO_ANG_LO"',
+        '"100002",1,0,0,0,-1,0,"1001_IEO_ANG_LO"',
+        '"100002",0,0,0,0,0,0,"1001_IEO_ANG_LO"',
+        '"100002",1,0,0',
+        f'"100002",1,0,0,0,0,0,"{STEM}"',
+    ],
+)
+def test_a_row_without_counts_or_a_second_one_is_named(tmp_path, row):
+    table = write_table(tmp_path, ("100001", (1, 2, 3, 4, 5, 6), STEM))
+    table.write_text(table.read_text() + row + "\n")
+    with pytest.raises(UserError, match="tabulatedVotes.csv: row 100002 has no counts of votes, or is the second"):
+        read_votes(table, "voice")
+    assert read_votes(table, "face") == {}
+
+
+# The release's own tables
+
+
+@pytest.fixture(scope="module")
+def summary(real_corpora):
+    with (real_corpora("CREMA-D-metadata") / "processedResults" / "summaryTable.csv").open(newline="") as file:
+        return {row["FileName"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def by_name(tmp_path_factory):
+    """The whole release as empty files."""
+    root = tmp_path_factory.mktemp("CREMA-D")
+    (root / "AudioWAV").mkdir()
+    for entry in manifest("cremad"):
+        (root / entry.path).touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("target", "column", "ties"),
+    [("voice", "VoiceVote", 644), ("face", "FaceVote", 470), ("multimodal", "MultiModalVote", 420)],
+)
+def test_recounted_votes_are_those_of_the_summary(real_corpora, summary, target, column, ties):
+    votes = read_votes(real_corpora("CREMA-D-metadata") / "processedResults" / "tabulatedVotes.csv", target)
+    assert set(votes) == set(summary)
+    assert len(votes) == 7442
+    letters = {emotion: letter for letter, emotion in VOTE_COLUMNS.items()}
+    recount = {}
+    for stem, counts in votes.items():
+        most = max(counts.values())
+        recount[stem] = ":".join(letters[emotion] for emotion, count in counts.items() if count == most)
+    assert recount == {stem: row[column] for stem, row in summary.items()}
+    assert sum(":" in vote for vote in recount.values()) == ties
+    assert all(4 <= sum(counts.values()) <= 12 for counts in votes.values())
+
+
+@pytest.mark.parametrize(
+    ("target", "column"), [("voice", "VoiceVote"), ("face", "FaceVote"), ("multimodal", "MultiModalVote")]
+)
+def test_perceived_labels_of_the_whole_release(real_corpora, summary, by_name, target, column):
+    tables = str(real_corpora("CREMA-D-metadata/processedResults"))
+    hard = parse(by_name, target=target, tables=tables, known_bad="keep")
+    wanted = {stem: VOTE_COLUMNS[row[column]] for stem, row in summary.items() if ":" not in row[column]}
+    assert {clip.id.removeprefix("cremad/"): clip.emotion for clip in hard.clips} == wanted
+    assert len(hard.clips) + len(hard.skipped) == 7442
+    assert set(MODES) == {"voice", "face", "multimodal"}
+    soft = parse(by_name, target=target, tables=tables, soft=True)
+    assert len(soft.clips) == 7435
+    for clip in soft.clips:
+        tied = [VOTE_COLUMNS[letter] for letter in summary[clip.id.removeprefix("cremad/")][column].split(":")]
+        intended = clip.extra["intended"]
+        assert clip.emotion == (intended if intended in tied else tied[0])
+
+
+def test_the_agreement_of_the_release(real_corpora, by_name):
+    tables = real_corpora("CREMA-D-metadata/processedResults")
+    with (tables / "tabulatedVotes.csv").open(newline="") as file:
+        shares = {row["fileName"]: float(row["agreement"]) for row in csv.DictReader(file) if row[""][0] == "1"}
+    clips = parse(by_name, target="voice", tables=str(tables), soft=True, known_bad="keep").clips
+    assert {clip.id.removeprefix("cremad/"): clip.extra["agreement"] for clip in clips} == pytest.approx(shares)
+    agreed = parse(by_name, target="voice", tables=str(tables), agreement=0.6, soft=True, known_bad="keep").clips
+    assert len(agreed) == sum(share >= 0.6 - 1e-9 for share in shares.values())
+
+
+def test_the_clips_are_those_of_the_release(real_corpora):
+    with real_corpora("CREMA-D-metadata/SentenceFilenames.csv").open(newline="") as file:
+        listed = [row["Filename"] for row in csv.DictReader(file)]
+    assert sorted(listed) == [PurePath(entry.path).stem for entry in manifest("cremad")]
+    clips = [read(stem) for stem in listed]
+    assert {clip.sentence for clip in clips} == set(SENTENCES.values())
+    # One sentence was spoken at three levels, the others and every neutral clip at none.
+    levels = Counter((clip.sentence == SENTENCES["IEO"], clip.emotion == "neutral", clip.intensity) for clip in clips)
+    assert set(levels) == {(True, False, level) for level in ("low", "medium", "high")} | {
+        (True, True, None),
+        (False, False, None),
+        (False, True, None),
+    }
+    assert levels[True, False, "low"] == levels[True, False, "high"] == 91 * 5
+
+
+def test_the_actors_are_those_of_the_release(real_corpora):
+    with real_corpora("CREMA-D-metadata/VideoDemographics.csv").open(newline="") as file:
+        wanted = {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
+    clips = [read(f"{actor}_IEO_ANG_HI") for actor in range(1001, 1092)]
+    assert {clip.speaker.removeprefix("cremad:"): (clip.sex, clip.age) for clip in clips} == wanted
+    assert Counter(clip.sex for clip in clips) == {"male": 48, "female": 43}
+    assert (min(clip.age for clip in clips), max(clip.age for clip in clips)) == (20, 74)

@@ -74,3 +74,57 @@ def test_a_contradiction_is_told(labels, merge, drop, told):
     with pytest.raises(UserError) as error:
         treat_labels(CLIPS, labels, merge, drop)
     assert told in str(error.value)
+
+
+def rated(emotion, votes):
+    return Clip(path=f"{emotion}.wav", emotion=emotion, speaker="x:1", id=f"x/{emotion}", votes=votes)
+
+
+def test_clips_without_votes_have_no_shares():
+    assert treat_labels(CLIPS).votes is None
+
+
+def test_votes_become_shares_in_the_order_of_the_classes():
+    clips = [rated("sad", {"sad": 6, "angry": 2}), rated("angry", {"angry": 1})]
+    treatment = treat_labels(clips, ["sad", "angry"])
+    assert treatment.votes == [[0.75, 0.25], [0.0, 1.0]]
+
+
+def test_votes_may_be_shares_already():
+    clips = [rated("sad", {"sad": 0.6, "angry": 0.2}), rated("angry", {"angry": 0.5, "sad": 0.5})]
+    assert treat_labels(clips).votes == [pytest.approx([0.25, 0.75]), [0.5, 0.5]]
+
+
+def test_votes_for_merged_emotions_are_added():
+    clips = [rated("sad", {"sad": 1, "calm": 1, "neutral": 2}), rated("neutral", {"calm": 3, "sad": 1})]
+    treatment = treat_labels(clips, merge={"calm": "neutral"})
+    assert treatment.labels == ["neutral", "sad"]
+    assert treatment.votes == [[0.75, 0.25], [0.75, 0.25]]
+
+
+def test_votes_for_what_is_no_class_are_left_out():
+    clips = [
+        rated("sad", {"sad": 3, "angry": 1, "fear": 6, "happy": 5}),
+        rated("angry", {"angry": 2}),
+        rated("fear", {"fear": 1, "sad": 1}),
+    ]
+    treatment = treat_labels(clips, drop=["fear"])
+    assert treatment.kept == [0, 1]
+    assert treatment.labels == ["angry", "sad"]
+    assert treatment.votes == [[0.25, 0.75], [1.0, 0.0]]
+
+
+def test_a_clip_whose_votes_are_all_for_no_class_keeps_its_own_label():
+    clips = [rated("sad", {"fear": 6, "happy": 0}), rated("angry", {"angry": 2})]
+    assert treat_labels(clips, drop=["fear"]).votes == [[0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("votes", [None, {}])
+def test_of_clips_with_and_without_votes_only_the_first_have_shares(votes):
+    clips = [rated("sad", votes), rated("angry", {"angry": 2, "sad": 2})]
+    assert treat_labels(clips).votes == [None, [0.5, 0.5]]
+
+
+def test_votes_of_dropped_clips_alone_are_none():
+    clips = [rated("sad", None), rated("angry", None), rated("fear", {"fear": 2})]
+    assert treat_labels(clips, drop=["fear"]).votes is None

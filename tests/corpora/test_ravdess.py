@@ -1,19 +1,33 @@
-"""RAVDESS: the grammar of its file names, the whole release by name, and folders that only look like it."""
+"""RAVDESS: the grammar of its file names, its quirks, the whole release by name, and doubled folders."""
 
+import io
+import struct
 from collections import Counter
-from pathlib import Path
+from pathlib import PurePath
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ser_hf.audio import decode
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.ravdess import EMOTION_CODES, GRAMMAR, parse, parse_stem
+from ser_hf.corpora.manifest import manifest
+from ser_hf.corpora.ravdess import EMOTION_CODES, GRAMMAR, INTENSITIES, KNOWN_BAD, STATEMENTS, parse, read_name
 from ser_hf.errors import UserError
 
 SPEECH = "03-01-05-02-01-02-12"
 SONG = "03-02-03-01-01-01-01"
 LETTERS = "0123456789-٣ \n"  # of names, and what a mirror may add: a foreign digit, a space, a line end
+PAIR = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
+STEREO = {
+    "03-01-02-01-01-02-01",
+    "03-01-08-01-02-02-01",
+    "03-01-02-01-02-02-05",
+    "03-01-03-01-02-01-20",
+    "03-01-06-01-01-02-20",
+}
 
 
 def write(root, *stems, suffix=".wav", content=b"not decoded here"):
@@ -23,22 +37,35 @@ def write(root, *stems, suffix=".wav", content=b"not decoded here"):
     return root
 
 
-def test_the_fields_of_a_name():
-    assert parse_stem(SPEECH) == {
-        "modality": "03",
-        "channel": "01",
-        "emotion": "05",
-        "intensity": "02",
-        "statement": "01",
-        "repetition": "02",
-        "actor": "12",
-    }
+def read(stem):
+    return read_name(PurePath(f"{stem}.wav"))
+
+
+def every_name(channel):
+    """All names that the grammar's fields can make, the release's or not."""
+    for emotion in EMOTION_CODES:
+        for intensity in INTENSITIES:
+            for statement in STATEMENTS:
+                for repetition in ("01", "02"):
+                    for actor in range(1, 25):
+                        yield f"03-{channel}-{emotion}-{intensity}-{statement}-{repetition}-{actor:02d}"
+
+
+def test_a_clip_tells_what_its_name_says():
+    clip = read_name(PurePath("Actor_12", f"{SPEECH}.wav"))
+    assert clip.path == str(PurePath("Actor_12", f"{SPEECH}.wav"))
+    assert (clip.id, clip.speaker, clip.sex) == (f"ravdess/{SPEECH}", "ravdess:12", "female")
+    assert (clip.emotion, clip.intensity, clip.take) == ("angry", "strong", 2)
+    assert (clip.sentence, clip.language, clip.age) == ("Kids are talking by the door", "en", None)
 
 
 @pytest.mark.parametrize(
     "stem",
     [
         "03-01-01-02-01-01-01",  # neutral is never strong
+        "03-02-07-01-01-01-01",  # nobody sings in disgust
+        "03-02-08-02-01-01-01",  # nor in surprise
+        "03-02-03-01-01-01-18",  # who did not sing at all
         "03-01-09-01-01-01-01",
         "03-01-00-01-01-01-01",
         "04-01-05-01-01-01-01",
@@ -58,35 +85,37 @@ def test_the_fields_of_a_name():
     ],
 )
 def test_other_names_are_refused(stem):
-    assert parse_stem(stem) is None
+    assert read(stem) is None
 
 
 @given(st.text(LETTERS) | st.from_regex(GRAMMAR, fullmatch=True, alphabet=LETTERS))
-def test_a_name_is_rebuilt_from_its_fields_or_none_of_the_corpus(stem):
-    fields = parse_stem(stem)
-    assert fields is None or ("-".join(fields.values()) == stem and stem.isascii())
+def test_a_name_is_rebuilt_from_its_clip_or_none_of_the_corpus(stem):
+    clip = read(stem)
+    if clip is None:
+        return
+
+    def code(codes, word):
+        return {meaning: code for code, meaning in codes.items()}[word]
+
+    emotion, statement = code(EMOTION_CODES, clip.emotion), code(STATEMENTS, clip.sentence)
+    intensity, actor = code(INTENSITIES, clip.intensity), clip.speaker.removeprefix("ravdess:")
+    assert stem[:6] in {f"0{modality}-0{channel}-" for modality in (1, 2, 3) for channel in (1, 2)}
+    assert f"{emotion}-{intensity}-{statement}-{clip.take:02d}-{actor}" == stem[6:]
+    assert clip.id == f"ravdess/{stem}"
 
 
-def test_a_clip_tells_what_its_name_says(tmp_path):
-    (clip,) = parse(write(tmp_path, SPEECH)).clips
-    assert clip.path == str(tmp_path / f"{SPEECH}.wav")
-    assert (clip.id, clip.speaker, clip.sex) == (f"ravdess/{SPEECH}", "ravdess:12", "female")
-    assert (clip.emotion, clip.intensity, clip.take) == ("angry", "strong", 2)
-    assert (clip.sentence, clip.language, clip.age) == ("Kids are talking by the door", "en", None)
+def test_spoken_names_are_those_of_the_release():
+    read_as = {stem for stem in every_name("01") if read(stem) is not None}
+    assert read_as == {PurePath(entry.path).stem for entry in manifest("ravdess")}
 
 
-def test_the_release_by_name(real_corpora, tmp_path):
-    rows = real_corpora("manifests/ravdess.tsv").read_text().splitlines()[1:]
-    for path in (Path(row.split("\t")[0]) for row in rows):
-        write(tmp_path / path.parent, path.stem)
-    listing = parse(tmp_path)
-    assert len(listing.clips) == 1440
-    assert not listing.skipped
-    emotions = Counter(clip.emotion for clip in listing.clips)
-    assert emotions == {emotion: 96 if emotion == "neutral" else 192 for emotion in EMOTION_CODES.values()}
-    assert Counter(clip.speaker for clip in listing.clips) == {f"ravdess:{n:02d}": 60 for n in range(1, 25)}
-    assert Counter(clip.sex for clip in listing.clips) == {"male": 720, "female": 720}
-    assert len({clip.id for clip in listing.clips}) == 1440
+def test_sung_names_are_44_of_each_actor_but_one():
+    clips = [clip for clip in map(read, every_name("02")) if clip is not None]
+    assert len(clips) == 1012
+    counts = Counter(clip.speaker for clip in clips)
+    assert set(counts.values()) == {44}
+    assert set(counts) == {f"ravdess:{n:02d}" for n in range(1, 25) if n != 18}
+    assert {clip.emotion for clip in clips} == {"neutral", "calm", "happy", "sad", "angry", "fear"}
 
 
 def test_sung_clips_are_listed_as_skipped_or_taken(tmp_path):
@@ -98,6 +127,33 @@ def test_sung_clips_are_listed_as_skipped_or_taken(tmp_path):
     assert not parse(root, song=True).skipped
 
 
+def test_the_second_of_two_identical_files_is_left_out_or_kept(tmp_path):
+    root = write(tmp_path, *PAIR)
+    listing = parse(root)
+    assert [clip.id for clip in listing.clips] == [f"ravdess/{PAIR[0]}"]
+    assert listing.skipped == [(str(root / f"{PAIR[1]}.wav"), KNOWN_BAD[PAIR[1]])]
+    assert PAIR[0] in KNOWN_BAD[PAIR[1]]
+    assert len(parse(root, known_bad="keep").clips) == 2
+
+
+def test_the_release_has_that_pair_of_identical_files_alone():
+    by_hash = {}
+    for entry in manifest("ravdess"):
+        by_hash.setdefault(entry.sha256, []).append(PurePath(entry.path).stem)
+    assert [tuple(stems) for stems in by_hash.values() if len(stems) > 1] == [PAIR]
+    assert set(KNOWN_BAD) == {PAIR[1]}
+
+
+def test_a_folder_of_the_whole_release_is_read(tmp_path):
+    for entry in manifest("ravdess"):
+        path = tmp_path / entry.path
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    listing = parse(tmp_path)
+    assert len(listing.clips) == 1439
+    assert [path for path, _ in listing.skipped] == [str(tmp_path / "Actor_07" / f"{PAIR[1]}.wav")]
+
+
 def test_a_folder_of_songs_alone_is_named(tmp_path):
     with pytest.raises(UserError, match="corpus.root.*ravdess"):
         load_corpus("ravdess", write(tmp_path, SONG))
@@ -105,18 +161,11 @@ def test_a_folder_of_songs_alone_is_named(tmp_path):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, SPEECH, "take 1")
-    with pytest.raises(UserError, match="take 1.wav: not a RAVDESS file name"):
+    with pytest.raises(UserError, match="take 1.wav: not a RAVDESS file name .*03-01-05-02-01-02-12.wav"):
         parse(root)
     listing = parse(root, on_unknown="skip")
     assert len(listing.clips) == 1
     assert listing.skipped == [(str(root / "take 1.wav"), "not a RAVDESS file name")]
-
-
-def test_files_that_are_no_audio_and_hidden_files_are_passed_over(tmp_path):
-    root = write(tmp_path, SPEECH, suffix=".WAV")
-    write(root, f"._{SPEECH}")
-    write(root, "README", suffix=".txt")
-    assert len(parse(root).clips) == 1
 
 
 def test_a_missing_root_is_told():
@@ -124,26 +173,52 @@ def test_a_missing_root_is_told():
         parse(None)
 
 
-def test_a_folder_that_is_none_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"corpus.root: {tmp_path}/nowhere is not a folder"):
-        parse(tmp_path / "nowhere")
-
-
-def test_a_folder_without_audio_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"corpus.root: {tmp_path} holds no audio file"):
-        parse(write(tmp_path, "README", suffix=".txt"))
-
-
-def test_git_lfs_pointers_are_told_from_audio(tmp_path):
-    write(tmp_path, SPEECH)
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 375720\n"
-    write(tmp_path, "03-01-05-02-01-02-11", content=pointer)
-    with pytest.raises(UserError, match=r"03-01-05-02-01-02-11\.wav: a Git LFS pointer.* \(1 of 2 files\)"):
-        parse(tmp_path)
-
-
 def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
     first = write(tmp_path / "Actor_12", SPEECH) / f"{SPEECH}.wav"
-    second = write(tmp_path / "audio_speech" / "Actor_12", SPEECH) / f"{SPEECH}.wav"
+    second = write(tmp_path / "audio_speech_actors_01-24" / "Actor_12", SPEECH) / f"{SPEECH}.wav"
     with pytest.raises(UserError, match=f"{second}: the same clip stands at {first} too"):
         load_corpus("ravdess", tmp_path)
+
+
+def test_a_chunk_before_the_samples_is_no_sound(tmp_path):
+    """As official files have it: `FLLR` of 4,044 bytes between format and samples, further chunks behind them."""
+    samples = np.sin(np.arange(4800) / 20).astype(np.float32) / 2
+    plain = io.BytesIO()
+    soundfile.write(plain, samples, 48000, format="WAV", subtype="PCM_16")
+    content = plain.getvalue()
+    assert content[36:40] == b"data"
+    filler = b"FLLR" + struct.pack("<I", 4044) + bytes(range(256)) * 15 + bytes(204)
+    content = content[:36] + filler + content[36:] + b"_PMX" + struct.pack("<I", 4) + b"data"
+    content = content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+    path = tmp_path / f"{SPEECH}.wav"
+    path.write_bytes(content)
+    decoded = decode(str(path))
+    assert (decoded.sampling_rate, decoded.channels) == (48000, 1)
+    np.testing.assert_allclose(decoded.samples, samples, atol=1 / 32768)
+    assert decoded.content_hash == decode(None, plain.getvalue()).content_hash
+
+
+def test_official_files_have_that_chunk_and_decode(real_corpora):
+    stereo = set()
+    for path in sorted(real_corpora("RAVDESS-original-sample").rglob("*.wav")):
+        assert path.read_bytes()[36:44] == b"FLLR" + struct.pack("<I", 4044)
+        decoded = decode(str(path))
+        assert decoded.source_rate == 48000
+        assert 2.9 < len(decoded.samples) / 48000 < 5.3
+        assert 0.001 < np.abs(decoded.samples).max() < 1.0
+        if decoded.channels > 1:
+            stereo.add(path.stem)
+    assert stereo == STEREO
+
+
+def test_five_spoken_files_are_stereo(real_corpora):
+    files = sorted(real_corpora("RAVDESS").rglob("*.flac"))
+    assert len(files) == 1440
+    assert {path.stem for path in files if soundfile.info(path).channels > 1} == STEREO
+
+
+def test_the_identical_pair_is_one_recording(real_corpora):
+    folder = real_corpora("RAVDESS") / "Actor_07"
+    first, second = (decode(str(folder / f"{stem}.flac")) for stem in PAIR)
+    assert first.content_hash == second.content_hash
+    assert first.content_hash != decode(str(folder / "03-01-03-01-01-02-07.flac")).content_hash

@@ -2,7 +2,7 @@
 
 import datasets
 import pytest
-from datasets import Audio, ClassLabel, Value
+from datasets import Audio, ClassLabel, List, Value
 
 from ser_hf.corpora import EMOTIONS, load_corpus
 from ser_hf.corpora.schema import Clip, Listing, require_unique_ids, to_dataset
@@ -117,3 +117,47 @@ def test_a_clip_in_two_places_is_refused_naming_both():
     clips = [Clip(path=f"{folder}/a.wav", emotion="sad", speaker="x:1", id="x/a") for folder in ("one", "two")]
     with pytest.raises(UserError, match="two/a.wav: the same clip stands at one/a.wav too"):
         require_unique_ids(clips)
+
+
+def clip(name, **fields):
+    return Clip(path=f"{name}.wav", emotion="sad", speaker="x:1", id=f"x/{name}", **fields)
+
+
+def test_votes_are_a_column_of_as_many_shares_as_classes():
+    clips = [clip("a", votes={"sad": 1}), clip("b")]
+    votes = [[0.25, 0.75], None]
+    dataset = to_dataset(Listing("x", clips), ["sad", "angry"], ["angry", "sad"], 16000, votes)
+    assert dict(dataset.features) == {
+        **COLUMNS,
+        "label": ClassLabel(names=["angry", "sad"]),
+        "votes": List(Value("float32"), length=2),
+    }
+    assert dataset["votes"][:] == votes
+    assert dataset["label"][:] == [1, 0]
+
+
+def test_extra_facts_are_columns_of_their_own_type_null_where_missing():
+    clips = [
+        clip("a", extra={"session": "Ses01", "agreement": 0.5}),
+        clip("b", extra={"agreement": 1.0, "raters": 3}),
+        clip("c"),
+    ]
+    dataset = to_dataset(Listing("x", clips), ["sad"] * 3, ["sad"], 16000)
+    extra = {"session": Value("string"), "agreement": Value("float64"), "raters": Value("int64")}
+    assert dict(dataset.features) == COLUMNS | {"label": ClassLabel(names=["sad"])} | extra
+    assert list(dataset.features)[-3:] == ["session", "agreement", "raters"]
+    assert dataset["session"][:] == ["Ses01", None, None]
+    assert dataset["agreement"][:] == [0.5, 1.0, None]
+    assert dataset["raters"][:] == [None, 3, None]
+
+
+@pytest.mark.parametrize("name", ["audio", "label", "speaker", "duration", "votes"])
+def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
+    clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]
+    with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', which is a column of ours"):
+        to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000, [[1.0]])
+
+
+def test_a_clip_has_neither_votes_nor_extra_facts_unless_given():
+    assert (clip("a").votes, dict(clip("a").extra)) == (None, {})
+    assert "votes" not in to_dataset(Listing("x", [clip("a")]), ["sad"], ["sad"], 16000).features

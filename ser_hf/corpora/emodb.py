@@ -1,0 +1,134 @@
+"""EMO-DB: the Berlin Database of Emotional Speech.
+
+10 actors (5 female, 5 male, 21 to 35 years) say ten German sentences of everyday content in seven emotions: 535 clips,
+chosen from 816 recordings by 20 listeners (most were recognised by at least 80 % of them and found natural by at least
+60 %). 16 kHz WAV as released.
+
+Licence: free for research with citation; the release names no standard licence.
+Source: http://emodb.bilderbar.info
+Citation: Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A Database of German Emotional Speech.
+Interspeech 2005: 1517-1520.
+
+File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion is the initial of
+its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude
+(happiness), T Trauer (sadness), N neutral. Versions count the takes before the choice, so that they have gaps.
+
+`erkennung.txt` of the release tells the share of the listeners, in percent, who recognised the emotion of each of the
+816 recordings and who found it natural (Latin-1, tabs, decimal commas, no-break spaces).
+"""
+
+import dataclasses
+import re
+from pathlib import Path, PurePath
+from typing import Literal
+
+from ..errors import UserError
+from .files import parse_files
+from .schema import Clip, Listing
+
+LICENSE = "other"
+LANGUAGE = "de"
+TITLE = "EMO-DB"
+URL = "http://emodb.bilderbar.info"
+CITATION = (
+    "Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A Database of German Emotional Speech. "
+    "Interspeech 2005: 1517-1520."
+)
+ACTED = True
+
+EMOTION_CODES = {
+    "W": "angry",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happy",
+    "T": "sad",
+    "N": "neutral",
+}
+# Sex and age of the speakers, and the sentences, as the release's documentation lists them.
+SPEAKERS = {
+    "03": ("male", 31),
+    "08": ("female", 34),
+    "09": ("female", 21),
+    "10": ("male", 32),
+    "11": ("male", 26),
+    "12": ("male", 30),
+    "13": ("female", 32),
+    "14": ("female", 35),
+    "15": ("male", 25),
+    "16": ("female", 31),
+}
+SENTENCES = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+VERSIONS = "abcdef"
+GRAMMAR = re.compile(
+    rf"(?P<speaker>{'|'.join(SPEAKERS)})(?P<sentence>{'|'.join(SENTENCES)})(?P<emotion>[{''.join(EMOTION_CODES)}])"
+    rf"(?P<version>[{VERSIONS}])"
+)
+
+
+def read_name(path: PurePath) -> Clip | None:
+    """The clip that a path describes, or None where its name is not EMO-DB's."""
+    fields = GRAMMAR.fullmatch(path.stem)
+    if fields is None:
+        return None
+    sex, age = SPEAKERS[fields["speaker"]]
+    return Clip(
+        path=str(path),
+        emotion=EMOTION_CODES[fields["emotion"]],
+        speaker=f"emodb:{fields['speaker']}",
+        id=f"emodb/{path.stem}",
+        sex=sex,
+        age=age,
+        language=LANGUAGE,
+        sentence=SENTENCES[fields["sentence"]],
+        take=VERSIONS.index(fields["version"]) + 1,
+    )
+
+
+def parse(
+    root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", perception: bool = False
+) -> Listing:
+    """Reads the clips below `root`, labelled by the emotion that the actor intended.
+
+    Args:
+        perception: adds the columns `recognised` and `natural`, percent of the 20 listeners, from the release's
+            ``erkennung.txt`` in `root` or the folder above it.
+    """
+    listing = parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)
+    if not perception:
+        return listing
+    table, shares = _perception(Path(root))
+    clips = []
+    for clip in listing.clips:
+        stem = Path(clip.path).stem
+        if stem not in shares:
+            raise UserError(f"{table}: no line for {stem}.wav; set corpus.perception: false to do without it")
+        clips.append(dataclasses.replace(clip, extra=shares[stem]))
+    return dataclasses.replace(listing, clips=clips)
+
+
+def _perception(root: Path) -> tuple[Path, dict[str, dict[str, float]]]:
+    """The file of the perception test and, by stem, the percentages in it."""
+    places = [folder / "erkennung.txt" for folder in (root, root.absolute().parent)]
+    table = next((place for place in places if place.is_file()), None)
+    if table is None:
+        raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} is there; the release holds it")
+    shares = {}
+    for line in filter(str.strip, table.read_text(encoding="latin-1").splitlines()[1:]):
+        _, name, recognised, natural = (cell.strip() for cell in line.split("\t"))
+        shares[PurePath(name).stem] = {
+            "recognised": float(recognised.replace(",", ".")),
+            "natural": float(natural.replace(",", ".")),
+        }
+    return table, shares

@@ -1,0 +1,192 @@
+"""IEMOCAP: the Interactive Emotional Dyadic Motion Capture database.
+
+10 actors (5 female, 5 male, American English) in five sessions of two, in scripted scenes and in improvised ones:
+10,039 utterances, each labelled by at least three raters. 16 kHz WAV as released.
+
+Licence: for research, on request and under an agreement with USC; not to be passed on. No standard licence.
+Source: https://sail.usc.edu/iemocap/
+Citation: Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). IEMOCAP:
+interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359.
+
+Layout: `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`, and for the whole dialogue one file of
+labels, `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`. Its lines hold, with tabs between, `[start - end]` in
+seconds, the utterance, its label, and `[valence, activation, dominance]`, means of the raters on scales from 1 to 5.
+The F or M behind the session is the actor who wore the motion-capture markers; **who speaks is the F or M of the last
+field**. Recordings of whole dialogues (`dialog/wav`) are left out.
+
+Labels are the raters' majority: ang 1103, hap 595, exc 1041, neu 1708, sad 1084, fru 1849, sur 107, fea 40, dis 2, oth
+3, and xxx 2507 where there was none. The field's conventions are four classes with excitement counted as happiness
+(5,531 utterances, by far the most common), four classes without it (4,490), and six (7,380).
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ..errors import UserError
+from .files import audio_files
+from .schema import Clip, Listing
+
+LICENSE = "other"
+LANGUAGE = "en"
+TITLE = "IEMOCAP"
+URL = "https://sail.usc.edu/iemocap/"
+CITATION = (
+    "Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). IEMOCAP: "
+    "interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359."
+)
+ACTED = True
+
+EMOTION_CODES = {
+    "ang": "angry",
+    "hap": "happy",
+    "exc": "excited",
+    "neu": "neutral",
+    "sad": "sad",
+    "fru": "frustrated",
+}
+LEFT_OUT = {
+    "xxx": "no majority of the raters",
+    "sur": "surprise",
+    "fea": "fear",
+    "dis": "disgust",
+    "oth": "other",
+}
+KINDS = {"impro": "improvised", "script": "scripted"}
+_DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"
+DIALOGUE = re.compile(_DIALOGUE, re.ASCII)
+GRAMMAR = re.compile(rf"(?P<dialogue>{_DIALOGUE})_(?P<sex>[FM])(?:\d{{3}}|XX\d)", re.ASCII)
+_NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
+_LINE = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\t(\S+)\t(\S+)\t\[{_NUMBER},{_NUMBER},{_NUMBER}\]\s*", re.ASCII)
+
+
+class Rating(NamedTuple):
+    """What the raters made of an utterance: the majority's label, and mean valence, activation, dominance (1 to 5)."""
+
+    label: str
+    valence: float
+    activation: float
+    dominance: float
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    classes: Literal[4, 6] = 4,
+    merge_excited: bool | None = None,
+    part: Literal["all", "improvised", "scripted"] = "all",
+) -> Listing:
+    """Reads the utterances below `root`, labelled by the majority of the raters.
+
+    Args:
+        root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.
+        classes: 4 keeps angry, happy, neutral, sad; 6 adds excited and frustrated. Everything else is left out and
+            told.
+        merge_excited: whether excited counts as happy; by default as the convention has it, yes with 4 classes and no
+            with 6. With 4 classes and false, excited is left out.
+        part: improvised or scripted dialogues alone.
+
+    Raises:
+        UserError: for an utterance whose dialogue has no file of labels, for a line of labels that cannot be read, and
+            for an audio file that is no utterance.
+    """
+    kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad"}
+    merged = classes == 4 if merge_excited is None else merge_excited
+    files = audio_files(root, TITLE)
+    ratings = _ratings(Path(root))
+    clips, skipped, seen = [], [], set()
+    for path in files:
+        fields = GRAMMAR.fullmatch(path.stem)
+        if fields is None:
+            if DIALOGUE.fullmatch(path.stem):
+                skipped.append((str(path), "the recording of a whole dialogue"))
+            elif on_unknown == "skip":
+                skipped.append((str(path), f"not an {TITLE} file name"))
+            else:
+                raise UserError(
+                    f"{path}: not an {TITLE} file name (such as Ses01F_impro01_F000.wav); remove it, or set "
+                    "corpus.on_unknown: skip"
+                )
+            continue
+        dialogue = fields["dialogue"]
+        if dialogue not in ratings:
+            raise UserError(
+                f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; corpus.root should hold "
+                "Session1/dialog/EmoEvaluation beside Session1/sentences/wav"
+            )
+        seen.add(path.stem)
+        rating = ratings[dialogue].get(path.stem)
+        reason = _leave_out(rating, kept, merged, KINDS[fields["kind"]], part)
+        if reason:
+            skipped.append((str(path), reason))
+        else:
+            clips.append(_clip(path, fields, rating, merged))
+    for utterance in (name for rated in ratings.values() for name in rated if name not in seen):
+        skipped.append((utterance, "labelled, but its audio is not there"))
+    return Listing("iemocap", clips, skipped)
+
+
+def _leave_out(rating: Rating | None, kept: set[str], merged: bool, kind: str, part: str) -> str | None:
+    """Why an utterance is no clip, or None if it is one."""
+    if part not in ("all", kind):
+        return f"{kind} (corpus.part is {part})"
+    if rating is None:
+        return "no line of labels"
+    if rating.label in kept or (rating.label == "exc" and merged):
+        return None
+    if rating.label in EMOTION_CODES:
+        return f"{EMOTION_CODES[rating.label]} ({rating.label}): not among the {len(kept)} classes"
+    return f"{LEFT_OUT[rating.label]} ({rating.label}): in no convention's classes"
+
+
+def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -> Clip:
+    emotion = EMOTION_CODES[rating.label]
+    return Clip(
+        path=str(path),
+        emotion="happy" if merged and emotion == "excited" else emotion,
+        speaker=f"iemocap:Ses0{fields['session']}{fields['sex']}",
+        id=f"iemocap/{path.stem}",
+        sex="female" if fields["sex"] == "F" else "male",
+        language=LANGUAGE,
+        extra={
+            "session": f"Session{fields['session']}",
+            "kind": KINDS[fields["kind"]],
+            "valence": rating.valence,
+            "activation": rating.activation,
+            "dominance": rating.dominance,
+        },
+    )
+
+
+def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
+    """Dialogue -> utterance -> rating, from every file of labels below `root`."""
+    ratings: dict[str, dict[str, Rating]] = {}
+    # The release has macOS's `._Ses01F_impro01.txt` beside the files of labels.
+    for table in sorted(root.rglob("EmoEvaluation/*.txt")):
+        if not table.name.startswith("."):
+            rated = ratings.setdefault(table.stem, {})
+            for utterance, rating in read_ratings(table).items():
+                if rated.setdefault(utterance, rating) != rating:
+                    raise UserError(f"{table}: {utterance} is labelled otherwise elsewhere; keep one of the files")
+    return ratings
+
+
+def read_ratings(table: Path) -> dict[str, Rating]:
+    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``) are passed over.
+
+    Raises:
+        UserError: naming file and line, where a line of labels cannot be read.
+    """
+    ratings = {}
+    for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.startswith("["):
+            continue
+        fields = _LINE.fullmatch(line)
+        if fields is None or fields[4] not in EMOTION_CODES.keys() | LEFT_OUT:
+            raise UserError(
+                f"{table}, line {number}: expected [start - end], utterance, label, [valence, activation, dominance] "
+                f"with tabs between and a label of {', '.join([*EMOTION_CODES, *LEFT_OUT])}; got {line!r}"
+            )
+        ratings[fields[3]] = Rating(fields[4], *(float(value) for value in fields.groups()[4:]))
+    return ratings

@@ -1,0 +1,90 @@
+"""TESS: the Toronto emotional speech set.
+
+Two actresses (26 and 64 years, North American English) say "Say the word ..." with 200 words in seven emotions: 2,800
+clips. 24.4 kHz WAV as released. With two speakers, only training on one and testing on the other says anything about
+a voice never heard.
+
+Licence: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
+Source: https://doi.org/10.5683/SP2/E8H2MF
+Citation: Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF.
+
+File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion (`ps` is pleasant
+surprise). Folders, where there are any, repeat speaker and emotion, but not in one spelling: `OAF_Fear`, `YAF_fear`,
+`OAF_Pleasant_surprise`, `YAF_pleasant_surprised`. Names are therefore read in any mixture of capitals, ids are spelled
+one way, and a folder that contradicts a name is an error. One file of the release has lost a letter,
+`OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror that holds the whole folder twice is
+refused, as every clip of any corpus that stands in two places.
+"""
+
+import logging
+import re
+from pathlib import Path, PurePath
+from typing import Literal
+
+from ..errors import UserError
+from .files import parse_files
+from .schema import Clip, Listing
+
+LICENSE = "cc-by-nc-nd-4.0"
+LANGUAGE = "en"
+TITLE = "TESS"
+URL = "https://doi.org/10.5683/SP2/E8H2MF"
+CITATION = "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF."
+ACTED = True
+
+logger = logging.getLogger(__name__)
+
+EMOTION_CODES = {
+    "angry": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happy",
+    "neutral": "neutral",
+    "ps": "surprise",
+    "sad": "sad",
+}
+FOLDER_EMOTIONS = EMOTION_CODES | {"pleasant_surprise": "surprise", "pleasant_surprised": "surprise"}
+AGES = {"OAF": 64, "YAF": 26}
+GRAMMAR = re.compile(
+    rf"(?P<speaker>{'|'.join(AGES)})_(?P<word>[a-z]+)_(?P<emotion>{'|'.join(EMOTION_CODES)})",
+    re.IGNORECASE | re.ASCII,
+)
+_FOLDER = re.compile(
+    rf"(?P<speaker>{'|'.join(AGES)})_(?P<emotion>{'|'.join(FOLDER_EMOTIONS)})", re.IGNORECASE | re.ASCII
+)
+_MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
+
+
+def read_name(path: PurePath) -> Clip | None:
+    """The clip that a path describes, or None where its name is not TESS's.
+
+    Raises:
+        UserError: if the folder tells another speaker or emotion than the name.
+    """
+    fields = GRAMMAR.fullmatch(_MISSPELT.get(path.stem.lower(), path.stem))
+    if fields is None:
+        return None
+    speaker, word, code = fields["speaker"].upper(), fields["word"].lower(), fields["emotion"].lower()
+    emotion = EMOTION_CODES[code]
+    folder = _FOLDER.fullmatch(path.parent.name)
+    if folder and (folder["speaker"].upper(), FOLDER_EMOTIONS[folder["emotion"].lower()]) != (speaker, emotion):
+        raise UserError(f"{path}: the name says {speaker}, {emotion}, but its folder does not; move or remove it")
+    return Clip(
+        path=str(path),
+        emotion=emotion,
+        speaker=f"tess:{speaker}",
+        id=f"tess/{speaker}_{word}_{code}",
+        sex="female",
+        age=AGES[speaker],
+        language=LANGUAGE,
+        sentence=f"Say the word {word}",
+    )
+
+
+def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
+    """Reads the clips below `root`, labelled by the emotion that the actress intended."""
+    listing = parse_files(root, "tess", TITLE, "OAF_back_fear.wav", read_name, on_unknown)
+    for clip in listing.clips:
+        if Path(clip.path).stem.lower() in _MISSPELT:
+            logger.info("%s: misspelt in the release, read as %s", clip.path, clip.id.removeprefix("tess/"))
+    return listing

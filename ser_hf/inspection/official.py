@@ -1,0 +1,87 @@
+"""The folder against the official release: what is missing, what is extra, whose bytes are the original ones."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePath
+from typing import Literal
+
+from ..corpora import manifest
+from ..environment import usable_cores
+from .survey import Found, read_name
+
+_READ_BYTES = 1 << 20
+
+Origin = Literal["original", "altered", "re-encoded", "unlisted"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Official:
+    """The comparison with a release's manifest, clip by clip through the ids that the corpus's grammar gives.
+
+    Attributes:
+        clips: how many the release has.
+        per_label: the release's clips of each emotion.
+        missing: paths in the release whose clip was not found, sorted.
+        origins: for each found path what its bytes are: ``original`` (the release's sha256), ``altered`` (another
+            content in the release's own container), ``re-encoded`` (another container) or ``unlisted`` (no clip of
+            the release). Paths whose names say nothing stand under ``unlisted``; Git LFS pointers do not stand here.
+    """
+
+    clips: int
+    per_label: dict[str, int]
+    missing: list[str]
+    origins: dict[str, Origin]
+
+    @property
+    def counts(self) -> Counter:
+        return Counter(self.origins.values())
+
+
+def compare(
+    name: str, files: Sequence[Found], progress: Callable[[Sequence], Sequence] = lambda items: items
+) -> Official | None:
+    """Compares what was found with the release; None where no manifest of the corpus is known.
+
+    Args:
+        progress: wraps the list of files to hash, as tqdm does.
+    """
+    if name not in manifest.NAMES:
+        return None
+    entries, labels = {}, Counter()
+    for entry in manifest.manifest(name):
+        clip = read_name(name, entry.path)
+        if clip is not None:
+            entries[clip.id] = entry
+            labels[clip.emotion] += 1
+    judged = [file for file in files if file.audio]
+    present = {file.clip.id for file in judged if file.clip is not None}
+    missing = sorted(entry.path for clip_id, entry in entries.items() if clip_id not in present)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        origins = pool.map(lambda file: _origin(file, entries), judged)
+        by_path = {file.path: origin for file, origin in zip(progress(judged), origins, strict=True)}
+    return Official(len(entries), dict(labels), missing, by_path)
+
+
+def _origin(file: Found, entries: Mapping[str, manifest.Entry]) -> Origin:
+    entry = entries.get(file.clip.id) if file.clip is not None else None
+    if entry is None:
+        return "unlisted"
+    path = Path(file.path)
+    if path.suffix.lower() != PurePath(entry.path).suffix.lower():
+        return "re-encoded"
+    try:
+        same = path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256
+    except OSError:
+        same = False
+    return "original" if same else "altered"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""The page: facts, charts and examples poured into `page.html`, every string escaped."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from .. import __version__
+from ..corpora.schema import EMOTIONS
+from .tables import MEASURES
+
+# How many files a finding lists, and how many speakers the table has, before the page points at inspect.json.
+LISTED = 20
+SPEAKERS_LISTED = 200
+_SHARES = ("silent_share", "clipped_share", "dc_offset")
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture beside the page, its size in CSS pixels."""
+
+    name: str
+    source: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A clip to look at and listen to; `audio` is the path beside the page."""
+
+    id: str
+    emotion: str
+    details: dict[str, Any]
+    audio: str
+    picture: Picture
+
+
+def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequence[Example]) -> str:
+    """The page as HTML.
+
+    Args:
+        facts: `Inspection.to_dict()`.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["quantity"] = quantity
+    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        **facts,
+        version=__version__,
+        zip=zip,
+        dict=dict,
+        official_labels=_official_labels(facts),
+        charts={chart.name: chart for chart in charts},
+        shown=examples,
+        listed=LISTED,
+        speakers_listed=SPEAKERS_LISTED,
+    )
+
+
+def _official_labels(facts: Mapping[str, Any]) -> list[str]:
+    """The labels of the release and those found, in canonical order."""
+    official, table = facts["official"], facts["tables"]["label_by_speaker"]
+    names = {*(official["per_label"] if official else ()), *(table["labels"] if table else ())}
+    return [name for name in EMOTIONS if name in names]
+
+
+def quantity(value: float | None, measure: str) -> str:
+    """A measure's value as people read it, without its unit: shares and offsets in percent of full scale."""
+    if value is None:
+        return "–"
+    if measure in _SHARES:
+        return f"{100 * value:.2f}"
+    return f"{value:.2f}" if MEASURES[measure][0] == "s" else f"{value:.1f}"

@@ -1,0 +1,94 @@
+"""Drawing whole groups (speakers, sentences, sessions) so that labels and sexes come out in proportion."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+from sklearn.model_selection import GroupShuffleSplit
+
+from ..errors import UserError
+
+_DRAWS = 256
+
+
+def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+    """`count` of the values that `column` has in `rows`.
+
+    Of `_DRAWS` random draws the one is taken whose labels and sexes come nearest to those of all `rows`, among those
+    that leave every class on both sides where any does.
+    """
+    groups = sorted(set(_values(dataset, rows, column)))
+    profiles = _profiles(dataset, rows, column, groups)
+    classes = len(dataset.features["label"].names)
+    wanted = profiles.mean(axis=0)
+    everything = profiles[:, :classes].sum(axis=0) > 0
+
+    def cost(drawn: np.ndarray) -> tuple[int, float]:
+        inside = profiles[drawn, :classes].sum(axis=0) > 0
+        outside = np.delete(profiles, drawn, axis=0)[:, :classes].sum(axis=0) > 0
+        lacking = int((everything & ~inside).sum() + (everything & ~outside).sum())
+        return lacking, float(np.abs(profiles[drawn].mean(axis=0) - wanted).sum())
+
+    draws = GroupShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed)
+    best = min((drawn for _, drawn in draws.split(profiles, groups=np.arange(len(groups)))), key=cost)
+    return sorted(groups[i] for i in best)
+
+
+def hold_out(
+    dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
+) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
+    """Divides the rows that are not tested into train and validation.
+
+    Validation takes a share of the groups (speakers, or `by`); where only one is left, as with TESS's two speakers, a
+    share of its sentences.
+
+    Returns:
+        train rows, validation rows, the columns that they keep apart, and notes for the report.
+
+    Raises:
+        UserError: if the share is none, or neither speakers nor sentences can be divided.
+    """
+    check_share("protocol.validation", share)
+    column, apart, notes = by, ("speaker",), ()
+    groups = set(_values(dataset, rows, by))
+    if len(groups) < 2:
+        sentences = set(_values(dataset, rows, "sentence"))
+        if len(sentences) < 2 or None in sentences:
+            raise UserError(
+                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left to learn from, and its clips "
+                "have no sentences to hold out; choose fewer test speakers"
+            )
+        column, groups, apart = "sentence", sentences, ("sentence",)
+        notes = (
+            f"Validation is held-out sentences of the training speakers, as only one {by} is left to learn from: it "
+            "says how well new sentences are recognised, not new speakers.",
+        )
+    count = min(max(1, round(share * len(groups))), len(groups) - 1)
+    drawn = set(draw_groups(dataset, rows, column, count, seed))
+    values = _values(dataset, rows, column)
+    train = [row for row, value in zip(rows, values, strict=True) if value not in drawn]
+    return train, [row for row, value in zip(rows, values, strict=True) if value in drawn], apart, notes
+
+
+def check_share(key: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise UserError(f"{key}: a share lies between 0 and 1, got {share}")
+
+
+def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
+    values = dataset[column][:]
+    return [values[row] for row in rows]
+
+
+def _profiles(dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]) -> np.ndarray:
+    """(groups, classes + 2): clips per label, and sex, of each; labels together weigh as much as sex."""
+    index = {group: i for i, group in enumerate(groups)}
+    labels = np.zeros((len(groups), len(dataset.features["label"].names)))
+    sexes = np.zeros((len(groups), 2))
+    columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
+    for group, label, sex in zip(*columns, strict=True):
+        labels[index[group], label] += 1
+        if sex in ("female", "male"):
+            sexes[index[group]] += [sex == "female", sex == "male"]
+    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
+    return np.hstack([labels / max(labels.sum(axis=1).mean(), 1), sexes])

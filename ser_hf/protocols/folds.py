@@ -1,0 +1,120 @@
+"""Cross-validation by whole groups: every clip is tested once, in the fold that holds its group out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ..errors import UserError
+from .draws import hold_out
+from .split import Split, make_split, rows_where
+
+
+def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
+    """k folds of speakers, labels in proportion (scikit-learn's `StratifiedGroupKFold`); validation is a share of the
+    training speakers of each fold.
+
+    Raises:
+        UserError: for fewer than two folds, or more folds than speakers.
+    """
+    speakers = _groups(dataset, "speaker", "kfold")
+    if not 2 <= k <= len(speakers):
+        raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
+    folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
+    of = np.asarray(dataset["speaker"][:])
+    parts = [sorted(set(of[test])) for _, test in folds.split(of, dataset["label"][:], of)]
+    if not all(parts):  # stratifying may leave a fold without a speaker where there are few
+        shuffled = np.random.default_rng(seed).permutation(speakers)
+        parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
+    return folds_by_speaker("kfold", dataset, parts, validation, seed)
+
+
+def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+    """One fold a speaker; validation is a share of the others (of the other's sentences where there are two).
+
+    Raises:
+        UserError: with one speaker only.
+    """
+    speakers = _groups(dataset, "speaker", "leave_one_speaker_out")
+    return folds_by_speaker("leave_one_speaker_out", dataset, [[name] for name in speakers], validation, seed)
+
+
+def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+    """One fold a recording session (IEMOCAP's convention); validation is a share of the other sessions, at least one,
+    so that no partner of a validation speaker's dialogue is learnt from.
+
+    Raises:
+        UserError: if the corpus has no column `session`, or a session that shares a speaker with another.
+    """
+    name = "leave_one_session_out"
+    folds = []
+    for session in _groups(dataset, "session", name):
+        tested = rows_where(dataset, "session", [session])
+        rest = sorted(set(range(len(dataset))) - set(tested))
+        train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by="session")
+        rows = {"train": train, "validation": validated, "test": tested}
+        kept = ("speaker", "session") if apart == ("speaker",) else apart
+        folds.append(
+            make_split(
+                *(name, dataset, rows),
+                test_apart=("speaker", "session"),
+                validation_apart=kept,
+                fold=session,
+                notes=notes,
+            )
+        )
+    return folds
+
+
+def leave_one_sentence_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+    """One fold a sentence: can it recognise emotion in words never heard? The speakers **are** heard in training.
+
+    Validation is a share of the other sentences, or of the speakers where one other sentence is left.
+
+    Raises:
+        UserError: if the corpus does not know its sentences, or has one only.
+    """
+    name = "leave_one_sentence_out"
+    folds = []
+    for sentence in _groups(dataset, "sentence", name):
+        tested = rows_where(dataset, "sentence", [sentence])
+        rest = sorted(set(range(len(dataset))) - set(tested))
+        others = set(dataset.select(rest)["sentence"])
+        by = "sentence" if len(others) > 1 else "speaker"
+        train, validated, _, notes = hold_out(dataset, rest, validation, seed, by=by)
+        rows = {"train": train, "validation": validated, "test": tested}
+        folds.append(
+            make_split(
+                *(name, dataset, rows),
+                test_apart=("sentence",),
+                validation_apart=(by,),
+                fold=sentence,
+                notes=notes,
+            )
+        )
+    return folds
+
+
+def folds_by_speaker(
+    name: str, dataset: Dataset, tested: Sequence[Sequence[str]], validation: float, seed: int
+) -> list[Split]:
+    """One fold for each list of test speakers, validation drawn from the speakers that are left."""
+    folds = []
+    for speakers in tested:
+        rows = rows_where(dataset, "speaker", speakers)
+        rest = sorted(set(range(len(dataset))) - set(rows))
+        train, validated, apart, notes = hold_out(dataset, rest, validation, seed)
+        parts = {"train": train, "validation": validated, "test": rows}
+        fold = ", ".join(speakers)
+        folds.append(make_split(name, dataset, parts, validation_apart=apart, fold=fold, notes=notes))
+    return folds
+
+
+def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
+    values = set(dataset[column]) if column in dataset.column_names else {None}
+    if None in values:
+        raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not tell it")
+    if len(values) < 2:
+        raise UserError(f"protocol.name: {name} needs at least two {column}s, the corpus has {', '.join(values)}")
+    return sorted(values)

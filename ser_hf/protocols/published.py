@@ -1,0 +1,127 @@
+"""Published lists by name, so that a figure can stand beside the literature's. The lists are in lists/*.json, each
+file with its source; what they leave open (most have no validation part) is filled as told here, never silently.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from ..errors import UserError
+from .draws import check_share
+from .folds import folds_by_speaker
+from .random_clips import draw_clips
+from .speaker_independent import match_speakers, speaker_independent
+from .split import PARTS, Split, make_split, rows_where
+
+
+@functools.cache
+def published_list(file: str) -> dict[str, Any]:
+    """{source, corpora: {corpus: {unit, folds or parts}}} of lists/FILE.json."""
+    return json.loads((resources.files(__package__) / "lists" / f"{file}.json").read_text(encoding="utf-8"))
+
+
+def ravdess_actors(dataset: Dataset) -> Split:
+    """RAVDESS by the split that many notebooks use: actors 1-16 learn, 17-20 validate, 21-24 test.
+
+    Raises:
+        UserError: for another corpus.
+    """
+    name = "ravdess/actors-1-16-17-20-21-24"
+    _require_corpus(name, dataset, "ravdess")
+    split = speaker_independent(dataset, ["1-16"], ["17-20"], ["21-24"])
+    return make_split(name, dataset, split.rows)
+
+
+def audb_cremad(dataset: Dataset) -> Split:
+    """CREMA-D by the speakers that audEERING's audb publishes it with: 56 train, 18 dev, 17 test.
+
+    Raises:
+        UserError: for another corpus.
+    """
+    name = "audb/cremad"
+    _require_corpus(name, dataset, "cremad")
+    parts = published_list("audb")["corpora"]["cremad"]
+    everyone = sorted(set(dataset["speaker"]))
+    rows = {part: rows_where(dataset, "speaker", match_speakers(parts[part], everyone, name)) for part in PARTS}
+    return make_split(name, dataset, rows)
+
+
+def emosuperb_cremad(dataset: Dataset) -> list[Split]:
+    """CREMA-D by EMO-SUPERB's five speaker folds. Validation is the next fold in order (the last fold's is the first):
+    the list as published here names the folds alone, so this choice is ours.
+
+    Raises:
+        UserError: for another corpus.
+    """
+    name = "emosuperb/cremad"
+    _require_corpus(name, dataset, "cremad")
+    ranges = published_list("emosuperb")["corpora"]["cremad"]["folds"]
+    everyone = sorted(set(dataset["speaker"]))
+    parts = [rows_where(dataset, "speaker", match_speakers(own, everyone, name)) for own in ranges]
+    splits = []
+    for i, tested in enumerate(parts):
+        validated = parts[(i + 1) % len(parts)]
+        used = {*tested, *validated}
+        train = [row for part in parts for row in part if row not in used]
+        rows = {"train": train, "validation": validated, "test": tested}
+        splits.append(make_split(name, dataset, rows, fold=", ".join(ranges[i])))
+    return splits
+
+
+def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
+    """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is left open.
+
+    Lists by speaker (RAVDESS, SAVEE) take validation speakers from the training speakers. Lists by clip (CREMA-D,
+    EMO-DB, TESS) share all speakers between train and test, as published, so validation is clips drawn at random from
+    the training side, by label in proportion; every report says that such figures are speaker-dependent.
+    """
+
+    def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+        name = f"emobox/{corpus}"
+        _require_corpus(name, dataset, corpus)
+        described = published_list("emobox")["corpora"][corpus]
+        if described["unit"] == "speaker":
+            everyone = sorted(set(dataset["speaker"]))
+            tested = [match_speakers(fold, everyone, name) for fold in described["folds"]]
+            return folds_by_speaker(name, dataset, tested, validation, seed)
+        check_share("protocol.validation", validation)
+        folds = [
+            _by_clip(name, dataset, fold.split(), validation, seed, f"{i} of {len(described['folds'])}")
+            for i, fold in enumerate(described["folds"], start=1)
+        ]
+        return folds if len(folds) > 1 else folds[0]
+
+    return protocol
+
+
+def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, seed: int, fold: str) -> Split:
+    prefix = name.partition("/")[2]
+    wanted = {f"{prefix}/{stem}" for stem in stems}
+    tested = rows_where(dataset, "id", wanted)
+    absent = len(wanted) - len(tested)
+    notes = []
+    if absent:
+        notes.append(f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips.")
+    rest = np.setdiff1d(np.arange(len(dataset)), tested)
+    train, validated = draw_clips(dataset, rest, validation, seed, True, "protocol.validation")
+    rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
+    return make_split(name, dataset, rows, test_apart=(), validation_apart=(), fold=fold, notes=notes)
+
+
+def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
+    found = sorted(set(dataset["corpus"]))
+    if found != [corpus]:
+        raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")
+
+
+PUBLISHED: dict[str, Callable[..., Split | list[Split]]] = {
+    "ravdess/actors-1-16-17-20-21-24": ravdess_actors,
+    "audb/cremad": audb_cremad,
+    "emosuperb/cremad": emosuperb_cremad,
+    **{f"emobox/{corpus}": emobox(corpus) for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")},
+}

@@ -1,0 +1,96 @@
+"""Finding a corpus's files, and telling recordings from what only looks like them."""
+
+import pytest
+
+from ser_hf.corpora.files import audio_files, is_lfs_pointer, parse_files
+from ser_hf.corpora.schema import Clip
+from ser_hf.errors import UserError
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 375720\n"
+
+
+def write(root, *names, content=b"not decoded here"):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def read_name(path):
+    """A corpus whose file names are an emotion and a number."""
+    emotion, _, number = path.stem.partition("_")
+    return Clip(str(path), emotion, "toy:1", f"toy/{path.stem}") if number.isdecimal() else None
+
+
+def read(root, **options):
+    return parse_files(root, "toy", "TOY", "sad_1.wav", read_name, **options)
+
+
+def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
+    write(tmp_path, "b/sad_2.wav", "b/a/sad_1.FLAC", "a.ogg", "z.mp3", "c/d.aiff", "c/e.aif", "c/f.au")
+    found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path, "TOY")]
+    assert found == ["a.ogg", "b/a/sad_1.FLAC", "b/sad_2.wav", "c/d.aiff", "c/e.aif", "c/f.au", "z.mp3"]
+    assert audio_files(str(tmp_path), "TOY") == audio_files(tmp_path, "TOY")
+
+
+def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path):
+    write(tmp_path, "sad_1.wav", "._sad_1.wav", ".sad_2.wav", "README.txt", "votes.csv")
+    (tmp_path / "folder.wav").mkdir()
+    assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
+
+
+def test_a_missing_root_is_told():
+    with pytest.raises(UserError, match="corpus.root: missing; TOY needs"):
+        audio_files(None, "TOY")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "sad_1.wav"])
+def test_a_root_that_is_no_folder_is_named(tmp_path, name):
+    write(tmp_path, "sad_1.wav")
+    with pytest.raises(UserError, match=f"corpus.root: {tmp_path / name} is not a folder; it should hold .* TOY"):
+        audio_files(tmp_path / name, "TOY")
+
+
+def test_a_folder_without_audio_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"corpus.root: {tmp_path} holds no audio file .*.wav"):
+        audio_files(write(tmp_path, "README.txt"), "TOY")
+
+
+def test_git_lfs_pointers_are_told_from_audio(tmp_path):
+    write(tmp_path, "sad_1.wav")
+    write(tmp_path, "sad_2.wav", "sad_3.wav", content=POINTER)
+    with pytest.raises(UserError, match=r"sad_2\.wav: a Git LFS pointer, not audio \(2 of 3 files\).*git lfs pull"):
+        audio_files(tmp_path, "TOY")
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer"),
+    [(POINTER, True), (b"", False), (b"RIFF", False), (POINTER[:20], False), (POINTER + bytes(1024), False)],
+)
+def test_a_pointer_is_small_and_says_so(tmp_path, content, pointer):
+    write(tmp_path, "a.wav", content=content)
+    assert is_lfs_pointer(tmp_path / "a.wav") is pointer
+
+
+def test_names_become_clips_or_are_an_error_with_a_remedy(tmp_path):
+    write(tmp_path, "sad_1.wav", "take 1.wav")
+    with pytest.raises(UserError) as error:
+        read(tmp_path)
+    told = "not a TOY file name (such as sad_1.wav); remove it, or set corpus.on_unknown: skip"
+    assert str(error.value) == f"{tmp_path / 'take 1.wav'}: {told}"
+
+
+def test_unknown_names_may_be_skipped_with_the_reason(tmp_path):
+    listing = read(write(tmp_path, "take 1.wav", "sad_1.wav", "angry_2.wav"), on_unknown="skip")
+    assert listing.corpus == "toy"
+    assert [clip.id for clip in listing.clips] == ["toy/angry_2", "toy/sad_1"]
+    assert listing.skipped == [(str(tmp_path / "take 1.wav"), "not a TOY file name")]
+
+
+def test_a_corpus_may_leave_out_clips_of_its_own_grammar(tmp_path):
+    def leave_out(clip):
+        return "too sad" if clip.emotion == "sad" else None
+
+    listing = read(write(tmp_path, "sad_1.wav", "angry_2.wav"), leave_out=leave_out)
+    assert [clip.id for clip in listing.clips] == ["toy/angry_2"]
+    assert listing.skipped == [(str(tmp_path / "sad_1.wav"), "too sad")]

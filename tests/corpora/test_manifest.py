@@ -1,0 +1,84 @@
+"""The lists of official files: whole, well formed, what they were made from, and part of the wheel."""
+
+import configparser
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from ser_hf.corpora import manifest as module
+from ser_hf.corpora.manifest import NAMES, OFFICIAL, Entry, manifest
+from ser_hf.errors import UserError
+
+FOLDER = Path(module.__file__).parent / "manifests"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_list_has_every_file_of_the_release_once_in_order(name):
+    entries = manifest(name)
+    paths = [entry.path for entry in entries]
+    assert len(paths) == len(set(paths)) == OFFICIAL[name]
+    assert paths == sorted(paths)
+    assert all(not PurePosixPath(path).is_absolute() and path.endswith(".wav") for path in paths)
+    assert all(entry.bytes > 44 and re.fullmatch("[0-9a-f]{64}", entry.sha256) for entry in entries)
+
+
+def test_the_first_file_of_each_release():
+    assert manifest("cremad")[0] == Entry(
+        "AudioWAV/1001_DFA_ANG_XX.wav", 72862, "c6f94b2592487c7556bd86df7df6e8f4420d1b9c11414aeec9d8e5e640b51495"
+    )
+    assert [manifest(name)[0].path for name in NAMES[1:]] == [
+        "Actor_01/03-01-01-01-01-01-01.wav",
+        "OAF_Fear/OAF_back_fear.wav",
+        "AudioData/DC/a01.wav",
+        "03a01Fa.wav",
+    ]
+
+
+def test_only_four_pairs_of_all_files_are_identical():
+    hashes = Counter(entry.sha256 for name in NAMES for entry in manifest(name))
+    assert sorted(Counter(hashes.values()).items()) == [(1, 12697 - 8), (2, 4)]
+
+
+def test_a_caller_may_change_its_list():
+    manifest("emodb").clear()
+    assert len(manifest("emodb")) == 535
+
+
+@pytest.mark.parametrize("name", ["synthetic", "../cremad", ""])
+def test_a_corpus_without_a_list_is_told_those_with_one(name):
+    with pytest.raises(UserError, match="no list of its official files is known; there is one of cremad, ravdess, "):
+        manifest(name)
+
+
+def test_every_stored_list_is_named_and_carried_by_the_wheel():
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.tsv.xz" for name in NAMES}
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    pattern = setup["options.package_data"]["ser_hf.corpora"]
+    assert set(FOLDER.parent.glob(pattern)) == set(FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_packaged_lists_are_their_source(name, real_corpora):
+    rows = (real_corpora("manifests") / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "path\tbytes\tsha256"
+    assert ["\t".join(map(str, entry)) for entry in manifest(name)] == rows[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "prefix", "count"),
+    [("cremad", "CREMA-D-sample", "AudioWAV", 84), ("ravdess", "RAVDESS-original-sample", "Actor_", 15)],
+)
+def test_files_of_the_release_are_those_of_the_list(name, sample, prefix, count, real_corpora):
+    root = real_corpora(sample)
+    listed = {entry.path: entry for entry in manifest(name)}
+    files = sorted(root.rglob("*.wav"))
+    assert len(files) == count
+    for file in files:
+        path = file.relative_to(root).as_posix()
+        content = file.read_bytes()
+        assert path.startswith(prefix)
+        assert Entry(path, len(content), hashlib.sha256(content).hexdigest()) == listed[path]
