@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
 from huggingface_hub import ModelCard
 
 from .corpora import corpus_facts
 from .environment import environment
-from .evaluation.report import write_predictions, write_report
-from .hub.card import model_card
+from .evaluation.report import write_report
+from .hub.card import model_card, report_page
 from .material import Fold, Material
 from .models import ARCHITECTURES
 from .protocols import PARTS, Split, fingerprint, worst
@@ -113,12 +116,17 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
 
 
 def save_report(
-    material: Material, fold: Fold, report: dict[str, Any], predicted: dict[str, Any], folder: RunFolder
+    report: dict[str, Any],
+    dataset: Dataset,
+    rows: Mapping[str, Sequence[int]],
+    predictions: pa.Table,
+    folder: RunFolder,
 ) -> None:
+    """report/: predictions, the page that people read, pictures, report.json. `rows` are those of each part."""
     with whole_folder(folder.report) as partial:
-        judged = {name: value for name, value in predicted.items() if name != "train"}
-        write_predictions(partial / "predictions.parquet", material.dataset, judged)
-        write_report(partial, report, material.dataset, fold.split.rows)
+        pq.write_table(predictions, partial / "predictions.parquet")
+        (partial / "README.md").write_text(report_page(report), encoding="utf-8")
+        write_report(partial, report, dataset, rows)
 
 
 def _public_name(checkpoint: str) -> str:

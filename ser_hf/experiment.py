@@ -17,7 +17,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow.parquet as pq
 import transformers
 from datasets import Dataset
 from transformers import TrainingArguments
@@ -27,7 +26,7 @@ from .delivery import card, header, save_model, save_report, whole_folder
 from .environment import environment
 from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
-from .evaluation.report import judge, write_report
+from .evaluation.report import judge, prediction_table
 from .logs import recorded
 from .material import Fold, Material, gather
 from .protocols import PARTS, fingerprint, save_splits
@@ -206,9 +205,8 @@ def _deliver(
     with whole_folder(folder.model) as partial:
         shutil.copytree(folder.child(f"{kind}-{chosen}").model, partial, dirs_exist_ok=True)
         card(recipe, material, described, folder).save(partial / "README.md")
-    with whole_folder(folder.report) as partial:
-        pq.write_table(read_predictions(folder, kind, list(reports)), partial / "predictions.parquet")
-        write_report(partial, report, material.dataset, _shown_rows(folds))
+    predictions = read_predictions(folder, kind, list(reports))
+    save_report(report, material.dataset, _shown_rows(folds), predictions, folder)
 
 
 def _shown_rows(folds: list[Fold]) -> dict[str, list[int]]:
@@ -229,7 +227,8 @@ def _run_one(
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             save_model(recipe, material, fitted, report, folder)
-            save_report(material, fold, report, predicted, folder)
+            judged = {name: own for name, own in predicted.items() if name != "train"}
+            save_report(report, material.dataset, fold.split.rows, prediction_table(material.dataset, judged), folder)
     return report
 
 

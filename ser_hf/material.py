@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from .audio import WaveformStore, prepare
+from .audio import WaveformStore, near_duplicates, prepare
 from .corpora import load_corpus
 from .protocols import Split, Twins, audit, audit_table, split_corpus
 from .recipe import ProtocolSection, Recipe
@@ -71,7 +71,7 @@ def gather(recipe: Recipe) -> Material:
         options=model.options,
     )
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
-    twins: list[Twins] = []
+    twins = [Twins(pair.first, pair.second) for pair in near_duplicates(store)]
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, protocol, twins)
     if not plan.padding_safe:

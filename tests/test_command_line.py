@@ -84,7 +84,7 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\
         (lambda path: path.write_text("not audio"), "not readable as audio"),
         (_nan, "holds NaN or infinite samples"),
         (lambda path: path.write_text(LFS_POINTER), "a Git LFS pointer, not audio (1 of"),
-        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a RAVDESS file name"),
+        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "no file name of RAVDESS"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
@@ -115,7 +115,7 @@ def test_unknown_names_are_skipped_on_request_and_listed(ravdess_root, tmp_path,
     dataset = load_corpus("ravdess", tmp_path, on_unknown="skip")
     assert len(dataset) == len(paths) - 1
     assert "1 files skipped" in caplog.text
-    assert "notes.wav: not a RAVDESS file name" in caplog.text
+    assert "notes.wav: no file name of RAVDESS" in caplog.text
 
 
 def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):

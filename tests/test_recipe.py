@@ -88,7 +88,7 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
     assert recipe.training.early_stopping.patience == 4
     assert (recipe.audio.max_duration, recipe.audio.normalize) == (2.0, True)
     assert recipe.corpus.root == "some/where=else"
-    assert recipe.protocol.test == [1, "3-5"]
+    assert recipe.protocol.options["test"] == [1, "3-5"]
 
 
 def test_an_override_may_set_output_dir_itself():

@@ -17,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--examples", type=int, default=2, metavar="N", help="clips of each label to show (default: %(default)s)"
     )
+    parser.add_argument(
+        "--no-near-copies",
+        action="store_true",
+        help="do not look for takes that stand twice, cut or re-encoded (saves decoding into the cache)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     corpus_settings = _settings(options.corpus, settings)
     folder = Path(options.output or f"inspect-{options.corpus}")
     check_folder(folder)
-    inspection = inspect_corpus(options.corpus, root, **corpus_settings)
+    inspection = inspect_corpus(options.corpus, root, near_copies=not options.no_near_copies, **corpus_settings)
     page = write_inspection(inspection, folder, options.examples)
     print(summary(inspection.to_dict()))
     print(f"  read it: {page}")

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
+from ..strict import coerce, unknown_key
 from . import cremad, csv_table, emodb, iemocap, ravdess, savee, synthetic, tess
 from .labels import treat_labels
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
@@ -71,7 +72,7 @@ def load_corpus(
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
-    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
+    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **_checked(name, options))
     _tell_skipped(listing)
     if not listing.clips:
         raise UserError(
@@ -88,6 +89,14 @@ def load_corpus(
     return to_dataset(kept, treatment.emotions, treatment.labels, sampling_rate, treatment.votes)
 
 
+def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = corpus_options(name)
+    for option in options:
+        if option not in known:
+            raise unknown_key(f"corpus.{option}", known)
+    return {option: coerce(value, known[option][0], f"corpus.{option}") for option, value in options.items()}
+
+
 def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
     known = {clip.id for clip in clips}
     for clip_id in exclude:
@@ -99,15 +108,19 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
 
 
 def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What cards and reports say of a corpus: name, title, license, language, url, citation, acted.
+    """What cards and reports say of a corpus: name, title, license, language, url, citation, acted, non_commercial.
 
     A table of the user's own knows no more than its options say (`facts` of its module).
     """
     module = CORPORA[name]
     if hasattr(module, "facts"):
-        return {"name": name, **module.facts(**options)}
-    keys = ("title", "license", "language", "url", "citation", "acted")
-    return {"name": name, **{key: getattr(module, key.upper()) for key in keys}}
+        facts = module.facts(**options)
+    else:
+        keys = ("title", "license", "language", "url", "citation", "acted")
+        facts = {key: getattr(module, key.upper()) for key in keys}
+    # Licences of corpora that one registers for are no Hub licence; their modules say what they forbid.
+    non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (facts["license"] or ""))
+    return {"name": name, **facts, "non_commercial": non_commercial}
 
 
 def _tell_skipped(listing: Listing) -> None:

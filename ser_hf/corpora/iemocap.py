@@ -29,6 +29,7 @@ from .files import audio_files
 from .schema import Clip, Listing
 
 LICENSE = "other"
+NON_COMMERCIAL = True  # research use only
 LANGUAGE = "en"
 TITLE = "IEMOCAP"
 URL = "https://sail.usc.edu/iemocap/"

@@ -88,7 +88,7 @@ def _shares(
     sums = dict.fromkeys(classes, 0.0)
     for emotion, votes in clip.votes.items():
         counted_as = merge.get(emotion, emotion)
-        if emotion not in drop and counted_as in sums:
+        if counted_as in sums:  # a dropped emotion is never a class
             sums[counted_as] += votes
     total = sum(sums.values())
     # Raters may all have chosen what is no class here: the clip's own label is then all that is known.

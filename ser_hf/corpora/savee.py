@@ -26,6 +26,7 @@ from .files import parse_files
 from .schema import Clip, Listing
 
 LICENSE = "other"
+NON_COMMERCIAL = True  # research use only
 LANGUAGE = "en"
 TITLE = "SAVEE"
 URL = "http://kahlan.eps.surrey.ac.uk/savee/"

@@ -106,7 +106,8 @@ def to_dataset(
                 f"corpus.root: {listing.corpus} has a column {name!r}, which is a column of ours; rename it"
             )
         rows[name] = [clip.extra.get(name) for clip in clips]
-        features[name] = Dataset.from_dict({name: rows[name]}).features[name]
+        known = [value for value in rows[name] if value is not None]
+        features[name] = Dataset.from_dict({name: known}).features[name] if known else Value("string")
     dataset = Dataset.from_dict(rows, features=Features(features))
     with _quiet():
         dataset = dataset.cast_column("label", ClassLabel(names=list(labels)))

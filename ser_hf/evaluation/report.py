@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets import Dataset
 
 from .intervals import FEW_SPEAKERS, bootstrap_intervals
@@ -82,8 +81,12 @@ def judged_people(report: Mapping[str, Any]) -> str:
     return f"the {report['judged_on']} speakers"
 
 
-def write_predictions(path: Path, dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """predictions.parquet: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`)."""
+def prediction_table(dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pa.Table:
+    """One row a clip: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`).
+
+    Args:
+        predicted: rows (clips,) and logits (clips, classes) of each part.
+    """
     names = dataset.features["label"].names
     ids, speakers, labels = dataset["id"][:], dataset["speaker"][:], dataset["label"][:]
     tables = []
@@ -98,7 +101,7 @@ def write_predictions(path: Path, dataset: Dataset, predicted: Mapping[str, tupl
         }
         columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
         tables.append(pa.table(columns))
-    pq.write_table(pa.concat_tables(tables), path)
+    return pa.concat_tables(tables)
 
 
 def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]]):

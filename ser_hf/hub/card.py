@@ -1,23 +1,35 @@
 """Model cards: the report's facts, poured into a template of hub_cards/."""
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..evaluation.metrics import DEFINITIONS, NAMES
 from ..evaluation.report import judged_people
 
 
-def template(name: str) -> str:
-    """Text of a card template: installed with the package, or beside it in a checkout."""
+def templates() -> jinja2.Environment:
+    """The templates of hub_cards/: installed with the package, or beside it in a checkout."""
     try:
         folder = resources.files("ser_hf.hub_cards")
     except ModuleNotFoundError:
         folder = Path(__file__).parents[2] / "hub_cards"
-    return (folder / name).read_text(encoding="utf-8")
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML
+    )
+
+
+def report_page(report: Mapping[str, Any]) -> str:
+    """The report in Markdown, as people read it on a Hub page or in a file browser; its pictures stand beside it."""
+    return _tidy(templates().get_template("report.md").render(_filled(report)))
 
 
 def model_card(
@@ -35,7 +47,7 @@ def model_card(
 
     Args:
         report: as `ser_hf.evaluation.report` writes it.
-        corpus: name, title, license, language, url, citation and acted of the training data.
+        corpus: what `ser_hf.corpora.corpus_facts` says of the training data.
         location: what `pipeline(model=...)` is to load: a folder or a Hub id.
         architecture: one sentence about the network.
         remote_code: whether loading needs `trust_remote_code`.
@@ -53,23 +65,35 @@ def model_card(
         model_name=report["name"],
         eval_results=_eval_results(report, corpus),
     )
-    return ModelCard.from_template(
-        data,
-        template_str=template("model_card.md"),
-        **{key: report[key] for key in report if key not in ("history", "definitions")},
-        names=NAMES,
-        kinds=list(next(iter(report["audit"]["shared"].values()))),
-        judged_people=judged_people(report),
-        definitions=DEFINITIONS,
-        corpus=corpus,
-        acted=corpus["acted"],
-        non_commercial="-nc" in (corpus["license"] or ""),
-        location=location,
-        architecture=architecture,
-        remote_code=remote_code,
-        sampling_rate=sampling_rate,
-        recipe=recipe.strip(),
+    text = (
+        templates()
+        .get_template("model_card.md")
+        .render(
+            _filled(report),
+            card_data=data.to_yaml(),
+            corpus=corpus,
+            location=location,
+            architecture=architecture,
+            remote_code=remote_code,
+            sampling_rate=sampling_rate,
+            recipe=recipe.strip(),
+        )
     )
+    return ModelCard(_tidy(text))
+
+
+def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report with what templates ask for and not every report has."""
+    absent = {"over": None, "pooled": None, "seeds": None, "foil": None}
+    words = {"names": NAMES, "definitions": DEFINITIONS, "judged_people": judged_people(report)}
+    kinds = list(dict.fromkeys(kind for counts in report["audit"]["shared"].values() for kind in counts))
+    protocol = {"folds": None, "fold": None, **report["protocol"]}
+    return {**absent, **report, **words, "kinds": kinds, "protocol": protocol}
+
+
+def _tidy(text: str) -> str:
+    """Sections that were left out leave one empty line, not several."""
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _eval_results(report: Mapping[str, Any], corpus: Mapping[str, Any]) -> list[EvalResult]:

@@ -9,8 +9,8 @@ def pick(rows: Sequence[Row], each: int = 2) -> list[Row]:
     """Up to `each` clips of every emotion, in canonical order of the emotions, spread over the speakers.
 
     The speakers of an emotion, one sex after the other, are cut into as many stretches as examples are wanted; from
-    stretch to stretch and emotion to emotion another speaker comes to word, with the middle one of its clips by length.
-    Silent clips are passed over.
+    stretch to stretch and emotion to emotion another speaker has its turn, with the middle one of its clips by
+    length. Silent clips are passed over.
     """
     candidates = [row for row in rows if row.usable and not row.measured.silent]
     labels = ordered_labels(row.clip for row in candidates)

@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from .measure import SILENT_PEAK
 from .official import Official
-from .tables import Row, by_group, crosstable, explained, ordered_labels, repeated
+from .tables import NearCopy, Row, by_group, crosstable, explained, ordered_labels, repeated
 
 Level = Literal["ok", "note", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
@@ -25,6 +25,8 @@ _IMBALANCE = 1.5
 _FEW_SPEAKERS = 10
 _EXPLAINED = 0.2
 _SPEAKER_SPREAD = 10.0
+# Fewer clips than this for a label, on average, and what it explains is mostly chance.
+_CLIPS_PER_LABEL = 10
 # What belongs to the recording rather than to the voice, so that a label should not be told from it.
 _RECORDING_MEASURES = {
     "floor": "the level of the quietest tenth of a clip",
@@ -46,7 +48,7 @@ class Finding:
     paths: tuple[tuple[str, str], ...] = ()
 
 
-def find(rows: Sequence[Row], official: Official | None, title: str) -> list[Finding]:
+def find(rows: Sequence[Row], official: Official | None, near_copies: Sequence[NearCopy], title: str) -> list[Finding]:
     """Every finding about the files, the gravest first, within a level in the order of the checks below."""
     clips = [row for row in rows if row.usable]
     found = [
@@ -54,6 +56,7 @@ def find(rows: Sequence[Row], official: Official | None, title: str) -> list[Fin
         *_readability(rows),
         *_originality(rows, official),
         *_copies(rows),
+        *_near_copies(near_copies),
         *_signals(clips),
         *_formats(clips, rows),
         *_balance(clips),
@@ -107,13 +110,12 @@ def _completeness(rows: Sequence[Row], official: Official | None, title: str) ->
             "Loading stops at such a name; remove the files, or set corpus.on_unknown: skip.",
             _paths(unknown),
         )
-    reasons: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.file.role in ("left out", "absent"):
-            reasons.setdefault(row.file.reason, []).append(row)
-    for reason, members in sorted(reasons.items()):
+    for reason, members in _by_reason(rows, "left out"):
         text = f"{_count(len(members), 'file')} left out by the corpus's own rules: {reason}."
         yield Finding("left-out", "note", text, "", _paths(members))
+    for reason, members in _by_reason(rows, "absent"):
+        text = f"{_count(len(members), 'clip')} of the corpus's tables left out: {reason}."
+        yield Finding("absent", "warning", text, "Complete the audio, or correct the table.", _paths(members))
     if official is not None:
         unlisted = [row for row in rows if row.origin == "unlisted" and row.file.role == "clip"]
         if unlisted:
@@ -129,6 +131,15 @@ def _completeness(rows: Sequence[Row], official: Official | None, title: str) ->
             "Loading refuses this; point at the folder that holds each clip once (mirrors often double the folder).",
             tuple((row.file.shown, row.clip.id) for group in doubled for row in group),
         )
+
+
+def _by_reason(rows: Sequence[Row], role: str) -> list[tuple[str, list[Row]]]:
+    """The rows of a role by the reason for it, sorted by reason."""
+    reasons: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.file.role == role:
+            reasons.setdefault(row.file.reason, []).append(row)
+    return sorted(reasons.items())
 
 
 def _readability(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -156,8 +167,7 @@ def _originality(rows: Sequence[Row], official: Official | None) -> Iterator[Fin
     judged = sum(counts[origin] for origin in ("original", "altered", "re-encoded"))
     altered = [row for row in rows if row.origin == "altered"]
     if judged and counts["original"] == judged:
-        text = f"All {judged} clips of the release have its original bytes (sha256)."
-        yield Finding("original", "ok", text)
+        yield Finding("original", "ok", f"All {judged} clips found have the release's original bytes (sha256).")
     if counts["re-encoded"]:
         yield Finding(
             "re-encoded",
@@ -187,7 +197,9 @@ def _originality(rows: Sequence[Row], official: Official | None) -> Iterator[Fin
 
 
 def _copies(rows: Sequence[Row]) -> Iterator[Finding]:
-    readable = [row for row in rows if row.measured is not None and row.measured.error is None]
+    # What the corpus's own rules leave out is no copy any more.
+    kept = [row for row in rows if row.file.role in ("clip", "unknown name")]
+    readable = [row for row in kept if row.measured is not None and row.measured.error is None]
     for code, level, groups, text, advice in _kinds_of_copies(readable):
         if groups:
             listed = tuple((row.file.shown, f"set {i}") for i, group in enumerate(groups, 1) for row in group)
@@ -207,6 +219,27 @@ def _kinds_of_copies(readable: Sequence[Row]) -> Iterator[tuple[str, Level, list
     yield "copies-across-labels", "error", labels, "clips with identical audio under several labels.", advice
     advice = "Each counts twice; leave one out with corpus.exclude, or remove it."
     yield "copies", "warning", plain, "files with identical audio under several names.", advice
+
+
+def _near_copies(copies: Sequence[NearCopy]) -> Iterator[Finding]:
+    across, within = [], []
+    for copy in copies:
+        first, second = copy.first.clip, copy.second.clip
+        same = (first.speaker, first.emotion) == (second.speaker, second.emotion)
+        (within if same else across).append(copy)
+    advice = "Listen to both, then leave the wrong one out with corpus.exclude."
+    words = "holding the same take (cut, re-encoded or re-levelled)"
+    if across:
+        text = f"{_count(len(across), 'pair')} of clips {words} under different speakers or labels."
+        yield Finding("near-copies-across", "warning", text, advice, tuple(_pair(copy) for copy in across))
+    if within:
+        text = f"{_count(len(within), 'pair')} of clips {words}."
+        yield Finding("near-copies", "note", text, advice, tuple(_pair(copy) for copy in within))
+
+
+def _pair(copy: NearCopy) -> tuple[str, str]:
+    overlap = f"{copy.overlap:.2f} s in common, {_percent(copy.bit_error_rate)} of the fingerprint's bits differ"
+    return copy.first.file.shown, f"and {copy.second.file.shown} ({overlap})"
 
 
 def _identity(row: Row) -> str:
@@ -237,28 +270,23 @@ def _signals(clips: Sequence[Row]) -> Iterator[Finding]:
         yield Finding(
             "dc-offset", "note", text, advice, _paths(offset, lambda r: f"{100 * r.measured.dc_offset:+.1f} %")
         )
-    padded = [row for row in clips if not row.measured.silent and row.measured.leading_silence > _LONG_SILENCE]
-    padded_after = [row for row in clips if not row.measured.silent and row.measured.trailing_silence > _LONG_SILENCE]
-    if padded or padded_after:
-        union = [row for row in clips if row in padded or row in padded_after]
-        yield Finding(
-            "long-silence",
-            "note",
-            f"{_count(len(padded), 'clip')} with more than {_LONG_SILENCE:g} s of silence before the speech, "
-            f"{len(padded_after)} after it.",
-            "Pooling over time sees that silence; masking or trimming it is a choice to state beside results.",
-            _paths(
-                union,
-                lambda r: f"{r.measured.leading_silence:.2f} s before, {r.measured.trailing_silence:.2f} s after",
-            ),
-        )
+    for code, name, where in (
+        ("silence-before", "leading_silence", "before the speech"),
+        ("silence-after", "trailing_silence", "after the speech"),
+    ):
+        lengths = {id(row): getattr(row.measured, name) for row in clips if not row.measured.silent}
+        padded = [row for row in clips if lengths.get(id(row), 0.0) > _LONG_SILENCE]
+        if padded:
+            text = f"{_count(len(padded), 'clip')} with more than {_LONG_SILENCE:g} s of silence {where}."
+            advice = "Pooling over time sees that silence too; trimming it is a choice to name beside results."
+            yield Finding(code, "note", text, advice, _paths(padded, lambda row, name=name: _seconds(row, name)))
     for code, members, text in (
         ("short", [row for row in clips if row.measured.duration < _SHORT], f"shorter than {_SHORT:g} s"),
         ("long", [row for row in clips if row.measured.duration > _LONG], f"longer than {_LONG:g} s"),
     ):
         if members:
             advice = "Listen to them; audio.max_duration bounds what a batch holds." if code == "long" else "Listen."
-            listed = _paths(members, lambda row: f"{row.measured.duration:.2f} s")
+            listed = _paths(members, lambda row: _seconds(row, "duration"))
             yield Finding(code, "note", f"{_count(len(members), 'clip')} {text}.", advice, listed)
 
 
@@ -354,7 +382,8 @@ def _balance(clips: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _leaks(clips: Sequence[Row]) -> Iterator[Finding]:
-    for measure, words in _RECORDING_MEASURES.items():
+    enough = len(clips) >= _CLIPS_PER_LABEL * len({row.clip.emotion for row in clips})
+    for measure, words in _RECORDING_MEASURES.items() if enough else ():
         share = explained(clips, measure, lambda clip: clip.emotion)
         if share is not None and share >= _EXPLAINED:
             yield Finding(
@@ -378,7 +407,7 @@ def _leaks(clips: Sequence[Row]) -> Iterator[Finding]:
             )
 
 
-def _paths(rows: Sequence[Row], remark: Any = lambda row: "") -> tuple[tuple[str, str], ...]:
+def _paths(rows: Sequence[Row], remark: Callable[[Row], str] = lambda row: "") -> tuple[tuple[str, str], ...]:
     return tuple((row.file.shown, remark(row)) for row in rows)
 
 
@@ -388,6 +417,10 @@ def _label(row: Row) -> str:
 
 def _clipping(row: Row) -> str:
     return f"{_percent(row.measured.clipped_share, 3)} of its samples"
+
+
+def _seconds(row: Row, measure: str) -> str:
+    return f"{getattr(row.measured, measure):.2f} s"
 
 
 def _usual(counts: Counter) -> Any:

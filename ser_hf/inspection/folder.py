@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..audio.decode import decode
 from ..errors import UserError
-from ..evaluation.plots import distribution_figure, save_figure
+from ..evaluation.plots import save_figure
 from . import pictures
 from .examples import pick
 from .inspection import Inspection
@@ -78,17 +78,19 @@ def _charts(inspection: Inspection, folder: Path) -> Iterator[Picture]:
     known = [row.clip for row in clips]
     labels = ordered_labels(known)
     overall = crosstable(known, lambda clip: clip.emotion)["total"]
-    yield _chart(folder, "classes", distribution_figure({"clips": overall}, labels), "Clips of each label.")
+    yield _chart(
+        folder,
+        "classes",
+        pictures.classes_figure({"clips": overall}, labels, "Clips of each label"),
+        "Clips of each label.",
+    )
     for name, words in (("sex", "by the speaker's sex"), ("intensity", "by intensity")):
         table = crosstable(known, lambda clip, name=name: getattr(clip, name))
         if table is not None and len(table["rows"]) > _MOST_SERIES:
             table["rows"].pop("not stated", None)
         if table is not None and 1 < len(table["rows"]) <= _MOST_SERIES:
-            # A dollar sign would begin a formula.
-            series = {str(key).replace("$", r"\$"): counts for key, counts in table["rows"].items()}
-            yield _chart(
-                folder, f"classes_by_{name}", distribution_figure(series, labels), f"Clips of each label, {words}."
-            )
+            figure = pictures.classes_figure(table["rows"], labels, f"Clips of each label {words}")
+            yield _chart(folder, f"classes_by_{name}", figure, f"Clips of each label {words}.")
     durations = [row.measured.duration for row in clips]
     yield _chart(folder, "durations", pictures.durations_figure(durations), "Histogram of the clips' durations.")
     for name, key, title in (
@@ -105,7 +107,7 @@ def _charts(inspection: Inspection, folder: Path) -> Iterator[Picture]:
 
 
 def _chart(folder: Path, name: str, figure: Figure, alt: str) -> Picture:
-    save_figure(pictures.clear(figure), folder / "pictures" / f"{name}.png")
+    save_figure(figure, folder / "pictures" / f"{name}.png")
     width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
     return Picture(name, f"pictures/{name}.png", alt, width, height)
 

@@ -1,30 +1,33 @@
 """The whole look at a corpus: survey, measure, compare, judge. Nothing is written; see `ser_hf.inspection.folder`."""
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..audio import open_store
+from ..audio.near_duplicates import near_duplicates
 from ..corpora import CORPORA, corpus_facts
 from ..errors import UserError
 from .findings import Finding, Level, find, verdict
 from .measure import Measurement, measure_all
 from .official import Official, compare
 from .survey import survey
-from .tables import MEASURES, Row, crosstable, describe, explained
-
-logger = logging.getLogger(__name__)
+from .tables import MEASURES, NearCopy, Row, crosstable, describe, explained
 
 FORMAT = 1
+# The rate at which recipes prepare audio by default: the waveforms stored here are found again by the first training.
+_STORE_RATE = 16000
+_SHORTEST_STORED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
     """What is known of a corpus's folder. `rows` has every audio file by path; `official` is None where no list of the
-    release's files is known; `facts` are those of `ser_hf.corpora.corpus_facts`."""
+    release's files is known, `near_copies` where they were not looked for; `facts` are those of
+    `ser_hf.corpora.corpus_facts`."""
 
     name: str
     root: str | None
@@ -32,6 +35,7 @@ class Inspection:
     facts: dict[str, Any]
     rows: list[Row]
     official: Official | None
+    near_copies: list[NearCopy] | None
     findings: list[Finding]
 
     @property
@@ -57,6 +61,7 @@ class Inspection:
             "findings": [_finding(finding) for finding in self.findings],
             "counts": self._counts(),
             "official": _official(self.official),
+            "near_copies": None if self.near_copies is None else [_near_copy(copy) for copy in self.near_copies],
             "measures": {name: {"unit": unit, "meaning": words} for name, (unit, words) in MEASURES.items()},
             "distributions": describe(clips),
             "explained": self._explained(),
@@ -91,12 +96,22 @@ class Inspection:
         }
 
 
-def inspect_corpus(name: str, root: str | Path | None = None, **options: Any) -> Inspection:
+def inspect_corpus(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    near_copies: bool = True,
+    cache_dir: str | None = None,
+    **options: Any,
+) -> Inspection:
     """Looks at every audio file of a corpus; bad files are findings, never exceptions.
 
     Args:
         name: a key of `ser_hf.corpora.CORPORA`.
         root: the folder that holds the audio (of ``csv`` the table).
+        near_copies: whether to look for clips that hold the same take cut, re-encoded or re-levelled
+            (`ser_hf.audio.near_duplicates`). That decodes all clips into the waveform store, 64 kB a second.
+        cache_dir: where that store lives (default: see `ser_hf.cache.cache_root`).
         options: what the corpus's own `parse` takes.
 
     Raises:
@@ -112,9 +127,24 @@ def inspect_corpus(name: str, root: str | Path | None = None, **options: Any) ->
     official = compare(name, files, lambda items: _progress(items, "comparing"))
     origins = official.origins if official is not None else {}
     rows = [Row(file, measured.get(file.path), origins.get(file.path)) for file in files]
+    copies = _near_copies(rows, cache_dir) if near_copies else None
     facts = corpus_facts(name, options)
-    findings = find(rows, official, facts["title"])
-    return Inspection(name, None if root is None else str(root), options, facts, rows, official, findings)
+    findings = find(rows, official, copies or [], facts["title"])
+    where = None if root is None else str(root)
+    return Inspection(name, where, options, facts, rows, official, copies, findings)
+
+
+def _near_copies(rows: Sequence[Row], cache_dir: str | None) -> list[NearCopy]:
+    """The pairs of clips that hold one take, but not the same samples."""
+    # In the order of a dataset's rows, so that training on this corpus finds the same store.
+    clips = sorted(
+        (row for row in rows if row.usable and row.measured.duration >= _SHORTEST_STORED), key=lambda row: row.clip.id
+    )
+    if len(clips) < 2:
+        return []
+    store = open_store([{"path": row.file.path, "bytes": None} for row in clips], _STORE_RATE, cache_dir)
+    pairs = (NearCopy(clips[p.first], clips[p.second], p.overlap, p.bit_error_rate) for p in near_duplicates(store))
+    return [pair for pair in pairs if pair.first.measured.content_hash != pair.second.measured.content_hash]
 
 
 def _progress(items: Sequence, words: str) -> Sequence:
@@ -133,9 +163,15 @@ def _official(official: Official | None) -> dict[str, Any] | None:
     return {
         "clips": official.clips,
         "per_label": official.per_label,
+        "found_per_label": official.found_per_label,
         "missing": official.missing,
         "origins": {kind: official.counts[kind] for kind in kinds},
     }
+
+
+def _near_copy(copy: NearCopy) -> dict[str, Any]:
+    paths = {"first": copy.first.file.shown, "second": copy.second.file.shown}
+    return paths | {"overlap": copy.overlap, "bit_error_rate": copy.bit_error_rate}
 
 
 def _row(row: Row) -> dict[str, Any]:

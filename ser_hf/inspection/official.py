@@ -23,8 +23,9 @@ class Official:
 
     Attributes:
         clips: how many the release has.
-        per_label: the release's clips of each emotion.
-        missing: paths in the release whose clip was not found, sorted.
+        per_label: the release's clips of each emotion, by their names (which is what the actor intended).
+        found_per_label: how many of them were found, readable or not.
+        missing: paths in the release whose clip was not found, in the release's order.
         origins: for each found path what its bytes are: ``original`` (the release's sha256), ``altered`` (another
             content in the release's own container), ``re-encoded`` (another container) or ``unlisted`` (no clip of
             the release). Paths whose names say nothing stand under ``unlisted``; Git LFS pointers do not stand here.
@@ -32,6 +33,7 @@ class Official:
 
     clips: int
     per_label: dict[str, int]
+    found_per_label: dict[str, int]
     missing: list[str]
     origins: dict[str, Origin]
 
@@ -50,19 +52,21 @@ def compare(
     """
     if name not in manifest.NAMES:
         return None
-    entries, labels = {}, Counter()
-    for entry in manifest.manifest(name):
-        clip = read_name(name, entry.path)
-        if clip is not None:
-            entries[clip.id] = entry
-            labels[clip.emotion] += 1
+    named = [(read_name(name, entry.path), entry) for entry in manifest.manifest(name)]
+    entries = {clip.id: entry for clip, entry in named}
     judged = [file for file in files if file.audio]
     present = {file.clip.id for file in judged if file.clip is not None}
-    missing = sorted(entry.path for clip_id, entry in entries.items() if clip_id not in present)
+    found, missing = Counter(), []
+    for clip, entry in named:
+        if clip.id in present:
+            found[clip.emotion] += 1
+        else:
+            missing.append(entry.path)
     with ThreadPoolExecutor(usable_cores()) as pool:
         origins = pool.map(lambda file: _origin(file, entries), judged)
         by_path = {file.path: origin for file, origin in zip(progress(judged), origins, strict=True)}
-    return Official(len(entries), dict(labels), missing, by_path)
+    labels = Counter(clip.emotion for clip, _ in named)
+    return Official(len(entries), dict(labels), dict(found), missing, by_path)
 
 
 def _origin(file: Found, entries: Mapping[str, manifest.Entry]) -> Origin:

@@ -53,9 +53,7 @@ def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequen
     return environment.from_string(text).render(
         **facts,
         version=__version__,
-        zip=zip,
-        dict=dict,
-        official_labels=_official_labels(facts),
+        official_labels=[emotion for emotion in EMOTIONS if emotion in (facts["official"] or {}).get("per_label", ())],
         charts={chart.name: chart for chart in charts},
         shown=examples,
         listed=LISTED,
@@ -63,17 +61,13 @@ def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequen
     )
 
 
-def _official_labels(facts: Mapping[str, Any]) -> list[str]:
-    """The labels of the release and those found, in canonical order."""
-    official, table = facts["official"], facts["tables"]["label_by_speaker"]
-    names = {*(official["per_label"] if official else ()), *(table["labels"] if table else ())}
-    return [name for name in EMOTIONS if name in names]
-
-
 def quantity(value: float | None, measure: str) -> str:
     """A measure's value as people read it, without its unit: shares and offsets in percent of full scale."""
     if value is None:
         return "–"
     if measure in _SHARES:
-        return f"{100 * value:.2f}"
-    return f"{value:.2f}" if MEASURES[measure][0] == "s" else f"{value:.1f}"
+        text = f"{100 * value:.2f}"
+    else:
+        text = f"{value:.2f}" if MEASURES[measure][0] == "s" else f"{value:.1f}"
+    # No negative zero, and the minus sign that lines up with digits.
+    return text.removeprefix("-") if not text.strip("-0.") else text.replace("-", "−")

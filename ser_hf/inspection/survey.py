@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -13,15 +12,15 @@ from ..errors import UserError
 
 Role = Literal["clip", "left out", "unknown name", "LFS pointer", "absent"]
 
-# How the parsers say that a name is outside their grammar.
-_UNKNOWN = re.compile("not an? .* file name")
+# In the reason that a parser without `read_name` gives for a name outside its grammar.
+_UNKNOWN = "file name"
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
     """One audio file. `shown` is its path below the root with nothing that cannot be printed; `clip` is None where
     the name is outside the corpus's grammar; `reason` says why a file is not among the clips. What the corpus's own
-    tables name, and no file is there for, is ``absent``."""
+    tables name, and what is no clip there (most often for want of the file), is ``absent``."""
 
     path: str
     shown: str
@@ -53,8 +52,10 @@ def survey(name: str, root: str | Path | None, options: dict[str, Any]) -> list[
     base = _base(root, [clip.path for clip in listing.clips])
     found = [Found(clip.path, shown(clip.path, base), "clip", clip) for clip in listing.clips]
     for path, reason in listing.skipped:
-        role = "unknown name" if _UNKNOWN.fullmatch(reason) else "left out" if os.path.isfile(path) else "absent"
-        found.append(Found(path, shown(path, base), role, read_name(name, path), reason))
+        clip = read_name(name, path)
+        unknown = clip is None if hasattr(module, "read_name") else _UNKNOWN in reason
+        role = "unknown name" if unknown else "left out" if os.path.isfile(path) else "absent"
+        found.append(Found(path, shown(path, base), role, clip, reason))
     return sorted(found, key=lambda file: file.path)
 
 
@@ -79,7 +80,7 @@ def _read_by_name(name: str, root: Path, pointers: set[str]) -> list[Found]:
         if path in pointers:
             found.append(Found(path, shown(path, root), "LFS pointer", clip, "a Git LFS pointer, not audio"))
         elif clip is None:
-            reason = f"not a {CORPORA[name].TITLE} file name"
+            reason = f"no file name of {CORPORA[name].TITLE}"
             found.append(Found(path, shown(path, root), "unknown name", None, reason))
         else:
             found.append(Found(path, shown(path, root), "clip", clip))

@@ -44,6 +44,16 @@ class Row:
         return self.file.role == "clip" and self.measured is not None and self.measured.error is None
 
 
+@dataclasses.dataclass(frozen=True)
+class NearCopy:
+    """Two clips that hold the same take, not sample for sample; see `ser_hf.audio.near_duplicates.NearDuplicate`."""
+
+    first: Row
+    second: Row
+    overlap: float
+    bit_error_rate: float
+
+
 def ordered_labels(clips: Iterable[Clip]) -> list[str]:
     """The emotions that occur, in canonical order; others after them, by name."""
     present = {clip.emotion for clip in clips}

@@ -16,14 +16,17 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     training speakers of each fold.
 
     Raises:
-        UserError: for fewer than two folds, or more folds than speakers.
+        UserError: for fewer than two folds, or more folds than speakers, or than any label has clips.
     """
     speakers = _groups(dataset, "speaker", "kfold")
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
     folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
     of = np.asarray(dataset["speaker"][:])
-    parts = [sorted(set(of[test])) for _, test in folds.split(of, dataset["label"][:], of)]
+    try:
+        parts = [sorted(set(of[test])) for _, test in folds.split(of, dataset["label"][:], of)]
+    except ValueError:
+        raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
     if not all(parts):  # stratifying may leave a fold without a speaker where there are few
         shuffled = np.random.default_rng(seed).permutation(speakers)
         parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
@@ -49,7 +52,9 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
     """
     name = "leave_one_session_out"
     folds = []
-    for session in _groups(dataset, "session", name):
+    sessions = _groups(dataset, "session", name)
+    _require_own_speakers(dataset, name)
+    for session in sessions:
         tested = rows_where(dataset, "session", [session])
         rest = sorted(set(range(len(dataset))) - set(tested))
         train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by="session")
@@ -76,11 +81,12 @@ def leave_one_sentence_out(dataset: Dataset, validation: float = 0.15, seed: int
         UserError: if the corpus does not know its sentences, or has one only.
     """
     name = "leave_one_sentence_out"
+    sentences = dataset["sentence"][:]
     folds = []
     for sentence in _groups(dataset, "sentence", name):
         tested = rows_where(dataset, "sentence", [sentence])
         rest = sorted(set(range(len(dataset))) - set(tested))
-        others = set(dataset.select(rest)["sentence"])
+        others = {sentences[row] for row in rest}
         by = "sentence" if len(others) > 1 else "speaker"
         train, validated, _, notes = hold_out(dataset, rest, validation, seed, by=by)
         rows = {"train": train, "validation": validated, "test": tested}
@@ -112,9 +118,20 @@ def folds_by_speaker(
 
 
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
-    values = set(dataset[column]) if column in dataset.column_names else {None}
+    values = set(dataset[column][:]) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not tell it")
     if len(values) < 2:
         raise UserError(f"protocol.name: {name} needs at least two {column}s, the corpus has {', '.join(values)}")
     return sorted(values)
+
+
+def _require_own_speakers(dataset: Dataset, name: str) -> None:
+    session_of: dict[str, str] = {}
+    for speaker, session in zip(dataset["speaker"][:], dataset["session"][:], strict=True):
+        first = session_of.setdefault(speaker, session)
+        if first != session:
+            raise UserError(
+                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} stands in {first} and "
+                f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
+            )

@@ -72,6 +72,12 @@ def _split(
     split = make_split(
         *(NAME, dataset, rows), test_apart=test_apart, validation_apart=validation_apart, fold=fold, notes=notes
     )
+    both = sorted(set(split.speakers["train"]) & set(split.speakers["validation"]))
+    if both and validation_apart == ("speaker",):
+        raise UserError(
+            f"{path}: speaker {both[0]} stands in train and in validation ({len(both)} speakers do). Mend the list, "
+            "or set protocol.shared_speakers: true"
+        )
     if split.leak and not shared_speakers:
         raise UserError(f"{path}: {split.leak} Mend the list, or set protocol.shared_speakers: true")
     return split
@@ -79,7 +85,7 @@ def _split(
 
 def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
     by_entry: dict[str, list[int]] = {}
-    for row, (clip, speaker) in enumerate(zip(dataset["id"], dataset["speaker"], strict=True)):
+    for row, (clip, speaker) in enumerate(zip(dataset["id"][:], dataset["speaker"][:], strict=True)):
         by_entry.setdefault(clip, []).append(row)
         by_entry.setdefault(speaker, []).append(row)
     for entry in entries:
@@ -105,7 +111,7 @@ def _read(path: Path) -> list[dict[str, list[str]]]:
 def _from_json(path: Path, text: str) -> list[dict[str, list[str]]]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path}: no JSON ({error})") from None
     folds = content["folds"] if isinstance(content, dict) and "folds" in content else [content]
     if not isinstance(folds, list) or not folds:
@@ -130,14 +136,21 @@ def _parts(path: Path, content: Any) -> dict[str, list[str]]:
 
 def _from_table(path: Path, text: str) -> list[dict[str, list[str]]]:
     table = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    columns = table.fieldnames or []
+    try:
+        columns, lines = table.fieldnames or [], [(table.line_num, line) for line in table]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {table.reader.line_num}: no CSV ({error})") from None
     entry = next((name for name in ("id", "speaker") if name in columns), None)
     if entry is None or "part" not in columns:
         raise UserError(f"{path}: expected the columns part and id (or speaker), got {', '.join(columns) or 'none'}")
+    if not lines:
+        raise UserError(f"{path}: no line below its header")
     folds: dict[str, dict[str, list[str]]] = {}
-    for line in table:
+    for number, line in lines:
         if line["part"] not in _SPELLINGS:
-            raise UserError(f"{path}, line {table.line_num}: {line['part']!r} is no part (train, validation, test)")
+            raise UserError(f"{path}, line {number}: {line['part']!r} is no part (train, validation, test)")
+        if not line[entry]:
+            raise UserError(f"{path}, line {number}: the cell of {entry} is empty")
         parts = folds.setdefault(line.get("fold") or "", {part: [] for part in PARTS})
         parts[_SPELLINGS[line["part"]]].append(line[entry])
     return list(folds.values())

@@ -46,8 +46,11 @@ def audb_cremad(dataset: Dataset) -> Split:
     name = "audb/cremad"
     _require_corpus(name, dataset, "cremad")
     parts = published_list("audb")["corpora"]["cremad"]
-    everyone = sorted(set(dataset["speaker"]))
-    rows = {part: rows_where(dataset, "speaker", match_speakers(parts[part], everyone, name)) for part in PARTS}
+    everyone = sorted(set(dataset["speaker"][:]))
+    rows = {
+        part: rows_where(dataset, "speaker", match_speakers(parts[part], everyone, f"protocol.name: {name}"))
+        for part in PARTS
+    }
     return make_split(name, dataset, rows)
 
 
@@ -61,8 +64,8 @@ def emosuperb_cremad(dataset: Dataset) -> list[Split]:
     name = "emosuperb/cremad"
     _require_corpus(name, dataset, "cremad")
     ranges = published_list("emosuperb")["corpora"]["cremad"]["folds"]
-    everyone = sorted(set(dataset["speaker"]))
-    parts = [rows_where(dataset, "speaker", match_speakers(own, everyone, name)) for own in ranges]
+    everyone = sorted(set(dataset["speaker"][:]))
+    parts = [rows_where(dataset, "speaker", match_speakers(own, everyone, f"protocol.name: {name}")) for own in ranges]
     splits = []
     for i, tested in enumerate(parts):
         validated = parts[(i + 1) % len(parts)]
@@ -86,20 +89,22 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
         _require_corpus(name, dataset, corpus)
         described = published_list("emobox")["corpora"][corpus]
         if described["unit"] == "speaker":
-            everyone = sorted(set(dataset["speaker"]))
-            tested = [match_speakers(fold, everyone, name) for fold in described["folds"]]
+            everyone = sorted(set(dataset["speaker"][:]))
+            tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in described["folds"]]
             return folds_by_speaker(name, dataset, tested, validation, seed)
         check_share("protocol.validation", validation)
-        folds = [
-            _by_clip(name, dataset, fold.split(), validation, seed, f"{i} of {len(described['folds'])}")
-            for i, fold in enumerate(described["folds"], start=1)
+        tests = [fold.split() for fold in described["folds"]]
+        if len(tests) == 1:
+            return _by_clip(name, dataset, tests[0], validation, seed, None)
+        return [
+            _by_clip(name, dataset, stems, validation, seed, f"{i} of {len(tests)}")
+            for i, stems in enumerate(tests, start=1)
         ]
-        return folds if len(folds) > 1 else folds[0]
 
     return protocol
 
 
-def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, seed: int, fold: str) -> Split:
+def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, seed: int, fold: str | None) -> Split:
     prefix = name.partition("/")[2]
     wanted = {f"{prefix}/{stem}" for stem in stems}
     tested = rows_where(dataset, "id", wanted)
@@ -114,7 +119,7 @@ def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, s
 
 
 def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
-    found = sorted(set(dataset["corpus"]))
+    found = sorted(set(dataset["corpus"][:]))
     if found != [corpus]:
         raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")
 

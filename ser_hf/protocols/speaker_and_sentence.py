@@ -3,9 +3,9 @@
 from datasets import Dataset
 
 from ..errors import UserError
-from .draws import check_share, draw_groups
+from .draws import check_share, draw_groups, hold_out
 from .speaker_independent import speaker_independent
-from .split import Split, make_split
+from .split import Split, make_split, rows_where
 
 NAME = "speaker_and_sentence_disjoint"
 
@@ -45,9 +45,14 @@ def speaker_and_sentence_disjoint(
     speakers = speaker_independent(dataset, None, validation, test, seed)
     wanted = {part: held_out if part == "test" else set(known) - held_out for part in speakers.rows}
     rows = {part: [row for row in own if sentences[row] in wanted[part]] for part, own in speakers.rows.items()}
+    apart = speakers.apart["train/validation"]
+    if apart == ("sentence",):  # one speaker is left: it is the sentences not tested that are to be divided
+        left = {speaker for part in ("train", "validation") for speaker in speakers.speakers[part]}
+        own = [row for row in rows_where(dataset, "speaker", left) if sentences[row] in wanted["train"]]
+        rows["train"], rows["validation"], apart, _ = hold_out(dataset, own, validation, seed)
     return make_split(
         *(NAME, dataset, rows),
         test_apart=("speaker", "sentence"),
-        validation_apart=speakers.apart["train/validation"],
+        validation_apart=apart,
         notes=[*speakers.notes, f"Test sentences: {'; '.join(sorted(held_out))}."],
     )

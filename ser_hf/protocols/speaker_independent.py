@@ -35,7 +35,7 @@ def speaker_independent(
     Raises:
         UserError: for an unknown speaker, a speaker in two parts, too few speakers, a class missing from a part.
     """
-    everyone = sorted(set(dataset["speaker"]))
+    everyone = sorted(set(dataset["speaker"][:]))
     parts: dict[str, list[str]] = {}
     for part, wanted in zip(PARTS, (train, validation, test), strict=True):
         if isinstance(wanted, Sequence):
@@ -51,7 +51,7 @@ def speaker_independent(
         if part == "validation" and "train" not in parts and len(candidates) == 1:
             return _with_held_out_sentences(dataset, candidates, parts["test"], share, seed)
         # Train needs a speaker left over, unless its own are listed.
-        most = len(candidates) - ("train" not in parts)
+        most = max(0, len(candidates) - ("train" not in parts))
         count = max(1, round(share * len(everyone)))
         if count > most:
             raise UserError(
@@ -107,4 +107,4 @@ def _is(speaker: str, form: int | str) -> bool:
     bare = speaker.partition(":")[2]
     if speaker == form or bare == str(form):
         return True
-    return bare.isdigit() and str(form).isdigit() and int(bare) == int(form)
+    return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)

@@ -132,7 +132,7 @@ def make_split(
 def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int]:
     """Rows whose value of `column` is one of `values`."""
     wanted = set(values)
-    return [row for row, value in enumerate(dataset[column]) if value in wanted]
+    return [row for row, value in enumerate(dataset[column][:]) if value in wanted]
 
 
 def save_splits(splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path) -> None:

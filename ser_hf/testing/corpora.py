@@ -10,10 +10,10 @@ What each is like, and what is written beside the audio:
 - ``savee``: ``AudioData/DC/a01.wav``; flat, ``ALL/DC_a01.wav``.
 - ``emodb``: ``wav/03a01Wa.wav``.
 - ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
-  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; beside the emotions of
-  the conventions, each actor has utterances without a majority (``xxx``).
-- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, the file that `corpus.root` names; its columns are path, label,
-  speaker, sex, session and loudness (dB relative to full scale).
+  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; beside the emotions
+  of the conventions, each actor has utterances without a majority (``xxx``).
+- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, the file that `corpus.root` names; its columns are path,
+  label, speaker, sex, session and loudness (dB relative to full scale).
 """
 
 import csv
@@ -77,7 +77,7 @@ def write_corpus(
     """Writes a corpus of synthetic speech below `root` as the official release names and places its files.
 
     Args:
-        name: ``"ravdess"``, ``"cremad"``, ``"tess"``, ``"savee"``, ``"emodb"``, ``"iemocap"`` or ``"csv"`` (see above).
+        name: ``"ravdess"``, ``"cremad"``, ``"tess"``, ``"savee"``, ``"emodb"``, ``"iemocap"`` or ``"csv"`` (above).
         speakers: the first actors of the release, at most as many as it has.
         takes: clips per actor and emotion, at most as many as the grammar has names for (TESS: 20).
         sampling_rate: Hz of the files.
@@ -195,7 +195,7 @@ def _write_votes(root: Path, written: list[_Written], seed: int) -> None:
     ratings = [f"{name}{norm}" for norm in ("", "Norm") for name in (*ratings, "medianEmoResp")]
     generator = np.random.default_rng([seed, 1])
     rows = []
-    for mode, agreeing in ((1, 0.5), (2, 0.65), (3, 0.75)):  # voice, face, both
+    for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
         for number, clip in enumerate(written, start=1):
             shares = [agreeing if emotion == clip.plan.emotion else (1 - agreeing) / 5 for emotion in letters.values()]
             counts = [int(count) for count in generator.multinomial(10, shares)]

@@ -1,7 +1,12 @@
-"""Small corpora without audio: a split needs rows only."""
+"""Corpora without audio: a split needs rows only. Small ones as a test wants them, and the official ones by name."""
+
+import functools
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from ser_hf.corpora import CORPORA, EMOTIONS
+from ser_hf.corpora.manifest import manifest
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 
 LABELS = ("angry", "happy", "sad")
@@ -10,20 +15,73 @@ LABELS = ("angry", "happy", "sad")
 @pytest.fixture(scope="session")
 def make_corpus():
     """A function from `{speaker: [emotion of each clip]}` (or a number of speakers, half of them women, with two clips
-    an emotion each) to a dataset whose clips all differ in content."""
+    an emotion each) to a dataset whose clips all differ in content.
 
-    def make(speakers, labels=LABELS, prefix="x", order=None):
+    `sentence` and `session` are functions of the speaker's number from 0 and of the take; without the latter the
+    corpus has no column `session`.
+    """
+
+    def make(
+        speakers, labels=LABELS, prefix="x", order=None, sentence=lambda n, take: f"sentence {take % 2}", session=None
+    ):
         if isinstance(speakers, int):
             speakers = {f"{prefix}:{n:02d}": list(labels) * 2 for n in range(1, speakers + 1)}
         clips = []
         for number, (speaker, emotions) in enumerate(speakers.items()):
             for take, emotion in enumerate(emotions):
-                id = f"{speaker}/{take}"
-                sex = ("female", "male")[number % 2]
-                clips.append(Clip(f"{id}.wav", emotion, speaker, id, sex, sentence=f"sentence {take % 2}", take=take))
+                clip = Clip(
+                    path=f"{speaker}/{take}.wav",
+                    emotion=emotion,
+                    speaker=speaker,
+                    id=f"{speaker}/{take}",
+                    sex=("female", "male")[number % 2],
+                    sentence=sentence(number, take),
+                    take=take,
+                    extra={"session": session(number, take)} if session else {},
+                )
+                clips.append(clip)
         clips = [clips[i] for i in order] if order is not None else clips
         dataset = to_dataset(Listing(prefix, clips), [clip.emotion for clip in clips], list(labels), 16000)
-        hashes = [f"hash of {clip.id}" for clip in clips]
-        return dataset.remove_columns("content_hash").add_column("content_hash", hashes)
+        return replaced(dataset, "content_hash", [f"hash of {clip.id}" for clip in clips])
 
     return make
+
+
+def replaced(dataset, column, values):
+    return dataset.remove_columns(column).add_column(column, values)
+
+
+@pytest.fixture(scope="session")
+def with_column():
+    """A function from a dataset, a column and its new values to the dataset that has them."""
+    return replaced
+
+
+@pytest.fixture(scope="session")
+def official():
+    """A function from a corpus to the rows of its whole release, read from the official file names alone."""
+
+    @functools.cache
+    def rows(corpus):
+        pairs = [(CORPORA[corpus].read_name(PurePosixPath(entry.path)), entry.sha256) for entry in manifest(corpus)]
+        pairs.sort(key=lambda pair: pair[0].id)
+        clips = [clip for clip, _ in pairs]
+        emotions = [clip.emotion for clip in clips]
+        labels = [emotion for emotion in EMOTIONS if emotion in emotions]
+        dataset = to_dataset(Listing(corpus, clips), emotions, labels, 16000)
+        return replaced(dataset, "content_hash", [sha256 for _, sha256 in pairs])
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def source_lists():
+    """A function from a file in shared/protocols beside the repository to its path; skips where that is absent."""
+
+    def find(name):
+        path = Path(__file__).resolve().parents[3] / "shared" / "protocols" / name
+        if not path.exists():
+            pytest.skip(f"needs shared/protocols/{name} beside the repository")
+        return path
+
+    return find

@@ -1,81 +1,242 @@
-"""The leakage audit: told what two parts share, and refused where it is a speaker or a recording."""
+"""The leakage audit: every planted leak is caught where the protocol forbids it, and counted where it does not."""
 
 import dataclasses
 
 import pytest
 
 from ser_hf.errors import UserError
-from ser_hf.protocols import audit, split_by_speakers
+from ser_hf.protocols import PAIRS, Twins, audit, audit_table, make_split, random, split_corpus, worst
+from ser_hf.protocols.split import rows_where
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
+# A row of each part, by number: six clips a speaker, three labels twice.
+TRAIN, VALIDATION, TEST = 3, 13, 20
 
 
-def with_copies(dataset, copies):
-    """The dataset with row `copy` holding the recording of row `original`."""
-    hashes = dataset["content_hash"][:]
-    for copy, original in copies.items():
-        hashes[copy] = hashes[original]
-    return dataset.remove_columns("content_hash").add_column("content_hash", hashes)
+def split_of(dataset, **options):
+    rows = {part: rows_where(dataset, "speaker", own) for part, own in SPEAKERS.items()}
+    return make_split("p", dataset, rows, **options)
+
+
+@pytest.fixture
+def with_copies(with_column):
+    """A function: the dataset with row `copy` holding the recording of row `original`."""
+
+    def copied(dataset, copies):
+        hashes = dataset["content_hash"][:]
+        for copy, original in copies.items():
+            hashes[copy] = hashes[original]
+        return with_column(dataset, "content_hash", hashes)
+
+    return copied
 
 
 def test_a_clean_split_shares_sentences_only(make_corpus):
     dataset = make_corpus(4)
-    pair = {"speakers": 0, "recordings": 0, "sentences": 2}
-    assert audit(split_by_speakers("p", dataset, SPEAKERS), dataset) == {
-        "shared": {"train/validation": pair, "train/test": pair, "validation/test": pair},
+    assert audit(split_of(dataset), dataset) == {
+        "shared": dict.fromkeys(PAIRS, {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}),
+        "apart": dict.fromkeys(PAIRS, ["speakers", "recordings", "near_duplicates"]),
         "duplicates": 0,
     }
 
 
-def test_sentences_that_no_other_part_has_are_not_shared(make_corpus):
+def test_sessions_are_counted_where_the_corpus_has_them(make_corpus):
+    dataset = make_corpus(4, session=lambda n, take: f"session {n // 2}")
+    shared = audit(split_of(dataset), dataset)["shared"]
+    assert list(shared["train/test"]) == ["speakers", "sessions", "sentences", "recordings", "near_duplicates"]
+    assert {pair: counts["sessions"] for pair, counts in shared.items()} == {
+        "train/validation": 0,
+        "train/test": 0,
+        "validation/test": 1,
+    }
+
+
+def test_what_the_corpus_does_not_tell_is_unknown_and_not_nought(make_corpus, with_column):
     dataset = make_corpus(4)
-    own = [f"of {speaker}" if speaker == "x:04" else None for speaker in dataset["speaker"]]
-    dataset = dataset.remove_columns("sentence").add_column("sentence", own)
-    shared = audit(split_by_speakers("p", dataset, SPEAKERS), dataset)["shared"]
-    assert {pair: counts["sentences"] for pair, counts in shared.items()} == dict.fromkeys(shared, 0)
+    own = [None if speaker == "x:04" else "a sentence" for speaker in dataset["speaker"]]
+    dataset = with_column(dataset, "sentence", own)
+    shared = audit(split_of(dataset), dataset)["shared"]
+    assert [shared[pair]["sentences"] for pair in PAIRS] == [1, None, None]
+
+
+def test_sentences_that_no_other_part_has_are_not_shared(make_corpus):
+    dataset = make_corpus(4, sentence=lambda n, take: f"of speaker {n}")
+    shared = audit(split_of(dataset), dataset)["shared"]
+    assert [shared[pair]["sentences"] for pair in PAIRS] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "into"),
+    [
+        (TRAIN, "train", "test"),
+        (TRAIN, "train", "validation"),
+        (VALIDATION, "validation", "test"),
+        (VALIDATION, "validation", "train"),
+        (TEST, "test", "validation"),
+    ],
+)
+def test_a_clip_of_a_speaker_in_another_part_is_refused(make_corpus, row, part, into):
+    dataset = make_corpus(4)
+    split = split_of(dataset)
+    split.rows[part].remove(row)
+    split.rows[into].append(row)
+    one, other = sorted((part, into), key=["train", "validation", "test"].index)
+    with pytest.raises(UserError) as error:
+        audit(split, dataset)
+    assert str(error.value) == f"protocol p: speaker {dataset[row]['speaker']!r} stands in {one} and in {other}"
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("validation", "test"), ("train", "validation")])
+@pytest.mark.parametrize("column", ["session", "sentence"])
+def test_a_value_in_two_parts_against_the_promise_is_refused(make_corpus, with_column, column, one, other):
+    dataset = make_corpus(4, session=lambda n, take: f"session {n}", sentence=lambda n, take: f"sentence {n}")
+    split = split_of(dataset, test_apart=("speaker", column), validation_apart=("speaker", column), fold="1 of 3")
+    audit(split, dataset)  # as it is, the promise holds
+    rows = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    values = dataset[column][:]
+    values[rows[other]] = values[rows[one]]
+    leaky = with_column(dataset, column, values)
+    with pytest.raises(UserError) as error:
+        audit(split, leaky)
+    told = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} stands in {one} and in {other}"
+    assert str(error.value) == told
+    unpromised = audit(split_of(leaky), leaky)
+    assert unpromised["shared"][f"{one}/{other}"][f"{column}s"] == 1
 
 
 @pytest.mark.parametrize(
     ("copy", "original", "one", "other"),
-    [(12, 3, "train", "validation"), (20, 3, "train", "test"), (20, 13, "validation", "test")],
+    [
+        (VALIDATION - 1, TRAIN, "train", "validation"),
+        (TEST, TRAIN, "train", "test"),
+        (TEST, VALIDATION, "validation", "test"),
+    ],
 )
-def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, copy, original, one, other):
+@pytest.mark.parametrize("apart", [("speaker",), ()])
+def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copies, copy, original, one, other, apart):
     dataset = with_copies(make_corpus(4), {copy: original})
-    split = split_by_speakers("p", dataset, SPEAKERS)
     with pytest.raises(UserError) as error:
-        audit(split, dataset)
+        audit(split_of(dataset, test_apart=apart, validation_apart=apart), dataset, near_duplicates="tell")
     ids = dataset["id"][:]
-    assert f"{ids[original]} ({one}) and {ids[copy]} ({other}) are the same recording" in str(error.value)
-    assert "protocol p: " in str(error.value)
+    assert str(error.value) == (
+        f"protocol p: {ids[original]} ({one}) and {ids[copy]} ({other}) are the same recording; 1 recordings stand in "
+        "both parts; list one of each in corpus.exclude"
+    )
 
 
-def test_the_recordings_in_two_parts_are_counted(make_corpus):
+def test_the_recordings_in_two_parts_are_counted(make_corpus, with_copies):
     dataset = with_copies(make_corpus(4), {20: 3, 21: 4, 22: 4})
-    with pytest.raises(UserError, match="2 recordings stand in both parts"):
-        audit(split_by_speakers("p", dataset, SPEAKERS), dataset)
+    with pytest.raises(UserError, match=r"x:01/3 \(train\) and x:04/2 \(test\) .* 2 recordings stand in both parts"):
+        audit(split_of(dataset), dataset)
 
 
-def test_a_recording_twice_in_one_part_is_counted(make_corpus):
+def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
     dataset = with_copies(make_corpus(4), {1: 0, 2: 0, 20: 19})
-    assert audit(split_by_speakers("p", dataset, SPEAKERS), dataset)["duplicates"] == 3
+    assert audit(split_of(dataset), dataset)["duplicates"] == 3
 
 
-def test_copies_outside_the_split_are_nobodys_concern(make_corpus):
+def test_copies_outside_the_split_are_nobodys_concern(make_corpus, with_copies):
     dataset = with_copies(make_corpus(5), {24: 0})
-    assert audit(split_by_speakers("p", dataset, SPEAKERS), dataset)["duplicates"] == 0
+    assert audit(split_of(dataset), dataset, [Twins(24, 0), Twins(25, 20)])["duplicates"] == 0
 
 
-def test_a_speaker_in_two_parts_is_refused(make_corpus):
+@pytest.mark.parametrize(
+    ("twin", "told"),
+    [
+        (Twins(TRAIN, TEST), "x:01/3 (train) and x:04/2 (test)"),
+        (Twins(TEST, TRAIN), "x:04/2 (test) and x:01/3 (train)"),
+        (Twins(VALIDATION, TEST), "x:03/1 (validation) and x:04/2 (test)"),
+        (Twins(TRAIN, VALIDATION), "x:01/3 (train) and x:03/1 (validation)"),
+    ],
+)
+def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, told):
     dataset = make_corpus(4)
-    split = split_by_speakers("p", dataset, SPEAKERS)
-    leaky = dataclasses.replace(split, speakers={**split.speakers, "test": ["x:02", "x:04"]})
-    with pytest.raises(UserError, match="protocol p: speaker x:02 stands in train and in test"):
-        audit(leaky, dataset)
+    with pytest.raises(UserError) as error:
+        audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
+    assert f"protocol p: {told} are the same take, cut, re-encoded or re-levelled; 1 such pairs" in str(error.value)
+    assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
 
 
-def test_clips_that_were_not_prepared_are_not_taken_for_copies(make_corpus):
+def test_near_duplicates_may_be_told_instead(make_corpus):
+    dataset = make_corpus(4)
+    twins = [Twins(0, 1), Twins(TRAIN, TEST), Twins(19, 4), Twins(TEST, VALIDATION)]
+    audited = audit(split_of(dataset), dataset, twins, near_duplicates="tell")
+    assert [audited["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 2, 1]
+    assert audited["apart"] == dict.fromkeys(PAIRS, ["speakers", "recordings"])
+
+
+def test_twins_of_one_part_are_no_leak(make_corpus):
+    dataset = make_corpus(4)
+    shared = audit(split_of(dataset), dataset, [Twins(0, 7), Twins(18, 19), Twins(12, 13)])["shared"]
+    assert [shared[pair]["near_duplicates"] for pair in PAIRS] == [0, 0, 0]
+
+
+def test_a_random_split_is_told_and_not_refused(make_corpus):
+    dataset = make_corpus(10)
+    split = random(dataset, validation=0.3, test=0.3)
+    audited = audit(split, dataset)
+    assert split.leak.startswith("Speaker-dependent: ")
+    assert all(audited["shared"][pair]["speakers"] > 0 for pair in PAIRS)
+    assert audited["apart"] == dict.fromkeys(PAIRS, ["recordings", "near_duplicates"])
+    for line in audit_table(audited).splitlines()[1:]:
+        assert line.count("!") == 2  # speakers and sentences
+
+
+def test_a_session_with_anothers_partner_is_caught_in_a_protocol_of_sessions(make_corpus, with_column):
+    dataset = make_corpus(6, session=lambda n, take: f"session {n // 2}")
+    fold = split_corpus(dataset, "leave_one_session_out", [2])[0]
+    assert audit(fold, dataset)["shared"]["train/test"]["sessions"] == 0
+    mixed = with_column(dataset, "session", [dataset["session"][fold.rows["test"][0]]] * len(dataset))
+    with pytest.raises(UserError, match="fold session 1: session 'session 1' stands in train and in validation"):
+        audit(fold, mixed)
+
+
+def test_clips_that_were_not_prepared_are_not_taken_for_copies(make_corpus, with_column):
     """Before decoding no hash is known: that must neither pass as clean nor read as a leak between two clips."""
     dataset = make_corpus(4)
-    unknown = dataset.remove_columns("content_hash").add_column("content_hash", [None] * len(dataset))
+    unknown = with_column(dataset, "content_hash", [None] * len(dataset))
     with pytest.raises(ValueError, match="content_hash|prepare"):
-        audit(split_by_speakers("p", unknown, SPEAKERS), unknown)
+        audit(split_of(unknown), unknown)
+
+
+def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copies):
+    dataset = with_copies(make_corpus(4), {1: 0})
+    split = split_of(dataset)
+    lax = dataclasses.replace(split, apart=split.apart | {"train/validation": ()})
+    audits = [
+        audit(split, dataset, [Twins(TRAIN, TEST)], near_duplicates="tell"),
+        audit(lax, dataset),
+    ]
+    audits[0]["shared"]["train/test"]["sentences"] = None
+    audits[1]["shared"]["validation/test"]["sentences"] = 5
+    audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"]["sentences"] = None
+    told = worst(audits)
+    assert [told["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
+    assert [told["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
+    assert told["apart"] == {
+        "train/validation": ["recordings"],
+        "train/test": ["speakers", "recordings"],
+        "validation/test": ["speakers", "recordings"],
+    }
+    assert told["duplicates"] == 1
+    assert worst(audits[:1]) == audits[0]
+
+
+def test_the_table_marks_what_is_shared_and_not_kept_apart(make_corpus):
+    dataset = make_corpus(4)
+    audited = audit(split_of(dataset), dataset, [Twins(TRAIN, TEST)], near_duplicates="tell")
+    audited["shared"]["train/validation"]["sentences"] = None
+    lines = audit_table(audited).splitlines()
+    assert lines[0].split() == ["shared", "by", "speakers", "sentences", "recordings", "near", "duplicates"]
+    assert [line.split() for line in lines[1:]] == [
+        ["train/validation", "0", "unknown", "0", "0"],
+        ["train/test", "0", "2!", "0", "1!"],
+        ["validation/test", "0", "2!", "0", "0"],
+    ]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_table_does_not_mark_what_is_kept_apart():
+    pair = {"shared": {"train/test": {"speakers": 3}}, "apart": {"train/test": ["speakers"]}}
+    assert "!" not in audit_table(pair)
+    assert "3!" in audit_table(pair | {"apart": {"train/test": []}})

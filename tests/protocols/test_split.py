@@ -1,18 +1,117 @@
-"""Splits: the fingerprint, the table and the file."""
+"""Splits: what is checked when one is made, what makes it leak, the fingerprint, the table and the file."""
 
+import hashlib
 import json
 
 import pytest
 
 from ser_hf.errors import UserError
-from ser_hf.protocols import PARTS, audit, save_split, split_by_speakers
+from ser_hf.protocols import PAIRS, PARTS, audit, fingerprint, make_split, save_splits
+from ser_hf.protocols.split import rows_where
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
 
 
+def split_of(dataset, speakers=None, name="p", **options):
+    rows = {part: rows_where(dataset, "speaker", own) for part, own in (speakers or SPEAKERS).items()}
+    return make_split(name, dataset, rows, **options)
+
+
+def test_rows_ids_and_speakers_say_the_same_in_order(make_corpus):
+    dataset = make_corpus(4)
+    rows = {"train": [7, 0, 1, 2], "validation": [14, 13, 12], "test": [18, 20, 19]}
+    split = make_split("p", dataset, rows)
+    assert split.rows == {"train": [0, 1, 2, 7], "validation": [12, 13, 14], "test": [18, 19, 20]}
+    assert split.ids["train"] == ["x:01/0", "x:01/1", "x:01/2", "x:02/1"]
+    assert split.speakers == {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
+    assert (split.fold, split.notes, split.leak) == (None, (), None)
+
+
+def test_the_promise_is_of_each_pair_of_parts(make_corpus):
+    assert PAIRS == ("train/validation", "train/test", "validation/test")
+    dataset = make_corpus(4)
+    assert split_of(dataset).apart == dict.fromkeys(PAIRS, ("speaker",))
+    promised = split_of(dataset, test_apart=["speaker", "sentence"], validation_apart=[]).apart
+    assert promised == {
+        "train/validation": (),
+        "train/test": ("speaker", "sentence"),
+        "validation/test": ("speaker", "sentence"),
+    }
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("fold", [None, "x:04"])
+def test_a_part_without_clips_is_refused(make_corpus, part, fold):
+    where = "protocol p, fold x:04" if fold else "protocol p"
+    with pytest.raises(UserError) as error:
+        split_of(make_corpus(4), {**SPEAKERS, part: []}, fold=fold)
+    assert str(error.value) == f"{where}: no clip in {part}"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_without_a_class_is_refused_where_there_are_no_folds(make_corpus, part):
+    dataset = make_corpus(4)
+    rows = split_of(dataset).rows
+    rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
+    with pytest.raises(UserError, match=f"^protocol p: no clip of angry, sad in {part}; UAR is undefined without"):
+        make_split("p", dataset, rows)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_fold_may_judge_fewer_classes_and_says_so(make_corpus, part):
+    dataset = make_corpus(4)
+    rows = split_of(dataset).rows
+    rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
+    split = make_split("p", dataset, rows, fold="x:04", notes=["A note."])
+    assert split.notes == ("A note.", f"No clip of angry, sad in {part}: its UAR is the mean over the other classes.")
+    assert split.table(dataset).splitlines()[-2:] == list(split.notes)
+
+
+def test_a_fold_cannot_learn_fewer_classes(make_corpus):
+    dataset = make_corpus(4)
+    rows = split_of(dataset).rows
+    rows["train"] = rows["train"][:2]
+    with pytest.raises(UserError, match="^protocol p, fold x:04: no clip of sad in train; UAR is undefined"):
+        make_split("p", dataset, rows, fold="x:04")
+
+
+@pytest.mark.parametrize("where", [{"test": [0, 1, 2]}, {"test": [18, 18, 19, 20]}])
+def test_a_row_twice_is_our_own_mistake_and_no_users(make_corpus, where):
+    dataset = make_corpus(4)
+    with pytest.raises(ValueError, match="protocol p: a row in two parts") as error:
+        make_split("p", dataset, split_of(dataset).rows | where)
+    assert not isinstance(error.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        (["x:04"], None),
+        (["x:02", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were learnt from, so these figures say "),
+        (["x:03", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were used to pick the checkpoint, so these "),
+        (["x:01", "x:02", "x:03", "x:04"], "Speaker-dependent: 2 of the 4 test speakers were learnt from, so these "),
+    ],
+)
+def test_a_leak_is_found_by_counting_whatever_was_promised(make_corpus, test, told):
+    dataset = make_corpus(4)
+    taken = {"train": [*range(6), *range(6, 9)], "validation": [*range(12, 15)]}
+    rows = {
+        **taken,
+        "test": [row for row in rows_where(dataset, "speaker", test) if row not in sum(taken.values(), [])],
+    }
+    if "x:01" in test:
+        rows["train"].remove(5)
+        rows["test"].append(5)
+    split = make_split("p", dataset, rows)
+    assert split.leak is None if told is None else split.leak.startswith(told)
+    assert split.to_dict()["leak"] == split.leak
+    assert (split.leak or "Speaker-dependent") in split.table(dataset) or told is None
+    assert ("Speaker-dependent" in split.table(dataset)) == (told is not None)
+
+
 def test_the_fingerprint_is_of_the_clips_in_each_part_and_not_of_their_order(make_corpus):
     rows = list(range(4 * 6))
-    plain, turned = (split_by_speakers("p", make_corpus(4, order=order), SPEAKERS) for order in (rows, rows[::-1]))
+    plain, turned = (split_of(make_corpus(4, order=order)) for order in (rows, rows[::-1]))
     assert plain.ids != turned.ids
     assert plain.sha256 == turned.sha256
     assert len(plain.sha256) == 64
@@ -21,63 +120,87 @@ def test_the_fingerprint_is_of_the_clips_in_each_part_and_not_of_their_order(mak
 
 def test_the_fingerprint_is_known(make_corpus):
     """Published fingerprints must stay comparable: a change here is a change of every split's name."""
-    split = split_by_speakers("p", make_corpus(4), SPEAKERS)
-    assert split.sha256 == "780fe63e3ad2f4e2e4b86bdb7461709376df96f8ac264ad05ce8941e93f71109"
+    assert split_of(make_corpus(4)).sha256 == "780fe63e3ad2f4e2e4b86bdb7461709376df96f8ac264ad05ce8941e93f71109"
 
 
 def test_other_clips_or_other_parts_have_another_fingerprint(make_corpus):
     swapped = {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]}
     fewer = make_corpus(4).select(range(1, 24))
-    splits = [
-        split_by_speakers("p", make_corpus(4), SPEAKERS),
-        split_by_speakers("p", make_corpus(4), swapped),
-        split_by_speakers("p", fewer, SPEAKERS),
-    ]
+    splits = [split_of(make_corpus(4)), split_of(make_corpus(4), swapped), split_of(fewer)]
     assert len({split.sha256 for split in splits}) == 3
 
 
-def test_the_name_of_the_protocol_is_no_part_of_the_fingerprint(make_corpus):
-    one, other = (split_by_speakers(name, make_corpus(4), SPEAKERS) for name in ("p", "q"))
-    assert one.sha256 == other.sha256
+def test_name_fold_and_promise_are_no_part_of_the_fingerprint(make_corpus):
+    dataset = make_corpus(4)
+    others = [split_of(dataset, name="q"), split_of(dataset, fold="1 of 2"), split_of(dataset, test_apart=())]
+    assert {split.sha256 for split in others} == {split_of(dataset).sha256}
 
 
-@pytest.mark.parametrize(("a", "b"), [("train", "validation"), ("train", "test"), ("validation", "test")])
-def test_a_speaker_in_two_parts_is_refused(make_corpus, a, b):
-    speakers = {**SPEAKERS, b: [*SPEAKERS[b], SPEAKERS[a][0]]}
-    with pytest.raises(UserError, match=f"protocol.{b}: speaker {SPEAKERS[a][0]} stands in {a} as well"):
-        split_by_speakers("p", make_corpus(4), speakers)
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_without_clips_is_refused(make_corpus, part):
-    with pytest.raises(UserError, match=f"protocol.{part}: no clip of angry, happy, sad"):
-        split_by_speakers("p", make_corpus(4), {**SPEAKERS, part: []})
+def test_folds_have_a_common_fingerprint_that_knows_their_order(make_corpus):
+    dataset = make_corpus(4)
+    one, other = split_of(dataset), split_of(dataset, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]})
+    assert fingerprint([one]) == one.sha256
+    assert fingerprint([one, other]) == hashlib.sha256((one.sha256 + other.sha256).encode()).hexdigest()
+    assert len({fingerprint(folds) for folds in ([one], [other], [one, other], [other, one])}) == 4
 
 
 def test_the_table_counts_clips_speakers_and_labels(make_corpus):
     dataset = make_corpus(4)
-    lines = split_by_speakers("p", dataset, SPEAKERS).table(dataset).splitlines()
+    lines = split_of(dataset).table(dataset).splitlines()
     assert lines[0].split() == ["part", "clips", "speakers", "angry", "happy", "sad"]
     assert [line.split() for line in lines[1:4]] == [
         ["train", "12", "2", "4", "4", "4"],
         ["validation", "6", "1", "2", "2", "2"],
         ["test", "6", "1", "2", "2", "2"],
     ]
-    assert "test: x:04" in lines
+    assert lines[4:] == ["train: x:01, x:02", "validation: x:03", "test: x:04"]
 
 
-def test_the_file_tells_protocol_fingerprint_audit_speakers_and_ids(make_corpus, tmp_path):
+def test_the_table_counts_what_stands_in_no_part(make_corpus):
+    dataset = make_corpus(6)
+    assert split_of(dataset).table(dataset).splitlines()[4].split() == ["in", "no", "part", "12"]
+
+
+def test_the_file_tells_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path):
     dataset = make_corpus(4)
-    split = split_by_speakers("p", dataset, SPEAKERS)
+    split = split_of(dataset, notes=["Ein Wort über die Sätze."])
     audited = audit(split, dataset)
     path = tmp_path / "split.json"
-    save_split(split, audited, path)
+    path.write_text("an older one")
+    save_splits([split], [audited], path)
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert list(content) == ["protocol", "sha256", "audit", "speakers", "ids"]
-    assert content["protocol"] == "p"
-    assert content["sha256"] == split.sha256
-    assert content["audit"] == audited
-    assert content["speakers"] == SPEAKERS
-    assert content["ids"] == split.ids
+    assert list(content) == ["protocol", "sha256", "audit", "leak", "notes", "apart", "speakers", "ids"]
+    assert content == {
+        "protocol": "p",
+        "sha256": split.sha256,
+        "audit": audited,
+        "leak": None,
+        "notes": ["Ein Wort über die Sätze."],
+        "apart": dict.fromkeys(PAIRS, ["speaker"]),
+        "speakers": SPEAKERS,
+        "ids": split.ids,
+    }
     assert content["ids"]["test"] == [f"x:04/{take}" for take in range(6)]
     assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
+    assert "über" in path.read_text(encoding="utf-8")
+
+
+def test_the_file_of_several_folds_has_each(make_corpus, tmp_path):
+    dataset = make_corpus(4)
+    speakers = [SPEAKERS, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]}]
+    splits = [split_of(dataset, own, fold=own["test"][0]) for own in speakers]
+    audits = [audit(split, dataset) for split in splits]
+    save_splits(splits, audits, tmp_path / "split.json")
+    content = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
+    assert list(content) == ["protocol", "sha256", "folds"]
+    assert content["sha256"] == fingerprint(splits)
+    assert [fold["fold"] for fold in content["folds"]] == ["x:04", "x:03"]
+    assert [fold["ids"] for fold in content["folds"]] == [split.ids for split in splits]
+    assert [fold["audit"] for fold in content["folds"]] == audits
+
+
+def test_every_fold_needs_its_audit(make_corpus, tmp_path):
+    split = split_of(make_corpus(4))
+    with pytest.raises(ValueError, match="shorter|longer"):
+        save_splits([split, split], [{}], tmp_path / "split.json")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,182 @@
+"""What the search for near-duplicates finds among copies of real clips, and that it finds nothing else.
+
+    python benchmarks/near_duplicates.py FOLDER... [--clips 100] [--speeds 0.87 0.93 1.07 1.15]
+
+Each FOLDER is one corpus. First all its audio files are searched as they are. Then copies of `--clips` random clips,
+one of each kind below, are put beside the whole corpus and all of it is searched at once: of each kind, how many copies
+are found with their original, and with how many wrong bits; of all pairs, how many join different takes. Last, all
+corpora together, each at several speeds (which are different clips to the search), show how the time grows.
+
+Also tells the margin: the largest correlation of any two different takes that are alike by their fingerprints.
+Writes benchmarks/results/near_duplicates.json.
+"""
+
+import argparse
+import io
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from scipy.signal import butter, sosfilt
+
+from ser_hf.audio import WaveformStore, open_store
+from ser_hf.audio.fingerprint import fingerprint
+from ser_hf.audio.near_duplicates import _Comparison, _correlation, near_duplicates
+from ser_hf.environment import environment
+
+RATE = 16000
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg"}
+
+
+def written(samples: np.ndarray, rate: int = RATE, **form) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, **({"format": "WAV", "subtype": "PCM_16"} | form))
+    return file.getvalue()
+
+
+def copies(samples: np.ndarray, rng: np.random.Generator) -> dict[str, bytes]:
+    """Files that hold the same take; pieces are taken where the voice is."""
+    samples = samples / max(1.0, np.abs(samples).max())
+    # As in syllable nuclei: within 30 dB of the loudest 50 ms.
+    loudness = np.convolve(samples**2, np.ones(800), "same")
+    voice = np.flatnonzero(loudness > 1e-3 * loudness.max())
+    begin = rng.integers(voice[0], max(voice[0], voice[-1] - RATE) + 1)
+    piece = slice(begin, begin + RATE)
+    cut = slice(rng.integers(len(samples) // 4), len(samples) - rng.integers(len(samples) // 4))
+    mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.9}
+    vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
+    telephone = sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), samples)
+    noise = rng.standard_normal(len(samples)) * np.sqrt(np.mean(samples[voice] ** 2))
+    made = {
+        "start and end cut off": written(samples[cut]),
+        "piece of 1 s": written(samples[piece]),
+        "30 dB quieter, 16 bits": written(samples * 10 ** (-30 / 20)),
+        "clipped at 0.6 of the peak": written(np.clip(samples / np.abs(samples).max() / 0.6, -1, 1)),
+        "48 kHz": written(soxr.resample(samples, RATE, 48000), 48000),
+        "8 kHz": written(soxr.resample(samples, RATE, 8000), 8000),
+        "telephone band 300-3400 Hz": written(telephone),
+        "mp3": written(samples, **mp3),
+        "vorbis": written(samples, **vorbis),
+        "noise at 20 dB SNR": written(samples + 0.1 * noise),
+        "noise at 10 dB SNR": written(samples + 10**-0.5 * noise),
+    }
+    for name in ("mp3", "vorbis"):
+        coded, _ = soundfile.read(io.BytesIO(made[name]))
+        made[f"{name}, then piece of 1 s, 10 dB quieter"] = written(10**-0.5 * coded[piece])
+    return made
+
+
+def searched(store: WaveformStore) -> tuple[list, float]:
+    began = time.perf_counter()
+    pairs = near_duplicates(store)
+    return pairs, time.perf_counter() - began
+
+
+def margin(store: WaveformStore) -> dict:
+    """The nearest pairs of different takes, among those that the fingerprints pass."""
+    alike = _Comparison([fingerprint(clip, store.sampling_rate) for clip in store]).alike()
+    different = [pair for pair in alike if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]]
+    heights = [_correlation(store[a], store[b], store.sampling_rate, offset)[1] for a, b, offset, _ in different]
+    return {
+        "alike_by_fingerprint": len(different),
+        "largest_correlation": max(heights, default=None),
+        "smallest_bit_error_rate": min((error for *_, error in different), default=None),
+    }
+
+
+def measured(folder: Path, clips: int, cache: str) -> dict:
+    files = sorted(str(path) for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    sources = [{"path": path, "bytes": None} for path in files]
+    store = open_store(sources, RATE, cache)
+    pairs, seconds = searched(store)
+    again = searched(store)[1]
+    same = [pair for pair in pairs if store.content_hashes[pair.first] == store.content_hashes[pair.second]]
+    names = [[Path(files[pair.first]).name, Path(files[pair.second]).name] for pair in pairs]
+    result = {
+        "corpus": folder.name,
+        "clips": len(files),
+        "audio_seconds": float(store.durations.sum()),
+        "seconds": seconds,
+        "seconds_cached": again,
+        "pairs_identical_content": len(same),
+        "pairs_else": len(pairs) - len(same),
+        "pairs": names,
+        "margin": margin(store),
+    }
+    rng = np.random.default_rng(0)
+    # The piece of 1 s needs a second of clip.
+    long = np.flatnonzero(store.durations >= 1)
+    chosen = sorted(rng.choice(long, min(clips, len(long)), replace=False).tolist())
+    original, kinds, sizes = list(range(len(files))), [""] * len(files), {}
+    for row in chosen:
+        for kind, data in copies(store[row], rng).items():
+            sources.append({"path": None, "bytes": data})
+            original.append(row)
+            kinds.append(kind)
+            if kind in ("mp3", "vorbis"):
+                sizes.setdefault(kind, []).append(8e-3 * len(data) / store.durations[row])
+    pairs, seconds = searched(open_store(sources, RATE, cache))
+    found: dict[str, list[float]] = {kind: [] for kind in kinds if kind}
+    for pair in pairs:
+        if original[pair.second] == pair.first:
+            found[kinds[pair.second]].append(pair.bit_error_rate)
+    identical = {(pair.first, pair.second) for pair in same}
+    families = {frozenset(pair) for pair in identical} | {frozenset([row]) for row in original}
+    wrong = [pair for pair in pairs if frozenset([original[pair.first], original[pair.second]]) not in families]
+    result["planted"] = {
+        "originals": len(chosen),
+        "clips": len(sources),
+        "seconds": seconds,
+        "false_pairs": len(wrong),
+        "median_kbit_per_s": {kind: float(np.median(rates)) for kind, rates in sizes.items()},
+        "found": {
+            kind: {
+                "copies": len(chosen),
+                "found": len(errors),
+                "median_bit_error_rate": float(np.median(errors or [1])),
+            }
+            for kind, errors in found.items()
+        },
+    }
+    return result
+
+
+def scaled(folders: list[Path], speeds: list[float], cache: str) -> dict:
+    files = sorted(str(path) for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    store = open_store([{"path": path, "bytes": None} for path in files], RATE, cache)
+    sources = [{"path": path, "bytes": None} for path in files]
+    for speed in speeds:
+        sources += [{"path": None, "bytes": written(soxr.resample(clip, speed, 1.0))} for clip in store]
+    store = open_store(sources, RATE, cache)
+    pairs, seconds = searched(store)
+    return {
+        "clips": len(store),
+        "audio_seconds": float(store.durations.sum()),
+        "seconds": seconds,
+        "pairs": len(pairs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--speeds", type=float, nargs="*", default=[0.87, 0.93, 1.07, 1.15])
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as cache:
+        corpora = [measured(folder, options.clips, cache) for folder in options.folders]
+        scale = scaled(options.folders, options.speeds, cache)
+    result = {"corpora": corpora, "scale": scale, "environment": environment()}
+    target = Path(__file__).parent / "results" / "near_duplicates.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({key: result[key] for key in ("corpora", "scale")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

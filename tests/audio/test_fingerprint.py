@@ -1,0 +1,108 @@
+"""The fingerprint: what leaves it as it is, what moves it, and where it says nothing."""
+
+import numpy as np
+import pytest
+import soxr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_hf.audio.fingerprint import HOP_SECONDS, fingerprint
+from ser_hf.corpora.synthetic_voice import utterance
+
+RATE = 16000
+HOP = round(HOP_SECONDS * RATE)
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return utterance(0, "happy", 0, seed=0)
+
+
+def error(first, second):
+    """Share of differing bits where both are active, frame for frame."""
+    heard = first.active & second.active
+    assert heard.sum() > 50
+    return np.bitwise_count(first.bits ^ second.bits)[heard].sum() / (32 * heard.sum())
+
+
+def test_shapes_and_types(voice):
+    bits, active = fingerprint(voice, RATE)
+    # Whole frames of 128 ms within the clip, less the 8 hops over which differences are taken.
+    assert bits.shape == active.shape == ((len(voice) // 2 - 1024) // 64 + 1 - 8,)
+    assert bits.dtype == np.uint32
+    assert active.dtype == bool
+    assert 0.3 < active.mean() < 1
+
+
+def test_the_bits_are_the_signs_of_the_published_differences(voice):
+    samples = soxr.resample(voice, RATE, 8000)
+    edges = np.rint(np.geomspace(300, 3200, 34) * 1024 / 8000).astype(int)
+
+    def bands(begin):
+        spectrum = np.abs(np.fft.rfft(samples[begin : begin + 1024] * np.hanning(1024))) ** 2
+        return np.log([spectrum[low:high].sum() for low, high in zip(edges, edges[1:], strict=False)])
+
+    bits, active = fingerprint(voice, RATE)
+    for frame in np.flatnonzero(active)[::20]:
+        before, after = bands(64 * frame), bands(64 * (frame + 8))
+        wanted = np.diff(after) > np.diff(before)
+        got = (int(bits[frame]) >> np.arange(32)) & 1
+        assert (got == wanted).mean() > 0.9  # the floor under quiet bands moves the faintest
+
+
+@given(gain=st.floats(1e-3, 100.0), sign=st.sampled_from([-1, 1]))
+def test_level_and_polarity_do_not_matter(voice, gain, sign):
+    plain, other = fingerprint(voice, RATE), fingerprint(voice * np.float32(sign * gain), RATE)
+    assert error(plain, other) < 0.002
+    assert (plain.active != other.active).mean() < 0.01
+
+
+@given(hops=st.integers(0, 60))
+def test_cutting_by_hops_drops_frames_and_moves_few_bits(voice, hops):
+    """Only the resampler, at its first samples, tells where the clip begins."""
+    whole, rest = fingerprint(voice, RATE), fingerprint(voice[hops * HOP :], RATE)
+    assert len(rest.bits) == len(whole.bits) - hops
+    assert (whole.bits[hops + 1 :] != rest.bits[1:]).mean() < 0.15
+    assert error(type(whole)(whole.bits[hops:], whole.active[hops:]), rest) < 0.01
+
+
+def test_half_a_hop_moves_few_bits(voice):
+    whole, late = fingerprint(voice[: -HOP // 2], RATE), fingerprint(voice[HOP // 2 :], RATE)
+    assert 0 < error(whole, late) < 0.12
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_any_sampling_rate_gives_nearly_the_same(voice, rate):
+    plain, other = fingerprint(voice, RATE), fingerprint(soxr.resample(voice, RATE, rate), rate)
+    frames = min(len(plain.bits), len(other.bits))
+    assert abs(len(plain.bits) - len(other.bits)) <= 1
+    assert error(*(type(plain)(*(part[:frames] for part in each)) for each in (plain, other))) < 0.03
+
+
+def test_another_take_differs_as_chance_does(voice):
+    other = utterance(0, "happy", 6, seed=0)  # the same sentence
+    first, second = fingerprint(voice, RATE), fingerprint(other, RATE)
+    frames = min(len(first.bits), len(second.bits))
+    assert error(*(type(first)(*(part[:frames] for part in each)) for each in (first, second))) > 0.4
+
+
+def test_pauses_are_not_active(voice):
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    active = fingerprint(np.concatenate([quiet, voice, quiet]), RATE).active
+    assert not active[: round(0.7 / HOP_SECONDS)].any()
+    assert not active[-round(0.8 / HOP_SECONDS) :].any()
+    assert active.sum() > 50
+
+
+def test_silence_is_never_active():
+    assert not fingerprint(np.zeros(RATE, np.float32), RATE).active.any()
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2047, 2048 + 7 * 128])
+def test_too_short_a_clip_has_none(samples):
+    bits, active = fingerprint(np.ones(samples, np.float32), RATE)
+    assert len(bits) == len(active) == 0
+
+
+def test_the_shortest_clip_has_one():
+    assert len(fingerprint(np.ones(2048 + 8 * 128, np.float32), RATE).bits) == 1

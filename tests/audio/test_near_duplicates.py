@@ -1,0 +1,206 @@
+"""Near-duplicates: planted copies of every kind are found, at their true overlap, and different takes are not."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from scipy.signal import butter, sosfilt
+
+from ser_hf.audio import near_duplicates as module
+from ser_hf.audio import open_store
+from ser_hf.audio.near_duplicates import NearDuplicate, near_duplicates
+from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
+
+RATE = 16000
+
+
+def wav(samples, rate=RATE, **form):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, **({"format": "WAV", "subtype": "FLOAT"} | form))
+    return {"path": None, "bytes": file.getvalue()}
+
+
+def coded(samples, kind):
+    if kind == "mp3":
+        form = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.95}
+    else:
+        form = {"format": "OGG", "subtype": "VORBIS", "compression_level": 0.99}
+    return wav(samples, **form)
+
+
+def piece_of_coded(samples, kind, begin):
+    decoded, _ = soundfile.read(io.BytesIO(coded(samples, kind)["bytes"]))
+    return wav(0.3 * decoded[begin : begin + RATE])
+
+
+KINDS = {
+    "exact": wav,
+    "cut": lambda x: wav(x[1237 : -len(x) // 8]),
+    "piece": lambda x: wav(x[3001 : 3001 + RATE]),
+    "padded": lambda x: wav(np.concatenate([np.zeros(12345), x, np.zeros(2000)])),
+    "quiet": lambda x: wav(x * 0.02, subtype="PCM_16"),
+    "clipped": lambda x: wav(np.clip(x / np.abs(x).max() * 1.6, -1, 1)),
+    "inverted": lambda x: wav(-x),
+    "48k": lambda x: wav(soxr.resample(x, RATE, 48000), 48000),
+    "8k": lambda x: wav(soxr.resample(x, RATE, 8000), 8000),
+    "telephone": lambda x: wav(sosfilt(butter(4, (300, 3400), "bandpass", fs=RATE, output="sos"), x)),
+    "mp3": lambda x: coded(x, "mp3"),
+    "vorbis": lambda x: coded(x, "vorbis"),
+    "piece of mp3": lambda x: piece_of_coded(x, "mp3", 4003),
+    "piece of vorbis": lambda x: piece_of_coded(x, "vorbis", 4003),
+}
+
+
+@pytest.fixture(scope="module")
+def takes():
+    """Three sentences of two voices in two emotions, each said twice."""
+    moods = ("angry", "sad")
+    return [utterance(who, mood, take, 0) for who in (0, 1) for mood in moods for take in (0, 1, 2, 6, 7, 8)]
+
+
+def store_of(sources, tmp_path, rate=RATE):
+    return open_store(sources, rate, tmp_path / "cache")
+
+
+def rows_of(pairs):
+    return [(pair.first, pair.second) for pair in pairs]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_is_found_and_nothing_else(kind, takes, tmp_path):
+    store = store_of([wav(take) for take in takes] + [KINDS[kind](takes[5])], tmp_path)
+    (pair,) = near_duplicates(store)
+    assert (pair.first, pair.second) == (5, len(takes))
+    assert pair.bit_error_rate < 0.3
+    assert (pair.bit_error_rate == 0) >= (kind == "exact")
+    shorter = min(store.durations[5], store.durations[len(takes)])
+    assert pair.overlap == pytest.approx(shorter, abs=0.08)  # codecs pad
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 48000])
+def test_a_store_of_any_rate(rate, takes, tmp_path):
+    (pair,) = near_duplicates(store_of([wav(take) for take in takes] + [KINDS["cut"](takes[3])], tmp_path, rate))
+    assert (pair.first, pair.second) == (3, len(takes))
+
+
+def test_two_pieces_that_overlap_in_part(takes, tmp_path):
+    """The end of the one is the beginning of the other."""
+    take = np.concatenate(takes[:2])
+    store = store_of([wav(take[:40000]), wav(take[16000:])], tmp_path)
+    (pair,) = near_duplicates(store)
+    assert pair.overlap == pytest.approx(1.5, abs=0.01)
+
+
+def test_all_copies_of_one_take_are_paired_in_order(takes, tmp_path):
+    store = store_of([KINDS["mp3"](takes[0]), wav(takes[1]), wav(takes[0]), KINDS["cut"](takes[0])], tmp_path)
+    assert rows_of(near_duplicates(store)) == [(0, 2), (0, 3), (2, 3)]
+
+
+def test_a_hundred_copies_are_all_linked(takes, tmp_path):
+    """More than meet under one key: no group is passed over, and each copy meets others."""
+    pairs = near_duplicates(store_of([wav(takes[0])] * 100 + [wav(takes[1])], tmp_path))
+    assert {row for pair in rows_of(pairs) for row in pair} == set(range(100))
+    assert {(row, row + 1) for row in range(99)} <= set(rows_of(pairs))
+
+
+def test_only_the_rows_asked_for(takes, tmp_path):
+    store = store_of([wav(takes[0]), wav(takes[1]), wav(takes[0]), wav(takes[1])], tmp_path)
+    assert rows_of(near_duplicates(store)) == [(0, 2), (1, 3)]
+    assert rows_of(near_duplicates(store, [3, 0, 1])) == [(1, 3)]
+    assert rows_of(near_duplicates(store, [2, 2, -4, np.int64(0)])) == [(0, 2)]
+    assert near_duplicates(store, [0]) == near_duplicates(store, []) == []
+    with pytest.raises(IndexError):
+        near_duplicates(store, [4])
+
+
+def test_silence_noise_and_scraps_match_nothing(takes, tmp_path):
+    generator = np.random.default_rng(0)
+    silent = [np.zeros(2 * RATE), np.zeros(2 * RATE)]
+    noises = [0.01 * generator.standard_normal(2 * RATE) for _ in range(3)]
+    scraps = [takes[0][5000:10000]] * 2 + [takes[0][:100]] * 2
+    assert near_duplicates(store_of([wav(x) for x in silent + noises + scraps], tmp_path)) == []
+
+
+def test_a_shared_pause_is_no_match(takes, tmp_path):
+    """The same second of room noise before and after different sentences."""
+    room = 3e-4 * np.random.default_rng(0).standard_normal(RATE)
+    assert near_duplicates(store_of([wav(np.concatenate([room, x, room])) for x in takes], tmp_path)) == []
+
+
+def test_the_synthetic_corpus_is_clean(tmp_path):
+    clips = [wav(utterance(who, mood, take, 0)) for who in range(4) for mood in EMOTIONS for take in range(8)]
+    assert near_duplicates(store_of(clips, tmp_path)) == []
+
+
+def test_like_fingerprints_of_different_waveforms_are_refused(takes, tmp_path, monkeypatch):
+    """The third step alone: without its threshold the second lets chance pairs through."""
+    monkeypatch.setattr(module, "_MAX_ERROR", 0.47)
+    monkeypatch.setattr(module, "_MAX_GLANCE_ERROR", 1.0)
+    prints = [module.fingerprint(take, RATE) for take in takes]
+    assert len(module._Comparison(prints).alike()) > 10
+    assert near_duplicates(store_of([wav(take) for take in takes], tmp_path)) == []
+
+
+def test_a_second_search_reads_the_first(takes, tmp_path, monkeypatch):
+    store = store_of([wav(takes[0]), KINDS["mp3"](takes[0])], tmp_path)
+    first = near_duplicates(store)
+    monkeypatch.setattr(module, "_search", lambda *_: pytest.fail("searched again"))
+    again = near_duplicates(store)
+    assert again == first
+    assert isinstance(again[0], NearDuplicate)
+    assert [type(value) for value in module.astuple(again[0])] == [int, int, float, float]
+    assert near_duplicates(store, [0, 1]) == first
+    monkeypatch.setattr(module, "METHOD_VERSION", module.METHOD_VERSION + 1)
+    with pytest.raises(pytest.fail.Exception):
+        near_duplicates(store)
+
+
+def test_it_does_not_depend_on_the_number_of_threads(takes, tmp_path, monkeypatch):
+    store = store_of([wav(take) for take in takes] + [KINDS["mp3"](take) for take in takes], tmp_path)
+    rows = list(range(len(store)))
+    one_by_one = []
+    for cores in (1, 3):
+        monkeypatch.setattr(module, "usable_cores", lambda cores=cores: cores)
+        one_by_one.append(module._search(store, rows))
+    assert one_by_one[0] == one_by_one[1]
+    assert len(one_by_one[0]) == len(takes)
+
+
+def sources(folder, pattern):
+    return [{"path": str(path), "bytes": None} for path in sorted(folder.glob(pattern))]
+
+
+@pytest.mark.parametrize(("corpus", "pattern"), [("RAVDESS", "Actor_0[12]/*.flac"), ("EMO-DB", "wav/0[38]*.flac")])
+def test_copies_of_real_speech_are_found(real_corpora, corpus, pattern, tmp_path):
+    """Some clips of real speakers, a copy of each of another kind, and no other pair."""
+    clips = sources(real_corpora(corpus), pattern)
+    store = store_of(clips, tmp_path)
+    originals = range(0, 8 * len(KINDS), 8) if len(store) >= 8 * len(KINDS) else range(0, 6 * len(KINDS), 6)
+    copies = []
+    for row, copy in zip(originals, KINDS.values(), strict=True):
+        loud = int(np.argmax(np.convolve(store[row] ** 2, np.ones(800), "same")))
+        # A piece is cut near the beginning, where RAVDESS is silent: begin before the loudest vowel.
+        copies.append(copy(store[row][max(0, loud - RATE // 2 - 4000) :]))
+    wanted = [(row, len(clips) + i) for i, row in enumerate(originals)]
+    assert rows_of(near_duplicates(store_of(clips + copies, tmp_path))) == wanted
+
+
+def test_cremad_is_clean(real_corpora, tmp_path):
+    folder = real_corpora("CREMA-D-sample")
+    assert near_duplicates(store_of(sources(folder, "AudioWAV/*.wav"), tmp_path)) == []
+
+
+def test_emodb_is_clean(real_corpora, tmp_path):
+    assert near_duplicates(store_of(sources(real_corpora("EMO-DB"), "wav/*.flac"), tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_ravdess_holds_one_clip_twice(real_corpora, tmp_path):
+    """Both repetitions of a line by actor 7 are one recording in the release; no other repetition is."""
+    clips = sources(real_corpora("RAVDESS"), "Actor_*/*.flac")
+    (pair,) = near_duplicates(store_of(clips, tmp_path))
+    names = [clips[row]["path"].rpartition("/")[2] for row in (pair.first, pair.second)]
+    assert names == ["03-01-03-01-02-01-07.flac", "03-01-03-01-02-02-07.flac"]
+    assert pair.bit_error_rate == 0

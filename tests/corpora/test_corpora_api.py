@@ -1,0 +1,87 @@
+"""From a corpus's name to rows: what is sorted, refused, left out and told on the way, and the facts for a card."""
+
+import pytest
+
+from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, load_corpus
+from ser_hf.errors import UserError
+
+
+@pytest.fixture
+def savee(tmp_path):
+    """A function that writes SAVEE by name."""
+
+    def write(*names):
+        for name in names:
+            (tmp_path / name).write_bytes(b"not decoded here")
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_every_corpus_has_the_facts_of_a_card(name):
+    facts = corpus_facts(name, {})
+    assert set(facts) == {"name", "title", "license", "language", "url", "citation", "acted"}
+    assert facts["name"] == name
+    assert facts["title"]
+    assert isinstance(facts["acted"], bool)
+    if name not in ("csv", "synthetic"):
+        assert facts["url"].startswith("http")
+        assert len(facts["citation"]) > 60
+        assert facts["license"]
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_every_option_of_a_corpus_has_a_default_and_a_type(name):
+    for hint, default in corpus_options(name).values():
+        assert hint is not None
+        assert default is None or isinstance(default, bool | int | float | str)
+
+
+def test_rows_come_in_the_order_of_their_ids_not_of_their_folders(tmp_path):
+    for name in ("b/DC_a01.wav", "a/DC_h01.wav", "c/DC_d01.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"not decoded here")
+    assert load_corpus("savee", tmp_path)["id"][:] == ["savee/DC_a01", "savee/DC_d01", "savee/DC_h01"]
+
+
+def test_an_unknown_corpus_is_told_the_known_ones():
+    with pytest.raises(UserError, match="corpus.name: 'crema' is none of cremad, csv, emodb, iemocap, ravdess"):
+        load_corpus("crema", "anywhere")
+
+
+def test_excluded_clips_are_left_out_and_counted(savee, caplog):
+    root = savee("DC_a01.wav", "DC_a02.wav", "DC_h01.wav")
+    dataset = load_corpus("savee", root, exclude=["savee/DC_a02", "savee/DC_a02"])
+    assert dataset["id"][:] == ["savee/DC_a01", "savee/DC_h01"]
+    assert "left out, listed in corpus.exclude: 1" in caplog.text
+
+
+def test_an_excluded_id_that_is_none_is_told_how_they_read(savee):
+    with pytest.raises(UserError, match=r"corpus.exclude: no clip 'DC_a02' \(they read like savee/DC_a01\)"):
+        load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav"), exclude=["DC_a02"])
+
+
+def test_a_folder_without_a_clip_to_learn_from_is_named(savee):
+    with pytest.raises(UserError, match=r"corpus.root: .* holds no clip of savee to learn from \(2 files skipped\)"):
+        load_corpus("savee", savee("one.wav", "two.wav"), on_unknown="skip")
+
+
+@pytest.mark.parametrize(("count", "listed", "rest"), [(8, 8, None), (11, 8, "  ... and 3 more")])
+def test_the_first_files_of_each_reason_are_listed(savee, caplog, count, listed, rest):
+    strays = [f"stray{i:02d}.wav" for i in range(count)]
+    load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav", *strays), on_unknown="skip")
+    messages = [record.message for record in caplog.records]
+    assert messages[0] == f"left out, no file name of SAVEE: {count}"
+    assert [message for message in messages if "stray" in message] == [
+        f"  {savee() / stray}" for stray in strays[:listed]
+    ]
+    assert messages[-1] == rest if rest else "more" not in messages[-1]
+
+
+def test_what_becomes_of_emotions_is_told(savee, caplog):
+    root = savee("DC_a01.wav", "DC_h01.wav", "DC_n01.wav", "DC_n02.wav")
+    with caplog.at_level("INFO", "ser_hf"):
+        load_corpus("savee", root, merge={"angry": "sad"}, drop=["neutral"])
+    assert "1 clips of angry: counted as sad" in caplog.text
+    assert "2 clips of neutral: dropped" in caplog.text

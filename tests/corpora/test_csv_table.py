@@ -1,0 +1,182 @@
+"""A table of the user's own: columns by name, labels in the user's words, every mistake with its line."""
+
+import pytest
+from datasets import Value
+
+from ser_hf.corpora import corpus_facts, load_corpus
+from ser_hf.corpora.csv_table import SYNONYMS, parse
+from ser_hf.corpora.schema import EMOTIONS
+from ser_hf.errors import UserError
+from ser_hf.recipe import read_recipe
+
+PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes a table beside a few files of audio and returns its path."""
+    for name in ("a.wav", "sub/b.wav", "sub/c.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"not decoded here")
+
+    def write(text, name="clips.csv", encoding="utf-8"):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return tmp_path / name
+
+    return write
+
+
+def test_three_columns_are_enough(table):
+    root = table(PLAIN)
+    first, second = parse(root).clips
+    assert (first.path, first.emotion, first.speaker) == (str(root.parent / "a.wav"), "angry", "csv:anna")
+    assert (first.id, second.id) == ("csv/a", "csv/sub/b")
+    assert [first.sex, first.age, first.language, first.sentence, first.intensity, first.take] == [None] * 6
+    assert first.extra == {}
+
+
+def test_known_columns_fill_the_row_and_others_are_carried_along(table):
+    text = (
+        "path,label,speaker,id,sex,age,language,sentence,intensity,take,session,rating,count,code,empty,\n"
+        'a.wav,angry,anna,x1,F,31,de,"Nein, danke",high,2,1,0.5,3,007,,0\n'
+        "sub/b.wav,sad,ben,x2,male,,,,,,2,4,,8,,1\n"
+    )
+    first, second = parse(table(text), language="en").clips
+    assert (first.id, first.sex, first.age, first.language) == ("csv/x1", "female", 31, "de")
+    assert (first.sentence, first.intensity, first.take) == ("Nein, danke", "high", 2)
+    assert first.extra == {"session": "1", "rating": 0.5, "count": 3, "code": "007"}
+    assert (second.sex, second.age, second.language, second.take) == ("male", None, "en", None)
+    assert second.extra == {"session": "2", "rating": 4.0, "count": None, "code": "8"}
+    features = load_corpus("csv", table(text)).features
+    assert (features["rating"], features["count"]) == (Value("float64"), Value("int64"))
+
+
+def test_a_sex_in_other_words_stays_as_written(table):
+    assert parse(table("path,label,speaker,sex\na.wav,sad,anna,Diverse\n")).clips[0].sex == "Diverse"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_separators_byte_order_marks_and_line_ends(table, separator, encoding, end):
+    text = PLAIN.replace(",", separator).replace("\n", end)
+    assert [clip.speaker for clip in parse(table(text, encoding=encoding)).clips] == ["csv:anna", "csv:ben"]
+
+
+def test_blank_lines_spaces_and_short_rows(table):
+    text = "path, label ,speaker,note,\n\n a.wav ,angry, anna\n,,,,\nsub/b.wav,sad,ben,,\n"
+    assert [(clip.speaker, clip.extra) for clip in parse(table(text)).clips] == [("csv:anna", {}), ("csv:ben", {})]
+
+
+def test_columns_may_have_other_names(table):
+    text = "file,emotion,who\na.wav,angry,anna\n"
+    (clip,) = parse(table(text), path="file", label="emotion", speaker="who", corpus_name="calls").clips
+    assert (clip.id, clip.speaker) == ("calls/a", "calls:anna")
+
+
+def test_the_rows_carry_the_name_of_the_corpus(table):
+    dataset = load_corpus("csv", table(PLAIN), corpus_name="calls")
+    assert dataset["corpus"][:] == ["calls", "calls"]
+
+
+def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
+    elsewhere = tmp_path / "tables"
+    elsewhere.mkdir()
+    root = table(PLAIN, "tables/clips.csv")
+    with pytest.raises(UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; relative paths start from"):
+        parse(root)
+    clips = parse(root, audio_root=str(tmp_path)).clips
+    assert [clip.id for clip in clips] == ["csv/a", "csv/sub/b"]
+    absolute = parse(table(PLAIN.replace("a.wav", str(tmp_path / "a.wav")), "tables/clips.csv"), on_unknown="skip")
+    assert [clip.id for clip in absolute.clips] == [f"csv/{tmp_path / 'a'}"]
+    assert absolute.skipped == [(f"{root}, line 3", "no such file")]
+
+
+def test_labels_in_common_words_and_in_the_users_own(table):
+    text = "path,label,speaker\na.wav,Anger,anna\nsub/b.wav,HAPPY,ben\nsub/c.flac,Wut,ben\n"
+    clips = parse(table(text), label_map={"Wut": "angry", "HAPPY": "excited"}).clips
+    assert [clip.emotion for clip in clips] == ["angry", "excited", "angry"]
+
+
+def test_every_common_word_means_a_canonical_emotion():
+    assert set(SYNONYMS.values()) <= set(EMOTIONS)
+    assert not SYNONYMS.keys() & set(EMOTIONS)
+
+
+def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
+    root = table(PLAIN.replace("sad", "sadd"))
+    with pytest.raises(UserError) as error:
+        parse(root)
+    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is no emotion known here")
+    assert "corpus.label_map, such as {sadd: sad}" in str(error.value)
+    assert parse(root, on_unknown="skip").skipped == [(f"{root}, line 3", "label 'sadd' is no emotion")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("path,label\na.wav,sad\n", "corpus.speaker: .* has no column 'speaker'; it has path, label; .* who speaks"),
+        ("file,label,speaker\na.wav,sad,x\n", "corpus.path: .* has no column 'path'; it has file, label, speaker"),
+        ("path,speaker\na.wav,x\n", "corpus.label: .* has no column 'label'"),
+        ("", "corpus.path: .* it has none"),
+        ("path,label,speaker\na.wav,sad,\n", r"line 2: the cell of 'speaker' \(corpus.speaker\) is empty"),
+        ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
+        ("path,label,speaker\na.wav, ,x\n", r"line 2: the cell of 'label' \(corpus.label\) is empty"),
+        ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
+        ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' stands in its header twice"),
+        ("path,label,speaker,age\na.wav,sad,x,old\n", "line 2: age should be a whole number or empty, got 'old'"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav stands in line 2 too"),
+        ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
+    ],
+)
+def test_a_mistake_is_named(table, text, told):
+    with pytest.raises(UserError, match=told):
+        parse(table(text))
+
+
+def test_an_ids_second_row_is_refused(table):
+    with pytest.raises(UserError, match=r"b.wav: the same clip stands at .*a.wav too"):
+        load_corpus("csv", table("path,label,speaker,id\na.wav,sad,x,1\nsub/b.wav,angry,x,1\n"))
+
+
+def test_a_table_that_is_no_text_in_utf8_is_named(table):
+    with pytest.raises(UserError, match=r"clips.csv: not UTF-8 text \(.* at byte"):
+        parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
+
+
+@pytest.mark.parametrize("missing", [None, "absent.csv", "."])
+def test_a_table_that_is_not_there_is_named(tmp_path, missing):
+    with pytest.raises(UserError, match="corpus.root: .*csv needs the CSV or TSV file"):
+        parse(None if missing is None else tmp_path / missing)
+
+
+def test_a_git_lfs_pointer_is_no_audio(table):
+    root = table(PLAIN)
+    (root.parent / "a.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(UserError, match="line 2: .*a.wav is a Git LFS pointer"):
+        parse(root)
+
+
+def test_a_label_map_into_no_emotion_is_refused(table):
+    with pytest.raises(UserError, match="corpus.label_map.Wut: 'anger' is none of angry, "):
+        parse(table(PLAIN), label_map={"Wut": "anger"})
+
+
+def test_a_header_alone_has_nothing_to_learn_from(table):
+    with pytest.raises(UserError, match="holds no clip of csv"):
+        load_corpus("csv", table("path,label,speaker\n"))
+
+
+def test_cards_say_what_the_options_say(table):
+    corpus = {"name": "csv", "root": str(table(PLAIN)), "corpus_name": "calls", "license": "cc0-1.0", "acted": True}
+    recipe = read_recipe({"corpus": corpus, "model": {"architecture": "crnn"}})
+    assert corpus_facts("csv", recipe.corpus.options) == {
+        "name": "csv",
+        "title": "calls",
+        "license": "cc0-1.0",
+        "language": None,
+        "url": None,
+        "citation": None,
+        "acted": True,
+    }
+    assert corpus_facts("csv", {"title": "Calls of 2020"})["title"] == "Calls of 2020"

@@ -1,0 +1,179 @@
+"""IEMOCAP, on a made tree: who speaks, the conventions' classes, labels and recordings that do not match."""
+
+from collections import Counter
+
+import pytest
+
+from ser_hf.corpora import load_corpus
+from ser_hf.corpora.iemocap import GRAMMAR, parse, read_ratings
+from ser_hf.errors import UserError
+
+LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
+HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+
+
+def line(utterance, label, values="[2.5000, 3.0000, 3.5000]"):
+    raters = "C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  3;\t()\n"
+    return f"[6.2901 - 8.2357]\t{utterance}\t{label}\t{values}\n{raters}\n"
+
+
+def write(root, *dialogues, labels=LABELS):
+    """Dialogues in which the woman says every label once, and the man says the first."""
+    for dialogue in dialogues:
+        session = root / f"Session{dialogue[4]}"
+        recordings = session / "sentences" / "wav" / dialogue
+        recordings.mkdir(parents=True)
+        table = session / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        text = HEADER
+        turns = [(f"F{i:03d}", label) for i, label in enumerate(labels)] + [("M000", labels[0])]
+        for turn, label in turns:
+            (recordings / f"{dialogue}_{turn}.wav").write_bytes(b"not decoded here")
+            text += line(f"{dialogue}_{turn}", label)
+        table.write_text(text)
+    return root
+
+
+def emotions(listing):
+    return Counter(clip.emotion for clip in listing.clips if clip.sex == "female")
+
+
+def test_a_clip_tells_its_name_and_its_line(tmp_path):
+    write(tmp_path, "Ses03M_script02_1b", labels=("fru", "neu"))
+    clips = parse(tmp_path, classes=6).clips
+    path = tmp_path / "Session3/sentences/wav/Ses03M_script02_1b/Ses03M_script02_1b_F000.wav"
+    assert clips[0].path == str(path)
+    assert (clips[0].id, clips[0].emotion) == ("iemocap/Ses03M_script02_1b_F000", "frustrated")
+    # The M of the dialogue wore the markers; the F of the turn speaks.
+    assert [(clip.speaker, clip.sex) for clip in clips] == [
+        ("iemocap:Ses03F", "female"),
+        ("iemocap:Ses03F", "female"),
+        ("iemocap:Ses03M", "male"),
+    ]
+    assert clips[0].language == "en"
+    assert clips[0].extra == {
+        "session": "Session3",
+        "kind": "scripted",
+        "valence": 2.5,
+        "activation": 3.0,
+        "dominance": 3.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, {"angry": 1, "happy": 2, "neutral": 1, "sad": 1}),
+        ({"merge_excited": False}, {"angry": 1, "happy": 1, "neutral": 1, "sad": 1}),
+        (
+            {"classes": 6},
+            {"angry": 1, "happy": 1, "excited": 1, "neutral": 1, "sad": 1, "frustrated": 1},
+        ),
+        ({"classes": 6, "merge_excited": True}, {"angry": 1, "happy": 2, "neutral": 1, "sad": 1, "frustrated": 1}),
+    ],
+    ids=str,
+)
+def test_the_conventions_classes(tmp_path, options, wanted):
+    listing = parse(write(tmp_path, "Ses01F_impro01"), **options)
+    assert emotions(listing) == wanted
+    assert len(listing.clips) + len(listing.skipped) == len(LABELS) + 1
+
+
+def test_what_is_left_out_is_told_with_its_reason(tmp_path):
+    listing = parse(write(tmp_path, "Ses01F_impro01"))
+    assert [reason for _, reason in listing.skipped] == [
+        "frustrated (fru): not among the 4 classes",
+        "surprise (sur): in no convention's classes",
+        "fear (fea): in no convention's classes",
+        "disgust (dis): in no convention's classes",
+        "other (oth): in no convention's classes",
+        "no majority of the raters (xxx): in no convention's classes",
+    ]
+
+
+@pytest.mark.parametrize(("part", "wanted"), [("improvised", "Ses01F_impro01"), ("scripted", "Ses01F_script01_1")])
+def test_a_part_alone(tmp_path, part, wanted):
+    listing = parse(write(tmp_path, "Ses01F_impro01", "Ses01F_script01_1"), part=part)
+    assert {GRAMMAR.fullmatch(clip.id.removeprefix("iemocap/"))["dialogue"] for clip in listing.clips} == {wanted}
+    assert {clip.extra["kind"] for clip in listing.clips} == {part}
+    other = "scripted" if part == "improvised" else "improvised"
+    assert Counter(reason for _, reason in listing.skipped)[f"{other} (corpus.part is {part})"] == len(LABELS) + 1
+
+
+def test_sessions_and_their_speakers(tmp_path):
+    dataset = load_corpus("iemocap", write(tmp_path, "Ses01F_impro01", "Ses05M_impro02"))
+    assert Counter(dataset["session"][:]) == {"Session1": 6, "Session5": 6}
+    assert set(dataset["speaker"][:]) == {f"iemocap:Ses0{n}{sex}" for n in (1, 5) for sex in "FM"}
+    assert dataset.features["label"].names == ["angry", "happy", "neutral", "sad"]
+
+
+def test_a_recording_without_a_line_is_left_out(tmp_path):
+    write(tmp_path, "Ses01F_impro01")
+    extra = tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_MXX0.wav"
+    extra.write_bytes(b"not decoded here")
+    assert (str(extra), "no line of labels") in parse(tmp_path).skipped
+
+
+def test_a_line_without_its_recording_is_told(tmp_path):
+    write(tmp_path, "Ses01F_impro01")
+    (tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F003.wav").unlink()
+    listing = parse(tmp_path)
+    assert ("Ses01F_impro01_F003", "labelled, but its audio is not there") in listing.skipped
+    assert "neutral" not in emotions(listing)
+
+
+def test_a_dialogue_without_labels_is_an_error(tmp_path):
+    write(tmp_path, "Ses01F_impro01", "Ses02F_impro01")
+    (tmp_path / "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt").unlink()
+    with pytest.raises(UserError, match=r"Ses02F_impro01_F000.wav: no file Ses02F_impro01.txt in a folder EmoEval"):
+        parse(tmp_path)
+
+
+def test_recordings_of_whole_dialogues_are_left_out(tmp_path):
+    whole = write(tmp_path, "Ses01F_impro01") / "Session1/dialog/wav/Ses01F_impro01.wav"
+    whole.parent.mkdir()
+    whole.write_bytes(b"not decoded here")
+    assert (str(whole), "the recording of a whole dialogue") in parse(tmp_path).skipped
+
+
+def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
+    stray = write(tmp_path, "Ses01F_impro01") / "Ses06F_impro01_F000.wav"
+    stray.write_bytes(b"not decoded here")
+    with pytest.raises(UserError, match="Ses06F_impro01_F000.wav: not an IEMOCAP file name"):
+        parse(tmp_path)
+    assert (str(stray), "not an IEMOCAP file name") in parse(tmp_path, on_unknown="skip").skipped
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        line("Ses01F_impro01_F000", "joy"),
+        line("Ses01F_impro01_F000", "neu", "[2.5, 3.0]"),
+        line("Ses01F_impro01_F000", "neu", "[2.5, x, 3.0]"),
+        line("Ses01F_impro01_F000", "neu").replace("\t", " "),
+        "[6.2901]\n",
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, broken):
+    table = tmp_path / "Ses01F_impro01.txt"
+    table.write_text(HEADER + line("Ses01F_impro01_F001", "neu") + broken)
+    with pytest.raises(UserError, match=r"Ses01F_impro01.txt, line 7: expected \[start - end\]"):
+        read_ratings(table)
+
+
+def test_hidden_files_of_labels_are_passed_over(tmp_path):
+    write(tmp_path, "Ses01F_impro01")
+    (tmp_path / "Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt").write_text("[broken")
+    assert len(parse(tmp_path).clips) == 6
+
+
+def test_two_files_of_labels_may_agree_but_not_differ(tmp_path):
+    write(tmp_path, "Ses01F_impro01")
+    table = tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    copy = tmp_path / "copy/EmoEvaluation/Ses01F_impro01.txt"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(table.read_text())
+    assert len(parse(tmp_path).clips) == 6
+    copy.write_text(table.read_text().replace("sad", "neu"))
+    with pytest.raises(UserError, match="Ses01F_impro01_F004 is labelled otherwise elsewhere"):
+        parse(tmp_path)

@@ -1,0 +1,90 @@
+"""TESS: names in any capitals, one spelling of ids, folders that may not contradict, the file that lost a letter."""
+
+from collections import Counter
+from pathlib import PurePath
+
+import pytest
+
+from ser_hf.corpora import load_corpus
+from ser_hf.corpora.tess import parse, read_name
+from ser_hf.errors import UserError
+
+
+def write(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"not decoded here")
+    return root
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["OAF_back_fear.wav", "OAF_Fear/OAF_back_fear.wav", "oaf_fear/oaf_back_FEAR.WAV", "data/OAF_back_Fear.flac"],
+)
+def test_a_clip_tells_what_its_name_says_in_any_capitals(path):
+    clip = read_name(PurePath(path))
+    assert (clip.path, clip.id, clip.speaker) == (path, "tess/OAF_back_fear", "tess:OAF")
+    assert (clip.emotion, clip.sex, clip.age, clip.language) == ("fear", "female", 64, "en")
+    assert clip.sentence == "Say the word back"
+
+
+@pytest.mark.parametrize("folder", ["YAF_pleasant_surprised", "YAF_Pleasant_surprise", "yaf_ps", "all"])
+def test_ps_is_pleasant_surprise(folder):
+    clip = read_name(PurePath(folder, "YAF_dog_ps.wav"))
+    assert (clip.emotion, clip.speaker, clip.age) == ("surprise", "tess:YAF", 26)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "OA_back_neutral",
+        "OAF_back_surprise",
+        "OAF_back",
+        "XAF_back_fear",
+        "OAF_b4ck_fear",
+        "OAF_bäck_fear",
+        "OAF_back_fear_1",
+        "OAF_back_ſad",  # folds to s, but is no s
+        "",
+    ],
+)
+def test_other_names_are_refused(stem):
+    assert read_name(PurePath(f"{stem}.wav")) is None
+
+
+@pytest.mark.parametrize("path", ["OAF_Sad/OAF_back_fear.wav", "YAF_fear/OAF_back_fear.wav"])
+def test_a_folder_that_contradicts_the_name_is_an_error(path):
+    with pytest.raises(UserError, match=f"{path}: the name says OAF, fear, but its folder does not"):
+        read_name(PurePath(path))
+
+
+def test_the_misspelt_file_is_read_and_told(tmp_path, caplog):
+    root = write(tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav")
+    with caplog.at_level("INFO", "ser_hf"):
+        clips = parse(root).clips
+    assert sorted(clip.id for clip in clips) == ["tess/OAF_back_neutral", "tess/OAF_bite_neutral"]
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'OAF_neutral/OA_bite_neutral.wav'}: misspelt in the release, read as OAF_bite_neutral"
+    ]
+
+
+def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
+    root = write(tmp_path, "OAF_Fear/OAF_back_fear.wav", "OAF_Fear/notes.wav")
+    with pytest.raises(UserError, match=r"notes.wav: no file name of TESS \(such as OAF_back_fear.wav\)"):
+        parse(root)
+    assert len(parse(root, on_unknown="skip").clips) == 1
+
+
+def test_a_doubled_folder_is_refused(tmp_path):
+    folder = "TESS Toronto emotional speech set data"
+    root = write(tmp_path, *(f"{place}YAF_sad/YAF_dog_sad.wav" for place in ("", f"{folder}/")))
+    with pytest.raises(UserError, match="the same clip stands at"):
+        load_corpus("tess", root)
+
+
+def test_the_release_by_name(real_corpora):
+    rows = real_corpora("manifests/tess.tsv").read_text().splitlines()[1:]
+    clips = [read_name(PurePath(row.split("\t")[0])) for row in rows]
+    assert len({clip.id for clip in clips}) == 2800
+    assert set(Counter((clip.speaker, clip.emotion) for clip in clips).values()) == {200}
+    assert set(Counter((clip.speaker, clip.sentence) for clip in clips).values()) == {7}

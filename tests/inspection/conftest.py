@@ -1,0 +1,79 @@
+"""A small corpus with a fault of each kind, inspected once."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.inspection import inspect_corpus, write_inspection
+from ser_hf.testing import write_corpus
+
+HOSTILE = "<script>alert(1)<&$x_1^$.wav"
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.fixture(scope="session")
+def faulty_root(tmp_path_factory):
+    """A synthetic CREMA-D of 3 actors, 6 emotions, 3 sentences; test_findings.py has what is wrong with which file."""
+    root = tmp_path_factory.mktemp("CREMA-D")
+    write_corpus("cremad", root, speakers=3, takes=3)
+    audio = root / "AudioWAV"
+
+    def path(actor, sentence, emotion):
+        return audio / f"{actor}_{sentence}_{emotion}_XX.wav"
+
+    def samples(file):
+        return soundfile.read(file, dtype="float32")[0]
+
+    path(1001, "DFA", "ANG").write_bytes(b"")
+    path(1001, "IEO", "ANG").write_text("<html>404 not found</html>" * 20)
+    truncated = path(1001, "IOM", "ANG")
+    truncated.write_bytes(truncated.read_bytes()[:9000])
+    nan = samples(path(1001, "DFA", "DIS"))
+    nan[100] = np.nan
+    soundfile.write(path(1001, "DFA", "DIS"), nan, 16000, subtype="FLOAT")
+    soundfile.write(path(1001, "IEO", "DIS"), np.zeros(16000), 16000, subtype="PCM_16")
+    clipped = np.clip(40 * samples(path(1001, "IOM", "DIS")), -1, 1)
+    soundfile.write(path(1001, "IOM", "DIS"), clipped, 16000, subtype="PCM_16")
+    mono = samples(path(1001, "DFA", "FEA"))
+    soundfile.write(path(1001, "DFA", "FEA"), np.stack([mono, -0.8 * mono], axis=1), 16000, subtype="PCM_16")
+    soundfile.write(path(1001, "IEO", "FEA"), samples(path(1001, "IEO", "FEA")), 22050, subtype="PCM_16")
+    soundfile.write(path(1001, "IOM", "FEA"), samples(path(1001, "IOM", "FEA")), 16000, format="FLAC")
+    offset = 0.5 * samples(path(1001, "DFA", "HAP")) + 0.05
+    soundfile.write(path(1001, "DFA", "HAP"), offset, 16000, subtype="PCM_16")
+    padded = np.concatenate([np.zeros(20000), samples(path(1001, "IEO", "HAP")), np.zeros(24000)])
+    soundfile.write(path(1001, "IEO", "HAP"), padded, 16000, subtype="PCM_16")
+    soundfile.write(path(1001, "IOM", "HAP"), samples(path(1001, "IOM", "HAP"))[4000:5000], 16000, subtype="PCM_16")
+    # The same audio: of one clip under a foreign name, under another label, under another speaker.
+    (audio / HOSTILE).write_bytes(path(1002, "DFA", "NEU").read_bytes())
+    path(1002, "IEO", "NEU").write_bytes(path(1002, "IEO", "SAD").read_bytes())
+    path(1003, "IOM", "NEU").write_bytes(path(1002, "IOM", "NEU").read_bytes())
+    # The same take, cut and turned down.
+    soundfile.write(path(1003, "DFA", "SAD"), 0.5 * samples(path(1003, "IEO", "SAD"))[1600:], 16000, subtype="PCM_16")
+    path(1003, "DFA", "HAP").unlink()
+    (audio / "copy").mkdir()
+    (audio / "copy" / "1003_DFA_ANG_XX.wav").write_bytes(path(1003, "DFA", "ANG").read_bytes())
+    return root
+
+
+@pytest.fixture(scope="session")
+def hostile_name():
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def faulty(faulty_root):
+    return inspect_corpus("cremad", faulty_root)
+
+
+@pytest.fixture(scope="session")
+def written(faulty, tmp_path_factory):
+    """The folder of the faulty corpus's inspection, one example a label."""
+    folder = tmp_path_factory.mktemp("out") / "inspect-cremad"
+    write_inspection(faulty, folder, examples=1)
+    return folder
+
+
+@pytest.fixture
+def finding(faulty):
+    """A function from a code to the faulty corpus's finding."""
+    return lambda code: next(found for found in faulty.findings if found.code == code)
