@@ -28,9 +28,9 @@ from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
 from .evaluation.report import judge, prediction_table
 from .logs import recorded
-from .material import Fold, Material, gather
+from .material import Fold, Material, foil_protocol, gather
 from .protocols import PARTS, fingerprint, save_splits
-from .recipe import ProtocolSection, Recipe
+from .recipe import Recipe
 from .run_folder import RunFolder
 from .training.arguments import training_arguments
 from .training.batches import part
@@ -86,14 +86,10 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
                 write_log_to(folder.log)
         foil = None
         if material.foil:
-            own = dataclasses.replace(recipe, protocol=_foil_protocol(recipe), output_dir=str(folder.path / "foil"))
+            leaky = foil_protocol(recipe.protocol, material.folds[0].split)
+            own = dataclasses.replace(recipe, protocol=leaky, output_dir=str(folder.path / "foil"))
             foil = _run_child(own, material, material.foil, folder.child("foil"), resume)
         return _run_folds(recipe, material, material.folds, folder, resume, foil)
-
-
-def _foil_protocol(recipe: Recipe) -> ProtocolSection:
-    options = {key: value for key, value in recipe.protocol.options.items() if key == "seed"}
-    return ProtocolSection(recipe.protocol.foil, near_duplicates=recipe.protocol.near_duplicates, options=options)
 
 
 def _arguments(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool = True) -> TrainingArguments:
@@ -143,10 +139,7 @@ def _run_folds(
     elif len(recipe.training.seeds) > 1:
         kind, aggregate = "seed", over_seeds
         seeds = recipe.training.seeds
-        numbered = {
-            seed: (dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seeds=[seed])), folds)
-            for seed in seeds
-        }
+        numbered = {seed: (_with_seed(recipe, seed), folds) for seed in seeds}
     else:
         return _run_one(recipe, material, folds[0], folder, resume, foil)
     reports = {}
@@ -164,6 +157,11 @@ def _run_folds(
 
 def _only(recipe: Recipe, fold: Fold) -> Recipe:
     return dataclasses.replace(recipe, protocol=dataclasses.replace(recipe.protocol, folds=[fold.number], foil=None))
+
+
+def _with_seed(recipe: Recipe, seed: int) -> Recipe:
+    training = dataclasses.replace(recipe.training, seeds=[seed])
+    return dataclasses.replace(recipe, protocol=dataclasses.replace(recipe.protocol, foil=None), training=training)
 
 
 def _run_child(
@@ -199,11 +197,15 @@ def _deliver(
 ) -> None:
     """model/ is the run's that validation prefers, its card tells of them all; report/ is the aggregate."""
     chosen = report[f"chosen_{kind}"]
-    over = {"kind": kind, "chosen": chosen, "runs": {n: own["metrics"] for n, own in reports.items()}}
+    source, own = folder.child(f"{kind}-{chosen}"), reports[chosen]
+    if "chosen_seed" in own:  # the card's figures are those of its weights, not of the mean over a fold's seeds
+        chosen = f"{chosen}, seed {own['chosen_seed']}"
+        own = source.child(f"seed-{own['chosen_seed']}").read_report()
+    over = {"kind": kind, "chosen": chosen, "runs": {n: child["metrics"] for n, child in reports.items()}}
     over |= {key: report[key] for key in ("metrics", "deviations", "intervals")}
-    described = reports[chosen] | {"over": over, "pooled": report.get("pooled"), "foil": report["foil"]}
+    described = own | {"over": over, "pooled": report.get("pooled"), "foil": report["foil"]}
     with whole_folder(folder.model) as partial:
-        shutil.copytree(folder.child(f"{kind}-{chosen}").model, partial, dirs_exist_ok=True)
+        shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, material, described, folder).save(partial / "README.md")
     predictions = read_predictions(folder, kind, list(reports))
     save_report(report, material.dataset, _shown_rows(folds), predictions, folder)

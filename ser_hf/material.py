@@ -59,7 +59,10 @@ def gather(recipe: Recipe) -> Material:
         **corpus.options,
     )
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
-    foils = _foil(dataset, protocol, splits[0])
+    foils = []
+    if protocol.foil is not None:
+        leaky = foil_protocol(protocol, splits[0])
+        foils = split_corpus(dataset, leaky.name, **leaky.options)
     plan = blueprint(
         model.architecture,
         dataset.features["label"].names,
@@ -79,14 +82,13 @@ def gather(recipe: Recipe) -> Material:
     return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
 
 
-def _foil(dataset: Dataset, protocol: ProtocolSection, split: Split) -> list[Split]:
-    """The leaky split that is judged beside the protocol's: its parts have the sizes of the protocol's own (first)
+def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
+    """The leaky protocol that is judged beside the recipe's own: its parts have the shares of the protocol's (first)
     split, so that nothing but the leak tells the two apart."""
-    if protocol.foil is None:
-        return []
     clips = sum(len(rows) for rows in split.rows.values())
     shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
-    return split_corpus(dataset, protocol.foil, **shares, seed=protocol.options.get("seed", 0))
+    options = {**shares, "seed": protocol.options.get("seed", 0)}
+    return ProtocolSection(protocol.foil, near_duplicates=protocol.near_duplicates, options=options)
 
 
 def _audited(

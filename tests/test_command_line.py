@@ -54,7 +54,15 @@ def ravdess(ravdess_root, tmp_path):
         ("training.seeds=1", "training.seeds: expected a list"),
         ("model.channels=[8, 8]", "model: channels, time_pooling and band_pooling need one entry per block"),
         ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, encoder"),
-        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of cremad, ravdess, synthetic"),
+        (
+            "corpus.name=ravdes",
+            "corpus.name: 'ravdes' is none of cremad, csv, emodb, iemocap, ravdess, savee, synthetic, tess",
+        ),
+        ("protocol.name=spaker_independent", "protocol.name: 'spaker_independent' is none of speaker_independent, "),
+        ("protocol.k=3", "protocol.k: unknown key"),
+        ("protocol.folds=[2]", "protocol.folds: speaker_independent has folds 1 to 1 here, got 2"),
+        ("protocol.foil=kfold", "protocol.foil: expected one of random, random_stratified or null"),
+        ("corpus.exclude=[ravdess/x]", "corpus.exclude: no clip 'ravdess/x' (they read like ravdess/03-01-01-"),
         ("model.architecture=encoder", "model.checkpoint: missing"),
     ],
 )
@@ -114,8 +122,70 @@ def test_unknown_names_are_skipped_on_request_and_listed(ravdess_root, tmp_path,
     paths[0].rename(paths[0].with_name("notes.wav"))
     dataset = load_corpus("ravdess", tmp_path, on_unknown="skip")
     assert len(dataset) == len(paths) - 1
-    assert "1 files skipped" in caplog.text
-    assert "notes.wav: no file name of RAVDESS" in caplog.text
+    assert "left out, no file name of RAVDESS: 1" in caplog.text
+    assert "notes.wav" in caplog.text
+
+
+def _exact(samples: np.ndarray) -> np.ndarray:
+    return samples
+
+
+def _cut_and_quieter(samples: np.ndarray) -> np.ndarray:
+    return 0.4 * samples[1600:]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Arguments for a table of six speakers, and a function that plants a take of one speaker as another's."""
+    from ser_hf.testing import write_corpus
+
+    write_corpus("csv", tmp_path / "corpus", speakers=6, takes=1)
+    clips = tmp_path / "corpus" / "clips"
+
+    def plant(treat, source, target):
+        samples, rate = soundfile.read(clips / f"{source}.wav", dtype="float32")
+        soundfile.write(clips / f"{target}.wav", treat(samples), rate, subtype="PCM_16")
+
+    arguments = [
+        RECIPES / "quickstart.yaml",
+        f"corpus={{name: csv, root: {tmp_path / 'corpus' / 'clips.csv'}}}",
+        "protocol={train: [s00, s01, s02, s03], validation: [s04], test: [s05]}",
+        f"output_dir={tmp_path / 'run'}",
+    ]
+    return arguments, plant
+
+
+@pytest.mark.parametrize(
+    ("treat", "told"),
+    [(_exact, "are the same recording"), (_cut_and_quieter, "are the same take, cut, re-encoded or re-levelled")],
+)
+def test_a_take_in_two_parts_is_refused_by_name_before_anything_is_written(treat, told, table, tmp_path, capsys):
+    arguments, plant = table
+    plant(treat, "s01_angry_0", "s05_angry_0")
+    line = complaint(capsys, *arguments)
+    assert f"csv/clips/s01_angry_0 (train) and csv/clips/s05_angry_0 (test) {told}" in line
+    assert "corpus.exclude" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_planted_take_is_told_or_excluded_as_the_recipe_asks(table, tmp_path):
+    from ser_hf.material import gather
+    from ser_hf.recipe import read_recipe
+
+    arguments, plant = table
+    plant(_cut_and_quieter, "s01_angry_0", "s05_sad_0")
+    recipe, *overrides = arguments
+    told = gather(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
+    counts = told.folds[0].audit["shared"]
+    assert {pair: own["near_duplicates"] for pair, own in counts.items()} == {
+        "train/validation": 0,
+        "train/test": 1,
+        "validation/test": 0,
+    }
+    assert "near_duplicates" not in told.folds[0].audit["apart"]["train/test"]
+    excluded = gather(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
+    assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
+    assert len(excluded.dataset) == len(told.dataset) - 1
 
 
 def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
@@ -176,7 +246,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
     assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["inspect", "--help"], ["--version"]])
 def test_help_loads_no_torch(arguments):
     code = f"""
 import sys

@@ -95,6 +95,7 @@ def test_the_run_folder_holds_what_the_contract_says(crnn_run):
         "model/modeling_crnn.py",
         "model/preprocessor_config.json",
         "model/README.md",
+        "report/README.md",
         "report/report.json",
         "report/predictions.parquet",
         "report/confusion_matrix.png",
@@ -115,7 +116,16 @@ def test_the_report_holds_what_the_contract_says(crnn_run):
     assert len(report["history"]) == 2
     assert all(np.isfinite(entry["validation"]["loss"]) for entry in report["history"])
     assert np.sum(report["confusion"]) == report["protocol"]["parts"]["test"]["clips"]
-    assert report["audit"]["shared"]["train/test"] == {"speakers": 0, "recordings": 0, "sentences": 2}
+    assert report["audit"]["shared"]["train/test"] == {
+        "speakers": 0,
+        "recordings": 0,
+        "sentences": 2,
+        "near_duplicates": 0,
+    }
+    apart = report["audit"]["apart"]["train/test"]
+    assert set(apart) == {"speakers", "recordings", "near_duplicates"}
+    assert report["protocol"]["leak"] is None
+    assert report["foil"] is None
     split = json.loads((crnn_run / "split.json").read_text())
     assert split["sha256"] == report["protocol"]["sha256"]
     assert not set(split["speakers"]["train"]) & set(split["speakers"]["test"])

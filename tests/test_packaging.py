@@ -23,13 +23,15 @@ part = {"clips": 2, "speakers": ["a:1"]}
 report = {
     "name": "wheel", "judged_on": "test", "labels": ["angry", "sad"], "metrics": figures, "intervals": pairs,
     "clip_intervals": pairs, "confidence": 0.95, "warnings": [], "per_class": {}, "selected_by": "uar",
-    "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "parts": dict.fromkeys(("train", "test"), part)},
-    "audit": {"shared": {}}, "seconds": {"training": 1.0},
+    "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "leak": None, "notes": [], "fold": None,
+                 "parts": dict.fromkeys(("train", "test"), part)},
+    "audit": {"shared": {"train/test": {"speakers": 0}}, "apart": {"train/test": ["speakers"]}},
+    "seconds": {"training": 1.0, "per_epoch": None},
     "environment": {"versions": {"ser_hf": ser_hf.__version__, "torch": "2", "transformers": "5"},
                     "accelerator": None, "processor": "cpu"},
 }
 corpus = {"name": "c", "title": "C", "license": "cc0-1.0", "language": "en", "url": None, "citation": None,
-          "acted": True}
+          "acted": True, "non_commercial": False}
 card = model_card(report, corpus=corpus, location="x", architecture="A.", remote_code=True, sampling_rate=16000,
                   recipe="name: wheel")
 print(card.content)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ser_hf.errors import UserError
+from ser_hf.protocols import PROTOCOLS, protocol_options
 from ser_hf.recipe import Recipe, read_recipe
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 
@@ -24,7 +25,8 @@ def refusal(*overrides, source=MINIMAL):
 
 
 def test_there_are_recipes():
-    assert {"quickstart", "ravdess_crnn", "cremad_full"} <= {path.stem for path in SHIPPED}
+    shipped = {"quickstart", "ravdess_crnn", "cremad_full", "ravdess_emobox", "emodb_crnn"}
+    assert shipped <= {path.stem for path in SHIPPED}
 
 
 @shipped
@@ -133,7 +135,7 @@ def test_a_bad_override_is_told(override, told):
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
-        ("protocol.name=random_speakers", "protocol.name: expected one of speaker_independent"),
+        ("protocol.name=random_speakers", "protocol.name: 'random_speakers' is none of speaker_independent, kfold, "),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
         ("protocol.train=1-16", "protocol.train: expected a list"),
         ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
@@ -167,6 +169,115 @@ def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint)
     message = refusal(f"training.{key}=1")
     assert message.startswith(f"training.{key}: ")
     assert hint in message
+
+
+# One value of each option that a protocol takes, none of them its default.
+OPTIONS = {
+    "speaker_independent": {"train": [1, "3-5"], "validation": [6], "test": 0.3, "seed": 4},
+    "kfold": {"k": 3, "validation": 0.25, "seed": 4},
+    "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
+    "leave_one_session_out": {"validation": 0.25, "seed": 4},
+    "leave_one_sentence_out": {"validation": 0.25, "seed": 4},
+    "speaker_and_sentence_disjoint": {
+        "validation": [6],
+        "test": ["1-2"],
+        "test_sentences": ["It's eleven o'clock"],
+        "seed": 4,
+    },
+    "file": {"path": "parts.json", "shared_speakers": True, "validation": 0.25, "seed": 4},
+    "ravdess/actors-1-16-17-20-21-24": {},
+    "audb/cremad": {},
+    "emosuperb/cremad": {},
+    **{
+        f"emobox/{corpus}": {"validation": 0.25, "seed": 4}
+        for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")
+    },
+    "random": {"validation": 0.25, "test": 0.3, "seed": 4},
+    "random_stratified": {"validation": 0.25, "test": 0.3, "seed": 4},
+}
+
+
+def test_the_options_below_are_those_of_every_protocol():
+    assert {name: set(options) for name, options in OPTIONS.items()} == {
+        name: set(protocol_options(name)) for name in PROTOCOLS
+    }
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
+    section = {"name": name, "folds": [2, 1], "near_duplicates": "tell"}
+    recipe = read_recipe({**MINIMAL, "protocol": section | OPTIONS[name]})
+    assert recipe.protocol.name == name
+    assert recipe.protocol.folds == [2, 1]
+    assert recipe.protocol.near_duplicates == "tell"
+    assert recipe.protocol.options == OPTIONS[name]
+    assert recipe.to_dict()["protocol"] == section | {"foil": None} | OPTIONS[name]
+    file = tmp_path / "resolved.yaml"
+    file.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert read_recipe(file) == recipe
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_s_defaults_stand_in_the_resolved_recipe(name):
+    recipe = read_recipe(MINIMAL, [f"protocol.name={name}"])
+    assert recipe.protocol.options == {option: default for option, (_, default) in protocol_options(name).items()}
+    assert read_recipe(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_an_option_that_is_not_the_protocol_s_is_refused(name):
+    protocol = {"protocol": {"name": name}}
+    assert refusal("protocol.spleakers=3", source=MINIMAL | protocol).startswith("protocol.spleakers: unknown key")
+    for other in {option for options in OPTIONS.values() for option in options} - set(OPTIONS[name]):
+        told = refusal(f"protocol.{other}=0.5", source=MINIMAL | protocol)
+        assert told.startswith(f"protocol.{other}: unknown key; the nearest known key is protocol.")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["protocol.name=kfold", "protocol.k=2.5"], "protocol.k: expected a whole number"),
+        (["protocol.name=kfold", "protocol.kk=2"], "protocol.kk: unknown key; the nearest known key is protocol.k"),
+        (["protocol.name=kfold", "protocol.validation=[1]"], "protocol.validation: expected a number, got a list"),
+        (["protocol.name=file", "protocol.shared_speakers=maybe"], "protocol.shared_speakers: expected true or false"),
+        (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
+        (["protocol.name=[kfold]"], "protocol.name: ['kfold'] is none of"),
+        (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
+        (["protocol.options={seed: 1}"], "protocol.options: unknown key"),
+        (["protocol.folds=[]"], "protocol.folds: expected numbers of folds, each once, got []"),
+        (["protocol.folds=[1, 2, 1]"], "protocol.folds: expected numbers of folds, each once, got [1, 2, 1]"),
+        (["protocol.folds=2"], "protocol.folds: expected a list"),
+        (["protocol.folds=[first]"], "protocol.folds[0]: expected a whole number, got the word 'first'"),
+        (["protocol.foil=speaker_independent"], "protocol.foil: expected one of random, random_stratified or null"),
+        (["protocol.name=random", "protocol.foil=random"], "protocol.foil: random is the protocol itself"),
+        (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell"),
+        (["protocol.name=random", "protocol.seed=-1"], "protocol.seed: expected zero or more, got -1"),
+        (["corpus.exclude=synthetic/s00_angry_000"], "corpus.exclude: expected a list"),
+        (["corpus.exclude=[3]"], "corpus.exclude[0]: expected a word, got the number 3"),
+    ],
+)
+def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, told):
+    assert told in refusal(*overrides)
+
+
+def test_a_foil_beside_another_leaky_protocol_is_allowed():
+    recipe = read_recipe(MINIMAL, ["protocol.name=random", "protocol.foil=random_stratified"])
+    assert (recipe.protocol.name, recipe.protocol.foil) == ("random", "random_stratified")
+
+
+def test_excluded_clips_stay_in_the_resolved_recipe():
+    recipe = read_recipe(MINIMAL, ["corpus.exclude=[synthetic/s00_angry_000, synthetic/s01_sad_002]"])
+    assert recipe.corpus.exclude == ["synthetic/s00_angry_000", "synthetic/s01_sad_002"]
+    assert recipe.corpus.options.keys() == {"speakers", "takes", "seed", "shuffle_labels"}
+    assert read_recipe(recipe.to_dict()) == recipe
+
+
+def test_the_shipped_recipes_with_folds_ask_for_what_they_say():
+    emobox, emodb = (read_recipe(RECIPES / f"{name}.yaml") for name in ("ravdess_emobox", "emodb_crnn"))
+    assert (emobox.protocol.name, emobox.protocol.foil) == ("emobox/ravdess", "random")
+    assert emobox.protocol.options == {"validation": 0.2, "seed": 0}
+    assert (emodb.corpus.name, emodb.protocol.name) == ("emodb", "leave_one_speaker_out")
+    assert emodb.protocol.foil is None
 
 
 @pytest.mark.parametrize(

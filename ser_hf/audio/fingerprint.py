@@ -44,8 +44,8 @@ class Fingerprint(NamedTuple):
 def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
     """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz.
 
-    Frames lie wholly within the clip, so that a cut changes no bit but only removes some; clips under 0.2 s give an
-    empty fingerprint.
+    Frames lie wholly within the clip, so that a cut by whole hops takes bits away and changes hardly any that stay.
+    Clips under 0.19 s give an empty fingerprint.
     """
     energies = _band_energies(np.asarray(samples, dtype=np.float32), sampling_rate)
     if len(energies) <= _LAG:

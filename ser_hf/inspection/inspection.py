@@ -11,7 +11,8 @@ from ..audio import open_store
 from ..audio.near_duplicates import near_duplicates
 from ..corpora import CORPORA, corpus_facts
 from ..errors import UserError
-from .findings import Finding, Level, find, verdict
+from .finding import Finding, Level, verdict
+from .findings import find
 from .measure import Measurement, measure_all
 from .official import Official, compare
 from .survey import survey

@@ -25,6 +25,9 @@ MEASURES = {
     "dc_offset": ("%", "DC offset"),
 }
 
+# Where the names of rows have an order of their own.
+_ORDER = {"low": 0, "medium": 1, "high": 2, "normal": 0, "strong": 1}
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -61,7 +64,8 @@ def ordered_labels(clips: Iterable[Clip]) -> list[str]:
 
 
 def crosstable(clips: Sequence[Clip], key: Callable[[Clip], Any]) -> dict[str, Any] | None:
-    """Clips by `key` (rows, sorted) and label (columns): ``{labels, rows: {name: [counts]}, total: [counts]}``.
+    """Clips by `key` (rows, sorted, intensities from low to high) and label (columns), as ``{labels, rows: {name:
+    [counts]}, total: [counts]}``.
 
     Clips whose key is None are counted under ``not stated``; None where no clip states it.
     """
@@ -70,7 +74,7 @@ def crosstable(clips: Sequence[Clip], key: Callable[[Clip], Any]) -> dict[str, A
     if names <= {None}:
         return None
     labels = ordered_labels(clips)
-    keys = [*sorted(names - {None}), *({None} & names)]
+    keys = [*sorted(names - {None}, key=lambda name: (_ORDER.get(name, -1), name)), *({None} & names)]
     rows = {"not stated" if name is None else name: [counts[name, label] for label in labels] for name in keys}
     return {"labels": labels, "rows": rows, "total": [sum(column) for column in zip(*rows.values(), strict=True)]}
 

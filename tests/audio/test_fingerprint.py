@@ -1,5 +1,7 @@
 """The fingerprint: what leaves it as it is, what moves it, and where it says nothing."""
 
+import itertools
+
 import numpy as np
 import pytest
 import soxr
@@ -34,20 +36,20 @@ def test_shapes_and_types(voice):
     assert 0.3 < active.mean() < 1
 
 
-def test_the_bits_are_the_signs_of_the_published_differences(voice):
-    samples = soxr.resample(voice, RATE, 8000)
+def test_the_bits_are_signs_of_differences_of_band_energies():
+    """Computed anew, band by band, on a sound that fills all bands."""
+    samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     edges = np.rint(np.geomspace(300, 3200, 34) * 1024 / 8000).astype(int)
 
     def bands(begin):
-        spectrum = np.abs(np.fft.rfft(samples[begin : begin + 1024] * np.hanning(1024))) ** 2
-        return np.log([spectrum[low:high].sum() for low, high in zip(edges, edges[1:], strict=False)])
+        powers = np.abs(np.fft.rfft(samples[begin : begin + 1024] * np.hanning(1024))) ** 2
+        return np.log([powers[low:high].sum() for low, high in itertools.pairwise(edges)])
 
-    bits, active = fingerprint(voice, RATE)
-    for frame in np.flatnonzero(active)[::20]:
-        before, after = bands(64 * frame), bands(64 * (frame + 8))
-        wanted = np.diff(after) > np.diff(before)
-        got = (int(bits[frame]) >> np.arange(32)) & 1
-        assert (got == wanted).mean() > 0.9  # the floor under quiet bands moves the faintest
+    bits, active = fingerprint(samples, 8000)
+    assert active.all()
+    for frame in range(0, len(bits), 7):
+        rising = np.diff(bands(64 * (frame + 8))) > np.diff(bands(64 * frame))
+        np.testing.assert_array_equal((int(bits[frame]) >> np.arange(32)) & 1, rising)
 
 
 @given(gain=st.floats(1e-3, 100.0), sign=st.sampled_from([-1, 1]))
@@ -59,10 +61,9 @@ def test_level_and_polarity_do_not_matter(voice, gain, sign):
 
 @given(hops=st.integers(0, 60))
 def test_cutting_by_hops_drops_frames_and_moves_few_bits(voice, hops):
-    """Only the resampler, at its first samples, tells where the clip begins."""
+    """The resampler's edge and what is loud in the rest move the faintest bits only."""
     whole, rest = fingerprint(voice, RATE), fingerprint(voice[hops * HOP :], RATE)
     assert len(rest.bits) == len(whole.bits) - hops
-    assert (whole.bits[hops + 1 :] != rest.bits[1:]).mean() < 0.15
     assert error(type(whole)(whole.bits[hops:], whole.active[hops:]), rest) < 0.01
 
 

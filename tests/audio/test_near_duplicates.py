@@ -1,5 +1,6 @@
 """Near-duplicates: planted copies of every kind are found, at their true overlap, and different takes are not."""
 
+import importlib
 import io
 
 import numpy as np
@@ -8,11 +9,12 @@ import soundfile
 import soxr
 from scipy.signal import butter, sosfilt
 
-from ser_hf.audio import near_duplicates as module
 from ser_hf.audio import open_store
 from ser_hf.audio.near_duplicates import NearDuplicate, near_duplicates
 from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
 
+# The package may offer the function under the name of its module.
+module = importlib.import_module("ser_hf.audio.near_duplicates")
 RATE = 16000
 
 
@@ -98,11 +100,11 @@ def test_all_copies_of_one_take_are_paired_in_order(takes, tmp_path):
     assert rows_of(near_duplicates(store)) == [(0, 2), (0, 3), (2, 3)]
 
 
-def test_a_hundred_copies_are_all_linked(takes, tmp_path):
+def test_forty_copies_are_all_linked(takes, tmp_path):
     """More than meet under one key: no group is passed over, and each copy meets others."""
-    pairs = near_duplicates(store_of([wav(takes[0])] * 100 + [wav(takes[1])], tmp_path))
-    assert {row for pair in rows_of(pairs) for row in pair} == set(range(100))
-    assert {(row, row + 1) for row in range(99)} <= set(rows_of(pairs))
+    pairs = near_duplicates(store_of([wav(takes[0])] * 40 + [wav(takes[1])], tmp_path))
+    assert max(row for pair in rows_of(pairs) for row in pair) == 39
+    assert {(row, row + step) for step in (1, 2, 5) for row in range(40 - step)} <= set(rows_of(pairs))
 
 
 def test_only_the_rows_asked_for(takes, tmp_path):
@@ -130,7 +132,7 @@ def test_a_shared_pause_is_no_match(takes, tmp_path):
 
 
 def test_the_synthetic_corpus_is_clean(tmp_path):
-    clips = [wav(utterance(who, mood, take, 0)) for who in range(4) for mood in EMOTIONS for take in range(8)]
+    clips = [wav(utterance(who, mood, take, 0)) for who in range(2) for mood in EMOTIONS for take in range(8)]
     assert near_duplicates(store_of(clips, tmp_path)) == []
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ser_hf.corpora.schema import Clip
-from ser_hf.inspection.findings import Finding, find, verdict
+from ser_hf.inspection.finding import Finding, verdict
+from ser_hf.inspection.findings import find
 from ser_hf.inspection.measure import Measurement
 from ser_hf.inspection.official import Official
 from ser_hf.inspection.survey import Found
@@ -163,6 +164,15 @@ def test_what_the_release_does_not_list_and_what_the_rules_leave_out():
     ]
     # Not in the statistics either: a copy that the rules leave out is none.
     assert "copies" not in codes([*rows, row(52, role="left out", reason="x", content_hash="1")])
+
+
+def test_reasons_are_told_where_they_are_few():
+    def told(*reasons):
+        return codes([row(i, role="left out", reason=reason) for i, reason in enumerate(reasons)])["left-out"].text
+
+    assert told("song", "song").endswith("rules: song.")
+    assert told("song", "dull", "song").endswith("rules: dull (1); song (2).")
+    assert told(*"abcde").endswith("rules: 5 reasons, named beside the files.")
 
 
 def test_no_clip_at_all():

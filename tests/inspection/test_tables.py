@@ -28,6 +28,8 @@ def test_crosstable_counts_and_keeps_what_is_not_stated():
         "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},
         "total": [2, 2],
     }
+    levels = iter(["low", "high", "medium"])
+    assert list(crosstable(clips[:3], lambda clip: next(levels))["rows"]) == ["low", "medium", "high"]
     assert crosstable([clip("sad")], lambda clip: clip.sex) is None
     assert crosstable([], lambda clip: clip.sex) is None
 

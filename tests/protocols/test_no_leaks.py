@@ -63,17 +63,14 @@ def rows_to_dataset(rows, classes, session):
 
 
 @st.composite
-def corpora(draw):
+def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     """1 to 8 speakers, 2 to 5 labels, with what corpora have or lack of sexes, sentences and sessions."""
-    speakers, classes, sentences = (
-        draw(st.integers(1, 8)),
-        draw(st.integers(2, 5)),
-        draw(st.sampled_from([4, 3, 2, 0])),
-    )
+    speakers, classes = draw(st.sampled_from([6, 4, 5, 6, 8, 7, 3, 2, 1])), draw(st.integers(2, 5))
+    sentences = draw(st.sampled_from([4, 3, 2, 0]))
     crossed = draw(
         st.sampled_from([True, True, False])
     )  # every speaker says every sentence in every label, or whatever comes
-    sessions = draw(st.sampled_from(["none", "one each", "of two", "of two", "across speakers", "partly unknown"]))
+    sessions = draw(st.sampled_from(sessions))
     unknown = draw(st.sampled_from([0.0, 0.0, 0.0, 0.2]))
     copies = draw(st.sampled_from([0.0, 0.0, 0.1]))
     chance = np.random.default_rng(draw(st.integers(0, 2**16)))
@@ -113,14 +110,14 @@ def corpora(draw):
 
 def attempt(dataset, name, **options):
     """The protocol's splits, or None where it complains; any other exception is a failure of the test."""
+    splits, refusal = None, ""
     try:
         splits = split_corpus(dataset, name, **options)
     except UserError as error:
-        assert str(error).startswith(("protocol.", "protocol ", "/"))
-        assert "\n" not in str(error)
-        event(f"{name}: refused")
-        return None
-    event(f"{name}: split")
+        refusal = str(error)
+    event(f"{name}: {'refused' if refusal else 'split'}")
+    assert not refusal or refusal.startswith(("protocol.", "protocol ", "/"))
+    assert "\n" not in refusal
     return splits
 
 
@@ -212,9 +209,11 @@ shares = st.sampled_from([0.15, 0.2, 0.25, 0.34, 0.5])
 
 
 @pytest.mark.parametrize("name", GENERAL)
-@settings(max_examples=25)
-@given(dataset=corpora(), validation=shares, test=shares, seed=st.integers(0, 3), k=st.integers(1, 6))
-def test_no_protocol_leaks_on_any_corpus(name, dataset, validation, test, seed, k):
+@settings(max_examples=20)
+@given(data=st.data(), validation=shares, test=shares, seed=st.integers(0, 3), k=st.integers(1, 6))
+def test_no_protocol_leaks_on_any_corpus(name, data, validation, test, seed, k):
+    sessions = {"sessions": ["of two", "one each", "across speakers"]} if name == "leave_one_session_out" else {}
+    dataset = data.draw(corpora(**sessions))
     options = {"validation": validation, "seed": seed}
     if name == "kfold":
         options["k"] = k
@@ -223,14 +222,13 @@ def test_no_protocol_leaks_on_any_corpus(name, dataset, validation, test, seed, 
     splits = attempt(dataset, name, **options)
     if splits is not None:
         require_sound(splits, dataset, name)
-        assert split_corpus(dataset, name, **options) == splits
 
 
 COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in range(4)]}
 
 
 @pytest.mark.parametrize("name", GENERAL)
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
     """Six speakers in three sessions say four sentences in three emotions: nobody may complain of that."""
@@ -252,6 +250,7 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
     options = {"validation": 0.3, "test": 0.3} if name.startswith("random") else {}
     splits = split_corpus(dataset, name, seed=seed, **options)
     require_sound(splits, dataset, name)
+    assert split_corpus(dataset, name, seed=seed, **options) == splits
     folds = {"kfold": 5, "leave_one_speaker_out": 6, "leave_one_session_out": 3, "leave_one_sentence_out": 4}
     assert len(splits) == folds.get(name, 1)
     for split in splits:
@@ -259,12 +258,12 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
             assert split.apart["train/validation"][0] == "speaker"
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(dataset=corpora(), data=st.data())
 def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
     """Any list of ids and speakers, in whatever parts."""
     entries = sorted({*dataset["id"][:], *dataset["speaker"][:]})
-    pool = entries if data.draw(st.booleans()) else sorted(set(dataset["speaker"][:]))
+    pool = entries if data.draw(st.sampled_from([False, False, True])) else sorted(set(dataset["speaker"][:]))
     part_of = data.draw(
         st.lists(st.sampled_from(["train", *PARTS, "dev", None]), min_size=len(pool), max_size=len(pool))
     )
@@ -300,7 +299,7 @@ CORPUS_OF = {name: next(word for word in name.split("/") if word in OFFICIAL) fo
 
 @pytest.mark.parametrize(("name", "corpus"), CORPUS_OF.items())
 @settings(max_examples=4)
-@given(kept=st.sampled_from([0.3, 0.9, 0.02]), seed=st.integers(0, 99), lost=st.sampled_from([0, 0, 1]))
+@given(kept=st.sampled_from([0.3, 0.02]), seed=st.integers(0, 99), lost=st.sampled_from([0, 0, 1]))
 def test_no_published_list_leaks_on_any_part_of_its_corpus(official, name, corpus, kept, seed, lost):
     """Clips were dropped, or a whole speaker is missing: a list is then refused, or still keeps what it promises."""
     dataset = official(corpus)

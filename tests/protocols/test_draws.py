@@ -1,0 +1,102 @@
+"""Drawing whole groups in proportion, and dividing what is not tested into train and validation."""
+
+from collections import Counter
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.protocols.draws import check_share, draw_groups, hold_out
+
+
+def everything(dataset):
+    return list(range(len(dataset)))
+
+
+def test_as_many_groups_as_asked_for_are_drawn_in_order(make_corpus):
+    dataset = make_corpus(9)
+    for count in (1, 4, 8):
+        drawn = draw_groups(dataset, everything(dataset), "speaker", count, 0)
+        assert drawn == sorted(set(drawn))
+        assert len(drawn) == count
+    assert set(draw_groups(dataset, everything(dataset), "sentence", 1, 0)) <= {"sentence 0", "sentence 1"}
+
+
+def test_only_the_given_rows_are_drawn_from(make_corpus):
+    dataset = make_corpus(9)
+    for seed in range(5):
+        assert set(draw_groups(dataset, range(12, 30), "speaker", 2, seed)) < {"x:03", "x:04", "x:05"}
+
+
+def test_the_seed_decides(make_corpus):
+    dataset = make_corpus(20)
+    draws = [draw_groups(dataset, everything(dataset), "speaker", 4, seed) for seed in range(6)]
+    assert draws[3] == draw_groups(dataset, everything(dataset), "speaker", 4, 3)
+    assert len(set(map(tuple, draws))) > 1
+
+
+def test_sexes_are_drawn_in_proportion_and_unknown_ones_do_not_matter(make_corpus, with_column):
+    dataset = make_corpus(16)
+    halves = with_column(dataset, "sex", [None if row < 48 else ["female", "male"][row % 2] for row in range(96)])
+    by_speaker = dict(zip(dataset["speaker"], dataset["sex"], strict=True))
+    for seed in range(5):
+        drawn = draw_groups(dataset, everything(dataset), "speaker", 6, seed)
+        assert Counter(by_speaker[speaker] for speaker in drawn) == {"female": 3, "male": 3}
+        assert len(draw_groups(halves, everything(halves), "speaker", 6, seed)) == 6
+
+
+def test_every_class_stands_on_both_sides_where_any_draw_allows_it(make_corpus):
+    """Two of ten speakers are sad: one of them must be drawn, one must stay."""
+    speakers = {f"x:{n}": ["angry", "happy", *(["sad"] if n in (3, 8) else [])] for n in range(10)}
+    dataset = make_corpus(speakers)
+    for seed in range(10):
+        drawn = draw_groups(dataset, everything(dataset), "speaker", 3, seed)
+        assert len({"x:3", "x:8"} & set(drawn)) == 1
+
+
+def test_a_class_of_one_speaker_is_no_reason_to_fail(make_corpus):
+    dataset = make_corpus({f"x:{n}": ["angry", "happy", *(["sad"] if n == 3 else [])] for n in range(5)})
+    assert len(draw_groups(dataset, everything(dataset), "speaker", 2, 0)) == 2
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.15, 1), (0.5, 3), (0.99, 5)])
+def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
+    dataset = make_corpus(7)
+    rows = list(range(6, 42))
+    train, validation, apart, notes = hold_out(dataset, rows, share, 0)
+    speakers = [{dataset[row]["speaker"] for row in part} for part in (train, validation)]
+    assert len(speakers[1]) == count
+    assert not speakers[0] & speakers[1]
+    assert sorted(train + validation) == rows
+    assert (apart, notes) == (("speaker",), ())
+
+
+def test_another_column_may_be_held_out(make_corpus):
+    dataset = make_corpus(6, session=lambda n, take: f"session {n // 2}")
+    train, validation, _, _ = hold_out(dataset, everything(dataset), 0.3, 0, by="session")
+    sessions = [{dataset[row]["session"] for row in part} for part in (train, validation)]
+    assert [len(own) for own in sessions] == [2, 1]
+    assert not sessions[0] & sessions[1]
+
+
+def test_one_group_is_divided_by_sentence(make_corpus):
+    dataset = make_corpus(1, sentence=lambda n, take: f"sentence {take // 3}")
+    train, validation, apart, notes = hold_out(dataset, everything(dataset), 0.15, 0)
+    assert sorted([train, validation]) == [[0, 1, 2], [3, 4, 5]]
+    assert apart == ("sentence",)
+    assert "only one speaker is left" in notes[0]
+
+
+def test_one_group_without_sentences_cannot_be_divided(make_corpus):
+    dataset = make_corpus(1, sentence=lambda n, take: None)
+    with pytest.raises(
+        UserError, match="^protocol.validation: only speaker x:01 is left to learn from, and its clips"
+    ):
+        hold_out(dataset, everything(dataset), 0.15, 0)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, float("nan")])
+def test_a_share_is_between_0_and_1(make_corpus, share):
+    with pytest.raises(UserError, match=f"^protocol.test: a share lies between 0 and 1, got {share}"):
+        check_share("protocol.test", share)
+    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1"):
+        hold_out(make_corpus(3), list(range(18)), share, 0)

@@ -1,0 +1,184 @@
+"""Cross-validation: every clip is tested once, with its speaker, session or sentence held out."""
+
+from collections import Counter
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.protocols import audit, split_corpus
+from ser_hf.protocols.folds import kfold, leave_one_sentence_out, leave_one_session_out, leave_one_speaker_out
+
+pytestmark = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+
+
+def times_tested(splits):
+    return Counter(row for split in splits for row in split.rows["test"])
+
+
+def by_two(n, take):
+    return f"session {n // 2}"
+
+
+def test_folds_of_speakers(make_corpus):
+    dataset = make_corpus(11)
+    splits = kfold(dataset, k=4, validation=0.3)
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    assert sorted(len(split.speakers["test"]) for split in splits) == [2, 3, 3, 3]
+    for split in splits:
+        assert split.fold == ", ".join(split.speakers["test"])
+        assert len(split.speakers["validation"]) == round(0.3 * (11 - len(split.speakers["test"])))
+        assert sorted(sum(split.speakers.values(), [])) == sorted(set(dataset["speaker"]))
+        assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 0
+
+
+def test_folds_have_labels_in_proportion(make_corpus):
+    """Half of the speakers act angry mostly, the other half sad."""
+    mostly = [["angry"] * 6 + ["happy", "sad"], ["sad"] * 6 + ["happy", "angry"]]
+    dataset = make_corpus({f"x:{n:02d}": mostly[n < 10] for n in range(20)})
+    for split in kfold(dataset, k=5):
+        labels = Counter(dataset[row]["label"] for row in split.rows["test"])
+        assert labels == {0: 14, 1: 4, 2: 14}
+
+
+def test_the_seed_decides_the_folds(make_corpus):
+    dataset = make_corpus(10)
+    drawn = [[split.speakers for split in kfold(dataset, seed=seed)] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
+    """One speaker has nearly everything: scikit-learn then leaves folds without anybody."""
+    labels = ["angry", "happy", "sad"]
+    dataset = make_corpus({f"x:{n}": labels * (30 if n == 0 else 1) for n in range(6)})
+    for seed in range(4):
+        splits = kfold(dataset, k=6, seed=seed)
+        assert sorted(sum((split.speakers["test"] for split in splits), [])) == [f"x:{n}" for n in range(6)]
+        assert all(len(split.speakers["test"]) == 1 for split in splits)
+
+
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_as_many_folds_as_speakers_at_most(make_corpus, k):
+    with pytest.raises(UserError, match=f"^protocol.k: 4 speakers make 2 to 4 folds, got {k}"):
+        kfold(make_corpus(4), k=k)
+
+
+def test_labels_of_fewer_clips_than_folds_are_refused(make_corpus):
+    """Not by scikit-learn's own exception."""
+    dataset = make_corpus({f"x:{n}": [["angry", "happy", "sad"][n % 3]] for n in range(6)})
+    with pytest.raises(UserError, match="^protocol.k: no label has 5 clips, so that 5 folds cannot have one each"):
+        kfold(dataset, k=5)
+
+
+def test_each_speaker_is_left_out_once(make_corpus):
+    dataset = make_corpus(5)
+    splits = leave_one_speaker_out(dataset)
+    assert [split.fold for split in splits] == [f"x:{n:02d}" for n in range(1, 6)]
+    assert [split.speakers["test"] for split in splits] == [[f"x:{n:02d}"] for n in range(1, 6)]
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    assert all(len(split.speakers["validation"]) == 1 and not split.notes and not split.leak for split in splits)
+
+
+def test_a_speaker_without_every_class_is_tested_and_told(make_corpus):
+    labels = ["angry", "happy", "sad"]
+    dataset = make_corpus({"x:1": labels, "x:2": labels, "x:3": labels, "x:4": ["happy"]})
+    splits = leave_one_speaker_out(dataset, validation=0.34)
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    assert splits[3].notes == ("No clip of angry, sad in test: its UAR is the mean over the other classes.",)
+
+
+@pytest.mark.parametrize("name", ["kfold", "leave_one_speaker_out"])
+def test_one_speaker_makes_no_folds(make_corpus, name):
+    with pytest.raises(UserError, match=f"^protocol.name: {name} needs at least two speakers, the corpus has x:01$"):
+        split_corpus(make_corpus(1), name)
+
+
+def test_each_session_is_left_out_once_and_another_validates(make_corpus):
+    dataset = make_corpus(10, session=by_two)
+    splits = leave_one_session_out(dataset)
+    assert [split.fold for split in splits] == [f"session {n}" for n in range(5)]
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    for split in splits:
+        assert split.apart == dict.fromkeys(split.apart, ("speaker", "session"))
+        counts = audit(split, dataset)["shared"]
+        assert {pair: counts[pair]["sessions"] for pair in counts} == dict.fromkeys(counts, 0)
+        validating = {dataset[row]["session"] for row in split.rows["validation"]}
+        assert len(validating) == 1
+        assert len(split.speakers["validation"]) == 2
+
+
+def test_of_two_sessions_the_other_is_divided_by_sentence(make_corpus):
+    dataset = make_corpus(4, session=by_two)
+    for split in leave_one_session_out(dataset):
+        assert split.apart == {
+            "train/validation": ("sentence",),
+            "train/test": ("speaker", "session"),
+            "validation/test": ("speaker", "session"),
+        }
+        assert "only one session is left" in split.notes[0]
+        assert audit(split, dataset)["shared"]["train/validation"]["sentences"] == 0
+
+
+def test_a_speaker_in_two_sessions_is_refused(make_corpus):
+    dataset = make_corpus(4, session=lambda n, take: f"session {take % 3}")
+    with pytest.raises(UserError) as error:
+        leave_one_session_out(dataset)
+    assert str(error.value) == (
+        "protocol.name: leave_one_session_out needs sessions without a common speaker, but x:01 stands in session 0 "
+        "and in session 1; leave_one_speaker_out and kfold keep speakers apart here"
+    )
+
+
+@pytest.mark.parametrize(
+    "session", [None, lambda n, take: None, lambda n, take: None if (n, take) == (3, 5) else f"session {n}"]
+)
+def test_sessions_must_be_known(make_corpus, session):
+    told = "^protocol.name: leave_one_session_out needs a session for every clip, and this corpus does not tell it"
+    with pytest.raises(UserError, match=told):
+        leave_one_session_out(make_corpus(4, session=session))
+
+
+def test_one_session_makes_no_folds(make_corpus):
+    with pytest.raises(UserError, match="leave_one_session_out needs at least two sessions, the corpus has the only"):
+        leave_one_session_out(make_corpus(4, session=lambda n, take: "the only"))
+
+
+def test_each_sentence_is_left_out_once_and_its_speakers_are_heard(make_corpus):
+    dataset = make_corpus(3, sentence=lambda n, take: f"sentence {take}", labels=("angry", "happy"))
+    dataset = dataset.map(
+        lambda row: {"label": (row["take"] + int(row["speaker"][-1])) % 2}, load_from_cache_file=False
+    )
+    splits = leave_one_sentence_out(dataset)
+    assert [split.fold for split in splits] == [f"sentence {n}" for n in range(4)]
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    for split in splits:
+        assert split.apart == dict.fromkeys(split.apart, ("sentence",))
+        counts = audit(split, dataset)["shared"]
+        assert {pair: counts[pair]["sentences"] for pair in counts} == dict.fromkeys(counts, 0)
+        assert split.leak.startswith("Speaker-dependent: 3 of the 3 test speakers were learnt from")
+
+
+def test_of_two_sentences_the_other_is_divided_by_speaker(make_corpus):
+    dataset = make_corpus(4)
+    for split in leave_one_sentence_out(dataset):
+        assert split.apart["train/validation"] == ("speaker",)
+        assert audit(split, dataset)["shared"]["train/validation"]["speakers"] == 0
+        assert split.leak.startswith("Speaker-dependent: 3 of the 4 test speakers were learnt from")
+
+
+def test_one_speaker_of_two_sentences_cannot_be_divided(make_corpus):
+    with pytest.raises(UserError, match="^protocol.validation: only speaker x:01 is left to learn from"):
+        leave_one_sentence_out(make_corpus(1))
+
+
+def test_sentences_must_be_known(make_corpus):
+    told = "^protocol.name: leave_one_sentence_out needs a sentence for every clip, and this corpus does not tell it"
+    with pytest.raises(UserError, match=told):
+        leave_one_sentence_out(make_corpus(3, sentence=lambda n, take: ["a", "b", None][take % 3]))
+    with pytest.raises(UserError, match="leave_one_sentence_out needs at least two sentences, the corpus has a$"):
+        leave_one_sentence_out(make_corpus(3, sentence=lambda n, take: "a"))
+
+
+@pytest.mark.parametrize("name", ["kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_sentence_out"])
+def test_the_share_that_validates_is_a_share(make_corpus, name):
+    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1, got 1.0"):
+        split_corpus(make_corpus(6, session=by_two), name, validation=1.0)

@@ -1,0 +1,261 @@
+"""The user's own list: every form it may have, and every mistake in it told by file, line and entry."""
+
+import json
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.protocols import PARTS, audit, save_splits, split_corpus
+from ser_hf.protocols.listed import from_file
+
+SPEAKERS = {"train": ["x:01", "x:02", "x:03"], "validation": ["x:04"], "test": ["x:05", "x:06"]}
+
+
+@pytest.fixture(scope="module")
+def dataset(make_corpus):
+    return make_corpus(6)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function from a file's name and its content (JSON unless it is text) to the path as a recipe names it."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def ids_of(dataset, speakers):
+    return [id for id, speaker in zip(dataset["id"], dataset["speaker"], strict=True) if speaker in speakers]
+
+
+def test_a_list_of_speakers(dataset, written):
+    split = from_file(dataset, written("list.json", SPEAKERS))
+    assert (split.name, split.speakers, split.fold, split.notes) == ("file", SPEAKERS, None, ())
+    assert split.apart == dict.fromkeys(split.apart, ("speaker",))
+    assert sum(map(len, split.rows.values())) == len(dataset)
+
+
+@pytest.mark.parametrize("spelling", ["validation", "dev", "val"])
+def test_ids_speakers_and_a_mixture_say_the_same(dataset, written, spelling):
+    ids = {part: ids_of(dataset, own) for part, own in SPEAKERS.items()}
+    mixed = {"train": [*ids["train"][:7], "x:02", "x:03"], spelling: ids["validation"], "test": ["x:05", *ids["test"]]}
+    splits = [from_file(dataset, written("list.json", content)) for content in (SPEAKERS, ids, mixed)]
+    assert splits[0] == splits[1] == splits[2]
+
+
+def test_dev_and_validation_are_added_up(dataset, written):
+    content = {"train": ["x:01", "x:02"], "dev": ["x:03"], "validation": ["x:04"], "test": ["x:05"]}
+    assert from_file(dataset, written("list.json", content)).speakers["validation"] == ["x:03", "x:04"]
+
+
+def test_speakers_that_are_not_listed_stand_in_no_part(dataset, written):
+    split = from_file(dataset, written("list.json", {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}))
+    assert split.table(dataset).splitlines()[4].split() == ["in", "no", "part", "18"]
+
+
+@pytest.mark.parametrize(("name", "comma"), [("list.csv", ","), ("list.tsv", "\t"), ("list.TSV", "\t"), ("list", ",")])
+@pytest.mark.parametrize("column", ["id", "speaker"])
+def test_a_table(dataset, written, name, comma, column):
+    lines = [f"part,note,{column}"]
+    for part, own in SPEAKERS.items():
+        entries = own if column == "speaker" else ids_of(dataset, own)
+        lines += [f"{'dev' if part == 'validation' else part},,{entry}" for entry in entries]
+    text = "\n".join(lines).replace(",", comma) + "\n\n"
+    assert from_file(dataset, written(name, text)).speakers == SPEAKERS
+
+
+def test_a_table_of_ids_may_name_speakers_too(dataset, written):
+    """As corpora's own tables do: the id decides, and only the listed clips are taken."""
+    chosen = {"train": ["x:01/0", "x:01/1", "x:01/2"], "validation": ["x:02/0", "x:02/1", "x:02/2"]}
+    chosen["test"] = ["x:03/3", "x:03/4", "x:03/5"]
+    lines = [f"{entry},{entry[:4]},{part}" for part, own in chosen.items() for entry in own]
+    assert from_file(dataset, written("list.csv", "\n".join(["id,speaker,part", *lines]))).ids == chosen
+
+
+def test_a_file_with_a_byte_order_mark_and_windows_lines(dataset, written):
+    lines = ["part,speaker", *(f"{part},{entry}" for part, own in SPEAKERS.items() for entry in own)]
+    assert from_file(dataset, written("list.csv", "\ufeff" + "\r\n".join(lines))).speakers == SPEAKERS
+
+
+def test_folds_of_a_table_stand_in_the_order_of_their_lines(dataset, written):
+    lines = ["fold,part,speaker"]
+    for fold, test in (("b", "x:05"), ("a", "x:06")):
+        lines += [f"{fold},train,x:01", f"{fold},train,x:02", f"{fold},dev,x:03", f"{fold},test,{test}"]
+    folds = split_corpus(dataset, "file", path=written("list.csv", "\n".join(lines)))
+    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [("1 of 2", ["x:05"]), ("2 of 2", ["x:06"])]
+    assert split_corpus(dataset, "file", folds=[2], path=written("list.csv", "\n".join(lines))) == folds[1:]
+
+
+def test_folds_of_json(dataset, written):
+    one, other = SPEAKERS, {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
+    folds = from_file(dataset, written("list.json", {"folds": [one, other]}))
+    assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
+    assert from_file(dataset, written("list.json", {"folds": [one]})).fold is None
+
+
+@pytest.mark.parametrize("name", ["speaker_independent", "kfold", "speaker_and_sentence_disjoint"])
+def test_the_file_that_a_run_leaves_is_such_a_list(dataset, tmp_path, name):
+    splits = split_corpus(dataset, name, validation=0.2)
+    save_splits(splits, [audit(split, dataset) for split in splits], tmp_path / "split.json")
+    again = split_corpus(dataset, "file", path=str(tmp_path / "split.json"))
+    assert [split.sha256 for split in again] == [split.sha256 for split in splits]
+
+
+def test_speakers_validate_where_nothing_is_listed_for_it(dataset, written):
+    content = {"train": ["x:01", "x:02", "x:03", "x:04"], "test": ["x:05"]}
+    split = from_file(dataset, written("list.json", content), validation=0.5, seed=1)
+    assert len(split.speakers["validation"]) == 2
+    assert sorted(split.speakers["train"] + split.speakers["validation"]) == content["train"]
+    assert split.notes == ("The list has no validation part: 0.5 of what it trains on was drawn for it.",)
+    drawn = {
+        tuple(from_file(dataset, written("list.json", content), seed=seed).speakers["validation"]) for seed in range(6)
+    }
+    assert len(drawn) > 1
+
+
+def test_sentences_validate_where_one_speaker_is_listed_to_learn_from(dataset, written):
+    split = from_file(dataset, written("list.json", {"train": ["x:01"], "validation": [], "test": ["x:05"]}))
+    assert split.speakers["train"] == split.speakers["validation"] == ["x:01"]
+    assert split.apart["train/validation"] == ("sentence",)
+    assert split.leak is None
+    assert [note.partition(" of ")[0] for note in split.notes] == [
+        "Validation is held-out sentences",
+        "The list has no validation part: 0.15",
+    ]
+    audit(split, dataset)
+
+
+def by_clip(dataset, parts=("train", "validation", "test")):
+    """Each speaker's clips dealt to the parts in turn: every label and every speaker stands in each."""
+    listed = {part: [] for part in parts}
+    for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
+        listed[parts[(row // 6 + label) % len(parts)]].append(id)
+    return listed
+
+
+def test_a_list_by_clip_is_refused_unless_it_was_meant(dataset, written):
+    path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
+    with pytest.raises(UserError) as error:
+        from_file(dataset, path)
+    assert str(error.value) == (
+        f"{path}: speaker x:01 stands in train and in validation (6 speakers do). Mend the list, or set "
+        "protocol.shared_speakers: true"
+    )
+    split = from_file(dataset, path, shared_speakers=True)
+    assert split.leak.startswith("Speaker-dependent: 6 of the 6 test speakers were learnt from")
+    assert split.apart == dict.fromkeys(split.apart, ())
+    assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 6
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "told"),
+    [
+        (["x:01", "x:02", "x:05/0"], ["x:03"], "learnt from"),
+        (["x:01", "x:02"], ["x:03", "x:05/0"], "used to pick the checkpoint"),
+    ],
+)
+def test_one_clip_of_a_test_speaker_elsewhere_is_refused(dataset, written, train, validation, told):
+    tested = [f"x:05/{take}" for take in range(1, 6)] + ["x:06"]
+    path = written("list.json", {"train": train, "validation": validation, "test": tested})
+    with pytest.raises(UserError) as error:
+        from_file(dataset, path)
+    message = str(error.value)
+    assert message.startswith(
+        f"{path}: Speaker-dependent: 1 of the 2 test speakers were {told}, so these figures say "
+    )
+    assert message.endswith(" Mend the list, or set protocol.shared_speakers: true")
+    assert from_file(dataset, path, shared_speakers=True).leak
+
+
+def test_shared_speakers_may_be_allowed_without_a_validation_part(dataset, written):
+    listed = by_clip(dataset, ("train", "test"))
+    split = from_file(dataset, written("list.json", listed), shared_speakers=True, validation=0.3)
+    assert sorted(split.ids["train"] + split.ids["validation"]) == sorted(listed["train"])
+    assert split.apart["train/validation"] == ("speaker",)
+    assert split.leak
+
+
+WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{train: [1]", "no JSON (Expecting property name"),
+        ('{"train": ' + "9" * 5000 + "}", "no JSON (Exceeds the limit"),
+        ([["x:01"]], "expected train, validation and test, each with a list"),
+        ("null", "expected train, validation and test, each with a list"),
+        ({"folds": []}, "folds is no list of parts"),
+        ({"folds": WHOLE}, "folds is no list of parts"),
+        ({"folds": [WHOLE, "x:01"]}, "expected train, validation and test, each with a list"),
+        (WHOLE | {"eval": ["x:04"]}, "'eval' is no part; the parts are train, validation (or dev) and test"),
+        (WHOLE | {"test": "x:03"}, "test is no list of ids or speakers"),
+        (WHOLE | {"test": [3]}, "test is no list of ids or speakers"),
+        ({"dev": ["x:02"], "test": ["x:03"]}, "nothing is listed for train"),
+        (WHOLE | {"test": []}, "nothing is listed for test"),
+        ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test"),
+        ({"protocol": "p", "ids": WHOLE | {"test": []}}, "nothing is listed for test"),
+        (WHOLE | {"test": ["x:09"]}, "test: 'x:09' is neither an id nor a speaker of the corpus (such as x:01/0 and "),
+        (WHOLE | {"dev": ["x:02", "x:02/9"]}, "validation: 'x:02/9' is neither an id nor a speaker"),
+        (WHOLE | {"test": ["x:03", "x:01/2"]}, "x:01/2 stands in train and in test"),
+        (WHOLE | {"dev": ["x:03"]}, "x:03/0 stands in validation and in test"),
+    ],
+)
+def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content, told):
+    path = written("list.json", content)
+    with pytest.raises(UserError) as error:
+        from_file(dataset, path)
+    assert str(error.value).startswith(f"{path}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ": expected the columns part and id (or speaker), got none"),
+        ("part;id\ntrain;x:01", ": expected the columns part and id (or speaker), got part;id"),
+        ("id,fold\nx:01,1", ": expected the columns part and id (or speaker), got id, fold"),
+        ("part,speaker\n", ": no line below its header"),
+        ("part,speaker\ntrain,x:01\n\nexam,x:02", ", line 4: 'exam' is no part (train, validation, test)"),
+        ("speaker,part\nx:01,train\nx:02\n", ", line 3: None is no part (train, validation, test)"),
+        ("part,speaker\ntrain\ntest,x:02", ", line 2: the cell of speaker is empty"),
+        ("part,id\ntrain,x:01\ntest,\n", ", line 3: the cell of id is empty"),
+        ("part,id\ntrain,x:01\ndev,x:02\n", ": nothing is listed for test"),
+        ("part,id\ntrain,x:01\ntest,x:99\n", ": test: 'x:99' is neither an id nor a speaker of the corpus"),
+        ("part,id\ntrain,x:01\ntest," + "x" * 200_000, ", line 3: no CSV (field larger than field limit"),
+    ],
+)
+def test_mistakes_in_a_table_name_the_file_and_the_line(dataset, written, text, told):
+    path = written("list.csv", text)
+    with pytest.raises(UserError) as error:
+        from_file(dataset, path)
+    assert str(error.value).startswith(f"{path}{told}")
+
+
+def test_a_list_is_needed(dataset, tmp_path):
+    with pytest.raises(UserError, match="^protocol.path: missing; protocol file needs the file that lists the parts"):
+        split_corpus(dataset, "file")
+    for path, told in ((tmp_path / "none.json", "no such file"), (tmp_path, "cannot be read as UTF-8 text")):
+        with pytest.raises(UserError) as error:
+            from_file(dataset, str(path))
+        assert str(error.value).startswith(f"{path}: {told}")
+
+
+def test_a_part_without_a_class_is_refused(dataset, written):
+    path = written("list.json", {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03/0", "x:03/1"]})
+    with pytest.raises(UserError, match="^protocol file: no clip of sad in test"):
+        from_file(dataset, path)
+
+
+def test_a_share_that_is_none_is_refused(dataset, written):
+    path = written("list.json", {"train": ["x:01", "x:02"], "test": ["x:03"]})
+    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1, got 1.5"):
+        from_file(dataset, path, validation=1.5)
+
+
+def test_parts_are_told_in_order_whatever_the_order_of_the_file(dataset, written):
+    split = from_file(dataset, written("list.json", dict(reversed(SPEAKERS.items()))))
+    assert tuple(split.rows) == PARTS

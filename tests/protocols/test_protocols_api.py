@@ -1,0 +1,76 @@
+"""The table of protocols, what options a recipe may give them, picking folds; a published figure's split."""
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.corpora.synthetic_voice import EMOTIONS, SENTENCES, voice
+from ser_hf.errors import UserError
+from ser_hf.protocols import FOILS, PROTOCOLS, protocol_options, split_corpus
+
+
+def test_every_protocol_tells_its_options_with_types_and_defaults():
+    for name in PROTOCOLS:
+        for option, (hint, default) in protocol_options(name).items():
+            assert option != "dataset"
+            assert default is not inspect.Parameter.empty
+            assert hint is not None
+    assert protocol_options("kfold") == {"k": (int, 5), "validation": (float, 0.15), "seed": (int, 0)}
+    assert protocol_options("ravdess/actors-1-16-17-20-21-24") == protocol_options("audb/cremad") == {}
+    assert protocol_options("emobox/tess") == {"validation": (float, 0.2), "seed": (int, 0)}
+
+
+def test_foils_take_what_a_run_gives_them():
+    for name in FOILS:
+        assert set(protocol_options(name)) == {"validation", "test", "seed"}
+
+
+def test_options_reach_the_protocol(make_corpus):
+    (split,) = split_corpus(make_corpus(8), "speaker_independent", test=["1-2"], validation=[3])
+    assert split.speakers["test"] == ["x:01", "x:02"]
+
+
+def test_folds_are_picked_by_number_from_1(make_corpus):
+    dataset = make_corpus(5)
+    folds = split_corpus(dataset, "leave_one_speaker_out")
+    assert split_corpus(dataset, "leave_one_speaker_out", [4, 2]) == [folds[3], folds[1]]
+    assert split_corpus(dataset, "speaker_independent", [1]) == split_corpus(dataset, "speaker_independent")
+
+
+@pytest.mark.parametrize(("name", "number", "last"), [("kfold", 0, 5), ("kfold", 6, 5), ("speaker_independent", 2, 1)])
+def test_a_fold_that_is_not_there_is_refused(make_corpus, name, number, last):
+    with pytest.raises(UserError, match=f"^protocol.folds: {name} has folds 1 to {last} here, got {number}$"):
+        split_corpus(make_corpus(6), name, [1, number])
+
+
+def test_an_unknown_protocol_is_told_those_there_are(make_corpus):
+    with pytest.raises(UserError, match="^protocol.name: 'loso' is none of speaker_independent, kfold, "):
+        split_corpus(make_corpus(4), "loso")
+
+
+def test_the_quickstarts_split_is_the_one_that_was_measured():
+    """The figures of benchmarks/results stand for these clips: a change of the draw would make them another's."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "quickstart.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["protocol"]
+    clips = [
+        Clip(
+            path=f"s{speaker:02d}_{emotion}_{take:03d}.wav",
+            emotion=emotion,
+            speaker=f"synthetic:{speaker:02d}",
+            id=f"synthetic/s{speaker:02d}_{emotion}_{take:03d}",
+            sex=voice(speaker, 0).sex,
+            sentence=f"sentence {take % len(SENTENCES) + 1}",
+            take=take,
+        )
+        for speaker in range(150)
+        for emotion in EMOTIONS
+        for take in range(6)
+    ]
+    clips.sort(key=lambda clip: clip.id)
+    dataset = to_dataset(Listing("synthetic", clips), [clip.emotion for clip in clips], sorted(EMOTIONS), 16000)
+    (split,) = split_corpus(dataset, measured["name"])
+    assert split.speakers == {part: own["speakers"] for part, own in measured["parts"].items()}
+    assert split.sha256 == measured["sha256"]

@@ -1,0 +1,296 @@
+"""Published lists: the facts in them, and what they make of the official corpora, by file names alone."""
+
+import json
+from collections import Counter
+from pathlib import PurePosixPath
+
+import pytest
+
+from ser_hf.corpora.manifest import OFFICIAL, manifest
+from ser_hf.errors import UserError
+from ser_hf.protocols import PARTS, PROTOCOLS, audit, split_corpus
+from ser_hf.protocols.published import PUBLISHED, published_list
+
+HEARD = ("emobox/cremad", "emobox/emodb", "emobox/tess")
+EMOBOX = published_list("emobox")["corpora"]
+
+
+def stems(corpus):
+    return {PurePosixPath(entry.path).stem for entry in manifest(corpus)}
+
+
+def sizes(split):
+    return [len(split.rows[part]) for part in PARTS]
+
+
+def numbers(ranges):
+    """1001, 1002, ... of "1001-1018" and the like."""
+    bounds = [tuple(map(int, item.split("-"))) for item in ranges]
+    return [number for first, last in bounds for number in range(first, last + 1)]
+
+
+# What the lists say
+
+
+@pytest.mark.parametrize("file", ["audb", "emobox", "emosuperb"])
+def test_every_list_has_its_source(file):
+    assert len(published_list(file)["source"]) > 20
+    assert set(published_list(file)["corpora"]) <= set(OFFICIAL)
+
+
+def test_emobox_has_as_many_folds_and_test_clips_as_published():
+    by_clip = {
+        corpus: [len(fold.split()) for fold in EMOBOX[corpus]["folds"]] for corpus in ("cremad", "emodb", "tess")
+    }
+    assert by_clip == {"cremad": [1856], "emodb": [107] * 5, "tess": [700]}
+    assert [len(fold) for fold in EMOBOX["ravdess"]["folds"]] == [4] * 6
+    assert [len(fold) for fold in EMOBOX["savee"]["folds"]] == [1] * 4
+    units = {corpus: described["unit"] for corpus, described in EMOBOX.items()}
+    assert units == {**dict.fromkeys(by_clip, "utterance"), "ravdess": "speaker", "savee": "speaker"}
+
+
+@pytest.mark.parametrize("corpus", ["cremad", "emodb", "tess"])
+def test_lists_by_clip_name_official_files_once(corpus):
+    listed = [stem for fold in EMOBOX[corpus]["folds"] for stem in fold.split()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= stems(corpus)
+
+
+def test_folds_are_partitions():
+    assert {stem for fold in EMOBOX["emodb"]["folds"] for stem in fold.split()} == stems("emodb")
+    assert sorted(sum(EMOBOX["ravdess"]["folds"], [])) == [f"{actor:02d}" for actor in range(1, 25)]
+    assert sorted(sum(EMOBOX["savee"]["folds"], [])) == ["DC", "JE", "JK", "KL"]
+
+
+def test_audbs_parts_are_all_speakers_of_cremad_once():
+    parts = published_list("audb")["corpora"]["cremad"]
+    assert [len(parts[part]) for part in PARTS] == [56, 18, 17]
+    assert sorted(int(name) for part in PARTS for name in parts[part]) == list(range(1001, 1092))
+
+
+def test_emosuperbs_ranges_are_all_speakers_of_cremad_once():
+    folds = published_list("emosuperb")["corpora"]["cremad"]["folds"]
+    assert sorted(len(numbers(fold)) for fold in folds) == [18, 18, 18, 18, 19]
+    assert sorted(number for fold in folds for number in numbers(fold)) == list(range(1001, 1092))
+
+
+def test_emobox_as_packaged_is_its_source(source_lists):
+    source = json.loads(source_lists("emobox.json").read_text(encoding="utf-8"))["corpora"]
+    assert set(source) == set(EMOBOX)
+    for corpus, described in source.items():
+        assert EMOBOX[corpus]["unit"] == described["unit"]
+        if described["unit"] == "utterance":
+            assert [fold.split() for fold in EMOBOX[corpus]["folds"]] == described["folds"]
+        else:
+            plain = [[int(name) if name.isdecimal() else name for name in fold] for fold in EMOBOX[corpus]["folds"]]
+            assert plain == described["folds"]
+
+
+def test_audb_as_packaged_is_its_source(source_lists):
+    source = json.loads(source_lists("audb_cremad.json").read_text(encoding="utf-8"))
+    parts = published_list("audb")["corpora"]["cremad"]
+    for part, theirs in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        assert [int(name) for name in parts[part]] == source[theirs]
+
+
+# What they make of the whole corpora
+
+
+def corpus_of(name):
+    return next(word for word in name.split("/") if word in OFFICIAL)
+
+
+@pytest.fixture(scope="module")
+def split_official(official):
+    """A function from a published protocol to its splits of the official corpus, drawn once."""
+    drawn = {}
+
+    def split(name):
+        if name not in drawn:
+            drawn[name] = split_corpus(official(corpus_of(name)), name)
+        return drawn[name]
+
+    return split
+
+
+SIZES = {
+    "ravdess/actors-1-16-17-20-21-24": [[960, 240, 240]],
+    "audb/cremad": [[4573, 1476, 1393]],
+    # Five blocks of 18 actors (one of 19), in the order of the list; the next block validates.
+    "emosuperb/cremad": [
+        [4503, 1463, 1476],
+        [4422, 1557, 1463],
+        [4409, 1476, 1557],
+        [4496, 1470, 1476],
+        [4496, 1476, 1470],
+    ],
+    "emobox/cremad": [[4468, 1118, 1856]],
+    "emobox/emodb": [[342, 86, 107]] * 5,
+    "emobox/ravdess": [[960, 240, 240]] * 6,
+    "emobox/savee": [[240, 120, 120]] * 4,
+    "emobox/tess": [[1680, 420, 700]],
+}
+
+
+def test_every_published_protocol_is_measured():
+    assert set(SIZES) == set(PUBLISHED) <= set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes(split_official, official, name):
+    splits = split_official(name)
+    assert [sizes(split) for split in splits] == SIZES[name]
+    assert {sum(sizes(split)) for split in splits} == {OFFICIAL[corpus_of(name)]}
+    assert all(bool(split.fold) == (len(splits) > 1) for split in splits)
+    assert all(split.name == name and split.notes == () for split in splits)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_those_whose_test_speakers_are_heard_say_so(split_official, name):
+    for split in split_official(name):
+        heard = set(split.speakers["test"]) & {*split.speakers["train"], *split.speakers["validation"]}
+        assert bool(heard) == (name in HEARD) == bool(split.leak)
+        if heard:
+            assert split.leak.startswith(f"Speaker-dependent: {len(heard)} of the {len(split.speakers['test'])} test ")
+            assert split.apart == dict.fromkeys(split.apart, ())
+        else:
+            assert split.apart == dict.fromkeys(split.apart, ("speaker",))
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if len(SIZES[name]) > 1])
+def test_each_clip_is_tested_in_one_fold(split_official, official, name):
+    tested = Counter(row for split in split_official(name) for row in split.rows["test"])
+    assert tested == Counter(range(OFFICIAL[corpus_of(name)]))
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("emobox/")])
+def test_the_test_side_is_the_list(split_official, name):
+    corpus = corpus_of(name)
+    for split, fold in zip(split_official(name), EMOBOX[corpus]["folds"], strict=True):
+        if name in HEARD:
+            renamed = {"OA_bite_neutral": "OAF_bite_neutral"}
+            assert split.ids["test"] == sorted(f"{corpus}/{renamed.get(stem, stem)}" for stem in fold.split())
+        else:
+            assert split.speakers["test"] == sorted(f"{corpus}:{speaker}" for speaker in fold)
+
+
+def test_audbs_speakers_stand_in_their_parts(split_official):
+    parts = published_list("audb")["corpora"]["cremad"]
+    assert split_official("audb/cremad")[0].speakers == {part: [f"cremad:{n}" for n in parts[part]] for part in PARTS}
+
+
+def test_ravdess_by_actors(split_official):
+    speakers = split_official("ravdess/actors-1-16-17-20-21-24")[0].speakers
+    actors = [f"ravdess:{actor:02d}" for actor in range(1, 25)]
+    assert speakers == {"train": actors[:16], "validation": actors[16:20], "test": actors[20:]}
+
+
+def test_emosuperbs_next_fold_validates(split_official):
+    splits = split_official("emosuperb/cremad")
+    assert [split.fold for split in splits] == ["1037-1054", "1001-1018", "1073-1091", "1055-1072", "1019-1036"]
+    for split, following in zip(splits, splits[1:] + splits[:1], strict=True):
+        assert split.rows["validation"] == following.rows["test"]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if corpus_of(name) in ("emodb", "savee", "tess")])
+def test_clean_releases_pass_the_audit(split_official, official, name):
+    for split in split_official(name):
+        assert audit(split, official(corpus_of(name)))["duplicates"] == 0
+
+
+def test_the_identical_files_of_cremad_are_caught(split_official, official):
+    """1006_TIE_HAP_XX and 1006_TIE_NEU_XX are one recording; the list has one of them in its test part."""
+    listed = set(EMOBOX["cremad"]["folds"][0].split())
+    pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
+    assert any(len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX")))
+    with pytest.raises(UserError, match="protocol emobox/cremad: cremad/10.* are the same recording"):
+        audit(split_official("emobox/cremad")[0], official("cremad"))
+    assert audit(split_official("audb/cremad")[0], official("cremad"))["duplicates"] == 3
+
+
+# What is left open, and mistakes
+
+
+@pytest.mark.parametrize("name", ["emobox/emodb", "emobox/savee"])
+def test_the_seed_draws_validation_and_nothing_else(split_official, official, name):
+    first = split_official(name)
+    drawn = [split_corpus(official(corpus_of(name)), name, seed=seed) for seed in (0, 1, 2)]
+    assert drawn[0] == first
+    for splits in drawn:
+        assert [split.rows["test"] for split in splits] == [split.rows["test"] for split in first]
+    assert len({splits[0].sha256 for splits in drawn}) > 1
+
+
+def test_clips_drawn_to_validate_have_labels_in_proportion(split_official, official):
+    labels = official("tess")["label"][:]
+    split = split_official("emobox/tess")[0]
+    counts = {part: Counter(labels[row] for row in split.rows[part]) for part in ("train", "validation")}
+    for label in range(7):
+        assert counts["validation"][label] == pytest.approx(counts["train"][label] / 4, abs=1)
+
+
+def test_clips_of_the_list_that_are_absent_are_told(official):
+    dataset = official("emodb")
+    gone = set(EMOBOX["emodb"]["folds"][1].split()[:3])
+    rows = [row for row, id in enumerate(dataset["id"]) if id.removeprefix("emodb/") not in gone]
+    notes = [split.notes for split in split_corpus(dataset.select(rows), "emobox/emodb")]
+    assert notes[1] == ("3 of the list's 107 test clips are not among this corpus's clips.",)
+    assert [notes[i] for i in (0, 2, 3, 4)] == [()] * 4
+
+
+@pytest.mark.parametrize("name", ["emobox/ravdess", "ravdess/actors-1-16-17-20-21-24"])
+def test_a_listed_speaker_that_is_absent_is_an_error(official, name):
+    dataset = official("ravdess")
+    rows = [row for row, speaker in enumerate(dataset["speaker"]) if speaker != "ravdess:21"]
+    with pytest.raises(UserError, match=r"^protocol\..*: no speaker 21; the corpus has ravdess:01"):
+        split_corpus(dataset.select(rows), name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_another_corpus_is_refused(make_corpus, name):
+    told = f"^protocol.name: {name} is a list of {corpus_of(name)}'s clips, the corpus is x$"
+    with pytest.raises(UserError, match=told):
+        split_corpus(make_corpus(4), name)
+
+
+@pytest.mark.parametrize("name", ["emobox/emodb", "emobox/savee"])
+def test_a_share_that_is_none_is_refused(official, name):
+    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1, got 0"):
+        split_corpus(official(corpus_of(name)), name, validation=0.0)
+
+
+# Corpora of few speakers under the general protocols
+
+
+def test_the_two_speakers_of_tess_leave_sentences_to_validate(official):
+    dataset = official("tess")
+    for name, folds in (
+        ("speaker_independent", 1),
+        ("leave_one_speaker_out", 2),
+        ("speaker_and_sentence_disjoint", 1),
+    ):
+        splits = split_corpus(dataset, name)
+        assert len(splits) == folds
+        for split in splits:
+            assert len(split.speakers["test"]) == 1
+            assert split.speakers["train"] == split.speakers["validation"] != split.speakers["test"]
+            assert split.notes[0].startswith("Validation is held-out sentences of the training speakers, as only one")
+            assert split.leak is None
+            shared = audit(split, dataset)["shared"]
+            assert shared["train/validation"]["sentences"] == 0
+            assert shared["train/test"]["speakers"] == shared["validation/test"]["speakers"] == 0
+            validated = {dataset[row]["sentence"] for row in split.rows["validation"]}
+            assert len(validated) == 30 if name != "speaker_and_sentence_disjoint" else 22
+            assert len(split.rows["validation"]) == 7 * len(validated)
+
+
+def test_the_four_speakers_of_savee(official):
+    dataset = official("savee")
+    splits = split_corpus(dataset, "leave_one_speaker_out")
+    assert [split.fold for split in splits] == ["savee:DC", "savee:JE", "savee:JK", "savee:KL"]
+    for split in [*splits, *split_corpus(dataset, "speaker_independent"), *split_corpus(dataset, "kfold", k=4)]:
+        assert sizes(split) == [240, 120, 120]
+        assert audit(split, dataset)["shared"]["train/test"]["sentences"] is None
+    for name in ("leave_one_sentence_out", "leave_one_session_out", "speaker_and_sentence_disjoint"):
+        with pytest.raises(UserError, match="^protocol.name: "):
+            split_corpus(dataset, name)

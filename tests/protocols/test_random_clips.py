@@ -1,0 +1,70 @@
+"""Random splits of clips: the leak that reports are to warn of, drawn repeatably."""
+
+from collections import Counter
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.protocols import FOILS, PARTS, PROTOCOLS, random_clips, split_corpus
+
+
+@pytest.fixture(scope="module")
+def dataset(make_corpus):
+    return make_corpus({f"x:{n}": ["angry"] * 7 + ["happy"] * 2 + ["sad"] for n in range(20)})
+
+
+@pytest.mark.parametrize("name", FOILS)
+def test_clips_are_divided_and_every_figure_is_warned_of(dataset, name):
+    (split,) = split_corpus(dataset, name)
+    assert split.name == name
+    assert {part: len(split.rows[part]) for part in PARTS} == {"train": 140, "validation": 40, "test": 20}
+    assert sorted(sum(split.rows.values(), [])) == list(range(200))
+    assert split.apart == dict.fromkeys(split.apart, ())
+    assert split.leak.startswith("Speaker-dependent: ")
+
+
+def test_labels_are_in_proportion_where_it_is_stratified(dataset):
+    for seed in range(5):
+        split = PROTOCOLS["random_stratified"](dataset, seed=seed)
+        labels = {part: Counter(dataset[row]["label"] for row in split.rows[part]) for part in PARTS}
+        assert labels["test"] == {0: 14, 1: 4, 2: 2}
+        assert labels["validation"] == {0: 28, 1: 8, 2: 4}
+
+
+@pytest.mark.parametrize("name", FOILS)
+def test_the_seed_decides(dataset, name):
+    drawn = [split_corpus(dataset, name, test=0.2, seed=seed)[0].sha256 for seed in (0, 0, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("name", FOILS)
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ({"validation": 0.6, "test": 0.4}, "protocol.test: 0.6 and 0.4 leave no clip to learn from"),
+        ({"validation": 0.7, "test": 0.9}, "protocol.test: 0.7 and 0.9 leave no clip to learn from"),
+        ({"validation": 0.0}, "protocol.validation: a share lies between 0 and 1, got 0.0"),
+        ({"test": 1.0}, "protocol.test: a share lies between 0 and 1, got 1.0"),
+    ],
+)
+def test_shares_must_leave_something(dataset, name, shares, told):
+    with pytest.raises(UserError) as error:
+        split_corpus(dataset, name, **shares)
+    assert str(error.value) == told
+
+
+def test_a_class_of_too_few_clips_is_told_by_key_and_not_by_scikit_learn(make_corpus):
+    for count, told in ((1, "protocol.test: 13 clips"), (2, "protocol.validation: 9 clips")):
+        dataset = make_corpus({"x:1": ["angry"] * 6 + ["happy"] * 6 + ["sad"] * count})
+        with pytest.raises(UserError, match=f"^{told} cannot be divided by "):
+            random_clips.random_stratified(dataset, validation=0.3, test=0.34)
+
+
+def test_a_corpus_of_few_clips_is_refused(make_corpus):
+    with pytest.raises(UserError, match="^protocol.test: 1 clips cannot be divided by 0.1: "):
+        random_clips.random(make_corpus({"x:1": ["angry"]}, labels=("angry",)))
+
+
+def test_a_part_without_a_class_is_refused(dataset):
+    with pytest.raises(UserError, match="^protocol random: no clip of .* in test; UAR is undefined"):
+        random_clips.random(dataset, test=0.005)

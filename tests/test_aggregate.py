@@ -1,0 +1,271 @@
+"""One report over several runs, on predictions made by hand: means, deviations, what is pooled, which run is preferred."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset
+from sklearn.metrics import f1_score, recall_score
+
+from ser_hf.aggregate import over_folds, over_seeds, preferred, read_predictions
+from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.experiment import _validated
+from ser_hf.material import Fold
+from ser_hf.protocols import make_split
+from ser_hf.recipe import read_recipe
+from ser_hf.run_folder import RunFolder
+
+LABELS = ["angry", "happy", "sad"]
+CLIPS, SPEAKERS = 72, 6
+AUDIT = {
+    "shared": {pair: {"speakers": 0} for pair in ("train/validation", "train/test", "validation/test")},
+    "apart": {pair: ["speakers"] for pair in ("train/validation", "train/test", "validation/test")},
+    "duplicates": 0,
+}
+# Test speakers of three folds of unequal size, so that a mean over folds is not the pooled figure.
+TESTED = {1: [0], 2: [1, 2], 3: [3, 4, 5]}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Six speakers of twelve clips; ids run against the rows, so that an order by id would show."""
+    clips = range(CLIPS)
+    columns = {
+        "id": [f"toy/{CLIPS - i:02d}" for i in clips],
+        "label": [i % 3 for i in clips],
+        "speaker": [f"toy:{i // 12}" for i in clips],
+        "sex": [None] * CLIPS,
+        "intensity": [None] * CLIPS,
+        "sentence": [f"s{i % 2}" for i in clips],
+    }
+    return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))
+
+
+@pytest.fixture(scope="module")
+def folds(dataset):
+    speaker = np.arange(CLIPS) // 12
+    made = []
+    for number, tested in TESTED.items():
+        validation = (max(tested) + 1) % SPEAKERS
+        rows = {
+            "test": np.flatnonzero(np.isin(speaker, tested)).tolist(),
+            "validation": np.flatnonzero(speaker == validation).tolist(),
+        }
+        used = {*rows["test"], *rows["validation"]}
+        rows["train"] = [row for row in range(CLIPS) if row not in used]
+        made.append(Fold(number, make_split("toy", dataset, rows, fold=f"fold of {tested}"), AUDIT))
+    return made
+
+
+@pytest.fixture
+def material(dataset, folds):
+    config = SimpleNamespace(model_type="crnn")
+    plan = SimpleNamespace(config=config, checkpoint=None, padding_safe=True)
+    return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0})
+
+
+def recipe(*overrides):
+    source = {"name": "toy", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
+    return read_recipe(source, ["evaluation.bootstrap=50", *overrides])
+
+
+def predictions_of(dataset, rows, seed, right=0.6):
+    """(clips,) class ids: a share of them right, the share differing by speaker."""
+    generator = np.random.default_rng(seed)
+    labels = np.asarray(dataset["label"][:])[rows]
+    share = right + 0.06 * (np.asarray(rows) // 12 - 2)
+    return np.where(generator.random(len(rows)) < share, labels, generator.integers(3, size=len(rows)))
+
+
+def write_run(folder, dataset, split, seeds, column=True):
+    """predictions.parquet of a run of these seeds as prediction_table and read_predictions give it, clips in an order
+    of its own; and {part: (seeds, clips) class ids}."""
+    tables, predicted = [], {}
+    for seed in seeds:
+        for part in ("validation", "test"):
+            rows = split.rows[part]
+            own = predictions_of(dataset, rows, seed)
+            predicted.setdefault(part, []).append(own)
+            order = np.random.default_rng(seed).permutation(len(rows))
+            columns = {
+                "id": [dataset["id"][rows[i]] for i in order],
+                "part": [part] * len(rows),
+                "label": [LABELS[dataset["label"][rows[i]]] for i in order],
+                "predicted": [LABELS[own[i]] for i in order],
+            }
+            tables.append(pa.table(columns | ({"seed": [seed] * len(rows)} if column else {})))
+    folder.report.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(tables), folder.report / "predictions.parquet")
+    return {part: np.stack(own) for part, own in predicted.items()}
+
+
+def child_report(dataset, split, predicted, **changes):
+    labels = np.asarray(dataset["label"][:])
+    measured = {
+        part: [classification_metrics(labels[split.rows[part]], run, 3) for run in runs]
+        for part, runs in predicted.items()
+    }
+    means = {part: {k: float(np.mean([m[k] for m in own])) for k in own[0]} for part, own in measured.items()}
+    return {
+        "metrics": means["test"],
+        "parts": {"train": means["validation"], "validation": means["validation"]},
+        "validated": means["validation"]["uar"],
+        "model": {"architecture": "crnn", "parameters": 10},
+        "seconds": {"training": 2.0, "per_epoch": 0.5},
+    } | changes
+
+
+@pytest.fixture(params=[1, 3], ids=["one seed", "three seeds"])
+def judged(request, tmp_path, dataset, folds, material):
+    """The report over folds, the children's reports and the (seeds, clips) predictions of each fold."""
+    top, reports, predicted = RunFolder(tmp_path / "run"), {}, {}
+    seeds = [11, 12, 13][: request.param]
+    for fold in folds:
+        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=request.param > 1)
+        reports[fold.number] = child_report(dataset, fold.split, own)
+        predicted[fold.number] = own
+    return over_folds(recipe(), material, folds, top, reports, None), reports, predicted
+
+
+def test_the_metrics_over_folds_are_the_folds_mean_and_deviation(judged):
+    report, reports, _ = judged
+    for name in ("uar", "wa", "macro_f1", "weighted_f1"):
+        values = [own["metrics"][name] for own in reports.values()]
+        assert report["metrics"][name] == pytest.approx(sum(values) / 3)
+        assert report["deviations"][name] == pytest.approx(np.std(values, ddof=1))
+    assert report["parts"]["validation"]["uar"] == pytest.approx(
+        np.mean([own["parts"]["validation"]["uar"] for own in reports.values()])
+    )
+
+
+def test_what_is_pooled_is_scikit_learn_s_on_all_predictions_together(judged, dataset, folds):
+    report, _, predicted = judged
+    rows = np.concatenate([fold.split.rows["test"] for fold in folds])
+    labels = np.asarray(dataset["label"][:])[rows]
+    runs = np.concatenate([predicted[fold.number]["test"] for fold in folds], axis=1)
+    pooled = report["pooled"]["metrics"]
+    assert pooled["uar"] == pytest.approx(np.mean([recall_score(labels, run, average="macro") for run in runs]))
+    assert pooled["wa"] == pytest.approx((runs == labels).mean())
+    assert pooled["macro_f1"] == pytest.approx(np.mean([f1_score(labels, run, average="macro") for run in runs]))
+    assert pooled["weighted_f1"] == pytest.approx(np.mean([f1_score(labels, run, average="weighted") for run in runs]))
+    assert pooled["wa"] != pytest.approx(report["metrics"]["wa"], abs=1e-3), "folds of unequal size: not the mean"
+    confusion = np.zeros((3, 3), dtype=int)
+    for run in runs:
+        np.add.at(confusion, (labels, run), 1)
+    assert report["confusion"] == confusion.tolist()
+    assert [row["support"] for row in report["per_class"].values()] == [24, 24, 24]
+    assert {speaker: row["clips"] for speaker, row in report["slices"]["speaker"].items()} == {
+        f"toy:{i}": 12 for i in range(SPEAKERS)
+    }
+
+
+def test_the_intervals_over_folds_are_of_their_mean(judged):
+    report, _, _ = judged
+    for intervals, value in (
+        (report["intervals"], report["metrics"]),
+        (report["clip_intervals"], report["metrics"]),
+        (report["pooled"]["intervals"], report["pooled"]["metrics"]),
+    ):
+        assert all(intervals[name][0] <= value[name] <= intervals[name][1] for name in value)
+    assert report["intervals"] != report["pooled"]["intervals"]
+    assert "6 speakers" in report["warnings"][0]
+
+
+def test_the_protocol_tells_of_each_fold(judged, folds):
+    report, reports, _ = judged
+    described = report["protocol"]
+    assert described["fold"] is None
+    assert described["parts"] == {"test": {"clips": CLIPS, "speakers": [f"toy:{i}" for i in range(SPEAKERS)]}}
+    assert list(described["folds"]) == ["1", "2", "3"]
+    for fold in folds:
+        own = described["folds"][str(fold.number)]
+        assert own["tested"] == fold.split.fold
+        assert own["sha256"] == fold.split.sha256
+        assert own["parts"]["test"]["clips"] == len(fold.split.rows["test"])
+        assert own["metrics"] == reports[fold.number]["metrics"]
+        assert own["validation"] == reports[fold.number]["parts"]["validation"]
+
+
+def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
+    report, reports, _ = judged
+    best = max(own["validated"] for own in reports.values())
+    assert reports[report["chosen_fold"]]["validated"] == best == report["validated"]
+    assert preferred({1: {"validated": 0.2}, 2: {"validated": 0.6}, 3: {"validated": 0.5}}) == 2
+    # Under metric loss, `validated` is the loss with its sign turned.
+    assert preferred({1: {"validated": -1.2}, 2: {"validated": -0.6}, 3: {"validated": -0.9}}) == 2
+    assert preferred({4: {"validated": 0.5}, 3: {"validated": 0.5}}) == 4, "the first of equals"
+
+
+@pytest.mark.parametrize(("metric", "validated"), [("uar", 0.7), ("macro_f1", 0.6), ("loss", -0.9)])
+def test_what_validation_said_is_higher_for_better_whatever_the_metric(metric, validated):
+    scores = [{"loss": 1.1, "uar": 0.7, "macro_f1": 0.4}, {"loss": 0.9, "uar": 0.5, "macro_f1": 0.6}]
+    history = [{"train_loss": 2.0}, *({"validation": score} for score in scores)]
+    assert _validated(SimpleNamespace(history=history), metric) == validated
+
+
+def test_times_are_added_and_epochs_that_were_not_timed_left_out(dataset, folds, material, tmp_path):
+    top, reports = RunFolder(tmp_path), {}
+    for fold, per_epoch in zip(folds, (None, 1.0, 3.0), strict=True):
+        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [1], column=False)
+        seconds = {"training": 2.0, "per_epoch": per_epoch}
+        reports[fold.number] = child_report(dataset, fold.split, own, seconds=seconds)
+    report = over_folds(recipe(), material, folds, top, reports, None)
+    assert report["seconds"] == {"preparation": 1.0, "training": 6.0, "per_epoch": 2.0}
+    for own in reports.values():
+        own["seconds"]["per_epoch"] = None
+    assert over_folds(recipe(), material, folds, top, reports, None)["seconds"]["per_epoch"] is None
+
+
+def test_folds_are_judged_on_validation_where_the_recipe_says_so(dataset, folds, material, tmp_path):
+    top, reports, runs = RunFolder(tmp_path), {}, []
+    for fold in folds:
+        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [5], column=False)
+        reports[fold.number] = child_report(dataset, fold.split, own)
+        runs.append(own["validation"][0])
+    report = over_folds(recipe("evaluation.part=validation"), material, folds, top, reports, None)
+    labels = np.concatenate([np.asarray(dataset["label"][:])[fold.split.rows["validation"]] for fold in folds])
+    assert report["pooled"]["metrics"]["wa"] == pytest.approx((np.concatenate(runs) == labels).mean())
+    assert list(report["protocol"]["parts"]) == ["validation"]
+
+
+def test_the_foil_stands_beside_with_its_gap(dataset, folds, material, tmp_path):
+    top, reports = RunFolder(tmp_path), {}
+    for fold in folds:
+        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [1], column=False)
+        reports[fold.number] = child_report(dataset, fold.split, own)
+    figures = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), 0.9)
+    foil = {"protocol": {"name": "random", "sha256": "f" * 64}, "metrics": figures, "intervals": {}, "audit": AUDIT}
+    report = over_folds(recipe(), material, folds, top, reports, foil)
+    assert report["foil"]["protocol"] == "random"
+    assert report["foil"]["gap"] == pytest.approx({name: 0.9 - value for name, value in report["metrics"].items()})
+
+
+def test_seeds_of_one_split_are_averaged(dataset, folds, material, tmp_path):
+    fold, top, reports, runs = folds[2], RunFolder(tmp_path), {}, []
+    for seed in (7, 8):
+        own = write_run(top.child(f"seed-{seed}"), dataset, fold.split, [seed], column=False)
+        reports[seed] = child_report(dataset, fold.split, own)
+        runs.append(own["test"][0])
+    report = over_seeds(recipe(), material, fold, top, reports, None)
+    for name in report["metrics"]:
+        values = [own["metrics"][name] for own in reports.values()]
+        assert report["metrics"][name] == pytest.approx(np.mean(values))
+        assert report["deviations"][name] == pytest.approx(np.std(values, ddof=1))
+    assert set(report["seeds"]) == {"7", "8"}
+    assert report["seeds"]["7"] == {
+        "metrics": reports[7]["metrics"],
+        "validation": reports[7]["parts"]["validation"],
+    }
+    assert reports[report["chosen_seed"]]["validated"] == report["validated"]
+    assert "pooled" not in report
+    assert report["protocol"]["fold"] == "fold of [3, 4, 5]"
+    assert np.sum(report["confusion"]) == 2 * 36
+
+    table = read_predictions(top, "seed", [8, 7]).to_pylist()
+    assert {clip["seed"] for clip in table} == {7, 8}
+    by_id = {
+        clip["id"]: LABELS.index(clip["predicted"]) for clip in table if (clip["seed"], clip["part"]) == (8, "test")
+    }
+    assert [by_id[dataset["id"][row]] for row in fold.split.rows["test"]] == runs[1].tolist()

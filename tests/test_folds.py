@@ -1,0 +1,379 @@
+"""Runs with folds, seeds and a foil: what stands where, what the reports say, how they are resumed and replaced."""
+
+import contextlib
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import ser_hf
+import ser_hf.evaluation.report
+from ser_hf import experiment
+from ser_hf.material import gather
+from ser_hf.protocols import fingerprint
+from ser_hf.recipe import read_recipe
+from ser_hf.train import summary
+
+RECIPE = {
+    "name": "folds",
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 2, "drop": ["disgust", "fear", "happy"]},
+    "protocol": {"name": "kfold", "k": 2, "validation": 0.3, "seed": 1},
+    "audio": {"max_duration": 0.6},
+    "model": {
+        "architecture": "crnn",
+        "channels": [4, 4],
+        "time_pooling": [2, 4],
+        "band_pooling": [4, 4],
+        "lstm_hidden": 4,
+        "hop_length": 320,
+    },
+    "training": {"num_train_epochs": 1, "learning_rate": 3e-3, "seeds": [1]},
+    "evaluation": {"bootstrap": 20},
+}
+METRICS = {"uar", "wa", "macro_f1", "weighted_f1"}
+
+
+def run(folder, *overrides, **how):
+    """Draws its pictures, but does not render them: that takes longer than to train."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ser_hf.evaluation.report, "save_figure", lambda figure, path: path.write_bytes(b"a picture"))
+        return ser_hf.run_recipe(RECIPE, [*overrides, f"output_dir={folder}"], **how)
+
+
+def read(folder):
+    return json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Two folds of two seeds each, and the foil, in one run."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(folder, "protocol.foil=random", "training.seeds=[1, 2]")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Two folds of one seed, uninterrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    run(folder)
+    return folder
+
+
+CHILDREN = {
+    *("fold-1", "fold-1/seed-1", "fold-1/seed-2", "fold-2", "fold-2/seed-1", "fold-2/seed-2"),
+    *("foil", "foil/seed-1", "foil/seed-2"),
+}
+
+
+def test_every_child_is_a_whole_run_folder_and_the_aggregate_stands_on_top(whole):
+    found = {path.parent.relative_to(whole).as_posix() for path in whole.rglob("recipe.yaml")}
+    assert found == CHILDREN | {"."}
+    for child in found:
+        names = {path.name for path in (whole / child).iterdir()} - {"logs"}
+        trained = {"checkpoints"} if "seed" in child else set()
+        below = {path.rpartition("/")[2] for path in CHILDREN if (path.rpartition("/")[0] or ".") == child}
+        assert names == {"recipe.yaml", "split.json", "model", "report"} | trained | below
+        for name in ("report/README.md", "report/report.json", "report/predictions.parquet", "model/README.md"):
+            assert (whole / child / name).stat().st_size > 0
+        assert (whole / child / "report" / "training_curves.png").exists() == ("seed" in child)
+        assert (whole / child / "report" / "folds.png").exists() == (child == ".")
+    assert (whole / "logs" / "run.log").stat().st_size > 0
+    assert not list(whole.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("child", sorted(CHILDREN))
+def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole, child):
+    recipe = read_recipe(whole / child / "recipe.yaml")
+    assert recipe.output_dir == str(whole / child)
+    assert recipe.protocol.foil is None
+    if "seed" in child:
+        assert recipe.training.seeds == [int(child[-1])]
+    if child.startswith("fold"):
+        assert recipe.protocol.folds == [int(child[5])]
+    material = gather(recipe)
+    assert not material.foil
+    split = json.loads((whole / child / "split.json").read_text())
+    assert fingerprint([fold.split for fold in material.folds]) == split["sha256"]
+    assert read(whole / child)["protocol"]["sha256"] == split["sha256"]
+
+
+def test_the_report_of_folds_holds_what_the_contract_says(whole):
+    report = read(whole)
+    folds = report["protocol"]["folds"]
+    assert list(folds) == ["1", "2"]
+    split = json.loads((whole / "split.json").read_text())
+    assert split["sha256"] == report["protocol"]["sha256"]
+    assert [own["sha256"] for own in split["folds"]] == [own["sha256"] for own in folds.values()]
+    assert [own["fold"] for own in split["folds"]] == [own["tested"] for own in folds.values()]
+    for number, own in folds.items():
+        child = read(whole / f"fold-{number}")
+        assert own["metrics"] == child["metrics"]
+        assert own["validation"] == child["parts"]["validation"]
+        assert set(child["seeds"]) == {"1", "2"}
+        assert child["foil"] is None, "the foil is the whole run's"
+    for name in METRICS:
+        values = [own["metrics"][name] for own in folds.values()]
+        assert report["metrics"][name] == pytest.approx(np.mean(values))
+        assert report["deviations"][name] == pytest.approx(np.std(values, ddof=1))
+        for intervals in (report["intervals"], report["clip_intervals"], report["pooled"]["intervals"]):
+            low, high = intervals[name]
+            assert 0 <= low <= high <= 1
+    assert set(report["pooled"]) == {"metrics", "intervals", "clip_intervals"}
+    tested = report["protocol"]["parts"]["test"]
+    assert tested["clips"] == 36
+    assert len(tested["speakers"]) == 6
+    assert np.sum(report["confusion"]) == 2 * 36, "each clip is judged once by each of two seeds"
+    assert sum(row["support"] for row in report["per_class"].values()) == 36
+    assert report["audit"]["shared"]["train/test"]["speakers"] == 0
+    assert {"speakers", "recordings", "near_duplicates"} == set(report["audit"]["apart"]["train/test"])
+    assert report["seconds"]["training"] == pytest.approx(
+        sum(read(whole / child)["seconds"]["training"] for child in CHILDREN if child.startswith("fold-1/seed"))
+        + sum(read(whole / child)["seconds"]["training"] for child in CHILDREN if child.startswith("fold-2/seed"))
+    )
+
+
+def test_the_gap_is_the_foil_s_figure_less_ours(whole):
+    report, foil = read(whole), read(whole / "foil")
+    assert report["foil"]["protocol"] == foil["protocol"]["name"] == "random"
+    assert report["foil"]["sha256"] == foil["protocol"]["sha256"]
+    assert report["foil"]["metrics"] == foil["metrics"]
+    assert report["foil"]["gap"] == pytest.approx(
+        {name: foil["metrics"][name] - report["metrics"][name] for name in METRICS}
+    )
+    assert report["foil"]["audit"]["shared"]["train/test"]["speakers"] > 0
+    # The foil learns from as much and is judged on as much as the first fold.
+    ours = report["protocol"]["folds"]["1"]["parts"]
+    assert {part: own["clips"] for part, own in foil["protocol"]["parts"].items()} == {
+        part: own["clips"] for part, own in ours.items()
+    }
+
+
+def test_predictions_of_all_folds_and_seeds_stand_in_one_table(whole):
+    clips = pq.read_table(whole / "report" / "predictions.parquet").to_pylist()
+    for fold in (1, 2):
+        split = json.loads((whole / f"fold-{fold}" / "split.json").read_text())
+        for seed in (1, 2):
+            own = [clip for clip in clips if (clip["fold"], clip["seed"]) == (fold, seed)]
+            for part in ("validation", "test"):
+                assert sorted(clip["id"] for clip in own if clip["part"] == part) == sorted(split["ids"][part])
+    assert all(f"_{clip['label']}_" in clip["id"] for clip in clips)
+    right = [clip["label"] == clip["predicted"] for clip in clips if clip["part"] == "test"]
+    assert read(whole)["pooled"]["metrics"]["wa"] == pytest.approx(np.mean(right))
+
+
+def test_the_model_on_top_is_the_preferred_run_s_and_the_pipeline_loads_it(whole, private_cache):
+    from transformers import pipeline
+    from transformers.audio_utils import load_audio
+
+    report = read(whole)
+    validated = {number: read(whole / f"fold-{number}")["validated"] for number in (1, 2)}
+    fold = report["chosen_fold"]
+    assert validated[fold] == max(validated.values()) == report["validated"]
+    seed = read(whole / f"fold-{fold}")["chosen_seed"]
+    chosen = whole / f"fold-{fold}" / f"seed-{seed}"
+    weights = "model/model.safetensors"
+    assert (whole / weights).read_bytes() == (chosen / weights).read_bytes()
+    classifier = pipeline("audio-classification", model=str(whole / "model"), trust_remote_code=True)
+    judged = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()[0]
+    wav = min(private_cache.rglob(f"{judged['id'].partition('/')[2]}.wav"))
+    scores = classifier(load_audio(str(wav), sampling_rate=16000), top_k=None)
+    for item in scores:
+        assert item["score"] == pytest.approx(judged[f"p_{item['label']}"], abs=1e-5)
+
+
+def test_the_card_gives_the_figures_of_its_weights_and_of_all_folds(whole):
+    report = read(whole)
+    fold = report["chosen_fold"]
+    seed = read(whole / f"fold-{fold}")["chosen_seed"]
+    card = (whole / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"These are the weights of fold {fold}, seed {seed}, the one of 2 that validation prefers" in card
+    own = read(whole / f"fold-{fold}" / f"seed-{seed}")["metrics"]["uar"]
+    results = card.partition("## Results")[2]
+    assert f"| UAR | {own:.3f} |" in results
+    pooled = report["pooled"]["metrics"]["uar"]
+    low, high = report["intervals"]["uar"]
+    row = f"| UAR | {report['metrics']['uar']:.3f} | {report['deviations']['uar']:.3f} | {low:.3f} to {high:.3f} | "
+    assert row + f"{pooled:.3f} | " in results
+    assert "Under the leaky protocol `random`" in results
+
+
+def test_the_page_of_the_report_tells_of_every_fold_and_of_the_gap(whole):
+    report = read(whole)
+    page = (whole / "report" / "README.md").read_text(encoding="utf-8")
+    head = page.partition("## Protocol")[0]
+    assert f"**UAR {report['metrics']['uar']:.3f}** on the test speakers" in head
+    assert f"mean of 2 folds, standard deviation {report['deviations']['uar']:.3f}" in head
+    foil = report["foil"]
+    assert f"{foil['metrics']['uar']:.3f} ({foil['gap']['uar']:+.3f})" in head
+    for number, own in report["protocol"]["folds"].items():
+        assert (
+            f"| {number} | {own['tested']} | {own['parts']['test']['clips']} | {own['metrics']['uar']:.3f} |" in page
+        )
+    assert "each clip judged once" in page
+    assert "![UAR by fold](folds.png)" in page
+    for picture in ("folds.png", "confusion_matrix.png", "class_distribution.png"):
+        assert picture in page
+        assert (whole / "report" / picture).is_file()
+    assert "training_curves.png" not in page
+
+
+def test_the_summary_tells_of_folds_foil_and_protocol(whole):
+    report = read(whole)
+    told = summary(report)
+    assert "on the test speakers" in told
+    assert f"mean of 2 folds, standard deviation {report['deviations']['uar']:.3f})" in told
+    assert f"pooled: UAR {report['pooled']['metrics']['uar']:.3f}" in told
+    assert f"protocol kfold, sha256 {report['protocol']['sha256'][:16]}" in told
+    assert (
+        f"foil: under the leaky protocol random the same recipe claims UAR {report['foil']['metrics']['uar']:.3f}"
+        in told
+    )
+    assert "LEAKY" not in told
+    assert f'model="{whole}/model"' in told
+
+
+def test_a_speaker_independent_protocol_is_not_called_leaky(whole):
+    report = read(whole)
+    assert report["protocol"]["leak"] is None
+    assert "Leaky protocol" not in (whole / "report" / "README.md").read_text()
+    assert "Judged under a leaky protocol" not in (whole / "model" / "README.md").read_text()
+
+
+def test_a_leaky_protocol_says_so_wherever_its_figures_stand(whole):
+    """The foil's own folder is a leaky run, with seeds; each of its seeds is one without."""
+    for folder in (whole / "foil", whole / "foil" / "seed-1"):
+        report = read(folder)
+        leak = report["protocol"]["leak"]
+        shared = report["audit"]["shared"]["train/test"]["speakers"]
+        assert leak.startswith(f"Speaker-dependent: {shared} of the 6 test speakers")
+        told = summary(report)
+        assert f"LEAKY: {leak}" in told
+        assert "on test clips of speakers heard before" in told
+        page = (folder / "report" / "README.md").read_text(encoding="utf-8")
+        assert f"> **Leaky protocol (`random`).** {leak}" in page.partition("## Protocol")[0]
+        card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+        body = card.split("---\n", 2)[2].strip().splitlines()
+        assert body[0] == "# folds"
+        assert body[2] == f"> **Judged under a leaky protocol (`random`).** {leak}"
+        assert "Results on test clips of speakers heard before" in card
+        assert "the test speakers\n" not in card
+
+
+class _Stopped(BaseException):
+    pass
+
+
+@contextlib.contextmanager
+def counting(die_at=None):
+    """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
+    trained = []
+    train = experiment._train
+
+    def counted(recipe, material, fold, *rest):
+        trained.append(fold.number)
+        if len(trained) == die_at:
+            raise _Stopped
+        return train(recipe, material, fold, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(experiment, "_train", counted)
+        yield trained
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run of two folds that stopped in the second one's training."""
+    folder = tmp_path_factory.mktemp("runs") / "stopped"
+    with counting(die_at=2) as trained, pytest.raises(_Stopped):
+        run(folder)
+    assert trained == [1, 2]
+    return folder
+
+
+@pytest.fixture
+def interrupted(stopped, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(stopped, tmp_path / "run")
+
+
+def test_a_run_is_resumed_fold_by_fold(interrupted, plain):
+    folder = interrupted
+    assert not (folder / "report").exists()
+    first = {path: path.stat().st_mtime_ns for path in (folder / "fold-1").rglob("*")}
+    with counting() as trained:
+        report = run(folder, resume=True)
+        assert trained == [2]
+    assert {path: path.stat().st_mtime_ns for path in (folder / "fold-1").rglob("*")} == first
+    whole = read(plain)
+    for key in ("metrics", "deviations", "pooled", "intervals", "protocol", "parts", "confusion", "chosen_fold"):
+        assert json.loads(json.dumps(report[key])) == whole[key], key
+    weights = "model/model.safetensors"
+    assert (folder / weights).read_bytes() == (plain / weights).read_bytes()
+    with counting() as trained:
+        assert run(folder, resume=True)["metrics"] == report["metrics"]
+    assert not trained, "a complete run is read, not run again"
+
+
+def test_a_changed_corpus_or_protocol_is_not_resumed(interrupted):
+    folder = interrupted
+    with pytest.raises(ser_hf.UserError, match=r"protocol\.k: 3 here, 2 in the run at"):
+        run(folder, "protocol.k=3", resume=True)
+    listed = json.loads((folder / "split.json").read_text())
+    listed["sha256"] = "0" * 64  # as other clips would have given
+    (folder / "split.json").write_text(json.dumps(listed))
+    with (
+        counting() as trained,
+        pytest.raises(ser_hf.UserError, match=r"split\.json: the corpus has changed since this run began"),
+    ):
+        run(folder, resume=True)
+    assert not trained
+
+
+def test_a_fold_that_was_run_on_other_clips_is_not_taken_as_it_stands(interrupted):
+    folder = interrupted
+    file = folder / "fold-1" / "split.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sha256": "0" * 64}))
+    with pytest.raises(ser_hf.UserError, match=r"fold-1/split\.json: the corpus has changed"):
+        run(folder, resume=True)
+
+
+def test_overwriting_clears_folds_and_foil(interrupted):
+    folder = interrupted
+    (folder / "foil").mkdir()
+    (folder / "foil" / "recipe.yaml").write_text("name: old\n")
+    (folder / "fold-7").mkdir()
+    (folder / "fold-notes").mkdir()
+    (folder / "fold-notes" / "mine.txt").write_text("mine")
+    report = run(folder, "protocol.folds=[2]", overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {
+        *("recipe.yaml", "split.json", "model", "report", "checkpoints", "logs"),
+        "fold-notes",
+    }
+    assert "folds" not in report["protocol"], "one fold alone is a run without folds"
+    assert report["protocol"]["fold"] == read(folder)["protocol"]["fold"]
+
+
+def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp_path):
+    folder = tmp_path / "run"
+    overrides = ("protocol.k=3", "protocol.folds=[3, 1]", "evaluation.part=validation")
+    report = run(folder, *overrides)
+    assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-3"]
+    assert list(report["protocol"]["folds"]) == ["3", "1"]
+    all_folds = [fold.split for fold in gather(read_recipe(RECIPE, ["protocol.k=3"])).folds]
+    for number in (1, 3):
+        split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
+        assert split["sha256"] == all_folds[number - 1].sha256
+        assert report["protocol"]["folds"][str(number)]["tested"] == all_folds[number - 1].fold
+    assert report["judged_on"] == "validation"
+    assert report["metrics"] == pytest.approx(report["parts"]["validation"])
+    assert set(report["protocol"]["parts"]) == {"validation"}
+    table = pq.read_table(folder / "report" / "predictions.parquet")
+    assert set(table["part"].to_pylist()) == {"validation"}
+    assert set(table["fold"].to_pylist()) == {1, 3}
+    page = (folder / "report" / "README.md").read_text()
+    assert "on the validation speakers" in page
+    assert "left untouched" in page
+    assert "each clip judged once" not in page, "a speaker may validate several folds"
