@@ -1,4 +1,4 @@
-"""One report over several runs, on predictions made by hand: means, deviations, what is pooled, which run is preferred."""
+"""One report over several runs, on predictions made by hand: means, deviations, what is pooled, who is preferred."""
 
 from types import SimpleNamespace
 
@@ -59,7 +59,7 @@ def folds(dataset):
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     plan = SimpleNamespace(config=config, checkpoint=None, padding_safe=True)
@@ -117,10 +117,10 @@ def child_report(dataset, split, predicted, **changes):
     } | changes
 
 
-@pytest.fixture(params=[1, 3], ids=["one seed", "three seeds"])
-def judged(request, tmp_path, dataset, folds, material):
+@pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
+def judged(request, tmp_path_factory, dataset, folds, material):
     """The report over folds, the children's reports and the (seeds, clips) predictions of each fold."""
-    top, reports, predicted = RunFolder(tmp_path / "run"), {}, {}
+    top, reports, predicted = RunFolder(tmp_path_factory.mktemp("run")), {}, {}
     seeds = [11, 12, 13][: request.param]
     for fold in folds:
         own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=request.param > 1)

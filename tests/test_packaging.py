@@ -35,6 +35,9 @@ corpus = {"name": "c", "title": "C", "license": "cc0-1.0", "language": "en", "ur
 card = model_card(report, corpus=corpus, location="x", architecture="A.", remote_code=True, sampling_rate=16000,
                   recipe="name: wheel")
 print(card.content)
+
+from ser_hf.protocols.published import published_list
+assert published_list("emobox")["corpora"]
 """
 
 
@@ -53,9 +56,13 @@ def wheel(tmp_path_factory):
     return next(base.glob("*.whl"))
 
 
-def test_the_wheel_holds_every_module_and_template(wheel):
+def test_the_wheel_holds_every_module_list_and_template(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "ser_hf").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    data = [path for path in (ROOT / "ser_hf").rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert {".json", ".xz", ".html"} <= {path.suffix for path in data}
+    for path in data:
         assert path.relative_to(ROOT).as_posix() in names
     for path in (ROOT / "hub_cards").glob("*.md"):
         assert f"ser_hf/hub_cards/{path.name}" in names

@@ -115,7 +115,9 @@ def write_corpus(
         path = root / f"{plan.stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         spoken = _STAND_INS.get(plan.emotion, plan.emotion)
-        samples = utterance(plan.voice, spoken, plan.take, seed, sampling_rate)
+        # A stand-in speaks takes of its own: no recording stands under two labels.
+        take = plan.take + 1000 * (list(_STAND_INS).index(plan.emotion) + 1 if spoken != plan.emotion else 0)
+        samples = utterance(plan.voice, spoken, take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
         written.append(_Written(plan, samples, path))
     if votes:
@@ -143,7 +145,8 @@ def _cremad(speakers: int, takes: int) -> Iterator[_Plan]:
     for actor in range(1001, 1001 + min(speakers, 91)):
         for code, emotion in cremad.EMOTION_CODES.items():
             for take, sentence in enumerate(list(cremad.SENTENCES)[:takes]):
-                yield _Plan(f"AudioWAV/{actor}_{sentence}_{code}_XX", emotion, actor - 1000, take)
+                level = "MD" if sentence == "IEO" and code != "NEU" else "XX"  # its levels were asked for
+                yield _Plan(f"AudioWAV/{actor}_{sentence}_{code}_{level}", emotion, actor - 1000, take)
 
 
 def _tess(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:

@@ -21,7 +21,7 @@ def savee(tmp_path):
 @pytest.mark.parametrize("name", sorted(CORPORA))
 def test_every_corpus_has_the_facts_of_a_card(name):
     facts = corpus_facts(name, {})
-    assert set(facts) == {"name", "title", "license", "language", "url", "citation", "acted"}
+    assert set(facts) == {"name", "title", "license", "language", "url", "citation", "acted", "non_commercial"}
     assert facts["name"] == name
     assert facts["title"]
     assert isinstance(facts["acted"], bool)
@@ -29,6 +29,7 @@ def test_every_corpus_has_the_facts_of_a_card(name):
         assert facts["url"].startswith("http")
         assert len(facts["citation"]) > 60
         assert facts["license"]
+        assert facts["non_commercial"] is (name in ("ravdess", "tess", "savee", "iemocap"))
 
 
 @pytest.mark.parametrize("name", sorted(CORPORA))

@@ -178,5 +178,6 @@ def test_cards_say_what_the_options_say(table):
         "url": None,
         "citation": None,
         "acted": True,
+        "non_commercial": False,
     }
     assert corpus_facts("csv", {"title": "Calls of 2020"})["title"] == "Calls of 2020"

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ser_hf.evaluation.intervals import _clip_counts, _metrics, bootstrap_intervals
+from ser_hf.evaluation.intervals import _clip_counts, _metrics, bootstrap_intervals, fold_intervals
 from ser_hf.evaluation.metrics import classification_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
@@ -94,3 +96,110 @@ def test_the_same_seed_gives_the_same_interval_and_less_confidence_a_narrower_on
     assert wide != bootstrap_intervals(labels, predictions, 4, resamples=300, seed=1)
     narrow = bootstrap_intervals(labels, predictions, 4, resamples=300, confidence=0.5)
     assert wide["uar"][0] < narrow["uar"][0] < narrow["uar"][1] < wide["uar"][1]
+
+
+def _folds(count=5, speakers=1, clips=40, runs=1, seed=0):
+    """Folds whose speakers are recognised more or less well: labels, (runs, clips) predictions, speakers."""
+    generator = np.random.default_rng(seed)
+    folds = []
+    for i in range(count):
+        labels = np.arange(clips) % 4
+        right = generator.random((runs, clips)) < 0.4 + 0.1 * (i % 4)
+        predictions = np.where(right, labels, generator.integers(4, size=(runs, clips)))
+        folds.append((labels, predictions, np.array([f"s{i}-{j * speakers // clips}" for j in range(clips)])))
+    return folds
+
+
+def _mean(folds):
+    scores = [classification_metrics(labels, run, 4) for labels, runs, _ in folds for run in runs]
+    return {name: np.mean([score[name] for score in scores]) for name in NAMES}
+
+
+def _width(intervals, name="uar"):
+    return intervals[name][1] - intervals[name][0]
+
+
+@pytest.mark.parametrize("draw_folds", [False, True])
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("speakers", [1, 4])
+def test_the_interval_over_folds_holds_the_folds_mean(speakers, runs, draw_folds):
+    folds = _folds(speakers=speakers, runs=runs)
+    intervals = fold_intervals(folds, 4, draw_folds, resamples=400)
+    assert set(intervals) == set(NAMES)
+    for name, value in _mean(folds).items():
+        low, high = intervals[name]
+        assert 0 <= low < value < high <= 1
+
+
+def test_one_speaker_a_fold_is_drawn_as_a_speaker():
+    """Leave-one-speaker-out: within a fold there is nobody else to draw, so that the folds must be."""
+    labels = np.tile(np.arange(4), 10)
+    folds = [(labels, (labels + i % 2) % 4, np.full(40, f"s{i}")) for i in range(8)]
+    still, drawn = (fold_intervals(folds, 4, draw_folds, resamples=400) for draw_folds in (False, True))
+    assert still["wa"] == pytest.approx([0.5, 0.5]), "each speaker is all right or all wrong, however it is drawn"
+    # Half of eight speakers are right: the share of right ones has a deviation of 0.18, read at steps of an eighth.
+    assert _width(drawn, "wa") == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(8), abs=0.13)
+    # The same people judged without folds.
+    together = bootstrap_intervals(
+        np.tile(labels, 8), np.concatenate([own for _, own, _ in folds]), 4, np.repeat(np.arange(8), 40), 400
+    )
+    assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
+
+
+def test_drawing_the_folds_is_wider_where_they_differ():
+    folds = _folds(count=8)
+    assert _width(fold_intervals(folds, 4, True)) > 1.2 * _width(fold_intervals(folds, 4, False))
+
+
+def test_one_fold_that_is_not_drawn_is_the_plain_bootstrap():
+    (fold,) = _folds(count=1, speakers=5, runs=2)
+    labels, runs, speakers = fold
+    assert fold_intervals([fold], 4, False, resamples=300, seed=3) == bootstrap_intervals(
+        labels, runs, 4, speakers, resamples=300, seed=3
+    )
+
+
+def test_a_fold_drawn_twice_is_not_the_same_twice():
+    """Were it, two equal folds would be as uncertain as one; two resamples of it are less by the root of two."""
+    (fold,) = _folds(count=1, clips=200)
+    alone = _width(fold_intervals([fold], 4, True), "wa")
+    twice = _width(fold_intervals([fold, fold], 4, True), "wa")
+    assert twice == pytest.approx(alone / np.sqrt(2), rel=0.12)
+
+
+def test_folds_are_drawn_alike_under_one_seed_and_narrower_with_less_confidence():
+    folds = _folds(speakers=3)
+    wide = fold_intervals(folds, 4, True, resamples=300)
+    assert wide == fold_intervals(folds, 4, True, resamples=300)
+    assert wide != fold_intervals(folds, 4, True, resamples=300, seed=1)
+    narrow = fold_intervals(folds, 4, True, resamples=300, confidence=0.5)
+    assert wide["uar"][0] < narrow["uar"][0] < narrow["uar"][1] < wide["uar"][1]
+
+
+def test_a_class_that_a_fold_lacks_is_left_out_of_that_fold():
+    labels = np.tile([0, 1], 20)
+    folds = [(labels, labels, None), (labels, 1 - labels, None)]
+    for draw_folds in (False, True):
+        intervals = fold_intervals(folds, 4, draw_folds, resamples=100)
+        assert np.isfinite(list(intervals.values())).all()
+    assert fold_intervals(folds, 4, False, resamples=100)["uar"] == pytest.approx([0.5, 0.5])
+
+
+@st.composite
+def _any_folds(draw):
+    folds, runs = [], draw(st.integers(1, 2))
+    for _ in range(draw(st.integers(1, 4))):
+        clips = draw(st.integers(1, 12))
+        ids = st.lists(st.integers(0, 2), min_size=clips, max_size=clips)
+        speakers = draw(st.none() | ids.map(lambda own: [f"s{i}" for i in own]))
+        folds.append((np.array(draw(ids)), np.array([draw(ids) for _ in range(runs)]), speakers))
+    return folds
+
+
+@settings(max_examples=60)
+@given(_any_folds(), st.booleans(), st.floats(0.05, 0.99))
+def test_low_is_never_above_high_whatever_the_folds(folds, draw_folds, confidence):
+    intervals = fold_intervals(folds, 3, draw_folds, resamples=30, confidence=confidence)
+    assert tuple(intervals) == NAMES
+    for low, high in intervals.values():
+        assert 0 <= low <= high <= 1

@@ -3,7 +3,14 @@
 import matplotlib.image
 import pytest
 
-from ser_hf.evaluation.plots import confusion_figure, curves_figure, distribution_figure, save_figure
+from ser_hf.evaluation.plots import (
+    COLOURS,
+    confusion_figure,
+    curves_figure,
+    distribution_figure,
+    folds_figure,
+    save_figure,
+)
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -44,6 +51,23 @@ def test_distribution_shows_every_part_beside_the_others():
     assert _legend(axes) == ["train (6)", "test (1)"]
     first, second = axes.patches[0], axes.patches[2]
     assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
+
+
+def test_more_parts_than_colours_are_all_shown():
+    counts = {f"fold {i}": [i, 2] for i in range(len(COLOURS) + 2)}
+    axes = distribution_figure(counts, ["angry", "sad"]).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [height for i in range(len(counts)) for height in (i, 2)]
+    assert len(_legend(axes)) == len(counts)
+
+
+def test_folds_show_each_fold_and_the_mean_and_compare_from_zero_to_one():
+    axes = folds_figure({"1": 0.25, "2": 0.5, "10": 0.75}, 0.5).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0.25, 0.5, 0.75]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "10"]
+    assert [text.get_text() for text in axes.texts] == ["0.25", "0.50", "0.75"]
+    assert set(axes.lines[0].get_ydata()) == {0.5}
+    assert _legend(axes) == ["mean 0.500"]
+    assert axes.get_ylim() == (0, 1)
 
 
 def test_a_saved_figure_is_a_picture(tmp_path):

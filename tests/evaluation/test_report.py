@@ -4,12 +4,11 @@ import json
 
 import matplotlib.image
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.evaluation.report import judge, softmax, write_predictions, write_report
+from ser_hf.evaluation.report import judge, judged_people, prediction_table, softmax, write_report
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 24
@@ -74,12 +73,11 @@ def test_softmax_survives_large_logits():
     np.testing.assert_allclose(softmax(np.array([[1000.0, 1000.0, -1000.0]])), [[0.5, 0.5, 0.0]])
 
 
-def test_predictions_are_a_table_of_clips(dataset, tmp_path):
+def test_predictions_are_a_table_of_clips(dataset):
     logits = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
     others = np.array([2, 0, 1])
     parts = {"validation": (others, np.eye(3, dtype=np.float32)), "test": (ROWS, logits)}
-    write_predictions(tmp_path / "predictions.parquet", dataset, parts)
-    table = pq.read_table(tmp_path / "predictions.parquet")
+    table = prediction_table(dataset, parts)
     assert table.column_names == ["id", "part", "speaker", "label", "predicted", "p_angry", "p_happy", "p_sad"]
     clips = table.to_pylist()
     assert [clip["part"] for clip in clips] == ["validation"] * 3 + ["test"] * 12
@@ -94,7 +92,7 @@ def test_predictions_are_a_table_of_clips(dataset, tmp_path):
 def _report(dataset, **changes):
     validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
     history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
-    head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history}
+    head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history, "protocol": {"leak": None}}
     return head | _judge(dataset) | changes
 
 
@@ -116,6 +114,38 @@ def test_the_folder_holds_pictures_and_strict_json(dataset, tmp_path):
     for path in tmp_path.glob("*.png"):
         pixels = matplotlib.image.imread(path)
         assert pixels[..., :3].std() > 0.02, f"{path.name} is blank"
+
+
+def test_folds_have_a_picture_and_bars_of_their_own(dataset, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("ser_hf.evaluation.report.save_figure", lambda figure, path: drawn.update({path.name: figure}))
+    metrics = _judge(dataset)["metrics"]
+    folds = {"1": {"metrics": metrics | {"uar": 0.25}}, "3": {"metrics": metrics | {"uar": 0.5}}}
+    report = _report(dataset, history=[], protocol={"leak": None, "folds": folds})
+    write_report(tmp_path, report, dataset, {"fold 1": range(6), "fold 3": range(6, 24)})
+    assert set(drawn) == {"class_distribution.png", "confusion_matrix.png", "folds.png"}
+    assert [bar.get_height() for bar in drawn["folds.png"].axes[0].patches] == [0.25, 0.5]
+    legend = drawn["class_distribution.png"].axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["fold 1 (6)", "fold 3 (18)"]
+
+
+@pytest.mark.parametrize(
+    ("judged_on", "leak", "people"),
+    [
+        ("test", None, "the test speakers"),
+        ("validation", None, "the validation speakers"),
+        ("test", "Speaker-dependent: ...", "test clips of speakers heard before"),
+        ("validation", "Speaker-dependent: ...", "validation clips of speakers heard before"),
+    ],
+)
+def test_who_judged_is_said_without_flattery(judged_on, leak, people, dataset, tmp_path, monkeypatch):
+    report = _report(dataset, judged_on=judged_on, history=[], protocol={"leak": leak})
+    assert judged_people(report) == people
+    drawn = {}
+    monkeypatch.setattr("ser_hf.evaluation.report.save_figure", lambda figure, path: drawn.update({path.name: figure}))
+    write_report(tmp_path, report, dataset, {"test": ROWS})
+    title = drawn["confusion_matrix.png"].axes[0].get_title()
+    assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
 
 
 def test_without_a_history_there_are_no_curves(dataset, tmp_path):

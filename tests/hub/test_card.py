@@ -1,13 +1,15 @@
-"""Model cards rendered from a small report: metadata the Hub understands, tables that are tables, no gaps."""
+"""Cards and pages rendered from a small report: metadata the Hub understands, tables that are tables, no gaps."""
 
 import re
 
+import jinja2
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from ser_hf.corpora import CORPORA, corpus_facts
 from ser_hf.evaluation.metrics import DEFINITIONS
-from ser_hf.hub.card import model_card
+from ser_hf.hub.card import model_card, report_page
 
 METRICS = {"uar": 0.51236, "wa": 0.53, "macro_f1": 0.4987, "weighted_f1": 0.52}
 ACTED = {
@@ -18,6 +20,7 @@ ACTED = {
     "url": "https://zenodo.org/records/1188976",
     "citation": "Livingstone and Russo 2018",
     "acted": True,
+    "non_commercial": True,
 }
 SYNTHETIC = {
     "name": "synthetic",
@@ -27,6 +30,17 @@ SYNTHETIC = {
     "url": None,
     "citation": None,
     "acted": False,
+    "non_commercial": False,
+}
+PAIRS = ("train/validation", "train/test", "validation/test")
+APART = ["speakers", "recordings", "near_duplicates"]
+AUDIT = {
+    "shared": {
+        pair: {"speakers": 0, "sessions": None, "sentences": 2, "recordings": 0, "near_duplicates": 0}
+        for pair in PAIRS
+    },
+    "apart": dict.fromkeys(PAIRS, APART),
+    "duplicates": 0,
 }
 
 
@@ -41,16 +55,21 @@ def _report(**changes):
         "protocol": {
             "name": "speaker_independent",
             "sha256": "0123456789abcdef" * 4,
+            "leak": None,
+            "notes": ["One class is rare."],
+            "fold": None,
             "parts": {
                 "train": {"clips": 100, "speakers": [f"s{i}" for i in range(40)]},
                 "validation": {"clips": 20, "speakers": ["v1", "v2"]},
                 "test": {"clips": 8, "speakers": ["t1"]},
             },
         },
-        "audit": {"shared": {"train/test": {"speakers": 0, "recordings": 0, "sentences": 2}}},
+        "audit": AUDIT,
+        "foil": None,
         "model": {"architecture": "crnn", "remote_code": True},
         "environment": {
             "versions": {"ser_hf": "0.1.0", "torch": "2.12.1", "transformers": "5.23.0"},
+            "git_revision": None,
             "accelerator": None,
             "processor": "a processor",
         },
@@ -60,21 +79,42 @@ def _report(**changes):
         "confidence": 0.95,
         "per_class": {"angry": row, "sad": row},
         "confusion": [[1, 3], [2, 2]],
-        "slices": {},
+        "slices": {"sex": {"female": {"clips": 5} | METRICS, "male": {"clips": 3} | METRICS}},
         "warnings": ["Judged on 1 speaker: too few."],
         "parts": {"train": METRICS, "validation": METRICS},
         "history": [],
         "selected_by": "uar",
-        "seconds": {"training": 12.3},
+        "seconds": {"training": 12.3, "per_epoch": 1.5},
         "definitions": DEFINITIONS,
     } | changes
 
 
-SEEDS = {
-    "seeds": {"1": {"metrics": METRICS}, "2": {"metrics": METRICS}},
-    "chosen_seed": 2,
-    "means": METRICS,
-    "deviations": dict.fromkeys(METRICS, 0.01),
+LEAK = "Speaker-dependent: 1 of the 1 test speakers were learnt from, so these figures say nothing about others."
+LEAKY = {"protocol": _report()["protocol"] | {"name": "random", "leak": LEAK}}
+DEVIATIONS = dict.fromkeys(METRICS, 0.01)
+INTERVALS = {name: [value - 0.2, value + 0.2] for name, value in METRICS.items()}
+MEANS = {name: value + 0.1 for name, value in METRICS.items()}
+OVER = {"metrics": MEANS, "deviations": DEVIATIONS, "intervals": INTERVALS}
+RUNS = {1: METRICS, 2: METRICS}
+# What the card of several runs is made from: the chosen run's report, and `over` for the rest.
+SEEDS = {"over": OVER | {"kind": "seed", "chosen": 2, "runs": RUNS}}
+POOLED = {
+    "metrics": {name: value + 0.05 for name, value in METRICS.items()},
+    "intervals": INTERVALS,
+    "clip_intervals": INTERVALS,
+}
+FOIL = {
+    "protocol": "random",
+    "metrics": MEANS,
+    "intervals": INTERVALS,
+    "audit": AUDIT,
+    "gap": dict.fromkeys(METRICS, 0.1),
+}
+FOLDS = {
+    "over": OVER | {"kind": "fold", "chosen": "1, seed 2", "runs": RUNS},
+    "pooled": POOLED,
+    "foil": FOIL,
+    "protocol": _report()["protocol"] | {"name": "kfold", "fold": "s1, s2"},
 }
 CASES = {
     "acted": ({}, {}),
@@ -88,12 +128,19 @@ CASES = {
         {
             "environment": {
                 "versions": {"ser_hf": None, "torch": "2", "transformers": "5"},
+                "git_revision": "abc1234",
                 "accelerator": "a GPU",
                 "processor": "x",
-            }
+            },
+            "seconds": {"training": 12.3, "per_epoch": None},
         },
         {},
     ),
+    "leaky": (LEAKY, {}),
+    "folds": (FOLDS, {}),
+    "foil that does not flatter": ({"foil": FOIL | {"gap": dict.fromkeys(METRICS, -0.1)}}, {}),
+    "own table": ({}, {"corpus": corpus_facts("csv", {})}),
+    "savee": ({}, {"corpus": corpus_facts("savee", {})}),
 }
 
 
@@ -131,7 +178,8 @@ def test_the_hub_reads_the_front_matter(case):
     data = card.data.to_dict()
     assert data["pipeline_tag"] == "audio-classification"
     assert data["library_name"] == "transformers"
-    assert data.get("license") == (None if case == "synthetic" else "cc-by-nc-sa-4.0")
+    licences = {"synthetic": None, "own table": None, "savee": "other"}
+    assert data.get("license") == licences.get(case, "cc-by-nc-sa-4.0")
     assert data.get("base_model") == ("facebook/wav2vec2-base" if case == "encoder" else None)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"recall": 0.5124, "accuracy": 0.53, "f1": 0.4987}
@@ -155,17 +203,26 @@ def test_nothing_is_left_unfilled(case):
 @every_case
 def test_tables_are_tables(case):
     tables = _tables(str(_card(case)))
-    assert len(tables) == (4 if "seeds" in case else 3)
+    assert len(tables) == (5 if "seeds" in case or case == "folds" else 4)
+    _require_tables(tables)
+
+
+def _require_tables(tables):
     for before, (header, rule, *rows) in tables:
         assert not before, "a table needs a blank line before it"
         assert set("".join(rule)) == {"-"}
         assert rows
         assert {len(row) for row in (rule, *rows)} == {len(header)}
-        assert all(cell.strip() for row in rows for cell in row)
+        # A row of deviations has none for every column.
+        assert all(cell.strip() for row in rows if "standard deviation" not in row[0] for cell in row)
 
 
 def test_figures_stand_in_the_tables():
-    (_, parts), (_, metrics), (_, emotions) = _tables(str(_card()))
+    (_, parts), (_, shared), (_, metrics), (_, emotions) = _tables(str(_card()))
+    assert [cell.strip() for cell in shared[0]] == [
+        *("parts", "speakers", "sessions", "sentences", "recordings", "near duplicates")
+    ]
+    assert [cell.strip() for cell in shared[3]] == ["train/test", "0", "unknown", "**2**", "0", "0"]
     assert [cell.strip() for cell in parts[2]] == ["train", "100", "40"], "forty names would be no table"
     assert [cell.strip() for cell in parts[3]] == ["validation", "20", "v1, v2"]
     assert [cell.strip() for cell in metrics[2]] == ["UAR", "0.512", "0.412 to 0.612", "0.412 to 0.612"]
@@ -173,12 +230,26 @@ def test_figures_stand_in_the_tables():
     assert [cell.strip() for cell in emotions[2]] == ["angry", "0.500", "0.250", "0.333", "4"]
 
 
+@pytest.mark.parametrize("name", CORPORA)
+def test_the_non_commercial_note_follows_the_corpus(name, monkeypatch):
+    """By the licence's own name, or, where there is no standard licence, by what the corpus's module says."""
+    facts = corpus_facts(name, {})
+    assert facts["non_commercial"] is (name in {"ravdess", "tess", "savee", "iemocap"})
+    monkeypatch.setitem(CASES, "licensed", ({}, {"corpus": facts}))
+    assert ("forbids commercial use" in str(_card("licensed"))) is facts["non_commercial"]
+
+
 @pytest.mark.parametrize(
     ("license", "noted"), [("cc-by-nc-sa-4.0", True), ("cc-by-nc-4.0", True), ("odbl", False), (None, False)]
 )
-def test_the_non_commercial_note_follows_the_licence(license, noted, monkeypatch):
-    monkeypatch.setitem(CASES, "licensed", ({}, {"corpus": ACTED | {"license": license}}))
-    assert ("forbids commercial use" in str(_card("licensed"))) is noted
+def test_a_table_s_licence_is_read_for_what_it_forbids(license, noted, monkeypatch):
+    facts = corpus_facts("csv", {"license": license, "title": "My table"})
+    assert facts["non_commercial"] is noted
+    monkeypatch.setitem(CASES, "licensed", ({}, {"corpus": facts}))
+    card = str(_card("licensed"))
+    assert ("forbids commercial use" in card) is noted
+    assert (f"Licence of the recordings: {license}" in card) is (license is not None)
+    assert "My table" in card
 
 
 @every_case
@@ -199,9 +270,141 @@ def test_the_judged_part_is_told():
     assert "judged it once" in str(_card())
     assert "Results on the validation speakers" in str(_card("validation"))
     assert "left untouched" in str(_card("validation"))
-    assert "picked by loss on the validation speakers" in str(_card("by loss"))
+    assert "picked by loss on the validation part" in str(_card("by loss"))
+    assert "Results on test clips of speakers heard before" in str(_card("leaky"))
+
+
+@every_case
+def test_a_leaky_protocol_is_told_before_anything_else_and_no_other_is(case):
+    _, _, body = str(_card(case)).split("---\n", 2)
+    first = body.strip().splitlines()[2]
+    assert (first == f"> **Judged under a leaky protocol (`random`).** {LEAK}") is (case == "leaky")
+    assert ("leaky protocol (`" in body) is (case == "leaky")
+
+
+def test_the_foil_s_gap_is_told_as_a_claim_only_where_it_flatters():
+    flattered, honest = str(_card("folds")), str(_card("foil that does not flatter"))
+    assert "Under the leaky protocol `random`, whose test speakers are heard in training" in flattered
+    assert "0.612 (+0.100); new speakers do not get that." in flattered
+    assert "0.612 (-0.100)." in honest
+    assert "leaky" not in str(_card())
+
+
+def test_the_card_of_several_runs_names_its_weights_and_gives_all_of_them():
+    text = str(_card("folds"))
+    assert "These are the weights of fold 1, seed 2, the one of 2 that validation prefers." in text
+    assert "`kfold`, fold s1, s2, fingerprint `0123456789abcdef`" in text
+    table = next(rows for _, rows in _tables(text) if rows[0][1].strip() == "mean")
+    assert [cell.strip() for cell in table[0]] == [
+        *("metric", "mean", "standard deviation", "95 % interval of the mean", "pooled predictions"),
+        *("fold 1", "fold 2"),
+    ]
+    assert [cell.strip() for cell in table[2]] == [
+        "UAR",
+        "0.612",
+        "0.010",
+        "0.312 to 0.712",
+        "0.562",
+        "0.512",
+        "0.512",
+    ]
+    seeds = next(rows for _, rows in _tables(str(_card("seeds"))) if rows[0][1].strip() == "mean")
+    assert [cell.strip() for cell in seeds[0]][4:] == ["seed 1", "seed 2"]
+
+
+def test_notes_of_the_protocol_and_what_is_shared_stand_in_the_card():
+    text = str(_card())
+    assert "\nOne class is rare.\n" in text
+    assert "(speakers, sessions, sentences, recordings, near duplicates; bold where" in text
 
 
 def test_the_recipe_can_be_copied_from_the_card():
     (recipe,) = re.findall(r"```yaml\n(.*?)```", str(_card()), flags=re.DOTALL)
     assert yaml.safe_load(recipe) == {"name": "toy_run", "model": {"architecture": "crnn"}}
+
+
+FOLD = {
+    "tested": "s1, s2",
+    "sha256": "0" * 64,
+    "parts": {"test": {"clips": 8, "speakers": ["s1", "s2"]}, "validation": {"clips": 9, "speakers": ["v1"]}},
+    "metrics": METRICS,
+    "validation": {"loss": 1.0} | MEANS,
+}
+SEVERAL = {"history": [], "deviations": DEVIATIONS}
+OVER_FOLDS = SEVERAL | {
+    "protocol": _report()["protocol"]
+    | {"name": "kfold", "folds": {"1": FOLD, "2": FOLD}, "parts": {"test": {"clips": 8, "speakers": ["t1"]}}},
+    "pooled": POOLED,
+    "foil": FOIL,
+}
+OVER_SEEDS = SEVERAL | {"seeds": {"1": {"metrics": METRICS, "validation": MEANS}}}
+PAGES = {
+    "one run": {"history": [{"epoch": 1.0}]},
+    "leaky": LEAKY,
+    "validation": {"judged_on": "validation"},
+    "seeds": OVER_SEEDS,
+    "folds": OVER_FOLDS,
+    "no slices": {"slices": {}},
+    "ungathered": CASES["ungathered"][0],
+}
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def _page(page):
+    return report_page(_report(**PAGES[page]))
+
+
+@every_page
+def test_a_page_leaves_nothing_unfilled(page):
+    text = _page(page)
+    for gap in ("None", "{{", "{%", "Undefined", "null"):
+        assert gap not in text
+    assert not re.search(r"\n{3,}|\(\)| +\n", text)
+    assert text.startswith("# toy_run: evaluation report\n\n**UAR 0.512** on ")
+    assert text.endswith("`predictions.parquet`.\n")
+
+
+@every_page
+def test_a_page_s_tables_are_tables(page):
+    tables = _tables(_page(page))
+    # Audit, parts, metrics, classes and one slice; folds have no parts, but themselves and what is pooled.
+    assert len(tables) == {"seeds": 6, "folds": 6, "no slices": 4}.get(page, 5)
+    _require_tables(tables)
+
+
+def test_the_page_of_folds_gives_each_fold_the_mean_the_pool_and_the_gap():
+    text = _page("folds")
+    assert "mean of 2 folds, standard deviation 0.010)" in text
+    rows = [[cell.strip() for cell in row] for _, table in _tables(text) for row in table]
+    assert ["1", "s1, s2", "8", "0.512", "0.530", "0.499", "0.612"] in rows
+    assert ["UAR", "0.562", "0.312 to 0.712", "0.312 to 0.712"] in rows
+    assert "each clip judged once" in text
+    assert "0.612 (+0.100)" in text.partition("## Protocol")[0]
+    assert "in the worst fold (speakers" in text
+    assert "![UAR by fold](folds.png)" in text
+
+
+def test_the_page_of_seeds_gives_each_seed():
+    text = _page("seeds")
+    assert "mean of 1 seeds, standard deviation 0.010)" in text
+    rows = [[cell.strip() for cell in row] for _, table in _tables(text) for row in table]
+    assert ["1", "0.512", "0.530", "0.499", "0.612"] in rows
+    assert "folds.png" not in text
+
+
+def test_the_page_shows_curves_only_where_there_are_some():
+    assert "training_curves.png" in _page("one run")
+    assert "training_curves.png" not in _page("folds")
+
+
+def test_the_page_of_a_leaky_protocol_says_so_before_the_protocol():
+    assert f"> **Leaky protocol (`random`).** {LEAK}" in _page("leaky").partition("## Protocol")[0]
+    assert "on test clips of speakers heard before" in _page("leaky")
+    assert "eaky" not in _page("one run")
+
+
+def test_a_page_without_a_fact_is_an_error_and_not_a_gap():
+    report = _report()
+    del report["confidence"]
+    with pytest.raises(jinja2.UndefinedError, match="confidence"):
+        report_page(report)

@@ -19,7 +19,7 @@ def faulty_root(tmp_path_factory):
     audio = root / "AudioWAV"
 
     def path(actor, sentence, emotion):
-        return audio / f"{actor}_{sentence}_{emotion}_XX.wav"
+        return audio / f"{actor}_{sentence}_{emotion}_{'MD' if sentence == 'IEO' and emotion != 'NEU' else 'XX'}.wav"
 
     def samples(file):
         return soundfile.read(file, dtype="float32")[0]
@@ -50,6 +50,8 @@ def faulty_root(tmp_path_factory):
     # The same take, cut and turned down.
     soundfile.write(path(1003, "DFA", "SAD"), 0.5 * samples(path(1003, "IEO", "SAD"))[1600:], 16000, subtype="PCM_16")
     path(1003, "DFA", "HAP").unlink()
+    # This sentence has a level in the release, except in neutral.
+    path(1003, "IEO", "FEA").rename(audio / "1003_IEO_FEA_XX.wav")
     (audio / "copy").mkdir()
     (audio / "copy" / "1003_DFA_ANG_XX.wav").write_bytes(path(1003, "DFA", "ANG").read_bytes())
     return root

@@ -25,8 +25,7 @@ def test_the_summary_and_the_default_place(small, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["inspect", "ravdess", str(small), "song=yes", "--examples=0", "--no-near-copies"]) == 0
     printed = capsys.readouterr().out
-    # The voices that stand in for calm and surprise are those of neutral and happy.
-    assert "RAVDESS: Not fit to train on as it is: 1 error and 2 warnings." in printed
+    assert "RAVDESS: Usable, with 2 warnings to read first." in printed
     assert "16 of the release's 1440 clips readable" in printed
     assert "  warning: 1424 of the release's 1440 clips are missing (98.9 %)." in printed
     assert "read it: inspect-ravdess/index.html" in printed

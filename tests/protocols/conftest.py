@@ -8,6 +8,7 @@ import pytest
 from ser_hf.corpora import CORPORA, EMOTIONS
 from ser_hf.corpora.manifest import manifest
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.protocols import draws
 
 LABELS = ("angry", "happy", "sad")
 
@@ -85,3 +86,11 @@ def source_lists():
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def few_draws():
+    """Only the proportions rest on how many draws the nearest is taken from; eight make the other tests quick."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(draws, "_DRAWS", 8)
+        yield

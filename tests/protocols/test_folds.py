@@ -8,7 +8,10 @@ from ser_hf.errors import UserError
 from ser_hf.protocols import audit, split_corpus
 from ser_hf.protocols.folds import kfold, leave_one_sentence_out, leave_one_session_out, leave_one_speaker_out
 
-pytestmark = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("few_draws"),
+    pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
+]
 
 
 def times_tested(splits):

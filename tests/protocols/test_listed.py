@@ -8,6 +8,8 @@ from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, audit, save_splits, split_corpus
 from ser_hf.protocols.listed import from_file
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 SPEAKERS = {"train": ["x:01", "x:02", "x:03"], "validation": ["x:04"], "test": ["x:05", "x:06"]}
 
 

@@ -17,11 +17,14 @@ from ser_hf.corpora import EMOTIONS
 from ser_hf.corpora.manifest import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.errors import UserError
-from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, draws, split_corpus
+from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
 from ser_hf.protocols.published import PUBLISHED
 
 # scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
-pytestmark = pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("few_draws"),
+    pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
+]
 
 GENERAL = [name for name in PROTOCOLS if name not in PUBLISHED and name != "file"]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
@@ -35,14 +38,6 @@ TEST_APART = {
 }
 TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_sentence_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_draws():
-    """No promise rests on how many draws the nearest is taken from; eight make this file quick."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(draws, "_DRAWS", 8)
-        yield
 
 
 def _features(classes, session):
@@ -209,7 +204,7 @@ shares = st.sampled_from([0.15, 0.2, 0.25, 0.34, 0.5])
 
 
 @pytest.mark.parametrize("name", GENERAL)
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(data=st.data(), validation=shares, test=shares, seed=st.integers(0, 3), k=st.integers(1, 6))
 def test_no_protocol_leaks_on_any_corpus(name, data, validation, test, seed, k):
     sessions = {"sessions": ["of two", "one each", "across speakers"]} if name == "leave_one_session_out" else {}
@@ -228,7 +223,7 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 
 
 @pytest.mark.parametrize("name", GENERAL)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
     """Six speakers in three sessions say four sentences in three emotions: nobody may complain of that."""
@@ -258,7 +253,7 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
             assert split.apart["train/validation"][0] == "speaker"
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(dataset=corpora(), data=st.data())
 def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
     """Any list of ids and speakers, in whatever parts."""
@@ -298,7 +293,7 @@ CORPUS_OF = {name: next(word for word in name.split("/") if word in OFFICIAL) fo
 
 
 @pytest.mark.parametrize(("name", "corpus"), CORPUS_OF.items())
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(kept=st.sampled_from([0.3, 0.02]), seed=st.integers(0, 99), lost=st.sampled_from([0, 0, 1]))
 def test_no_published_list_leaks_on_any_part_of_its_corpus(official, name, corpus, kept, seed, lost):
     """Clips were dropped, or a whole speaker is missing: a list is then refused, or still keeps what it promises."""

@@ -11,6 +11,8 @@ from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, split_corpus
 from ser_hf.protocols.published import PUBLISHED, published_list
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 HEARD = ("emobox/cremad", "emobox/emodb", "emobox/tess")
 EMOBOX = published_list("emobox")["corpora"]
 

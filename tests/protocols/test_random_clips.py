@@ -10,7 +10,7 @@ from ser_hf.protocols import FOILS, PARTS, PROTOCOLS, random_clips, split_corpus
 
 @pytest.fixture(scope="module")
 def dataset(make_corpus):
-    return make_corpus({f"x:{n}": ["angry"] * 7 + ["happy"] * 2 + ["sad"] for n in range(20)})
+    return make_corpus({f"x:{n}": ["angry"] * 6 + ["happy"] * 2 + ["sad"] * 2 for n in range(20)})
 
 
 @pytest.mark.parametrize("name", FOILS)
@@ -27,13 +27,13 @@ def test_labels_are_in_proportion_where_it_is_stratified(dataset):
     for seed in range(5):
         split = PROTOCOLS["random_stratified"](dataset, seed=seed)
         labels = {part: Counter(dataset[row]["label"] for row in split.rows[part]) for part in PARTS}
-        assert labels["test"] == {0: 14, 1: 4, 2: 2}
-        assert labels["validation"] == {0: 28, 1: 8, 2: 4}
+        assert labels["test"] == {0: 12, 1: 4, 2: 4}
+        assert labels["validation"] == {0: 24, 1: 8, 2: 8}
 
 
 @pytest.mark.parametrize("name", FOILS)
 def test_the_seed_decides(dataset, name):
-    drawn = [split_corpus(dataset, name, test=0.2, seed=seed)[0].sha256 for seed in (0, 0, 2)]
+    drawn = [split_corpus(dataset, name, test=0.2, seed=seed)[0].sha256 for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

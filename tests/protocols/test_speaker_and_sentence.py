@@ -6,6 +6,8 @@ from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, audit
 from ser_hf.protocols.speaker_and_sentence import speaker_and_sentence_disjoint
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 LABELS = ("angry", "happy", "sad")
 
 
