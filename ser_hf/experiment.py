@@ -208,14 +208,14 @@ def _deliver(
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, material, described, folder).save(partial / "README.md")
     predictions = read_predictions(folder, kind, list(reports))
-    save_report(report, material.dataset, _shown_rows(folds), predictions, folder)
+    save_report(report, material.dataset, _shown_rows(folds, recipe.evaluation.part), predictions, folder)
 
 
-def _shown_rows(folds: list[Fold]) -> dict[str, list[int]]:
-    """The rows of each part, or of each fold's test part, for the picture of the classes."""
+def _shown_rows(folds: list[Fold], judged_on: str) -> dict[str, list[int]]:
+    """The rows of each part, or of each fold's judged part, for the picture of the classes."""
     if len(folds) == 1:
         return folds[0].split.rows
-    return {f"fold {fold.number}": fold.split.rows["test"] for fold in folds}
+    return {f"fold {fold.number}": fold.split.rows[judged_on] for fold in folds}
 
 
 def _run_one(

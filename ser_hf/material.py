@@ -59,10 +59,8 @@ def gather(recipe: Recipe) -> Material:
         **corpus.options,
     )
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
-    foils = []
-    if protocol.foil is not None:
-        leaky = foil_protocol(protocol, splits[0])
-        foils = split_corpus(dataset, leaky.name, **leaky.options)
+    leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
+    foils = split_corpus(dataset, leaky.name, **leaky.options) if leaky else []
     plan = blueprint(
         model.architecture,
         dataset.features["label"].names,
@@ -76,7 +74,7 @@ def gather(recipe: Recipe) -> Material:
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
     twins = [Twins(pair.first, pair.second) for pair in near_duplicates(store)]
     folds = _audited(dataset, splits, protocol, twins)
-    foil = _audited(dataset, foils, protocol, twins)
+    foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
         logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
     return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
@@ -84,11 +82,11 @@ def gather(recipe: Recipe) -> Material:
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
     """The leaky protocol that is judged beside the recipe's own: its parts have the shares of the protocol's (first)
-    split, so that nothing but the leak tells the two apart."""
+    split, so that nothing but the leak tells the two apart. Near duplicates belong to that leak: told, not refused."""
     clips = sum(len(rows) for rows in split.rows.values())
     shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
     options = {**shares, "seed": protocol.options.get("seed", 0)}
-    return ProtocolSection(protocol.foil, near_duplicates=protocol.near_duplicates, options=options)
+    return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
 
 
 def _audited(
@@ -96,7 +94,7 @@ def _audited(
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     folds = []
-    for number, split in zip(numbers, splits, strict=False):  # a foil has one split, whatever folds were asked for
+    for number, split in zip(numbers, splits, strict=True):
         audited = audit(split, dataset, twins, protocol.near_duplicates)
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))

@@ -1,7 +1,7 @@
 """Audio: decode, resample and measure once; read waveforms from a memory-mapped store ever after."""
 
 from .decode import AudioError, decode
-from .near_duplicates import NearDuplicate, near_duplicates
+from .duplicates import NearDuplicate, near_duplicates
 from .prepare import prepare
 from .store import WaveformStore, open_store
 

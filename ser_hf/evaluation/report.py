@@ -76,7 +76,8 @@ def judge(
 
 def judged_people(report: Mapping[str, Any]) -> str:
     """Who judged, in words that a headline can carry without flattering."""
-    if report["protocol"]["leak"]:
+    shared = report["audit"]["shared"].get(f"train/{report['judged_on']}", {})
+    if report["protocol"]["leak"] or shared.get("speakers"):
         return f"{report['judged_on']} clips of speakers heard before"
     return f"the {report['judged_on']} speakers"
 

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..audio import open_store
-from ..audio.near_duplicates import near_duplicates
+from ..audio.duplicates import near_duplicates
 from ..corpora import CORPORA, corpus_facts
 from ..errors import UserError
 from .finding import Finding, Level, verdict
@@ -111,7 +111,7 @@ def inspect_corpus(
         name: a key of `ser_hf.corpora.CORPORA`.
         root: the folder that holds the audio (of ``csv`` the table).
         near_copies: whether to look for clips that hold the same take cut, re-encoded or re-levelled
-            (`ser_hf.audio.near_duplicates`). That decodes all clips into the waveform store, 64 kB a second.
+            (`ser_hf.audio.duplicates`). That decodes all clips into the waveform store, 64 kB a second.
         cache_dir: where that store lives (default: see `ser_hf.cache.cache_root`).
         options: what the corpus's own `parse` takes.
 

@@ -49,7 +49,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class NearCopy:
-    """Two clips that hold the same take, not sample for sample; see `ser_hf.audio.near_duplicates.NearDuplicate`."""
+    """Two clips that hold the same take, not sample for sample; see `ser_hf.audio.duplicates.NearDuplicate`."""
 
     first: Row
     second: Row

@@ -13,7 +13,7 @@ COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"
 
 
 class Twins(NamedTuple):
-    """Two rows that hold the same take, cut, re-encoded or re-levelled (`ser_hf.audio.near_duplicates`)."""
+    """Two rows that hold the same take, cut, re-encoded or re-levelled (`ser_hf.audio.duplicates`)."""
 
     first: int
     second: int

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_hf.errors import UserError
 from ser_hf.protocols import audit, split_corpus
@@ -50,13 +51,17 @@ def test_the_seed_decides_the_folds(make_corpus):
 
 
 def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
-    """One speaker has nearly everything: scikit-learn then leaves folds without anybody."""
-    labels = ["angry", "happy", "sad"]
-    dataset = make_corpus({f"x:{n}": labels * (30 if n == 0 else 1) for n in range(6)})
-    for seed in range(4):
-        splits = kfold(dataset, k=6, seed=seed)
-        assert sorted(sum((split.speakers["test"] for split in splits), [])) == [f"x:{n}" for n in range(6)]
-        assert all(len(split.speakers["test"]) == 1 for split in splits)
+    """Speakers so unlike each other that scikit-learn puts two of five into one of five folds."""
+    counts = {"x:0": (1, 0), "x:1": (7, 3), "x:2": (2, 0), "x:3": (0, 10), "x:4": (9, 1)}
+    corpus = {speaker: ["angry"] * angry + ["sad"] * sad for speaker, (angry, sad) in counts.items()}
+    dataset = make_corpus(corpus, labels=("angry", "sad"))
+    of = dataset["speaker"][:]
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(of, dataset["label"][:], of)
+    assert not all(len(rows) for _, rows in folds)
+    splits = kfold(dataset, k=5)
+    assert sorted(split.fold for split in splits) == sorted(counts)
+    assert [split.fold for split in kfold(dataset, k=5)] == [split.fold for split in splits]
+    assert times_tested(splits) == Counter(range(len(dataset)))
 
 
 @pytest.mark.parametrize("k", [0, 1, 5])

@@ -10,11 +10,11 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from ser_hf.audio import open_store
-from ser_hf.audio.near_duplicates import NearDuplicate, near_duplicates
+from ser_hf.audio.duplicates import NearDuplicate, near_duplicates
 from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
 
 # The package may offer the function under the name of its module.
-module = importlib.import_module("ser_hf.audio.near_duplicates")
+module = importlib.import_module("ser_hf.audio.duplicates")
 RATE = 16000
 
 
