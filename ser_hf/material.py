@@ -72,7 +72,9 @@ def gather(recipe: Recipe) -> Material:
         options=model.options,
     )
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
-    twins = [Twins(pair.first, pair.second) for pair in near_duplicates(store)]
+    twins = None
+    if protocol.near_duplicates != "skip":
+        twins = [Twins(pair.first, pair.second) for pair in near_duplicates(store)]
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
@@ -90,12 +92,12 @@ def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
 
 
 def _audited(
-    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[Twins]
+    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[Twins] | None
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     folds = []
     for number, split in zip(numbers, splits, strict=True):
-        audited = audit(split, dataset, twins, protocol.near_duplicates)
+        audited = audit(split, dataset, twins, refuse_near_duplicates=protocol.near_duplicates == "error")
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
         folds.append(Fold(number, split, audited))

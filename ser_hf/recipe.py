@@ -40,12 +40,12 @@ class CorpusSection:
 class ProtocolSection:
     """Who is learnt from and who judges. `folds` runs some folds only (by number, from 1); `foil` trains and judges
     the same recipe under a leaky protocol as well, so that the report shows the gap; `near_duplicates: tell` counts
-    clips that are another part's take, cut or re-encoded, rather than refuse them."""
+    clips that are another part's take, cut or re-encoded, rather than refuse them; `skip` does not look for them."""
 
     name: str = "speaker_independent"
     folds: list[int] | None = None
     foil: Literal["random", "random_stratified"] | None = None
-    near_duplicates: Literal["error", "tell"] = "error"
+    near_duplicates: Literal["error", "tell", "skip"] = "error"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

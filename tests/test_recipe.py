@@ -250,7 +250,7 @@ def test_an_option_that_is_not_the_protocol_s_is_refused(name):
         (["protocol.folds=[first]"], "protocol.folds[0]: expected a whole number, got the word 'first'"),
         (["protocol.foil=speaker_independent"], "protocol.foil: expected one of random, random_stratified or null"),
         (["protocol.name=random", "protocol.foil=random"], "protocol.foil: random is the protocol itself"),
-        (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell"),
+        (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell, skip"),
         (["protocol.name=random", "protocol.seed=-1"], "protocol.seed: expected zero or more, got -1"),
         (["corpus.exclude=synthetic/s00_angry_000"], "corpus.exclude: expected a list"),
         (["corpus.exclude=[3]"], "corpus.exclude[0]: expected a word, got the number 3"),

@@ -28,13 +28,15 @@ from ..environment import usable_cores
 from .fingerprint import ACTIVE_DB, BAND, BITS, HOP_SECONDS, Fingerprint, fingerprint
 from .store import WaveformStore
 
-METHOD_VERSION = 1  # to be raised by any change that may alter a result
+METHOD_VERSION = 2  # to be raised by any change that may alter a result
 
 # Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27. Copies stand
 # above 0.9, but for those under noise and those whose phases a telephone's filter moved (mostly 0.7 to 0.9;
 # one in 283 of the benchmark falls below it).
 _MAX_ERROR = 0.36
 _MIN_CORRELATION = 0.5
+# Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
+_SHORT_SECONDS, _MIN_SHORT_CORRELATION = 1.25, 0.75
 _SEGMENT_SECONDS = 0.064
 _MIN_FRAMES = 62  # of the overlap: 0.5 s, which with the length of two overlapping frames is a piece of 0.7 s
 _MIN_ACTIVE = 40  # frames heard in both clips: 0.32 s
@@ -86,7 +88,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
     found = []
     for a, b, offset, error in _Comparison(prints).alike():
         overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
-        if correlation >= _MIN_CORRELATION:
+        if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
             found.append(NearDuplicate(rows[a], rows[b], round(overlap, 3), round(error, 4)))
     return sorted(found)
 

@@ -1,7 +1,7 @@
 """The leakage audit: what two parts share, counted for the report and refused where the protocol forbids it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 
@@ -20,22 +20,24 @@ class Twins(NamedTuple):
 
 
 def audit(
-    split: Split, dataset: Dataset, twins: Sequence[Twins] = (), near_duplicates: Literal["error", "tell"] = "error"
+    split: Split, dataset: Dataset, twins: Sequence[Twins] | None = None, refuse_near_duplicates: bool = True
 ) -> dict[str, Any]:
     """Counts what each pair of parts shares: speakers, sessions, sentences, recordings (by decoded content) and near
     duplicates (clips of one part that are another part's take, cut, re-encoded or re-levelled).
 
-    Recordings are forbidden in two parts by every protocol, near duplicates unless ``near_duplicates="tell"``, and
+    Recordings are forbidden in two parts by every protocol, near duplicates where they are looked for and refused, and
     the rest where the split promises it (`Split.apart`); sentences are otherwise told, not refused: in corpora with a
     fixed list of sentences every speaker says all of them.
 
     Args:
-        twins: pairs of rows that hold the same take.
+        twins: pairs of rows that hold the same take; None where nobody looked for them.
+        refuse_near_duplicates: whether a pair in two parts is an error; it is counted either way.
 
     Returns:
         ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}, ...},
         "apart": {"train/test": ["speakers", ...], ...}, "duplicates": n}`` where `duplicates` counts rows that repeat
-        another row's recording within the parts. A count of None means that the corpus does not tell.
+        another row's recording within the parts. A count of None means unknown: the corpus does not
+        tell, or nobody looked.
 
     Raises:
         UserError: naming the first thing that stands in two parts against the protocol.
@@ -62,20 +64,22 @@ def audit(
         if recordings:
             first, second = one[recordings[0]], other[recordings[0]]
             raise UserError(
-                f"{where}: {ids[first]} ({a}) and {ids[second]} ({b}) are the same recording; {len(recordings)} "
-                f"recordings stand in both parts; list one of each in corpus.exclude"
+                f"{where}: {ids[first]} ({a}) and {ids[second]} ({b}) are the same recording, {len(recordings)} such "
+                "in all; list one of each in corpus.exclude"
             )
-        crossing = [twin for twin in twins if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
-        if crossing and near_duplicates == "error":
+        crossing = [twin for twin in twins or () if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
+        if crossing and refuse_near_duplicates:
             first, second = crossing[0][:2]
             raise UserError(
                 f"{where}: {ids[first]} ({part_of[first]}) and {ids[second]} ({part_of[second]}) are the same take, "
-                f"cut, re-encoded or re-levelled; {len(crossing)} such pairs stand in both parts; list one of each in "
-                "corpus.exclude, or set protocol.near_duplicates: tell if you have heard that they differ"
+                f"cut, re-encoded or re-levelled, {len(crossing)} such in all; list one of each in corpus.exclude, or "
+                "set protocol.near_duplicates: tell if you have heard that they differ"
             )
-        shared[pair] = counts | {"recordings": 0, "near_duplicates": len(crossing)}
-        promised = [COUNTED[name] for name in split.apart[pair]]
-        apart[pair] = [*promised, "recordings", *(["near_duplicates"] if near_duplicates == "error" else [])]
+        shared[pair] = counts | {"recordings": 0, "near_duplicates": None if twins is None else len(crossing)}
+        promised = [*(COUNTED[name] for name in split.apart[pair]), "recordings"]
+        if twins is not None and refuse_near_duplicates:
+            promised.append("near_duplicates")
+        apart[pair] = promised
     used = [hashes[row] for row in part_of]
     return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
 

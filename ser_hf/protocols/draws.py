@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import ShuffleSplit
 
 from ..errors import UserError
 
@@ -20,18 +20,15 @@ def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, 
     groups = sorted(set(_values(dataset, rows, column)))
     profiles = _profiles(dataset, rows, column, groups)
     classes = len(dataset.features["label"].names)
-    wanted = profiles.mean(axis=0)
-    everything = profiles[:, :classes].sum(axis=0) > 0
-
-    def cost(drawn: np.ndarray) -> tuple[int, float]:
-        inside = profiles[drawn, :classes].sum(axis=0) > 0
-        outside = np.delete(profiles, drawn, axis=0)[:, :classes].sum(axis=0) > 0
-        lacking = int((everything & ~inside).sum() + (everything & ~outside).sum())
-        return lacking, float(np.abs(profiles[drawn].mean(axis=0) - wanted).sum())
-
-    draws = GroupShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed)
-    best = min((drawn for _, drawn in draws.split(profiles, groups=np.arange(len(groups)))), key=cost)
-    return sorted(groups[i] for i in best)
+    draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
+    chosen = np.zeros((_DRAWS, len(groups)))
+    for i, (_, drawn) in enumerate(draws):
+        chosen[i, drawn] = 1
+    clips = profiles[:, :classes]
+    lacking = sum(((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen))
+    unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
+    best = np.lexsort((unlike, lacking))[0]
+    return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
 
 
 def hold_out(

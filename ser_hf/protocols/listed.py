@@ -30,7 +30,8 @@ def from_file(
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
             ...]}``; a run's split.json is such a file. CSV has the columns ``part`` (train, validation or dev, test),
             ``id`` or ``speaker``, and ``fold`` where there are several. Entries are ids or whole speaker names.
-        shared_speakers: a list whose test speakers are heard in training is an error unless this is true.
+        shared_speakers: a list whose test speakers are heard in training or validation is an error unless this is
+            true. Speakers in both train and validation are told, not refused.
         validation: share of the training speakers that validates where the file lists no validation part.
         seed: of that draw.
 
@@ -63,21 +64,25 @@ def _split(
         for row in own:
             if first.setdefault(row, part) != part:
                 raise UserError(f"{path}: {dataset[row]['id']} stands in {first[row]} and in {part}")
-    validation_apart: tuple[str, ...] = () if shared_speakers else ("speaker",)
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
+    kept: tuple[str, ...] = ()
     if not rows.get("validation"):
-        rows["train"], rows["validation"], validation_apart, notes = hold_out(dataset, rows["train"], validation, seed)
-        notes += (f"The list has no validation part: {validation:g} of what it trains on was drawn for it.",)
-    test_apart = () if shared_speakers else ("speaker",)
+        rows["train"], rows["validation"], kept, drawn = hold_out(dataset, rows["train"], validation, seed)
+        notes += [*drawn, f"The list has no validation part: {validation:g} of what it trains on was drawn for it."]
+    speakers = dataset["speaker"][:]
+    heard = {part: {speakers[row] for row in own} for part, own in rows.items()}
+    both = len(heard["train"] & heard["validation"])
+    if not kept:
+        kept = () if both else ("speaker",)
+    if both and not notes:
+        notes = [f"{both} speakers stand in train and in validation, as listed."]
     split = make_split(
-        *(NAME, dataset, rows), test_apart=test_apart, validation_apart=validation_apart, fold=fold, notes=notes
+        *(NAME, dataset, rows),
+        test_apart=() if heard["test"] & (heard["train"] | heard["validation"]) else ("speaker",),
+        validation_apart=kept,
+        fold=fold,
+        notes=notes,
     )
-    both = sorted(set(split.speakers["train"]) & set(split.speakers["validation"]))
-    if both and validation_apart == ("speaker",):
-        raise UserError(
-            f"{path}: speaker {both[0]} stands in train and in validation ({len(both)} speakers do). Mend the list, "
-            "or set protocol.shared_speakers: true"
-        )
     if split.leak and not shared_speakers:
         raise UserError(f"{path}: {split.leak} Mend the list, or set protocol.shared_speakers: true")
     return split
