@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .audio import prepare
+    from .audio import near_duplicates, prepare
     from .corpora import load_corpus
     from .errors import UserError
-    from .protocols import speaker_independent
+    from .inspection import inspect_corpus, write_inspection
+    from .protocols import audit, speaker_independent, split_corpus
     from .recipe import read_recipe
     from .train import run_recipe
 
@@ -22,21 +23,31 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 _HOMES = {
     "UserError": "errors",
+    "audit": "protocols",
+    "inspect_corpus": "inspection",
     "load_corpus": "corpora",
+    "near_duplicates": "audio",
     "prepare": "audio",
     "read_recipe": "recipe",
     "run_recipe": "train",
     "speaker_independent": "protocols",
+    "split_corpus": "protocols",
+    "write_inspection": "inspection",
 }
 
 __all__ = [
     "UserError",
     "__version__",
+    "audit",
+    "inspect_corpus",
     "load_corpus",
+    "near_duplicates",
     "prepare",
     "read_recipe",
     "run_recipe",
     "speaker_independent",
+    "split_corpus",
+    "write_inspection",
 ]
 
 

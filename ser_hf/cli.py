@@ -38,7 +38,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         prog=f"ser-hf {verb}", description=VERBS[verb].capitalize() + ".", epilog=f"example: {command.EXAMPLE}"
     )
     command.add_arguments(parser)
-    return guarded(command.run, parser.parse_intermixed_args(arguments))
+    return guarded(command.run, parser.parse_intermixed_args(arguments), getattr(command, "INTERRUPTED", ""))
 
 
 if __name__ == "__main__":

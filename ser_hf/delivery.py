@@ -1,9 +1,7 @@
 """What a run leaves behind: the publishable model folder with its card, and the report. Each appears whole."""
 
-import contextlib
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from .protocols import PARTS, Split, fingerprint, worst
 from .recipe import Recipe
 from .run_folder import RunFolder
 from .training.run import Fit
+from .whole import whole_folder
 
 
 def header(
@@ -132,14 +131,3 @@ def save_report(
 def _public_name(checkpoint: str) -> str:
     """A Hub id as it is; of a folder on this machine only its own name."""
     return Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears by a rename once it is filled; what stood in its place goes then, and not before."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)

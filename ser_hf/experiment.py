@@ -22,7 +22,7 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from .aggregate import over_folds, over_seeds, read_predictions
-from .delivery import card, header, save_model, save_report, whole_folder
+from .delivery import card, header, save_model, save_report
 from .environment import environment
 from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
@@ -38,6 +38,7 @@ from .training.build import build_model
 from .training.layers import freeze, trainable_table
 from .training.loss import balanced_weights
 from .training.run import Fit, fit, predict
+from .whole import whole_folder
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,8 @@ from typing import Any
 from .errors import UserError
 from .logs import PACKAGE, TerminalHandler
 
+INTERRUPTED = "; --resume goes on from the last checkpoint"
+
 
 def run_recipe(
     recipe: str | Path | Mapping[str, Any],
@@ -101,10 +103,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m ser_hf.t
         prog=prog, description=__doc__.partition("\n")[0], epilog=f"example: {prog} recipes/quickstart.yaml"
     )
     add_arguments(parser)
-    return guarded(train, parser.parse_intermixed_args(arguments))
+    return guarded(train, parser.parse_intermixed_args(arguments), INTERRUPTED)
 
 
-def guarded(command, options: argparse.Namespace) -> int:
+def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
     """Runs a command with log lines on the terminal, a user's mistake as one line and exit code 2."""
     if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
         PACKAGE.setLevel(logging.INFO)
@@ -115,7 +117,7 @@ def guarded(command, options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        print(f"interrupted{interrupted}", file=sys.stderr)
         return 130
     return 0
 

@@ -1,9 +1,7 @@
 """An inspection on disk: `index.html` with pictures and example recordings beside it, and `inspect.json`."""
 
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from tqdm.auto import tqdm
 from ..audio.decode import decode
 from ..errors import UserError
 from ..evaluation.plots import save_figure
+from ..whole import whole_folder
 from . import pictures
 from .examples import pick
 from .inspection import Inspection
@@ -56,7 +55,7 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
     """
     folder = Path(folder)
     check_folder(folder)
-    with _whole_folder(folder) as partial:
+    with whole_folder(folder, "--output") as partial:
         (partial / "pictures").mkdir()
         (partial / "audio").mkdir()
         facts = inspection.to_dict()
@@ -136,21 +135,3 @@ def _details(row: Row, pitch: float | None) -> dict[str, Any]:
         "median pitch": None if pitch is None else f"{pitch:.0f} Hz",
     }
     return {name: value for name, value in details.items() if value is not None}
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears by a rename once it is filled; what stood there goes then, and a failure leaves it be."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"--output: {folder} cannot be made: {error.strerror}") from None
-    try:
-        yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
