@@ -8,9 +8,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from .audio import WaveformStore, near_duplicates, prepare
+from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .corpora import load_corpus
-from .protocols import Split, Twins, audit, audit_table, split_corpus
+from .protocols import Split, audit, audit_table, split_corpus
 from .recipe import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
 
@@ -74,7 +74,7 @@ def gather(recipe: Recipe) -> Material:
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
     twins = None
     if protocol.near_duplicates != "skip":
-        twins = [Twins(pair.first, pair.second) for pair in near_duplicates(store)]
+        twins = near_duplicates(store)
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
@@ -92,7 +92,7 @@ def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
 
 
 def _audited(
-    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[Twins] | None
+    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[NearDuplicate] | None
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     folds = []

@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
-from .audit import Twins, audit, audit_table, worst
+from .audit import audit, audit_table, worst
 from .folds import kfold, leave_one_sentence_out, leave_one_session_out, leave_one_speaker_out
 from .listed import from_file
 from .published import PUBLISHED
@@ -43,7 +43,6 @@ __all__ = [
     "PARTS",
     "PROTOCOLS",
     "Split",
-    "Twins",
     "audit",
     "audit_table",
     "fingerprint",

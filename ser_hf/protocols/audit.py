@@ -1,10 +1,11 @@
 """The leakage audit: what two parts share, counted for the report and refused where the protocol forbids it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from datasets import Dataset
 
+from ..audio import NearDuplicate
 from ..errors import UserError
 from .split import PAIRS, PARTS, Split
 
@@ -12,15 +13,8 @@ from .split import PAIRS, PARTS, Split
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
 
 
-class Twins(NamedTuple):
-    """Two rows that hold the same take, cut, re-encoded or re-levelled (`ser_hf.audio.duplicates`)."""
-
-    first: int
-    second: int
-
-
 def audit(
-    split: Split, dataset: Dataset, twins: Sequence[Twins] | None = None, refuse_near_duplicates: bool = True
+    split: Split, dataset: Dataset, twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
 ) -> dict[str, Any]:
     """Counts what each pair of parts shares: speakers, sessions, sentences, recordings (by decoded content) and near
     duplicates (clips of one part that are another part's take, cut, re-encoded or re-levelled).
@@ -30,7 +24,7 @@ def audit(
     fixed list of sentences every speaker says all of them.
 
     Args:
-        twins: pairs of rows that hold the same take; None where nobody looked for them.
+        twins: pairs of rows that hold the same take (`ser_hf.audio.near_duplicates`); None where nobody looked for them.
         refuse_near_duplicates: whether a pair in two parts is an error; it is counted either way.
 
     Returns:
@@ -69,7 +63,7 @@ def audit(
             )
         crossing = [twin for twin in twins or () if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
         if crossing and refuse_near_duplicates:
-            first, second = crossing[0][:2]
+            first, second = crossing[0].first, crossing[0].second
             raise UserError(
                 f"{where}: {ids[first]} ({part_of[first]}) and {ids[second]} ({part_of[second]}) are the same take, "
                 f"cut, re-encoded or re-levelled, {len(crossing)} such in all; list one of each in corpus.exclude, or "
