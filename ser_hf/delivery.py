@@ -58,7 +58,7 @@ def _protocol(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
         "name": splits[0].name,
         "sha256": fingerprint(splits),
         "leak": leaks[0] if leaks else None,
-        "notes": list(dict.fromkeys(note for split in splits for note in split.notes)),
+        "notes": _notes(folds),
     }
     if len(folds) == 1:
         return described | {"fold": splits[0].fold, "parts": _parts(splits[0])}
@@ -71,6 +71,18 @@ def _protocol(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
         for fold in folds
     }
     return described | {"fold": None, "parts": {judged_on: judged}, "folds": own}
+
+
+def _notes(folds: Sequence[Fold]) -> list[str]:
+    """Each note once, with the folds it is about where that is not all of them."""
+    about: dict[str, list[int]] = {}
+    for fold in folds:
+        for note in fold.split.notes:
+            about.setdefault(note, []).append(fold.number)
+    return [
+        note if len(numbers) == len(folds) else f"Fold {', '.join(map(str, numbers))}: {note}"
+        for note, numbers in about.items()
+    ]
 
 
 def _parts(split: Split) -> dict[str, Any]:

@@ -57,7 +57,9 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> 
 
 
 def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
-    """Clips per class in each part, side by side."""
+    """Clips per class in each part: bars side by side, or a table with shades where there are many parts (folds)."""
+    if len(counts) > len(COLOURS):
+        return _counts_table(counts, names)
     figure = Figure(figsize=(2 + len(names), 4), layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(counts)
@@ -71,12 +73,26 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     return figure
 
 
+def _counts_table(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
+    values = np.asarray(list(counts.values()))
+    figure = Figure(figsize=(3 + 0.8 * len(names), 1.5 + 0.35 * len(counts)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(values, cmap="Blues", vmin=0, aspect="auto")
+    for (i, j), count in np.ndenumerate(values):
+        colour = "white" if count > 0.6 * values.max() else "black"
+        axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(counts)), [f"{part} ({sum(own)})" for part, own in counts.items()])
+    axes.set_title("Clips per class")
+    return figure
+
+
 def folds_figure(scores: Mapping[str, float], mean: float) -> Figure:
     """UAR of each fold, with the mean."""
     figure = Figure(figsize=(2 + 0.6 * len(scores), 4), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.bar(list(scores), list(scores.values()), color=COLOURS[0])
-    axes.bar_label(bars, fmt="%.2f", fontsize=8)
+    axes.bar_label(bars, fmt="%.2f", fontsize=8, label_type="center", color="white")
     axes.axhline(mean, color=COLOURS[1], linestyle="--", label=f"mean {mean:.3f}")
     axes.set(xlabel="fold", ylabel="UAR", ylim=(0, 1), title="UAR by fold")
     axes.legend()

@@ -24,7 +24,7 @@ def audit(
     fixed list of sentences every speaker says all of them.
 
     Args:
-        twins: pairs of rows that hold the same take (`ser_hf.audio.near_duplicates`); None where nobody looked for them.
+        twins: pairs of rows that hold the same take (`ser_hf.audio.near_duplicates`); None where nobody looked.
         refuse_near_duplicates: whether a pair in two parts is an error; it is counted either way.
 
     Returns:
