@@ -19,6 +19,7 @@ from .models import ARCHITECTURES
 from .protocols import PARTS, Split, fingerprint, worst
 from .recipe import Recipe
 from .run_folder import RunFolder
+from .strict import dump_yaml
 from .training.run import Fit
 from .whole import whole_folder
 
@@ -93,7 +94,8 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
     """The foil's figures, and by how much they flatter."""
     described = {"protocol": foil["protocol"]["name"], "sha256": foil["protocol"]["sha256"]}
     figures = {key: foil[key] for key in ("metrics", "intervals", "audit")}
-    return described | figures | {"gap": {name: foil["metrics"][name] - value for name, value in metrics.items()}}
+    gap = {name: foil["metrics"][name] - value for name, value in metrics.items()}
+    return described | figures | {"against": dict(metrics), "gap": gap}
 
 
 def save_model(recipe: Recipe, material: Material, fitted: Fit, report: dict[str, Any], folder: RunFolder) -> None:
@@ -120,7 +122,7 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         architecture=sentence,
         remote_code=report["model"]["remote_code"],
         sampling_rate=plan.extractor.sampling_rate,
-        recipe=recipe.to_yaml(),
+        recipe=dump_yaml(_public(recipe.to_dict())),
         # A folder on this machine is nobody else's base model.
         base_model=None if plan.random_init or Path(plan.checkpoint).is_dir() else plan.checkpoint,
     )
@@ -138,6 +140,17 @@ def save_report(
         pq.write_table(predictions, partial / "predictions.parquet")
         (partial / "README.md").write_text(report_page(report), encoding="utf-8")
         write_report(partial, report, dataset, rows)
+
+
+def _public(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as others may read it: no path of this machine, of which they learn nothing."""
+    told = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            told[key] = _public(value)
+        elif key not in ("output_dir", "cache_dir"):
+            told[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return told
 
 
 def _public_name(checkpoint: str) -> str:

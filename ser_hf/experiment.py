@@ -1,6 +1,6 @@
 """The steps of a run, in order: corpus, split, model, waveforms, audit, training, judgement, card.
 
-This module and its callers know the recipe; the rooms it leads through take plain values.
+This module and its callers know the recipe; the packages it leads through take plain values.
 """
 
 import contextlib
@@ -116,16 +116,21 @@ def _with_provenance(recipe: Recipe) -> dict[str, Any]:
 
 def _keep_splits(folds: list[Fold], folder: RunFolder) -> None:
     _require_same_splits(folds, folder)
-    save_splits([fold.split for fold in folds], [fold.audit for fold in folds], folder.split)
+    splits, audits = [fold.split for fold in folds], [fold.audit for fold in folds]
+    save_splits(splits, audits, folder.split, clips=[fold.clips for fold in folds])
 
 
 def _require_same_splits(folds: list[Fold], folder: RunFolder) -> None:
     """A resumed run goes on with the clips it began with, or not at all."""
     if not folder.split.is_file():
         return
-    began_with = json.loads(folder.split.read_text(encoding="utf-8"))["sha256"]
-    if began_with != fingerprint([fold.split for fold in folds]):
-        raise UserError(f"{folder.split}: the corpus has changed since this run began; start anew with --overwrite")
+    began_with = json.loads(folder.split.read_text(encoding="utf-8"))
+    same_clips = began_with.get("clips") == [fold.clips for fold in folds]
+    if began_with["sha256"] != fingerprint([fold.split for fold in folds]) or not same_clips:
+        raise UserError(
+            f"{folder.split}: the corpus, its labels or its split have changed since this run began; start anew with "
+            "--overwrite"
+        )
 
 
 def _run_folds(

@@ -9,7 +9,9 @@ from typing import Any
 from datasets import Dataset
 
 from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
+from .cache import key_of
 from .corpora import load_corpus
+from .errors import UserError
 from .protocols import Split, audit, audit_table, split_corpus
 from .recipe import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
@@ -19,11 +21,14 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One split with its audit; `number` counts a protocol's folds from 1."""
+    """One split with its audit; `number` counts a protocol's folds from 1. `clips` is a digest of what its clips are
+    (id, label, speaker, samples), so that a resumed run notices what the split's own fingerprint, over ids, does not.
+    """
 
     number: int
     split: Split
     audit: dict[str, Any]
+    clips: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +65,7 @@ def gather(recipe: Recipe) -> Material:
     )
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
-    foils = split_corpus(dataset, leaky.name, **leaky.options) if leaky else []
+    foils = [_foil(dataset, leaky, splits[0])] if leaky else []
     plan = blueprint(
         model.architecture,
         dataset.features["label"].names,
@@ -82,9 +87,26 @@ def gather(recipe: Recipe) -> Material:
     return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
 
 
+def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
+    """The foil's split, drawn from the clips that the protocol uses and no others."""
+    used = sorted(row for rows in split.rows.values() for row in rows)
+    drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
+    return dataclasses.replace(drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()})
+
+
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
     """The leaky protocol that is judged beside the recipe's own: its parts have the shares of the protocol's (first)
-    split, so that nothing but the leak tells the two apart. Near duplicates belong to that leak: told, not refused."""
+    split (to a clip), so that nothing but the leak tells the two apart. Near duplicates belong to that leak: told, not
+    refused.
+
+    Raises:
+        UserError: if the protocol is leaky itself.
+    """
+    if split.leak:
+        raise UserError(
+            f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "
+            "whose test speakers are new"
+        )
     clips = sum(len(rows) for rows in split.rows.values())
     shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
     options = {**shares, "seed": protocol.options.get("seed", 0)}
@@ -100,5 +122,12 @@ def _audited(
         audited = audit(split, dataset, twins, refuse_near_duplicates=protocol.near_duplicates == "error")
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
-        folds.append(Fold(number, split, audited))
+        folds.append(Fold(number, split, audited, _digest(dataset, split)))
     return folds
+
+
+def _digest(dataset: Dataset, split: Split) -> str:
+    names = dataset.features["label"].names
+    ids, labels, speakers, hashes = (dataset[name][:] for name in ("id", "label", "speaker", "content_hash"))
+    used = (row for rows in split.rows.values() for row in rows)
+    return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row]] for row in used))

@@ -1,6 +1,6 @@
 """A recipe: one YAML file is one experiment, read into frozen, typed dataclasses.
 
-Four sections take keys that other rooms define, checked by name and type all the same: `corpus` those of the
+Four sections take keys that other packages define, checked by name and type all the same: `corpus` those of the
 corpus's parser, `protocol` those of the split rule, `model` those of the network's configuration, `training` those of
 `transformers.TrainingArguments`.
 They stand beside the section's own keys in the YAML and in the dataclass's last field. Only an `encoder`'s keys are
@@ -247,7 +247,7 @@ def _training(values: dict[str, Any], architecture: str) -> dict[str, Any]:
 def _split_off(
     values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
 ) -> dict[str, Any]:
-    """Moves the keys that another room defines (name -> (annotation, default)) into the section's `extra` field."""
+    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field."""
     own = [field.name for field in dataclasses.fields(kind) if field.name != extra]
     # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).
     resolved = {name: coerce(default, hint, f"{section}.{name}") for name, (hint, default) in options.items()}

@@ -11,8 +11,8 @@ from .strict import dump_yaml, read_yaml
 
 # What a run writes; --overwrite removes these and nothing else.
 CONTENTS = (
-    *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "model", "model.partial"),
-    *("report", "report.partial", "checkpoints", "logs"),
+    *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
+    *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
 )
 
 

@@ -1,6 +1,7 @@
 """Folders that are there whole or not at all."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +19,24 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     Raises:
         UserError: if it cannot be made.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    folder = Path(os.path.abspath(folder))
+    partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
     try:
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"{key}: {folder} cannot be made: {error.strerror}") from None
     try:
         yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    # From here on the new one is whole, and stays whatever happens to the old one.
+    try:
+        shutil.rmtree(replaced, ignore_errors=True)
+        if folder.exists():
+            folder.rename(replaced)
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; the new one is {partial}") from None
+    shutil.rmtree(replaced, ignore_errors=True)

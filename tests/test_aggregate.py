@@ -55,7 +55,7 @@ def folds(dataset):
         }
         used = {*rows["test"], *rows["validation"]}
         rows["train"] = [row for row in range(CLIPS) if row not in used]
-        made.append(Fold(number, make_split("toy", dataset, rows, fold=f"fold of {tested}"), AUDIT))
+        made.append(Fold(number, make_split("toy", dataset, rows, fold=f"fold of {tested}"), AUDIT, "digest"))
     return made
 
 

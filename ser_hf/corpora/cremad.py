@@ -138,6 +138,8 @@ def parse(
             its parent or its parent's parent.
         known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
 
+    Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
+
     Raises:
         UserError: for a folder without audio, a name outside the grammar, an option that contradicts another, and a
             vote table that is missing, damaged or lacks a clip.

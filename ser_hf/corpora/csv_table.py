@@ -13,20 +13,19 @@ Labels are the canonical emotions, the common words of `SYNONYMS` (in any capita
 Licence, citation and kin are the user's to tell; cards and reports quote them.
 """
 
-import csv
 import difflib
-import io
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..delimited import read_table
 from ..errors import UserError
+from ..strict import read_text
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, Clip, Listing
 
-SEPARATORS = ",;\t"
 SYNONYMS = {
     "anger": "angry",
     "ang": "angry",
@@ -97,7 +96,7 @@ def parse(
 
     Args:
         root: the CSV or TSV file.
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is no emotion are left out and told.
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out and told.
         path, label, speaker: names of the three columns that are needed.
         label_map: the table's words -> canonical emotions.
         audio_root: the folder that relative paths start from; by default the table's own.
@@ -149,12 +148,12 @@ def parse(
                 )
             )
         elif on_unknown == "skip":
-            skipped.append((where, f"label {row[label]!r} is no emotion" if emotion is None else "no such file"))
+            skipped.append((where, f"label {row[label]!r} is not an emotion" if emotion is None else "no such file"))
         elif emotion is None:
             nearest = difflib.get_close_matches(row[label].lower(), EMOTIONS, n=1, cutoff=0.0)[0]
             raise UserError(
-                f"{where}: {row[label]!r} is no emotion known here; say which it is with corpus.label_map, such as "
-                f"{{{row[label]}: {nearest}}}, or set corpus.on_unknown: skip"
+                f"{where}: {row[label]!r} is not an emotion known here; say which it is with corpus.label_map, such "
+                f"as {{{row[label]}: {nearest}}}, or set corpus.on_unknown: skip"
             )
         else:
             raise UserError(
@@ -165,38 +164,17 @@ def parse(
 
 
 def _rows(table: Path, needed: Mapping[str, str]) -> list[tuple[int, dict[str, str | None]]]:
-    """Line number and cells (stripped; None where empty) of each row that is not blank."""
+    """Line number and cells (None where empty) of each row that is not blank."""
     if not table.is_file():
-        raise UserError(f"corpus.root: {table} is no file; csv needs the CSV or TSV file that lists the audio")
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    headers = {s: next(csv.reader(io.StringIO(text, newline=""), delimiter=s), []) for s in SEPARATORS}
-    separator = max(SEPARATORS, key=lambda s: len(headers[s]))
-    header = [name.strip() for name in headers[separator]]
+        raise UserError(f"corpus.root: {table} is not a file; csv needs the CSV or TSV file that lists the audio")
+    columns, rows = read_table(table, read_text(table))
     for key, column in needed.items():
-        if column not in header:
+        if column not in columns:
             why = "; a speaker-independent split needs to know who speaks" if key == "speaker" else ""
             raise UserError(
-                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(filter(None, header)) or 'none'}; "
+                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; "
                 f"name the column that holds it{why}"
             )
-    doubled = [name for name in header if name and header.count(name) > 1]
-    if doubled:
-        raise UserError(f"{table}: the column {doubled[0]!r} stands in its header twice; rename one")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    next(reader)
-    rows = []
-    for cells in reader:
-        values = [cell.strip() or None for cell in cells]
-        if not any(values):
-            continue
-        if any(values[len(header) :]):
-            raise UserError(f"{table}, line {reader.line_num}: more cells than the header has columns ({len(header)})")
-        values += [None] * (len(header) - len(values))
-        # A column without a name is a row number that some tool wrote.
-        rows.append((reader.line_num, {n: value for n, value in zip(header, values, strict=False) if n}))
     return rows
 
 

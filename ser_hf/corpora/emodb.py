@@ -27,6 +27,7 @@ from .files import parse_files
 from .schema import Clip, Listing
 
 LICENSE = "other"
+NON_COMMERCIAL = True  # research use only
 LANGUAGE = "de"
 TITLE = "EMO-DB"
 URL = "http://emodb.bilderbar.info"
@@ -75,6 +76,7 @@ GRAMMAR = re.compile(
     rf"(?P<speaker>{'|'.join(SPEAKERS)})(?P<sentence>{'|'.join(SENTENCES)})(?P<emotion>[{''.join(EMOTION_CODES)}])"
     rf"(?P<version>[{VERSIONS}])"
 )
+_PERCENT = re.compile(r"[0-9]{1,3}(?:,[0-9]+)?", re.ASCII)
 
 
 def read_name(path: PurePath) -> Clip | None:
@@ -104,6 +106,10 @@ def parse(
     Args:
         perception: adds the columns `recognised` and `natural`, percent of the 20 listeners, from the release's
             ``erkennung.txt`` in `root` or the folder above it.
+
+    Raises:
+        UserError: for a folder without audio, for a name outside the grammar, and for an ``erkennung.txt`` that is
+            missing, lacks a clip or has a line that cannot be read.
     """
     listing = parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)
     if not perception:
@@ -125,10 +131,15 @@ def _perception(root: Path) -> tuple[Path, dict[str, dict[str, float]]]:
     if table is None:
         raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} is there; the release holds it")
     shares = {}
-    for line in filter(str.strip, table.read_text(encoding="latin-1").splitlines()[1:]):
-        _, name, recognised, natural = (cell.strip() for cell in line.split("\t"))
-        shares[PurePath(name).stem] = {
-            "recognised": float(recognised.replace(",", ".")),
-            "natural": float(natural.replace(",", ".")),
-        }
+    for number, line in enumerate(table.read_text(encoding="latin-1").split("\n"), start=1):
+        if number == 1 or not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split("\t")]
+        if len(cells) != 4 or not all(map(_PERCENT.fullmatch, cells[2:])):
+            raise UserError(
+                f"{table}, line {number}: expected number, file, recognised and natural (percent, such as 97,50) with "
+                f"tabs between; got {line!r}"
+            )
+        recognised, natural = (float(cell.replace(",", ".")) for cell in cells[2:])
+        shares[PurePath(cells[1]).stem] = {"recognised": recognised, "natural": natural}
     return table, shares

@@ -22,12 +22,7 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; it should hold the audio of {corpus}")
-    # macOS leaves `._name.wav` beside each file that it copies to a foreign disk; hidden files are never recordings.
-    files = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    files = audio_paths(root)
     if not files:
         raise UserError(f"corpus.root: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     pointers = [path for path in files if is_lfs_pointer(path)]
@@ -37,6 +32,13 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
             "in that clone, or download the corpus again from a source that serves the audio itself"
         )
     return files
+
+
+def audio_paths(root: Path) -> list[Path]:
+    """What has the name of an audio file below `root`, sorted by name; Git LFS pointers too, perhaps nothing."""
+    # macOS leaves `._name.wav` beside each file that it copies to a foreign disk; hidden files are never recordings.
+    named = (p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
+    return sorted(path for path in named if path.is_file())
 
 
 def parse_files(

@@ -73,10 +73,18 @@ def treat_labels(
 
     targets = [fate[clip.emotion][0] for clip in clips]
     kept = [i for i, target in enumerate(targets) if target is not None]
-    shares = None
+    emotions, shares = [targets[i] for i in kept], None
     if any(clips[i].votes for i in kept):
         shares = [_shares(clips[i], targets[i], classes, merge, drop) for i in kept]
-    return Treatment(classes, [targets[i] for i in kept], kept, fate, shares)
+        emotions = [_winner(own, target, classes) for own, target in zip(shares, emotions, strict=True)]
+    return Treatment(classes, emotions, kept, fate, shares)
+
+
+def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
+    """The class with most votes once they are merged; the clip's own label where that is among the winners."""
+    if shares is None or shares[classes.index(target)] == max(shares):
+        return target
+    return classes[shares.index(max(shares))]
 
 
 def _shares(

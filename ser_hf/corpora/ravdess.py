@@ -57,6 +57,7 @@ GRAMMAR = re.compile(
     r"(?P<modality>0[123])-(?P<channel>0[12])-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])"
     r"-(?P<repetition>0[12])-(?P<actor>0[1-9]|1[0-9]|2[0-4])"
 )
+MANIFEST_PART = "the spoken part"
 KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07 (corpus.known_bad: drop)"}
 
 
@@ -78,8 +79,14 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
+def in_manifest(clip: Clip) -> bool:
+    """Whether the packaged list of official files covers such a clip: it has `MANIFEST_PART` alone."""
+    return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "01"
+
+
 def _exists(channel: str, emotion: str, intensity: str, actor: str) -> bool:
-    """Whether the release has such clips: neutral is never strong, disgust and surprise are not sung, 18 sings not."""
+    """Whether the release has such clips: neutral is never strong; disgust and surprise are not sung; 18 does not
+    sing."""
     if emotion == "01" and intensity == "02":
         return False
     return channel == "01" or (emotion not in ("07", "08") and actor != "18")

@@ -115,13 +115,13 @@ def to_dataset(
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
-    """Refuses a clip that stands in two places, as mirrors with a doubled folder have it."""
+    """Refuses an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
     first: dict[str, str] = {}
     for clip in clips:
         if clip.id in first:
             raise UserError(
-                f"{clip.path}: the same clip stands at {first[clip.id]} too; remove one copy (mirrors often double "
-                "the whole folder), or point corpus.root at the folder that holds each clip once"
+                f"{clip.path}: its id {clip.id} stands at {first[clip.id]} too; an id names one clip: remove one of "
+                "the two (mirrors often double a whole folder), or give it an id of its own"
             )
         first[clip.id] = clip.path
 

@@ -5,7 +5,7 @@ and Hinkley 1997, section 3.8). With few speakers it promises too much (with fou
 so reports with fewer than ten say so and show the interval over clips alone beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,19 +48,27 @@ def fold_intervals(
         folds: labels (clips,), predictions (runs, clips) and speakers (clips,) or None of each fold, as
             `bootstrap_intervals` takes them.
         draw_folds: draw the folds with replacement as well. In leave-one-speaker-out they are the speakers; where a
-            fold has several speakers this counts their variation twice, which errs on the wide side.
+            fold has several speakers this counts their variation twice, which errs on the wide side. Where a speaker
+            stands in several folds, speakers are drawn once for all folds instead, and folds are not.
     """
     generator = np.random.default_rng(seed)
+    of_fold = [sorted(set(speakers)) for _, _, speakers in folds if speakers is not None]
+    everyone = sorted({speaker for own in of_fold for speaker in own})
+    drawn = None
+    if sum(map(len, of_fold)) > len(everyone):
+        counts = generator.multinomial(len(everyone), np.full(len(everyone), 1 / len(everyone)), size=resamples)
+        drawn = dict(zip(everyone, counts.T, strict=True))
+        draw_folds = False
     values = []  # (folds, metrics, resamples)
     for labels, predictions, speakers in folds:
-        weights = _clip_counts(len(labels), speakers, resamples, generator)
+        weights = _clip_counts(len(labels), speakers, resamples, generator, drawn)
         runs = [_metrics(weights, labels, run, classes) for run in np.atleast_2d(predictions)]
         values.append(np.mean(runs, axis=0))
     stacked = np.stack(values)
     if draw_folds:
-        drawn = generator.integers(len(folds), size=(len(folds), resamples))
+        chosen = generator.integers(len(folds), size=(len(folds), resamples))
         # Each drawn fold brings a resample of its own, so that a fold drawn twice is not the same twice.
-        stacked = stacked[drawn, :, generator.integers(resamples, size=drawn.shape)].transpose(0, 2, 1)
+        stacked = stacked[chosen, :, generator.integers(resamples, size=chosen.shape)].transpose(0, 2, 1)
     return _percentiles(np.nanmean(stacked, axis=0), confidence)
 
 
@@ -71,17 +79,27 @@ def _percentiles(values: np.ndarray, confidence: float) -> dict[str, list[float]
     return {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)}
 
 
-def _clip_counts(clips: int, speakers: Sequence[str] | None, resamples: int, generator) -> np.ndarray:
-    """How often each clip stands in each resample, (resamples, clips)."""
+def _clip_counts(
+    clips: int,
+    speakers: Sequence[str] | None,
+    resamples: int,
+    generator: np.random.Generator,
+    drawn: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """How often each clip stands in each resample, (resamples, clips); `drawn` says how often each speaker does,
+    (resamples,), where that is settled elsewhere."""
     if speakers is None:
         return generator.multinomial(clips, np.full(clips, 1 / clips), size=resamples)
     names, of = np.unique(np.asarray(speakers), return_inverse=True)
     members = [np.flatnonzero(of == i) for i in range(len(names))]
-    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    if drawn is None:
+        times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).T
+    else:
+        times = [drawn[name] for name in names]
     counts = np.zeros((resamples, clips), dtype=np.int64)
     for i, own in enumerate(members):
         # A speaker drawn k times brings k times as many clips, drawn from its own.
-        counts[:, own] = generator.multinomial(drawn[:, i] * len(own), np.full(len(own), 1 / len(own)))
+        counts[:, own] = generator.multinomial(times[i] * len(own), np.full(len(own), 1 / len(own)))
     return counts
 
 
@@ -91,15 +109,15 @@ def _metrics(weights: np.ndarray, labels: np.ndarray, predictions: np.ndarray, c
     support, called = weights @ label, weights @ predicted
     hits = weights @ (label * predicted)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # A class that a resample lacks has no recall; it is left out of that resample's mean.
+        # A class that a resample lacks has no recall; it is left out of that resample's mean. So is a fold of which no
+        # speaker was drawn.
         recall = np.where(support > 0, hits / support, np.nan)
         f1 = np.where(support > 0, 2 * hits / (support + called), np.nan)
-    total = weights.sum(axis=1)
-    return np.stack(
-        [
-            np.nanmean(recall, axis=1),
-            hits.sum(axis=1) / total,
-            np.nanmean(f1, axis=1),
-            np.nansum(f1 * support, axis=1) / total,
-        ]
-    )
+        total = weights.sum(axis=1)
+        weighted = np.nansum(f1 * support, axis=1) / total
+        return np.stack([_mean(recall), hits.sum(axis=1) / total, _mean(f1), weighted])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over classes of what is known, (resamples,)."""
+    return np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)

@@ -106,7 +106,7 @@ def prediction_table(dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray,
 
 
 def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]]):
-    """The pictures, and report.json last: a folder with report.json is whole."""
+    """The pictures, and report.json."""
     names = dataset.features["label"].names
     labels = dataset["label"][:]
     counts = {}
@@ -122,6 +122,5 @@ def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part
     if report.get("history"):
         save_figure(curves_figure(report["history"], report["selected_by"]), folder / "training_curves.png")
     content = {**report, "definitions": DEFINITIONS}
-    partial = folder / "report.json.partial"
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    partial.rename(folder / "report.json")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -56,13 +56,18 @@ def completeness(rows: Sequence[Row], official: Official | None, title: str) -> 
             text = f"{count(len(unlisted), 'clip')} named like the release's, but not in its list of files."
             advice = "Find out where they come from, or leave them out with corpus.exclude."
             yield Finding("unlisted", "warning", text, advice, listed(unlisted))
+        uncovered = [row for row in rows if row.origin == "uncovered" and row.file.role == "clip"]
+        if uncovered:
+            text = f"{count(len(uncovered), 'clip')} not in the packaged list, which has {official.part} only."
+            advice = "Whether they are complete and have the release's bytes is not known here."
+            yield Finding("uncovered", "note", text, advice, listed(uncovered))
     doubled = repeated([row for row in rows if row.file.role == "clip"], lambda row: row.clip.id)
     if doubled:
         yield Finding(
             "doubled-clips",
             "error",
             f"{count(len(doubled), 'clip')} in more than one place.",
-            "Loading refuses this; point at the folder that holds each clip once (mirrors often double the folder).",
+            "Loading refuses this; remove one of each (mirrors often double a whole folder).",
             tuple((row.file.shown, row.clip.id) for group in doubled for row in group),
         )
 

@@ -36,12 +36,12 @@ def check_folder(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"--output: {folder} is no folder; choose another place")
+        raise UserError(f"--output: {folder} is not a folder; choose another place")
     names = {child.name for child in folder.iterdir()} if folder.is_dir() else set()
     foreign = sorted(names - CONTENTS)
     if foreign or (names and "inspect.json" not in names):
         what = f" ({foreign[0]})" if foreign else ""
-        raise UserError(f"--output: {folder} holds files that are no inspection's{what}; choose another folder")
+        raise UserError(f"--output: {folder} holds files that are not an inspection's{what}; choose another folder")
 
 
 def write_inspection(inspection: Inspection, folder: str | Path, examples: int = 2) -> Path:
@@ -113,7 +113,7 @@ def _chart(folder: Path, name: str, figure: Figure, alt: str) -> Picture:
 
 def _example(row: Row, number: int, folder: Path) -> Example:
     decoded = decode(row.file.path)
-    # Numbered, because ids and labels of a user's own table are no file names.
+    # Numbered, because ids and labels of a user's own table are not file names.
     audio = f"audio/{number:02d}.flac"
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")

@@ -160,7 +160,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _official(official: Official | None) -> dict[str, Any] | None:
     if official is None:
         return None
-    kinds = ("original", "altered", "re-encoded", "unlisted")
+    kinds = ("original", "altered", "re-encoded", "unlisted", "uncovered")
     return {
         "clips": official.clips,
         "per_label": official.per_label,

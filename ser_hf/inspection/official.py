@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Literal
 
-from ..corpora import manifest
+from ..corpora import CORPORA, manifest
+from ..corpora.schema import Clip
 from ..environment import usable_cores
 from .survey import Found, read_name
 
 _READ_BYTES = 1 << 20
 
-Origin = Literal["original", "altered", "re-encoded", "unlisted"]
+Origin = Literal["original", "altered", "re-encoded", "unlisted", "uncovered"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Official:
         found_per_label: how many of them were found, readable or not.
         missing: paths in the release whose clip was not found, in the release's order.
         origins: for each found path what its bytes are: ``original`` (the release's sha256), ``altered`` (another
-            content in the release's own container), ``re-encoded`` (another container) or ``unlisted`` (no clip of
-            the release). Paths whose names say nothing stand under ``unlisted``; Git LFS pointers do not stand here.
+            content in the release's own container), ``re-encoded`` (another container), ``uncovered`` (of a part
+            of the release that the packaged list does not have) or ``unlisted`` (in no list at all). Paths whose
+            names say nothing stand under ``unlisted``; Git LFS pointers do not stand here.
+        part: which part of the release the packaged list has, in words; None for the whole.
     """
 
     clips: int
@@ -36,6 +39,7 @@ class Official:
     found_per_label: dict[str, int]
     missing: list[str]
     origins: dict[str, Origin]
+    part: str | None = None
 
     @property
     def counts(self) -> Counter:
@@ -54,6 +58,7 @@ def compare(
         return None
     named = [(read_name(name, entry.path), entry) for entry in manifest.manifest(name)]
     entries = {clip.id: entry for clip, entry in named}
+    covered = getattr(CORPORA[name], "in_manifest", lambda clip: True)
     judged = [file for file in files if file.audio]
     present = {file.clip.id for file in judged if file.clip is not None}
     found, missing = Counter(), []
@@ -63,16 +68,18 @@ def compare(
         else:
             missing.append(entry.path)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        origins = pool.map(lambda file: _origin(file, entries), judged)
+        origins = pool.map(lambda file: _origin(file, entries, covered), judged)
         by_path = {file.path: origin for file, origin in zip(progress(judged), origins, strict=True)}
     labels = Counter(clip.emotion for clip, _ in named)
-    return Official(len(entries), dict(labels), dict(found), missing, by_path)
+    return Official(
+        len(entries), dict(labels), dict(found), missing, by_path, getattr(CORPORA[name], "MANIFEST_PART", None)
+    )
 
 
-def _origin(file: Found, entries: Mapping[str, manifest.Entry]) -> Origin:
+def _origin(file: Found, entries: Mapping[str, manifest.Entry], covered: Callable[[Clip], bool]) -> Origin:
     entry = entries.get(file.clip.id) if file.clip is not None else None
     if entry is None:
-        return "unlisted"
+        return "unlisted" if file.clip is None or covered(file.clip) else "uncovered"
     path = Path(file.path)
     if path.suffix.lower() != PurePath(entry.path).suffix.lower():
         return "re-encoded"

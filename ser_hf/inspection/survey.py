@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from ..corpora import CORPORA
-from ..corpora.files import AUDIO_SUFFIXES, is_lfs_pointer
+from ..corpora.files import audio_paths, is_lfs_pointer
 from ..corpora.schema import Clip
 from ..errors import UserError
 
@@ -20,7 +20,7 @@ _UNKNOWN = "file name"
 class Found:
     """One audio file. `shown` is its path below the root with nothing that cannot be printed; `clip` is None where
     the name is outside the corpus's grammar; `reason` says why a file is not among the clips. What the corpus's own
-    tables name, and what is no clip there (most often for want of the file), is ``absent``."""
+    tables name, and what is not a clip there (most often for want of the file), is ``absent``."""
 
     path: str
     shown: str
@@ -75,7 +75,7 @@ def shown(path: str, base: Path | None) -> str:
 
 def _read_by_name(name: str, root: Path, pointers: set[str]) -> list[Found]:
     found = []
-    for path in map(str, _audio_paths(root)):
+    for path in map(str, audio_paths(root)):
         clip = read_name(name, path)
         if path in pointers:
             found.append(Found(path, shown(path, root), "LFS pointer", clip, "a Git LFS pointer, not audio"))
@@ -87,15 +87,10 @@ def _read_by_name(name: str, root: Path, pointers: set[str]) -> list[Found]:
     return found
 
 
-def _audio_paths(root: Path) -> list[Path]:
-    paths = (p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
-    return sorted(path for path in paths if path.is_file())
-
-
 def _pointers(root: str | Path | None) -> set[str]:
     if root is None or not Path(root).is_dir():
         return set()
-    return {str(path) for path in _audio_paths(Path(root)) if _is_pointer(path)}
+    return {str(path) for path in audio_paths(Path(root)) if _is_pointer(path)}
 
 
 def _is_pointer(path: Path) -> bool:

@@ -48,9 +48,10 @@ def audit(
         a, b = pair.split("/")
         counts: dict[str, int | None] = {}
         for name, values in columns.items():
-            inside = [{values[row] for row in split.rows[part]} - {None} for part in (a, b)]
-            common = sorted(inside[0] & inside[1])
-            counts[COUNTED[name]] = len(common) if all(inside) else None
+            inside = [{values[row] for row in split.rows[part]} for part in (a, b)]
+            common = sorted(inside[0] & inside[1] - {None})
+            # What is unknown of some clips may be shared too: no shared value among the others proves nothing.
+            counts[COUNTED[name]] = None if None in inside[0] | inside[1] and not common else len(common)
             if common and name in split.apart[pair]:
                 raise UserError(f"{where}: {name} {common[0]!r} stands in {a} and in {b}")
         one, other = ({hashes[row]: row for row in reversed(split.rows[part])} for part in (a, b))
@@ -82,12 +83,7 @@ def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The audit over several folds: of each count the largest, of what is kept apart what every fold keeps."""
     first = audits[0]
     shared = {
-        pair: {
-            kind: max(
-                (own["shared"][pair][kind] for own in audits if own["shared"][pair][kind] is not None), default=None
-            )
-            for kind in first["shared"][pair]
-        }
+        pair: {kind: _worst([own["shared"][pair][kind] for own in audits]) for kind in first["shared"][pair]}
         for pair in first["shared"]
     }
     apart = {
@@ -95,6 +91,11 @@ def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for pair, kinds in first["apart"].items()
     }
     return {"shared": shared, "apart": apart, "duplicates": max(own["duplicates"] for own in audits)}
+
+
+def _worst(counts: Sequence[int | None]) -> int | None:
+    most = max((count for count in counts if count is not None), default=None)
+    return None if None in counts and not most else most
 
 
 def audit_table(audited: Mapping[str, Any]) -> str:

@@ -10,6 +10,9 @@ from ..errors import UserError
 from .draws import hold_out
 from .split import Split, make_split, rows_where
 
+# More speakers than this are counted, not named, in a fold's title.
+_NAMED = 6
+
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers, labels in proportion (scikit-learn's `StratifiedGroupKFold`); validation is a share of the
@@ -107,12 +110,13 @@ def folds_by_speaker(
 ) -> list[Split]:
     """One fold for each list of test speakers, validation drawn from the speakers that are left."""
     folds = []
-    for speakers in tested:
+    for number, speakers in enumerate(tested, start=1):
         rows = rows_where(dataset, "speaker", speakers)
         rest = sorted(set(range(len(dataset))) - set(rows))
         train, validated, apart, notes = hold_out(dataset, rest, validation, seed)
         parts = {"train": train, "validation": validated, "test": rows}
-        fold = ", ".join(speakers)
+        few = len(speakers) <= _NAMED
+        fold = ", ".join(speakers) if few else f"{number} of {len(tested)} ({len(speakers)} speakers)"
         folds.append(make_split(name, dataset, parts, validation_apart=apart, fold=fold, notes=notes))
     return folds
 

@@ -1,13 +1,14 @@
 """`file`: the user's own list of who or what stands in which part."""
 
-import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
+from ..delimited import read_table
 from ..errors import UserError
 from ..strict import read_text
 from .draws import hold_out
@@ -28,8 +29,10 @@ def from_file(
 
     Args:
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
-            ...]}``; a run's split.json is such a file. CSV has the columns ``part`` (train, validation or dev, test),
-            ``id`` or ``speaker``, and ``fold`` where there are several. Entries are ids or whole speaker names.
+            ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
+            (train, validation or dev, test), ``id`` or ``speaker``, and ``fold`` where there are several. Entries are
+            ids or whole speaker names. Folds keep the file's own names; those of a CSV stand in the order of their
+            names (2 before 10), and that order is what ``protocol.folds`` counts.
         shared_speakers: a list whose test speakers are heard in training or validation is an error unless this is
             true. Speakers in both train and validation are told, not refused.
         validation: share of the training speakers that validates where the file lists no validation part.
@@ -37,14 +40,14 @@ def from_file(
 
     Raises:
         UserError: for a file that is missing or not of this form, an entry that the corpus does not have, an entry in
-            two parts, or shared speakers that were not allowed.
+            two parts, folds named in some lines only, or shared speakers that were not allowed.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
     folds = _read(Path(path))
     splits = []
-    for number, parts in enumerate(folds, start=1):
-        fold = f"{number} of {len(folds)}" if len(folds) > 1 else None
+    for number, (name, parts) in enumerate(folds, start=1):
+        fold = (name or f"{number} of {len(folds)}") if len(folds) > 1 else None
         splits.append(_split(dataset, parts, path, fold, shared_speakers, validation, seed))
     return splits if len(splits) > 1 else splits[0]
 
@@ -103,59 +106,74 @@ def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
     return sorted({row for entry in entries for row in by_entry[entry]})
 
 
-def _read(path: Path) -> list[dict[str, list[str]]]:
+def _read(path: Path) -> list[tuple[str | None, dict[str, list[str]]]]:
+    """The name and the parts of each fold, in order; a name is None where the file has none."""
     text = read_text(path)
     folds = _from_json(path, text) if path.suffix.lower() == ".json" else _from_table(path, text)
-    for parts in folds:
+    for number, (name, parts) in enumerate(folds, start=1):
         for part in ("train", "test"):
             if not parts.get(part):
-                raise UserError(f"{path}: nothing is listed for {part}")
+                where = f" in fold {name or number}" if len(folds) > 1 else ""
+                raise UserError(f"{path}: nothing is listed for {part}{where}")
     return folds
 
 
-def _from_json(path: Path, text: str) -> list[dict[str, list[str]]]:
+def _from_json(path: Path, text: str) -> list[tuple[str | None, dict[str, list[str]]]]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error})") from None
+        raise UserError(f"{path}: not valid JSON ({error})") from None
     folds = content["folds"] if isinstance(content, dict) and "folds" in content else [content]
     if not isinstance(folds, list) or not folds:
-        raise UserError(f"{path}: folds is no list of parts")
-    return [_parts(path, fold) for fold in folds]
+        raise UserError(f"{path}: folds is not a list of parts")
+    return [_fold(path, fold) for fold in folds]
 
 
-def _parts(path: Path, content: Any) -> dict[str, list[str]]:
+def _fold(path: Path, content: Any) -> tuple[str | None, dict[str, list[str]]]:
+    name = None
     if isinstance(content, dict) and isinstance(content.get("ids"), dict):  # a run's split.json
+        name = content.get("fold")
         content = content["ids"]
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected train, validation and test, each with a list")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for key, entries in content.items():
-        if key not in _SPELLINGS:
-            raise UserError(f"{path}: {key!r} is no part; the parts are train, validation (or dev) and test")
+        if key.lower() not in _SPELLINGS:
+            raise UserError(f"{path}: {key!r} is not a part; the parts are train, validation (or dev) and test")
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            raise UserError(f"{path}: {key} is no list of ids or speakers")
-        parts[_SPELLINGS[key]] += entries
-    return parts
+            raise UserError(f"{path}: {key} is not a list of ids or speakers")
+        parts[_SPELLINGS[key.lower()]] += entries
+    return name if isinstance(name, str) else None, parts
 
 
-def _from_table(path: Path, text: str) -> list[dict[str, list[str]]]:
-    table = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    try:
-        columns, lines = table.fieldnames or [], [(table.line_num, line) for line in table]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {table.reader.line_num}: no CSV ({error})") from None
+def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[str]]]]:
+    columns, rows = read_table(path, text)
     entry = next((name for name in ("id", "speaker") if name in columns), None)
     if entry is None or "part" not in columns:
         raise UserError(f"{path}: expected the columns part and id (or speaker), got {', '.join(columns) or 'none'}")
-    if not lines:
+    if not rows:
         raise UserError(f"{path}: no line below its header")
-    folds: dict[str, dict[str, list[str]]] = {}
-    for number, line in lines:
-        if line["part"] not in _SPELLINGS:
-            raise UserError(f"{path}, line {number}: {line['part']!r} is no part (train, validation, test)")
-        if not line[entry]:
-            raise UserError(f"{path}, line {number}: the cell of {entry} is empty")
-        parts = folds.setdefault(line.get("fold") or "", {part: [] for part in PARTS})
-        parts[_SPELLINGS[line["part"]]].append(line[entry])
-    return list(folds.values())
+    first, named = rows[0][0], rows[0][1].get("fold") is not None
+    folds: dict[str | None, dict[str, list[str]]] = {}
+    for line, row in rows:
+        where, fold = f"{path}, line {line}", row.get("fold")
+        for column in ("part", entry):
+            if row[column] is None:
+                raise UserError(f"{where}: the cell of {column} is empty")
+        part = _SPELLINGS.get(row["part"].lower())
+        if part is None:
+            raise UserError(f"{where}: {row['part']!r} is not a part (train, validation, test)")
+        if (fold is not None) != named:
+            states = ("filled", "empty") if named else ("empty", "filled")
+            raise UserError(
+                f"{where}: the cell of fold is {states[1]}, but that of line {first} is {states[0]}; name the fold "
+                "in every line or in none"
+            )
+        folds.setdefault(fold, {part: [] for part in PARTS})[part].append(row[entry])
+    return sorted(folds.items(), key=lambda fold: _natural(fold[0] or ""))
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorts 2 before 10, and fold2 before fold10."""
+    pieces = re.split(r"([0-9]{1,18})", name)  # text and digits in turn
+    return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name

@@ -36,6 +36,7 @@ def speaker_and_sentence_disjoint(
         rows = [row for row, sentence in enumerate(sentences) if sentence is not None]
         held_out = set(draw_groups(dataset, rows, "sentence", count, seed))
     else:
+        test_sentences = [test_sentences] if isinstance(test_sentences, str) else test_sentences
         for sentence in test_sentences:
             if sentence not in known:
                 raise UserError(

@@ -38,7 +38,9 @@ def speaker_independent(
     everyone = sorted(set(dataset["speaker"][:]))
     parts: dict[str, list[str]] = {}
     for part, wanted in zip(PARTS, (train, validation, test), strict=True):
-        if isinstance(wanted, Sequence):
+        if isinstance(wanted, str):
+            parts[part] = match_speakers([wanted], everyone, f"protocol.{part}")
+        elif isinstance(wanted, Sequence):
             parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
         elif wanted is not None:
             check_share(f"protocol.{part}", wanted)

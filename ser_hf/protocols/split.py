@@ -135,8 +135,11 @@ def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int
     return [row for row, value in enumerate(dataset[column][:]) if value in wanted]
 
 
-def save_splits(splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part; of each fold where there are."""
+def save_splits(
+    splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path, clips: Sequence[str] = ()
+) -> None:
+    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part; of each fold where there are.
+    `clips` are digests of what the clips of each split are, kept beside."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -145,6 +148,7 @@ def save_splits(splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], pa
         content = described[0]
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
+    content["clips"] = list(clips)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(path)

@@ -183,10 +183,10 @@ def _check_loading(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]
     """A fresh head is expected; a backbone tensor that did not load, or was left over, is a different architecture."""
     backbone = model.base_model_prefix + "."
     # A checkpoint saved without a head names its tensors without the prefix.
-    rooms = {name for name, _ in model.base_model.named_children()}
+    children = {name for name, _ in model.base_model.named_children()}
     mismatched = [item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]]
     missing = [key for key in [*info["missing_keys"], *mismatched] if key.startswith(backbone)]
-    left_over = [key for key in info["unexpected_keys"] if key.removeprefix(backbone).partition(".")[0] in rooms]
+    left_over = [key for key in info["unexpected_keys"] if key.removeprefix(backbone).partition(".")[0] in children]
     for keys, what in ((missing, "not in the checkpoint"), (left_over, "in the checkpoint but not in the model")):
         # SpecAugment's mask embedding is only used, and only saved, by some checkpoints.
         keys = sorted(key for key in keys if not key.endswith("masked_spec_embed"))

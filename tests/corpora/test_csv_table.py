@@ -107,9 +107,9 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
     root = table(PLAIN.replace("sad", "sadd"))
     with pytest.raises(UserError) as error:
         parse(root)
-    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is no emotion known here")
+    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is not an emotion known here")
     assert "corpus.label_map, such as {sadd: sad}" in str(error.value)
-    assert parse(root, on_unknown="skip").skipped == [(f"{root}, line 3", "label 'sadd' is no emotion")]
+    assert parse(root, on_unknown="skip").skipped == [(f"{root}, line 3", "label 'sadd' is not an emotion")]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,9 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
         ("path,label,speaker,age\na.wav,sad,x,old\n", "line 2: age should be a whole number or empty, got 'old'"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav stands in line 2 too"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
+        ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\n,sad,x,"two\nlines"\n', "line 4: the cell of 'path'"),
+        (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
+        ('"path,label' + "x" * 200_000, r"clips.csv, line 1: not valid CSV \(field larger than field limit"),
     ],
 )
 def test_a_mistake_is_named(table, text, told):
@@ -135,18 +138,20 @@ def test_a_mistake_is_named(table, text, told):
 
 
 def test_an_ids_second_row_is_refused(table):
-    with pytest.raises(UserError, match=r"b.wav: the same clip stands at .*a.wav too"):
+    with pytest.raises(UserError, match=r"b.wav: its id csv/1 stands at .*a.wav too"):
         load_corpus("csv", table("path,label,speaker,id\na.wav,sad,x,1\nsub/b.wav,angry,x,1\n"))
 
 
 def test_a_table_that_is_no_text_in_utf8_is_named(table):
-    with pytest.raises(UserError, match=r"clips.csv: not UTF-8 text \(.* at byte"):
+    with pytest.raises(UserError, match=r"clips.csv: cannot be read as UTF-8 text: .* in position 31"):
         parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
-@pytest.mark.parametrize("missing", [None, "absent.csv", "."])
-def test_a_table_that_is_not_there_is_named(tmp_path, missing):
-    with pytest.raises(UserError, match="corpus.root: .*csv needs the CSV or TSV file"):
+@pytest.mark.parametrize(
+    ("missing", "told"), [(None, "missing"), ("absent.csv", ".* is not a file"), (".", ".* is not a file")]
+)
+def test_a_table_that_is_not_there_is_named(tmp_path, missing, told):
+    with pytest.raises(UserError, match=f"corpus.root: {told}; csv needs the CSV or TSV file"):
         parse(None if missing is None else tmp_path / missing)
 
 

@@ -100,6 +100,28 @@ def test_a_missing_table_or_line_of_the_listeners_is_told(tmp_path):
         parse(root, perception=True)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3\t09b10Wd.wav\t5,00",
+        "3\t09b10Wd.wav\t5,00\t0,00\t1",
+        "3\t09b10Wd.wav\t\t0,00",
+        "3\t09b10Wd.wav\t5,00\tnan",
+        "3\t09b10Wd.wav\t5.00\t0.00",
+        "3 09b10Wd.wav 5,00 0,00",
+    ],
+)
+def test_a_line_of_the_listeners_that_cannot_be_read_is_named(tmp_path, line):
+    root = write(tmp_path, "03a01Fa.wav")
+    (root / "erkennung.txt").write_bytes(f"{TABLE}{line}\n".encode("latin-1"))
+    with pytest.raises(UserError) as error:
+        parse(root, perception=True)
+    assert str(error.value).startswith(
+        f"{root / 'erkennung.txt'}, line 5: expected number, file, recognised and natural"
+    )
+    assert str(error.value).endswith(f"got {line!r}")
+
+
 def test_the_release_has_shares_for_every_clip(real_corpora):
     root = real_corpora("EMO-DB")
     clips = parse(root, perception=True).clips

@@ -128,3 +128,16 @@ def test_of_clips_with_and_without_votes_only_the_first_have_shares(votes):
 def test_votes_of_dropped_clips_alone_are_none():
     clips = [rated("sad", None), rated("angry", None), rated("fear", {"fear": 2})]
     assert treat_labels(clips, drop=["fear"]).votes is None
+
+
+def test_votes_decide_the_label_after_merging():
+    """Fear and disgust together outvote anger: the label must be the class that the column votes prefers."""
+    clips = [
+        Clip("a.wav", "angry", "x:1", "x/a", votes={"angry": 4, "disgust": 3, "fear": 3}),
+        Clip("b.wav", "fear", "x:1", "x/b", votes={"angry": 1, "disgust": 1, "fear": 3}),
+        Clip("c.wav", "angry", "x:1", "x/c"),
+    ]
+    treated = treat_labels(clips, merge={"disgust": "fear"})
+    assert treated.emotions == ["fear", "fear", "angry"]
+    assert treated.votes[0] == pytest.approx([0.4, 0.6])
+    assert treated.votes[2] is None

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from ser_hf.audio import decode
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.manifest import manifest
-from ser_hf.corpora.ravdess import EMOTION_CODES, GRAMMAR, INTENSITIES, KNOWN_BAD, STATEMENTS, parse, read_name
+from ser_hf.corpora.ravdess import (
+    EMOTION_CODES,
+    GRAMMAR,
+    INTENSITIES,
+    KNOWN_BAD,
+    STATEMENTS,
+    in_manifest,
+    parse,
+    read_name,
+)
 from ser_hf.errors import UserError
 
 SPEECH = "03-01-05-02-01-02-12"
@@ -118,6 +127,11 @@ def test_sung_names_are_44_of_each_actor_but_one():
     assert {clip.emotion for clip in clips} == {"neutral", "calm", "happy", "sad", "angry", "fear"}
 
 
+def test_the_list_of_official_files_covers_the_spoken_part():
+    assert all(in_manifest(read_name(PurePath(entry.path))) for entry in manifest("ravdess"))
+    assert not any(in_manifest(clip) for clip in map(read, every_name("02")) if clip is not None)
+
+
 def test_sung_clips_are_listed_as_skipped_or_taken(tmp_path):
     root = write(tmp_path, SPEECH, SONG)
     listing = parse(root)
@@ -176,7 +190,7 @@ def test_a_missing_root_is_told():
 def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
     first = write(tmp_path / "Actor_12", SPEECH) / f"{SPEECH}.wav"
     second = write(tmp_path / "audio_speech_actors_01-24" / "Actor_12", SPEECH) / f"{SPEECH}.wav"
-    with pytest.raises(UserError, match=f"{second}: the same clip stands at {first} too"):
+    with pytest.raises(UserError, match=f"{second}: its id ravdess/{SPEECH} stands at {first} too"):
         load_corpus("ravdess", tmp_path)
 
 

@@ -127,7 +127,7 @@ def test_a_listing_without_clips_is_refused():
 
 def test_a_clip_in_two_places_is_refused_naming_both():
     clips = [Clip(path=f"{folder}/a.wav", emotion="sad", speaker="x:1", id="x/a") for folder in ("one", "two")]
-    with pytest.raises(UserError, match="two/a.wav: the same clip stands at one/a.wav too"):
+    with pytest.raises(UserError, match="two/a.wav: its id x/a stands at one/a.wav too; an id names one clip: remove"):
         require_unique_ids(clips)
 
 

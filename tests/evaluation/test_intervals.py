@@ -203,3 +203,21 @@ def test_low_is_never_above_high_whatever_the_folds(folds, draw_folds, confidenc
     assert tuple(intervals) == NAMES
     for low, high in intervals.values():
         assert 0 <= low <= high <= 1
+
+
+def test_speakers_of_several_folds_are_drawn_once_for_all():
+    """Folds by sentence: each speaker stands in each, so that their variation must not average out over folds."""
+    generator = np.random.default_rng(0)
+    ability = generator.uniform(0.2, 0.9, 12)
+    speakers = np.repeat([f"s{i}" for i in range(12)], 8)
+    folds = []
+    for _ in range(10):
+        labels = generator.integers(0, 4, len(speakers))
+        right = generator.random(len(speakers)) < np.repeat(ability, 8)
+        folds.append((labels, np.where(right, labels, (labels + 1) % 4)[None], speakers))
+    low, high = fold_intervals(folds, 4, draw_folds=True, resamples=500)["uar"]
+    renamed = [(labels, runs, [f"{i}:{name}" for name in own]) for i, (labels, runs, own) in enumerate(folds)]
+    narrow_low, narrow_high = fold_intervals(renamed, 4, draw_folds=False, resamples=500)["uar"]
+    # As if each fold had speakers of its own, the mean over ten folds would seem about three times as sure.
+    assert high - low > 2 * (narrow_high - narrow_low)
+    assert low < np.mean([classification_metrics(labels, runs[0], 4)["uar"] for labels, runs, _ in folds]) < high

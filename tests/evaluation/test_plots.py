@@ -53,11 +53,14 @@ def test_distribution_shows_every_part_beside_the_others():
     assert first.get_x() + first.get_width() == pytest.approx(second.get_x())
 
 
-def test_more_parts_than_colours_are_all_shown():
+def test_more_parts_than_colours_are_a_table():
     counts = {f"fold {i}": [i, 2] for i in range(len(COLOURS) + 2)}
     axes = distribution_figure(counts, ["angry", "sad"]).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [height for i in range(len(counts)) for height in (i, 2)]
-    assert len(_legend(axes)) == len(counts)
+    assert [text.get_text() for text in axes.texts] == [word for i in range(len(counts)) for word in (str(i), "2")]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        f"fold {i} ({i + 2})" for i in range(len(counts))
+    ]
+    assert axes.images[0].get_array().shape == (len(counts), 2)
 
 
 def test_folds_show_each_fold_and_the_mean_and_compare_from_zero_to_one():

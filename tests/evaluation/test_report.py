@@ -93,7 +93,13 @@ def _report(dataset, **changes):
     validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
     history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
     head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history, "protocol": {"leak": None}}
-    return head | _judge(dataset) | changes
+    return head | {"audit": {"shared": {"train/validation": {"speakers": 0}}}} | _judge(dataset) | changes
+
+
+def test_validation_by_held_out_sentences_is_not_of_new_speakers(dataset):
+    shared = {"shared": {"train/validation": {"speakers": 1}}}
+    assert judged_people(_report(dataset, judged_on="validation", audit=shared)).startswith("validation clips of")
+    assert judged_people(_report(dataset, audit=shared)) == "the test speakers"
 
 
 def _refuse(word):

@@ -49,7 +49,7 @@ def test_mistakes_are_one_line(small, tmp_path, capsys):
     assert "an option of the corpus reads key=value" in complaint(capsys, "ravdess", small, "song")
     assert "--examples: expected zero or more" in complaint(capsys, "ravdess", small, "--examples=-1")
     (tmp_path / "thesis.tex").write_text("precious")
-    assert "holds files that are no inspection's" in complaint(capsys, "ravdess", small, "--output", tmp_path)
+    assert "holds files that are not an inspection's" in complaint(capsys, "ravdess", small, "--output", tmp_path)
     assert "corpus.root: missing" in complaint(capsys, "ravdess", "song=true", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -171,7 +171,7 @@ def test_an_earlier_inspection_is_replaced_and_nothing_else(faulty, tmp_path, mo
     assert [child.name for child in tmp_path.iterdir()] == ["inspect"]
 
     (folder / "notes.txt").write_text("precious")
-    with pytest.raises(UserError, match=r"holds files that are no inspection's \(notes.txt\)"):
+    with pytest.raises(UserError, match=r"holds files that are not an inspection's \(notes.txt\)"):
         write_inspection(faulty, folder, examples=0)
     assert (folder / "notes.txt").read_text() == "precious"
 
@@ -183,11 +183,11 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "index.html").write_text("somebody's page")
     (tmp_path / "link").symlink_to(tmp_path / "page")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         check_folder(tmp_path / "file")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         check_folder(tmp_path / "link")
-    with pytest.raises(UserError, match="holds files that are no inspection's; choose"):
+    with pytest.raises(UserError, match="holds files that are not an inspection's; choose"):
         check_folder(tmp_path / "page")
 
 

@@ -123,6 +123,33 @@ def test_real_folders_against_their_releases(name, folder, clips, origins, real_
     assert sum(official.found_per_label.values()) == sum(origins.values())
 
 
+def test_sung_clips_are_not_covered_by_the_list_of_spoken_ones(tmp_path):
+    sung, strange = write_corpus("ravdess", tmp_path, speakers=1, takes=1)[:2]
+    sung.rename(sung.with_name("03-02-02-01-01-01-01.wav"))
+    strange.rename(strange.with_name("03-02-07-01-01-01-01.wav"))  # disgust is not sung
+    inspection = inspect_corpus("ravdess", tmp_path, near_copies=False, song=True)
+    origins = {row.file.shown.rpartition("/")[2]: row.origin for row in inspection.rows}
+    assert origins.pop("03-02-02-01-01-01-01.wav") == "uncovered"
+    assert origins.pop("03-02-07-01-01-01-01.wav") == "unlisted"
+    assert set(origins.values()) == {"altered"}
+    findings = {finding.code: finding for finding in inspection.findings}
+    assert "unlisted" not in findings
+    assert findings["uncovered"].level == "note"
+    assert findings["uncovered"].text == "1 clip not in the packaged list, which has the spoken part only."
+    assert findings["uncovered"].paths == (("Actor_01/03-02-02-01-01-01-01.wav", ""),)
+    assert inspection.to_dict()["official"]["origins"] == {
+        "original": 0,
+        "altered": len(origins),
+        "re-encoded": 0,
+        "unlisted": 1,
+        "uncovered": 1,
+    }
+    # Left out as it is by default, it is not a finding of its own.
+    inspection = inspect_corpus("ravdess", tmp_path, near_copies=False)
+    assert {finding.code for finding in inspection.findings}.isdisjoint({"unlisted", "uncovered"})
+    assert inspection.official.counts["uncovered"] == 1
+
+
 def test_bytes_are_compared_with_the_release(tmp_path, monkeypatch):
     import hashlib
 

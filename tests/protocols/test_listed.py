@@ -83,20 +83,50 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines(dataset, written):
     assert from_file(dataset, written("list.csv", "\ufeff" + "\r\n".join(lines))).speakers == SPEAKERS
 
 
-def test_folds_of_a_table_stand_in_the_order_of_their_lines(dataset, written):
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["10", "9", "0"], ["0", "9", "10"]),
+        (["fold10", "fold9", "Session1"], ["Session1", "fold9", "fold10"]),
+        (["b", "3", "a"], ["3", "a", "b"]),
+        (["1", "01", "2a"], ["01", "1", "2a"]),
+    ],
+)
+def test_folds_of_a_table_keep_their_names_and_stand_in_their_order(dataset, written, given, expected):
+    tests = dict(zip(given, ("x:04", "x:05", "x:06"), strict=True))
     lines = ["fold,part,speaker"]
-    for fold, test in (("b", "x:05"), ("a", "x:06")):
+    for fold, test in tests.items():
         lines += [f"{fold},train,x:01", f"{fold},train,x:02", f"{fold},dev,x:03", f"{fold},test,{test}"]
-    folds = split_corpus(dataset, "file", path=written("list.csv", "\n".join(lines)))
-    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [("1 of 2", ["x:05"]), ("2 of 2", ["x:06"])]
-    assert split_corpus(dataset, "file", folds=[2], path=written("list.csv", "\n".join(lines))) == folds[1:]
+    path = written("list.csv", "\n".join(lines))
+    folds = split_corpus(dataset, "file", path=path)
+    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [(name, [tests[name]]) for name in expected]
+    assert split_corpus(dataset, "file", folds=[2], path=path) == folds[1:2]
+
+
+def test_a_single_fold_needs_no_name(dataset, written):
+    lines = ["fold,part,speaker", "7,train,x:01", "7,dev,x:03", "7,test,x:05"]
+    assert from_file(dataset, written("list.csv", "\n".join(lines))).fold is None
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_cells_are_stripped_quoted_or_in_capitals(dataset, written, separator):
+    lines = [" part ,note, speaker ", ' Train ,"two\nlines", x:01 ', "DEV,,x:02", "", 'test,"a ""word""","x:05"']
+    text = "\n".join(lines)
+    path = written("list.csv", text.replace(",", separator))
+    assert from_file(dataset, path).speakers == {"train": ["x:01"], "validation": ["x:02"], "test": ["x:05"]}
 
 
 def test_folds_of_json(dataset, written):
     one, other = SPEAKERS, {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
     folds = from_file(dataset, written("list.json", {"folds": [one, other]}))
     assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
+    assert [fold.fold for fold in folds] == ["1 of 2", "2 of 2"]
     assert from_file(dataset, written("list.json", {"folds": [one]})).fold is None
+
+
+def test_parts_in_capitals_in_json(dataset, written):
+    content = {"Train": SPEAKERS["train"], "DEV": SPEAKERS["validation"], "Test": SPEAKERS["test"]}
+    assert from_file(dataset, written("list.json", content)).speakers == SPEAKERS
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold", "speaker_and_sentence_disjoint"])
@@ -105,6 +135,7 @@ def test_the_file_that_a_run_leaves_is_such_a_list(dataset, tmp_path, name):
     save_splits(splits, [audit(split, dataset) for split in splits], tmp_path / "split.json")
     again = split_corpus(dataset, "file", path=str(tmp_path / "split.json"))
     assert [split.sha256 for split in again] == [split.sha256 for split in splits]
+    assert [split.fold for split in again] == [split.fold for split in splits]
 
 
 def test_speakers_validate_where_nothing_is_listed_for_it(dataset, written):
@@ -186,19 +217,19 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{train: [1]", "no JSON (Expecting property name"),
-        ('{"train": ' + "9" * 5000 + "}", "no JSON (Exceeds the limit"),
+        ("{train: [1]", "not valid JSON (Expecting property name"),
+        ('{"train": ' + "9" * 5000 + "}", "not valid JSON (Exceeds the limit"),
         ([["x:01"]], "expected train, validation and test, each with a list"),
         ("null", "expected train, validation and test, each with a list"),
-        ({"folds": []}, "folds is no list of parts"),
-        ({"folds": WHOLE}, "folds is no list of parts"),
+        ({"folds": []}, "folds is not a list of parts"),
+        ({"folds": WHOLE}, "folds is not a list of parts"),
         ({"folds": [WHOLE, "x:01"]}, "expected train, validation and test, each with a list"),
-        (WHOLE | {"eval": ["x:04"]}, "'eval' is no part; the parts are train, validation (or dev) and test"),
-        (WHOLE | {"test": "x:03"}, "test is no list of ids or speakers"),
-        (WHOLE | {"test": [3]}, "test is no list of ids or speakers"),
+        (WHOLE | {"eval": ["x:04"]}, "'eval' is not a part; the parts are train, validation (or dev) and test"),
+        (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),
+        (WHOLE | {"test": [3]}, "test is not a list of ids or speakers"),
         ({"dev": ["x:02"], "test": ["x:03"]}, "nothing is listed for train"),
         (WHOLE | {"test": []}, "nothing is listed for test"),
-        ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test"),
+        ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test in fold 2"),
         ({"protocol": "p", "ids": WHOLE | {"test": []}}, "nothing is listed for test"),
         (WHOLE | {"test": ["x:09"]}, "test: 'x:09' is neither an id nor a speaker of the corpus (such as x:01/0 and "),
         (WHOLE | {"dev": ["x:02", "x:02/9"]}, "validation: 'x:02/9' is neither an id nor a speaker"),
@@ -217,16 +248,30 @@ def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content,
     ("text", "told"),
     [
         ("", ": expected the columns part and id (or speaker), got none"),
-        ("part;id\ntrain;x:01", ": expected the columns part and id (or speaker), got part;id"),
+        ("part id\ntrain x:01", ": expected the columns part and id (or speaker), got part id"),
         ("id,fold\nx:01,1", ": expected the columns part and id (or speaker), got id, fold"),
         ("part,speaker\n", ": no line below its header"),
-        ("part,speaker\ntrain,x:01\n\nexam,x:02", ", line 4: 'exam' is no part (train, validation, test)"),
-        ("speaker,part\nx:01,train\nx:02\n", ", line 3: None is no part (train, validation, test)"),
+        ("part,speaker\ntrain,x:01\n\nexam,x:02", ", line 4: 'exam' is not a part (train, validation, test)"),
+        ("speaker,part\nx:01,train\nx:02\n", ", line 3: the cell of part is empty"),
         ("part,speaker\ntrain\ntest,x:02", ", line 2: the cell of speaker is empty"),
-        ("part,id\ntrain,x:01\ntest,\n", ", line 3: the cell of id is empty"),
+        ("part,id\ntrain,x:01\ntest, \n", ", line 3: the cell of id is empty"),
+        ("part,id,part\ntrain,x:01,\n", ": the column 'part' stands in its header twice"),
+        ("part,id\ntrain,x:01,x:02\n", ", line 2: more cells than the header has columns (2)"),
+        (
+            "part,id,fold\ntrain,x:01,1\ntest,x:02,\n",
+            ", line 3: the cell of fold is empty, but that of line 2 is filled; name the fold",
+        ),
+        (
+            "part,id,fold\ntrain,x:01, \n\ntest,x:02\ntest,x:03,0\n",
+            ", line 5: the cell of fold is filled, but that of line 2 is empty; name the fold",
+        ),
+        (
+            "part,id,fold\ntrain,x:01,a\ntest,x:02,a\ntrain,x:03,b\n",
+            ": nothing is listed for test in fold b",
+        ),
         ("part,id\ntrain,x:01\ndev,x:02\n", ": nothing is listed for test"),
         ("part,id\ntrain,x:01\ntest,x:99\n", ": test: 'x:99' is neither an id nor a speaker of the corpus"),
-        ("part,id\ntrain,x:01\ntest," + "x" * 200_000, ", line 3: no CSV (field larger than field limit"),
+        ("part,id\ntrain,x:01\ntest," + "x" * 200_000, ", line 3: not valid CSV (field larger than field limit"),
     ],
 )
 def test_mistakes_in_a_table_name_the_file_and_the_line(dataset, written, text, told):

@@ -1,0 +1,54 @@
+"""Folders that appear whole, and replace what stood there only then."""
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.whole import whole_folder
+
+
+def _filled(folder, text):
+    with whole_folder(folder) as partial:
+        (partial / "a.txt").write_text(text)
+
+
+def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
+    folder = tmp_path / "deep" / "out"
+    _filled(folder, "one")
+    _filled(folder, "two")
+    assert (folder / "a.txt").read_text() == "two"
+    assert [child.name for child in folder.parent.iterdir()] == ["out"]
+
+
+def _interrupted(folder):
+    with whole_folder(folder) as partial:
+        (partial / "a.txt").write_text("half")
+        raise KeyError
+
+
+def test_a_failure_leaves_the_old_one(tmp_path):
+    folder = tmp_path / "out"
+    _filled(folder, "one")
+    with pytest.raises(KeyError):
+        _interrupted(folder)
+    assert (folder / "a.txt").read_text() == "one"
+    assert [child.name for child in tmp_path.iterdir()] == ["out"]
+
+
+def test_where_no_folder_can_be_the_key_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="output_dir: .*file/out cannot be made"):
+        _filled(tmp_path / "file" / "out", "one")
+
+
+def test_a_new_folder_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    _filled(folder, "one")
+
+    def refuse(self, target):
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr(type(folder), "rename", refuse)
+    with pytest.raises(UserError, match="cannot be replaced: Directory not empty; the new one is .*out.partial"):
+        _filled(folder, "two")
+    assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
+    assert (folder / "a.txt").read_text() == "one"
