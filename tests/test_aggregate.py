@@ -269,3 +269,18 @@ def test_seeds_of_one_split_are_averaged(dataset, folds, material, tmp_path):
         clip["id"]: LABELS.index(clip["predicted"]) for clip in table if (clip["seed"], clip["part"]) == (8, "test")
     }
     assert [by_id[dataset["id"][row]] for row in fold.split.rows["test"]] == runs[1].tolist()
+
+
+def test_the_digest_of_a_split_sees_what_its_fingerprint_does_not(dataset):
+    from ser_hf.material import _digest
+
+    split = make_split("toy", dataset, {"train": [0, 1, 2], "validation": [3, 4, 5], "test": [6, 7, 8]})
+    hashed = dataset.add_column("content_hash", [str(i) for i in range(len(dataset))])
+    reference = _digest(hashed, split)
+    assert _digest(hashed, split) == reference
+    for column, value in (("label", 1), ("speaker", "x:9"), ("content_hash", "other")):
+        values = hashed[column][:]
+        values[0] = 2 if values[0] == value else value
+        feature = hashed.features[column]
+        changed = hashed.remove_columns(column).add_column(column, values, feature=feature)
+        assert _digest(changed, split) != reference, column

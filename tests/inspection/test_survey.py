@@ -10,6 +10,7 @@ import soundfile
 from ser_hf.errors import UserError
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.official import compare
+from ser_hf.inspection.page import render
 from ser_hf.inspection.survey import shown, survey
 from ser_hf.testing import write_corpus
 
@@ -144,6 +145,8 @@ def test_sung_clips_are_not_covered_by_the_list_of_spoken_ones(tmp_path):
         "unlisted": 1,
         "uncovered": 1,
     }
+    page = render(inspection.to_dict(), [], [])
+    assert "1 not in the release's list, 1 of a part that the packaged list does not have." in page
     # Left out as it is by default, it is not a finding of its own.
     inspection = inspect_corpus("ravdess", tmp_path, near_copies=False)
     assert {finding.code for finding in inspection.findings}.isdisjoint({"unlisted", "uncovered"})

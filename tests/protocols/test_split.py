@@ -166,9 +166,9 @@ def test_the_file_tells_protocol_fingerprint_audit_and_parts(make_corpus, tmp_pa
     audited = audit(split, dataset)
     path = tmp_path / "split.json"
     path.write_text("an older one")
-    save_splits([split], [audited], path)
+    save_splits([split], [audited], path, ["digest"])
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert list(content) == ["protocol", "sha256", "audit", "leak", "notes", "apart", "speakers", "ids"]
+    assert list(content) == ["protocol", "sha256", "audit", "leak", "notes", "apart", "speakers", "ids", "clips"]
     assert content == {
         "protocol": "p",
         "sha256": split.sha256,
@@ -178,6 +178,7 @@ def test_the_file_tells_protocol_fingerprint_audit_and_parts(make_corpus, tmp_pa
         "apart": dict.fromkeys(PAIRS, ["speaker"]),
         "speakers": SPEAKERS,
         "ids": split.ids,
+        "clips": ["digest"],
     }
     assert content["ids"]["test"] == [f"x:04/{take}" for take in range(6)]
     assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
@@ -191,7 +192,7 @@ def test_the_file_of_several_folds_has_each(make_corpus, tmp_path):
     audits = [audit(split, dataset) for split in splits]
     save_splits(splits, audits, tmp_path / "split.json")
     content = json.loads((tmp_path / "split.json").read_text(encoding="utf-8"))
-    assert list(content) == ["protocol", "sha256", "folds"]
+    assert list(content) == ["protocol", "sha256", "folds", "clips"]
     assert content["sha256"] == fingerprint(splits)
     assert [fold["fold"] for fold in content["folds"]] == ["x:04", "x:03"]
     assert [fold["ids"] for fold in content["folds"]] == [split.ids for split in splits]

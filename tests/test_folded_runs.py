@@ -326,17 +326,19 @@ def test_a_changed_corpus_or_protocol_is_not_resumed(interrupted):
     (folder / "split.json").write_text(json.dumps(listed))
     with (
         counting() as trained,
-        pytest.raises(ser_hf.UserError, match=r"split\.json: the corpus has changed since this run began"),
+        pytest.raises(ser_hf.UserError, match=r"split\.json: .* its labels or its split have changed"),
     ):
         run(folder, resume=True)
     assert not trained
 
 
-def test_a_fold_that_was_run_on_other_clips_is_not_taken_as_it_stands(interrupted):
+@pytest.mark.parametrize("changed", [{"sha256": "0" * 64}, {"clips": ["0" * 24]}])
+def test_a_fold_that_was_run_on_other_clips_is_not_taken_as_it_stands(interrupted, changed):
+    """Other clips, or the same ids with other labels, speakers or samples."""
     folder = interrupted
     file = folder / "fold-1" / "split.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"sha256": "0" * 64}))
-    with pytest.raises(ser_hf.UserError, match=r"fold-1/split\.json: the corpus has changed"):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    with pytest.raises(ser_hf.UserError, match=r"fold-1/split\.json: .* its labels or its split have changed"):
         run(folder, resume=True)
 
 
