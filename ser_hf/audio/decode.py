@@ -12,6 +12,18 @@ import xxhash
 
 from ..errors import UserError
 
+# What libsndfile calls a format, and the suffixes that tell the truth about it.
+SUFFIXES = {
+    "WAV": {".wav"},
+    "WAVEX": {".wav"},
+    "RF64": {".wav"},
+    "FLAC": {".flac"},
+    "OGG": {".ogg"},
+    "MP3": {".mp3"},
+    "MPEG": {".mp3"},
+    "AIFF": {".aiff", ".aif"},
+    "AU": {".au"},
+}
 # WAV writers that stream (ffmpeg to a pipe) cannot know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 
@@ -22,13 +34,15 @@ class AudioError(UserError):
 
 class Decoded(NamedTuple):
     """Mono samples, float32 within about [-1, 1], shape (samples,), at `sampling_rate` Hz, and the hash of the
-    samples as decoded (before resampling), equal for the same recording in any lossless container."""
+    samples as decoded (before resampling), equal for the same recording in any lossless container. `format` is
+    libsndfile's name for the container, whatever the file's suffix says."""
 
     samples: np.ndarray
     sampling_rate: int
     content_hash: str
     source_rate: int
     channels: int
+    format: str
 
 
 def decode(path: str | None, data: bytes | None = None, sampling_rate: int | None = None) -> Decoded:
@@ -59,7 +73,16 @@ def decode(path: str | None, data: bytes | None = None, sampling_rate: int | Non
         mono = soxr.resample(mono, source_rate, sampling_rate)
         if len(mono) == 0:
             raise AudioError(f"{name}: too short for a single sample at {sampling_rate} Hz; remove this file")
-    return Decoded(np.ascontiguousarray(mono), sampling_rate or source_rate, content_hash, source_rate, channels)
+    return Decoded(np.ascontiguousarray(mono), sampling_rate or source_rate, content_hash, source_rate, channels, kind)
+
+
+def honest_suffix(path: str | Path, format: str) -> bool:
+    """Whether a file's suffix belongs to its format, as libsndfile names that. A rarer format is only told where the
+    suffix is another's."""
+    suffix = Path(path).suffix.lower()
+    return suffix in SUFFIXES.get(format, set()) or (
+        format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
+    )
 
 
 def _size(name: str, data: bytes | None) -> int:

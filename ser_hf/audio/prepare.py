@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from .decode import honest_suffix
 from .store import WaveformStore, open_store
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,16 @@ def prepare(
 
 
 def _tell_oddities(dataset: Dataset, store: WaveformStore) -> None:
-    """Says aloud what was mixed to mono, and which files have a rate unlike their neighbours'."""
+    """Says aloud what was mixed to mono, whose suffix lies, and which files have a rate unlike their neighbours'."""
     several = [i for i, channels in enumerate(store.channels) if channels > 1]
     if several:
         first = dataset["id"][several[0]]
         logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
+    paths = [source["path"] for source in dataset["audio"][:]]
+    lying = [i for i, path in enumerate(paths) if path and not honest_suffix(path, store.formats[i])]
+    if lying:
+        first = f"{paths[lying[0]]} is {store.formats[lying[0]]}"
+        logger.warning("%d files whose suffix belongs to another format, read all the same (%s)", len(lying), first)
     rates = Counter(store.source_rates.tolist())
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))

@@ -24,7 +24,7 @@ from .decode import AudioError, Decoded, decode
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _LISTED_ERRORS = 5
 
 
@@ -39,6 +39,7 @@ class WaveformStore:
         self.content_hashes: list[str] = index["content_hashes"].tolist()
         self.source_rates: np.ndarray = index["source_rates"]
         self.channels: np.ndarray = index["channels"]
+        self.formats: list[str] = index["formats"].tolist()
         self._samples: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ def _identity(source: dict) -> list:
 
 def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None) -> None:
     workers = workers or usable_cores()
-    lengths, hashes, rates, channels, failures = [], [], [], [], []
+    lengths, hashes, rates, channels, formats, failures = [], [], [], [], [], []
     with (folder / "waveforms.f32").open("wb") as file:
         clips = _decoded_in_order(sources, sampling_rate, workers)
         for clip in tqdm(clips, total=len(sources), desc="preparing audio", unit="clip", disable=None):
@@ -121,6 +122,7 @@ def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: i
                 hashes.append(clip.content_hash)
                 rates.append(clip.source_rate)
                 channels.append(clip.channels)
+                formats.append(clip.format)
     if failures:
         raise _summary(failures, len(sources))
     np.savez(
@@ -130,6 +132,7 @@ def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: i
         content_hashes=np.array(hashes),
         source_rates=np.array(rates, dtype=np.int32),
         channels=np.array(channels, dtype=np.int16),
+        formats=np.array(formats),
     )
 
 

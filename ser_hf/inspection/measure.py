@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..audio.decode import decode
+from ..audio.decode import decode, honest_suffix
 from ..environment import usable_cores
 from .loudness import integrated_loudness
 
@@ -18,19 +18,6 @@ CLIPPED_RUN = 3
 SILENT_PEAK = 1e-3
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
-
-# What libsndfile calls a format, and the suffixes that tell the truth about it.
-_SUFFIXES = {
-    "WAV": {".wav"},
-    "WAVEX": {".wav"},
-    "RF64": {".wav"},
-    "FLAC": {".flac"},
-    "OGG": {".ogg"},
-    "MP3": {".mp3"},
-    "MPEG": {".mp3"},
-    "AIFF": {".aiff", ".aif"},
-    "AU": {".au"},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +85,7 @@ def measure(path: str) -> Measurement:
         bytes=size,
         format=header.format,
         subtype=header.subtype,
-        honest_suffix=Path(path).suffix.lower() in _SUFFIXES.get(header.format, ()),
+        honest_suffix=honest_suffix(path, header.format),
         sampling_rate=decoded.sampling_rate,
         channels=decoded.channels,
         duration=len(samples) / decoded.sampling_rate,

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
+from ser_hf.audio.decode import honest_suffix
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 
 RATES = [16000, 16000, 22050, 48000]
@@ -178,3 +179,20 @@ def test_preparing_fills_durations_and_hashes_and_keeps_the_rest(sources, tmp_pa
     assert "1 clips with several channels" in caplog.text
     assert "x/2" in caplog.text
     assert "16000 Hz: 2, 22050 Hz: 1, 48000 Hz: 1" in caplog.text
+
+
+def test_a_suffix_of_another_format_is_told_and_read_all_the_same(tmp_path, caplog):
+    path = tmp_path / "really_flac.wav"
+    soundfile.write(path, np.zeros(160), 16000, format="FLAC")
+    dataset = to_dataset(Listing("x", [Clip(str(path), "sad", "x:1", "x/1")]), ["sad"], ["sad", "angry"], 16000)
+    _, store = prepare(dataset, 16000, tmp_path / "cache")
+    assert store.formats == ["FLAC"]
+    assert f"1 files whose suffix belongs to another format, read all the same ({path} is FLAC)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "honest"),
+    [("a.wav", "WAV", True), ("a.WAV", "WAVEX", True), ("a.mp3", "WAV", False), ("a.w", "W64", True)],
+)
+def test_what_a_suffix_may_say(name, format, honest):
+    assert honest_suffix(name, format) is honest
