@@ -86,3 +86,10 @@ def test_what_becomes_of_emotions_is_told(savee, caplog):
         load_corpus("savee", root, merge={"angry": "sad"}, drop=["neutral"])
     assert "1 clips of angry: counted as sad" in caplog.text
     assert "2 clips of neutral: dropped" in caplog.text
+
+
+def test_options_are_checked_as_in_a_recipe(tmp_path):
+    with pytest.raises(UserError, match=r"corpus\.sung: unknown key"):
+        load_corpus("ravdess", tmp_path, sung=True)
+    with pytest.raises(UserError, match=r"corpus\.target: expected one of intended, voice, face, multimodal"):
+        load_corpus("cremad", tmp_path, target="voices")

@@ -174,3 +174,8 @@ def test_a_class_that_a_part_has_not_is_named(make_corpus):
     dataset = make_corpus({"x:1": ["angry", "happy", "sad"], "x:2": ["angry", "happy", "sad"], "x:3": ["happy"]})
     with pytest.raises(UserError, match="^protocol speaker_independent: no clip of angry, sad in test; UAR is"):
         speaker_independent(dataset, train=[1], validation=[2], test=[3])
+
+
+def test_a_word_is_one_speaker_not_its_letters(make_corpus):
+    split = speaker_independent(make_corpus(12), test="12", validation=["3"])
+    assert split.speakers["test"] == ["x:12"]
