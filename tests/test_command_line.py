@@ -92,7 +92,7 @@ LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\
         (lambda path: path.write_text("not audio"), "not readable as audio"),
         (_nan, "holds NaN or infinite samples"),
         (lambda path: path.write_text(LFS_POINTER), "a Git LFS pointer, not audio (1 of"),
-        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "no file name of RAVDESS"),
+        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a file name of RAVDESS"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
@@ -122,7 +122,7 @@ def test_unknown_names_are_skipped_on_request_and_listed(ravdess_root, tmp_path,
     paths[0].rename(paths[0].with_name("notes.wav"))
     dataset = load_corpus("ravdess", tmp_path, on_unknown="skip")
     assert len(dataset) == len(paths) - 1
-    assert "left out, no file name of RAVDESS: 1" in caplog.text
+    assert "left out, not a file name of RAVDESS: 1" in caplog.text
     assert "notes.wav" in caplog.text
 
 

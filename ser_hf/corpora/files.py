@@ -65,7 +65,7 @@ def parse_files(
     clips, skipped = [], []
     for path in audio_files(root, title):
         clip = read_name(path)
-        reason = f"no file name of {title}" if clip is None else leave_out(clip)
+        reason = f"not a file name of {title}" if clip is None else leave_out(clip)
         if clip is None and on_unknown == "error":
             raise UserError(f"{path}: {reason} (such as {example}); remove it, or set corpus.on_unknown: skip")
         if reason is None:

@@ -103,10 +103,10 @@ def parse(
             if DIALOGUE.fullmatch(path.stem):
                 skipped.append((str(path), "the recording of a whole dialogue"))
             elif on_unknown == "skip":
-                skipped.append((str(path), f"no file name of {TITLE}"))
+                skipped.append((str(path), f"not a file name of {TITLE}"))
             else:
                 raise UserError(
-                    f"{path}: no file name of {TITLE} (such as Ses01F_impro01_F000.wav); remove it, or set "
+                    f"{path}: not a file name of {TITLE} (such as Ses01F_impro01_F000.wav); remove it, or set "
                     "corpus.on_unknown: skip"
                 )
             continue

@@ -80,7 +80,7 @@ def _read_by_name(name: str, root: Path, pointers: set[str]) -> list[Found]:
         if path in pointers:
             found.append(Found(path, shown(path, root), "LFS pointer", clip, "a Git LFS pointer, not audio"))
         elif clip is None:
-            reason = f"no file name of {CORPORA[name].TITLE}"
+            reason = f"not a file name of {CORPORA[name].TITLE}"
             found.append(Found(path, shown(path, root), "unknown name", None, reason))
         else:
             found.append(Found(path, shown(path, root), "clip", clip))

@@ -73,7 +73,7 @@ def test_the_first_files_of_each_reason_are_listed(savee, caplog, count, listed,
     strays = [f"stray{i:02d}.wav" for i in range(count)]
     load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav", *strays), on_unknown="skip")
     messages = [record.message for record in caplog.records]
-    assert messages[0] == f"left out, no file name of SAVEE: {count}"
+    assert messages[0] == f"left out, not a file name of SAVEE: {count}"
     assert [message for message in messages if "stray" in message] == [
         f"  {savee() / stray}" for stray in strays[:listed]
     ]

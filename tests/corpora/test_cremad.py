@@ -124,11 +124,11 @@ def test_a_clip_tells_what_its_name_says(level, intensity):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, STEM, "take 1")
-    with pytest.raises(UserError, match="take 1.wav: no file name of CREMA-D .*1001_IEO_ANG_HI.wav"):
+    with pytest.raises(UserError, match="take 1.wav: not a file name of CREMA-D .*1001_IEO_ANG_HI.wav"):
         parse(root)
     listing = parse(root, on_unknown="skip")
     assert len(listing.clips) == 1
-    assert listing.skipped == [(str(root / "take 1.wav"), "no file name of CREMA-D")]
+    assert listing.skipped == [(str(root / "take 1.wav"), "not a file name of CREMA-D")]
 
 
 def test_a_folder_of_unknown_names_alone_is_named(tmp_path):

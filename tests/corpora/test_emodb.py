@@ -76,7 +76,7 @@ def test_the_release_by_name(real_corpora):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, "03a01Fa.wav", "take1.wav")
-    with pytest.raises(UserError, match=r"take1.wav: no file name of EMO-DB \(such as 03a01Fa.wav\)"):
+    with pytest.raises(UserError, match=r"take1.wav: not a file name of EMO-DB \(such as 03a01Fa.wav\)"):
         parse(root)
     assert len(parse(root, on_unknown="skip").clips) == 1
 

@@ -76,7 +76,7 @@ def test_names_become_clips_or_are_an_error_with_a_remedy(tmp_path):
     write(tmp_path, "sad_1.wav", "take 1.wav")
     with pytest.raises(UserError) as error:
         read(tmp_path)
-    told = "no file name of TOY (such as sad_1.wav); remove it, or set corpus.on_unknown: skip"
+    told = "not a file name of TOY (such as sad_1.wav); remove it, or set corpus.on_unknown: skip"
     assert str(error.value) == f"{tmp_path / 'take 1.wav'}: {told}"
 
 
@@ -84,7 +84,7 @@ def test_unknown_names_may_be_skipped_with_the_reason(tmp_path):
     listing = read(write(tmp_path, "take 1.wav", "sad_1.wav", "angry_2.wav"), on_unknown="skip")
     assert listing.corpus == "toy"
     assert [clip.id for clip in listing.clips] == ["toy/angry_2", "toy/sad_1"]
-    assert listing.skipped == [(str(tmp_path / "take 1.wav"), "no file name of TOY")]
+    assert listing.skipped == [(str(tmp_path / "take 1.wav"), "not a file name of TOY")]
 
 
 def test_a_corpus_may_leave_out_clips_of_its_own_grammar(tmp_path):

@@ -139,9 +139,9 @@ def test_recordings_of_whole_dialogues_are_left_out(tmp_path):
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     stray = write(tmp_path, "Ses01F_impro01") / "Ses06F_impro01_F000.wav"
     stray.write_bytes(b"not decoded here")
-    with pytest.raises(UserError, match="Ses06F_impro01_F000.wav: no file name of IEMOCAP"):
+    with pytest.raises(UserError, match="Ses06F_impro01_F000.wav: not a file name of IEMOCAP"):
         parse(tmp_path)
-    assert (str(stray), "no file name of IEMOCAP") in parse(tmp_path, on_unknown="skip").skipped
+    assert (str(stray), "not a file name of IEMOCAP") in parse(tmp_path, on_unknown="skip").skipped
 
 
 @pytest.mark.parametrize(

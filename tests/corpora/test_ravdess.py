@@ -175,11 +175,11 @@ def test_a_folder_of_songs_alone_is_named(tmp_path):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, SPEECH, "take 1")
-    with pytest.raises(UserError, match="take 1.wav: no file name of RAVDESS .*03-01-05-02-01-02-12.wav"):
+    with pytest.raises(UserError, match="take 1.wav: not a file name of RAVDESS .*03-01-05-02-01-02-12.wav"):
         parse(root)
     listing = parse(root, on_unknown="skip")
     assert len(listing.clips) == 1
-    assert listing.skipped == [(str(root / "take 1.wav"), "no file name of RAVDESS")]
+    assert listing.skipped == [(str(root / "take 1.wav"), "not a file name of RAVDESS")]
 
 
 def test_a_missing_root_is_told():

@@ -67,7 +67,7 @@ def test_a_folder_that_contradicts_the_name_is_an_error():
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     for name in ("DC_a01.wav", "a02.wav"):
         (tmp_path / name).write_bytes(b"not decoded here")
-    with pytest.raises(UserError, match=r"a02.wav: no file name of SAVEE \(such as DC/a01.wav or DC_a01.wav\)"):
+    with pytest.raises(UserError, match=r"a02.wav: not a file name of SAVEE \(such as DC/a01.wav or DC_a01.wav\)"):
         parse(tmp_path)
     assert [clip.id for clip in parse(tmp_path, on_unknown="skip").clips] == ["savee/DC_a01"]
 

@@ -87,7 +87,7 @@ def test_skipped_files_and_the_fate_of_emotions_are_told(root, caplog):
     (root / "stray.wav").write_bytes(b"not decoded here")
     with caplog.at_level("INFO", "ser_hf"):
         load_corpus("ravdess", root, merge={"calm": "neutral"}, drop=["fear"], on_unknown="skip")
-    assert "left out, no file name of RAVDESS: 1" in caplog.text
+    assert "left out, not a file name of RAVDESS: 1" in caplog.text
     assert str(root / "stray.wav") in caplog.text
     assert "6 clips of calm: counted as neutral" in caplog.text
     assert "6 clips of fear: dropped" in caplog.text
@@ -98,7 +98,7 @@ def test_of_many_skipped_files_the_first_are_named_and_the_rest_counted(root, ca
         (root / f"stray {i}.wav").write_bytes(b"not decoded here")
     with caplog.at_level("WARNING", "ser_hf"):
         load_corpus("ravdess", root, on_unknown="skip")
-    assert "left out, no file name of RAVDESS: 10" in caplog.text
+    assert "left out, not a file name of RAVDESS: 10" in caplog.text
     assert "stray 7.wav" in caplog.text
     assert "stray 8.wav" not in caplog.text
     assert "... and 2 more" in caplog.text

@@ -70,7 +70,7 @@ def test_the_misspelt_file_is_read_and_told(tmp_path, caplog):
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
     root = write(tmp_path, "OAF_Fear/OAF_back_fear.wav", "OAF_Fear/notes.wav")
-    with pytest.raises(UserError, match=r"notes.wav: no file name of TESS \(such as OAF_back_fear.wav\)"):
+    with pytest.raises(UserError, match=r"notes.wav: not a file name of TESS \(such as OAF_back_fear.wav\)"):
         parse(root)
     assert len(parse(root, on_unknown="skip").clips) == 1
 
