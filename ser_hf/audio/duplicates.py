@@ -7,7 +7,8 @@ Three steps, each dearer per pair than the one before and left with far fewer pa
 2. The bit error rate over the frames heard in both clips, by which Haitsma and Kalker decide. Copies stand below the
    threshold even after strong coding; so do some takes that an actor gave alike.
 3. The correlation of the waveforms from 300 to 3200 Hz, segment by segment at one lag. Codecs keep the waveform; no
-   speaker says a sentence twice with all glottal pulses in the same places.
+   speaker says a sentence twice with all glottal pulses in the same places. Clips that run together for little more
+   than a second must correlate more than longer ones.
 
 Not found: copies changed in pitch or tempo, recorded anew in a room, or under noise of 10 dB below the voice; pieces
 with less than half a second in common after the first 0.2 s, or less than a third of a second of voice in that; silent

@@ -7,9 +7,7 @@ or setting makes another store and an unchanged corpus opens in milliseconds.
 
 import logging
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ import xxhash
 from tqdm.auto import tqdm
 
 from ..cache import built_once, cache_root, key_of
-from ..environment import usable_cores
+from ..threads import in_order
 from .decode import AudioError, Decoded, decode
 
 logger = logging.getLogger(__name__)
@@ -109,7 +107,6 @@ def _identity(source: dict) -> list:
 
 
 def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None) -> None:
-    workers = workers or usable_cores()
     lengths, hashes, rates, channels, formats, failures = [], [], [], [], [], []
     with (folder / "waveforms.f32").open("wb") as file:
         clips = _decoded_in_order(sources, sampling_rate, workers)
@@ -136,8 +133,10 @@ def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: i
     )
 
 
-def _decoded_in_order(sources: Sequence[dict], sampling_rate: int, workers: int) -> Iterator[Decoded | AudioError]:
-    """Decodes on threads (libsndfile and soxr release the GIL) with a bounded number of clips in memory."""
+def _decoded_in_order(
+    sources: Sequence[dict], sampling_rate: int, workers: int | None
+) -> Iterator[Decoded | AudioError]:
+    """Decodes on threads; a bad file comes back as its error."""
 
     def work(source: dict) -> Decoded | AudioError:
         try:
@@ -145,14 +144,7 @@ def _decoded_in_order(sources: Sequence[dict], sampling_rate: int, workers: int)
         except AudioError as error:
             return error
 
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque = deque()
-        for source in sources:
-            pending.append(pool.submit(work, source))
-            if len(pending) >= 8 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    return in_order(work, sources, workers)
 
 
 def _summary(failures: list[AudioError], total: int) -> AudioError:

@@ -1,16 +1,14 @@
 """One audio file in numbers: format, length, silence, level, clipping. A bad file is measured as bad, never raised."""
 
 import dataclasses
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from ..audio.decode import decode, honest_suffix
-from ..environment import usable_cores
+from ..threads import in_order
 from .loudness import integrated_loudness
 
 FULL_SCALE = 0.999
@@ -106,15 +104,7 @@ def measure(path: str) -> Measurement:
 
 def measure_all(paths: Sequence[str], workers: int | None = None) -> Iterator[Measurement]:
     """The measurements of `paths` in their order, on threads, with a bounded number of files in memory."""
-    workers = workers or usable_cores()
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque = deque()
-        for path in paths:
-            pending.append(pool.submit(measure, path))
-            if len(pending) >= 8 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    return in_order(measure, paths, workers)
 
 
 def clipped_share(channels: np.ndarray) -> float:
