@@ -29,7 +29,7 @@ def main() -> None:
     model = AutoModelForAudioClassification.from_pretrained(options.run / "model").eval()
     extractor = AutoFeatureExtractor.from_pretrained(options.run / "model")
     largest, spread = 0.0, 0.0
-    for row in material.split.rows["test"][: options.clips]:
+    for row in material.folds[0].split.rows["test"][: options.clips]:
         waveform = material.store[row]
         alone = extractor(waveform, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         padded = {
@@ -41,7 +41,7 @@ def main() -> None:
         largest, spread = max(largest, difference), max(spread, logits.abs().max().item())
     result = {
         "run": options.run.name,
-        "clips": min(options.clips, len(material.split.rows["test"])),
+        "clips": min(options.clips, len(material.folds[0].split.rows["test"])),
         "largest_logit_difference": largest,
         "largest_logit": spread,
         "environment": environment(),

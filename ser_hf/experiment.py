@@ -35,6 +35,7 @@ from .run_folder import RunFolder
 from .training.arguments import training_arguments
 from .training.batches import part
 from .training.build import build_model
+from .training.classical import fit_classical
 from .training.layers import freeze, trainable_table
 from .training.loss import balanced_weights
 from .training.run import Fit, fit, predict
@@ -246,17 +247,16 @@ def _train(
     transformers.set_seed(seed)
     model = build_model(copy.deepcopy(material.plan))
     freeze(model, **dataclasses.asdict(recipe.freeze))
-    logger.info("%s", trainable_table(model))
     labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
     weights = balanced_weights(labels, len(material.labels)) if recipe.training.class_weights else None
+    parts = [_part(recipe, material, fold, "train", crop=True), _part(recipe, material, fold, "validation")]
+    common = (model, material.plan.extractor, material.store, *parts, arguments, trainer_metrics)
+    if recipe.training.solver == "sklearn":
+        speakers = material.dataset["speaker"][:]
+        return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
+    logger.info("%s", trainable_table(model))
     return fit(
-        model,
-        material.plan.extractor,
-        material.store,
-        _part(recipe, material, fold, "train", crop=True),
-        _part(recipe, material, fold, "validation"),
-        arguments,
-        trainer_metrics,
+        *common,
         class_weights=weights,
         head_learning_rate=recipe.training.head_learning_rate,
         patience=recipe.training.early_stopping.patience,
@@ -301,7 +301,8 @@ def _judge(
             "judgement": time.perf_counter() - began,
         },
     }
-    report["model"]["parameters"] = parameters
+    report["model"] |= {"parameters": parameters, "solver": recipe.training.solver}
+    report["warnings"] += fitted.notes
     return report, predicted
 
 

@@ -10,8 +10,6 @@ known first when its checkpoint's configuration is at hand, and are checked ther
 """
 
 import dataclasses
-import inspect
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -88,12 +86,18 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSection:
-    """How it learns: the project's own keys, and in `arguments` whatever `TrainingArguments` takes."""
+    """How it learns: the project's own keys, and in `arguments` whatever `TrainingArguments` takes.
+
+    `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the networks that scikit-learn can fit
+    (absent or null: as the network is usually fitted); `grid` lists the values of each setting that it then tries.
+    """
 
     seeds: list[int] = dataclasses.field(default_factory=lambda: [42])
     early_stopping: EarlyStopping = EarlyStopping()
     head_learning_rate: float | None = None
     class_weights: Literal["balanced"] | None = None
+    solver: Literal["trainer", "sklearn"] = "trainer"
+    grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -224,24 +228,52 @@ def _model(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of what a network's configuration takes."""
-    signature = inspect.signature(model_class.config_class.__init__)
-    hints = typing.get_type_hints(model_class.config_class.__init__)
+    """Name -> (annotation, default) of what a network's configuration takes, beyond what every configuration does."""
+    from transformers import PreTrainedConfig
+
+    common = {field.name for field in dataclasses.fields(PreTrainedConfig)} | {"sampling_rate"}
     return {
-        name: (hints[name], parameter.default)
-        for name, parameter in signature.parameters.items()
-        if name not in ("self", "kwargs", "sampling_rate")
+        field.name: (field.type, field.default)
+        for field in dataclasses.fields(model_class.config_class)
+        if field.name not in common
     }
 
 
 def _training(values: dict[str, Any], architecture: str) -> dict[str, Any]:
-    from .training.arguments import MANAGED, argument_options, sampling_for
+    from .training.arguments import MANAGED, argument_options, sampling_for, solvers_for
 
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
     values.setdefault("train_sampling_strategy", sampling_for(architecture))
+    if values.get("solver") is None:
+        values["solver"] = solvers_for(architecture)[0]
+    values["grid"] = _grid(values.get("grid", {}), values["solver"], architecture)
     return _split_off(values, TrainingSection, argument_options(), "training", "arguments")
+
+
+def _grid(given: Any, solver: Any, architecture: str) -> Any:
+    """What scikit-learn is to try: the network's own grid, the recipe's values in place of its."""
+    from .training.arguments import GRIDS, solvers_for
+
+    solvers = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
+    possible = solvers_for(architecture)
+    if not isinstance(solver, str) or solver not in solvers or not isinstance(given, Mapping):
+        return given  # left for `from_mapping` to complain of
+    if solver not in possible:
+        raise UserError(f"training.solver: {architecture} can only be {solvers[possible[0]]}")
+    if solver == "trainer":
+        if given:
+            raise UserError("training.grid: belongs to solver sklearn; the Trainer has no grid")
+        return given
+    grid = dict(GRIDS[architecture])
+    for key, values in given.items():
+        if key not in grid:
+            raise unknown_key(f"training.grid.{key}", grid)
+        grid[key] = coerce(values, list[type(grid[key][0])], f"training.grid.{key}")
+        if not grid[key] or min(grid[key]) <= 0:
+            raise UserError(f"training.grid.{key}: expected values above zero, got {grid[key]}")
+    return grid
 
 
 def _split_off(
@@ -292,6 +324,15 @@ def _check_ranges(recipe: Recipe) -> None:
         raise UserError(f"training.seeds: each seed once, got {recipe.training.seeds}")
     if recipe.model.architecture == "encoder" and not recipe.model.checkpoint:
         raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
+    if recipe.training.solver == "sklearn":
+        unused = {
+            "audio.max_duration": recipe.audio.max_duration,
+            "training.head_learning_rate": recipe.training.head_learning_rate,
+            "training.early_stopping.patience": recipe.training.early_stopping.patience,
+            "training.label_smoothing_factor": recipe.training.arguments.get("label_smoothing_factor"),
+        }
+        for key in [key for key, value in unused.items() if value]:
+            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips at once; leave it out")
     for key in ("checkpoint", "random_init", "weighted_layer_sum"):
         if recipe.model.architecture != "encoder" and getattr(recipe.model, key):
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {recipe.model.architecture}")

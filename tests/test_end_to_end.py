@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -11,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from isolated import run_without_ser_hf
 
 import ser_hf
 from ser_hf.testing import write_checkpoint, write_corpus
@@ -23,34 +22,6 @@ SMALL = [
     "training.num_train_epochs=2",
     "evaluation.bootstrap=50",
 ]
-
-# A process in which ser_hf does not exist, installed or not.
-WITHOUT_SER_HF = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "ser_hf":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Blocked())
-"""
-
-
-def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
-    """Runs code in a clean process in `folder`; returns what it printed."""
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "HOME": str(folder), "PATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SER_HF + code],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def snippets(card: Path) -> list[str]:

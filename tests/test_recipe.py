@@ -130,7 +130,7 @@ def test_a_bad_override_is_told(override, told):
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
         (
             "model.pooling=median",
-            "model.pooling: expected one of mean, max, mean_std, attention, got the word 'median'",
+            "model.pooling: expected one of mean, max, mean_std, attention, attentive_stats, got the word 'median'",
         ),
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),

@@ -31,7 +31,11 @@ def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], titl
 
 
 def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> Figure:
-    """Train and validation loss beside validation UAR and macro-F1; the checkpoint that was kept is marked."""
+    """Train and validation loss beside validation UAR and macro-F1; the checkpoint that was kept is marked.
+
+    A network that scikit-learn has fitted has no epochs: its entries are the candidates of a grid.
+    """
+    axis = "candidate" if any("candidate" in entry for entry in history) else "epoch"
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     trained = [(entry["epoch"], entry["train_loss"]) for entry in history if "train_loss" in entry]
@@ -46,10 +50,10 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> 
         values = [validation[metric] for _, validation in judged]
         best = epochs[int(np.argmin(values) if metric == "loss" else np.argmax(values))]
         for axes in (losses, scores):
-            axes.axvline(best, color=COLOURS[2], linestyle="--", linewidth=1, label=f"kept: epoch {best:g}")
+            axes.axvline(best, color=COLOURS[2], linestyle="--", linewidth=1, label=f"kept: {axis} {best:g}")
         scores.set_ylim(0, 1)
-    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
-    scores.set(xlabel="epoch", ylabel="score", title="Validation scores")
+    losses.set(xlabel=axis, ylabel="loss", title="Loss")
+    scores.set(xlabel=axis, ylabel="score", title="Validation scores")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         axes.legend()

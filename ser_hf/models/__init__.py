@@ -6,11 +6,55 @@ registers them with the Auto classes, so that a saved model then loads without `
 
 from transformers import AutoConfig, AutoModelForAudioClassification
 
+from .configuration_cnn1d import CNN1dConfig
+from .configuration_cnn1d_descriptors import CNN1dDescriptorsConfig
+from .configuration_cnn2d import CNN2dConfig
+from .configuration_cnn_lstm import CNNLSTMConfig
 from .configuration_crnn import CRNNConfig
+from .configuration_mfcc_forest import MfccForestConfig
+from .configuration_mfcc_linear import MfccLinearConfig
+from .configuration_mfcc_mlp import MfccMlpConfig
+from .configuration_mfcc_rbf_svm import MfccRbfSvmConfig
+from .configuration_mfcc_svm import MfccSvmConfig
+from .configuration_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMConfig
+from .configuration_parallel_cnn_transformer import ParallelCNNTransformerConfig
+from .configuration_separable_resnet import SeparableResNetConfig
+from .configuration_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMConfig
+from .configuration_stacked_cnn_lstm import StackedCNNLSTMConfig
+from .modeling_cnn1d import CNN1dForAudioClassification
+from .modeling_cnn1d_descriptors import CNN1dDescriptorsForAudioClassification
+from .modeling_cnn2d import CNN2dForAudioClassification
+from .modeling_cnn_lstm import CNNLSTMForAudioClassification
 from .modeling_crnn import CRNNForAudioClassification
+from .modeling_mfcc_forest import MfccForestForAudioClassification
+from .modeling_mfcc_linear import MfccLinearForAudioClassification
+from .modeling_mfcc_mlp import MfccMlpForAudioClassification
+from .modeling_mfcc_rbf_svm import MfccRbfSvmForAudioClassification
+from .modeling_mfcc_svm import MfccSvmForAudioClassification
+from .modeling_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMForAudioClassification
+from .modeling_parallel_cnn_transformer import ParallelCNNTransformerForAudioClassification
+from .modeling_separable_resnet import SeparableResNetForAudioClassification
+from .modeling_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMForAudioClassification
+from .modeling_stacked_cnn_lstm import StackedCNNLSTMForAudioClassification
 
 # Recipe word -> model class.
-ARCHITECTURES = {"crnn": CRNNForAudioClassification}
+ARCHITECTURES = {
+    "crnn": CRNNForAudioClassification,
+    "separable_resnet": SeparableResNetForAudioClassification,
+    "mfcc_linear": MfccLinearForAudioClassification,
+    "mfcc_svm": MfccSvmForAudioClassification,
+    "mfcc_rbf_svm": MfccRbfSvmForAudioClassification,
+    "mfcc_forest": MfccForestForAudioClassification,
+    "mfcc_mlp": MfccMlpForAudioClassification,
+    "cnn2d": CNN2dForAudioClassification,
+    "cnn1d": CNN1dForAudioClassification,
+    "cnn1d_descriptors": CNN1dDescriptorsForAudioClassification,
+    "cnn_lstm": CNNLSTMForAudioClassification,
+    "stacked_cnn_lstm": StackedCNNLSTMForAudioClassification,
+    "stacked_cnn_attention_lstm": StackedCNNAttentionLSTMForAudioClassification,
+    "parallel_cnn_transformer": ParallelCNNTransformerForAudioClassification,
+    "parallel_cnn_attention_lstm": ParallelCNNAttentionLSTMForAudioClassification,
+}
 
 for _model in ARCHITECTURES.values():
     AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
@@ -19,4 +63,36 @@ for _model in ARCHITECTURES.values():
     _model.config_class.register_for_auto_class()
     _model.register_for_auto_class("AutoModelForAudioClassification")
 
-__all__ = ["ARCHITECTURES", "CRNNConfig", "CRNNForAudioClassification"]
+__all__ = [
+    "ARCHITECTURES",
+    "CNN1dConfig",
+    "CNN1dDescriptorsConfig",
+    "CNN1dDescriptorsForAudioClassification",
+    "CNN1dForAudioClassification",
+    "CNN2dConfig",
+    "CNN2dForAudioClassification",
+    "CNNLSTMConfig",
+    "CNNLSTMForAudioClassification",
+    "CRNNConfig",
+    "CRNNForAudioClassification",
+    "MfccForestConfig",
+    "MfccForestForAudioClassification",
+    "MfccLinearConfig",
+    "MfccLinearForAudioClassification",
+    "MfccMlpConfig",
+    "MfccMlpForAudioClassification",
+    "MfccRbfSvmConfig",
+    "MfccRbfSvmForAudioClassification",
+    "MfccSvmConfig",
+    "MfccSvmForAudioClassification",
+    "ParallelCNNAttentionLSTMConfig",
+    "ParallelCNNAttentionLSTMForAudioClassification",
+    "ParallelCNNTransformerConfig",
+    "ParallelCNNTransformerForAudioClassification",
+    "SeparableResNetConfig",
+    "SeparableResNetForAudioClassification",
+    "StackedCNNAttentionLSTMConfig",
+    "StackedCNNAttentionLSTMForAudioClassification",
+    "StackedCNNLSTMConfig",
+    "StackedCNNLSTMForAudioClassification",
+]

@@ -1,130 +1,131 @@
-"""The acoustic front end inside the network: waveform to log-mel spectrogram, with a mask of the frames that are real.
+"""Mel spectrograms and cepstra computed inside the network, with a mask of the frames that are real."""
 
-Written so that padding changes nothing: frames are never centred or reflected over a clip's true end, so a frame that
-starts inside the clip sees the same samples whether the clip stands alone or padded in a batch.
-"""
-
+import numpy as np
 import torch
-from torch import nn
-from transformers.audio_utils import mel_filter_bank
+from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
+
+from .configuration_acoustic import AcousticConfig
+from .short_time import Derived, ShortTime, dct_matrix
+from .spec_augment import warp_bands
+
+# Keeps digital silence finite: -100 dB, a log-mel of -23. Recorded rooms lie well above it.
+FLOOR = 1e-10
 
 
-class LogMel(nn.Module):
-    """Log-mel spectrogram (natural logarithm of Slaney-scaled mel power), frames x bands.
+class LogMel(Derived):
+    """Compressed mel spectrogram, frames x bands.
 
-    With the same settings and `center=False` it equals librosa's `feature.melspectrogram` up to float32 rounding.
-
-    Args:
-        sampling_rate: Hz of the waveform.
-        n_fft, win_length, hop_length: samples; a window of `win_length` is centred in `n_fft`.
-        n_mels, f_min, f_max: number of bands and their range in Hz.
-        min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
+    With the same settings it equals librosa's `feature.melspectrogram` (and torchaudio's `MelSpectrogram`) followed by
+    a logarithm, `power_to_db` or `pcen`, up to float32 rounding. In training its bands may be warped (`band_warp`).
     """
 
-    def __init__(
-        self,
-        sampling_rate: int,
-        n_fft: int,
-        win_length: int,
-        hop_length: int,
-        n_mels: int,
-        f_min: float,
-        f_max: float,
-        min_frames: int = 1,
-    ):
+    def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
-        self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
-        self.sampling_rate, self.n_mels, self.f_min, self.f_max = sampling_rate, n_mels, f_min, f_max
-        self.min_frames = min_frames
-        # Derived from the configuration, so not saved; `reset` refills them after loading on the meta device.
-        self.register_buffer("window", torch.empty(n_fft), persistent=False)
-        self.register_buffer("filters", torch.empty(n_fft // 2 + 1, n_mels), persistent=False)
+        self.config = config
+        self.short_time = ShortTime(
+            config.n_fft, config.win_length, config.hop_length, config.window, config.center, min_frames
+        )
+        self.size = config.n_mels
+        self.derive("filters", config.n_fft // 2 + 1, config.n_mels)
+        self.derive("centres", config.n_mels)
         self.reset()
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Computes the window and the filter bank anew, in place."""
-        if self.window.is_meta:
+        if self.filters.is_meta:
             return
-        hann = torch.hann_window(self.win_length)
-        left = (self.n_fft - self.win_length) // 2
-        self.window.copy_(nn.functional.pad(hann, (left, self.n_fft - self.win_length - left)))
+        ceiling = self.config.f_max or self.config.sampling_rate / 2
         filters = mel_filter_bank(
-            num_frequency_bins=self.n_fft // 2 + 1,
-            num_mel_filters=self.n_mels,
-            min_frequency=self.f_min,
-            max_frequency=self.f_max,
-            sampling_rate=self.sampling_rate,
-            norm="slaney",
-            mel_scale="slaney",
+            num_frequency_bins=self.config.n_fft // 2 + 1,
+            num_mel_filters=self.config.n_mels,
+            min_frequency=self.config.f_min,
+            max_frequency=ceiling,
+            sampling_rate=self.config.sampling_rate,
+            norm="slaney" if self.config.mel_scale == "slaney" else None,
+            mel_scale=self.config.mel_scale,
         )
         self.filters.copy_(torch.from_numpy(filters))
-
-    def frame_counts(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Real frames of clips of `lengths` samples, shape (batch,): those that lie wholly inside the clip."""
-        frames = torch.div(lengths - self.n_fft, self.hop_length, rounding_mode="floor") + 1
-        return frames.clamp(min=self.min_frames)
+        edges = hertz_to_mel(np.array([self.config.f_min, ceiling]), mel_scale=self.config.mel_scale)
+        centres = mel_to_hertz(np.linspace(*edges, self.config.n_mels + 2)[1:-1], mel_scale=self.config.mel_scale)
+        self.centres.copy_(torch.from_numpy(centres))
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples) and true lengths (batch,) -> log-mel (batch, frames, bands) and mask (batch, frames)."""
+        """(batch, samples) and true lengths (batch,) -> (batch, frames, bands) and mask (batch, frames)."""
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.float()
-            least = self.n_fft + (self.min_frames - 1) * self.hop_length
-            waveform = nn.functional.pad(waveform, (0, max(0, least - waveform.shape[1])))
-            frames = waveform.unfold(1, self.n_fft, self.hop_length) * self.window.float()
-            spectrum = torch.fft.rfft(frames)
-            power = spectrum.real.square() + spectrum.imag.square()
-            # Keeps digital silence finite (a log-mel of -23); recorded rooms lie well above it.
-            log_mel = torch.log(power @ self.filters.float() + 1e-10)
-        mask = torch.arange(log_mel.shape[1], device=lengths.device) < self.frame_counts(lengths)[:, None]
-        return log_mel, mask
+            frames = self.short_time.cut(self.short_time.pad(waveform.float()))
+            mask = self.short_time.mask(frames, lengths)
+            spectrum = self._compress(self.short_time.power(frames), mask)
+            if self.training and self.config.band_warp:
+                spectrum = warp_bands(spectrum, self.centres.float(), self.config.band_warp)
+        return spectrum, mask
+
+    def _compress(self, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Power spectra (batch, frames, bins) -> mel bands (batch, frames, bands)."""
+        if self.config.compression == "pcen":
+            # PCEN's constants are meant for magnitudes of 32-bit integer samples (librosa's advice too).
+            return pcen(power.sqrt() @ self.filters.float() * 2.0**31, self._smoothing())
+        mel = power @ self.filters.float()
+        if self.config.compression == "log":
+            return torch.log(mel + FLOOR)
+        return to_decibels(mel, mask, self.config.top_db)
+
+    def _smoothing(self) -> float:
+        """librosa's coefficient of the first-order filter with a time constant of 0.4 s."""
+        frames = 0.4 * self.config.sampling_rate / self.config.hop_length
+        return ((1 + 4 * frames**2) ** 0.5 - 1) / (2 * frames**2)
 
 
-def normalize_per_clip(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit variance over each clip's real frames and all bands: (batch, frames, bands), padding zero.
+class Mfcc(Derived):
+    """Mel-frequency cepstral coefficients, frames x coefficients: the orthonormal DCT-II of a mel spectrogram,
+    in decibels (``compression: db``) as librosa's `feature.mfcc` and torchaudio's `MFCC` compute them."""
 
-    One mean for all bands keeps the spectral tilt, an emotion cue, and removes the recording level.
-    """
-    real = mask[:, :, None].to(features.dtype)
-    count = real.sum(dim=(1, 2), keepdim=True) * features.shape[2]
-    mean = (features * real).sum(dim=(1, 2), keepdim=True) / count
-    variance = ((features - mean).square() * real).sum(dim=(1, 2), keepdim=True) / count
-    return (features - mean) * torch.rsqrt(variance + 1e-5) * real
+    def __init__(self, config: AcousticConfig, min_frames: int = 1):
+        super().__init__()
+        self.mel = LogMel(config, min_frames)
+        self.top_db = config.top_db
+        self.size = config.n_mfcc
+        self.derive("basis", config.n_mels, config.n_mfcc)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        if not self.basis.is_meta:
+            self.basis.copy_(dct_matrix(*self.basis.shape))
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples) and true lengths (batch,) -> (batch, frames, coefficients) and mask (batch, frames)."""
+        spectrum, mask = self.mel(waveform, lengths)
+        with torch.autocast(waveform.device.type, enabled=False):
+            return spectrum @ self.basis.float(), mask
 
 
-def spec_augment(
-    features: torch.Tensor,
-    mask: torch.Tensor,
-    time_masks: int,
-    time_width: int,
-    band_masks: int,
-    band_width: int,
+def to_decibels(power: torch.Tensor, mask: torch.Tensor, top_db: float | None) -> torch.Tensor:
+    """10 log10 of (batch, frames, bands), cut off `top_db` below each clip's loudest real value."""
+    decibels = 10.0 * power.clamp(min=FLOOR).log10()
+    if top_db is None:
+        return decibels
+    peak = decibels.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=(1, 2), keepdim=True)
+    return torch.maximum(decibels, peak - top_db)
+
+
+def pcen(
+    energy: torch.Tensor,
+    smoothing: float,
+    gain: float = 0.98,
+    bias: float = 2.0,
+    power: float = 0.5,
+    floor: float = 1e-6,
 ) -> torch.Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of frames and bands set to zero.
+    """Per-channel energy normalisation (Wang et al. 2017, arXiv:1607.05666) of (batch, frames, bands).
 
-    Each stripe's width is uniform from 0 to its maximum; time stripes cover at most half of a clip's real frames.
-    Features are (batch, frames, bands), normalised, so that zero is an ordinary value and hides rather than marks.
+    Each band is divided by a smoothed past of itself, then compressed by a root. The smoother,
+    ``m[t] = (1 - s) m[t - 1] + s e[t]`` from ``m[-1] = 1`` as in librosa, looks back only, so padding after a clip
+    cannot reach it; it is one product with the lower triangle of its impulse responses, not a loop over frames.
     """
-    batch, frames, bands = features.shape
-    lengths = mask.sum(dim=1)
-    for count, widest, limit, axis_length in (
-        (time_masks, time_width, torch.div(lengths, 2, rounding_mode="floor"), lengths),
-        (band_masks, band_width, torch.full_like(lengths, bands // 2), torch.full_like(lengths, bands)),
-    ):
-        along_time = axis_length is lengths
-        positions = torch.arange(frames if along_time else bands, device=features.device)
-        for _ in range(count):
-            width = torch.rand(batch, device=features.device) * limit.clamp(max=widest)
-            start = torch.rand(batch, device=features.device) * (axis_length - width)
-            hidden = (positions >= start[:, None]) & (positions < (start + width)[:, None])
-            hidden = hidden[:, :, None] if along_time else hidden[:, None, :]
-            features = features.masked_fill(hidden, 0.0)
-    return features
-
-
-def mel_ceiling(sampling_rate: int, f_max: float | None) -> float:
-    """The upper edge of the filter bank: `f_max`, or half the sampling rate."""
-    nyquist = sampling_rate / 2
-    if f_max is not None and not 0 < f_max <= nyquist:
-        raise ValueError(f"f_max {f_max} lies outside 0 to {nyquist:g} Hz, half the sampling rate")
-    return nyquist if f_max is None else float(f_max)
+    times = torch.arange(energy.shape[1], device=energy.device)
+    lag = (times[:, None] - times[None, :]).to(energy.dtype)
+    decay = torch.exp(lag.clamp(min=0) * torch.log1p(torch.tensor(-smoothing, device=energy.device)))
+    past = torch.where(lag >= 0, smoothing * decay, torch.zeros_like(decay)) @ energy
+    past = past + torch.exp((times[:, None] + 1) * torch.log1p(torch.tensor(-smoothing, device=energy.device)))
+    smooth = torch.exp(-gain * torch.log(floor + past))
+    return (energy * smooth + bias) ** power - bias**power

@@ -4,6 +4,13 @@ import torch
 from torch import nn
 
 
+def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
+    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory, as convolutions on a
+    CPU like it."""
+    picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
+    return picture.contiguous(memory_format=torch.channels_last)
+
+
 class MaskedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over (batch, channels, frames, bands) whose statistics count real frames only.
 
@@ -13,33 +20,54 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(features) * mask[:, None, :, None].to(features.dtype)
+        if mask.all():
+            return super().forward(features)
         # With channels last in memory a frame is one run of numbers, so that gathering the real ones is a plain copy
         # and the fused kernel can do the rest.
         frames = features.permute(0, 2, 3, 1).contiguous()
-        rows = mask.flatten().nonzero().squeeze(1)
-        real = frames.flatten(0, 1).index_select(0, rows)
-        self.num_batches_tracked += 1
-        normed = nn.functional.batch_norm(
-            real.flatten(0, 1),
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=True,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
-        if len(rows) < mask.numel():
-            normed = torch.zeros_like(frames).flatten(0, 1).index_copy(0, rows, normed.view_as(real))
-        return normed.view(frames.shape).permute(0, 3, 1, 2)
+        normed = _normalize_real(self, frames.flatten(0, 1), mask).view(frames.shape)
+        return normed.permute(0, 3, 1, 2)
+
+
+class MaskedBatchNorm1d(nn.BatchNorm1d):
+    """Batch normalisation over (batch, channels, frames) whose statistics count real frames only.
+
+    Padded frames are zero on return. Equals `nn.BatchNorm1d` where the mask is all true.
+    """
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(features) * mask[:, None, :].to(features.dtype)
+        if mask.all():
+            return super().forward(features)
+        frames = features.transpose(1, 2).contiguous()
+        return _normalize_real(self, frames.flatten(0, 1), mask).view(frames.shape).transpose(1, 2)
+
+
+def _normalize_real(norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Training-mode normalisation of (batch * frames, ..., channels) by the frames that `mask` calls real."""
+    rows = mask.flatten().nonzero().squeeze(1)
+    real = frames.index_select(0, rows)
+    norm.num_batches_tracked += 1
+    normed = nn.functional.batch_norm(
+        real.flatten(0, -2),
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        training=True,
+        momentum=norm.momentum,
+        eps=norm.eps,
+    ).view_as(real)
+    return torch.zeros_like(frames, dtype=normed.dtype).index_copy(0, rows, normed)
 
 
 class ConvBlock(nn.Module):
     """Convolution, masked batch normalisation, ReLU, max-pooling over (frames, bands), dropout of whole channels."""
 
-    def __init__(self, inputs: int, outputs: int, pool: tuple[int, int], dropout: float):
+    def __init__(self, inputs: int, outputs: int, pool: tuple[int, int], dropout: float, kernel_size: int = 3):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = MaskedBatchNorm2d(outputs)
         self.pool = nn.MaxPool2d(pool)
         self.time_pool = pool[0]
@@ -52,6 +80,33 @@ class ConvBlock(nn.Module):
         # A pooled frame is real where its whole window is: lengths are floored, as they are for a clip alone.
         mask = mask[:, self.time_pool - 1 :: self.time_pool]
         return features * mask[:, None, :, None].to(features.dtype), mask
+
+
+class ConvBlock1d(nn.Module):
+    """Convolution over time, masked batch normalisation, ReLU, max-pooling, dropout of whole channels.
+
+    With a `stride`, a frame is real where the convolution's centre stands on a real frame.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, pool: int = 1, dropout: float = 0.0, stride: int = 1
+    ):
+        super().__init__()
+        self.conv = nn.Conv1d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False)
+        self.norm = MaskedBatchNorm1d(outputs)
+        self.pool = nn.MaxPool1d(pool)
+        self.stride, self.time_pool = stride, pool
+        self.dropout = nn.Dropout1d(dropout)
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames) -> (batch, outputs, frames // (stride * pool)), and the mask of those frames."""
+        features = self.conv(features)
+        mask = mask[:, :: self.stride]
+        # An even kernel pads one frame more than it takes.
+        features = torch.relu(self.norm(features[:, :, : mask.shape[1]], mask))
+        features = self.dropout(self.pool(features))
+        mask = mask[:, self.time_pool - 1 :: self.time_pool]
+        return features * mask[:, None, :].to(features.dtype), mask
 
 
 class BiLSTM(nn.Module):
@@ -74,30 +129,60 @@ class BiLSTM(nn.Module):
 
 
 class Pooling(nn.Module):
-    """One vector per clip from its real frames: ``mean``, ``max``, ``mean_std`` or learnt ``attention`` weights."""
+    """One vector per clip from its real frames.
 
-    KINDS = ("mean", "max", "mean_std", "attention")
+    ``mean``, ``max``, ``mean_std``; ``attention``: a mean with one learnt weight a frame; ``attentive_stats``: mean
+    and deviation with a learnt weight a frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in
+    Desplanques et al. 2020, arXiv:2005.07143).
+    """
+
+    KINDS = ("mean", "max", "mean_std", "attention", "attentive_stats")
 
     def __init__(self, kind: str, size: int):
         super().__init__()
         if kind not in self.KINDS:
             raise ValueError(f"pooling {kind!r} is none of {', '.join(self.KINDS)}")
         self.kind = kind
-        self.output_size = 2 * size if kind == "mean_std" else size
+        self.output_size = 2 * size if kind in ("mean_std", "attentive_stats") else size
+        # Softmax ignores a constant, so a bias would never learn.
         if kind == "attention":
-            # Softmax ignores a constant, so a bias would never learn.
             self.score = nn.Linear(size, 1, bias=False)
+        elif kind == "attentive_stats":
+            self.score = nn.Sequential(
+                nn.Linear(size, max(8, size // 4)), nn.Tanh(), nn.Linear(max(8, size // 4), size, bias=False)
+            )
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), (batch, frames) -> (batch, output_size)."""
         if self.kind == "max":
             return sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
-        if self.kind == "attention":
+        if self.kind in ("attention", "attentive_stats"):
             weights = self.score(sequence).masked_fill(~mask[:, :, None], float("-inf")).softmax(dim=1)
-            return (weights * sequence).sum(dim=1)
-        real = mask[:, :, None].to(sequence.dtype)
-        mean = (sequence * real).sum(dim=1) / real.sum(dim=1)
-        if self.kind == "mean":
+        else:
+            real = mask[:, :, None].to(sequence.dtype)
+            weights = real / real.sum(dim=1, keepdim=True)
+        mean = (weights * sequence).sum(dim=1)
+        if self.kind in ("mean", "attention"):
             return mean
-        variance = ((sequence - mean[:, None]).square() * real).sum(dim=1) / real.sum(dim=1)
+        variance = (weights * (sequence - mean[:, None]).square()).sum(dim=1)
         return torch.cat([mean, torch.sqrt(variance + 1e-7)], dim=1)
+
+
+class LastState(nn.Module):
+    """One vector per clip, as `Pooling`: what a recurrent layer knew at the end of the clip.
+
+    That is its output at the last real frame; the backward half of a bidirectional one ends at the first frame.
+    """
+
+    def __init__(self, size: int, bidirectional: bool):
+        super().__init__()
+        self.bidirectional, self.output_size = bidirectional, size
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), (batch, frames) -> (batch, size)."""
+        last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
+        end = sequence.gather(1, last).squeeze(1)
+        if not self.bidirectional:
+            return end
+        half = sequence.shape[2] // 2
+        return torch.cat([end[:, :half], sequence[:, 0, half:]], dim=1)

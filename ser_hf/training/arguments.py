@@ -70,6 +70,22 @@ def sampling_for(architecture: str) -> str:
     return "group_by_length" if architecture == "encoder" else "random"
 
 
+# The networks that scikit-learn can fit, and what it tries where the recipe does not say (`training.grid`).
+GRIDS: dict[str, dict[str, list[Any]]] = {
+    "mfcc_linear": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
+    "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
+    "mfcc_rbf_svm": {"C": [1.0, 10.0, 100.0], "gamma_scale": [0.1, 0.3, 1.0, 3.0]},
+    "mfcc_forest": {"n_estimators": [300], "min_samples_leaf": [1, 2, 4, 8]},
+}
+
+
+def solvers_for(architecture: str) -> tuple[str, ...]:
+    """The values of `training.solver` that a network can take, its default first."""
+    if architecture == "mfcc_linear":
+        return ("sklearn", "trainer")
+    return ("sklearn",) if architecture in GRIDS else ("trainer",)
+
+
 def argument_options() -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of every `TrainingArguments` key that a recipe may set."""
     hints = typing.get_type_hints(TrainingArguments)

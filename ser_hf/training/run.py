@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .batches import Collator
 from .layers import head_parameter_groups
 from .loss import ClassificationLoss
 from .progress import EpochLines, StepBar
+from .statistics import fit_statistics
 
 
 class EmotionTrainer(Trainer):
@@ -38,12 +39,14 @@ class EmotionTrainer(Trainer):
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model, at the checkpoint that validation prefers, and how it came to be."""
+    """A trained model, at the checkpoint that validation prefers, and how it came to be; `notes` are what a reader of
+    its figures must know."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
     seconds: float
     epoch_seconds: list[float]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def fit(
@@ -62,6 +65,8 @@ def fit(
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
+    A front end that is standardised by the training clips counts them first.
+
     Args:
         train, validation: from `ser_hf.training.batches.part`.
         compute_metrics: takes an `EvalPrediction`, returns {name: value}.
@@ -71,33 +76,59 @@ def fit(
         resume: go on from the last whole checkpoint, if there is one.
     """
     lines = EpochLines(arguments.metric_for_best_model)
-    trainer = EmotionTrainer(
-        model=model,
-        args=arguments,
-        data_collator=Collator(store, extractor),
-        train_dataset=train,
-        eval_dataset=validation,
-        compute_loss_func=ClassificationLoss(class_weights, arguments.label_smoothing_factor),
+    collator = Collator(store, extractor)
+    trainer = emotion_trainer(
+        model,
+        arguments,
+        collator,
+        train,
+        validation,
+        class_weights,
         compute_metrics=compute_metrics,
-        preprocess_logits_for_metrics=_logits_only,
         optimizer_cls_and_kwargs=(
             None if head_learning_rate is None else head_parameter_groups(model, arguments, head_learning_rate)
         ),
         callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
     )
-    if arguments.disable_tqdm:
-        trainer.remove_callback(PrinterCallback)
-    else:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(StepBar)
     began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=last_checkpoint(Path(arguments.output_dir)) if resume else None)
+    checkpoint = last_checkpoint(Path(arguments.output_dir)) if resume else None
+    if checkpoint is None:  # a checkpoint carries them
+        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.state.best_model_checkpoint is None:
         raise UserError(
             f"{arguments.output_dir}: the checkpoint that validation preferred is gone (was the run folder moved?); "
             "start anew with --overwrite"
         )
     return Fit(trainer, _history(trainer.state.log_history), time.perf_counter() - began, lines.epoch_seconds)
+
+
+def emotion_trainer(
+    model: PreTrainedModel,
+    arguments: TrainingArguments,
+    collator: Collator,
+    train: Dataset,
+    validation: Dataset,
+    class_weights: Sequence[float] | None = None,
+    **more: Any,
+) -> EmotionTrainer:
+    """An `EmotionTrainer` with this project's loss and progress bars; `more` is whatever else it takes."""
+    trainer = EmotionTrainer(
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        train_dataset=train,
+        eval_dataset=validation,
+        compute_loss_func=ClassificationLoss(class_weights, arguments.label_smoothing_factor),
+        preprocess_logits_for_metrics=_logits_only,
+        **more,
+    )
+    if arguments.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)
+    else:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(StepBar)
+    return trainer
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -4,20 +4,19 @@ import math
 
 import pytest
 import torch
+from signals import mask_of
 from torch import nn
 
-from ser_hf.models.masked_layers import BiLSTM, ConvBlock, MaskedBatchNorm2d, Pooling
+from ser_hf.models.masked_layers import (
+    BiLSTM,
+    ConvBlock,
+    ConvBlock1d,
+    MaskedBatchNorm1d,
+    MaskedBatchNorm2d,
+    Pooling,
+)
 
 LENGTHS = (9, 4, 6)
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
-def _mask(*lengths):
-    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
 def _pair(channels=5):
@@ -45,7 +44,7 @@ def test_batch_norm_without_padding_is_the_stock_one(channels_last):
     features = features.contiguous(memory_format=torch.channels_last) if channels_last else features
     inputs = [features.clone().requires_grad_() for _ in range(2)]
     pull = torch.randn(3, 5, 9, 4)
-    outputs = ours(inputs[0], _mask(9, 9, 9)), stock(inputs[1])
+    outputs = ours(inputs[0], mask_of(9, 9, 9)), stock(inputs[1])
     torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
     for output in outputs:
         (output * pull).sum().backward()
@@ -55,7 +54,7 @@ def test_batch_norm_without_padding_is_the_stock_one(channels_last):
 
 def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
     ours, stock = _pair()
-    mask = _mask(*LENGTHS)
+    mask = mask_of(*LENGTHS)
     padded = (torch.randn(3, 5, 9, 4) + 100 * ~mask[:, None, :, None]).requires_grad_()
     joined = torch.cat([padded[i : i + 1, :, :n] for i, n in enumerate(LENGTHS)], dim=2).detach().requires_grad_()
     pull = torch.randn(1, 5, sum(LENGTHS), 4)
@@ -75,16 +74,39 @@ def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
 def test_batch_norm_in_eval_mode_uses_and_keeps_the_running_statistics():
     ours, stock = (norm.eval() for norm in _pair())
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    mask, features = _mask(*LENGTHS), torch.randn(3, 5, 9, 4)
+    mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9, 4)
     output = ours(features, mask)
     torch.testing.assert_close(output, stock(features) * mask[:, None, :, None])
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
+    flat, picture = MaskedBatchNorm1d(5).train(training), MaskedBatchNorm2d(5).train(training)
+    mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
+    for whole in (mask, torch.ones_like(mask)):
+        torch.testing.assert_close(flat(features, whole), picture(features[..., None], whole)[..., 0])
+        torch.testing.assert_close(flat.running_var, picture.running_var)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
+def test_convolution_over_time_answers_as_for_the_clip_alone(kernel_size, stride, pool):
+    block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).eval()
+    lengths = (97, 40, 63)
+    clips = torch.randn(3, 2, 97) * mask_of(*lengths)[:, None]
+    output, mask = block(clips, mask_of(*lengths))
+    assert mask.sum(dim=1).tolist() == [math.ceil(length / stride) // pool for length in lengths]
+    for clip, real, length, found in zip(clips, mask, lengths, output, strict=True):
+        alone, own = block(clip[None, :, :length], mask_of(length))
+        assert own.all()
+        torch.testing.assert_close(found[:, real], alone[0])
+        assert not found[:, ~real].any()
+
+
+@pytest.mark.parametrize("training", [False, True])
 def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
     block = ConvBlock(1, 3, (2, 2), dropout=0.0).train(training)
-    output, mask = block(torch.randn(3, 1, 9, 8) * _mask(*LENGTHS)[:, None, :, None], _mask(*LENGTHS))
+    output, mask = block(torch.randn(3, 1, 9, 8) * mask_of(*LENGTHS)[:, None, :, None], mask_of(*LENGTHS))
     assert output.shape == (3, 3, 4, 4)
     assert mask.sum(dim=1).tolist() == [4, 2, 3]
     assert not output.transpose(1, 2)[~mask].any()
@@ -93,18 +115,18 @@ def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
 
 def test_conv_block_answers_as_for_the_clip_alone():
     block = ConvBlock(1, 3, (2, 2), dropout=0.0).eval()
-    clips = torch.randn(3, 1, 9, 8) * _mask(*LENGTHS)[:, None, :, None]
-    output, _ = block(clips, _mask(*LENGTHS))
+    clips = torch.randn(3, 1, 9, 8) * mask_of(*LENGTHS)[:, None, :, None]
+    output, _ = block(clips, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
-        alone, _ = block(clips[i : i + 1, :, :length], _mask(length))
+        alone, _ = block(clips[i : i + 1, :, :length], mask_of(length))
         torch.testing.assert_close(output[i : i + 1, :, : length // 2], alone)
 
 
 def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
     layer, sequence = BiLSTM(3, 4, layers=2, dropout=0.0), torch.randn(3, 9, 3)
-    output = layer(sequence, _mask(*LENGTHS))
+    output = layer(sequence, mask_of(*LENGTHS))
     assert output.shape == (3, 9, 8)
-    assert not output[~_mask(*LENGTHS)].any()
+    assert not output[~mask_of(*LENGTHS)].any()
     for i, length in enumerate(LENGTHS):
         alone, _ = layer.lstm(sequence[i : i + 1, :length])
         torch.testing.assert_close(output[i : i + 1, :length], alone)
@@ -121,6 +143,8 @@ SEQUENCE = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, -100.0]]])
         ("mean_std", [2.0, 4.0, 1.0, 2.0]),
         # Scores ln 3 apart weigh the two real frames 1 : 3.
         ("attention", [2.5, 5.0]),
+        # The second channel's scores are alike: its plain mean and deviation.
+        ("attentive_stats", [2.5, 4.0, math.sqrt(0.75), 2.0]),
     ],
 )
 def test_pooling_by_hand(kind, expected):
@@ -128,6 +152,12 @@ def test_pooling_by_hand(kind, expected):
     if kind == "attention":
         with torch.no_grad():
             pooling.score.weight.copy_(torch.tensor([[math.log(3) / 2, 0.0]]))
+    elif kind == "attentive_stats":
+        first, _, last = pooling.score
+        with torch.no_grad():
+            first.weight.zero_()[0, 0] = 0.1
+            first.bias.zero_()
+            last.weight.zero_()[0, 0] = math.log(3) / (math.tanh(0.3) - math.tanh(0.1))
     pooled = pooling(SEQUENCE, torch.tensor([[True, True, False]]))
     assert pooling.output_size == len(expected)
     torch.testing.assert_close(pooled, torch.tensor([expected]), rtol=0, atol=1e-5)
@@ -136,18 +166,20 @@ def test_pooling_by_hand(kind, expected):
 @pytest.mark.parametrize("kind", Pooling.KINDS)
 def test_pooling_of_a_padded_clip_is_that_of_the_clip_alone(kind):
     pooling, sequence = Pooling(kind, 5), torch.randn(3, 9, 5)
-    pooled = pooling(sequence, _mask(*LENGTHS))
+    pooled = pooling(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
-        torch.testing.assert_close(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], _mask(length)))
+        torch.testing.assert_close(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], mask_of(length)))
 
 
 @pytest.mark.parametrize("kind", Pooling.KINDS)
 def test_pooling_a_single_frame_has_a_finite_gradient(kind):
     sequence = torch.randn(2, 3, 5, requires_grad=True)
-    Pooling(kind, 5)(sequence, _mask(3, 1)).sum().backward()
+    Pooling(kind, 5)(sequence, mask_of(3, 1)).sum().backward()
     assert sequence.grad.isfinite().all()
 
 
 def test_unknown_pooling_is_named():
-    with pytest.raises(ValueError, match="pooling 'median' is none of mean, max, mean_std, attention"):
+    with pytest.raises(
+        ValueError, match="pooling 'median' is none of mean, max, mean_std, attention, attentive_stats"
+    ):
         Pooling("median", 2)

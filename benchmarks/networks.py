@@ -1,0 +1,116 @@
+"""What each network costs: parameters, multiply-adds per second of audio, milliseconds per clip on one CPU core.
+
+    OMP_NUM_THREADS=1 python benchmarks/networks.py [NAME ...] [--seconds 3] [--batch 16] [--repeats 7] [--readme]
+
+Default configurations with eight classes, front end included. Forward is `model.eval()` without gradients; backward is
+the backward pass of a training step alone. Times are medians over the repeats, per clip of a batch. Multiply-adds are
+those of a clip of `--seconds`, divided by its length; the Fourier transform and what is done number by number are left
+out. Results are merged into benchmarks/results/networks.json, so that some networks can be measured again; `--readme`
+prints the table of that file and measures nothing.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ser_hf.environment import environment
+from ser_hf.models import ARCHITECTURES
+
+RESULTS = Path(__file__).parent / "results" / "networks.json"
+CLASSES = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(ARCHITECTURES), metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--readme", action="store_true")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"networks": {}}
+    if options.readme:
+        print(table(results["networks"]))
+        return
+    unknown = set(options.names) - set(ARCHITECTURES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: no such network; there are {', '.join(ARCHITECTURES)}")
+    for name in options.names:
+        results["networks"][name] = measure(name, options.seconds, options.batch, options.repeats)
+        results["networks"][name]["threads"] = torch.get_num_threads()
+        print(name, results["networks"][name], flush=True)
+    results["environment"] = environment()
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measure(name: str, seconds: float, batch: int, repeats: int) -> dict:
+    """Counts and times of one network at its default configuration."""
+    torch.manual_seed(0)
+    model = ARCHITECTURES[name](ARCHITECTURES[name].config_class(num_labels=CLASSES))
+    rate = model.config.sampling_rate
+    waveforms = torch.randn(batch, round(seconds * rate)) * 0.1
+    labels = torch.arange(batch) % CLASSES
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    forward, training, backward = [], [], []
+    for _ in range(repeats + 1):  # the first warms up
+        model.eval()
+        with torch.no_grad():
+            forward.append(clock(lambda: model(waveforms)))
+        if learning:
+            model.train()
+            outputs = []
+            training.append(clock(lambda kept=outputs: kept.append(model(waveforms, labels=labels).loss)))
+            backward.append(clock(outputs[0].backward))
+    model.eval()
+    # oneDNN's fused LSTM is one operation that the counter does not know; without it, it is matrix products.
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        model(waveforms[:1])
+    milliseconds = {
+        f"{what}_ms_per_clip": 1000 * statistics.median(times[1:]) / batch if times else None
+        for what, times in (("forward", forward), ("training_forward", training), ("backward", backward))
+    }
+    return {
+        "parameters": sum(parameter.numel() for parameter in learning),
+        "buffers": sum(buffer.numel() for buffer in persistent_buffers(model)),
+        "multiply_adds_per_second": counter.get_total_flops() / 2 / seconds,
+        "seconds_of_audio": seconds,
+        "batch": batch,
+        "repeats": repeats,
+        **milliseconds,
+    }
+
+
+def clock(work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def persistent_buffers(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Saved numbers that do not learn: statistics of batch normalisation and corpus, what scikit-learn has fitted."""
+    learning = {key for key, _ in model.named_parameters()}
+    return [value for key, value in model.state_dict().items() if key not in learning]
+
+
+def table(networks: dict) -> str:
+    """The README's table."""
+    lines = ["| network | parameters | multiply-adds per second | forward | backward |", "|---|---|---|---|---|"]
+    for name, row in networks.items():
+        if name not in ARCHITECTURES:
+            continue
+        backward = "" if row["backward_ms_per_clip"] is None else f"{row['backward_ms_per_clip']:.1f} ms"
+        lines.append(
+            f"| `{name}` | {row['parameters']:,} | {row['multiply_adds_per_second'] / 1e6:,.1f} M "
+            f"| {row['forward_ms_per_clip']:.1f} ms | {backward} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

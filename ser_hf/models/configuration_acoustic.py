@@ -1,0 +1,122 @@
+"""What every network's configuration shares: the rate of the waveform, and the acoustic front end that most have."""
+
+import dataclasses
+import typing
+from typing import Literal
+
+from transformers import PreTrainedConfig
+
+
+class WaveformConfig(PreTrainedConfig):
+    """Settings of a network that hears waveforms; their values are checked against their annotations.
+
+    Args:
+        sampling_rate: Hz of the waveform the network expects.
+    """
+
+    sampling_rate: int = 16000
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        common = {field.name for field in dataclasses.fields(PreTrainedConfig)}
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), typing.get_origin(field.type)
+            if field.name in common:
+                continue
+            if kind is Literal and value not in typing.get_args(field.type):
+                words = ", ".join(str(word) for word in typing.get_args(field.type))
+                raise ValueError(f"{field.name} {value!r} is none of {words}")
+            if kind is list:  # a default is written as a tuple, and JSON knows lists only
+                setattr(self, field.name, list(value))
+
+
+class FrameConfig(WaveformConfig):
+    """What all front ends that go frame by frame have in common.
+
+    Args:
+        n_fft, win_length, hop_length: samples of the short-time Fourier transform.
+        window: ``"hann"`` or ``"hamming"``, periodic.
+        center: centre the first frame on the first sample, with zeros before it, as librosa and torchaudio do by
+            default; otherwise frames lie wholly inside the clip.
+        deltas: how many time derivatives stand beside the features: 0, 1 or 2.
+        normalization: ``"clip"`` takes away each clip's mean level and scales it to unit variance; ``"clip_bands"``
+            does so band by band (cepstral mean and variance normalisation), which also removes voice and microphone;
+            ``"corpus"`` standardises each band by the training clips' statistics; ``"fixed"`` shifts and scales
+            log-mels by constants; ``"none"`` leaves values as they are. Loudness is an emotion cue, which the first
+            two remove.
+        frames: bring each clip to this many frames (null: as long as it is).
+        frame_fit: how: ``"pad"`` trims longer clips and pads shorter ones, ``"resize"`` interpolates linearly along
+            time, so that tempo is lost.
+        time_masks, time_width, band_masks, band_width: SpecAugment stripes and their widest size, training only.
+        time_stretch: tempo changed by a factor of up to 1 +- this, training only.
+        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.
+    """
+
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 256
+    window: Literal["hann", "hamming"] = "hann"
+    center: bool = False
+    deltas: Literal[0, 1, 2] = 0
+    normalization: Literal["clip", "clip_bands", "corpus", "fixed", "none"] = "clip"
+    frames: int | None = None
+    frame_fit: Literal["pad", "resize"] = "pad"
+    time_masks: int = 2
+    time_width: int = 12
+    band_masks: int = 2
+    band_width: int = 6
+    time_stretch: float = 0.0
+    mix_style: float = 0.0
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if not 1 <= self.win_length <= self.n_fft:
+            raise ValueError(f"win_length {self.win_length} does not fit into n_fft {self.n_fft}")
+        if self.hop_length < 1:
+            raise ValueError(f"hop_length {self.hop_length}: frames are one sample apart or more")
+        if not 0 <= self.time_stretch < 1:
+            raise ValueError(f"time_stretch {self.time_stretch} lies outside 0 to 1")
+        if not 0 <= self.mix_style <= 1:
+            raise ValueError(f"mix_style {self.mix_style} lies outside 0 to 1")
+
+
+class AcousticConfig(FrameConfig):
+    """A front end of mel bands or cepstra: `FrameConfig`, and:
+
+    Args:
+        features: ``"log_mel"`` spectrogram bands, or ``"mfcc"``, mel-frequency cepstral coefficients of them.
+        n_mels, f_min, f_max: bands of the mel filter bank and their range in Hz (`f_max` null: half the rate).
+        mel_scale: ``"slaney"`` (librosa's default, filters of unit area) or ``"htk"`` (O'Shaughnessy's formula,
+            filters of unit height, torchaudio's default).
+        compression: ``"log"``, natural logarithm of mel power; ``"db"``, decibels; ``"pcen"``, per-channel energy
+            normalisation (Wang et al. 2017, arXiv:1607.05666), which removes steady level and keeps onsets.
+        top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut off).
+        n_mfcc: cepstral coefficients kept (DCT-II, orthonormal, of the compressed bands).
+        band_warp: vocal tract length perturbation by a factor of up to 1 +- this, training only.
+    """
+
+    features: Literal["log_mel", "mfcc"] = "log_mel"
+    n_mels: int = 64
+    f_min: float = 50.0
+    f_max: float | None = None
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    compression: Literal["log", "db", "pcen"] = "log"
+    top_db: float | None = 80.0
+    n_mfcc: int = 40
+    band_warp: float = 0.0
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        ceiling = self.sampling_rate / 2
+        if self.f_max is not None and not self.f_min < self.f_max <= ceiling:
+            raise ValueError(
+                f"f_max {self.f_max} lies outside {self.f_min:g} (f_min) to {ceiling:g} Hz, half the sampling rate"
+            )
+        if self.n_mels < 1 or self.n_mfcc < 1:
+            raise ValueError(f"n_mels {self.n_mels}, n_mfcc {self.n_mfcc}: expected one or more")
+        if self.features == "mfcc" and self.n_mfcc > self.n_mels:
+            raise ValueError(f"n_mfcc {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
+        if not 0 <= self.band_warp < 1:
+            raise ValueError(f"band_warp {self.band_warp} lies outside 0 to 1")
+        if self.normalization == "fixed" and (self.features, self.compression) != ("log_mel", "log"):
+            raise ValueError("normalization fixed knows the typical values of log_mel with compression log only")

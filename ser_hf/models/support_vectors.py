@@ -1,0 +1,70 @@
+"""Support vector machines as modules: one machine an emotion against the rest, with calibrated probabilities.
+
+Two emotions need one machine only, that of the second. The numbers are scikit-learn's, in float32.
+"""
+
+import torch
+from torch import nn
+
+
+def machines(classes: int) -> int:
+    """How many binary machines tell `classes` apart."""
+    return 1 if classes == 2 else classes
+
+
+class Calibration(nn.Module):
+    """Decision values (batch, machines) -> logits (batch, classes), whose softmax are calibrated probabilities.
+
+    A sigmoid of each decision value is the probability of that emotion against the rest (Platt 1999, "Probabilistic
+    outputs for support vector machines", in Advances in Large Margin Classifiers); divided by their sum they are the
+    probabilities of all (Zadrozny and Elkan 2002, "Transforming classifier scores into accurate multiclass probability
+    estimates", KDD), as in scikit-learn's `CalibratedClassifierCV`. The softmax of their logarithms is that division.
+    """
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(machines(classes)), requires_grad=False)
+        self.offset = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
+
+    def forward(self, decisions: torch.Tensor) -> torch.Tensor:
+        logits = self.slope * decisions + self.offset
+        if logits.shape[1] == 1:
+            return torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return nn.functional.logsigmoid(logits)
+
+
+class LinearMachines(nn.Module):
+    """Linear machines, (batch, size) -> logits (batch, classes): `weight` (machines, size), `bias` (machines,)."""
+
+    def __init__(self, size: int, classes: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(machines(classes), size), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
+        self.calibration = Calibration(classes)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return self.calibration(nn.functional.linear(vectors, self.weight, self.bias))
+
+
+class KernelMachines(nn.Module):
+    """Machines with the kernel exp(-gamma |x - v|^2), (batch, size) -> logits (batch, classes).
+
+    `vectors` (support, size) are all machines' support vectors, `weight` (machines, support) their dual coefficients,
+    zero where a vector supports other machines only, `bias` (machines,), `gamma` ().
+    """
+
+    def __init__(self, size: int, classes: int, support: int):
+        super().__init__()
+        self.vectors = nn.Parameter(torch.empty(support, size), requires_grad=False)
+        self.weight = nn.Parameter(torch.empty(machines(classes), support), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
+        self.gamma = nn.Parameter(torch.tensor(1 / size), requires_grad=False)
+        self.calibration = Calibration(classes)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        # The distance is a small difference of large numbers, which half precision could not hold.
+        with torch.autocast(vectors.device.type, enabled=False):
+            squares = vectors.square().sum(dim=1, keepdim=True) + self.vectors.square().sum(dim=1)
+            distances = (squares - 2 * vectors @ self.vectors.T).clamp(min=0)
+            kernel = torch.exp(-self.gamma * distances)
+            return self.calibration(nn.functional.linear(kernel, self.weight, self.bias))

@@ -1,0 +1,53 @@
+"""Networks as the tests of all of them need them: fresh, with the statistics of a corpus, or a little trained."""
+
+import torch
+from signals import noise, ragged
+
+from ser_hf.models import ARCHITECTURES
+from ser_hf.models.feature_norm import FeatureNorm
+from ser_hf.testing import tiny_config
+
+
+def batch_of(*clips):
+    waveforms, lengths = ragged(*clips)
+    return {
+        "input_values": waveforms,
+        "attention_mask": (torch.arange(waveforms.shape[1]) < lengths[:, None]).long(),
+    }
+
+
+def built(name, tiny=True, **settings):
+    """A fresh network whose front end has seen a corpus."""
+    torch.manual_seed(0)
+    kind = ARCHITECTURES[name]
+    config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
+    model = kind(config).eval()
+    for norm in model.modules():
+        if isinstance(norm, FeatureNorm) and norm.kind == "corpus":
+            norm.observing = True
+            for batch in lessons():
+                model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))
+            norm.settle()
+    return model
+
+
+def lessons():
+    return [batch_of(*[noise(3000 + 4500 * i, seed=10 * step + i) for i in range(4)]) for step in range(3)]
+
+
+def learns(model):
+    """Some networks are fitted by scikit-learn only: none of their numbers takes a gradient."""
+    return any(parameter.requires_grad for parameter in model.parameters())
+
+
+@torch.enable_grad()
+def trained(model):
+    """After a few steps on ragged batches, so that the statistics of batch normalisation are its own."""
+    if learns(model):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        model.train()
+        for batch in lessons():
+            model(**batch, labels=torch.arange(4)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return model.eval()

@@ -1,0 +1,255 @@
+"""Frame descriptors: equal to librosa, blind to padding; a pitch right on known tones and near YIN on real speech."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from ser_hf.audio import decode
+from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.models.descriptors import DESCRIPTORS, PITCH_REFERENCE, VOICED_FROM, FrameDescriptors
+
+SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]
+PITCH = DESCRIPTORS.index("pitch")
+VOICING = DESCRIPTORS.index("voicing")
+
+
+def _noise(samples, seed=0):
+    return 0.1 * np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
+
+
+def _signals(rate):
+    return {
+        "man": utterance(1, "angry", 0, 0, rate),
+        "woman": utterance(2, "sad", 3, 0, rate),
+        "noise": _noise(rate),
+        "silence": np.zeros(rate, np.float32),
+        "silence, then noise with an offset": np.append(np.zeros(rate // 2, np.float32), _noise(rate // 2) + 0.05),
+    }
+
+
+def _tone(f0, rate, noise_db=-100.0, seconds=0.5, seed=0):
+    """Twenty harmonics that fall by 6 dB an octave, at random phases; noise relative to them; level -20 dB."""
+    rng, time = np.random.default_rng(seed), np.arange(int(seconds * rate)) / rate
+    harmonics = [k for k in range(1, 21) if k * f0 < rate / 2]
+    tone = sum(np.sin(2 * np.pi * (k * f0 * time + rng.uniform())) / k for k in harmonics)
+    noise = rng.standard_normal(len(time)) * np.sqrt(np.mean(tone**2)) * 10 ** (noise_db / 20)
+    return (0.1 * (tone + noise)).astype(np.float32)
+
+
+def _describe(descriptors, samples):
+    """The descriptors of one clip, (frames, size)."""
+    features, mask = descriptors(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+    assert mask.all()
+    assert features.dtype == torch.float32
+    return features[0].numpy()
+
+
+def _cents(pitch, f0):
+    return 100 * (pitch - 12 * np.log2(f0 / PITCH_REFERENCE))
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize(("rate", "n_fft", "win_length", "hop_length"), SETTINGS)
+def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
+    librosa = pytest.importorskip("librosa")
+    descriptors = FrameDescriptors(rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7])
+    for kind, samples in _signals(rate).items():
+        time = {"y": samples, "frame_length": n_fft, "hop_length": hop_length, "center": center}
+        spectral = {
+            "y": samples, "sr": rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length,
+            "center": center,
+        }  # fmt: skip
+        padded = np.pad(samples, n_fft // 2 if center else 0).astype(float)
+        frames = librosa.util.frame(padded, frame_length=n_fft, hop_length=hop_length)
+        theirs = [
+            (librosa.feature.zero_crossing_rate(**time)[0], 1e-7),
+            (librosa.feature.rms(**time)[0], 1e-6),
+            (np.abs(frames).mean(axis=0), 1e-6),
+            (frames.std(axis=0), 1e-6),
+            (librosa.feature.spectral_centroid(**spectral)[0], 0.01),
+            (librosa.feature.spectral_bandwidth(**spectral)[0], 0.01),
+            # One bin, should the sum of magnitudes come as near the share as float32 can tell.
+            (librosa.feature.spectral_rolloff(**spectral, roll_percent=0.85)[0], 1.01 * rate / n_fft),
+        ]
+        ours = _describe(descriptors, samples)
+        for name, own, (expected, tolerance) in zip(DESCRIPTORS, ours.T, theirs, strict=False):
+            np.testing.assert_allclose(own, expected, rtol=0, atol=tolerance, err_msg=f"{name} of {kind}")
+        assert np.mean(ours[:, 6] == theirs[6][0].astype(np.float32)) > 0.98, f"roll-off of {kind}"
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_real_frames_do_not_see_the_padding_nor_other_clips(center):
+    descriptors = FrameDescriptors(16000, 1024, 400, 160, center=center)
+    clips = [torch.from_numpy(clip[:length]) for clip, length in zip(
+        _signals(16000).values(), (16000, 9001, 2000, 12000, 16000), strict=True
+    )]  # fmt: skip
+    lengths = torch.tensor([len(clip) for clip in clips])
+    batch, mask = descriptors(torch.stack([pad(clip, (0, 17000 - len(clip))) for clip in clips]), lengths)
+    assert mask.sum(dim=1).tolist() == descriptors.short_time.frame_counts(lengths).tolist()
+    assert not batch[~mask].any()
+    for clip, features, real in zip(clips, batch, mask, strict=True):
+        alone = torch.from_numpy(_describe(descriptors, clip.numpy()))
+        torch.testing.assert_close(features[real], alone, rtol=1e-6, atol=1e-5)
+
+
+def test_frame_counts():
+    lengths = torch.tensor([1, 511, 512, 671, 672, 16000])
+    arguments = {"names": ["rms"]}
+    assert FrameDescriptors(*SETTINGS[1], **arguments).short_time.frame_counts(lengths).tolist() == [1, 1, 1, 1, 2, 97]
+    centred = FrameDescriptors(*SETTINGS[1], center=True, **arguments)
+    assert centred.short_time.frame_counts(lengths).tolist() == [1, 4, 4, 5, 5, 101]
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("samples", [1, 159, 160, 1024])
+def test_shortest_clips_are_padded_to_the_least_frames(samples, center):
+    descriptors = FrameDescriptors(16000, 1024, 400, 160, center=center, min_frames=8)
+    features = _describe(descriptors, _noise(samples))
+    assert features.shape == (8, 9)
+    assert np.isfinite(features).all()
+    assert features[0, 1] > 0
+
+
+def test_all_is_zero_in_silence():
+    for center in (False, True):
+        assert not _describe(FrameDescriptors(*SETTINGS[0], center=center), np.zeros(22050, np.float32)).any()
+
+
+@pytest.mark.parametrize("level", [1e-30, 1e-15, 1e-4, 100.0])
+def test_descriptors_that_are_no_amplitudes_do_not_depend_on_the_level(level):
+    descriptors = FrameDescriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
+    samples = _tone(150, 22050, -20)
+    quiet = _describe(descriptors, (level * samples).astype(np.float32))
+    assert np.isfinite(quiet).all()
+    if level > 1e-10:
+        np.testing.assert_allclose(quiet, _describe(descriptors, samples), rtol=1e-4)
+
+
+def test_names_choose_what_is_returned_and_in_which_order():
+    samples = _signals(22050)["man"]
+    everything = _describe(FrameDescriptors(*SETTINGS[0]), samples)
+    assert everything.shape[1] == len(DESCRIPTORS)
+    for names in (*([name] for name in DESCRIPTORS), ["voicing", "rms"], DESCRIPTORS[::-1]):
+        descriptors = FrameDescriptors(*SETTINGS[0], names=names)
+        assert descriptors.size == len(names)
+        expected = everything[:, [DESCRIPTORS.index(name) for name in names]]
+        np.testing.assert_array_equal(_describe(descriptors, samples), expected)
+
+
+def test_the_roll_off_moves_with_its_share():
+    low, high = (
+        _describe(FrameDescriptors(*SETTINGS[0], roll_off=share, names=["spectral_rolloff"]), _noise(22050)).mean()
+        for share in (0.25, 0.75)
+    )
+    assert low == pytest.approx(22050 / 8, rel=0.05)
+    assert high == pytest.approx(22050 * 3 / 8, rel=0.05)
+
+
+@pytest.mark.parametrize(("noise_db", "middle", "worst"), [(-60, 0.5, 5), (-20, 1, 10), (-10, 5, 50)])
+@pytest.mark.parametrize(("rate", "n_fft"), [(22050, 2048), (16000, 1024)])
+def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
+    descriptors = FrameDescriptors(rate, n_fft, n_fft, n_fft // 4, names=["pitch", "voicing"])
+    errors = []
+    for i, f0 in enumerate(np.geomspace(80, 400, 12)):
+        pitch, voicing = _describe(descriptors, _tone(f0, rate, noise_db, seed=i)).T
+        assert (pitch > 0).all(), f"{f0:.0f} Hz at {noise_db} dB of noise counts as unvoiced"
+        assert voicing.max() <= 1
+        errors.append(np.abs(_cents(pitch, f0)))
+    errors = np.concatenate(errors)
+    assert np.median(errors) < middle, f"cents: {np.median(errors):.2f}"
+    # The share of frames that a lower harmonic's multiple or a noisy peak has led astray.
+    assert np.mean(errors > worst) < 0.03, f"{np.mean(errors > worst):.3f} of frames, up to {errors.max():.1f} cents"
+
+
+def test_a_missing_fundamental_is_found():
+    time = np.arange(16000) / 16000
+    samples = sum(np.sin(2 * np.pi * k * 120 * time) for k in (3, 4, 5, 6)).astype(np.float32)
+    pitch = _describe(FrameDescriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
+    assert np.abs(_cents(pitch, 120)).max() < 5
+
+
+def test_noise_is_unvoiced_and_a_voice_is_voiced():
+    descriptors = FrameDescriptors(16000, 1024, 400, 160)
+    noise = _describe(descriptors, _noise(32000))
+    assert not noise[:, PITCH].any()
+    assert noise[:, VOICING].max() < VOICED_FROM / 2
+    voice = _describe(descriptors, _signals(16000)["man"])
+    voiced = voice[:, PITCH] > 0
+    assert 0.5 < voiced.mean() < 0.9
+    assert (voice[voiced, VOICING] >= VOICED_FROM).all()
+    assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, "hisses cross zero often and have no pitch"
+
+
+def test_hum_far_below_the_loudest_frame_is_unvoiced():
+    descriptors = FrameDescriptors(16000, 1024, 400, 160, names=["pitch", "voicing"])
+    hum, voice = _tone(100, 16000), _tone(200, 16000)
+    gap = np.zeros(1024, np.float32)
+    for level, heard in ((0.003, False), (0.03, True)):
+        pitch, voicing = _describe(descriptors, np.concatenate([level * hum, gap, voice])).T
+        assert (pitch[:40] > 0).all() == (pitch[:40] > 0).any() == heard
+        assert voicing[:40].min() > 0.95
+        assert (pitch[-40:] > 0).all()
+
+
+def test_pitch_is_near_yin_on_real_speech(real_corpora):
+    librosa = pytest.importorskip("librosa")
+    root = real_corpora("RAVDESS")
+    for stem in ("Actor_01/03-01-02-01-02-02-01", "Actor_10/03-01-02-01-02-02-10", "Actor_16/03-01-02-01-02-02-16"):
+        samples = decode(str(root / f"{stem}.flac"), sampling_rate=16000).samples
+        pitch = _describe(FrameDescriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
+        theirs = librosa.yin(
+            samples, fmin=60, fmax=500, sr=16000, frame_length=1024, hop_length=160, center=False
+        )  # fmt: skip
+        voiced = pitch > 0
+        assert 0.2 < voiced.mean() < 0.6, "RAVDESS begins and ends with silence"
+        cents = np.abs(_cents(pitch, theirs))[voiced]
+        assert np.median(cents) < 10, f"{stem}: {np.median(cents):.1f}"
+        assert np.mean(cents > 100) < 0.05, f"{stem}: {np.mean(cents > 100):.3f}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_fft": 512, "win_length": 400}, "pitch_min 60.0: .* raise n_fft to 534 or pitch_min to 63, or leave"),
+        ({"pitch_min": 20.0}, "pitch_min 20.0 and pitch_max 500.0: must rise, above 27.5 Hz and up to 4000 Hz"),
+        ({"pitch_min": 500.0}, "must rise"),
+        ({"pitch_max": 4001.0}, "must rise"),
+        ({"win_length": 1025}, "win_length 1025 does not fit into n_fft 1024"),
+        ({"roll_off": 1.0}, "roll_off 1.0"),
+        ({"names": ["rms", "loudness"]}, r"names \['rms', 'loudness'\]: choose from zero_crossing_rate, rms, "),
+        ({"names": ["rms", "rms"]}, "each once at most"),
+        ({"names": []}, "choose from"),
+    ],
+)
+def test_settings_that_contradict_each_other(changed, message):
+    settings = {"sampling_rate": 16000, "n_fft": 1024, "win_length": 400, "hop_length": 160}
+    FrameDescriptors(**settings)
+    with pytest.raises(ValueError, match=message):
+        FrameDescriptors(**settings | changed)
+
+
+def test_the_range_of_the_pitch_matters_only_where_pitch_is_asked_for():
+    assert FrameDescriptors(*SETTINGS[1], names=DESCRIPTORS[:7]).size == 7
+    assert FrameDescriptors(*SETTINGS[1], pitch_min=63).size == 9
+
+
+def test_buffers_follow_from_the_settings_and_are_not_saved():
+    with torch.device("meta"):
+        descriptors = FrameDescriptors(*SETTINGS[0])
+    assert descriptors.frequencies.is_meta
+    assert not descriptors.state_dict()
+    descriptors.to_empty(device="cpu")
+    for module in (descriptors, descriptors.short_time):
+        module.reset()
+    samples = _noise(4096)
+    np.testing.assert_array_equal(
+        _describe(descriptors, samples), _describe(FrameDescriptors(*SETTINGS[0]), samples)
+    )  # fmt: skip
+
+
+def test_autocast_changes_nothing():
+    descriptors, samples = FrameDescriptors(*SETTINGS[0]), _signals(22050)["woman"]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = _describe(descriptors, samples)
+    np.testing.assert_array_equal(inside, _describe(descriptors, samples))

@@ -1,0 +1,146 @@
+"""The classical baselines' own parts by hand-worked cases: the vector of a clip, calibration, kernel, trees."""
+
+import math
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from ser_hf.models import ARCHITECTURES
+from ser_hf.models.configuration_mfcc import MfccConfig
+from ser_hf.models.modeling_mfcc_forest import LEAST, Forest
+from ser_hf.models.support_vectors import Calibration, KernelMachines, LinearMachines
+
+NAMES = ["mfcc_linear", "mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "mfcc_mlp"]
+TINY = {"n_fft": 512, "win_length": 400, "hop_length": 256, "n_mels": 16, "n_mfcc": 5, "deltas": 1, "num_labels": 3}
+
+
+def network(name, **options):
+    torch.manual_seed(0)
+    kind = ARCHITECTURES[name]
+    return kind(kind.config_class(**TINY | options)).eval()
+
+
+def test_a_clip_is_the_statistics_of_its_cepstra_and_of_their_slopes():
+    model = network("mfcc_linear", center=True, top_db=None, f_min=0.0, statistics=["mean", "std"])
+    waveform = torch.randn(1, 8000) * 0.1
+    with torch.no_grad():
+        vector = model.embed(*model.front_end(waveform, torch.tensor([8000])))[0].numpy()
+    mel = librosa.feature.melspectrogram(
+        y=waveform[0].numpy(), sr=16000, n_fft=512, win_length=400, hop_length=256, n_mels=16, pad_mode="constant"
+    )
+    cepstra = librosa.feature.mfcc(S=librosa.power_to_db(mel, top_db=None), n_mfcc=5)
+    both = np.concatenate([cepstra, librosa.feature.delta(cepstra, mode="nearest")])
+    expected = np.concatenate([both.mean(axis=1), both.std(axis=1)])
+    np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_vector_is_standardised_by_the_training_clips_statistics():
+    model = network("mfcc_linear")
+    clip = torch.randn(1, 8000), torch.tensor([8000])
+    raw = model.front_end(*clip)[0]
+    model.front_end.standardize.mean.fill_(1.0)
+    model.front_end.standardize.deviation.fill_(4.0)
+    torch.testing.assert_close(model.front_end(*clip)[0], (raw - 1) / 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"statistics": []}, "statistics .*name some of mean, std"),
+        ({"statistics": ["mean", "median"]}, "statistics .*name some of mean, std"),
+        ({"statistics": ["mean", "mean"]}, "statistics .*name each once"),
+        ({"features": "log_mel"}, "features"),
+        ({"time_masks": 1}, "time_masks"),
+        ({"normalization": "clip_bands"}, "normalization"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        MfccConfig(**options)
+
+
+def test_calibrated_probabilities_are_the_sigmoids_divided_by_their_sum():
+    calibration = Calibration(3)
+    calibration.slope.copy_(torch.tensor([1.0, 2.0, 0.5]))
+    calibration.offset.copy_(torch.tensor([0.0, -1.0, 3.0]))
+    decisions = torch.tensor([[1.0, -0.5, 0.0]])
+    sigmoids = [1 / (1 + math.exp(-value)) for value in (1.0, -2.0, 3.0)]
+    expected = torch.tensor([[value / sum(sigmoids) for value in sigmoids]])
+    torch.testing.assert_close(calibration(decisions).softmax(dim=1), expected)
+    # scikit-learn's sigmoids would underflow to 0 / 0 here.
+    assert torch.isfinite(calibration(torch.full((1, 3), -1e4))).all()
+
+
+def test_two_classes_share_one_machine():
+    machines = LinearMachines(2, 2)
+    machines.weight.copy_(torch.tensor([[1.0, -1.0]]))
+    machines.bias.fill_(0.5)
+    probability = 1 / (1 + math.exp(-1.5))
+    expected = torch.tensor([[1 - probability, probability]])
+    torch.testing.assert_close(machines(torch.tensor([[3.0, 2.0]])).softmax(dim=1), expected)
+
+
+def test_a_kernel_machine_weighs_its_support_vectors_by_distance():
+    machines = KernelMachines(2, 2, 2)
+    machines.vectors.copy_(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    machines.weight.copy_(torch.tensor([[2.0, -1.0]]))
+    machines.bias.fill_(0.25)
+    machines.gamma.fill_(0.1)
+    decision = 2 * math.exp(-0.1 * 9) - math.exp(-0.1 * 16) + 0.25
+    logits = machines(torch.tensor([[3.0, 0.0]]))
+    torch.testing.assert_close(logits, torch.tensor([[0.0, decision]]))
+
+
+def test_a_forest_walks_each_clip_down_every_tree():
+    """Two trees: one asks feature 1, then feature 0; the other is a leaf. A value at the threshold goes left."""
+    forest = Forest(classes=2, trees=2, nodes=6, depth=2)
+    forest.roots.copy_(torch.tensor([0, 5]))
+    forest.feature.copy_(torch.tensor([1, 0, 0, 0, 0, 0]))
+    forest.threshold.copy_(torch.tensor([0.5, -1.0, 0.0, 0.0, 0.0, 0.0]))
+    forest.left.copy_(torch.tensor([1, 3, 2, 3, 4, 5]))
+    forest.right.copy_(torch.tensor([2, 4, 2, 3, 4, 5]))
+    leaves = {2: (0.0, 1.0), 3: (1.0, 0.0), 4: (0.75, 0.25), 5: (0.5, 0.5)}
+    for node, shares in leaves.items():
+        forest.shares[node] = torch.tensor(shares)
+    vectors = torch.tensor([[0.0, 0.6], [-1.0, 0.5], [0.0, 0.5]])
+    expected = torch.tensor([[0.25, 0.75], [0.75, 0.25], [0.625, 0.375]])
+    torch.testing.assert_close(forest(vectors).softmax(dim=1), expected)
+
+
+def test_a_class_no_leaf_has_seen_has_a_finite_logit():
+    forest = Forest(classes=2, trees=1, nodes=1, depth=0)
+    forest.shares.copy_(torch.tensor([[1.0, 0.0]]))
+    assert forest(torch.zeros(1, 1)).tolist() == [pytest.approx([0.0, math.log(LEAST)])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_fitted_is_loaded_with_its_shapes(name, tmp_path):
+    model = network(name)
+    if name == "mfcc_rbf_svm":
+        model.config.support_vectors = 7
+        model.classifier = KernelMachines(20, 3, 7)
+        torch.nn.init.normal_(model.classifier.vectors, std=20.0)
+        torch.nn.init.normal_(model.classifier.weight)
+    elif name == "mfcc_forest":
+        model.config.trees, model.config.nodes, model.config.depth = 2, 4, 3
+        model.classifier = Forest(3, 2, 4, 3)
+        model.classifier.roots[1] = 1
+        torch.nn.init.uniform_(model.classifier.shares)
+    model.save_pretrained(tmp_path)
+    again = ARCHITECTURES[name].from_pretrained(tmp_path).eval()
+    waveform = torch.randn(2, 9000)
+    torch.testing.assert_close(again(waveform).logits, model(waveform).logits)
+    # Learnt by scikit-learn, not by gradient; counted as the model's numbers all the same.
+    by_gradient = {parameter.requires_grad for parameter in model.parameters()}
+    assert by_gradient == {name in ("mfcc_linear", "mfcc_mlp")}
+
+
+def test_the_perceptron_s_layers_are_those_asked_for():
+    model = network("mfcc_mlp", hidden=[60, 40], statistics=["mean"], deltas=0)
+    assert [tuple(layer.weight.shape) for layer in model.layers] == [(60, 5), (40, 60)]
+    assert model.classifier.in_features == 40
+    model.train()
+    waveform = torch.randn(2, 9000)
+    assert not torch.equal(model(waveform).logits, model(waveform).logits)  # dropout

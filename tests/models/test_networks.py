@@ -1,0 +1,196 @@
+"""What every network promises: padding changes nothing, it saves and loads exactly, starts sound, and learns.
+
+Each test runs for each architecture's tiny twin, some for its default size too.
+"""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from built import batch_of, built, learns, trained
+from isolated import run_without_ser_hf
+from signals import noise
+from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+
+import ser_hf.models
+from ser_hf.models import ARCHITECTURES
+from ser_hf.models.masked_layers import MaskedBatchNorm1d, MaskedBatchNorm2d
+from ser_hf.training.arguments import solvers_for
+
+FOLDER = Path(ser_hf.models.__file__).parent
+EACH = pytest.mark.parametrize("name", list(ARCHITECTURES))
+
+
+@EACH
+@pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "default"])
+def test_padding_to_three_times_the_length_changes_no_logit(name, tiny):
+    model = trained(built(name, tiny))
+    clips = [noise(samples, seed=i) for i, samples in enumerate((3210, 8000, 3 * 8000))]
+    with torch.no_grad():
+        batched = model(**batch_of(*clips)).logits
+        alone = torch.cat([model(clip).logits for clip in clips])
+    assert batched.std(dim=0).min() > 1e-4, "the clips must get different answers for this to mean anything"
+    assert (batched - alone).abs().max() < 1e-5
+
+
+@EACH
+@torch.no_grad()
+def test_what_stands_in_the_padding_does_not_matter(name):
+    # The first clip is shorter than one frame, which then reaches beyond the clip's end.
+    model, batch = built(name), batch_of(noise(400), noise(9000, seed=1))
+    loud = batch["input_values"] + 3.0 * (1 - batch["attention_mask"])
+    assert torch.equal(model(loud, batch["attention_mask"]).logits, model(**batch).logits)
+
+
+@EACH
+@pytest.mark.parametrize("samples", [1, 500, 20 * 16000])
+@torch.no_grad()
+def test_the_shortest_and_the_longest_clip_get_an_answer(name, samples):
+    model = built(name)
+    alone = model(noise(samples)).logits
+    batched = model(**batch_of(noise(samples), noise(16000, seed=1))).logits[:1]
+    assert alone.shape == (1, 4)
+    assert alone.isfinite().all()
+    torch.testing.assert_close(batched, alone, rtol=0, atol=1e-5)
+
+
+@EACH
+@torch.no_grad()
+def test_silence_gets_a_finite_answer(name):
+    assert built(name)(torch.zeros(1, 8000)).logits.isfinite().all()
+
+
+@EACH
+@torch.no_grad()
+def test_no_mask_means_all_real(name):
+    model, clip = built(name), noise(5000)
+    assert torch.equal(model(clip).logits, model(clip, torch.ones_like(clip, dtype=torch.long)).logits)
+
+
+@EACH
+def test_loss_is_the_mean_cross_entropy(name):
+    model, batch, labels = built(name), batch_of(noise(4000), noise(6000, seed=1)), torch.tensor([2, 0])
+    output = model(**batch, labels=labels)
+    by_hand = -output.logits.log_softmax(dim=1)[torch.arange(2), labels].mean()
+    torch.testing.assert_close(output.loss, by_hand)
+    assert model(**batch).loss is None
+
+
+@EACH
+@torch.no_grad()
+def test_saved_and_loaded_it_answers_alike_to_the_bit(name, tmp_path):
+    model = trained(built(name))
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    assert type(loaded) is ARCHITECTURES[name]
+    assert not loaded.training
+    batch = batch_of(noise(7000), noise(16000, seed=1))
+    assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+    described = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert described["auto_map"]["AutoModelForAudioClassification"].endswith(ARCHITECTURES[name].__name__)
+
+
+@pytest.fixture(scope="module")
+def without_ser_hf(tmp_path_factory):
+    """Probabilities by network of `pipeline` where neither ser_hf nor torchaudio nor scikit-learn can be imported."""
+    folder = tmp_path_factory.mktemp("hub")
+    expected = {}
+    clip = noise(12345)
+    np.save(folder / "clip.npy", clip[0].numpy())
+    for name in ARCHITECTURES:
+        model = trained(built(name))
+        model.save_pretrained(folder / name)
+        Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(folder / name)
+        with torch.no_grad():
+            expected[name] = model(clip).logits.softmax(dim=1)[0].tolist()
+    printed = run_without_ser_hf(
+        f"""
+import json, numpy, transformers
+transformers.utils.logging.set_verbosity_error()
+clip, answers = numpy.load("clip.npy"), {{}}
+for name in {list(ARCHITECTURES)}:
+    classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
+    answers[name] = {{answer["label"]: answer["score"] for answer in classify(clip, top_k=None)}}
+print(json.dumps(answers))
+""",
+        folder,
+    )
+    return expected, json.loads(printed.splitlines()[-1])
+
+
+@EACH
+def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
+    expected, answers = without_ser_hf
+    probabilities = [answers[name][f"LABEL_{i}"] for i in range(4)]
+    np.testing.assert_allclose(probabilities, expected[name], rtol=0, atol=1e-6)
+    assert max(probabilities) - min(probabilities) > 1e-4
+
+
+@EACH
+def test_every_parameter_gets_a_gradient(name):
+    model = built(name).train()
+    if not learns(model):
+        assert solvers_for(name) == ("sklearn",)
+        return
+    for module in model.modules():
+        # Stochastic depth and dropout may pass a small layer by.
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    model.config.drop_path = 0.0
+    model(**batch_of(noise(9000), noise(16000, seed=1)), labels=torch.tensor([0, 1])).loss.backward()
+    idle = {key for key, p in model.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-9}
+    assert not idle
+
+
+@EACH
+@torch.no_grad()
+def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
+    model, scales = built(name, tiny=False), {}
+    for key, module in model.named_modules():
+        if isinstance(module, MaskedBatchNorm1d | MaskedBatchNorm2d):
+            module.train()  # statistics of the batch, as in the first step
+        elif list(module.parameters(recurse=False)) and not key.startswith("front_end"):
+            module.register_forward_hook(lambda _, __, out, key=key: scales.update({key: _spread(out)}))
+    logits = model(torch.cat([noise(32000, seed=i) for i in range(8)])).logits
+    assert all(0.02 < scale < 20 for scale in scales.values()), scales
+    assert 1e-3 < logits.std() < 2
+
+
+def _spread(output):
+    output = output[0] if isinstance(output, tuple) else output
+    return (output.data if isinstance(output, torch.nn.utils.rnn.PackedSequence) else output).std().item()
+
+
+@EACH
+@torch.no_grad()
+def test_bfloat16_autocast_stays_near_float32(name):
+    model, batch = trained(built(name)), batch_of(noise(7000), noise(16000, seed=1))
+    exact = model(**batch).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(**batch).logits
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
+
+
+@EACH
+def test_the_card_can_say_what_it_is(name):
+    sentence = sys.modules[ARCHITECTURES[name].__module__].__doc__.partition("\n")[0]
+    assert sentence.endswith(".")
+    assert 30 < len(sentence) < 120
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+def test_shipped_files_import_only_what_a_hub_user_has(path):
+    allowed = {"torch", "numpy", "transformers"} | set(sys.stdlib_module_names)
+    siblings = {sibling.stem for sibling in FOLDER.glob("*.py")}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            # `from . import x` and `from ..x import y` are not copied along by save_pretrained.
+            assert (node.level, node.module) in {(1, name) for name in siblings}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module.partition(".")[0] in allowed

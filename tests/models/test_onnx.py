@@ -1,0 +1,130 @@
+"""Exported networks answer as torch does, for batches and lengths other than those they were exported with."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+from built import built, trained
+from torch import nn
+
+from ser_hf.errors import UserError
+from ser_hf.models import ARCHITECTURES
+from ser_hf.models.masked_layers import BiLSTM
+from ser_hf.onnx import _write, export_onnx
+
+# In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
+LENGTHS = [(1,), (4800,), (20 * 16000,), (1, 4800, 20 * 16000), (700, 511, 512)]
+# Each part of the front end that no network has by default.
+FRONT_ENDS = {
+    "cepstra": {"features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
+    "decibels": {"compression": "db", "frames": 100},
+    "resized": {"compression": "pcen", "normalization": "corpus", "frames": 100, "frame_fit": "resize"},
+}
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    return pytest.importorskip("onnxruntime")
+
+
+def _session(runtime, model, folder):
+    model.train()
+    path = export_onnx(model, folder / "new" / "model.onnx")
+    assert model.training, "the model itself stays as it is"
+    assert [other.name for other in path.parent.iterdir()] == ["model.onnx"]
+    model.eval()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _difference(model, session, lengths):
+    generator = torch.Generator().manual_seed(len(lengths))
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    # What stands in the padding must not matter.
+    waveform = torch.randn(mask.shape, generator=generator) * 0.1
+    with torch.no_grad():
+        expected = model(waveform, mask).logits
+    (answer,) = session.run(["logits"], {"input_values": waveform.numpy(), "attention_mask": mask.numpy()})
+    assert answer.shape == expected.shape
+    return (torch.from_numpy(answer) - expected).abs().max().item()
+
+
+def test_inputs_outputs_and_metadata(runtime, tmp_path):
+    """The one export of the quick suite."""
+    labels = {"id2label": {0: "anger", 1: "surprise"}, "label2id": {"anger": 0, "surprise": 1}}
+    model = ARCHITECTURES["mfcc_linear"](ARCHITECTURES["mfcc_linear"].config_class(**labels))
+    session = _session(runtime, model, tmp_path)
+    described = [(value.name, value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
+    assert described == [
+        ("input_values", "tensor(float)", ["batch", "samples"]),
+        ("attention_mask", "tensor(int64)", ["batch", "samples"]),
+        ("logits", "tensor(float)", ["batch", 2]),
+    ]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["id2label"]) == {"0": "anger", "1": "surprise"}
+    assert metadata["sampling_rate"] == "16000"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
+    model = trained(built(name))
+    for module in model.modules():
+        if isinstance(module, BiLSTM):
+            # Biases start at zero, which would hide a wrong order of the gates.
+            for key, parameter in module.named_parameters():
+                if "bias" in key:
+                    nn.init.normal_(parameter)
+    session = _session(runtime, model, tmp_path)
+    found = {lengths: _difference(model, session, lengths) for lengths in [*LENGTHS, (60 * 16000,)]}
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", FRONT_ENDS.values(), ids=FRONT_ENDS)
+def test_every_front_end_answers_as_in_torch(settings, runtime, tmp_path):
+    model = trained(built("crnn", lstm_layers=2, **settings))
+    session = _session(runtime, model, tmp_path)
+    found = {lengths: _difference(model, session, lengths) for lengths in LENGTHS}
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crnn", "separable_resnet"])
+def test_full_size_answers_as_in_torch(name, runtime, tmp_path):
+    model = trained(built(name, tiny=False))
+    session = _session(runtime, model, tmp_path)
+    found = {lengths: _difference(model, session, lengths) for lengths in LENGTHS}
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_missing_packages_are_told(package, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    if importlib.util.find_spec("onnx") is None and package == "onnxscript":
+        pytest.skip("both are missing")
+    with pytest.raises(UserError, match=rf'{package}: pip install "ser_hf\[onnx\]"'):
+        export_onnx(built("crnn"), tmp_path / "model.onnx")
+
+
+def test_a_bare_recurrent_layer_is_told(runtime, tmp_path):
+    model = built("crnn")
+    model.extra = nn.GRU(4, 4)
+    with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
+        export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    class Program:
+        def save(self, path, external_data):
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"model.onnx cannot be written: No space left on device"):
+        _write(Program(), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

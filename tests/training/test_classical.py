@@ -1,0 +1,365 @@
+"""The route by which scikit-learn fits: the module's probabilities are its own, speakers and parts stay apart."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from sklearn.datasets import make_classification
+from sklearn.svm import SVC
+from torch import nn
+from transformers import pipeline
+
+import ser_hf
+from ser_hf.errors import UserError
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.models.modeling_mfcc_forest import Forest
+from ser_hf.models.support_vectors import KernelMachines, LinearMachines
+from ser_hf.recipe import read_recipe
+from ser_hf.training import run as run_module
+from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.batches import part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.classical import (
+    RadialMachines,
+    _fit,
+    _not_above,
+    as_module,
+    calibration_folds,
+    embed,
+    fit_classical,
+    require_same,
+    unfitted,
+)
+from ser_hf.training.run import fit, predict
+
+TINY = {"n_mels": 16, "n_mfcc": 4}
+KINDS = {
+    "linear": (nn.Linear(1, 1), {"C": 1.0}),
+    "svm": (LinearMachines(1, 3), {"C": 0.1}),
+    "rbf": (KernelMachines(1, 3, 1), {"C": 10.0, "gamma_scale": 0.5}),
+    "forest": (Forest(3, 1, 3, 1), {"n_estimators": 20, "min_samples_leaf": 2}),
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def problem(classes, clips=160):
+    """Overlapping clouds of 6 features in float32, with a rare class, and 8 speakers."""
+    weights = [0.15, *[0.85 / (classes - 1)] * (classes - 1)]
+    vectors, labels = make_classification(
+        clips, 6, n_informative=4, n_redundant=1, n_classes=classes, weights=weights, random_state=1
+    )
+    return vectors.astype(np.float32), labels, np.arange(clips) % 8
+
+
+def fitted(kind, classes, weights=None):
+    vectors, labels, speakers = problem(classes)
+    like, candidate = KINDS[kind]
+    folds, _ = calibration_folds(labels, speakers)
+    return like, _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights), vectors
+
+
+@kinds
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
+    like, estimator, vectors = fitted(kind, classes)
+    elsewhere = np.concatenate([vectors, 3 * np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)])
+    module = as_module(estimator, like)
+    with torch.no_grad():
+        own = module(torch.from_numpy(elsewhere)).softmax(dim=1).numpy()
+    theirs = estimator.predict_proba(elsewhere)
+    assert theirs.shape == own.shape == (210, classes)
+    assert theirs.std(axis=0).min() > 0.05
+    np.testing.assert_allclose(own, theirs, atol=2e-5)
+    require_same(module, estimator, elsewhere)
+
+
+@kinds
+def test_a_module_that_answers_otherwise_is_no_result(kind):
+    like, estimator, vectors = fitted(kind, 4)
+    module = as_module(estimator, like)
+    with torch.no_grad():
+        (module.threshold if kind == "forest" else module.bias)[:1].add_(0.5)
+    with pytest.raises(RuntimeError, match="differ from scikit-learn's by"):
+        require_same(module, estimator, vectors)
+
+
+@kinds
+def test_class_weights_raise_the_rare_class_s_share(kind):
+    labels = problem(4)[1]
+    counts = np.bincount(labels)
+    plain, balanced = (
+        fitted(kind, 4, weights)[1].predict_proba(problem(4)[0])[:, 0].mean()
+        for weights in (None, (len(labels) / (4 * counts))[labels])
+    )
+    assert balanced > plain + 0.02
+
+
+def test_radial_machines_are_one_svc_a_class():
+    vectors, labels, _ = problem(3)
+    machines = RadialMachines(C=2.0, gamma=0.2).fit(vectors, labels)
+    own = SVC(C=2.0, gamma=0.2).fit(vectors, labels == 1).decision_function(vectors)
+    np.testing.assert_array_equal(machines.decision_function(vectors)[:, 1], own)
+    assert (machines.predict(vectors) == labels).mean() > 0.7
+    two = RadialMachines(C=2.0, gamma=0.2).fit(vectors, labels > 0)
+    assert (two.predict(vectors) == (two.decision_function(vectors) > 0)).all()
+
+
+def test_a_threshold_in_float32_parts_float32_values_as_the_one_in_float64_does():
+    values = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    neighbours = np.nextafter(values, np.float32(np.inf))
+    thresholds = np.concatenate([values.astype(float), (values.astype(float) + neighbours) / 2])
+    moved = _not_above(thresholds)
+    assert moved.dtype == np.float32
+    for some in (np.tile(values, 2), np.tile(neighbours, 2)):
+        np.testing.assert_array_equal(some <= moved, some.astype(float) <= thresholds)
+
+
+def test_no_speaker_is_calibrated_on_by_a_machine_that_learnt_from_it():
+    _, labels, speakers = problem(4)
+    folds, note = calibration_folds(labels, speakers)
+    assert note is None
+    assert len(folds) == 5
+    for learnt, calibrated in folds:
+        assert not set(speakers[learnt]) & set(speakers[calibrated])
+    assert sorted(np.concatenate([calibrated for _, calibrated in folds])) == list(range(len(labels)))
+
+
+def test_a_machine_is_calibrated_on_those_folds():
+    """Each speaker has one label and a voice that tells nothing of it: only speakers apart show that."""
+    generator = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(16), 10)
+    labels = speakers % 2
+    voices = generator.standard_normal((16, 20))
+    vectors = (voices[speakers] + 0.05 * generator.standard_normal((160, 20))).astype(np.float32)
+    like = LinearMachines(20, 2)
+    grouped, _ = calibration_folds(labels, speakers)
+    clips = [(np.flatnonzero(np.arange(160) % 5 != i), np.flatnonzero(np.arange(160) % 5 == i)) for i in range(5)]
+    sure = {}
+    for name, folds in {"speakers": grouped, "clips": clips}.items():
+        estimator = _fit(unfitted(like, {"C": 1.0}, vectors, folds, 0), vectors, labels, None)
+        sure[name] = estimator.predict_proba(vectors).max(axis=1).mean()
+    assert sure["clips"] > 0.9
+    assert sure["speakers"] < 0.7
+
+
+@pytest.mark.parametrize("speakers", [[0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]])
+def test_too_few_speakers_are_told(speakers):
+    """One only, or each the only one to speak a class."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    folds, note = calibration_folds(labels, np.array(speakers))
+    assert "Too few training speakers" in note
+    assert len(folds) == 4
+    assert all(set(labels[learnt]) == {0, 1} for learnt, _ in folds)
+
+
+def test_a_class_of_one_clip_cannot_be_calibrated():
+    with pytest.raises(UserError, match="one training clip cannot be calibrated"):
+        calibration_folds(np.array([0, 0, 0, 1]), np.zeros(4))
+
+
+def test_a_fit_that_did_not_converge_is_told(caplog):
+    vectors, labels, _ = problem(4)
+    estimator = unfitted(nn.Linear(1, 1), {"C": 1e6}, vectors, [], 0).set_params(max_iter=1)
+    _fit(estimator, vectors, labels, None)
+    assert "did not converge" in caplog.text
+
+
+def test_other_warnings_are_passed_on():
+    class Warner:
+        def fit(self, vectors, labels, sample_weight):
+            warnings.warn("something else", UserWarning, stacklevel=1)
+
+    with pytest.warns(UserWarning, match="something else"):
+        _fit(Warner(), np.zeros((2, 1), dtype=np.float32), np.array([0, 1]), None)
+
+
+def test_numbers_of_another_shape_are_refused():
+    like, estimator, _ = fitted("svm", 4)
+    estimator.calibrated_classifiers_[0].calibrators.pop()
+    with pytest.raises(RuntimeError, match="do not fit into"):
+        as_module(estimator, like)
+
+
+@pytest.fixture
+def fitting(clips, store, labels, tmp_path):
+    """Runs `fit_classical` on a tiny network, eight clips of noise to learn and four to validate."""
+
+    def run(architecture="mfcc_linear", grid=None, metric="uar", learnt=range(8), unseen=range(8, 12), speakers=None):
+        plan = blueprint(architecture, labels, options=TINY)
+        transformers.set_seed(0)
+        return fit_classical(
+            build_model(plan),
+            plan.extractor,
+            store,
+            part(clips, learnt, store),
+            part(clips, unseen, store),
+            training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False),
+            trainer_metrics,
+            speakers=speakers or [f"s{row // 4}" for row in range(12)],
+            grid=GRIDS[architecture] | (grid or {}),
+        )
+
+    return run
+
+
+def test_the_front_end_is_standardised_by_training_clips_alone(fitting, store, clips):
+    first, other = fitting(), fitting(unseen=[8, 9])
+    norms = [fitted.trainer.model.front_end.standardize for fitted in (first, other)]
+    assert torch.equal(norms[0].mean, norms[1].mean)
+    model = first.trainer.model
+    vectors, labels = embed(model, first.trainer.data_collator, part(clips, range(8), store))
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(vectors.std(axis=0), 1, atol=1e-3)
+    assert sorted(labels) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("metric", ["uar", "loss"])
+def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting, store, clips, metric):
+    done = fitting(grid={"C": [0.01, 1.0, 100.0]}, metric=metric)
+    assert [entry["candidate"] for entry in done.history] == [{"C": 0.01}, {"C": 1.0}, {"C": 100.0}]
+    assert [entry["epoch"] for entry in done.history] == [1.0, 2.0, 3.0]
+    assert all({"loss", "uar", "wa", "macro_f1", "weighted_f1"} <= set(e["validation"]) for e in done.history)
+    losses = [entry["train_loss"] for entry in done.history]
+    assert losses == sorted(losses, reverse=True)
+    assert len(set(losses)) == 3
+    values = [entry["validation"][metric] for entry in done.history]
+    kept = done.history[int(np.argmin(values) if metric == "loss" else np.argmax(values))]["validation"]
+    _, logits = predict(done.trainer, part(clips, range(8, 12), store))
+    truth = torch.tensor(part(clips, range(8, 12), store)["labels"][:])
+    assert float(nn.functional.cross_entropy(torch.from_numpy(logits), truth)) == pytest.approx(kept["loss"], abs=1e-4)
+    assert done.epoch_seconds == []
+    assert done.notes == []
+
+
+def test_the_same_seed_makes_the_same_forest(fitting):
+    grid = {"n_estimators": [3], "min_samples_leaf": [1]}
+    states = [fitting("mfcc_forest", grid).trainer.model.state_dict() for _ in range(2)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_too_few_speakers_reach_the_notes(fitting, caplog):
+    assert fitting("mfcc_svm", {"C": [1.0]}).notes == []  # two speakers, each with every class
+    done = fitting("mfcc_svm", {"C": [1.0]}, speakers=["s0"] * 12)
+    assert len(done.notes) == 1
+    assert done.notes[0].startswith("Too few training speakers")
+    assert done.notes[0] in caplog.text
+
+
+def test_a_class_without_training_clips_is_told(fitting):
+    with pytest.raises(UserError, match="no training clip is labelled sad.*corpus.drop"):
+        fitting(learnt=[0, 1, 2, 4, 5, 6])
+
+
+def test_the_trainer_counts_the_training_clips_first_and_a_resumed_one_does_not(
+    clips, store, labels, tmp_path, monkeypatch
+):
+    def run(resume=False):
+        plan = blueprint("mfcc_mlp", labels, options=TINY | {"hidden": [4]})
+        transformers.set_seed(0)
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 2}
+        parts = part(clips, range(8), store), part(clips, range(8, 12), store)
+        arguments = training_arguments(settings, tmp_path, 0, progress=False)
+        return fit(build_model(plan), plan.extractor, store, *parts, arguments, trainer_metrics, resume=resume)
+
+    whole = run()
+    vectors, _ = embed_front_end(whole.trainer.model, whole.trainer.data_collator, part(clips, range(8), store))
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-4)
+    counted = []
+    monkeypatch.setattr(run_module, "fit_statistics", lambda *_: counted.append(1))
+    resumed = run(resume=True)
+    assert counted == []
+    assert torch.equal(
+        resumed.trainer.model.front_end.standardize.mean, whole.trainer.model.front_end.standardize.mean
+    )
+
+
+def embed_front_end(model, collator, clips):
+    """The vectors before the hidden layers."""
+    layers, model.layers = model.layers, nn.ModuleList()
+    try:
+        return embed(model, collator, clips)
+    finally:
+        model.layers = layers
+
+
+SYNTHETIC = {
+    "corpus": {"name": "synthetic", "speakers": 12, "takes": 2},
+    "protocol": {"near_duplicates": "skip", "test": 0.25},
+    "evaluation": {"bootstrap": 50},
+}
+
+
+def recipe(architecture, **training):
+    return {**SYNTHETIC, "name": architecture, "model": {"architecture": architecture}, "training": training}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "grid", "least"),
+    [
+        ("mfcc_linear", {"C": [0.1, 1.0]}, 0.5),
+        ("mfcc_svm", {"C": [0.01, 0.1]}, 0.4),
+        pytest.param("mfcc_rbf_svm", {"C": [10.0], "gamma_scale": [0.3]}, 0.35, marks=pytest.mark.slow),
+        ("mfcc_forest", {"n_estimators": [40], "min_samples_leaf": [1]}, 0.35),
+    ],
+)
+def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, tmp_path):
+    source = recipe(architecture, grid=grid) | {"output_dir": str(tmp_path / "run")}
+    report = ser_hf.run_recipe(source)
+    assert report["metrics"]["uar"] > least, report["metrics"]
+    assert not report["audit"]["shared"]["train/test"]["speakers"]
+    assert [entry["candidate"] for entry in report["history"]][0] == {name: grid[name][0] for name in grid}
+    assert report["model"]["solver"] == "sklearn"
+    assert report["model"]["parameters"] > 480
+    assert report["validated"] == pytest.approx(report["parts"]["validation"]["uar"])
+    assert (tmp_path / "run" / "report" / "training_curves.png").is_file()
+    suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
+    assert suffixes == {".json", ".md", ".py", ".safetensors"}  # no pickle
+    classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
+    scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
+    assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
+    assert {score["label"] for score in scores} == set(report["labels"])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "solver"),
+    [("mfcc_linear", "sklearn"), ("mfcc_svm", "sklearn"), ("mfcc_mlp", "trainer"), ("crnn", "trainer")],
+)
+def test_the_solver_follows_from_the_network(architecture, solver):
+    for asked in ({}, {"solver": None}):
+        resolved = read_recipe(recipe(architecture, **asked))
+        assert resolved.training.solver == solver
+        assert resolved.training.grid == (GRIDS[architecture] if solver == "sklearn" else {})
+        assert read_recipe(resolved.to_dict()) == resolved
+
+
+def test_a_grid_replaces_the_default_key_by_key():
+    resolved = read_recipe(recipe("mfcc_rbf_svm"), ["training.grid.C=[2, 3]"])
+    assert resolved.training.grid == {"C": [2.0, 3.0], "gamma_scale": GRIDS["mfcc_rbf_svm"]["gamma_scale"]}
+    assert read_recipe(recipe("mfcc_linear", solver="trainer")).training.grid == {}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "override", "told"),
+    [
+        ("mfcc_svm", "training.solver=trainer", "training.solver: mfcc_svm can only be fitted by scikit-learn"),
+        ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
+        ("crnn", "training.solver=lbfgs", "training.solver: expected one of trainer, sklearn, got the word 'lbfgs'"),
+        ("crnn", "training.grid={C: [1]}", "training.grid: belongs to solver sklearn"),
+        ("mfcc_svm", "training.grid=[1]", "training.grid: expected a mapping"),
+        ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
+        ("mfcc_svm", "training.grid.C=[]", "training.grid.C: expected values above zero, got []"),
+        ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C: expected values above zero"),
+        ("mfcc_svm", "training.grid.C=[much]", "training.grid.C[0]: expected a number"),
+        ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
+        ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
+        ("mfcc_svm", "training.label_smoothing_factor=0.1", "training.label_smoothing_factor: of no use to"),
+        ("mfcc_svm", "training.early_stopping.patience=3", "training.early_stopping.patience: of no use to"),
+        ("mfcc_linear", "training.head_learning_rate=0.1", "training.head_learning_rate: of no use to"),
+    ],
+)
+def test_what_scikit_learn_cannot_do_is_refused(architecture, override, told):
+    with pytest.raises(UserError) as error:
+        read_recipe(recipe(architecture), [override])
+    assert str(error.value).startswith(told)
