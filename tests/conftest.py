@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Each of pytest's processes computes on one core, before torch is imported: more threads than cores are slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # The same examples on every machine, however slow it is.

@@ -26,7 +26,7 @@ EACH = pytest.mark.parametrize("name", list(ARCHITECTURES))
 
 
 @EACH
-@pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "default"])
+@pytest.mark.parametrize("tiny", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["tiny", "default"])
 def test_padding_to_three_times_the_length_changes_no_logit(name, tiny):
     model = trained(built(name, tiny))
     clips = [noise(samples, seed=i) for i, samples in enumerate((3210, 8000, 3 * 8000))]

@@ -16,8 +16,8 @@ from ser_hf.onnx import _write, export_onnx
 
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (20 * 16000,), (1, 4800, 20 * 16000), (700, 511, 512)]
-# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from what a support
-# vector machine has learnt: its logit is -9.
+# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from what a
+# support vector machine has learnt: its logit is -9.
 TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-4}
 # Each part of the front end that no network has by default.
 FRONT_ENDS = {
@@ -57,8 +57,8 @@ def _difference(model, session, lengths):
     return (torch.from_numpy(answer) - expected).abs().max().item()
 
 
+@pytest.mark.slow
 def test_inputs_outputs_and_metadata(runtime, tmp_path):
-    """The one export of the quick suite."""
     labels = {"id2label": {0: "anger", 1: "surprise"}, "label2id": {"anger": 0, "surprise": 1}}
     model = ARCHITECTURES["mfcc_linear"](ARCHITECTURES["mfcc_linear"].config_class(**labels))
     session = _session(runtime, model, tmp_path)
