@@ -286,7 +286,10 @@ def _judge(
     rows, logits = predicted[judged_on]
     judgement = judge(material.dataset, rows, logits.argmax(axis=1), **recipe.evaluation.bootstrapping)
     epochs = fitted.epoch_seconds
-    parameters = sum(parameter.numel() for parameter in fitted.trainer.model.parameters())
+    model = fitted.trainer.model
+    # What scikit-learn has fitted are no parameters of torch's, yet numbers that were learnt.
+    learnt = model.classifier.state_dict().values() if recipe.training.solver == "sklearn" else model.parameters()
+    parameters = sum(numbers.numel() for numbers in learnt)
     report = {
         **header(recipe, material, [fold], folder, judgement["metrics"], foil),
         **judgement,

@@ -10,6 +10,7 @@ known first when its checkpoint's configuration is at hand, and are checked ther
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -271,7 +272,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
         if key not in grid:
             raise unknown_key(f"training.grid.{key}", grid)
         grid[key] = coerce(values, list[type(grid[key][0])], f"training.grid.{key}")
-        if not grid[key] or min(grid[key]) <= 0:
+        if not grid[key] or not all(0 < value < math.inf for value in grid[key]):
             raise UserError(f"training.grid.{key}: expected values above zero, got {grid[key]}")
     return grid
 
@@ -331,8 +332,19 @@ def _check_ranges(recipe: Recipe) -> None:
             "training.early_stopping.patience": recipe.training.early_stopping.patience,
             "training.label_smoothing_factor": recipe.training.arguments.get("label_smoothing_factor"),
         }
+        from .training.arguments import argument_options
+
+        defaults = argument_options()
+        for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
+            value = recipe.training.arguments[key]
+            unused[f"training.{key}"] = value if value != defaults[key][1] else None
+        unused |= {f"model.{key}": recipe.model.options.get(key) for key in ("band_warp", "time_stretch", "mix_style")}
         for key in [key for key, value in unused.items() if value]:
-            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips at once; leave it out")
+            raise UserError(
+                f"{key}: of no use to scikit-learn, which fits whole clips at once, as they are; leave it out"
+            )
+    if recipe.model.architecture != "encoder" and recipe.training.arguments.get("gradient_checkpointing"):
+        raise UserError("training.gradient_checkpointing: for encoders; networks of ours are small enough without")
     for key in ("checkpoint", "random_init", "weighted_layer_sum"):
         if recipe.model.architecture != "encoder" and getattr(recipe.model, key):
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {recipe.model.architecture}")

@@ -6,9 +6,15 @@ from typing import Literal
 
 from transformers import PreTrainedConfig
 
+# Counts of what may be absent altogether.
+MAY_BE_ZERO = ("deltas", "depths", "time_masks", "time_width", "band_masks", "band_width", "transformer_layers")
+
 
 class WaveformConfig(PreTrainedConfig):
-    """Settings of a network that hears waveforms; their values are checked against their annotations.
+    """Settings of a network that hears waveforms; their values are checked against annotations and names.
+
+    Whole numbers, alone or in lists, are 1 or more unless named in `MAY_BE_ZERO`; what is called dropout or drop_path
+    is a probability below 1; lists have an entry at least.
 
     Args:
         sampling_rate: Hz of the waveform the network expects.
@@ -28,6 +34,17 @@ class WaveformConfig(PreTrainedConfig):
                 raise ValueError(f"{field.name} {value!r} is none of {words}")
             if kind is list:  # a default is written as a tuple, and JSON knows lists only
                 setattr(self, field.name, list(value))
+            self._check(field.name)
+
+    def _check(self, name: str) -> None:
+        value, least = getattr(self, name), 0 if name in MAY_BE_ZERO else 1
+        if value == []:
+            raise ValueError(f"{name} is empty: expected one entry or more")
+        for number in value if isinstance(value, list) else [value]:
+            if type(number) is int and number < least:
+                raise ValueError(f"{name} {value}: expected {least} or more")
+            if ("dropout" in name or name == "drop_path") and not 0 <= number < 1:
+                raise ValueError(f"{name} {value}: expected a probability, 0 or more and less than 1")
 
 
 class FrameConfig(WaveformConfig):
@@ -42,14 +59,15 @@ class FrameConfig(WaveformConfig):
         normalization: ``"clip"`` takes away each clip's mean level and scales it to unit variance; ``"clip_bands"``
             does so band by band (cepstral mean and variance normalisation), which also removes voice and microphone;
             ``"corpus"`` standardises each band by the training clips' statistics; ``"fixed"`` shifts and scales
-            log-mels by constants; ``"none"`` leaves values as they are. Loudness is an emotion cue, which the first
-            two remove.
+            log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as they are. Loudness is
+            an emotion cue, which the first two remove.
         frames: bring each clip to this many frames (null: as long as it is).
         frame_fit: how: ``"pad"`` trims longer clips and pads shorter ones, ``"resize"`` interpolates linearly along
             time, so that tempo is lost.
         time_masks, time_width, band_masks, band_width: SpecAugment stripes and their widest size, training only.
         time_stretch: tempo changed by a factor of up to 1 +- this, training only.
-        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.
+        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only; of no
+            effect with ``"clip_bands"``, which has taken it away.
     """
 
     n_fft: int = 512
@@ -70,10 +88,15 @@ class FrameConfig(WaveformConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if not 1 <= self.win_length <= self.n_fft:
+        if self.win_length > self.n_fft:
             raise ValueError(f"win_length {self.win_length} does not fit into n_fft {self.n_fft}")
-        if self.hop_length < 1:
-            raise ValueError(f"hop_length {self.hop_length}: frames are one sample apart or more")
+        if self.n_fft < 2 or (self.center and self.n_fft % 2):
+            raise ValueError(f"n_fft {self.n_fft}: expected 2 or more, and an even number to centre frames")
+        if self.normalization == "none" and (self.time_masks or self.band_masks):
+            raise ValueError(
+                "normalization none leaves features off zero, where SpecAugment's stripes would mark, not hide: set "
+                "time_masks and band_masks to 0, or use corpus, which keeps loudness too"
+            )
         if not 0 <= self.time_stretch < 1:
             raise ValueError(f"time_stretch {self.time_stretch} lies outside 0 to 1")
         if not 0 <= self.mix_style <= 1:
@@ -107,16 +130,23 @@ class AcousticConfig(FrameConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        ceiling = self.sampling_rate / 2
-        if self.f_max is not None and not self.f_min < self.f_max <= ceiling:
+        half = self.sampling_rate / 2
+        ceiling = half if self.f_max is None else self.f_max
+        if not 0 <= self.f_min < ceiling <= half:
             raise ValueError(
-                f"f_max {self.f_max} lies outside {self.f_min:g} (f_min) to {ceiling:g} Hz, half the sampling rate"
+                f"f_min {self.f_min:g} and f_max {ceiling:g}: expected to rise, from 0 Hz or more to {half:g} Hz "
+                "(half the sampling rate) or less"
             )
-        if self.n_mels < 1 or self.n_mfcc < 1:
-            raise ValueError(f"n_mels {self.n_mels}, n_mfcc {self.n_mfcc}: expected one or more")
+        if self.top_db is not None and self.top_db <= 0:
+            raise ValueError(f"top_db {self.top_db}: expected more than zero")
         if self.features == "mfcc" and self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
-        if not 0 <= self.band_warp < 1:
-            raise ValueError(f"band_warp {self.band_warp} lies outside 0 to 1")
-        if self.normalization == "fixed" and (self.features, self.compression) != ("log_mel", "log"):
-            raise ValueError("normalization fixed knows the typical values of log_mel with compression log only")
+        if self.features == "mfcc" and self.normalization == "clip":
+            raise ValueError(
+                "normalization clip would let the first coefficient drown the others of mfcc: use clip_bands, "
+                "corpus or none"
+            )
+        if not 0 <= self.band_warp < 1 or (self.band_warp and self.n_mels < 2):
+            raise ValueError(f"band_warp {self.band_warp}: expected 0 or more and less than 1, and two bands or more")
+        if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != ("log_mel", "log", 0):
+            raise ValueError("normalization fixed knows typical log_mels with compression log, without deltas, only")

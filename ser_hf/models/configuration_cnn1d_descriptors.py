@@ -59,5 +59,7 @@ class CNN1dDescriptorsConfig(FrameConfig):
             names = getattr(self, key)
             if not names or len(set(names)) < len(names) or not set(names) <= set(known):
                 raise ValueError(f"{key} {names}: choose from {', '.join(known)}, each once at most")
+        if len(self.channels) != len(self.pooling_factors):
+            raise ValueError("channels and pooling_factors need one entry per block")
         if self.aggregate and self.normalization == "clip_bands":
             raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")

@@ -26,8 +26,3 @@ class CRNNConfig(AcousticConfig):
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "attention"
     conv_dropout: float = 0.05
     dropout: float = 0.3
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        if not len(self.channels) == len(self.time_pooling) == len(self.band_pooling):
-            raise ValueError("channels, time_pooling and band_pooling need one entry per block")

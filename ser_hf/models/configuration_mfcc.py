@@ -25,14 +25,14 @@ class MfccConfig(AcousticConfig):
     f_min: float = 0.0
     compression: Literal["log", "db", "pcen"] = "db"
     # Statistics see values as they are; a stripe of zeros would be a value like any other.
-    normalization: Literal["clip", "none"] = "none"
+    normalization: Literal["none"] = "none"
     time_masks: Literal[0] = 0
     band_masks: Literal[0] = 0
     statistics: list[Literal["mean", "std", "min", "max", "skewness", "kurtosis"]] = ("mean", "std")
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if not self.statistics or not set(self.statistics) <= set(STATISTICS):
+        if not set(self.statistics) <= set(STATISTICS):
             raise ValueError(f"statistics {self.statistics}: name some of {', '.join(STATISTICS)}")
         if len(set(self.statistics)) < len(self.statistics):
             raise ValueError(f"statistics {self.statistics}: name each once")

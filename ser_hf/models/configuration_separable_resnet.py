@@ -12,7 +12,7 @@ class SeparableResNetConfig(AcousticConfig):
         channels, depths: width of each stage and its residual blocks; each stage halves frames and bands.
         expansion: hidden width of a block's pointwise layers, in multiples of its own.
         kernel_size: of the depthwise convolutions, along frames and bands.
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's hidden width.
+        squeeze: hidden width of squeeze-and-excitation, as a share of the block's hidden width; 4 at least.
         embedding: size of a frame when its bands have been joined.
         pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
         drop_path: chance that a residual block is passed by, rising linearly from 0 to this in the last block.
@@ -21,7 +21,7 @@ class SeparableResNetConfig(AcousticConfig):
 
     model_type = "ser_separable_resnet"
 
-    # Other voices than those of the corpus: a small network learns them by heart otherwise.
+    # Corpora have few voices, so training makes up others.
     band_warp: float = 0.1
     time_stretch: float = 0.1
 
@@ -39,3 +39,7 @@ class SeparableResNetConfig(AcousticConfig):
         super().__post_init__(**kwargs)
         if len(self.channels) != len(self.depths):
             raise ValueError("channels and depths need one entry per stage")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} is not odd: a window needs a frame in its middle")
+        if not 0 < self.squeeze <= 1:
+            raise ValueError(f"squeeze {self.squeeze}: expected a share, more than 0 and up to 1")

@@ -36,8 +36,6 @@ class ConvolutionStack2d(nn.Module):
     ):
         super().__init__()
         _check(channels, kernel_size, time_pooling=time_pooling, band_pooling=band_pooling)
-        if depth < 1:
-            raise ValueError(f"depth {depth}: a block has one convolution or more")
         self.planes, self.channels, self.bands = planes, channels[-1], bands
         self.blocks = nn.ModuleList()
         for width, *pool in zip(channels, time_pooling, band_pooling, strict=True):
@@ -97,7 +95,7 @@ class MaxPooledFrames(nn.Module):
 
     def __init__(self, planes: int, bands: int, pool: Sequence[int]):
         super().__init__()
-        if len(pool) != 2 or min(pool) < 1 or pool[1] > bands:
+        if len(pool) != 2 or pool[1] > bands:
             raise ValueError(f"sequence_pooling {list(pool)}: two factors, of frames and of {bands} bands")
         self.planes, self.time_pool = planes, pool[0]
         self.pool = nn.MaxPool2d(tuple(pool))
@@ -111,12 +109,8 @@ class MaxPooledFrames(nn.Module):
 
 
 def _check(channels: Sequence[int], kernel_size: int, **pooling: Sequence[int]) -> None:
-    for key, factors in pooling.items():
-        if not channels or len(factors) != len(channels):
-            raise ValueError(f"{' and '.join(['channels', *pooling])} need one entry per block, the same number each")
-        if min(factors) < 1:
-            raise ValueError(f"{key} {list(factors)}: factors are 1 or more")
-    if min(channels) < 1:
-        raise ValueError(f"channels {list(channels)}: a block has one or more")
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    if any(len(factors) != len(channels) for factors in pooling.values()):
+        *keys, last = ["channels", *pooling]
+        raise ValueError(f"{', '.join(keys)} and {last} need one entry per block, the same number each")
+    if kernel_size % 2 == 0:
         raise ValueError(f"kernel size {kernel_size} is not odd: a window needs a frame in its middle")

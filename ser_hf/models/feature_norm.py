@@ -9,7 +9,7 @@ SPEECH_LOG_MEL = (-12.0, 5.0)
 
 
 class FeatureNorm(nn.Module):
-    """(batch, frames, size) -> the same, padding zero; `kind` as `AcousticConfig.normalization` tells.
+    """(batch, frames, size) -> the same, padding zero; `kind` as `FrameConfig.normalization` tells.
 
     With ``"corpus"``, `mean` and `deviation` (size,) are saved with the weights. They are the training clips' own:
     while `observing`, real frames are counted and passed on as they are, and `settle` draws the sum. Before that they
@@ -43,7 +43,7 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def _observe(self, features: torch.Tensor, mask: torch.Tensor) -> None:
-        real = features[mask].double()
+        real = features[mask].cpu().double()  # an Apple GPU has no float64
         sums = torch.stack([torch.ones_like(real).sum(dim=0), real.sum(dim=0), real.square().sum(dim=0)])
         self._sums = sums if self._sums is None else self._sums + sums
 
@@ -52,8 +52,11 @@ class FeatureNorm(nn.Module):
         """Turns what was observed into `mean` and `deviation`, and ends the observation."""
         count, total, squares = self._sums
         mean = total / count
+        variance = squares / count - mean.square()
+        # What never moves in training is not scaled: divided by next to nothing, it would drown the rest once it does.
+        still = variance <= 1e-10 * (1 + mean.square())
         self.mean.copy_(mean)
-        self.deviation.copy_((squares / count - mean.square()).clamp(min=1e-10).sqrt())
+        self.deviation.copy_(torch.where(still, 1.0, variance.clamp(min=0).sqrt()))
         self._sums, self.observing = None, False
 
 

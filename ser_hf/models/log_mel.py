@@ -1,5 +1,7 @@
 """Mel spectrograms and cepstra computed inside the network, with a mask of the frames that are real."""
 
+import math
+
 import numpy as np
 import torch
 from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
@@ -124,8 +126,8 @@ def pcen(
     """
     times = torch.arange(energy.shape[1], device=energy.device)
     lag = (times[:, None] - times[None, :]).to(energy.dtype)
-    decay = torch.exp(lag.clamp(min=0) * torch.log1p(torch.tensor(-smoothing, device=energy.device)))
+    decay = torch.exp(lag.clamp(min=0) * math.log1p(-smoothing))
     past = torch.where(lag >= 0, smoothing * decay, torch.zeros_like(decay)) @ energy
-    past = past + torch.exp((times[:, None] + 1) * torch.log1p(torch.tensor(-smoothing, device=energy.device)))
+    past = past + torch.exp((times[:, None] + 1) * math.log1p(-smoothing))
     smooth = torch.exp(-gain * torch.log(floor + past))
     return (energy * smooth + bias) ** power - bias**power

@@ -20,7 +20,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(features) * mask[:, None, :, None].to(features.dtype)
-        if mask.all():
+        if mask.all() and mask.numel() > 1:
             return super().forward(features)
         # With channels last in memory a frame is one run of numbers, so that gathering the real ones is a plain copy
         # and the fused kernel can do the rest.
@@ -38,7 +38,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(features) * mask[:, None, :].to(features.dtype)
-        if mask.all():
+        if mask.all() and mask.numel() > 1:
             return super().forward(features)
         frames = features.transpose(1, 2).contiguous()
         return _normalize_real(self, frames.flatten(0, 1), mask).view(frames.shape).transpose(1, 2)
@@ -55,7 +55,7 @@ def _normalize_real(norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor,
         norm.running_var,
         norm.weight,
         norm.bias,
-        training=True,
+        training=real[..., 0].numel() > 1,  # a single value has no variance
         momentum=norm.momentum,
         eps=norm.eps,
     ).view_as(real)
@@ -99,7 +99,7 @@ class ConvBlock1d(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames) -> (batch, outputs, frames // (stride * pool)), and the mask of those frames."""
+        """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride) // pool), and the mask of those frames."""
         features = self.conv(features)
         mask = mask[:, :: self.stride]
         # An even kernel pads one frame more than it takes.

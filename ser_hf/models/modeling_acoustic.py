@@ -22,6 +22,8 @@ class AcousticClassifier(PreTrainedModel):
     main_input_name = "input_values"
     # The Trainer multiplies the gradient of models that claim to normalise their own loss.
     accepts_loss_kwargs = False
+    # Whatever the weights are loaded as: statistics and windows in half precision are wrong by decibels.
+    _keep_in_fp32_modules_strict = ("front_end",)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """What `front_end` returns, (batch, frames, size) with its mask (batch, frames) -> (batch, embedding)."""

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from .configuration_crnn import CRNNConfig
+from .convolution_stack import ConvolutionStack2d
 from .front_end import FrontEnd
-from .masked_layers import BiLSTM, ConvBlock, Pooling, as_picture
+from .masked_layers import BiLSTM, Pooling
 from .modeling_acoustic import AcousticClassifier
 
 
@@ -21,23 +22,20 @@ class CRNNForAudioClassification(AcousticClassifier):
     def __init__(self, config: CRNNConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        widths = [self.front_end.planes, *config.channels]
-        pools = zip(config.time_pooling, config.band_pooling, strict=True)
-        self.blocks = nn.ModuleList(
-            ConvBlock(widths[i], widths[i + 1], pool, config.conv_dropout) for i, pool in enumerate(pools)
+        self.stack = ConvolutionStack2d(
+            self.front_end.planes,
+            self.front_end.bands,
+            config.channels,
+            config.time_pooling,
+            config.band_pooling,
+            config.conv_dropout,
         )
-        bands = self.front_end.bands
-        for factor in config.band_pooling:
-            bands //= factor
         self.dropout = nn.Dropout(config.dropout)
-        self.lstm = BiLSTM(bands * config.channels[-1], config.lstm_hidden, config.lstm_layers, config.dropout)
+        self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
         self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        picture = as_picture(features, self.front_end.planes)
-        for block in self.blocks:
-            picture, mask = block(picture, mask)
-        sequence = self.lstm(self.dropout(picture.transpose(1, 2).flatten(2)), mask)
-        return self.dropout(self.pooling(sequence, mask))
+        frames, mask = self.stack(features, mask)
+        return self.dropout(self.pooling(self.lstm(self.dropout(frames), mask), mask))

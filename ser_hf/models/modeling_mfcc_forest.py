@@ -10,7 +10,7 @@ from torch import nn
 from transformers import initialization as init
 
 from .configuration_mfcc_forest import MfccForestConfig
-from .modeling_mfcc import MfccClassifier
+from .modeling_mfcc import FittedClassifier
 
 # The least probability: a class that no leaf has seen gets this one, whose logarithm is finite.
 LEAST = 1e-6
@@ -46,7 +46,7 @@ class Forest(nn.Module):
         return self.shares[node].mean(dim=1).clamp(min=LEAST).log()
 
 
-class MfccForestForAudioClassification(MfccClassifier):
+class MfccForestForAudioClassification(FittedClassifier):
     config_class = MfccForestConfig
 
     def __init__(self, config: MfccForestConfig):

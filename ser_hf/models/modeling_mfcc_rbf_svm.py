@@ -13,11 +13,11 @@ from torch import nn
 from transformers import initialization as init
 
 from .configuration_mfcc_rbf_svm import MfccRbfSvmConfig
-from .modeling_mfcc import MfccClassifier
+from .modeling_mfcc import FittedClassifier
 from .support_vectors import KernelMachines
 
 
-class MfccRbfSvmForAudioClassification(MfccClassifier):
+class MfccRbfSvmForAudioClassification(FittedClassifier):
     config_class = MfccRbfSvmConfig
 
     def __init__(self, config: MfccRbfSvmConfig):

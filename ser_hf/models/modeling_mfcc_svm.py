@@ -11,11 +11,11 @@ from torch import nn
 from transformers import initialization as init
 
 from .configuration_mfcc_svm import MfccSvmConfig
-from .modeling_mfcc import MfccClassifier
+from .modeling_mfcc import FittedClassifier
 from .support_vectors import LinearMachines
 
 
-class MfccSvmForAudioClassification(MfccClassifier):
+class MfccSvmForAudioClassification(FittedClassifier):
     config_class = MfccSvmConfig
 
     def __init__(self, config: MfccSvmConfig):

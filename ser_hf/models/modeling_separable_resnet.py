@@ -48,10 +48,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class SeparableBlock(nn.Module):
-    """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise layer back.
-
-    The last normalisation starts at zero, so that a fresh block passes its input on.
-    """
+    """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise layer back."""
 
     def __init__(self, channels: int, hidden: int, kernel_size: int, squeeze: int, drop_path: float):
         super().__init__()

@@ -12,11 +12,21 @@ from torch import nn
 
 class Derived(nn.Module):
     """A module whose non-persistent buffers follow from the configuration: they are not saved, and `reset` fills them
-    again after a model was loaded on the meta device."""
+    again after a model was loaded on the meta device. They stay float32 whatever the model is cast to: a rounded
+    window would let loud frequencies leak into quiet bands."""
 
     def derive(self, name: str, *shape: int) -> None:
         """Makes room for one; the constructor calls `reset` when all are there."""
-        self.register_buffer(name, torch.empty(shape), persistent=False)
+        self.register_buffer(name, torch.empty(shape, dtype=torch.float32), persistent=False)
+
+    def _apply(self, *args, **kwargs):
+        super()._apply(*args, **kwargs)
+        rounded = [name for name in self._non_persistent_buffers_set if self._buffers[name].dtype != torch.float32]
+        for name in rounded:
+            self._buffers[name] = self._buffers[name].float()
+        if rounded:
+            self.reset()
+        return self
 
     def reset(self) -> None:
         raise NotImplementedError
@@ -28,7 +38,8 @@ class ShortTime(Derived):
     Args:
         n_fft, win_length, hop_length: samples; a window of `win_length` is centred in `n_fft`.
         window: ``"hann"`` or ``"hamming"``.
-        center: `n_fft // 2` zeros before the clip and after it; frames are then `samples // hop_length + 1`.
+        center: `n_fft // 2` zeros before the clip and after it; frames are then `samples // hop_length + 1`. Asks for
+            an even `n_fft`.
         min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
     """
 
@@ -66,8 +77,7 @@ class ShortTime(Derived):
 
     def pad(self, waveform: torch.Tensor) -> torch.Tensor:
         """(batch, samples) with the zeros that framing needs before and after."""
-        before = self.n_fft // 2 if self.center else 0
-        after = self.n_fft - before if self.center else 0
+        before = after = self.n_fft // 2 if self.center else 0
         least = self.n_fft + (self.min_frames - 1) * self.hop_length - before
         # An exported graph must not depend on how long the clips are: there padding is always enough.
         missing = least if torch.compiler.is_compiling() else max(0, least - waveform.shape[1])

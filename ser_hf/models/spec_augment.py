@@ -1,5 +1,7 @@
 """Augmentation of spectrograms inside the network, in training only: cheap, on the model's device, clip by clip."""
 
+import math
+
 import torch
 
 
@@ -13,7 +15,7 @@ def spec_augment(
 ) -> torch.Tensor:
     """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of frames and bands set to zero.
 
-    Each stripe's width is uniform from 0 to its maximum; time stripes cover at most half of a clip's real frames.
+    Each stripe's width is uniform from 0 to its maximum, which is at most half of the clip's real frames or bands.
     Features are (batch, frames, planes, bands), normalised, so that zero is an ordinary value and hides rather than
     marks.
     """
@@ -56,12 +58,14 @@ def stretch_time(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Each clip's frames resampled to its own tempo: lengths times a factor uniform from ``1 - most`` to ``1 + most``.
 
-    (batch, frames, size), mask (batch, frames) -> the same with as many frames as the longest has now.
+    (batch, frames, size), mask (batch, frames) -> the same with as many frames as the longest may have.
     """
     lengths = mask.sum(dim=1, keepdim=True)
     factor = 1 + most * (2 * torch.rand(len(features), 1, device=features.device) - 1)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)
-    here = torch.arange(int(stretched.max()), device=features.device)[None]
+    # A bound, not the longest clip's frames: that would have a GPU wait.
+    most_frames = max(min_frames, math.ceil(features.shape[1] * (1 + most)))
+    here = torch.arange(most_frames, device=features.device)[None]
     position = torch.minimum(here * (lengths / stretched), (lengths - 1).float())
     below = position.long()
     above = torch.minimum(below + 1, lengths - 1)
@@ -71,9 +75,9 @@ def stretch_time(
 
 
 def mix_style(features: torch.Tensor, mask: torch.Tensor, share: float, alpha: float = 0.3) -> torch.Tensor:
-    """Frequency-wise MixStyle (Zhou et al. 2021, arXiv:2104.02008; by band as in Schmid et al. 2022,
-    arXiv:2206.12513): in a `share` of the clips each band's mean and deviation over time move towards those of another
-    clip of the batch.
+    """Frequency-wise MixStyle (Zhou et al. 2021, arXiv:2104.02008; by band, whose statistics Kim et al. 2022,
+    arXiv:2206.12513, find to tell of the recording): in a `share` of the clips each band's mean and deviation over
+    time move towards those of another clip of the batch.
 
     What stays is how a band moves, what changes is the long-term spectrum: voice, room and microphone.
     (batch, frames, size), padding zero -> the same.

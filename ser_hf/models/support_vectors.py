@@ -64,6 +64,7 @@ class KernelMachines(nn.Module):
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         # The distance is a small difference of large numbers, which half precision could not hold.
         with torch.autocast(vectors.device.type, enabled=False):
+            vectors = vectors.float()
             squares = vectors.square().sum(dim=1, keepdim=True) + self.vectors.square().sum(dim=1)
             distances = (squares - 2 * vectors @ self.vectors.T).clamp(min=0)
             kernel = torch.exp(-self.gamma * distances)

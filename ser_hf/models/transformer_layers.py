@@ -15,7 +15,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
-        if size % heads:
+        if heads < 1 or size < 1 or size % heads:
             raise ValueError(f"a transformer's size {size} is no multiple of its {heads} heads")
         self.heads, self.dropout = heads, dropout
         self.project = nn.Linear(size, 3 * size)  # queries, keys and values

@@ -76,7 +76,7 @@ def blueprint(
             config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **(options or {}), **names)
             with torch.device("meta"):  # the layers' own complaints, without their memory
                 ARCHITECTURES[architecture](copy.deepcopy(config))
-        except (ValueError, RuntimeError, IndexError) as error:
+        except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
             raise UserError(f"model: {error}") from None
         return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True)
 

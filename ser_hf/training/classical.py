@@ -118,7 +118,7 @@ def fit_classical(
     candidate, fitted, classifier = kept
     require_same(classifier, fitted, unseen)
     adopt(model, classifier)
-    numbers = sum(parameter.numel() for parameter in classifier.parameters())
+    numbers = sum(value.numel() for value in classifier.state_dict().values())
     logger.info("kept %s: %s numbers", _told(candidate), f"{numbers:,}")
     return Fit(trainer, history, time.perf_counter() - began, [], notes)
 
@@ -231,7 +231,7 @@ def _judge(
 
 @torch.no_grad()
 def _logits(classifier: nn.Module, vectors: np.ndarray) -> torch.Tensor:
-    device = next(classifier.parameters()).device
+    device = classifier.weight.device
     return torch.cat([classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)])
 
 

@@ -25,7 +25,7 @@ def test_no_pooling_hears_the_padding(pooling):
 
 def test_initial_weights_are_each_layers_own():
     model = CRNNForAudioClassification(tiny_config("crnn", channels=[32, 64]))
-    for block in model.blocks:
+    for block in model.stack.blocks:
         weight = block.conv.weight
         assert weight.std().item() == pytest.approx(math.sqrt(2 / weight[0].numel()), rel=0.15)
     recurrent = model.lstm.lstm.weight_hh_l0
@@ -41,4 +41,4 @@ def test_initial_weights_are_each_layers_own():
 )
 def test_mistakes_in_the_configuration_are_told(settings, message):
     with pytest.raises(ValueError, match=message):
-        tiny_config("crnn", **settings)
+        CRNNForAudioClassification(tiny_config("crnn", **settings))

@@ -200,9 +200,17 @@ def test_the_longest_window_decides_how_short_a_clip_may_be(network):
 
 
 @pytest.mark.parametrize("network", [_transformer, _attention_lstm])
-@pytest.mark.parametrize("pooling", [[], [2], [0, 2], [2, 17]])
-def test_mistakes_in_the_sequences_pooling_are_told(network, pooling):
-    with pytest.raises(ValueError, match="sequence_pooling .*: two factors, of frames and of 16 bands"):
+@pytest.mark.parametrize(
+    ("pooling", "message"),
+    [
+        ([], "is empty"),
+        ([2], ".*: two factors, of frames and of 16 bands"),
+        ([0, 2], r"\[0, 2\]: expected 1 or more"),
+        ([2, 17], ".*: two factors, of frames and of 16 bands"),
+    ],
+)
+def test_mistakes_in_the_sequences_pooling_are_told(network, pooling, message):
+    with pytest.raises(ValueError, match=f"sequence_pooling {message}"):
         network(sequence_pooling=pooling)
 
 

@@ -18,6 +18,7 @@ EACH = pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s[0]}-{s[1
 
 
 def _config(settings, **more):
+    more = {"normalization": "clip_bands"} | more
     names = ("sampling_rate", "n_fft", "win_length", "hop_length", "n_mels")
     return AcousticConfig(**dict(zip(names, settings, strict=True)), **{"f_min": 0.0} | more)
 
@@ -155,7 +156,14 @@ def test_silence_is_finite(compression):
 
 
 def test_window_and_filters_are_right_again_after_loading(tmp_path):
-    config = {"channels": [4], "time_pooling": [2], "band_pooling": [2], "lstm_hidden": 4, "features": "mfcc"}
+    config = {
+        "channels": [4],
+        "time_pooling": [2],
+        "band_pooling": [2],
+        "lstm_hidden": 4,
+        "features": "mfcc",
+        "normalization": "corpus",
+    }
     model = CRNNForAudioClassification(CRNNConfig(**config))
     model.save_pretrained(tmp_path)
     loaded = CRNNForAudioClassification.from_pretrained(tmp_path)
@@ -169,7 +177,21 @@ def test_window_and_filters_are_right_again_after_loading(tmp_path):
         "mel.short_time.window",
     }
     assert fresh.mel.filters.sum(dim=0).min() > 0
-    assert not [key for key in model.state_dict() if key.startswith("front_end")]
+    saved = {key for key in model.state_dict() if key.startswith("front_end")}
+    assert saved == {"front_end.normalize.mean", "front_end.normalize.deviation"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_windows_and_filters_stay_whole_in_half_precision(dtype, tmp_path):
+    config = CRNNConfig(channels=[4], time_pooling=[2], band_pooling=[2], lstm_hidden=4, normalization="fixed")
+    model = CRNNForAudioClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    waveform, lengths = _voiced(16000), torch.tensor([16000])
+    exact, _ = model.front_end(waveform, lengths)
+    for rounded in (CRNNForAudioClassification.from_pretrained(tmp_path, dtype=dtype), model.to(dtype)):
+        assert rounded.classifier.weight.dtype == dtype
+        assert torch.equal(rounded.front_end(waveform, lengths)[0], exact)
+        assert rounded(waveform).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
@@ -183,16 +205,29 @@ def test_band_centres_are_where_the_filters_peak(mel_scale):
     ("settings", "message"),
     [
         ({"win_length": 600}, "win_length 600 does not fit into n_fft 512"),
-        ({"f_max": 8001.0}, r"f_max 8001.0 lies outside 50 \(f_min\) to 8000 Hz"),
-        ({"f_max": 40.0}, "f_max 40.0 lies outside"),
+        ({"win_length": 0}, "win_length 0: expected 1 or more"),
+        ({"hop_length": 0}, "hop_length 0: expected 1 or more"),
+        ({"n_fft": 401, "center": True}, "n_fft 401: expected 2 or more, and an even number to centre frames"),
+        ({"n_fft": 1, "win_length": 1}, "n_fft 1: expected 2 or more"),
+        ({"n_mels": 0}, "n_mels 0: expected 1 or more"),
+        ({"time_masks": -1}, "time_masks -1: expected 0 or more"),
+        ({"frames": 0}, "frames 0: expected 1 or more"),
+        ({"f_max": 8001.0}, "f_min 50 and f_max 8001: expected to rise, from 0 Hz or more to 8000 Hz"),
+        ({"f_max": 40.0}, "f_min 50 and f_max 40: expected to rise"),
+        ({"f_min": 9000.0}, "f_min 9000 and f_max 8000: expected to rise"),
+        ({"f_min": -1.0}, "f_min -1 and f_max 8000: expected to rise"),
+        ({"sampling_rate": 90}, "f_min 50 and f_max 45: expected to rise"),
+        ({"top_db": -3.0}, "top_db -3.0: expected more than zero"),
         ({"features": "mfcc", "n_mfcc": 65}, "n_mfcc 65 is more than n_mels 64"),
-        ({"features": "mfcc", "normalization": "fixed"}, "normalization fixed knows the typical values of log_mel"),
-        ({"compression": "db", "normalization": "fixed"}, "normalization fixed knows the typical values of log_mel"),
-        ({"band_warp": 1.5}, "band_warp 1.5 lies outside 0 to 1"),
+        ({"features": "mfcc"}, "normalization clip would let the first coefficient drown the others of mfcc"),
+        ({"features": "mfcc", "normalization": "fixed"}, "normalization fixed knows typical log_mels with"),
+        ({"compression": "db", "normalization": "fixed"}, "normalization fixed knows typical log_mels with"),
+        ({"deltas": 1, "normalization": "fixed"}, "normalization fixed knows typical log_mels with"),
+        ({"normalization": "none"}, "normalization none leaves features off zero, where SpecAugment's stripes would"),
+        ({"band_warp": 1.5}, "band_warp 1.5: expected 0 or more and less than 1"),
+        ({"band_warp": 0.1, "n_mels": 1}, "band_warp 0.1: .*two bands or more"),
         ({"time_stretch": 1.0}, "time_stretch 1.0 lies outside 0 to 1"),
         ({"mix_style": -0.1}, "mix_style -0.1 lies outside 0 to 1"),
-        ({"hop_length": 0}, "hop_length 0: frames are one sample apart or more"),
-        ({"n_mels": 0}, "n_mels 0, n_mfcc 40: expected one or more"),
         ({"compression": "cube"}, "compression 'cube' is none of log, db, pcen"),
         ({"deltas": 3}, "deltas 3 is none of 0, 1, 2"),
     ],

@@ -89,6 +89,16 @@ def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
         torch.testing.assert_close(flat.running_var, picture.running_var)
 
 
+def test_a_single_value_is_normalised_by_what_was_seen_before():
+    norm = MaskedBatchNorm1d(2)
+    norm(torch.randn(4, 2, 6), mask_of(6, 6, 6, 6))
+    seen = norm.running_mean.clone()
+    single = torch.randn(1, 2, 1)
+    expected = (single - seen[:, None]) / (norm.running_var[:, None] + norm.eps).sqrt()
+    torch.testing.assert_close(norm(single, mask_of(1)), expected)
+    assert torch.equal(norm.running_mean, seen)
+
+
 @pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
 def test_convolution_over_time_answers_as_for_the_clip_alone(kernel_size, stride, pool):
     block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).eval()
