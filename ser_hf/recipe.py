@@ -340,9 +340,7 @@ def _check_ranges(recipe: Recipe) -> None:
             unused[f"training.{key}"] = value if value != defaults[key][1] else None
         unused |= {f"model.{key}": recipe.model.options.get(key) for key in ("band_warp", "time_stretch", "mix_style")}
         for key in [key for key, value in unused.items() if value]:
-            raise UserError(
-                f"{key}: of no use to scikit-learn, which fits whole clips at once, as they are; leave it out"
-            )
+            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
     if recipe.model.architecture != "encoder" and recipe.training.arguments.get("gradient_checkpointing"):
         raise UserError("training.gradient_checkpointing: for encoders; networks of ours are small enough without")
     for key in ("checkpoint", "random_init", "weighted_layer_sum"):

@@ -354,6 +354,8 @@ def test_a_grid_replaces_the_default_key_by_key():
         ("mfcc_svm", "training.grid.C=[much]", "training.grid.C[0]: expected a number"),
         ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
+        ("mfcc_svm", "training.learning_rate=0.1", "training.learning_rate: of no use to scikit-learn"),
+        ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: of no use to scikit-learn"),
         ("mfcc_svm", "training.label_smoothing_factor=0.1", "training.label_smoothing_factor: of no use to"),
         ("mfcc_svm", "training.early_stopping.patience=3", "training.early_stopping.patience: of no use to"),
         ("mfcc_linear", "training.head_learning_rate=0.1", "training.head_learning_rate: of no use to"),
