@@ -130,4 +130,5 @@ def pcen(
     past = torch.where(lag >= 0, smoothing * decay, torch.zeros_like(decay)) @ energy
     past = past + torch.exp((times[:, None] + 1) * math.log1p(-smoothing))
     smooth = torch.exp(-gain * torch.log(floor + past))
-    return (energy * smooth + bias) ** power - bias**power
+    # (energy * smooth + bias) ** power - bias ** power, without the rounding of that difference.
+    return bias**power * torch.expm1(power * torch.log1p(energy * smooth / bias))
