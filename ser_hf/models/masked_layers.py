@@ -8,7 +8,8 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
     """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory, as convolutions on a
     CPU like it."""
     picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
-    return picture.contiguous(memory_format=torch.channels_last)
+    # Not `contiguous`, which leaves a single plane as it is, and the convolutions after it without the hint.
+    return picture.to(memory_format=torch.channels_last)
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):

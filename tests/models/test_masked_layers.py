@@ -14,6 +14,7 @@ from ser_hf.models.masked_layers import (
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
     Pooling,
+    as_picture,
 )
 
 LENGTHS = (9, 4, 6)
@@ -87,6 +88,17 @@ def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
     for whole in (mask, torch.ones_like(mask)):
         torch.testing.assert_close(flat(features, whole), picture(features[..., None], whole)[..., 0])
         torch.testing.assert_close(flat.running_var, picture.running_var)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_picture_keeps_its_planes_apart_and_has_channels_last(planes):
+    features = torch.randn(2, 5, planes * 4)
+    picture = as_picture(features, planes)
+    for plane in range(planes):
+        assert torch.equal(picture[:, plane], features[:, :, 4 * plane : 4 * plane + 4])
+    # Otherwise the convolutions of a CRNN take 1.3 times as long on a CPU.
+    convolved = torch.nn.functional.conv2d(picture, torch.randn(2, planes, 3, 3))
+    assert convolved.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_single_value_is_normalised_by_what_was_seen_before():
