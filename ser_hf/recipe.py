@@ -326,26 +326,32 @@ def _check_ranges(recipe: Recipe) -> None:
     if recipe.model.architecture == "encoder" and not recipe.model.checkpoint:
         raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
     if recipe.training.solver == "sklearn":
-        unused = {
-            "audio.max_duration": recipe.audio.max_duration,
-            "training.head_learning_rate": recipe.training.head_learning_rate,
-            "training.early_stopping.patience": recipe.training.early_stopping.patience,
-            "training.label_smoothing_factor": recipe.training.arguments.get("label_smoothing_factor"),
-        }
-        from .training.arguments import argument_options
-
-        defaults = argument_options()
-        for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
-            value = recipe.training.arguments[key]
-            unused[f"training.{key}"] = value if value != defaults[key][1] else None
-        unused |= {f"model.{key}": recipe.model.options.get(key) for key in ("band_warp", "time_stretch", "mix_style")}
-        for key in [key for key, value in unused.items() if value]:
-            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
+        _check_unused_by_sklearn(recipe)
     if recipe.model.architecture != "encoder" and recipe.training.arguments.get("gradient_checkpointing"):
         raise UserError("training.gradient_checkpointing: for encoders; networks of ours are small enough without")
     for key in ("checkpoint", "random_init", "weighted_layer_sum"):
         if recipe.model.architecture != "encoder" and getattr(recipe.model, key):
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {recipe.model.architecture}")
+
+
+def _check_unused_by_sklearn(recipe: Recipe) -> None:
+    """What would be ignored without a word. Raises a `UserError` naming the key."""
+    from .training.arguments import argument_options
+
+    training, defaults = recipe.training, argument_options()
+    asked = {
+        "audio.max_duration": recipe.audio.max_duration,
+        "training.head_learning_rate": training.head_learning_rate,
+        "training.early_stopping.patience": training.early_stopping.patience,
+        "training.label_smoothing_factor": training.arguments["label_smoothing_factor"],
+    }
+    for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
+        asked[f"training.{key}"] = training.arguments[key] != defaults[key][1]
+    for key in ("band_warp", "time_stretch", "mix_style"):
+        asked[f"model.{key}"] = recipe.model.options[key]
+    for key, value in asked.items():
+        if value:
+            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
 
 
 def _copy(values: Any) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .configuration_acoustic import AcousticConfig
+from .front_end import FrontEnd
 from .masked_layers import ConvBlock, ConvBlock1d, as_picture
 
 
@@ -47,6 +49,22 @@ class ConvolutionStack2d(nn.Module):
         if not self.bands:
             raise ValueError(f"band_pooling {list(band_pooling)} leaves nothing of {bands} bands")
         self.size = self.channels * self.bands
+
+    @classmethod
+    def over(
+        cls, front_end: FrontEnd, config: AcousticConfig, kernel_size: int = 3, depth: int = 1
+    ) -> "ConvolutionStack2d":
+        """The stack over what a front end gives, as a configuration with channels and pooling factors describes it."""
+        return cls(
+            front_end.planes,
+            front_end.bands,
+            config.channels,
+            config.time_pooling,
+            config.band_pooling,
+            config.conv_dropout,
+            kernel_size,
+            depth,
+        )
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, frames, planes * bands), mask (batch, frames) -> fewer frames of `size`, and their mask."""

@@ -23,15 +23,7 @@ class CNN2dForAudioClassification(ConvolutionalClassifier):
     def __init__(self, config: CNN2dConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d(
-            self.front_end.planes,
-            self.front_end.bands,
-            config.channels,
-            config.time_pooling,
-            config.band_pooling,
-            config.conv_dropout,
-            config.kernel_size,
-        )
+        self.stack = ConvolutionStack2d.over(self.front_end, config, config.kernel_size)
         self.pooling = Pooling(config.pooling, self.stack.channels)
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(self.pooling.output_size, config.hidden)

@@ -22,14 +22,7 @@ class CRNNForAudioClassification(AcousticClassifier):
     def __init__(self, config: CRNNConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d(
-            self.front_end.planes,
-            self.front_end.bands,
-            config.channels,
-            config.time_pooling,
-            config.band_pooling,
-            config.conv_dropout,
-        )
+        self.stack = ConvolutionStack2d.over(self.front_end, config)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
         self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)

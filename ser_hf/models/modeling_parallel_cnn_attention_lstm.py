@@ -25,13 +25,10 @@ class ParallelCNNAttentionLSTMForAudioClassification(ConvolutionalClassifier):
         super().__init__(config)
         least = max([math.prod(config.time_pooling), *config.sequence_pooling[:1]])
         self.front_end = FrontEnd(config, min_frames=least)
-        shape = self.front_end.planes, self.front_end.bands
-        pools = config.time_pooling, config.band_pooling
         self.branches = nn.ModuleList(
-            ConvolutionStack2d(*shape, config.channels, *pools, config.conv_dropout, kernel_size)
-            for kernel_size in config.kernel_sizes
+            ConvolutionStack2d.over(self.front_end, config, kernel_size) for kernel_size in config.kernel_sizes
         )
-        self.frames = MaxPooledFrames(*shape, config.sequence_pooling)
+        self.frames = MaxPooledFrames(self.front_end.planes, self.front_end.bands, config.sequence_pooling)
         self.lstm = BiLSTM(self.frames.size, config.lstm_hidden, config.lstm_layers, config.lstm_dropout)
         self.lstm_dropout = nn.Dropout(config.lstm_dropout)
         self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)

@@ -28,13 +28,10 @@ class ParallelCNNTransformerForAudioClassification(ConvolutionalClassifier):
         super().__init__(config)
         least = max([math.prod(config.time_pooling), *config.sequence_pooling[:1]])
         self.front_end = FrontEnd(config, min_frames=least)
-        shape = self.front_end.planes, self.front_end.bands
-        pools = config.time_pooling, config.band_pooling
         self.branches = nn.ModuleList(
-            ConvolutionStack2d(*shape, config.channels, *pools, config.conv_dropout, kernel_size)
-            for kernel_size in config.kernel_sizes
+            ConvolutionStack2d.over(self.front_end, config, kernel_size) for kernel_size in config.kernel_sizes
         )
-        self.frames = MaxPooledFrames(*shape, config.sequence_pooling)
+        self.frames = MaxPooledFrames(self.front_end.planes, self.front_end.bands, config.sequence_pooling)
         self.transformer = Transformer(
             self.frames.size,
             config.transformer_size,

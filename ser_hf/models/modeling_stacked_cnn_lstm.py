@@ -25,15 +25,7 @@ class StackedCNNLSTMForAudioClassification(AcousticClassifier):
     def __init__(self, config: StackedCNNLSTMConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d(
-            self.front_end.planes,
-            self.front_end.bands,
-            config.channels,
-            config.time_pooling,
-            config.band_pooling,
-            config.conv_dropout,
-            depth=config.depth,
-        )
+        self.stack = ConvolutionStack2d.over(self.front_end, config, depth=config.depth)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
         if config.pooling == "last":

@@ -18,7 +18,8 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
     """Counts mean and deviation of the training clips into every `FeatureNorm` of kind ``corpus``.
 
     One walk over the clips for each, in the order in which features pass them, since a later one sees what an earlier
-    one made. Validation and test clips have no part in it. Every process counts them all, so that all agree.
+    one made. Clips are cropped as in training, and not augmented. Validation and test clips have no part in it. Every
+    process counts them all, so that all agree.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.kind == "corpus"]
     if not norms:

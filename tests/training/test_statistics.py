@@ -1,4 +1,4 @@
-"""The front end is standardised by the training clips, whole and unaugmented, and by nothing else."""
+"""The front end is standardised by the training clips, unaugmented, and by nothing else."""
 
 import pytest
 import torch
