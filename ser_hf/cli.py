@@ -8,6 +8,7 @@ from importlib import import_module
 # Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
 VERBS = {
     "inspect": "look at a corpus before training: what is missing, broken or misleading in it",
+    "reproduce": "rerun the recipe saved with a model, and compare the figures",
     "train": "train, judge and describe a model as a recipe says",
 }
 

@@ -1,5 +1,7 @@
 """What a run leaves behind: the publishable model folder with its card, and the report. Each appears whole."""
 
+import dataclasses
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from huggingface_hub import ModelCard
+from transformers import PreTrainedModel
 
 from .corpora import corpus_facts
 from .environment import environment
+from .evaluation.metrics import DEFINITIONS
 from .evaluation.report import write_report
 from .hub.card import model_card, report_page
 from .material import Fold, Material
@@ -20,7 +24,6 @@ from .protocols import PARTS, Split, fingerprint, worst
 from .recipe import Recipe
 from .run_folder import RunFolder
 from .strict import dump_yaml
-from .training.run import Fit
 from .whole import whole_folder
 
 
@@ -38,26 +41,28 @@ def header(
         "judged_on": recipe.evaluation.part,
         "output_dir": str(folder.path),
         "labels": material.labels,
-        "protocol": _protocol(folds, recipe.evaluation.part),
+        "protocol": protocol_facts(folds, recipe.evaluation.part),
         "audit": worst([fold.audit for fold in folds]),
         "foil": foil and _gap(metrics, foil),
         "model": {
             "architecture": recipe.model.architecture,
             "model_type": material.plan.config.model_type,
             "checkpoint": material.plan.checkpoint,
-            "remote_code": recipe.model.architecture in ARCHITECTURES,
+            "remote_code": recipe.model.architecture in ARCHITECTURES or material.plan.preparation.active,
             "padding_safe": material.plan.padding_safe,
         },
         "environment": environment(),
     }
 
 
-def _protocol(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
+def protocol_facts(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
+    """What a report says of its protocol: fingerprint, digest of the clips of each fold, leak, notes, parts."""
     splits = [fold.split for fold in folds]
     leaks = [split.leak for split in splits if split.leak]
     described: dict[str, Any] = {
         "name": splits[0].name,
         "sha256": fingerprint(splits),
+        "clips": [fold.clips for fold in folds],
         "leak": leaks[0] if leaks else None,
         "notes": _notes(folds),
     }
@@ -98,13 +103,26 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
     return described | figures | {"against": dict(metrics), "gap": gap}
 
 
-def save_model(recipe: Recipe, material: Material, fitted: Fit, report: dict[str, Any], folder: RunFolder) -> None:
-    """The publishable folder: weights, configuration, code where it is ours, feature extractor, card."""
-    model = fitted.trainer.accelerator.unwrap_model(fitted.trainer.model)
+def save_model(
+    recipe: Recipe, material: Material, model: PreTrainedModel, report: dict[str, Any], folder: RunFolder
+) -> None:
+    """The publishable folder: weights, configuration, code where it is ours, feature extractor, card, and what
+    `ser-hf reproduce` needs."""
     with whole_folder(folder.model) as partial:
         model.save_pretrained(partial)
-        material.plan.extractor.save_pretrained(partial)
+        material.plan.published_extractor.save_pretrained(partial)
         card(recipe, material, report, folder).save(partial / "README.md")
+        keep_recipe_and_report(recipe, report, partial)
+
+
+def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Path) -> None:
+    """recipe.yaml and report.json beside the weights: who has the model alone can rerun it and compare (`ser-hf
+    reproduce`). Neither holds a path of this machine; the recipe says which versions it was run with."""
+    made_with = {key: report["environment"][key] for key in ("versions", "git_revision")}
+    told = _public(dataclasses.replace(recipe, provenance=made_with).to_dict())
+    (folder / "recipe.yaml").write_text(dump_yaml(told), encoding="utf-8")
+    figures = json.dumps(_public(report) | {"definitions": DEFINITIONS}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
 
 
 def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: RunFolder) -> ModelCard:
@@ -142,8 +160,8 @@ def save_report(
         write_report(partial, report, dataset, rows)
 
 
-def _public(values: dict[str, Any]) -> dict[str, Any]:
-    """A recipe as others may read it: no path of this machine, of which they learn nothing."""
+def _public(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe or report as others may read it: no path of this machine, of which they learn nothing."""
     told = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -19,10 +19,9 @@ import datasets
 import numpy as np
 import transformers
 from datasets import Dataset
-from transformers import TrainingArguments
 
 from .aggregate import over_folds, over_seeds, read_predictions
-from .delivery import card, header, save_model, save_report
+from .delivery import card, header, keep_recipe_and_report, save_model, save_report
 from .environment import environment
 from .errors import UserError
 from .evaluation.metrics import classification_metrics, trainer_metrics
@@ -32,13 +31,18 @@ from .material import Fold, Material, foil_protocol, gather
 from .protocols import PARTS, fingerprint, save_splits
 from .recipe import Recipe
 from .run_folder import RunFolder
-from .training.arguments import training_arguments
+from .training.arguments import EmotionTrainingArguments, training_arguments
 from .training.batches import part
 from .training.build import build_model
 from .training.classical import fit_classical
+from .training.contrastive import SupervisedContrastive
 from .training.layers import freeze, trainable_table
-from .training.loss import balanced_weights
+from .training.loss import ClassificationLoss, class_weights, log_priors
+from .training.machine import seed_everything
+from .training.optimizer import parameter_groups
 from .training.run import Fit, fit, predict
+from .training.sharding import size, whole_model
+from .training.tracking import tracked
 from .whole import whole_folder
 
 logger = logging.getLogger(__name__)
@@ -94,14 +98,23 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
         return _run_folds(recipe, material, material.folds, folder, resume, foil)
 
 
-def _arguments(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool = True) -> TrainingArguments:
+def _arguments(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool = True) -> EmotionTrainingArguments:
+    training = recipe.training
     return training_arguments(
-        recipe.training.arguments,
+        training.arguments,
         folder.checkpoints,
         seed,
-        metric=recipe.training.early_stopping.metric,
+        metric=training.early_stopping.metric,
         padding_safe=padding_safe,
         progress=sys.stderr.isatty(),
+        precision=training.precision,
+        deterministic=training.deterministic,
+        head_learning_rate=training.head_learning_rate,
+        layer_decay=training.layer_decay,
+        sync_batch_norm=training.sync_batch_norm,
+        average=training.average.kind,
+        average_decay=training.average.decay,
+        average_start=training.average.start,
     )
 
 
@@ -214,6 +227,7 @@ def _deliver(
     with whole_folder(folder.model) as partial:
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, material, described, folder).save(partial / "README.md")
+        keep_recipe_and_report(recipe, report, partial)
     predictions = read_predictions(folder, kind, list(reports))
     save_report(report, material.dataset, _shown_rows(folds, recipe.evaluation.part), predictions, folder)
 
@@ -231,42 +245,71 @@ def _run_one(
     """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
     seed = recipe.training.seeds[0]
     arguments = _arguments(recipe, folder, seed, material.plan.padding_safe)
-    fitted = _train(recipe, material, fold, arguments, seed, resume)
+    fitted = _train(recipe, material, fold, folder, arguments, resume)
     report, predicted = _judge(recipe, material, fold, fitted, folder, foil)
+    model = whole_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
-            save_model(recipe, material, fitted, report, folder)
+            save_model(recipe, material, model, report, folder)
             judged = {name: own for name, own in predicted.items() if name != "train"}
             save_report(report, material.dataset, fold.split.rows, prediction_table(material.dataset, judged), folder)
     return report
 
 
 def _train(
-    recipe: Recipe, material: Material, fold: Fold, arguments: TrainingArguments, seed: int, resume: bool
+    recipe: Recipe,
+    material: Material,
+    fold: Fold,
+    folder: RunFolder,
+    arguments: EmotionTrainingArguments,
+    resume: bool,
 ) -> Fit:
-    transformers.set_seed(seed)
+    seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(material.plan))
     freeze(model, **dataclasses.asdict(recipe.freeze))
     labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
-    weights = balanced_weights(labels, len(material.labels)) if recipe.training.class_weights else None
-    parts = [_part(recipe, material, fold, "train", crop=True), _part(recipe, material, fold, "validation")]
+    loss = _loss(recipe, material, labels.tolist())
+    parts = [_part(recipe, material, fold, "train", learnt=True), _part(recipe, material, fold, "validation")]
     common = (model, material.plan.extractor, material.store, *parts, arguments, trainer_metrics)
     if recipe.training.solver == "sklearn":
         speakers = material.dataset["speaker"][:]
+        weights = None if loss.class_weights is None else loss.class_weights.tolist()
         return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
-    logger.info("%s", trainable_table(model))
-    return fit(
-        *common,
-        class_weights=weights,
-        head_learning_rate=recipe.training.head_learning_rate,
-        patience=recipe.training.early_stopping.patience,
-        resume=resume,
+    own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
+    logger.info("%s", trainable_table(model, parameter_groups(model, *own)))
+    name = "-".join([recipe.name, *folder.place, str(arguments.seed)])
+    with contextlib.ExitStack() as during:
+        if loss.contrastive:
+            during.callback(loss.contrastive.listen(model.classifier).remove)
+        tracking = tracked(arguments.report_to, arguments.run_name or name, folder.log.parent, arguments.project)
+        arguments.run_name = during.enter_context(tracking)
+        return fit(*common, loss=loss, patience=recipe.training.early_stopping.patience, resume=resume)
+
+
+def _loss(recipe: Recipe, material: Material, labels: list[int]) -> ClassificationLoss:
+    """The recipe's loss, its weights and priors those of the training clips, whose `labels` these are."""
+    asked = recipe.training.loss
+    weights = None
+    if asked.class_weights:
+        weights = class_weights(asked.class_weights, labels, material.labels, asked.effective_number_beta)
+    contrastive = None
+    if asked.contrastive_weight:
+        contrastive = SupervisedContrastive(asked.contrastive_weight, asked.contrastive_temperature)
+    return ClassificationLoss(
+        weights,
+        asked.label_smoothing,
+        asked.focal_gamma,
+        asked.logit_adjustment,
+        log_priors(labels, len(material.labels)) if asked.logit_adjustment else None,
+        contrastive,
     )
 
 
-def _part(recipe: Recipe, material: Material, fold: Fold, name: str, crop: bool = False) -> Dataset:
-    limit = recipe.audio.max_duration if crop else None
-    return part(material.dataset, fold.split.rows[name], material.store, limit)
+def _part(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
+    """The clips of a part; those that are `learnt` from are cropped, and labelled by votes if the recipe says so."""
+    limit = recipe.audio.max_duration if learnt else None
+    soft = learnt and recipe.training.loss.soft_labels
+    return part(material.dataset, fold.split.rows[name], material.store, limit, soft)
 
 
 def _judge(
@@ -289,7 +332,7 @@ def _judge(
     model = fitted.trainer.model
     # What scikit-learn has fitted are no parameters of torch's, yet numbers that were learnt.
     learnt = model.classifier.state_dict().values() if recipe.training.solver == "sklearn" else model.parameters()
-    parameters = sum(numbers.numel() for numbers in learnt)
+    parameters = sum(map(size, learnt))
     report = {
         **header(recipe, material, [fold], folder, judgement["metrics"], foil),
         **judgement,

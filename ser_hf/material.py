@@ -12,6 +12,7 @@ from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .cache import key_of
 from .corpora import load_corpus
 from .errors import UserError
+from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, split_corpus
 from .recipe import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
@@ -66,6 +67,7 @@ def gather(recipe: Recipe) -> Material:
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
+    preparation = Preparation(**audio.preparation)
     plan = blueprint(
         model.architecture,
         dataset.features["label"].names,
@@ -74,9 +76,11 @@ def gather(recipe: Recipe) -> Material:
         checkpoint=model.checkpoint,
         random_init=model.random_init,
         weighted_layer_sum=model.weighted_layer_sum,
+        attention=model.attention,
+        preparation=preparation,
         options=model.options,
     )
-    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir)
+    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     twins = None
     if protocol.near_duplicates != "skip":
         twins = near_duplicates(store)

@@ -50,23 +50,41 @@ class ProtocolSection:
 
 @dataclasses.dataclass(frozen=True)
 class AudioSection:
-    """How waveforms reach the model. `normalize` (zero mean, unit variance per clip) removes loudness, an emotion cue:
-    null leaves it to the checkpoint's own habit and is off for networks from scratch."""
+    """How waveforms reach the model: several channels mixed to their mean, then resampled, then as the recipe says.
+
+    `trim_silence` cuts what is that many dB below the clip's loudest part off both ends; `level` brings every clip to
+    one `peak` or `loudness` (`target_level` in dBFS, -1 by default, or LUFS, -23); `fixed_duration` cuts or pads every
+    clip to so many seconds. These travel with the model, in its feature extractor. `max_duration` is the longest crop
+    (s) of a training clip, from a place that changes every epoch. `normalize` (zero mean, unit variance per clip)
+    removes loudness, an emotion cue, as `level` does: null leaves it to the checkpoint's own habit and is off for
+    networks from scratch.
+    """
 
     sampling_rate: int = 16000
+    trim_silence: float | None = None
+    level: Literal["peak", "loudness"] | None = None
+    target_level: float | None = None
+    fixed_duration: float | None = None
     max_duration: float | None = None
     normalize: bool | None = None
     cache_dir: str | None = None
 
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """The fields of `ser_hf.models.waveform_preparation.Preparation`."""
+        return {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
-    """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder."""
+    """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder.
+    `attention` is how an encoder computes it (null: the fastest that torch alone has for it)."""
 
     architecture: str
     checkpoint: str | None = None
     random_init: bool = False
     weighted_layer_sum: bool = False
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -86,17 +104,56 @@ class EarlyStopping:
 
 
 @dataclasses.dataclass(frozen=True)
+class LossSection:
+    """What is minimised: cross entropy, and what a recipe changes about it.
+
+    `class_weights` by the clips of a class, by their `effective_number`, or {label: weight}; `focal_gamma` above zero
+    is focal loss; `soft_labels` learns the raters' votes in place of one label (`corpus.soft: true` carries them);
+    `logit_adjustment` is the tau by which logits are adjusted for how frequent the classes are; `contrastive_weight`
+    adds supervised contrastive loss on what the classifier is given.
+    """
+
+    class_weights: Literal["balanced", "effective_number"] | dict[str, float] | None = None
+    effective_number_beta: float = 0.999
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    soft_labels: bool = False
+    logit_adjustment: float = 0.0
+    contrastive_weight: float = 0.0
+    contrastive_temperature: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class AverageSection:
+    """Averaged weights are judged and saved in place of the last ones: `ema`, their exponential moving average with
+    `decay` a step, or `swa`, the mean over the epochs after the share `start` of the training."""
+
+    kind: Literal["ema", "swa"] | None = None
+    decay: float = 0.999
+    start: float = 0.75
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingSection:
     """How it learns: the project's own keys, and in `arguments` whatever `TrainingArguments` takes.
 
-    `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the networks that scikit-learn can fit
-    (absent or null: as the network is usually fitted); `grid` lists the values of each setting that it then tries.
+    `head_learning_rate` is for what stands outside an encoder, `layer_decay` multiplies the rate of each of its layers
+    by that of the one above. `precision: auto` is the fastest that the device does well (bf16, or fp16; fp32 on a
+    CPU). `deterministic` forbids operations whose result depends on timing. `sync_batch_norm` takes batch statistics
+    over all processes. `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the networks that
+    scikit-learn can fit (absent or null: as the network is usually fitted); `grid` lists the values of each setting
+    that it then tries.
     """
 
     seeds: list[int] = dataclasses.field(default_factory=lambda: [42])
+    loss: LossSection = LossSection()
     early_stopping: EarlyStopping = EarlyStopping()
+    average: AverageSection = AverageSection()
     head_learning_rate: float | None = None
-    class_weights: Literal["balanced"] | None = None
+    layer_decay: float | None = None
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
+    sync_batch_norm: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"
     grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -242,11 +299,17 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
 
 def _training(values: dict[str, Any], architecture: str) -> dict[str, Any]:
     from .training.arguments import MANAGED, argument_options, sampling_for, solvers_for
+    from .training.schedules import ignores_warmup
 
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
     values.setdefault("train_sampling_strategy", sampling_for(architecture))
+    if architecture != "encoder":
+        # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
+        values.setdefault("ddp_find_unused_parameters", False)
+    if isinstance(schedule := values.get("lr_scheduler_type"), str) and ignores_warmup(schedule):
+        values.setdefault("warmup_steps", 0)
     if values.get("solver") is None:
         values["solver"] = solvers_for(architecture)[0]
     values["grid"] = _grid(values.get("grid", {}), values["solver"], architecture)
@@ -293,45 +356,104 @@ def _split_off(
 
 def _check_ranges(recipe: Recipe) -> None:
     """What types cannot say. Raises a `UserError` naming the key."""
+    audio, training, loss = recipe.audio, recipe.training, recipe.training.loss
     positive = {
-        "audio.sampling_rate": recipe.audio.sampling_rate,
-        "audio.max_duration": recipe.audio.max_duration,
+        "audio.sampling_rate": audio.sampling_rate,
+        "audio.max_duration": audio.max_duration,
         "evaluation.bootstrap": recipe.evaluation.bootstrap,
-        "training.head_learning_rate": recipe.training.head_learning_rate,
-        "training.early_stopping.patience": recipe.training.early_stopping.patience,
+        "training.head_learning_rate": training.head_learning_rate,
+        "training.layer_decay": training.layer_decay,
+        "training.early_stopping.patience": training.early_stopping.patience,
+        "training.average.decay": training.average.decay,
+        "training.loss.effective_number_beta": loss.effective_number_beta,
+        "training.loss.contrastive_temperature": loss.contrastive_temperature,
     }
-    for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size"):
-        positive[f"training.{key}"] = recipe.training.arguments.get(key)
+    counted = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size")
+    for key in (*counted, "gradient_accumulation_steps", "save_total_limit"):
+        positive[f"training.{key}"] = training.arguments.get(key)
     for key, value in positive.items():
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise UserError(f"{key}: expected more than zero, got {value}")
-    if not 0 < recipe.evaluation.confidence < 1:
-        raise UserError(f"evaluation.confidence: expected between 0 and 1, got {recipe.evaluation.confidence}")
-    seeds = {
-        "training.seeds": min(recipe.training.seeds, default=0),
+    not_negative = {
+        "training.seeds": min(training.seeds, default=0),
         "protocol.seed": recipe.protocol.options.get("seed", 0),
+        "training.loss.focal_gamma": loss.focal_gamma,
+        "training.loss.logit_adjustment": loss.logit_adjustment,
+        "training.loss.contrastive_weight": loss.contrastive_weight,
+        "training.max_grad_norm": training.arguments.get("max_grad_norm", 0),
+        "training.weight_decay": training.arguments.get("weight_decay", 0),
     }
-    for key, value in seeds.items():
-        if value < 0:
+    for key, value in not_negative.items():
+        if not 0 <= value < math.inf:
             raise UserError(f"{key}: expected zero or more, got {value}")
+    shares = {
+        "evaluation.confidence": (recipe.evaluation.confidence, 0 < recipe.evaluation.confidence < 1),
+        "training.loss.label_smoothing": (loss.label_smoothing, 0 <= loss.label_smoothing < 1),
+        "training.loss.effective_number_beta": (loss.effective_number_beta, loss.effective_number_beta < 1),
+        "training.average.decay": (training.average.decay, training.average.decay < 1),
+        "training.average.start": (training.average.start, 0 <= training.average.start < 1),
+        "training.layer_decay": (training.layer_decay, training.layer_decay is None or training.layer_decay <= 1),
+    }
+    for key, (value, possible) in shares.items():
+        if not possible:
+            raise UserError(f"{key}: expected between 0 and 1, got {value}")
     folds = recipe.protocol.folds
     if folds is not None and (not folds or len(set(folds)) != len(folds)):
         raise UserError(f"protocol.folds: expected numbers of folds, each once, got {folds}")
     if recipe.protocol.foil == recipe.protocol.name:
         raise UserError(f"protocol.foil: {recipe.protocol.foil} is the protocol itself; name it under one of the two")
-    if not recipe.training.seeds:
+    if not training.seeds:
         raise UserError("training.seeds: expected at least one seed, got an empty list")
-    if len(set(recipe.training.seeds)) != len(recipe.training.seeds):
-        raise UserError(f"training.seeds: each seed once, got {recipe.training.seeds}")
-    if recipe.model.architecture == "encoder" and not recipe.model.checkpoint:
-        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
-    if recipe.training.solver == "sklearn":
+    if len(set(training.seeds)) != len(training.seeds):
+        raise UserError(f"training.seeds: each seed once, got {training.seeds}")
+    _check_audio(audio)
+    _check_model(recipe)
+    if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
-    if recipe.model.architecture != "encoder" and recipe.training.arguments.get("gradient_checkpointing"):
-        raise UserError("training.gradient_checkpointing: for encoders; networks of ours are small enough without")
-    for key in ("checkpoint", "random_init", "weighted_layer_sum"):
-        if recipe.model.architecture != "encoder" and getattr(recipe.model, key):
-            raise UserError(f"model.{key}: belongs to architecture encoder, not to {recipe.model.architecture}")
+    else:
+        _check_training(training)
+
+
+def _check_audio(audio: AudioSection) -> None:
+    from .models.waveform_preparation import Preparation
+
+    try:
+        Preparation(**audio.preparation)
+    except ValueError as error:
+        raise UserError(f"audio.{error}") from None
+    if audio.fixed_duration and audio.max_duration and audio.max_duration > audio.fixed_duration:
+        raise UserError(
+            f"audio.max_duration: audio.fixed_duration makes every clip {audio.fixed_duration:g} s; leave it out"
+        )
+
+
+def _check_model(recipe: Recipe) -> None:
+    model, ours = recipe.model, recipe.model.architecture != "encoder"
+    if not ours and not model.checkpoint:
+        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
+    for key in ("checkpoint", "random_init", "weighted_layer_sum", "attention"):
+        if ours and getattr(model, key):
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {model.architecture}")
+    for key in ("gradient_checkpointing", "activation_checkpointing"):
+        if ours and recipe.training.arguments.get(key):
+            raise UserError(f"training.{key}: for encoders; networks of ours are small enough without")
+    for key in ("head_learning_rate", "layer_decay"):
+        if ours and getattr(recipe.training, key):
+            raise UserError(
+                f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
+                "training.learning_rate"
+            )
+
+
+def _check_training(training: TrainingSection) -> None:
+    """The schedule's words and the trackers, before any audio is touched."""
+    from .training.schedules import check_schedule
+    from .training.tracking import check_report_to
+
+    arguments = training.arguments
+    warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
+    check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
+    check_report_to(arguments["report_to"])
 
 
 def _check_unused_by_sklearn(recipe: Recipe) -> None:
@@ -341,10 +463,13 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     training, defaults = recipe.training, argument_options()
     asked = {
         "audio.max_duration": recipe.audio.max_duration,
-        "training.head_learning_rate": training.head_learning_rate,
         "training.early_stopping.patience": training.early_stopping.patience,
-        "training.label_smoothing_factor": training.arguments["label_smoothing_factor"],
+        "training.average.kind": training.average.kind,
+        "training.sync_batch_norm": training.sync_batch_norm,
     }
+    for field in dataclasses.fields(LossSection):
+        if field.name not in ("class_weights", "effective_number_beta"):
+            asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
     for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
         asked[f"training.{key}"] = training.arguments[key] != defaults[key][1]
     for key in ("band_warp", "time_stretch", "mix_style"):

@@ -1,5 +1,6 @@
 """The folder of a run: who may write into it, and where everything in it stands."""
 
+import itertools
 import json
 import re
 import shutil
@@ -14,6 +15,9 @@ CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
     *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
 )
+
+
+_CHILD = re.compile(r"(seed|fold)-\d+|foil")
 
 
 class RunFolder:
@@ -33,6 +37,12 @@ class RunFolder:
         return RunFolder(self.path / name)
 
     @property
+    def place(self) -> list[str]:
+        """Where in a larger run this one stands, such as ``["fold-1", "seed-2"]``; empty for the run itself."""
+        below = itertools.takewhile(lambda name: _CHILD.fullmatch(name), reversed(self.path.parts))
+        return list(below)[::-1]
+
+    @property
     def complete(self) -> bool:
         """Whether the run in it was judged: the report is the last thing that a run writes."""
         return (self.report / "report.json").is_file()
@@ -50,6 +60,8 @@ class RunFolder:
             raise UserError(f"output_dir: {self.path} is a file")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
+        if (self.path / "config.json").is_file():
+            raise UserError(f"output_dir: {self.path} is a model's folder; choose another one")
         if not self.recipe.is_file():
             if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
                 return  # a start that was cut off before its recipe stood
@@ -106,7 +118,7 @@ class RunFolder:
 
 
 def _is_ours(name: str) -> bool:
-    return name in CONTENTS or re.fullmatch(r"(seed|fold)-\d+|foil", name) is not None
+    return name in CONTENTS or _CHILD.fullmatch(name) is not None
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -69,14 +69,20 @@ CHILDREN = {
 
 
 def test_every_child_is_a_whole_run_folder_and_the_aggregate_stands_on_top(whole):
-    found = {path.parent.relative_to(whole).as_posix() for path in whole.rglob("recipe.yaml")}
+    found = {path.parent.relative_to(whole).as_posix() for path in whole.rglob("split.json")}
     assert found == CHILDREN | {"."}
     for child in found:
         names = {path.name for path in (whole / child).iterdir()} - {"logs"}
         trained = {"checkpoints"} if "seed" in child else set()
         below = {path.rpartition("/")[2] for path in CHILDREN if (path.rpartition("/")[0] or ".") == child}
         assert names == {"recipe.yaml", "split.json", "model", "report"} | trained | below
-        for name in ("report/README.md", "report/report.json", "report/predictions.parquet", "model/README.md"):
+        for name in (
+            "report/README.md",
+            "report/report.json",
+            "report/predictions.parquet",
+            "model/README.md",
+            "model/report.json",
+        ):
             assert (whole / child / name).stat().st_size > 0
         assert (whole / child / "report" / "training_curves.png").exists() == ("seed" in child)
         assert (whole / child / "report" / "folds.png").exists() == (child == ".")

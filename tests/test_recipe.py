@@ -115,7 +115,7 @@ def test_a_bad_override_is_told(override, told):
     ("override", "told"),
     [
         ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
-        ("audio.max_length=2", "audio.max_length: unknown key; the nearest known key is audio.max_duration"),
+        ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
         ("corpus.speakrs=3", "corpus.speakrs: unknown key; the nearest known key is corpus.speakers"),
         ("corpus.song=true", "corpus.song: unknown key"),
         ("corpus.options={takes: 2}", "corpus.options: unknown key"),
@@ -140,13 +140,21 @@ def test_a_bad_override_is_told(override, told):
         ("protocol.train=1-16", "protocol.train: expected a list"),
         ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
         ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
-        ("training.class_weights=inverse", "training.class_weights: expected one of balanced or null"),
+        (
+            "training.loss.class_weights=inverse",
+            "training.loss.class_weights: expected one of balanced, effective_number or a mapping or null",
+        ),
+        ("training.loss.focal_gama=2", "training.loss.focal_gama: unknown key; the nearest known key is "),
+        ("training.average.kind=mean", "training.average.kind: expected one of ema, swa or null"),
+        ("training.precision=half", "training.precision: expected one of auto, fp32, tf32, bf16, fp16"),
         ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
         ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type: expected one of linear, cosine, "),
         ("training.eval_strategy=sometimes", "training.eval_strategy: expected one of no, steps, epoch"),
-        ("training.bf16=2", "training.bf16: expected true or false, got the number 2"),
+        ("training.adafactor_x=2", "training.adafactor_x: unknown key"),
         ("training.per_device_train_batch_size=2.5", "training.per_device_train_batch_size: expected a whole number"),
-        ("training.arguments={bf16: true}", "training.arguments: unknown key"),
+        ("training.arguments={seed: 1}", "training.arguments: unknown key"),
+        ("training.torch_compile=2", "training.torch_compile: expected true or false, got the number 2"),
+        ("training.train_sampling_strategy=longest", "training.train_sampling_strategy: expected one of random, "),
     ],
 )
 def test_a_mistake_is_named_by_its_full_key(override, told):
@@ -163,6 +171,9 @@ def test_a_mistake_is_named_by_its_full_key(override, told):
         ("load_best_model_at_end", "always on"),
         ("remove_unused_columns", "always off"),
         ("hub_token", "tokens never stand in recipes"),
+        ("label_smoothing_factor", "use training.loss.label_smoothing"),
+        ("bf16", "use training.precision"),
+        ("full_determinism", "use training.deterministic"),
     ],
 )
 def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint):
@@ -313,10 +324,43 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
         ("evaluation.confidence=95", "evaluation.confidence: expected between 0 and 1, got 95.0"),
         ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
+        ("training.head_learning_rate=1e-3", "training.head_learning_rate: crnn has no encoder to tell its head from"),
+        ("training.layer_decay=0.9", "training.layer_decay: crnn has no encoder"),
+        ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
+        ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
+        ("training.loss.focal_gamma=-1", "training.loss.focal_gamma: expected zero or more, got -1.0"),
+        ("training.loss.logit_adjustment=-0.5", "training.loss.logit_adjustment: expected zero or more"),
+        ("training.loss.effective_number_beta=1", "training.loss.effective_number_beta: expected between 0 and 1"),
+        ("training.loss.contrastive_temperature=0", "training.loss.contrastive_temperature: expected more than zero"),
+        ("training.average.decay=1", "training.average.decay: expected between 0 and 1, got 1.0"),
+        ("training.average.start=1", "training.average.start: expected between 0 and 1, got 1.0"),
+        ("training.max_grad_norm=-1", "training.max_grad_norm: expected zero or more"),
+        ("training.gradient_accumulation_steps=0", "training.gradient_accumulation_steps: expected more than zero"),
+        ("training.save_total_limit=0", "training.save_total_limit: expected more than zero"),
+        ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs.gama: "),
+        ("training.report_to=mlflow", "training.report_to: 'mlflow' is no tracker"),
+        ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
+        ("model.attention=sdpa", "model.attention: belongs to architecture encoder, not to crnn"),
+        ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, got -3.0"),
+        ("audio.level=rms", "audio.level: expected one of peak, loudness or null"),
+        ("audio.target_level=-3", "audio.target_level: belongs to a level"),
+        ("audio.fixed_duration=0", "audio.fixed_duration: expected a positive number of seconds"),
     ],
 )
 def test_a_value_out_of_range_is_refused(override, told):
     assert told in refusal(override)
+
+
+def test_a_crop_longer_than_every_clip_is_refused():
+    told = refusal("audio.fixed_duration=2", "audio.max_duration=3")
+    assert told == "audio.max_duration: audio.fixed_duration makes every clip 2 s; leave it out"
+
+
+@pytest.mark.parametrize("word", ["constant", "reduce_lr_on_plateau", "one_cycle"])
+def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
+    schedule = f"training.lr_scheduler_type={word}"
+    assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
+    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has none")
 
 
 def test_an_encoder_takes_any_option_of_its_configuration():

@@ -3,25 +3,36 @@
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from datasets import Dataset
 
 from .decode import honest_suffix
 from .store import WaveformStore, open_store
 
+if TYPE_CHECKING:
+    from ..models.waveform_preparation import Preparation
+
 logger = logging.getLogger(__name__)
 
 
 def prepare(
-    dataset: Dataset, sampling_rate: int = 16000, cache_dir: str | Path | None = None
+    dataset: Dataset,
+    sampling_rate: int = 16000,
+    cache_dir: str | Path | None = None,
+    preparation: "Preparation | None" = None,
 ) -> tuple[Dataset, WaveformStore]:
     """Fills `duration` (seconds) and `content_hash` of every row; the store holds row i's waveform at `store[i]`.
+
+    With a `preparation` the store holds what it makes of the waveforms; both columns stay those of the recordings.
 
     Raises:
         AudioError: naming the files that are empty, truncated, not audio or not finite.
     """
-    store = open_store(dataset["audio"][:], sampling_rate, cache_dir)
+    store = open_store(dataset["audio"][:], sampling_rate, cache_dir, preparation=preparation)
     _tell_oddities(dataset, store)
+    _tell_changes(store)
     columns = dataset.column_names
     dataset = dataset.remove_columns(["duration", "content_hash"])
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
@@ -44,3 +55,21 @@ def _tell_oddities(dataset: Dataset, store: WaveformStore) -> None:
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
         logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)
+
+
+def _tell_changes(store: WaveformStore) -> None:
+    """Says aloud how much of the recordings was taken away, and how many clips were padded with silence."""
+    recorded, trimmed, stored = store.source_lengths, store.trimmed_lengths, store.lengths
+    _tell_loss("silence trimmed", recorded, trimmed, store.sampling_rate)
+    _tell_loss("cut to the fixed duration", trimmed, np.minimum(trimmed, stored), store.sampling_rate)
+    padded = np.count_nonzero(stored > trimmed)
+    if padded:
+        logger.info("padded with silence to the fixed duration: %d of %d clips", padded, len(store))
+
+
+def _tell_loss(what: str, before: np.ndarray, after: np.ndarray, sampling_rate: int) -> None:
+    clips = np.count_nonzero(after < before)
+    if clips:
+        share, seconds = 1 - after.sum() / before.sum(), before.sum() / sampling_rate
+        amount = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+        logger.info("%s: %.1f %% of %s (in %d of %d clips)", what, 100 * share, amount, clips, len(before))

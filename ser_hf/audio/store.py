@@ -2,13 +2,16 @@
 
 A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, and what was
 measured). Its name is a hash of the settings and of each source's path, size and modification time, so a changed file
-or setting makes another store and an unchanged corpus opens in milliseconds.
+or setting makes another store and an unchanged corpus opens in milliseconds. What is done to waveforms before a model
+hears them (`ser_hf.models.waveform_preparation`) is done here, once, after resampling.
 """
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -20,9 +23,13 @@ from ..cache import built_once, cache_root, key_of
 from ..threads import in_order
 from .decode import AudioError, Decoded, decode
 
+if TYPE_CHECKING:
+    from ..models.waveform_preparation import Preparation
+
 logger = logging.getLogger(__name__)
 
 _FORMAT = 2
+_PREPARATION_FORMAT = 1  # of what `prepare_waveform` makes of the same samples and settings
 _LISTED_ERRORS = 5
 
 
@@ -38,6 +45,9 @@ class WaveformStore:
         self.source_rates: np.ndarray = index["source_rates"]
         self.channels: np.ndarray = index["channels"]
         self.formats: list[str] = index["formats"].tolist()
+        # Samples at the store's rate before anything was done to them, and after silence was trimmed, shape (clips,).
+        self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
+        self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
         self._samples: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -45,13 +55,13 @@ class WaveformStore:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Samples per clip, shape (clips,)."""
+        """Stored samples per clip, shape (clips,)."""
         return np.diff(self.offsets)
 
     @property
     def durations(self) -> np.ndarray:
-        """Seconds per clip, shape (clips,)."""
-        return self.lengths / self.sampling_rate
+        """Seconds per clip as it was recorded, whatever was trimmed or padded since, shape (clips,)."""
+        return self.source_lengths / self.sampling_rate
 
     def __getitem__(self, row: int) -> np.ndarray:
         if self._samples is None:
@@ -65,7 +75,11 @@ class WaveformStore:
 
 
 def open_store(
-    sources: Sequence[dict], sampling_rate: int, cache_dir: str | Path | None = None, workers: int | None = None
+    sources: Sequence[dict],
+    sampling_rate: int,
+    cache_dir: str | Path | None = None,
+    workers: int | None = None,
+    preparation: "Preparation | None" = None,
 ) -> WaveformStore:
     """The store of `sources`, built first where it does not stand.
 
@@ -74,26 +88,30 @@ def open_store(
         sampling_rate: Hz of the stored waveforms.
         cache_dir: where stores live (default: see `ser_hf.cache.cache_root`).
         workers: decoding threads (default: the cores this process may use).
+        preparation: what is done to each waveform (default: nothing); content hashes stay those of the recordings.
 
     Raises:
         AudioError: naming the unreadable files (the first few, and how many there are).
     """
-    folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate)
+    if preparation is not None and not preparation.active:
+        preparation = None
+    folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate, preparation)
     with built_once(folder) as fresh:
         if fresh is not None:
-            _build(fresh, sources, sampling_rate, workers)
+            _build(fresh, sources, sampling_rate, workers, preparation)
     return WaveformStore(folder)
 
 
-def _key(sources: Sequence[dict], sampling_rate: int) -> str:
-    return key_of(
-        {
-            "format": _FORMAT,
-            "sampling_rate": sampling_rate,
-            "versions": [soundfile.__libsndfile_version__, soxr.__version__],
-            "sources": [_identity(source) for source in sources],
-        }
-    )
+def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> str:
+    described = {
+        "format": _FORMAT,
+        "sampling_rate": sampling_rate,
+        "versions": [soundfile.__libsndfile_version__, soxr.__version__],
+        "sources": [_identity(source) for source in sources],
+    }
+    if preparation is not None:
+        described["preparation"] = [_PREPARATION_FORMAT, dataclasses.asdict(preparation)]
+    return key_of(described)
 
 
 def _identity(source: dict) -> list:
@@ -106,22 +124,29 @@ def _identity(source: dict) -> list:
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
 
 
-def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None) -> None:
+def _build(
+    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> None:
     lengths, hashes, rates, channels, formats, failures = [], [], [], [], [], []
+    before: dict[str, list[int]] = {"source_lengths": [], "trimmed_lengths": []}
     with (folder / "waveforms.f32").open("wb") as file:
-        clips = _decoded_in_order(sources, sampling_rate, workers)
+        clips = _decoded_in_order(sources, sampling_rate, workers, preparation)
         for clip in tqdm(clips, total=len(sources), desc="preparing audio", unit="clip", disable=None):
             if isinstance(clip, AudioError):
                 failures.append(clip)
             elif not failures:
-                file.write(clip.samples)
-                lengths.append(len(clip.samples))
-                hashes.append(clip.content_hash)
-                rates.append(clip.source_rate)
-                channels.append(clip.channels)
-                formats.append(clip.format)
+                decoded, source_length, trimmed_length = clip
+                file.write(decoded.samples)
+                lengths.append(len(decoded.samples))
+                hashes.append(decoded.content_hash)
+                rates.append(decoded.source_rate)
+                channels.append(decoded.channels)
+                formats.append(decoded.format)
+                before["source_lengths"].append(source_length)
+                before["trimmed_lengths"].append(trimmed_length)
     if failures:
         raise _summary(failures, len(sources))
+    differing = {name: np.array(other, dtype=np.int64) for name, other in before.items() if other != lengths}
     np.savez(
         folder / "index.npz",
         sampling_rate=sampling_rate,
@@ -130,21 +155,36 @@ def _build(folder: Path, sources: Sequence[dict], sampling_rate: int, workers: i
         source_rates=np.array(rates, dtype=np.int32),
         channels=np.array(channels, dtype=np.int16),
         formats=np.array(formats),
+        **differing,
     )
 
 
 def _decoded_in_order(
-    sources: Sequence[dict], sampling_rate: int, workers: int | None
-) -> Iterator[Decoded | AudioError]:
-    """Decodes on threads; a bad file comes back as its error."""
+    sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> Iterator[tuple[Decoded, int, int] | AudioError]:
+    """Decodes and prepares on threads; a bad file comes back as its error."""
 
-    def work(source: dict) -> Decoded | AudioError:
+    def work(source: dict) -> tuple[Decoded, int, int] | AudioError:
         try:
-            return decode(source["path"], source.get("bytes"), sampling_rate)
+            return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
         except AudioError as error:
             return error
 
     return in_order(work, sources, workers)
+
+
+def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, int, int]:
+    """The clip with its waveform prepared, and how many samples it had before that and after trimming."""
+    length = len(clip.samples)
+    if preparation is None:
+        return clip, length, length
+    # Imported here because its package loads torch, which decoding alone does without.
+    from ..models.waveform_preparation import prepare_waveform, trim_silence
+
+    trimmed = length
+    if preparation.trim_silence is not None:
+        trimmed = len(trim_silence(clip.samples, clip.sampling_rate, preparation.trim_silence))
+    return clip._replace(samples=prepare_waveform(clip.samples, clip.sampling_rate, preparation)), length, trimmed
 
 
 def _summary(failures: list[AudioError], total: int) -> AudioError:

@@ -132,7 +132,7 @@ def balance(clips: Sequence[Row]) -> Iterator[Finding]:
             "note",
             f"The largest class ({max(labels, key=counts.get)}, {largest} clips) has {largest / smallest:.1f} times "
             f"the clips of the smallest ({min(labels, key=counts.get)}, {smallest}).",
-            "Report UAR, which counts each class alike; training.class_weights: balanced is worth a try.",
+            "Report UAR, which counts each class alike; training.loss.class_weights: balanced is worth a try.",
         )
     speakers = crosstable(every, lambda clip: clip.speaker)["rows"]
     if len(speakers) < _FEW_SPEAKERS:

@@ -4,8 +4,9 @@ They import torch, numpy and transformers only, and nothing of ser_hf but their 
 registers them with the Auto classes, so that a saved model then loads without `trust_remote_code`.
 """
 
-from transformers import AutoConfig, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from .configuration_acoustic import WaveformConfig
 from .configuration_cnn1d import CNN1dConfig
 from .configuration_cnn1d_descriptors import CNN1dDescriptorsConfig
 from .configuration_cnn2d import CNN2dConfig
@@ -21,6 +22,7 @@ from .configuration_parallel_cnn_transformer import ParallelCNNTransformerConfig
 from .configuration_separable_resnet import SeparableResNetConfig
 from .configuration_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMConfig
 from .configuration_stacked_cnn_lstm import StackedCNNLSTMConfig
+from .feature_extraction_prepared import PreparedFeatureExtractor
 from .modeling_cnn1d import CNN1dForAudioClassification
 from .modeling_cnn1d_descriptors import CNN1dDescriptorsForAudioClassification
 from .modeling_cnn2d import CNN2dForAudioClassification
@@ -63,6 +65,10 @@ for _model in ARCHITECTURES.values():
     _model.config_class.register_for_auto_class()
     _model.register_for_auto_class("AutoModelForAudioClassification")
 
+# Found by its name in preprocessor_config.json, whatever the model; the key is no model's own configuration.
+AutoFeatureExtractor.register(WaveformConfig, PreparedFeatureExtractor, exist_ok=True)
+PreparedFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+
 __all__ = [
     "ARCHITECTURES",
     "CNN1dConfig",
@@ -89,6 +95,7 @@ __all__ = [
     "ParallelCNNAttentionLSTMForAudioClassification",
     "ParallelCNNTransformerConfig",
     "ParallelCNNTransformerForAudioClassification",
+    "PreparedFeatureExtractor",
     "SeparableResNetConfig",
     "SeparableResNetForAudioClassification",
     "StackedCNNAttentionLSTMConfig",

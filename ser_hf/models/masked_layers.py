@@ -1,6 +1,9 @@
 """Layers that know which frames are real, so that padding neither enters a statistic nor leaks into an answer."""
 
+import math
+
 import torch
+import torch.distributed as dist
 from torch import nn
 
 
@@ -15,52 +18,143 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
 class MaskedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over (batch, channels, frames, bands) whose statistics count real frames only.
 
-    Padded frames are zero on return. Equals `nn.BatchNorm2d` where the mask is all true.
+    Padded frames are zero on return. Equals `nn.BatchNorm2d` where the mask is all true. A batch of a single value,
+    which has no variance, is normalised by the running statistics and leaves them alone.
+
+    While `synchronised`, which neither configuration nor weights remember, the statistics in training are those of
+    the batches of all processes.
     """
+
+    synchronised = False
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(features) * mask[:, None, :, None].to(features.dtype)
+        if _whatever_the_mask(self, features):
+            return _normalize_by_moments(self, features, mask[:, None, :, None])
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
         # With channels last in memory a frame is one run of numbers, so that gathering the real ones is a plain copy
         # and the fused kernel can do the rest.
         frames = features.permute(0, 2, 3, 1).contiguous()
-        normed = _normalize_real(self, frames.flatten(0, 1), mask).view(frames.shape)
+        normed = _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape)
         return normed.permute(0, 3, 1, 2)
 
 
 class MaskedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation over (batch, channels, frames) whose statistics count real frames only.
+    """Batch normalisation over (batch, channels, frames), otherwise as `MaskedBatchNorm2d`."""
 
-    Padded frames are zero on return. Equals `nn.BatchNorm1d` where the mask is all true.
-    """
+    synchronised = False
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(features) * mask[:, None, :].to(features.dtype)
+        if _whatever_the_mask(self, features):
+            return _normalize_by_moments(self, features, mask[:, None, :])
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
         frames = features.transpose(1, 2).contiguous()
-        return _normalize_real(self, frames.flatten(0, 1), mask).view(frames.shape).transpose(1, 2)
+        return _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape).transpose(1, 2)
 
 
-def _normalize_real(norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _whatever_the_mask(norm: nn.Module, features: torch.Tensor) -> bool:
+    """Whether shapes and branches must not depend on the mask: an accelerator would wait for every layer's, a compiled
+    graph would break, and processes that branch apart would wait for each other for ever."""
+    return norm.synchronised or features.device.type != "cpu" or torch.compiler.is_compiling()
+
+
+def _normalize_gathered(
+    norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
     """Training-mode normalisation of (batch * frames, ..., channels) by the frames that `mask` calls real."""
     rows = mask.flatten().nonzero().squeeze(1)
     real = frames.index_select(0, rows)
-    norm.num_batches_tracked += 1
+    several = real[..., 0].numel() > 1
+    norm.num_batches_tracked += several
     normed = nn.functional.batch_norm(
         real.flatten(0, -2),
         norm.running_mean,
         norm.running_var,
         norm.weight,
         norm.bias,
-        training=real[..., 0].numel() > 1,  # a single value has no variance
-        momentum=norm.momentum,
+        training=several,
+        # None is a mean of all batches alike, as in the stock layer.
+        momentum=1 / max(1, int(norm.num_batches_tracked)) if norm.momentum is None else norm.momentum,
         eps=norm.eps,
     ).view_as(real)
     return torch.zeros_like(frames, dtype=normed.dtype).index_copy(0, rows, normed)
+
+
+def _normalize_by_moments(
+    norm: nn.modules.batchnorm._BatchNorm, features: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """What `_normalize_gathered` does, of (batch, channels, frames, ...), with a mask that broadcasts to it."""
+    axes = [axis for axis in range(features.dim()) if axis != 1]
+    shape = [1, -1] + [1] * (features.dim() - 2)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    values = features.to(wide)
+    count = (mask.sum() * math.prod(features.shape[3:])).to(wide)
+    # Not multiplied by the mask: padding that overflowed in half precision would make zero times infinity. Nor
+    # `masked_fill`, which puts channels last nowhere.
+    own_mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
+    deviation = torch.where(mask, values - own_mean.view(shape), 0)
+    mean, squares = own_mean, deviation.square().sum(axes)
+    if norm.synchronised:
+        count, mean, squares = _of_all_processes(count, mean, squares)
+
+    several = count > 1
+    middle = torch.where(several, mean, norm.running_mean.to(wide))
+    variance = torch.where(several, squares / count.clamp(min=1), norm.running_var.to(wide))
+    with torch.no_grad():
+        norm.num_batches_tracked += several
+        momentum = 1 / norm.num_batches_tracked.to(wide) if norm.momentum is None else norm.momentum
+        for running, new in (norm.running_mean, mean), (norm.running_var, squares / (count - 1)):
+            running.copy_(torch.where(several, momentum * new + (1 - momentum) * running, running))
+    # All that has the features' size and is kept for the backward pass is `deviation`.
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    shift = norm.bias + (own_mean - middle) * scale
+    normed = torch.addcmul(shift.view(shape), deviation, scale.view(shape))
+    return torch.where(mask, normed, 0).to(features.dtype)
+
+
+def _of_all_processes(
+    count: torch.Tensor, mean: torch.Tensor, squares: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Number of values (), and by channel their mean and the sum of their squared deviations from it, of all processes
+    together (Chan, Golub and LeVeque 1983, The American Statistician 37(3)); differentiable."""
+    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if processes == 1:
+        return count, mean, squares
+    # One sum in which each process has a row of its own.
+    here = torch.arange(processes, device=mean.device)[:, None] == dist.get_rank()
+    rows = _SumOverProcesses.apply(here * torch.cat([count[None], mean, squares]))
+    counts, means, squares = rows.split([1, len(mean), len(mean)], dim=1)
+    total = counts.sum()
+    mean = (counts * means).sum(dim=0) / total.clamp(min=1)
+    return total, mean, (squares + counts * (means - mean).square()).sum(dim=0)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, on each of them; the gradient is that of the sum of all losses.
+
+    `torch.distributed.nn.functional.all_reduce` is the same, and deprecated without a stable successor.
+    """
+
+    @staticmethod
+    def forward(ctx, values: torch.Tensor) -> torch.Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        return _SumOverProcesses.apply(gradient)
 
 
 class ConvBlock(nn.Module):

@@ -1,14 +1,17 @@
 """`TrainingArguments` from a recipe's `training` section: names, types, house defaults, what a run manages itself."""
 
 import dataclasses
+import os
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
 
 from ..errors import UserError
+from .machine import data_workers, precision_arguments, refuse_lost_processes
+from .schedules import OWN, schedule_words
 
 # What differs from the library's defaults: small models, one evaluation and one checkpoint an epoch.
 HOUSE_DEFAULTS: dict[str, Any] = {
@@ -23,6 +26,9 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
+    # Trackio's; the library would call the project huggingface, and invent a Space beside one that is asked for.
+    "project": "ser_hf",
+    "trackio_static_space_id": False,
 }
 
 # Keys that would break a promise of the run if they could be set, and what to use in their place.
@@ -35,6 +41,18 @@ MANAGED: dict[str, str] = {
     "greater_is_better": "follows from training.early_stopping.metric",
     "remove_unused_columns": "always off: clips are read from the waveform store by their row",
     "label_names": "always the emotion labels",
+    "label_smoothing_factor": "use training.loss.label_smoothing",
+    "full_determinism": "use training.deterministic",
+    "bf16": "use training.precision",
+    "fp16": "use training.precision",
+    "tf32": "use training.precision",
+    "bf16_full_eval": "use training.precision; weights stay in float32",
+    "fp16_full_eval": "use training.precision; weights stay in float32",
+    "ignore_data_skip": "a resumed run goes on with the clips that were to come",
+    "dataloader_persistent_workers": "always off: a resumed run could not repeat what its workers began with",
+    "save_only_model": "a checkpoint without the optimiser could not be resumed",
+    "average_tokens_across_devices": "always on: the loss is divided by the clips of all processes",
+    "logging_dir": "always logs/ in the run folder",
     "length_column_name": "always the stored duration",
     "prediction_loss_only": "always off: validation metrics need the predictions",
     "include_for_metrics": "validation metrics need only predictions and labels",
@@ -56,7 +74,18 @@ MANAGED: dict[str, str] = {
 }
 
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
-_MACHINE = ("use_cpu", "dataloader_pin_memory", "disable_tqdm")
+_MACHINE = (
+    *("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm"),
+    "ddp_find_unused_parameters",
+)
+
+# The names that everybody knows, and what newer releases of transformers call the same.
+RENAMED = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+
+SAMPLING = ("random", "group_by_length", "sequential")
 
 
 def sampling_for(architecture: str) -> str:
@@ -97,7 +126,35 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
         options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
     for name in _MACHINE:
         options[name] = (options[name][0] | None, None)
+    options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
+    options["lr_scheduler_type"] = (Literal[tuple(schedule_words())], HOUSE_DEFAULTS["lr_scheduler_type"])
+    options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
+
+
+@dataclasses.dataclass
+class EmotionTrainingArguments(TrainingArguments):
+    """`TrainingArguments`, and what `EmotionTrainer` takes beyond them.
+
+    `schedule` is any word of `ser_hf.training.schedules`, where `lr_scheduler_type` only knows the library's;
+    `kept_checkpoints` are kept beside the best one (`save_total_limit` would delete before a new one is whole);
+    `find_batch_size` halves the batch where memory runs out, and keeps the batch of an optimiser step.
+    """
+
+    schedule: str = "linear"
+    head_learning_rate: float | None = None
+    layer_decay: float | None = None
+    kept_checkpoints: int | None = None
+    find_batch_size: bool = False
+    sync_batch_norm: bool = False
+    average: str | None = None
+    average_decay: float = 0.999
+    average_start: float = 0.75
+
+    @property
+    def step_batch_size(self) -> int:
+        """Clips of one optimiser step, over all processes and accumulated batches."""
+        return self.train_batch_size * self.gradient_accumulation_steps * max(1, self.world_size)
 
 
 def training_arguments(
@@ -107,16 +164,29 @@ def training_arguments(
     metric: str = "uar",
     padding_safe: bool = True,
     progress: bool = True,
-) -> TrainingArguments:
-    """The `TrainingArguments` of one run, whose validation `metric` picks the checkpoint.
+    precision: str = "auto",
+    deterministic: bool = False,
+    **own: Any,
+) -> EmotionTrainingArguments:
+    """The arguments of one run, whose validation `metric` picks the checkpoint.
 
     `padding_safe` is false for models whose logits padding changes: those are evaluated one clip at a time, as
     `pipeline` runs them. Without an accelerator `use_cpu` is set, since under torchrun every CPU process would
-    otherwise take itself for the only one and train alone into the same folder.
+    otherwise take itself for the only one and train alone into the same folder. `own` are further fields of
+    `EmotionTrainingArguments`.
+
+    Raises:
+        UserError: for a set of arguments that cannot be, or that this machine cannot do.
     """
+    refuse_lost_processes()
     arguments = dict(arguments)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    machine = {"use_cpu": not (cuda or mps), "dataloader_pin_memory": cuda, "disable_tqdm": not progress}
+    machine = {
+        "use_cpu": not (cuda or mps),
+        "dataloader_pin_memory": cuda,
+        "dataloader_num_workers": data_workers(),
+        "disable_tqdm": not progress,
+    }
     for name, default in machine.items():
         if arguments.get(name) is None:
             arguments[name] = default
@@ -124,11 +194,27 @@ def training_arguments(
         raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
+    own |= {
+        "schedule": arguments["lr_scheduler_type"],
+        "kept_checkpoints": arguments.pop("save_total_limit"),
+        "find_batch_size": arguments.pop("auto_find_batch_size", False),
+    }
+    for old, new in RENAMED.items():
+        if arguments.get(old) is not None and new in argument_options():
+            arguments[new] = arguments.pop(old)
+    if arguments.get("torch_compile"):
+        # Batches differ in length: one graph for all rather than one for each.
+        os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
+    if own["schedule"] in OWN:
+        arguments["lr_scheduler_type"] = "constant"
     try:
-        return TrainingArguments(
+        return EmotionTrainingArguments(
             **arguments,
+            **precision_arguments(precision),
+            **own,
             output_dir=str(output_dir),
             seed=seed,
+            full_determinism=deterministic,
             load_best_model_at_end=True,
             metric_for_best_model=metric,
             greater_is_better=metric != "loss",

@@ -9,12 +9,24 @@ from datasets import Dataset
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..audio import WaveformStore
+from ..errors import UserError
+from .sampling import UNCOUNTED
 
 
-def part(dataset: Dataset, rows: Sequence[int], store: WaveformStore, max_duration: float | None = None) -> Dataset:
+def part(
+    dataset: Dataset,
+    rows: Sequence[int],
+    store: WaveformStore,
+    max_duration: float | None = None,
+    soft_labels: bool = False,
+) -> Dataset:
     """The clips of one part as the Trainer takes them: `row`, `labels`, `length` and `max_samples` (0: whole clips).
 
-    Sorted by length, so that evaluation, which walks in order, pads little; training shuffles anyway.
+    Sorted by length, so that evaluation, which walks in order, pads little; training shuffles anyway. With
+    `soft_labels` a column `shares` holds the raters' votes, one number a class, which then are the batch's labels.
+
+    Raises:
+        UserError: if a clip has no votes to learn from.
     """
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     lengths = store.lengths[rows]
@@ -22,27 +34,55 @@ def part(dataset: Dataset, rows: Sequence[int], store: WaveformStore, max_durati
     rows = np.asarray(rows)[order]
     lengths = lengths[order]
     labels = np.asarray(dataset["label"][:])[rows]
-    return Dataset.from_dict(
-        {
-            "row": rows,
-            "labels": labels,
-            "length": np.minimum(lengths, limit) if limit else lengths,
-            "max_samples": np.full(len(rows), limit),
-        }
-    )
+    columns = {
+        "row": rows,
+        "labels": labels,
+        "length": np.minimum(lengths, limit) if limit else lengths,
+        "max_samples": np.full(len(rows), limit),
+    }
+    if soft_labels:
+        columns["shares"] = _votes(dataset, rows)
+    return Dataset.from_dict(columns)
+
+
+def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
+    votes = dataset["votes"][:] if "votes" in dataset.column_names else [None] * len(dataset)
+    for row in rows:
+        if votes[row] is None:
+            raise UserError(
+                f"training.loss.soft_labels: {dataset['id'][int(row)]} has no votes; the corpus must carry them "
+                "(CREMA-D: corpus.target and corpus.soft: true)"
+            )
+    return [votes[row] for row in rows]
 
 
 class Collator:
-    """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor."""
+    """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor.
 
-    def __init__(self, store: WaveformStore, extractor: SequenceFeatureExtractor):
-        self.store, self.extractor = store, extractor
+    The place follows from seed, epoch and clip alone: it is the same for any number of workers and processes, and
+    after an interruption. `epoch` is shared with workers, and set by the sampler.
+    """
+
+    def __init__(self, store: WaveformStore, extractor: SequenceFeatureExtractor, seed: int = 0):
+        self.store, self.extractor, self.seed = store, extractor, seed
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __call__(self, clips: list[dict[str, Any]]) -> BatchFeature:
-        waveforms = [_crop(self.store[clip["row"]], clip["max_samples"]) for clip in clips]
+        waveforms = [self._crop(clip["row"], clip["max_samples"]) for clip in clips]
         batch = self._extract(waveforms)
         batch["labels"] = torch.tensor([clip["labels"] for clip in clips])
+        if "shares" in clips[0]:
+            shares = torch.tensor([clip["shares"] for clip in clips])
+            shares[batch["labels"] == UNCOUNTED] = UNCOUNTED
+            batch["labels"] = shares
         return batch
+
+    def _crop(self, row: int, limit: int) -> np.ndarray:
+        waveform = self.store[row]
+        if not limit or len(waveform) <= limit:
+            return waveform
+        start = np.random.default_rng((self.seed, int(self.epoch), row)).integers(len(waveform) - limit + 1)
+        return waveform[start : start + limit]
 
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
@@ -53,11 +93,3 @@ class Collator:
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
         return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
-
-
-def _crop(waveform: np.ndarray, limit: int) -> np.ndarray:
-    if not limit or len(waveform) <= limit:
-        return waveform
-    # torch's generator, because the Trainer seeds it and restores it on resuming, in workers too.
-    start = int(torch.randint(len(waveform) - limit + 1, ()))
-    return waveform[start : start + limit]

@@ -22,8 +22,12 @@ from transformers.utils import cached_file
 
 from ..errors import UserError
 from ..models import ARCHITECTURES
+from ..models.feature_extraction_prepared import PreparedFeatureExtractor
+from ..models.waveform_preparation import Preparation
 
 logger = logging.getLogger(__name__)
+
+UNPREPARED = Preparation()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,15 @@ class Blueprint:
     extractor: SequenceFeatureExtractor
     checkpoint: str | None
     random_init: bool
+    preparation: Preparation = UNPREPARED
+    attention: str | None = None
+
+    @property
+    def published_extractor(self) -> SequenceFeatureExtractor:
+        """The extractor that goes with the model: it prepares raw clips as those that the model learnt from were."""
+        if not self.preparation.active:
+            return self.extractor
+        return PreparedFeatureExtractor.from_stock(self.extractor, self.preparation)
 
     @property
     def padding_safe(self) -> bool:
@@ -54,6 +67,8 @@ def blueprint(
     checkpoint: str | None = None,
     random_init: bool = False,
     weighted_layer_sum: bool = False,
+    attention: str | None = None,
+    preparation: Preparation = UNPREPARED,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
     """Configuration and feature extractor of a model.
@@ -65,6 +80,8 @@ def blueprint(
         checkpoint: Hub id or folder of a transformers speech encoder.
         random_init: take the checkpoint's configuration only, and start from random weights.
         weighted_layer_sum: classify a learnt mean of all the encoder's layers in place of the last one.
+        attention: how an encoder computes it (``eager``, ``sdpa``, ``flash_attention_2``); None leaves the choice.
+        preparation: what was done to the waveforms that the model is to hear.
         options: configuration values by name.
 
     Raises:
@@ -78,7 +95,7 @@ def blueprint(
                 ARCHITECTURES[architecture](copy.deepcopy(config))
         except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
             raise UserError(f"model: {error}") from None
-        return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True)
+        return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True, preparation)
 
     config = _checkpoint_config(checkpoint)
     options = dict(options or {})
@@ -99,7 +116,19 @@ def blueprint(
         )
     if normalize is not None:
         extractor.do_normalize = normalize
-    return Blueprint(config, extractor, checkpoint, random_init)
+    if isinstance(extractor, PreparedFeatureExtractor):
+        if extractor.preparation != preparation:
+            logger.warning(
+                "%s learnt from waveforms prepared otherwise (%s) than the recipe's audio section says",
+                *(checkpoint, extractor.preparation),
+            )
+        extractor = extractor.stock()
+    if preparation.active and not isinstance(extractor, Wav2Vec2FeatureExtractor):
+        raise UserError(
+            f"audio: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that prepares "
+            "waveforms in its own way; leave out trim_silence, level and fixed_duration"
+        )
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention)
 
 
 def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Vec2FeatureExtractor:
@@ -163,12 +192,17 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     Raises:
         UserError: if any tensor but the classification head would start from random numbers unasked.
     """
-    if plan.random_init:
-        return AutoModelForAudioClassification.from_config(plan.config)
+    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
+        if plan.random_init:
+            return AutoModelForAudioClassification.from_config(plan.config, **attention)
         model, info = AutoModelForAudioClassification.from_pretrained(
-            plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True
+            plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True, **attention
         )
+    except (ValueError, ImportError) as error:
+        if not attention:
+            raise
+        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
     except (OSError, SafetensorError, HfHubHTTPError) as error:
         raise UserError(f"model.checkpoint: weights of {plan.checkpoint}: {_first_line(error)}") from None
     _check_loading(model, plan.checkpoint, info)

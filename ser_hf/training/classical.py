@@ -20,16 +20,18 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.svm import SVC, LinearSVC
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor, TrainingArguments
+from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
 from ..errors import UserError
 from ..models.modeling_mfcc_forest import Forest
 from ..models.support_vectors import KernelMachines, LinearMachines
+from .arguments import EmotionTrainingArguments
 from .batches import Collator
 from .loss import ClassificationLoss
-from .run import Fit, emotion_trainer
+from .run import Fit
 from .statistics import fit_statistics
+from .trainer import EmotionTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def fit_classical(
     store: WaveformStore,
     train: Dataset,
     validation: Dataset,
-    arguments: TrainingArguments,
+    arguments: EmotionTrainingArguments,
     compute_metrics: Callable,
     *,
     speakers: Sequence[str],
@@ -75,7 +77,8 @@ def fit_classical(
     """
     began = time.perf_counter()
     collator = Collator(store, extractor)
-    trainer = emotion_trainer(model, arguments, collator, train, validation, class_weights)
+    loss = ClassificationLoss(class_weights)
+    trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     parts = [embed(model, collator, part, arguments.per_device_eval_batch_size) for part in (train, validation)]
     (vectors, labels), (unseen, _) = parts
@@ -102,9 +105,7 @@ def fit_classical(
         started = time.perf_counter()
         fitted = _fit(unfitted(model.classifier, candidate, vectors, folds, arguments.seed), vectors, labels, weights)
         classifier = as_module(fitted, model.classifier).to(model.device)
-        learnt, judged = [
-            _judge(classifier, *part, compute_metrics, ClassificationLoss(class_weights)) for part in parts
-        ]
+        learnt, judged = [_judge(classifier, *part, compute_metrics, loss) for part in parts]
         entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": learnt["loss"]}
         history.append(entry | {"validation": judged})
         better = sign * judged[metric] > best

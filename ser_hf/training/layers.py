@@ -1,14 +1,13 @@
-"""What learns, and how fast: freezing and learning rates per part of the model."""
+"""What learns: freezing, and the table of what is left to learn and at which rate."""
 
-import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainingArguments
-from transformers.trainer import Trainer
+from transformers import PreTrainedModel
 
 from ..errors import UserError
-
-logger = logging.getLogger(__name__)
+from .sharding import size
 
 
 def freeze(model: PreTrainedModel, feature_encoder: bool = False) -> None:
@@ -20,42 +19,35 @@ def freeze(model: PreTrainedModel, feature_encoder: bool = False) -> None:
     model.freeze_feature_encoder()
 
 
-def trainable_table(model: PreTrainedModel) -> str:
-    """Parameters in all, and how many of them learn, per top-level module."""
+def trainable_table(model: PreTrainedModel, groups: Sequence[dict[str, Any]] | None = None) -> str:
+    """Parameters in all, and how many of them learn, per top-level module.
+
+    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn at which rate and with which
+    weight decay, per part of the network, and how many are frozen.
+    """
+    if groups is not None:
+        return _rates_table(model, groups)
     lines = [f"{'module':<24} {'parameters':>12} {'trained':>12}"]
     for name, module in [*model.named_children(), ("total", model)]:
-        total = sum(parameter.numel() for parameter in module.parameters())
-        trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        total = _size(module.parameters())
+        trained = _size(parameter for parameter in module.parameters() if parameter.requires_grad)
         if total:
             lines.append(f"{name:<24} {total:>12,} {trained:>12,}")
     return "\n".join(lines)
 
 
-def head_parameter_groups(
-    model: PreTrainedModel, arguments: TrainingArguments, head_learning_rate: float
-) -> tuple[type[torch.optim.Optimizer], dict]:
-    """`optimizer_cls_and_kwargs` for the Trainer: the head at its own rate, weight decay on matrices only.
+def _rates_table(model: PreTrainedModel, groups: Sequence[dict[str, Any]]) -> str:
+    lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
+    for name in dict.fromkeys(group["name"] for group in groups):
+        part = [group for group in groups if group["name"] == name]
+        size = sum(_size(group["params"]) for group in part)
+        decay = max(group["weight_decay"] for group in part)
+        decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
+        lines.append(f"{name:<24} {size:>12,} {part[0]['lr']:>14.3g} {decay:>13.3g} {decayed:>12,}")
+    frozen = _size(parameter for parameter in model.parameters() if not parameter.requires_grad)
+    lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
+    return "\n".join([*lines, f"{'total':<24} {_size(model.parameters()):>12,}"])
 
-    The head is whatever stands outside the encoder (`base_model_prefix`).
-    """
-    encoder = model.base_model_prefix + "."
-    if not model.base_model_prefix or not any(name.startswith(encoder) for name, _ in model.named_parameters()):
-        raise UserError(
-            f"training.head_learning_rate: {type(model).__name__} has no encoder to tell its head from; "
-            "use training.learning_rate"
-        )
-    decayed = set(Trainer.get_decay_parameter_names(None, model))
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((not name.startswith(encoder), name in decayed), []).append(parameter)
-    optimizer, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    settings["params"] = [
-        {
-            "params": parameters,
-            "lr": head_learning_rate if head else arguments.learning_rate,
-            "weight_decay": arguments.weight_decay if decay else 0.0,
-        }
-        for (head, decay), parameters in groups.items()
-    ]
-    return optimizer, settings
+
+def _size(parameters: Iterable[torch.nn.Parameter]) -> int:
+    return sum(map(size, parameters))

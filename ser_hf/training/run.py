@@ -1,40 +1,35 @@
 """The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
 
 import dataclasses
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from accelerate.utils import find_executable_batch_size
 from datasets import Dataset
-from torch.utils.data import SequentialSampler
-from transformers import (
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    SequenceFeatureExtractor,
-    Trainer,
-    TrainingArguments,
-)
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers import EarlyStoppingCallback, PreTrainedModel, SequenceFeatureExtractor, Trainer
+from transformers.trainer_callback import TrainerCallback
 
 from ..audio import WaveformStore
 from ..errors import UserError
+from .arguments import EmotionTrainingArguments
+from .batch_norm import synchronise_batch_norm
 from .batches import Collator
-from .layers import head_parameter_groups
+from .checkpoints import discard_torn, has_stopped, last_checkpoint, refuse_other_batches
 from .loss import ClassificationLoss
-from .progress import EpochLines, StepBar
+from .progress import EpochLines
+from .sharding import prepare_for_sharding
 from .statistics import fit_statistics
+from .tracking import stop_reporting
+from .trainer import EmotionTrainer
 
+logger = logging.getLogger(__name__)
 
-class EmotionTrainer(Trainer):
-    """Evaluates in the order of the rows (which are sorted by length): the stock sampler for length-grouped training
-    shuffles evaluation too, and a prediction could no longer be told which clip it belongs to."""
-
-    def _get_eval_sampler(self, eval_dataset):
-        return SequentialSampler(eval_dataset)
+TRAIN_SCORES = ("uar", "wa", "macro_f1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,80 +50,132 @@ def fit(
     store: WaveformStore,
     train: Dataset,
     validation: Dataset,
-    arguments: TrainingArguments,
+    arguments: EmotionTrainingArguments,
     compute_metrics: Callable,
     *,
-    class_weights: list[float] | None = None,
-    head_learning_rate: float | None = None,
+    loss: ClassificationLoss | None = None,
     patience: int | None = None,
     resume: bool = False,
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
-    A front end that is standardised by the training clips counts them first.
+    A front end that is standardised by the training clips counts them first. Where `arguments.find_batch_size` says
+    so and memory runs out, the batch is made smaller and gradients are accumulated over more of them, so that a step
+    still takes as many clips; the training goes on from its last checkpoint, or begins anew.
 
     Args:
         train, validation: from `ser_hf.training.batches.part`.
         compute_metrics: takes an `EvalPrediction`, returns {name: value}.
-        class_weights: one per class, in the order of the ids.
-        head_learning_rate: for what stands outside the encoder; `arguments.learning_rate` is then the encoder's.
         patience: evaluations without a gain before stopping; None never stops early.
         resume: go on from the last whole checkpoint, if there is one.
+
+    Raises:
+        UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
+            clip fits into memory.
     """
-    lines = EpochLines(arguments.metric_for_best_model)
-    collator = Collator(store, extractor)
-    trainer = emotion_trainer(
-        model,
-        arguments,
-        collator,
-        train,
-        validation,
-        class_weights,
-        compute_metrics=compute_metrics,
-        optimizer_cls_and_kwargs=(
-            None if head_learning_rate is None else head_parameter_groups(model, arguments, head_learning_rate)
-        ),
-        callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
-    )
+    if arguments.find_batch_size and arguments.world_size > 1:
+        raise UserError(
+            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
+        )
     began = time.perf_counter()
-    checkpoint = last_checkpoint(Path(arguments.output_dir)) if resume else None
-    if checkpoint is None:  # a checkpoint carries them
+    lines = EpochLines(arguments.metric_for_best_model)
+    collator = Collator(store, extractor, arguments.seed)
+    folder = Path(arguments.output_dir)
+    if resume and arguments.should_save:
+        discard_torn(folder)
+    prepare_for_sharding(model, arguments.average)
+    if arguments.sync_batch_norm:
+        synchronise_batch_norm(model, arguments.device)
+    if not (resume and last_checkpoint(folder)):  # a checkpoint carries them
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
+
+    def attempt(batch_size: int) -> EmotionTrainer:
+        _take(arguments, batch_size)
+        trainer = EmotionTrainer(
+            model,
+            arguments,
+            collator,
+            train,
+            validation,
+            loss,
+            compute_metrics=compute_metrics,
+            callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
+        )
+        # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
+        checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
+        if checkpoint is None and batch_size != full:
+            model.load_state_dict(start)
+        train_from(trainer, checkpoint)
+        return trainer
+
+    full = arguments.per_device_train_batch_size
+    if arguments.find_batch_size:
+        trainer = _until_it_fits(attempt, full)
+    else:
+        trainer = attempt(full)
+    stop_reporting(trainer)
     if trainer.state.best_model_checkpoint is None:
         raise UserError(
-            f"{arguments.output_dir}: the checkpoint that validation preferred is gone (was the run folder moved?); "
-            "start anew with --overwrite"
+            f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
         )
     return Fit(trainer, _history(trainer.state.log_history), time.perf_counter() - began, lines.epoch_seconds)
 
 
-def emotion_trainer(
-    model: PreTrainedModel,
-    arguments: TrainingArguments,
-    collator: Collator,
-    train: Dataset,
-    validation: Dataset,
-    class_weights: Sequence[float] | None = None,
-    **more: Any,
-) -> EmotionTrainer:
-    """An `EmotionTrainer` with this project's loss and progress bars; `more` is whatever else it takes."""
-    trainer = EmotionTrainer(
-        model=model,
-        args=arguments,
-        data_collator=collator,
-        train_dataset=train,
-        eval_dataset=validation,
-        compute_loss_func=ClassificationLoss(class_weights, arguments.label_smoothing_factor),
-        preprocess_logits_for_metrics=_logits_only,
-        **more,
-    )
-    if arguments.disable_tqdm:
-        trainer.remove_callback(PrinterCallback)
-    else:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(StepBar)
-    return trainer
+def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
+    """Trains to the end, or from a checkpoint to the end, as if it had never been interrupted."""
+    if checkpoint is None:
+        trainer.train()
+        return
+    refuse_other_batches(checkpoint, trainer.made_by())
+    stopped = has_stopped(checkpoint)
+    if stopped is not None:
+        trainer.args.max_steps = stopped
+    trainer.add_callback(_Resumed(trainer, checkpoint))
+    trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+class _Resumed(TrainerCallback):
+    """Puts right, before the first step, what the library does not restore."""
+
+    def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # The state holds the path that the best checkpoint had, and the run may have been moved since.
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if state.best_global_step and best.is_dir():
+            state.best_model_checkpoint = str(best)
+        if self.trainer.average:
+            self.trainer.average.load(self.checkpoint)
+
+
+def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
+    """Sets the batch of a process; a step takes as many clips as before."""
+    together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    arguments.per_device_train_batch_size = batch_size
+    arguments.gradient_accumulation_steps = together // batch_size
+
+
+def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> EmotionTrainer:
+    """Accelerate's search for a batch that fits into memory, through the divisors of `full`."""
+    smaller = iter([size for size in range(full - 1, 0, -1) if full % size == 0])
+
+    def reduce() -> int:
+        size = next(smaller, 0)
+        if size:
+            logger.warning("out of memory: %d clips a batch, gradients accumulated over %d", size, full // size)
+        return size
+
+    try:
+        return find_executable_batch_size(attempt, full, reduce)()
+    except RuntimeError as error:
+        if "No executable batch size" not in str(error):
+            raise
+        raise UserError(
+            "training.auto_find_batch_size: not even one clip at a time fits into memory; set audio.max_duration, "
+            "training.gradient_checkpointing or a smaller model"
+        ) from None
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -139,32 +186,21 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(part["row"][:]), np.asarray(output.predictions, dtype=np.float32)
 
 
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole: the Trainer writes trainer_state.json after everything else."""
-    steps = [
-        (int(path.name.rpartition("-")[2]), path)
-        for path in folder.glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file()
-    ]
-    return str(max(steps)[1]) if steps else None
-
-
-def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
-    """Some heads also return hidden states; only the logits are worth gathering."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
-
-
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The Trainer's log by evaluation: {epoch, step, train_loss, learning_rate, grad_norm, validation}."""
+    """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
+
+    ``train`` are the scores of the training clips as the network met them while it learnt.
+    """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
         entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})
         if "loss" in record:
             entry["train_loss"] = record["loss"]
             # fp16 logs an infinite norm where it skips a step.
-            for key in ("learning_rate", "grad_norm"):
-                if math.isfinite(record.get(key, math.inf)):
-                    entry[key] = record[key]
+            for key, value in record.items():
+                if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
+                    entry[key] = value
+            entry["train"] = {key: record[key] for key in TRAIN_SCORES if key in record}
         validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
         if validation:
             entry["validation"] = validation

@@ -8,10 +8,14 @@ import pickle
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio.decode import honest_suffix
+from ser_hf.audio.prepare import _tell_changes
+from ser_hf.cache import key_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
 
 RATES = [16000, 16000, 22050, 48000]
 
@@ -179,6 +183,100 @@ def test_preparing_fills_durations_and_hashes_and_keeps_the_rest(sources, tmp_pa
     assert "1 clips with several channels" in caplog.text
     assert "x/2" in caplog.text
     assert "16000 Hz: 2, 22050 Hz: 1, 48000 Hz: 1" in caplog.text
+
+
+# Preparations
+
+EVERYTHING = Preparation(trim_silence=30, level="peak", fixed_duration=0.6)
+
+
+@pytest.fixture
+def padded(tmp_path):
+    """Three clips of 0.5, 0.6 and 0.7 s of noise, with half a second of silence before each but the first."""
+    generator = np.random.default_rng(0)
+    for i in range(3):
+        noise = 0.1 * generator.standard_normal(8000 + 1600 * i)
+        soundfile.write(tmp_path / f"{i}.wav", np.pad(noise, (8000 * (i > 0), 0)), 16000)
+    return [{"path": str(tmp_path / f"{i}.wav"), "bytes": None} for i in range(3)]
+
+
+@pytest.mark.parametrize("sampling_rate", [16000, 8000])
+@pytest.mark.parametrize("preparation", [EVERYTHING, Preparation(trim_silence=20), Preparation(level="loudness")])
+def test_it_holds_what_the_preparation_makes_of_the_resampled_clips(padded, tmp_path, sampling_rate, preparation):
+    plain = open_store(padded, sampling_rate, tmp_path / "cache")
+    store = open_store(padded, sampling_rate, tmp_path / "cache", preparation=preparation)
+    for row in range(3):
+        np.testing.assert_array_equal(store[row], prepare_waveform(plain[row], sampling_rate, preparation))
+    assert not np.array_equal(store[2], plain[2])
+    assert store.content_hashes == plain.content_hashes
+    np.testing.assert_array_equal(store.durations, plain.durations)
+    np.testing.assert_array_equal(store.source_lengths, plain.lengths)
+    assert store.lengths.tolist() == [len(store[row]) for row in range(3)]
+
+
+def test_each_preparation_has_a_store_of_its_own_and_none_has_the_plain_one(padded, tmp_path):
+    levels = [Preparation(level="peak"), Preparation(level="loudness"), Preparation(level="peak", target_level=-2)]
+    others = [Preparation(20), Preparation(30), Preparation(fixed_duration=1), Preparation(fixed_duration=2)]
+    kinds = [None, EVERYTHING, *levels, *others]
+    stores = [open_store(padded, 16000, tmp_path / "cache", preparation=kind) for kind in kinds]
+    assert len({store.folder for store in stores}) == len(kinds)
+    same = open_store(padded, 16000, tmp_path / "cache", preparation=Preparation())
+    assert same.folder == stores[0].folder
+    explicit = open_store(padded, 16000, tmp_path / "cache", preparation=Preparation(None, "peak", -1.0))
+    assert explicit.folder == stores[2].folder
+
+
+def test_stores_from_before_there_were_preparations_are_found_and_open(padded, tmp_path):
+    """Their name is the hash of these four entries, and their index holds these six arrays."""
+    identities = [[source["path"], os.stat(source["path"]).st_size] for source in padded]
+    identities = [[*known, os.stat(known[0]).st_mtime_ns] for known in identities]
+    versions = [soundfile.__libsndfile_version__, soxr.__version__]
+    described = {"format": 2, "sampling_rate": 16000, "versions": versions, "sources": identities}
+    store = open_store(padded, 16000, tmp_path / "cache")
+    assert store.folder.name == key_of(described)
+    arrays = {"sampling_rate", "offsets", "content_hashes", "source_rates", "channels", "formats"}
+    assert set(np.load(store.folder / "index.npz")) == arrays
+    np.testing.assert_array_equal(store.source_lengths, store.lengths)
+    np.testing.assert_array_equal(store.trimmed_lengths, store.lengths)
+
+
+def test_preparing_threads_make_one_store(padded, tmp_path):
+    stores = [open_store(padded * 12, 16000, tmp_path / f"{n}", n, EVERYTHING) for n in (1, 3)]
+    for name in ("waveforms.f32", "index.npz"):
+        assert len({(store.folder / name).read_bytes() for store in stores}) == 1
+
+
+def rows_of(sources):
+    clips = [Clip(source["path"], "sad", "x:1", f"x/{i}") for i, source in enumerate(sources)]
+    return to_dataset(Listing("x", clips), ["sad"] * len(clips), ["sad", "angry"], 16000)
+
+
+def test_rows_keep_the_durations_of_the_recordings_and_losses_are_told(padded, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        dataset, store = prepare(rows_of(padded), 16000, tmp_path / "cache", EVERYTHING)
+    np.testing.assert_allclose(dataset["duration"][:], [0.5, 1.1, 1.2], rtol=1e-6)
+    assert store.lengths.tolist() == [9600] * 3
+    assert dataset["content_hash"][:] == store.content_hashes
+    # A frame is loud as soon as it reaches into the noise: 32 of 500 ms stay, to the hop below.
+    assert store.trimmed_lengths.tolist() == [8000, 9600 + 8000 % 256 + 256, 11200 + 8000 % 256 + 256]
+    assert "silence trimmed: 34.3 % of 3 s (in 2 of 3 clips)" in caplog.text
+    assert "cut to the fixed duration: 7.6 % of 2 s (in 2 of 3 clips)" in caplog.text
+    assert "padded with silence to the fixed duration: 1 of 3 clips" in caplog.text
+
+
+def test_hours_are_told_as_hours(padded, tmp_path, caplog):
+    store = open_store(padded, 16000, tmp_path / "cache")
+    store.source_lengths = store.lengths + 3600 * 16000
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        _tell_changes(store)
+    assert "silence trimmed: 100.0 % of 3.0 h (in 3 of 3 clips)" in caplog.text
+
+
+def test_nothing_is_told_where_nothing_changed(padded, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        prepare(rows_of(padded), 16000, tmp_path / "cache", Preparation(level="peak"))
+        prepare(rows_of(padded), 16000, tmp_path / "cache")
+    assert caplog.text == ""
 
 
 def test_a_suffix_of_another_format_is_told_and_read_all_the_same(tmp_path, caplog):

@@ -20,9 +20,14 @@ from ser_hf.models.masked_layers import (
 LENGTHS = (9, 4, 6)
 
 
-def _pair(channels=5):
+# By the fused kernel on gathered frames, and by moments as on a GPU; without processes to ask, that is all it means.
+SYNCHRONISED = pytest.mark.parametrize("synchronised", [False, True])
+
+
+def _pair(synchronised=False, channels=5):
     """A masked normalisation and the stock one with the same scale, shift and statistics."""
     ours, stock = MaskedBatchNorm2d(channels), nn.BatchNorm2d(channels)
+    ours.synchronised = synchronised
     nn.init.uniform_(ours.weight, 0.5, 2)
     nn.init.normal_(ours.bias)
     ours.running_mean.normal_()
@@ -38,14 +43,17 @@ def _assert_same_state(ours, stock):
     torch.testing.assert_close(ours.bias.grad, stock.bias.grad, rtol=1e-4, atol=1e-5)
 
 
+@SYNCHRONISED
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_batch_norm_without_padding_is_the_stock_one(channels_last):
-    ours, stock = _pair()
+def test_batch_norm_without_padding_is_the_stock_one(channels_last, synchronised):
+    ours, stock = _pair(synchronised)
     features = torch.randn(3, 5, 9, 4)
     features = features.contiguous(memory_format=torch.channels_last) if channels_last else features
     inputs = [features.clone().requires_grad_() for _ in range(2)]
     pull = torch.randn(3, 5, 9, 4)
     outputs = ours(inputs[0], mask_of(9, 9, 9)), stock(inputs[1])
+    # The convolutions that follow are slow without.
+    assert not channels_last or outputs[0].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
     for output in outputs:
         (output * pull).sum().backward()
@@ -53,10 +61,12 @@ def test_batch_norm_without_padding_is_the_stock_one(channels_last):
     _assert_same_state(ours, stock)
 
 
-def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
-    ours, stock = _pair()
+@SYNCHRONISED
+def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end(synchronised):
+    ours, stock = _pair(synchronised)
     mask = mask_of(*LENGTHS)
-    padded = (torch.randn(3, 5, 9, 4) + 100 * ~mask[:, None, :, None]).requires_grad_()
+    # Padding that overflowed is padding still.
+    padded = torch.randn(3, 5, 9, 4).masked_fill(~mask[:, None, :, None], float("inf")).requires_grad_()
     joined = torch.cat([padded[i : i + 1, :, :n] for i, n in enumerate(LENGTHS)], dim=2).detach().requires_grad_()
     pull = torch.randn(1, 5, sum(LENGTHS), 4)
     expected = stock(joined)
@@ -81,9 +91,11 @@ def test_batch_norm_in_eval_mode_uses_and_keeps_the_running_statistics():
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
+@SYNCHRONISED
 @pytest.mark.parametrize("training", [False, True])
-def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
+def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training, synchronised):
     flat, picture = MaskedBatchNorm1d(5).train(training), MaskedBatchNorm2d(5).train(training)
+    flat.synchronised = synchronised
     mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
     for whole in (mask, torch.ones_like(mask)):
         torch.testing.assert_close(flat(features, whole), picture(features[..., None], whole)[..., 0])
@@ -101,14 +113,100 @@ def test_a_picture_keeps_its_planes_apart_and_has_channels_last(planes):
     assert convolved.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_single_value_is_normalised_by_what_was_seen_before():
+@SYNCHRONISED
+def test_a_single_value_is_normalised_by_what_was_seen_before(synchronised):
     norm = MaskedBatchNorm1d(2)
+    norm.synchronised = synchronised
     norm(torch.randn(4, 2, 6), mask_of(6, 6, 6, 6))
-    seen = norm.running_mean.clone()
-    single = torch.randn(1, 2, 1)
-    expected = (single - seen[:, None]) / (norm.running_var[:, None] + norm.eps).sqrt()
-    torch.testing.assert_close(norm(single, mask_of(1)), expected)
-    assert torch.equal(norm.running_mean, seen)
+    seen = {name: value.clone() for name, value in norm.named_buffers()}
+    single = torch.randn(1, 2, 1, requires_grad=True)
+    scale = (seen["running_var"][:, None] + norm.eps).rsqrt()
+    output = norm(single, mask_of(1))
+    torch.testing.assert_close(output, (single - seen["running_mean"][:, None]) * scale)
+    output.sum().backward()
+    torch.testing.assert_close(single.grad, scale[None])
+    # Nor does it count as a batch, or a mean of all batches would be off.
+    assert all(torch.equal(value, seen[name]) for name, value in norm.named_buffers())
+
+
+@SYNCHRONISED
+def test_without_momentum_every_batch_counts_alike(synchronised):
+    ours, stock = _pair(synchronised)
+    ours.momentum = stock.momentum = None
+    ours.reset_running_stats()
+    stock.reset_running_stats()
+    for step in range(4):
+        features, mask = (step + 1) * torch.randn(3, 5, 9, 4), mask_of(*(LENGTHS if step % 2 else (9, 9, 9)))
+        ours(features, mask)
+        stock(features.transpose(1, 2)[mask][..., None])
+    assert ours.num_batches_tracked == 4
+    for name, value in stock.named_buffers():
+        torch.testing.assert_close(ours.get_buffer(name), value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_moments_have_the_right_gradient():
+    norm, features = MaskedBatchNorm2d(3).double(), torch.randn(2, 3, 5, 2, dtype=torch.float64)
+    norm.synchronised = True
+
+    def normed(features, weight, bias):
+        return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (features, mask_of(5, 3)))
+
+    inputs = features, torch.rand(3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(normed, [value.requires_grad_() for value in inputs])
+
+
+def test_moments_do_not_cancel():
+    """Loud and far from zero: the mean of squares less the square of the mean would leave no digit."""
+    ours, stock = _pair(synchronised=True)
+    features = 3000 + torch.randn(3, 5, 9, 4)
+    exact = nn.BatchNorm2d(5).double()
+    exact.load_state_dict(stock.state_dict())
+    torch.testing.assert_close(ours(features, mask_of(9, 9, 9)).double(), exact(features.double()), rtol=0, atol=3e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_has_its_statistics_in_float32(dtype):
+    features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)
+    gathered, moments = MaskedBatchNorm2d(5), MaskedBatchNorm2d(5)
+    moments.synchronised = True
+    output = moments(features, mask)
+    assert output.dtype == dtype
+    torch.testing.assert_close(output, gathered(features, mask), rtol=0.02, atol=1e-3)
+    torch.testing.assert_close(moments.running_var, gathered.running_var, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
+def test_an_accelerator_is_never_waited_for(norm):
+    """The meta device knows no values: whatever asked for one would raise."""
+    features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
+    features = features.to("meta").requires_grad_()
+    output = norm(3).to("meta")(features, mask_of(5, 3).to("meta"))
+    output.sum().backward()
+    assert output.shape == features.grad.shape == features.shape
+
+
+def test_being_synchronised_is_not_saved():
+    norm = MaskedBatchNorm2d(3)
+    before = set(norm.state_dict())
+    norm.synchronised = True
+    assert set(norm.state_dict()) == before
+    assert not MaskedBatchNorm2d(3).synchronised
+
+
+@pytest.mark.slow
+def test_a_compiled_graph_does_not_break_at_the_mask():
+    eager, compiled = ConvBlock(1, 3, (2, 2), dropout=0.0), ConvBlock(1, 3, (2, 2), dropout=0.0)
+    compiled.load_state_dict(eager.state_dict())
+    # Traced and differentiated, and not made into machine code, which takes a minute.
+    graph = torch.compile(compiled, fullgraph=True, dynamic=True, backend="aot_eager")
+    for lengths in (LENGTHS, (9, 9, 9), (12, 5, 7, 8)):
+        features, mask = torch.randn(len(lengths), 1, max(lengths), 8), mask_of(*lengths)
+        for block in (eager, graph):
+            block.zero_grad()
+            block(features, mask)[0].square().mean().backward()
+        for name, parameter in eager.named_parameters():
+            torch.testing.assert_close(compiled.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(compiled.norm.running_var, eager.norm.running_var)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])

@@ -1,6 +1,6 @@
-"""One optimiser step over eight clips, by `fit` as a run calls it: `torchrun --nproc_per_node 2 ddp_script.py FOLDER`.
+"""Two epochs over a few clips, by `fit` as a run calls it: `torchrun --nproc_per_node 2 ddp_script.py FOLDER`.
 
-FOLDER holds `models/KIND`, `store` and a folder for each run; the gradient's norm of each kind goes to `norms.json`.
+FOLDER holds `models/KIND`, `store` and a folder for each run; what each kind logs goes to `curves.json`.
 """
 
 import json
@@ -16,16 +16,21 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
+from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.run import fit
 
-CLIPS = 8
+STEP = 8
+# Clips that do not come out even show what becomes of the last step. The repeated ones that fill it up count for no
+# loss, but batch normalisation sees them, so its network learns from a multiple of the step.
+CLIPS = {"encoder": 11, "crnn": 8}
 
 
 def step_arguments(folder, batch, accumulation, **changes):
-    """One step over all clips, its gradient logged."""
-    one_step = {"num_train_epochs": 1, "logging_strategy": "steps", "logging_steps": 1, "max_grad_norm": 0.001}
+    """Every step logged, with its gradient."""
+    steps = {"num_train_epochs": 2, "logging_strategy": "steps", "logging_steps": 1, "max_grad_norm": 0.001}
     sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-    return training_arguments(HOUSE_DEFAULTS | one_step | sizes | changes, folder, seed=0, progress=False)
+    settings = HOUSE_DEFAULTS | steps | sizes | {"per_device_eval_batch_size": 3} | changes
+    return training_arguments(settings, folder, seed=0, progress=False, sync_batch_norm=True)
 
 
 def hold_batch_norm(model):
@@ -42,29 +47,39 @@ def load(models, kind):
     return AutoModelForAudioClassification.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
 
 
-def clips_of(store):
+def clips_of(store, kind):
     classes = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
-    return part(classes.cast_column("label", ClassLabel(num_classes=4)), range(CLIPS), store)
+    return part(classes.cast_column("label", ClassLabel(num_classes=4)), range(CLIPS[kind]), store, max_duration=0.4)
 
 
-def gradient_norm(model, extractor, store, arguments, **settings):
-    """The norm that the Trainer logs, which is the one before clipping, and the loss."""
-    clips = clips_of(store)
-    fitted = fit(model, extractor, store, clips, clips.select([0]), arguments, trainer_metrics, **settings)
-    (logged,) = [entry for entry in fitted.trainer.state.log_history if "grad_norm" in entry]
-    return logged["grad_norm"], logged["loss"]
+def loss_of(kind):
+    """Weighted and smoothed, or by soft labels: each with its own divisor."""
+    return ClassificationLoss([0.5, 2.0, 1.0, 0.5], 0.1, focal_gamma=1.0) if kind == "crnn" else ClassificationLoss()
+
+
+def curves(model, extractor, store, kind, arguments):
+    """Loss and gradient norm (before clipping) of each step, and validation after each epoch."""
+    clips = clips_of(store, kind)
+    validation = clips.select(range(5)).map(lambda clip: {"max_samples": 0})
+    fitted = fit(model, extractor, store, clips, validation, arguments, trainer_metrics, loss=loss_of(kind))
+    log = fitted.trainer.state.log_history
+    logged = [entry for entry in log if "grad_norm" in entry]
+    judged = [entry for entry in log if "eval_loss" in entry]
+    return {
+        **{key: [entry[key] for entry in logged] for key in ("loss", "grad_norm", "uar")},
+        **{key: [entry[key] for entry in judged] for key in ("eval_loss", "eval_uar")},
+        "weights": [float(value.double().abs().sum()) for value in fitted.trainer.model.state_dict().values()],
+    }
 
 
 def main(folder):
-    norms = {}
+    measured = {}
     for path in sorted((folder / "models").iterdir()):
         model, extractor = load(folder / "models", path.name)
-        arguments = step_arguments(folder / path.name, CLIPS // 2, 1)
+        arguments = step_arguments(folder / path.name, STEP // 2, 1)
         assert arguments.world_size == 2
-        store = WaveformStore(folder / "store")
-        norms[path.name], _ = gradient_norm(hold_batch_norm(model), extractor, store, arguments)
-    if arguments.process_index == 0:
-        (folder / "norms.json").write_text(json.dumps(norms), encoding="utf-8")
+        measured[path.name] = curves(model, extractor, WaveformStore(folder / "store"), path.name, arguments)
+    (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_options_offer_house_defaults_and_nothing_that_is_managed():
     for name, value in HOUSE_DEFAULTS.items():
         assert options[name][1] == value
     assert options["learning_rate"][0] is float
-    for name in ("use_cpu", "dataloader_pin_memory", "disable_tqdm"):
+    for name in ("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm"):
         assert options[name][1] is None
 
 
@@ -33,7 +33,8 @@ def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerato
     monkeypatch.setattr(torch.cuda, "is_available", lambda: accelerator == "cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: accelerator == "mps")
     # The real class would look for the accelerator itself.
-    monkeypatch.setattr("ser_hf.training.arguments.TrainingArguments", dict)
+    monkeypatch.setattr("ser_hf.training.arguments.EmotionTrainingArguments", dict)
+    monkeypatch.setattr("ser_hf.training.arguments.precision_arguments", lambda precision: {})
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0)
     assert arguments["use_cpu"] is (accelerator is None)
     assert arguments["dataloader_pin_memory"] is (accelerator == "cuda")
@@ -76,3 +77,23 @@ def test_batch_normalised_networks_see_clips_in_random_order():
 def test_a_run_without_validation_is_refused(tmp_path):
     with pytest.raises(UserError, match="training.eval_strategy: no validation"):
         training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
+
+
+def test_what_the_trainer_takes_beyond_the_library_s_arguments_is_split_off(tmp_path):
+    own = {"lr_scheduler_type": "one_cycle", "save_total_limit": 3, "auto_find_batch_size": True}
+    arguments = training_arguments(HOUSE_DEFAULTS | own, tmp_path, 0, average="ema", layer_decay=0.9)
+    assert (arguments.schedule, arguments.lr_scheduler_type) == ("one_cycle", "constant")
+    assert (arguments.kept_checkpoints, arguments.save_total_limit) == (3, None)
+    assert (arguments.find_batch_size, arguments.auto_find_batch_size) == (True, False)
+    assert (arguments.average, arguments.layer_decay) == ("ema", 0.9)
+
+
+def test_a_recipe_s_workers_are_taken(tmp_path):
+    arguments = training_arguments(HOUSE_DEFAULTS | {"dataloader_num_workers": 2}, tmp_path, 0)
+    assert arguments.dataloader_num_workers == 2
+
+
+def test_half_precision_and_determinism_reach_the_library(tmp_path):
+    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, precision="bf16", deterministic=True)
+    assert arguments.bf16
+    assert arguments.full_determinism

@@ -7,10 +7,13 @@ import pytest
 import torch
 import transformers
 
+from ser_hf.errors import UserError
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.run import EmotionTrainer, predict
+from ser_hf.training.run import predict
+from ser_hf.training.sampling import UNCOUNTED
+from ser_hf.training.trainer import EmotionTrainer
 
 ROWS = [7, 2, 11, 5, 0]
 TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}
@@ -51,20 +54,40 @@ def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
         assert not batch["input_values"][i, length:].any()
 
 
-def test_crops_are_pieces_of_the_clip_that_follow_torchs_seed(clips, store, plan):
+def test_crops_are_pieces_of_the_clip_that_seed_and_epoch_decide(clips, store, plan):
     longest = int(np.argmax(store.lengths))
-    own, collate = part(clips, [longest], store, max_duration=0.5), Collator(store, plan.extractor)
+    own = part(clips, [longest], store, max_duration=0.5)
     pieces = np.lib.stride_tricks.sliding_window_view(store[longest], 8000)
 
-    def start(seed):
-        torch.manual_seed(seed)
+    def start(seed, epoch):
+        torch.rand(1)  # torch's own generator has no say
+        collate = Collator(store, plan.extractor, seed)
+        collate.epoch.fill_(epoch)
         crop = collate(list(own))["input_values"][0].numpy()
         (places,) = np.nonzero((pieces == crop).all(axis=1))
         return places.item()
 
-    starts = [start(seed) for seed in range(12)]
-    assert starts == [start(seed) for seed in range(12)]
+    starts = [start(seed, epoch) for seed in range(3) for epoch in range(4)]
+    assert starts == [start(seed, epoch) for seed in range(3) for epoch in range(4)]
     assert len(set(starts)) > 6
+
+
+def test_votes_are_the_labels_where_they_are_learnt_and_repeated_clips_have_none(clips, store, plan):
+    shares = [[0.5, 0.25, 0.25, 0.0]] * len(clips)
+    voted = clips.add_column("votes", shares)
+    learnt = part(voted, [3, 1], store, soft_labels=True)
+    batch = [learnt[0], learnt[1] | {"labels": UNCOUNTED}]
+    labels = Collator(store, plan.extractor)(batch)["labels"]
+    assert labels.tolist() == [[0.5, 0.25, 0.25, 0.0], [UNCOUNTED] * 4]
+    assert Collator(store, plan.extractor)(list(part(voted, [3], store)))["labels"].tolist() == [3]
+
+
+@pytest.mark.parametrize("votes", [None, [[1.0, 0.0, 0.0, 0.0]] * 11 + [None]])
+def test_a_clip_without_votes_cannot_be_learnt_by_them(clips, store, votes):
+    named = clips.add_column("id", [f"clip/{i}" for i in range(len(clips))])
+    voted = named if votes is None else named.add_column("votes", votes)
+    with pytest.raises(UserError, match=r"training\.loss\.soft_labels: clip/11 has no votes"):
+        part(voted, [11], store, soft_labels=True)
 
 
 def test_short_clips_are_never_cropped(clips, store, plan):
@@ -80,12 +103,8 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     model = build_model(copy.deepcopy(plan)).eval()
     changes = {"per_device_eval_batch_size": 2, "train_sampling_strategy": "group_by_length"}
     arguments = training_arguments(HOUSE_DEFAULTS | changes, tmp_path, 0, progress=False)
-    trainer = EmotionTrainer(
-        model=model,
-        args=arguments,
-        data_collator=Collator(store, plan.extractor),
-        eval_dataset=part(clips, [0], store),
-    )
+    few = part(clips, [0], store)
+    trainer = EmotionTrainer(model, arguments, Collator(store, plan.extractor), few, few)
     own = part(clips, [7, 2, 11, 5, 0, 9], store).select(order)
     rows, logits = predict(trainer, own)
     with torch.no_grad():

@@ -315,7 +315,7 @@ def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, 
     assert report["validated"] == pytest.approx(report["parts"]["validation"]["uar"])
     assert (tmp_path / "run" / "report" / "training_curves.png").is_file()
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
-    assert suffixes == {".json", ".md", ".py", ".safetensors"}  # no pickle
+    assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
@@ -356,9 +356,9 @@ def test_a_grid_replaces_the_default_key_by_key():
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
         ("mfcc_svm", "training.learning_rate=0.1", "training.learning_rate: of no use to scikit-learn"),
         ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: of no use to scikit-learn"),
-        ("mfcc_svm", "training.label_smoothing_factor=0.1", "training.label_smoothing_factor: of no use to"),
+        ("mfcc_svm", "training.loss.label_smoothing=0.1", "training.loss.label_smoothing: of no use to"),
         ("mfcc_svm", "training.early_stopping.patience=3", "training.early_stopping.patience: of no use to"),
-        ("mfcc_linear", "training.head_learning_rate=0.1", "training.head_learning_rate: of no use to"),
+        ("mfcc_linear", "training.average.kind=ema", "training.average.kind: of no use to"),
     ],
 )
 def test_what_scikit_learn_cannot_do_is_refused(architecture, override, told):

@@ -1,12 +1,12 @@
-"""Freezing, the table of what learns, and learning rates per part."""
+"""Freezing, and the tables of what learns."""
 
 import pytest
 import transformers
 
 from ser_hf.errors import UserError
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.layers import freeze, head_parameter_groups, trainable_table
+from ser_hf.training.layers import freeze, trainable_table
+from ser_hf.training.optimizer import parameter_groups
 
 
 @pytest.fixture
@@ -51,24 +51,24 @@ def test_the_table_counts_all_and_trained(encoder):
     assert int(rows["wav2vec2"][1]) < int(rows["wav2vec2"][0])
 
 
-def test_head_and_encoder_get_their_own_rates_and_only_matrices_decay(encoder, tmp_path):
+def test_with_groups_the_table_gives_rates_and_what_is_frozen(encoder):
     freeze(encoder, feature_encoder=True)
-    arguments = training_arguments(HOUSE_DEFAULTS | {"learning_rate": 1e-5, "weight_decay": 0.1}, tmp_path, 0)
-    optimizer_class, settings = head_parameter_groups(encoder, arguments, 1e-3)
-    names = {id(parameter): name for name, parameter in encoder.named_parameters()}
-    seen = {}
-    for group in optimizer_class(**settings).param_groups:
-        for parameter in group["params"]:
-            seen[names[id(parameter)]] = (group["lr"], group["weight_decay"])
-    assert set(seen) == _learning(encoder)
-    assert sum(len(group["params"]) for group in settings["params"]) == len(seen)
-    assert seen["classifier.weight"] == (1e-3, 0.1)
-    assert seen["projector.bias"] == (1e-3, 0.0)
-    assert seen["wav2vec2.encoder.layers.0.attention.q_proj.weight"] == (1e-5, 0.1)
-    assert seen["wav2vec2.encoder.layers.0.attention.q_proj.bias"] == (1e-5, 0.0)
-    assert seen["wav2vec2.encoder.layers.0.layer_norm.weight"] == (1e-5, 0.0)
+    groups = parameter_groups(encoder, 2e-5, 0.01, head_learning_rate=1e-3)
+    header, *lines = trainable_table(encoder, groups).replace(",", "").splitlines()
+    assert header.split() == ["group", "parameters", "learning", "rate", "weight", "decay", "decayed"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    assert list(rows) == ["encoder", "head", "frozen", "total"]
+    head = [p for name, p in encoder.named_parameters() if not name.startswith("wav2vec2.")]
+    sizes = [sum(p.numel() for p in head), sum(p.numel() for p in head if p.ndim > 1)]
+    assert rows["head"] == [str(sizes[0]), "0.001", "0.01", str(sizes[1])]
+    assert rows["encoder"][1:3] == ["2e-05", "0.01"]
+    frozen = sum(p.numel() for p in encoder.wav2vec2.feature_extractor.parameters())
+    assert rows["frozen"] == [str(frozen)]
+    assert int(rows["total"][0]) == sum(int(rows[name][0]) for name in ("encoder", "head", "frozen"))
+    assert int(rows["total"][0]) == sum(p.numel() for p in encoder.parameters())
 
 
-def test_a_network_without_an_encoder_has_no_head_rate(crnn, tmp_path):
-    with pytest.raises(UserError, match=r"training\.head_learning_rate: CRNNForAudioClassification has no encoder"):
-        head_parameter_groups(crnn, training_arguments(HOUSE_DEFAULTS, tmp_path, 0), 1e-3)
+def test_the_table_has_no_line_for_nothing_frozen(crnn):
+    lines = trainable_table(crnn, parameter_groups(crnn, 1e-3, 0.0)).splitlines()
+    assert [line.split()[0] for line in lines] == ["group", "model", "total"]
+    assert lines[1].split()[-2:] == ["0", "0"]

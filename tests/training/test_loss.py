@@ -1,16 +1,42 @@
-"""The loss by hand: weights, smoothing, and the divisor that accumulation and processes share."""
+"""The loss against torch's and by hand: weights, distributions, every factor, and the divisor that a step shares."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
-from ser_hf.training.loss import ClassificationLoss, balanced_weights
+from ser_hf.errors import UserError
+from ser_hf.training.contrastive import SupervisedContrastive
+from ser_hf.training.loss import ClassificationLoss, class_ids, class_weights, log_priors
 
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
 LABELS = torch.tensor([0, 1])
 # Probabilities of the true classes: 3/4 and 1/2.
 FIRST, SECOND = math.log(4 / 3), math.log(2)
+EVERYTHING = {
+    "class_weights": [0.5, 2.0, 1.0],
+    "label_smoothing": 0.1,
+    "focal_gamma": 1.5,
+    "logit_adjustment": 0.7,
+    "log_priors": [-0.5, -1.5, -2.0],
+}
+SETTINGS = [
+    {},
+    {"class_weights": [0.5, 2.0, 1.0]},
+    {"label_smoothing": 0.1},
+    {"focal_gamma": 2.0},
+    {"logit_adjustment": 1.0, "log_priors": [-0.5, -1.5, -2.0]},
+    EVERYTHING,
+]
+NAMES = ["angry", "happy", "sad"]
+
+
+@pytest.fixture
+def draw():
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=generator)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +46,55 @@ FIRST, SECOND = math.log(4 / 3), math.log(2)
         ({"class_weights": [1.5, 0.5]}, (1.5 * FIRST + 0.5 * SECOND) / 2),
         # 0.9 of the weight on the true class, 0.1 shared by both.
         ({"label_smoothing": 0.2}, (0.9 * FIRST + 0.1 * math.log(4) + SECOND) / 2),
+        # (1 - 3/4) ** 2 and (1 - 1/2) ** 2.
+        ({"focal_gamma": 2.0}, (FIRST / 16 + SECOND / 4) / 2),
+        ({"focal_gamma": 0.5}, (FIRST / 2 + SECOND / math.sqrt(2)) / 2),
+        ({"focal_gamma": 2.0, "class_weights": [1.5, 0.5]}, (1.5 * FIRST / 16 + 0.5 * SECOND / 4) / 2),
+        # Odds of 3:1 and 1:1 times priors of 3:1 are 9:1 and 3:1.
+        ({"logit_adjustment": 1.0, "log_priors": [math.log(3 / 4), math.log(1 / 4)]}, math.log(10 / 9 * 4) / 2),
+        # ... and times their squares 27:1 and 9:1.
+        ({"logit_adjustment": 2.0, "log_priors": [math.log(3 / 4), math.log(1 / 4)]}, math.log(28 / 27 * 10) / 2),
     ],
 )
-def test_cross_entropy_by_hand(settings, expected):
+def test_each_loss_by_hand(settings, expected):
     assert ClassificationLoss(**settings)({"logits": LOGITS}, LABELS).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_soft_labels_by_hand():
+    """Each class's own factors: weight 1.5 and 0.5, and one minus its own probability."""
+    shares = torch.tensor([[0.6, 0.4], [0.0, 1.0]])
+    loss = ClassificationLoss([1.5, 0.5], focal_gamma=1.0)({"logits": LOGITS}, shares)
+    clip = 1.5 * 0.6 * (1 / 4) * math.log(4 / 3) + 0.5 * 0.4 * (3 / 4) * math.log(4)
+    assert loss.item() == pytest.approx((clip + 0.5 * (1 / 2) * math.log(2)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.15])
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0]])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_cross_entropy_is_torchs(draw, smoothing, weights, soft):
+    """Values and gradients, in both forms of labels."""
+    logits, labels = 3 * draw(7, 3), torch.tensor([0, 1, 2, 0, 0, 1, 2])
+    labels = draw(7, 3).softmax(dim=1) if soft else labels
+    gradients, values = [], []
+    for own in (True, False):
+        leaf = logits.clone().requires_grad_()
+        if own:
+            value = ClassificationLoss(weights, smoothing)({"logits": leaf}, labels)
+        else:
+            tensor = None if weights is None else torch.tensor(weights)
+            value = cross_entropy(leaf, labels, tensor, reduction="sum", label_smoothing=smoothing) / 7
+        value.backward()
+        values.append(value.detach())
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_label_of_one_class_is_that_class(draw, settings):
+    logits, labels = draw(4, 3), torch.tensor([0, 2, 1, 2])
+    hard, soft = (ClassificationLoss(**settings)({"logits": logits}, form) for form in (labels, torch.eye(3)[labels]))
+    assert hard == soft
 
 
 @pytest.mark.parametrize("items", [8, torch.tensor(8)])
@@ -32,23 +103,204 @@ def test_the_sum_is_divided_by_the_clips_of_the_whole_step(items):
     assert loss.item() == pytest.approx((FIRST + SECOND) / 8, rel=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{}, {"class_weights": [0.5, 2.0, 1.0]}, {"label_smoothing": 0.1}])
-def test_micro_batches_add_up_to_the_whole_batch(settings):
-    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("items", [16, torch.tensor(16)])
+def test_the_trainer_counts_each_share_of_soft_labels(items):
+    loss = ClassificationLoss()({"logits": LOGITS}, torch.eye(2), num_items_in_batch=items)
+    assert loss.item() == pytest.approx((FIRST + SECOND) / 8, rel=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_micro_batches_add_up_to_the_whole_batch(draw, settings, soft):
+    logits = draw(6, 3)
     labels, loss = torch.tensor([0, 1, 2, 0, 0, 1]), ClassificationLoss(**settings)
-    parts = [loss({"logits": logits[rows]}, labels[rows], 6) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))]
+    labels = torch.eye(3)[labels] if soft else labels
+    items = (labels != -100).sum()
+    parts = [loss({"logits": logits[rows]}, labels[rows], items) for rows in (slice(0, 1), slice(1, 4), slice(4, 6))]
     torch.testing.assert_close(sum(parts), loss({"logits": logits}, labels))
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("counted_by_trainer", [False, True])
+def test_clips_that_do_not_count_leave_no_trace(draw, settings, soft, counted_by_trainer):
+    logits, labels, loss = draw(5, 3), torch.tensor([0, -100, 2, -100, 1]), ClassificationLoss(**settings)
+    kept = labels != -100
+    if soft:
+        labels = torch.where(kept[:, None], draw(5, 3).softmax(dim=1), -100.0)
+    items = (labels != -100).sum() if counted_by_trainer else None
+    leaf = logits.clone().requires_grad_()
+    value = loss({"logits": leaf}, labels, items)
+    value.backward()
+    alone = logits[kept].requires_grad_()
+    expected = loss({"logits": alone}, labels[kept])
+    expected.backward()
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(leaf.grad[kept], alone.grad)
+    assert torch.equal(leaf.grad[~kept], torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("items", [None, 0, torch.tensor(0), 4])
+@pytest.mark.parametrize("labels", [torch.full((2,), -100), torch.full((2, 2), -100.0)])
+def test_a_micro_batch_in_which_nothing_counts_is_zero_and_connected(labels, items):
+    leaf = LOGITS.clone().requires_grad_()
+    settings = EVERYTHING | {"class_weights": [0.5, 2.0], "log_priors": [-0.5, -1.5]}
+    value = ClassificationLoss(**settings)({"logits": leaf}, labels, items)
+    value.backward()
+    assert value.item() == 0
+    assert torch.equal(leaf.grad, torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_class_that_does_not_exist_is_an_error(label):
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        ClassificationLoss()({"logits": LOGITS}, torch.tensor([0, label]))
+
+
+@pytest.mark.parametrize("gamma", [0.25, 1.0, 2.0])
+def test_a_clip_told_beyond_doubt_has_a_gradient(gamma):
+    """A power below one has an infinite slope where the probability is one."""
+    leaf = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    loss = ClassificationLoss(focal_gamma=gamma)({"logits": leaf}, torch.tensor([0, 0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(100.0)
+    assert torch.isfinite(leaf.grad).all()
+    torch.testing.assert_close(leaf.grad, torch.tensor([[0.0, 0.0], [-0.5, 0.5]]))
+
+
 def test_half_precision_logits_are_summed_in_float32():
-    assert ClassificationLoss()({"logits": LOGITS.bfloat16()}, LABELS).dtype == torch.float32
+    loss = ClassificationLoss(**EVERYTHING | {"class_weights": [0.5, 2.0], "log_priors": [-0.5, -1.5]})
+    value, expected = loss({"logits": LOGITS.bfloat16()}, LABELS), loss({"logits": LOGITS.bfloat16().float()}, LABELS)
+    assert value.dtype == torch.float32
+    assert value == expected
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loss({"logits": LOGITS.bfloat16()}, LABELS) == expected
 
 
-def test_balanced_weights_by_hand():
-    assert balanced_weights([0, 0, 0, 1, 1, 2], 3) == pytest.approx([6 / 9, 6 / 6, 6 / 3])
+def test_soft_labels_of_double_precision_are_taken():
+    loss = ClassificationLoss()({"logits": LOGITS}, torch.eye(2, dtype=torch.float64))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx((FIRST + SECOND) / 2, rel=1e-6)
 
 
-def test_balanced_weights_average_one_over_the_clips():
-    labels = [0] * 7 + [1] * 2 + [2]
-    weights = balanced_weights(labels, 3)
-    assert sum(weights[label] for label in labels) == pytest.approx(len(labels))
+def test_adjusted_logits_need_priors():
+    with pytest.raises(ValueError, match="log_priors"):
+        ClassificationLoss(logit_adjustment=1.0)
+
+
+def test_class_ids_of_soft_labels():
+    shares = torch.tensor([[0.2, 0.5, 0.3], [0.5, 0.0, 0.5], [-100.0, -100.0, -100.0]])
+    assert class_ids(shares).tolist() == [1, 0, -100]
+    assert class_ids(torch.tensor([2, -100])).tolist() == [2, -100]
+
+
+class TestContrastive:
+    """As an extra term; the loss itself is in test_contrastive.py."""
+
+    @pytest.fixture
+    def heard(self, draw):
+        """Logits of a layer that a contrastive loss listens to, and the loss with it."""
+        classifier, contrastive = torch.nn.Linear(5, 3), SupervisedContrastive(0.5, 0.2)
+        contrastive.listen(classifier)
+        vectors = draw(6, 5)
+        return lambda: {"logits": classifier(vectors)}, contrastive
+
+    @pytest.mark.parametrize("soft", [False, True])
+    @pytest.mark.parametrize("divisor", [None, 24])
+    def test_it_is_added_and_divided_by_the_same_clips(self, heard, soft, divisor):
+        forward, contrastive = heard
+        labels = torch.tensor([0, 1, 1, 0, -100, 2])
+        ids, clips = labels, divisor or 5
+        if soft:
+            shares = 0.7 * torch.eye(3)[labels.clamp(min=0)] + 0.1
+            labels = torch.where((ids != -100)[:, None], shares, -100.0)
+        items = None if divisor is None else divisor * (3 if soft else 1)
+        plain = ClassificationLoss()(forward(), labels, items)
+        contrastive(ids)  # forgets
+        both = ClassificationLoss(contrastive=contrastive)(forward(), labels, items)
+        forward()
+        torch.testing.assert_close(both - plain, contrastive(ids) / clips)
+        assert both > plain
+
+    def test_evaluation_is_without_it(self, heard):
+        forward, contrastive = heard
+        labels = torch.tensor([0, 1, 1, 0, 2, 2])
+        loss = ClassificationLoss(contrastive=contrastive)
+        with torch.no_grad():
+            assert loss(forward(), labels) == ClassificationLoss()(forward(), labels)
+        # Logits from elsewhere, as scikit-learn's are judged.
+        assert loss({"logits": torch.zeros(6, 3)}, labels).item() == pytest.approx(math.log(3))
+
+    def test_training_with_nobody_listening_is_an_error(self):
+        loss = ClassificationLoss(contrastive=SupervisedContrastive(0.5))
+        with pytest.raises(RuntimeError, match="heard no classifier"):
+            loss({"logits": LOGITS.clone().requires_grad_()}, LABELS)
+
+
+class TestClassWeights:
+    LABELS = [0] * 7 + [1] * 2 + [2]
+
+    def _mean(self, weights, labels):
+        return sum(weights[label] for label in labels) / len(labels)
+
+    def test_balanced_by_hand(self):
+        weights = class_weights("balanced", [0, 0, 0, 1, 1, 2], NAMES)
+        assert weights == pytest.approx([6 / 9, 6 / 6, 6 / 3])
+
+    def test_effective_number_by_hand(self):
+        """Numbers 1, 1 + 1/2 and 1 + 1/2 + 1/4; the seven clips' inverses add up to 1 + 2 * 2/3 + 4 * 8/15."""
+        numbers = [1, 1.5, 1.875]
+        scale = 7 / (1 / 1 + 2 / 1.5 + 4 / 1.875)
+        weights = class_weights("effective_number", [0, 1, 1, 2, 2, 2, 2], NAMES, beta=0.5)
+        assert 1 - 0.5**4 == (1 - 0.5) * 1.875
+        assert weights[:2] == pytest.approx([7 / 7 * scale / numbers[0], scale / numbers[1]])
+        assert weights[2] == pytest.approx(scale / numbers[2])
+
+    def test_effective_number_goes_from_none_to_balanced(self):
+        assert class_weights("effective_number", self.LABELS, NAMES, beta=0.0) == pytest.approx([1, 1, 1])
+        nearly = class_weights("effective_number", self.LABELS, NAMES, beta=1 - 1e-9)
+        assert nearly == pytest.approx(class_weights("balanced", self.LABELS, NAMES), rel=1e-6)
+
+    def test_given_weights_keep_their_ratios(self):
+        weights = class_weights({"sad": 4, "angry": 1, "happy": 0}, self.LABELS, NAMES)
+        assert weights == pytest.approx([10 / 11, 0, 40 / 11])
+
+    @pytest.mark.parametrize("kind", ["balanced", "effective_number", {"angry": 3, "happy": 0.2, "sad": 1}])
+    @pytest.mark.parametrize("labels", [LABELS, np.asarray(LABELS), [1, 1, 0, 0, 0]])
+    def test_they_average_one_over_the_clips(self, kind, labels):
+        assert self._mean(class_weights(kind, labels, NAMES), labels) == pytest.approx(1)
+
+    @pytest.mark.parametrize("kind", ["balanced", "effective_number"])
+    def test_a_class_without_clips_weighs_as_the_rarest(self, kind):
+        weights = class_weights(kind, [0, 0, 0, 0, 2, 2], NAMES)
+        assert weights[1] == weights[2] > weights[0]
+
+    @pytest.mark.parametrize(
+        ("weights", "message"),
+        [
+            ({"angry": 1, "happy": 1}, r"class_weights: no weight for sad; give one for each of angry, happy, sad"),
+            ({"angry": 1, "happy": 1, "sad": 1, "bored": 1}, r"class_weights\.bored: no such label; there are angry"),
+            ({"angry": 1, "happy": -1, "sad": 1}, r"class_weights\.happy: -1 is not a weight"),
+            ({"angry": 1, "happy": math.nan, "sad": 1}, r"class_weights\.happy: nan is not a weight"),
+            ({"angry": 1, "happy": 1, "sad": math.inf}, r"class_weights\.sad: inf is not a weight"),
+            ({"angry": 0, "happy": 0, "sad": 0}, r"class_weights: every class with training clips weighs 0"),
+            ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every .* weighs 0 \(angry, happy\)"),
+            ("even", r"class_weights: 'even'; use balanced, effective_number or weights by label"),
+        ],
+    )
+    def test_what_is_no_weight_is_told(self, weights, message):
+        with pytest.raises(UserError, match=rf"^training\.loss\.{message}"):
+            class_weights(weights, [0, 0, 1], NAMES)
+
+    @pytest.mark.parametrize("beta", [1.0, -0.1, math.nan])
+    def test_a_beta_that_divides_by_nothing_is_told(self, beta):
+        with pytest.raises(UserError, match=r"^training\.loss\.effective_number_beta: "):
+            class_weights("effective_number", self.LABELS, NAMES, beta)
+
+
+def test_log_priors_are_shares():
+    assert np.exp(log_priors([0, 0, 0, 1], 2)) == pytest.approx([3 / 4, 1 / 4])
+
+
+def test_a_class_without_clips_has_the_prior_of_one():
+    assert np.exp(log_priors([0, 0, 0, 2], 3)) == pytest.approx([3 / 5, 1 / 5, 1 / 5])

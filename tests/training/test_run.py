@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 import torch
-import transformers
+from safetensors.torch import load_file
 
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
 from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.checkpoints import MARKER, is_whole, last_checkpoint, seal
 from ser_hf.training.loss import ClassificationLoss
-from ser_hf.training.run import fit, last_checkpoint, predict
+from ser_hf.training.machine import seed_everything
+from ser_hf.training.run import fit, predict
 
+OWN = ("average", "average_start", "deterministic")
 TINY = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
 
 
@@ -20,17 +23,21 @@ TINY = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden"
 def training(clips, store, labels, tmp_path):
     """Runs `fit` on a tiny network, eight clips to learn and four to validate."""
 
-    def run(metric="uar", patience=None, resume=False, **arguments):
+    def run(metric="uar", patience=None, resume=False, prepare=None, max_duration=0.3, **arguments):
         plan = blueprint("crnn", labels, options=TINY)
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4} | arguments
-        transformers.set_seed(0)
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4}
+        own = {name: arguments.pop(name) for name in OWN if name in arguments}
+        seed_everything(0)
+        model = build_model(plan)
+        if prepare:
+            prepare(model)
         return fit(
-            build_model(plan),
+            model,
             plan.extractor,
             store,
-            part(clips, range(8), store),
+            part(clips, range(8), store, max_duration),
             part(clips, range(8, 12), store),
-            training_arguments(settings, tmp_path, 0, metric, progress=False),
+            training_arguments(settings | arguments, tmp_path, 0, metric, progress=False, **own),
             trainer_metrics,
             patience=patience,
             resume=resume,
@@ -63,7 +70,7 @@ def test_the_model_left_is_the_one_that_validation_prefers(training, clips, stor
 
 
 def test_patience_ends_a_training_that_gains_nothing(training):
-    fitted = training(patience=2, learning_rate=0.0, num_train_epochs=9)
+    fitted = training(patience=2, learning_rate=1e-12, num_train_epochs=9)
     assert [entry["epoch"] for entry in fitted.history] == [1.0, 2.0, 3.0]
 
 
@@ -72,23 +79,150 @@ def test_a_diverged_training_is_told(training):
         training(learning_rate=1e30)
 
 
-def test_an_interrupted_training_goes_on_as_if_it_had_not_been(training, tmp_path):
-    """Augmentation and dropout included: the checkpoint keeps the state of every generator."""
-    whole = training(save_total_limit=None)
-    (tmp_path / "checkpoint-6" / "trainer_state.json").unlink()
-    resumed = training(save_total_limit=None, resume=True)
-    losses = [[entry["train_loss"] for entry in fitted.history] for fitted in (whole, resumed)]
-    assert losses[0] == losses[1]
-    states = [fitted.trainer.model.state_dict() for fitted in (whole, resumed)]
-    for name, value in states[0].items():
-        np.testing.assert_array_equal(states[1][name].numpy(), value.numpy())
+def weights(fitted):
+    return {name: value.numpy().copy() for name, value in fitted.trainer.model.state_dict().items()}
 
 
-def test_the_last_whole_checkpoint_is_taken(tmp_path):
-    assert last_checkpoint(tmp_path) is None
-    for step, whole in ((4, True), (12, True), (20, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "model.safetensors").touch()
-        if whole:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").touch()
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
+def same(one, other):
+    """Whether two trainings came to the same weights and curves, to the bit."""
+    curves = [
+        [
+            (entry.get("train_loss"), entry.get("train"), entry.get("validation", {}).get("loss"))
+            for entry in run.history
+        ]
+        for run in (one, other)
+    ]
+    np.testing.assert_equal(weights(one), weights(other))
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize(
+    ("average", "lost"), [(None, "marker"), (None, "optimiser"), ("ema", "marker"), ("swa", "marker")]
+)
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
+    """Augmentation, dropout, random crops and averages included, from the middle of an epoch."""
+    often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
+    often |= {"eval_steps": 1, "save_steps": 1, "logging_steps": 1, "save_total_limit": None, "average": average}
+    whole = training(**often)
+    judged = weights(whole)
+    for step in (4, 5, 6):
+        # Killed while checkpoint 4 was written: later ones never were.
+        last = tmp_path / f"checkpoint-{step}"
+        (last / {"marker": MARKER, "optimiser": "optimizer.pt"}[lost]).unlink()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
+    resumed = training(**often, resume=True)
+    same(whole, resumed)
+    np.testing.assert_equal(weights(resumed), judged)
+
+
+def test_a_training_that_had_stopped_early_does_not_train_on(training, tmp_path):
+    """The Trainer forgets that patience was at an end, and a later epoch might be better."""
+    settings = {"patience": 2, "learning_rate": 1e-12, "num_train_epochs": 9, "save_total_limit": None}
+    whole = training(**settings)
+    resumed = training(**settings, resume=True)
+    assert len(whole.history) == 3
+    same(whole, resumed)
+    assert not (tmp_path / "checkpoint-8").exists()
+
+
+def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkeypatch):
+    """The library looks for the best checkpoint where it was written."""
+    whole = training(num_train_epochs=2)
+    state = last_checkpoint(tmp_path) / "trainer_state.json"
+    text = state.read_text().replace(str(tmp_path), "elsewhere/checkpoints")
+    assert "elsewhere" in text
+    state.write_text(text)
+    (state.parent / MARKER).unlink()
+    seal(state.parent, {"processes": 1, "step_batch_size": 4})
+    same(whole, training(num_train_epochs=2, resume=True))
+
+
+def test_workers_make_the_same_batches(training):
+    crop = {"max_duration": 0.3}
+    same(training(**crop), training(**crop, dataloader_num_workers=2))
+
+
+def test_the_same_training_twice_gives_the_same_numbers(training):
+    same(training(deterministic=True), training(deterministic=True))
+
+
+def test_only_whole_checkpoints_are_kept_and_few_of_them(training, tmp_path):
+    training(num_train_epochs=5, save_total_limit=2)
+    left = list(tmp_path.glob("checkpoint-*"))
+    assert 1 <= len(left) <= 2
+    assert all(is_whole(path) for path in left)
+    assert tmp_path / "checkpoint-10" in left
+
+
+def test_a_disk_that_is_full_is_told_and_the_last_good_checkpoint_stays(training, tmp_path, monkeypatch):
+    save = torch.save
+
+    def full(value, path, *args, **kwargs):
+        save(value, path, *args, **kwargs)
+        if "checkpoint-4" in str(path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="checkpoint-4: the checkpoint cannot be written"):
+        training()
+    monkeypatch.setattr(torch, "save", save)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert not (tmp_path / "checkpoint-4").exists()
+    assert len(training(resume=True).history) == 3
+
+
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_averaged_weights_are_judged_saved_and_left_in_the_model(training, clips, store, tmp_path, average):
+    fitted = training("loss", average=average, average_start=0.0, learning_rate=0.03, save_total_limit=None)
+    validation = part(clips, range(8, 12), store)
+    _, logits = predict(fitted.trainer, validation)
+    labels = torch.tensor(validation["labels"][:])
+    measured = ClassificationLoss()({"logits": torch.from_numpy(logits)}, labels)
+    losses = [entry["validation"]["loss"] for entry in fitted.history]
+    assert measured.item() == pytest.approx(min(losses), rel=1e-5)
+    saved = load_file(tmp_path / f"checkpoint-{2 * int(np.argmin(losses)) + 2}" / "model.safetensors")
+    for name, value in saved.items():
+        np.testing.assert_array_equal(value.numpy(), fitted.trainer.model.state_dict()[name].numpy())
+    plain = training("loss", learning_rate=0.03, save_total_limit=None)
+    assert plain.history[-1]["validation"]["loss"] != losses[-1]
+
+
+class _Greedy:
+    """Runs out of memory where a batch has more clips than it can take."""
+
+    def __init__(self, most, steps=0):
+        self.most, self.steps, self.sizes = most, steps, []
+
+    def watch(self, model):
+        model.register_forward_pre_hook(self, with_kwargs=True)
+
+    def __call__(self, module, args, kwargs):
+        if module.training:
+            self.sizes.append(len(kwargs["input_values"]))
+            if self.sizes[-1] > self.most and len(self.sizes) > self.steps:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize("steps", [0, 3], ids=["at once", "in the second epoch"])
+def test_a_batch_too_large_is_made_smaller_and_the_step_keeps_its_clips(training, tmp_path, steps):
+    greedy = _Greedy(most=2, steps=steps)
+    fitted = training(auto_find_batch_size=True, prepare=greedy.watch)
+    arguments = fitted.trainer.args
+    assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (2, 2)
+    assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
+    assert greedy.sizes == [4] * (steps + 1) + [2] * (12 if steps == 0 else 8)
+
+
+def test_a_search_for_a_batch_ends_where_one_clip_is_too_many(training):
+    greedy = _Greedy(most=0)
+    with pytest.raises(UserError, match=r"training\.auto_find_batch_size: not even one clip at a time fits"):
+        training(auto_find_batch_size=True, prepare=greedy.watch)
+    assert greedy.sizes == [4, 2, 1]
+
+
+def test_after_memory_ran_out_a_training_begins_with_the_weights_it_had_begun_with(training):
+    """A step that ran out of memory half way must leave nothing behind."""
+    greedy = _Greedy(most=2, steps=1)
+    begun = training(auto_find_batch_size=True, prepare=greedy.watch)
+    plain = training(per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    np.testing.assert_allclose(begun.history[0]["train_loss"], plain.history[0]["train_loss"], rtol=1e-6)

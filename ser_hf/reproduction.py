@@ -1,0 +1,232 @@
+"""Rerun the recipe that was saved with a model, and say whether the same figures come out.
+
+    comparison = reproduce("runs/ravdess_crnn", ["corpus.root=data/RAVDESS"])
+    comparison["verdict"]  # "reproduced to the last digit", "reproduced within 0.005" or "NOT reproduced"
+
+Figures are comparable where the same clips stand in the same parts, which the protocol's fingerprint tells before
+anything is trained.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .comparison import HEADLINE, compare
+from .environment import environment
+from .errors import UserError
+from .logs import PACKAGE
+from .recipe import Recipe, read_recipe
+from .run_folder import RunFolder
+from .strict import read_text, read_yaml
+
+# Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one
+# clip of WA: what another processor's rounding may turn over, and far below the spread over seeds.
+TOLERANCE = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a run or a published model says of itself: its resolved recipe and its report, and where a run has it the
+    table of its predictions. `rerun_in` is where a rerun goes by default."""
+
+    source: str
+    recipe: dict[str, Any]
+    report: dict[str, Any]
+    predictions: Path | None
+    rerun_in: Path
+
+
+def reproduce(
+    source: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    output: str | Path | None = None,
+    tolerance: float = TOLERANCE,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Reruns a saved recipe and compares. A split that differs is told before anything is trained or written.
+
+    Args:
+        source: a run's folder, a model folder as published, or the id of one on the Hub.
+        overrides: of the saved recipe, such as ``"corpus.root=data/RAVDESS"``; told where they change what is learnt.
+        output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
+        tolerance: largest difference of UAR, macro-F1 and WA that still counts as reproduced.
+        resume, overwrite: as `ser_hf.run_recipe`, of the new run.
+
+    Returns:
+        The comparison, as report/reproduction.json of the new run holds it: `protocol` (`sha256` and `clips`: saved,
+        now, equal), `incomparable` (why figures cannot be compared; empty where they can), `trained`, `recipe` and
+        `environment` ({key: {saved, now}} of what differs), `added` (keys that the saved recipe does not have),
+        `figures` (a list of {of, metric, saved, now, difference}), `missing` (what the saved run alone measured),
+        `predictions` ({part: {clips, same, probability}}: share of equal predicted classes, largest difference of a
+        probability; null where not both tables are at hand), `tolerance`, `verdict` and `reproduced`.
+
+    Raises:
+        UserError: naming the folder, id or key that is wrong.
+    """
+    if not 0 <= tolerance < math.inf:
+        raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
+    saved = find_saved(source)
+    recipe = _recipe(saved, overrides, output)
+    folder = RunFolder(recipe.output_dir)
+    _require_apart(source, folder.path)
+    folder.check(recipe.to_dict(), resume, overwrite)
+    if not (resume and folder.complete):
+        comparison = _compared(saved, recipe, _head(recipe), tolerance)
+        if comparison["incomparable"]:
+            return comparison
+    from .experiment import run
+
+    # As JSON holds it: the same types on both sides.
+    report = json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite)))
+    comparison = _compared(saved, recipe, report, tolerance)
+    if os.environ.get("RANK", "0") == "0":
+        partial = folder.report / "reproduction.partial"
+        partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.rename(partial.with_suffix(".json"))
+    return comparison
+
+
+def _compared(saved: Saved, recipe: Recipe, report: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
+    here = {"name": recipe.name, "source": saved.source, "output_dir": recipe.output_dir}
+    tables = (saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
+    return here | compare(saved.recipe, saved.report, recipe.to_dict(), report, tables, tolerance)
+
+
+def find_saved(source: str | Path) -> Saved:
+    """The recipe and the report in a run's folder, a published model folder, or a Hub repository.
+
+    Raises:
+        UserError: if there is none, or the run is unfinished.
+    """
+    folder = Path(source)
+    if folder.is_file():
+        raise UserError(f"{source}: a file; name the run's folder, a model folder or a Hub id")
+    if not folder.is_dir():
+        return _published(str(source), *_from_hub(str(source)))
+    run = RunFolder(folder)
+    if not run.recipe.is_file():
+        raise UserError(f"{source}: holds no recipe.yaml; name a run's folder, or a model that ser_hf has published")
+    if run.complete:
+        report = _read_report(run.report / "report.json")
+        if run.split.is_file():  # older reports do not hold the digests
+            report["protocol"].setdefault("clips", json.loads(read_text(run.split)).get("clips"))
+        named = folder if folder.name not in ("", "..") else folder.resolve()
+        beside = named.with_name(f"{named.name}-reproduced")
+        return Saved(str(source), read_yaml(run.recipe), report, run.report / "predictions.parquet", beside)
+    if (folder / "report.json").is_file():
+        return _published(str(source), run.recipe, folder / "report.json")
+    raise UserError(f"{source}: holds a recipe, but no report to compare with; finish that run with --resume")
+
+
+def _published(source: str, recipe: Path, report: Path) -> Saved:
+    values = read_yaml(recipe)
+    return Saved(source, values, _read_report(report), None, Path("runs", f"{values.get('name', 'run')}-reproduced"))
+
+
+def _from_hub(repository: str) -> tuple[Path, Path]:
+    """recipe.yaml and report.json of one revision, as the Hub or its cache has them."""
+    from huggingface_hub import errors, hf_hub_download
+
+    try:
+        recipe = Path(hf_hub_download(repository, "recipe.yaml"))
+        # The cache keeps a file under its commit: the report of the same one.
+        return recipe, Path(hf_hub_download(repository, "report.json", revision=recipe.parent.name))
+    except errors.HFValidationError:
+        reason = "and no Hub id either (they read owner/name)"
+    except errors.RepositoryNotFoundError:
+        reason = "and no such model on the Hub, or none that this account may read"
+    except errors.LocalEntryNotFoundError:
+        reason = "and the Hub is out of reach (offline, or HF_HUB_OFFLINE is set), its cache without its recipe"
+    except errors.EntryNotFoundError:
+        reason = "and the Hub's model holds no recipe.yaml with report.json: not one that ser_hf has published"
+    except OSError as error:
+        reason = f"and the Hub says: {' '.join(str(error).split())}"
+    raise UserError(f"{repository}: no such folder here, {reason}")
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(read_text(path))
+        known = [report["judged_on"], report["labels"], report["parts"], report["environment"]]
+        known += [report["protocol"]["sha256"], *(report["metrics"][name] + 0.0 for name in HEADLINE)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a report of ser_hf ({type(error).__name__}: {error})") from None
+    return report
+
+
+def _recipe(saved: Saved, overrides: Iterable[str], output: str | Path | None) -> Recipe:
+    """The saved recipe with its overrides, in the folder of the new run. Raises a `UserError` naming the key, and the
+    version that saved it where the saved recipe itself cannot be read."""
+    folder = str(output if output is not None else saved.rerun_in)
+    values, overrides = saved.recipe | {"output_dir": folder}, list(overrides)
+    try:
+        recipe = read_recipe(values, overrides)
+    except UserError as error:
+        if _reads(values):
+            raise  # the overrides' own mistake
+        made_with, here = saved.recipe.get("provenance") or {}, environment()
+        raise UserError(
+            f"{error} ({saved.source} was saved by {_version(made_with)}, this is {_version(here)}; rerun it with the "
+            "version that saved it)"
+        ) from None
+    if output is not None and recipe.output_dir != folder:
+        raise UserError(f"output_dir: {recipe.output_dir} by an override and {output} by --output; give one of them")
+    return recipe
+
+
+def _reads(values: Mapping[str, Any]) -> bool:
+    try:
+        read_recipe(values)
+    except UserError:
+        return False
+    return True
+
+
+def _version(made_with: Mapping[str, Any]) -> str:
+    version = made_with.get("versions", {}).get("ser_hf") or "of an unknown version"
+    revision = made_with.get("git_revision")
+    return f"ser_hf {version}" + (f" (revision {revision[:12]})" if revision else "")
+
+
+def _require_apart(source: str | Path, output: Path) -> None:
+    """The saved run stays as it is, whatever --overwrite clears."""
+    there, here = Path(source).resolve(), output.resolve()
+    if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
+        raise UserError(f"output_dir: {output} and {source} lie in one another; choose another folder (--output)")
+
+
+def _head(recipe: Recipe) -> dict[str, Any]:
+    """What the new run's report will say of its protocol, before it is trained."""
+    from .delivery import protocol_facts
+    from .material import gather
+
+    try:
+        with _unheard():
+            material = gather(recipe)
+    except UserError as error:
+        places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
+        if str(error).startswith(places):
+            raise UserError(f"{error} (so the saved recipe has it; give yours, as in corpus.root=DIR)") from None
+        raise
+    judged_on = recipe.evaluation.part
+    facts = {"protocol": protocol_facts(material.folds, judged_on), "environment": environment()}
+    return {"judged_on": judged_on, "labels": material.labels} | facts
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """The run itself says all of it again."""
+    level = PACKAGE.level
+    PACKAGE.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        PACKAGE.setLevel(level)

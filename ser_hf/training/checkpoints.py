@@ -1,0 +1,131 @@
+"""Checkpoints that are whole or do not count: a marker written last, old ones deleted only after it."""
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_callback import TrainerState
+
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+MARKER = "whole.json"
+
+
+def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
+    """Writes the marker, the last file of a checkpoint: the size of every other file, and `made_by`.
+
+    All that it vouches for is on the disk by then, should the machine and not just the process die.
+    """
+    sizes = {}
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        sizes[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
+    partial = checkpoint / f"{MARKER}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump({"made_by": dict(made_by), "files": sizes}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(checkpoint / MARKER)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint has its marker, and every file has the size that the marker says."""
+    try:
+        sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def made_by(checkpoint: Path) -> dict[str, Any]:
+    """What `seal` was told of the run that made a whole checkpoint."""
+    return json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["made_by"]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder."""
+    return max((path for path in _checkpoints(folder) if is_whole(path)), key=_step, default=None)
+
+
+def discard_torn(folder: Path) -> None:
+    """Deletes checkpoints that were cut off while they were written, or deleted."""
+    for checkpoint in _checkpoints(folder):
+        if not is_whole(checkpoint):
+            logger.info("%s was cut off while it was written: deleted", checkpoint)
+            delete(checkpoint)
+
+
+def rotate(folder: Path, kept: int | None, best: int | None) -> None:
+    """Deletes the oldest checkpoints but for the last `kept` (None: all); the one of step `best` is one of them."""
+    if kept is None:
+        return
+    newest = sorted(_checkpoints(folder), key=_step, reverse=True)
+    # The last one is what --resume goes on from, the best one what is judged: both always stay.
+    spared = [path for i, path in enumerate(newest) if i == 0 or _step(path) == best]
+    spared += [path for path in newest if path not in spared][: max(0, kept - len(spared))]
+    for checkpoint in newest:
+        if checkpoint not in spared:
+            delete(checkpoint)
+
+
+def delete(checkpoint: Path) -> None:
+    """Deletes a checkpoint, its marker first: half deleted it must not pass for whole."""
+    (checkpoint / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def refuse_other_batches(checkpoint: Path, own: Mapping[str, Any]) -> None:
+    """A resumed run has to see the clips that were to come: as many in a step as before.
+
+    Raises:
+        UserError: if `own`, what `seal` would be told now, has another batch in a step.
+    """
+    before = made_by(checkpoint)
+    if before["step_batch_size"] != own["step_batch_size"]:
+        raise UserError(
+            f"{checkpoint}: {before['processes']} processes took {before['step_batch_size']} clips a step, "
+            f"{own['processes']} would take {own['step_batch_size']}; resume with as many processes, or set "
+            "training.gradient_accumulation_steps to make up for them"
+        )
+
+
+def has_stopped(checkpoint: Path) -> int | None:
+    """The step at which a training ended early, if the checkpoint is its last: patience was at an end by then.
+
+    The Trainer forgets it: resumed, it would train on, and might find a better epoch than the run that was not killed.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
+    if not stopping:
+        return None
+    stopping = stopping[0] if isinstance(stopping, list) else stopping
+    patience, waited = stopping["args"]["early_stopping_patience"], stopping["attributes"]
+    return state.global_step if waited["early_stopping_patience_counter"] >= patience else None
+
+
+def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
+    """The error for a checkpoint that the disk did not take; deletes what there is of it."""
+    delete(checkpoint)
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    free = shutil.disk_usage(checkpoint.parent).free / 2**20
+    last = last_checkpoint(checkpoint.parent)
+    return UserError(
+        f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume "
+        + (f"goes on from {last}" if last else "begins anew")
+    )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])

@@ -1,0 +1,217 @@
+"""The Trainer of this project: the library's loop, with our order of clips, groups, schedules, averages and
+checkpoints put in where the library lets them be."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+
+from .arguments import EmotionTrainingArguments
+from .averaging import WeightAverage
+from .batch_norm import broadcast_buffers
+from .batches import Collator
+from .checkpoints import cannot_be_written, rotate, seal
+from .confusion import TrainingCounts, scores
+from .loss import ClassificationLoss
+from .optimizer import decayed_names, parameter_groups
+from .progress import StepBar
+from .sampling import EpochOrder, Repeating
+from .schedules import make_schedule
+
+
+class LearningRates(TrainerCallback):
+    """Keeps the rates that each group of parameters was last updated with, by name."""
+
+    def __init__(self):
+        self.rates: dict[str, float] = {}
+
+    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+        self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
+
+
+class EmotionTrainer(Trainer):
+    """A `Trainer` of waveform classifiers with this project's loss.
+
+    - Evaluates in the order of the rows, which are sorted by length: the stock sampler for length-grouped training
+      shuffles evaluation too, and a prediction could no longer be told which clip it belongs to.
+    - Trains in the order of `EpochOrder`.
+    - Judges and saves averaged weights where `args.average` asks for them.
+    - Seals checkpoints, and deletes old ones only then.
+    - Logs UAR, WA and macro-F1 of the training clips as the network met them (cropped, augmented, with dropout), and
+      the learning rate of each group of parameters.
+
+    Args:
+        clips, validation: parts, from `ser_hf.training.batches.part`.
+        loss: the `compute_loss_func`.
+    """
+
+    args: EmotionTrainingArguments
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: EmotionTrainingArguments,
+        collator: Collator,
+        clips: Dataset,
+        validation: Dataset,
+        loss: ClassificationLoss | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        **more: Any,
+    ):
+        loss = loss or ClassificationLoss()
+        self.counts = TrainingCounts(model.config.num_labels)
+        self.rates = LearningRates()
+        self.average: WeightAverage | None = None
+        self.collator = collator
+        self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=Repeating(clips),
+            eval_dataset=validation,
+            compute_loss_func=self._counted(loss),
+            compute_metrics=None if compute_metrics is None else _with_loss(compute_metrics, loss),
+            preprocess_logits_for_metrics=_logits_only,
+            **more,
+        )
+        self.add_callback(self.rates)
+        if args.average:
+            self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
+            self.average.attach(self.model)
+            self.add_callback(self.average)
+        if args.disable_tqdm:
+            self.remove_callback(PrinterCallback)
+        else:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(StepBar)
+
+    def _counted(self, loss: ClassificationLoss):
+        def count_and_lose(outputs, labels, num_items_in_batch=None):
+            if torch.is_grad_enabled():
+                self.counts.add(outputs["logits"].detach(), labels)
+            return loss(outputs, labels, num_items_in_batch)
+
+        return count_and_lose
+
+    def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Every training clip once, in batches on the device, for statistics over them: alike in every process, and in
+        random order, since clips of one length have less between them than all have."""
+        clips = self.train_dataset.clips
+        order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
+        for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
+            yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        clips = self.train_dataset.clips
+        together = self._train_batch_size * self.args.world_size
+        return EpochOrder(
+            clips["length"][:],
+            self.args.train_sampling_strategy,
+            together * self.args.gradient_accumulation_steps,
+            self.args.seed,
+            padded_to=together if self.args.world_size > 1 and not self.args.dataloader_drop_last else 1,
+            clock=self.collator.epoch,
+        )
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
+        return SequentialSampler(eval_dataset)
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The recipe's optimiser over named groups of parameters (`ser_hf.training.optimizer`)."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
+            if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
+                return super().create_optimizer(model)  # optimisers that choose their own groups
+            groups = parameter_groups(
+                model,
+                self.args.learning_rate,
+                self.args.weight_decay,
+                self.args.head_learning_rate,
+                self.args.layer_decay,
+                self.decayed,
+            )
+            self.optimizer = kind(groups, **settings)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        """The recipe's schedule, of our words or the library's (`ser_hf.training.schedules`)."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_schedule(
+                self.args.schedule,
+                self.optimizer if optimizer is None else optimizer,
+                steps=num_training_steps,
+                warmup_steps=self.args.get_warmup_steps(num_training_steps),
+                epochs=num_training_steps / math.ceil(len(self.train_dataset) / self.args.step_batch_size),
+                kwargs=self.args.lr_scheduler_kwargs,
+                greater_is_better=self.args.greater_is_better,
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Judges what will be saved: averaged weights, and in every process the first one's running statistics."""
+        with self._saved_weights():
+            broadcast_buffers(self.model)
+            return super().evaluate(*args, **kwargs)
+
+    def _saved_weights(self) -> contextlib.AbstractContextManager:
+        return self.average.applied(self.model) if self.average else contextlib.nullcontext()
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Writes a checkpoint whole: judged weights, those that learn beside them, the marker last.
+
+        Raises:
+            UserError: if it cannot be written, on a full disk above all; the last whole one then still stands.
+        """
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            with self._saved_weights():
+                super()._save_checkpoint(model, trial)
+            if self.average and self.args.should_save:
+                self.average.save(checkpoint)
+            PartialState().wait_for_everyone()
+            if self.args.should_save:
+                seal(checkpoint, self.made_by())
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise cannot_be_written(checkpoint, error) from error
+        if self.args.should_save:
+            rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
+
+    def made_by(self) -> dict[str, Any]:
+        """What must be alike for a checkpoint to be resumed."""
+        return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds to the loss what else there is to say of the training since it was last logged."""
+        if "loss" in logs:
+            logs = logs | scores(self.counts.take())
+            if len(self.rates.rates) > 1:
+                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.rates.rates.items()}
+        super().log(logs, start_time)
+
+
+def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Metrics, and the loss over all clips: the library's own is a mean over batches and processes, in which the last
+    batch counts for more or less than its clips."""
+
+    def measure(predicted: EvalPrediction) -> dict[str, float]:
+        logits, labels = torch.as_tensor(predicted.predictions), torch.as_tensor(predicted.label_ids)
+        return compute_metrics(predicted) | {"loss": loss({"logits": logits}, labels).item()}
+
+    return measure
+
+
+def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
+    """Some heads also return hidden states; only the logits are worth gathering."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs

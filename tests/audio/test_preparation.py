@@ -1,0 +1,256 @@
+"""Trimming, levels and fixed durations against librosa, scipy's filters, torchaudio and what the standards state."""
+
+import dataclasses
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+import torch
+import torchaudio
+
+from ser_hf.inspection.loudness import integrated_loudness
+from ser_hf.models.waveform_preparation import (
+    Preparation,
+    fix_length,
+    gated_loudness,
+    prepare_waveform,
+    set_level,
+    trim_silence,
+)
+
+RATES = [8000, 16000, 22050, 44100, 48000]
+EACH_RATE = pytest.mark.parametrize("rate", RATES)
+
+
+def voice(rate, seconds=2.0, silence=(0.5, 0.7), seed=0, level=0.1):
+    """Noise whose level wanders, between two stretches of much quieter noise."""
+    generator = np.random.default_rng(seed)
+    samples = level * generator.standard_normal(round(seconds * rate))
+    samples *= 1.3 + np.sin(np.arange(len(samples)) / 999)
+    before, after = (1e-5 * generator.standard_normal(round(part * rate)) for part in silence)
+    return np.concatenate([before, samples, after]).astype(np.float32)
+
+
+def span(samples, trimmed):
+    """Where a view begins and ends in what it is a view of."""
+    begin = (trimmed.__array_interface__["data"][0] - samples.__array_interface__["data"][0]) // samples.itemsize
+    return begin, begin + len(trimmed)
+
+
+def frames_of(rate):
+    hop = round(0.016 * rate)
+    return {"frame_length": 4 * hop, "hop_length": hop}
+
+
+# Trimming
+
+
+@EACH_RATE
+@pytest.mark.parametrize("below", [10, 30, 60])
+def test_trimming_agrees_with_librosa_to_the_sample(rate, below):
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        samples = voice(rate, generator.uniform(0.2, 2), generator.uniform(0, 1, 2), seed)
+        levels = np.cumsum(generator.normal(0, 0.3, 40))
+        samples *= np.exp(np.interp(np.arange(len(samples)), np.linspace(0, len(samples), 40), levels))
+        trimmed = trim_silence(samples, rate, below)
+        assert span(samples, trimmed) == tuple(librosa.effects.trim(samples, top_db=below, **frames_of(rate))[1])
+        assert len(trimmed) < len(samples)
+
+
+def test_silence_goes_and_an_onset_keeps_its_surroundings():
+    samples = voice(16000, 2.0, (0.5, 0.7))
+    begin, end = (place / 16000 for place in span(samples, trim_silence(samples, 16000, 40)))
+    assert 0.5 - 0.04 < begin <= 0.5
+    assert 2.5 <= end < 2.5 + 0.05
+
+
+def test_pauses_within_stay():
+    samples = np.concatenate([voice(16000, 1, (0, 0)), np.zeros(32000, np.float32), voice(16000, 1, (0, 0), 1)])
+    assert len(trim_silence(samples, 16000, 20)) == len(samples)
+
+
+def test_a_level_far_below_full_scale_changes_no_cut():
+    samples = voice(16000)
+    quiet = samples * np.float32(1e-6)
+    assert span(quiet, trim_silence(quiet, 16000, 40)) == span(samples, trim_silence(samples, 16000, 40))
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 1023, 1024, 16001])
+def test_a_clip_of_zeros_stays_whole(length):
+    assert len(trim_silence(np.zeros(length, np.float32), 16000, 30)) == length
+
+
+@pytest.mark.parametrize("length", [1, 300, 1024, 1500, 8000, 8191])
+@pytest.mark.parametrize("place", [0, 0.3, 0.5, 0.999])
+def test_a_click_keeps_a_frame_around_it(length, place):
+    samples = np.zeros(length, np.float32)
+    click = int(place * length)
+    samples[click] = 1
+    trimmed = trim_silence(samples, 16000, 30)
+    assert min(length, 1024) <= len(trimmed) <= 5 * 256
+    begin, end = span(samples, trimmed)
+    assert begin <= click < end
+
+
+# Levels
+
+
+@EACH_RATE
+@pytest.mark.parametrize("seconds", [0.05, 0.399, 0.4, 0.41, 0.55, 1.0, 3.7])
+def test_loudness_is_that_of_the_recursive_filters(rate, seconds):
+    """The frequency domain leaves no more than rounding: the inspection measures with scipy's filters."""
+    time = np.arange(round(seconds * rate)) / rate
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal(len(time))
+    signals = {
+        "noise": 0.1 * noise,
+        "hum": np.sin(2 * np.pi * 50 * time) + 1e-3 * noise,
+        "offset": 0.4 + 0.01 * noise,
+        "wandering": np.cumsum(noise) * 3e-3,
+        "gated": noise * np.exp(-8 * (time % 1)),
+        "clicks": 0.5 * (np.arange(len(time)) % 997 == 0),
+    }
+    for name, samples in signals.items():
+        samples = samples.astype(np.float32)
+        assert gated_loudness(samples, rate) == pytest.approx(integrated_loudness(samples, rate), abs=1e-6), name
+
+
+@pytest.mark.parametrize(("rate", "apart"), [(44100, 0.0468), (48000, 0.0430)])
+def test_loudness_stands_a_known_step_from_torchaudio(rate, apart):
+    """torchaudio's high-pass has unit gain far above its corner; the recommendation's table has numerator 1, -2, 1,
+    which at 48 kHz is 0.043 dB more. Nothing else tells the two apart, where no filtered sample is above 1, which
+    torchaudio clips."""
+    for seed in range(3):
+        samples = voice(rate, 3.0, seed=seed, level=0.03)
+        theirs = float(torchaudio.functional.loudness(torch.from_numpy(samples)[None], rate))
+        assert gated_loudness(samples, rate) - theirs == pytest.approx(apart, abs=0.01)
+
+
+def test_a_full_scale_sine_of_997_hertz_measures_minus_3():
+    """BS.1770, annex 1."""
+    sine = np.sin(2 * np.pi * 997 * np.arange(3 * 48000) / 48000).astype(np.float32)
+    assert gated_loudness(sine, 48000) == pytest.approx(-3.01, abs=0.01)
+
+
+def test_what_has_no_loudness():
+    assert gated_loudness(np.zeros(0, np.float32), 16000) is None
+    assert gated_loudness(np.zeros(16000, np.float32), 16000) is None
+    assert gated_loudness(1e-5 * voice(16000), 16000) is None
+    assert gated_loudness(voice(6000), 6000) is None
+
+
+@EACH_RATE
+@pytest.mark.parametrize("target", [-40.0, -23.0, -5.0])
+def test_loudness_arrives_at_its_target(rate, target):
+    for seconds in (0.1, 0.5, 2.0):
+        samples = set_level(voice(rate, seconds, silence=(0, 0)), rate, "loudness", target)
+        assert samples.dtype == np.float32
+        assert integrated_loudness(samples, rate) == pytest.approx(target, abs=0.01)
+
+
+def test_loudness_may_lift_peaks_above_full_scale():
+    samples = voice(16000)
+    samples[20000] = 1
+    louder = set_level(samples, 16000, "loudness", -5.0)
+    assert np.abs(louder).max() > 1
+    gain = louder[20000] / samples[20000]
+    np.testing.assert_allclose(louder, gain * samples, rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [-20.0, -1.0, 0.0])
+@pytest.mark.parametrize("scale", [3.0, -0.01, 1e-30])
+def test_a_peak_arrives_at_its_target(target, scale):
+    samples = voice(16000) * np.float32(scale)
+    levelled = set_level(samples, 16000, "peak", target)
+    assert levelled.dtype == np.float32
+    assert np.abs(levelled).max() == pytest.approx(10 ** (target / 20), rel=1e-6)
+    np.testing.assert_allclose(levelled / np.abs(levelled).max(), samples / np.abs(samples).max(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", ["peak", "loudness"])
+@pytest.mark.parametrize("length", [0, 1, 16000])
+def test_silence_keeps_its_level(level, length):
+    np.testing.assert_array_equal(set_level(np.zeros(length, np.float32), 16000, level, -1), np.zeros(length))
+
+
+# Durations, and all of it
+
+
+def test_a_fixed_length_keeps_the_start_and_pads_the_end():
+    samples = voice(16000)
+    np.testing.assert_array_equal(fix_length(samples, 1000), samples[:1000])
+    padded = fix_length(samples, 60000)
+    assert padded.dtype == np.float32
+    np.testing.assert_array_equal(padded[: len(samples)], samples)
+    assert not padded[len(samples) :].any()
+    assert len(padded) == 60000
+
+
+def test_the_steps_are_taken_in_their_order():
+    samples = voice(22050)
+    whole = Preparation(trim_silence=35, level="loudness", target_level=-20, fixed_duration=3)
+    by_hand = fix_length(set_level(trim_silence(samples, 22050, 35), 22050, "loudness", -20), 3 * 22050)
+    np.testing.assert_array_equal(prepare_waveform(samples, 22050, whole), by_hand)
+    assert len(trim_silence(samples, 22050, 35)) < len(samples) < 3.5 * 22050
+
+
+def test_without_steps_samples_pass_untouched():
+    samples = voice(16000)
+    prepared = prepare_waveform(samples, 16000, Preparation())
+    assert prepared is samples
+
+
+def test_what_comes_in_is_never_written_to():
+    samples = voice(16000)
+    samples.flags.writeable = False
+    for settings in ({"trim_silence": 30}, {"level": "peak"}, {"level": "loudness"}, {"fixed_duration": 1.0}):
+        prepare_waveform(samples, 16000, Preparation(**settings))
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 399])
+def test_no_length_is_too_short(length):
+    samples = np.full(length, 0.1, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for level in ("peak", "loudness"):
+            prepared = prepare_waveform(samples, 16000, Preparation(30, level))
+            assert len(prepared) == length
+            assert np.isfinite(prepared).all()
+            assert len(prepare_waveform(samples, 16000, Preparation(30, level, None, 1e-6))) == 1
+
+
+# Settings
+
+
+def test_which_preparations_are_active():
+    assert not Preparation().active
+    for settings in ({"trim_silence": 30}, {"level": "peak"}, {"fixed_duration": 1}):
+        assert Preparation(**settings).active
+
+
+def test_the_usual_target_is_written_out():
+    assert Preparation(level="peak") == Preparation(level="peak", target_level=-1.0)
+    assert dataclasses.asdict(Preparation(level="loudness"))["target_level"] == -23.0
+    assert Preparation(trim_silence=30).target_level is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"trim_silence": 0}, "^trim_silence: expected a positive number of dB, got 0"),
+        ({"trim_silence": -30.0}, "^trim_silence: "),
+        ({"trim_silence": float("nan")}, "^trim_silence: "),
+        ({"level": "rms"}, "^level: 'rms' is none of peak, loudness or null"),
+        ({"target_level": -3}, "^target_level: belongs to a level"),
+        ({"level": "peak", "target_level": 0.1}, r"^target_level: expected 0 \(full scale\) or below, got 0.1"),
+        ({"level": "loudness", "target_level": 23}, "^target_level: "),
+        ({"level": "loudness", "target_level": float("-inf")}, "^target_level: "),
+        ({"fixed_duration": 0.0}, "^fixed_duration: expected a positive number of seconds, got 0.0"),
+        ({"fixed_duration": float("inf")}, "^fixed_duration: "),
+    ],
+)
+def test_what_can_have_no_meaning_is_refused_by_name(settings, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Preparation(**settings)

@@ -1,0 +1,204 @@
+"""What training heard is what a pipeline hears later, on a machine without ser_hf too."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from built import built, trained
+from isolated import run_without_ser_hf
+from signals import noise
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+
+from ser_hf.models import PreparedFeatureExtractor
+from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
+from ser_hf.testing import write_checkpoint
+
+TRIMMED = Preparation(trim_silence=30, level="loudness", target_level=-20)
+FIXED = Preparation(trim_silence=30, level="peak", fixed_duration=0.8)
+# Both of transformers' habits: with a mask and without one, normalised and not.
+STOCK = {
+    "crnn": Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True),
+    "layer": Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True),
+    "group": Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False),
+}
+NAMES = [f"{network}-{kind}" for network in STOCK for kind in ("trimmed", "fixed")]
+
+
+def clip(samples, seed=0, silence=(3000, 5000)):
+    """float32 noise between two stretches of silence."""
+    return np.pad(noise(samples, seed=seed)[0].numpy(), silence)
+
+
+CLIPS = [clip(9000), clip(16000, 1, (0, 9000)), clip(5000, 2, (200, 0))]
+
+
+def network(name, folder):
+    if name == "crnn":
+        return trained(built(name))
+    torch.manual_seed(0)
+    checkpoint = write_checkpoint(folder / f"tiny-{name}", "wav2vec2", name)
+    return AutoModelForAudioClassification.from_pretrained(checkpoint, num_labels=4).eval()
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """By saved model: the probabilities its network gives to prepared clips, one by one, and those of `pipeline` for
+    raw ones, alone and in a batch, where ser_hf cannot be imported; and the folder of the models."""
+    folder = tmp_path_factory.mktemp("hub")
+    np.savez(folder / "clips.npz", *CLIPS)
+    expected = {}
+    for name in NAMES:
+        kind, _, what = name.partition("-")
+        model, stock, preparation = network(kind, folder), STOCK[kind], {"trimmed": TRIMMED, "fixed": FIXED}[what]
+        model.save_pretrained(folder / name)
+        PreparedFeatureExtractor.from_stock(stock, preparation).save_pretrained(folder / name)
+        expected[name] = []
+        for samples in CLIPS:
+            heard = stock(prepare_waveform(samples, 16000, preparation), sampling_rate=16000, return_tensors="pt")
+            with torch.no_grad():
+                expected[name].append(model(**heard).logits.softmax(dim=1)[0].tolist())
+    printed = run_without_ser_hf(
+        f"""
+import json, numpy, transformers
+transformers.utils.logging.set_verbosity_error()
+clips = list(numpy.load("clips.npz").values())
+answers = {{}}
+try:
+    transformers.pipeline("audio-classification", model="layer-fixed", trust_remote_code=False)
+except ValueError as error:
+    answers["untrusted"] = str(error)
+for name in {NAMES}:
+    classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
+    alone = [classify(clip, top_k=None) for clip in clips]
+    together = classify(clips, batch_size=3, top_k=None)
+    answers[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
+print(json.dumps(answers))
+""",
+        folder,
+    )
+    return expected, json.loads(printed.splitlines()[-1]), folder
+
+
+def rows(answered):
+    return [[one[f"LABEL_{i}"] for i in range(4)] for one in answered]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pipeline_hears_what_the_model_learnt_from(name, answers):
+    expected, answered, _ = answers
+    alone, _ = answered[name]
+    np.testing.assert_allclose(rows(alone), expected[name], rtol=0, atol=1e-6)
+
+
+# A batch of unequal clips is padded, and models that take no mask hear that: see `Blueprint.padding_safe`.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "group-trimmed"])
+def test_so_it_does_in_batches(name, answers):
+    expected, answered, _ = answers
+    _, together = answered[name]
+    np.testing.assert_allclose(rows(together), expected[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_the_preparation_the_answers_are_others(name, answers):
+    expected, _, folder = answers
+    model = AutoModelForAudioClassification.from_pretrained(folder / name)
+    raw = STOCK[name.partition("-")[0]](CLIPS[0], sampling_rate=16000, return_tensors="pt")
+    with torch.no_grad():
+        assert np.abs(model(**raw).logits.softmax(dim=1)[0].numpy() - expected[name][0]).max() > 1e-5
+
+
+def test_nobody_is_given_the_stock_extractor_instead(answers):
+    """Without `trust_remote_code` and without ser_hf it does not load, rather than load without its preparation."""
+    assert "trust_remote_code=True" in answers[1]["untrusted"]
+
+
+def test_with_ser_hf_it_loads_without_trust(answers):
+    for name in NAMES:
+        loaded = AutoFeatureExtractor.from_pretrained(answers[2] / name)
+        assert type(loaded) is PreparedFeatureExtractor
+        assert loaded.preparation == (FIXED if name.endswith("fixed") else TRIMMED)
+
+
+def test_the_folder_says_how_and_carries_the_code(tmp_path):
+    PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "feature_extraction_prepared.py",
+        "preprocessor_config.json",
+        "waveform_preparation.py",
+    ]
+    described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
+    assert described["feature_extractor_type"] == "PreparedFeatureExtractor"
+    assert described["auto_map"] == {"AutoFeatureExtractor": "feature_extraction_prepared.PreparedFeatureExtractor"}
+    fields = ("trim_silence", "level", "target_level", "fixed_duration")
+    assert [described[field] for field in fields] == [30, "loudness", -20, None]
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_to_prepared_and_back_loses_no_setting(name):
+    stock = STOCK[name]
+    prepared = PreparedFeatureExtractor.from_stock(stock, FIXED)
+    assert prepared.preparation == FIXED
+    assert prepared.stock().to_dict() == stock.to_dict()
+    assert type(prepared.stock()) is Wav2Vec2FeatureExtractor
+    kept = {key: value for key, value in stock.to_dict().items() if key != "feature_extractor_type"}
+    assert kept.items() <= prepared.to_dict().items()
+
+
+def test_a_loaded_one_goes_back_to_stock_too(tmp_path):
+    PreparedFeatureExtractor.from_stock(STOCK["group"], TRIMMED).save_pretrained(tmp_path)
+    assert AutoFeatureExtractor.from_pretrained(tmp_path).stock().to_dict() == STOCK["group"].to_dict()
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_one_clip_or_several_in_every_form_the_stock_class_takes(name):
+    prepared = PreparedFeatureExtractor.from_stock(STOCK[name], TRIMMED)
+    asked = {"sampling_rate": 16000, "padding": True, "return_tensors": "np"}
+
+    def same(given, clips):
+        got = prepared(given, **asked)
+        wanted = STOCK[name]([prepare_waveform(samples, 16000, TRIMMED) for samples in clips], **asked)
+        assert got.keys() == wanted.keys()
+        for key in wanted:
+            np.testing.assert_array_equal(got[key], wanted[key])
+            assert got[key].dtype == wanted[key].dtype
+
+    first = CLIPS[0]
+    same(first, [first])
+    same(first.astype(np.float64), [first])
+    same(first.tolist(), [first])
+    same([first], [first])
+    same(CLIPS, CLIPS)
+    same(tuple(CLIPS), CLIPS)
+    same([samples.tolist() for samples in CLIPS], CLIPS)
+    same(np.stack([first, first[::-1]]), [first, first[::-1]])
+
+
+def test_cutting_comes_after_the_preparation():
+    prepared = PreparedFeatureExtractor.from_stock(STOCK["crnn"], TRIMMED)
+    cut = prepared(CLIPS[0], sampling_rate=16000, truncation=True, max_length=2000, padding=True)["input_values"][0]
+    np.testing.assert_array_equal(cut, prepare_waveform(CLIPS[0], 16000, TRIMMED)[:2000])
+
+
+@pytest.mark.parametrize("given", [np.zeros((2, 2, 800)), [np.zeros((2, 800))]], ids=["array", "list"])
+def test_several_channels_are_refused(given):
+    with pytest.raises(ValueError, match="expected mono clips"):
+        PreparedFeatureExtractor(sampling_rate=16000)(given, sampling_rate=16000)
+
+
+def test_another_sampling_rate_is_refused_as_ever():
+    with pytest.raises(ValueError, match="16000 and not 8000"):
+        PreparedFeatureExtractor(trim_silence=30)(CLIPS[0], sampling_rate=8000)
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ValueError, match="^fixed_duration"):
+        PreparedFeatureExtractor(fixed_duration=-1)
+
+
+def test_no_command_pays_for_it():
+    """Neither `import ser_hf` nor its recordings load torch or transformers."""
+    code = "import sys, ser_hf.audio; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

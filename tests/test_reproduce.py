@@ -1,0 +1,514 @@
+"""Rerunning a saved recipe: from a run and from a published model, what counts as reproduced, and what is told."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from huggingface_hub import constants, errors
+
+import ser_hf
+import ser_hf.evaluation.report
+from ser_hf import cli
+from ser_hf.delivery import keep_recipe_and_report
+from ser_hf.recipe import read_recipe
+from ser_hf.reproduction import find_saved, reproduce
+from ser_hf.strict import dump_yaml, read_yaml
+from ser_hf.testing import write_corpus
+
+RECIPE = {
+    "name": "tiny",
+    "corpus": {"name": "csv", "drop": ["disgust", "fear", "happy"]},
+    "protocol": {"train": ["s00", "s01", "s02", "s03"], "validation": ["s04"], "test": ["s05"]},
+    "audio": {"max_duration": 0.8},
+    "model": {
+        "architecture": "crnn",
+        "channels": [8, 8],
+        "time_pooling": [2, 4],
+        "band_pooling": [4, 4],
+        "lstm_hidden": 8,
+        "hop_length": 320,
+        "conv_dropout": 0.0,
+        "dropout": 0.1,
+        "time_masks": 0,
+        "band_masks": 0,
+    },
+    "training": {"num_train_epochs": 6, "learning_rate": 1e-2, "per_device_train_batch_size": 4},
+    "evaluation": {"bootstrap": 20},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures():
+    """Drawn, but not rendered: that takes longer than to train."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ser_hf.evaluation.report, "save_figure", lambda figure, path: path.write_bytes(b"a picture"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A table of six speakers, three emotions of which are learnt."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus("csv", folder, speakers=6, takes=3)
+    return folder / "clips.csv"
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """A whole run."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    ser_hf.run_recipe(RECIPE, [f"corpus.root={corpus}", f"output_dir={folder}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rerun(run):
+    """Its rerun beside it, by the command, and what that printed and returned."""
+    before = contents(run)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = cli.main(["reproduce", str(run)])
+    assert contents(run) == before, "the saved run stays as it is"
+    return run.with_name("tiny-reproduced"), code, told(printed.getvalue())
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A copy of the run, to be altered."""
+    return shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("checkpoints"))
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def alter(path, change):
+    """Edits a JSON file in place."""
+    values = read(path)
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def told(printed):
+    """The lines of the comparison, which follow those of the run."""
+    lines = printed.splitlines()
+    return lines[next(i for i, line in enumerate(lines) if line.endswith(" rerun")) :]
+
+
+def again(source, rerun, *overrides, **options):
+    """The comparison with the rerun that stands already: nothing is trained."""
+    return reproduce(source, overrides, output=rerun[0], resume=True, **options)
+
+
+def complaint(capsys, *arguments):
+    """The one line of a mistake."""
+    assert cli.main(["reproduce", *map(str, arguments)]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_run_is_reproduced_to_the_last_digit_beside_it(run, rerun):
+    folder, code, printed = rerun
+    assert code == 0
+    assert printed[-1] == "reproduced to the last digit"
+    saved, now = read(run / "report" / "report.json"), read(folder / "report" / "report.json")
+    assert now["metrics"] == saved["metrics"]
+    assert saved["metrics"]["uar"] > 0.4, "it has learnt, so that equal figures say something"
+    comparison = read(folder / "report" / "reproduction.json")
+    assert comparison["verdict"] == "reproduced to the last digit"
+    assert comparison["reproduced"]
+    assert comparison["protocol"]["sha256"] == {
+        "saved": saved["protocol"]["sha256"],
+        "now": saved["protocol"]["sha256"],
+        "equal": True,
+    }
+    assert comparison["protocol"]["clips"]["equal"]
+    assert comparison["recipe"] == comparison["added"] == {}
+    assert comparison["missing"] == comparison["incomparable"] == []
+    figures = {(row["of"], row["metric"]): row for row in comparison["figures"]}
+    assert {of for of, _ in figures} == {"test", "train", "validation"}
+    assert list(figures)[0] == ("test", "uar")
+    assert figures["validation", "wa"]["saved"] == saved["parts"]["validation"]["wa"]
+    assert all(row["saved"] == row["now"] and row["difference"] == 0 for row in figures.values())
+    assert comparison["predictions"] == {
+        part: {"clips": 9, "same": 1.0, "probability": 0.0} for part in ("validation", "test")
+    }
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_what_is_printed_says_the_protocol_first(run, rerun):
+    lines = rerun[2]
+    sha256 = read(run / "split.json")["sha256"]
+    assert lines[:2] == [
+        f"tiny: {run} rerun",
+        "  protocol speaker_independent: the same clips in the same parts "
+        f"(sha256 {sha256[:16]}), the same samples and labels",
+    ]
+    uar = read(run / "report" / "report.json")["metrics"]["uar"]
+    assert f"  test       UAR           {uar:.4f}   {uar:.4f}        none" in lines
+    assert "  same predicted class, test: 100 % of 9 clips; probabilities differ by 0 at most" in lines
+    assert f"  written to {rerun[0]}/report/reproduction.json" in lines
+
+
+@pytest.mark.slow
+def test_a_fresh_process_reproduces_it_from_the_model_folder_alone(run, corpus, tmp_path):
+    shutil.copytree(run / "model", tmp_path / "downloaded")
+    command = [sys.executable, "-m", "ser_hf.cli", "reproduce", "downloaded", f"corpus.root={corpus}"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "reproduced to the last digit"
+    comparison = read(tmp_path / "runs" / "tiny-reproduced" / "report" / "reproduction.json")
+    assert comparison["protocol"]["clips"]["equal"]
+    assert comparison["recipe"] == {}, "where the corpus stands is no change of the recipe"
+    assert comparison["predictions"] is None
+
+
+@pytest.fixture
+def published(run, tmp_path, monkeypatch):
+    """The model in the Hub's cache, as a download of its files leaves it, and an empty folder to work in."""
+    repository = tmp_path / "hub" / "models--someone--tiny"
+    shutil.copytree(run / "model", repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return repository / "snapshots" / ("a" * 40)
+
+
+def test_a_hub_id_is_reproduced_from_its_recipe_and_report(published, run, corpus, capsys):
+    assert cli.main(["reproduce", "someone/tiny", f"corpus.root={corpus}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "reproduced to the last digit"
+    assert (
+        read(Path("runs/tiny-reproduced/report/report.json"))["metrics"] == read(run / "report/report.json")["metrics"]
+    )
+
+
+def test_a_published_model_names_no_path_and_its_reader_gives_his(published, run, corpus, capsys):
+    recipe, report = read_yaml(published / "recipe.yaml"), read(published / "report.json")
+    whole = read(run / "report" / "report.json")
+    assert recipe["corpus"]["root"] == "clips.csv"
+    assert recipe["provenance"] == {key: whole["environment"][key] for key in ("versions", "git_revision")}
+    assert report == {key: value for key, value in whole.items() if key != "output_dir"}
+    for name in ("recipe.yaml", "report.json"):
+        assert str(run.parent) not in (published / name).read_text()
+        assert str(corpus.parent) not in (published / name).read_text()
+    line = complaint(capsys, "someone/tiny")
+    assert "corpus.root: clips.csv is not a file" in line
+    assert line.endswith("(so the saved recipe has it; give yours, as in corpus.root=DIR)")
+    assert not Path("runs").exists()
+
+
+def test_a_checkpoint_of_this_machine_is_named_without_its_folder(tmp_path):
+    recipe = read_recipe(
+        {"corpus": {"name": "synthetic"}, "model": {"architecture": "encoder", "checkpoint": "/home/me/wav2vec2"}},
+        ["audio.cache_dir=/scratch/me", "output_dir=/home/me/run"],
+    )
+    keep_recipe_and_report(recipe, {"environment": {"versions": {}, "git_revision": None}}, tmp_path)
+    kept = read_yaml(tmp_path / "recipe.yaml")
+    assert kept["model"]["checkpoint"] == "wav2vec2"
+    assert "/" not in str(kept).replace("and/or", "")
+    assert "output_dir" not in kept
+    assert read_recipe(kept).output_dir == "runs/run"
+
+
+def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
+    def worse(report):
+        report["metrics"]["wa"] -= 0.1
+
+    alter(copy / "report" / "report.json", worse)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"])
+    assert stopped.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "NOT reproduced"
+    assert any(line.startswith("  test       WA ") and line.endswith("+0.1000") for line in lines)
+    assert any("neither recipe nor environment differ" in line for line in lines)
+    comparison = read(rerun[0] / "report" / "reproduction.json")
+    assert comparison["verdict"] == "NOT reproduced"
+    assert not comparison["reproduced"]
+
+
+@pytest.mark.parametrize("metric", ["uar", "macro_f1", "wa"])
+def test_the_tolerance_is_asked_of_each_headline_figure(metric, copy, rerun):
+    def change(report):
+        report["metrics"][metric] += 0.004
+
+    alter(copy / "report" / "report.json", change)
+    assert again(copy, rerun)["verdict"] == "reproduced within 0.005"
+    assert again(copy, rerun, tolerance=0.0041)["verdict"] == "reproduced within 0.0041"
+    narrow = again(copy, rerun, tolerance=0.001)
+    assert narrow["verdict"] == "NOT reproduced"
+    assert not narrow["reproduced"]
+
+
+def test_every_digit_counts_for_the_last_one(copy, rerun):
+    def change(report):
+        report["parts"]["validation"]["weighted_f1"] += 1e-12
+
+    alter(copy / "report" / "report.json", change)
+    assert again(copy, rerun)["verdict"] == "reproduced within 0.005"
+
+
+def test_a_prediction_that_differs_is_counted(copy, rerun):
+    path = copy / "report" / "predictions.parquet"
+    table = pq.read_table(path)
+    tested = pc.equal(table["part"], "test").to_pylist()
+    predicted, scores = table["predicted"].to_pylist(), table["p_sad"].to_pylist()
+    row = tested.index(True)
+    predicted[row] = "another"
+    scores[row] += 0.25
+    for name, values in (("predicted", predicted), ("p_sad", pa.array(scores, pa.float32()))):
+        table = table.set_column(table.column_names.index(name), name, [values])
+    pq.write_table(table, path)
+    comparison = again(copy, rerun)
+    assert comparison["predictions"]["validation"]["same"] == 1
+    assert comparison["predictions"]["test"] == {
+        "clips": 9,
+        "same": pytest.approx(8 / 9),
+        "probability": pytest.approx(0.25, abs=1e-6),
+    }
+    assert comparison["verdict"] == "reproduced within 0.005"
+    pq.write_table(table.append_column("seed", [[1] * len(table)]), path)
+    assert again(copy, rerun)["predictions"] is None, "of several seeds, which of them it was is not known"
+
+
+def test_what_differs_in_the_environment_is_the_likely_cause(copy, rerun, capsys):
+    def elsewhere(report):
+        report["environment"]["versions"]["torch"] = "1.0"
+        report["environment"]["processor"] = "an abacus"
+
+    alter(copy / "report" / "report.json", elsewhere)
+    again(copy, rerun)
+    arguments = ["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]
+    assert cli.main(arguments) == 0
+    assert "  differs in the environment: versions.torch 1.0 -> " in capsys.readouterr().out
+    alter(copy / "report" / "report.json", lambda report: report["metrics"].update(uar=0.0, note=1.0))
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    printed = capsys.readouterr().out
+    assert "  differs in the environment, a likely cause: processor an abacus -> " in printed
+    assert "neither recipe nor environment" not in printed
+    assert "  measured in the saved run only: test note" in printed
+
+
+def test_a_missing_clip_is_told_before_anything_is_trained(run, corpus, tmp_path, capsys):
+    smaller = shutil.copytree(corpus.parent, tmp_path / "smaller") / "clips.csv"
+    with smaller.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if "s02_sad_1" not in row[0]]
+    with smaller.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    output = tmp_path / "again"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)])
+    assert stopped.value.code == 1
+    lines = told(capsys.readouterr().out)
+    assert lines[1].startswith("  protocol speaker_independent: ANOTHER SPLIT (sha256 ")
+    assert "the parts hold other clips (train: 35 clips, 36 then; validation: 9 clips, 9 then; " in lines[2]
+    assert "the likely cause: another release of the corpus, or files that were added or are missing" in lines[2]
+    assert lines[-2:] == ["  nothing was trained or written", "NOT reproduced"]
+    assert not output.exists()
+
+
+def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, copy, tmp_path):
+    output = tmp_path / "again"
+    alter(copy / "report" / "report.json", lambda report: report["environment"]["versions"].update(ser_hf="0.0"))
+    split = reproduce(copy, ["protocol.train=[s00, s01, s02]"], output=output)
+    assert "the likely cause: protocol.train of the recipe" in split["incomparable"]
+    assert split["incomparable"][-1] == "or another version of ser_hf, whose rule or labels may differ"
+    assert split["recipe"] == {"protocol.train": {"saved": ["s00", "s01", "s02", "s03"], "now": ["s00", "s01", "s02"]}}
+    merged = reproduce(run, ["corpus.drop=[disgust, happy]", "corpus.merge={fear: sad}"], output=output)
+    assert not merged["protocol"]["sha256"]["equal"]
+    judged = reproduce(run, ["evaluation.part=validation"], output=output)
+    assert judged["incomparable"] == ["judged on validation, the saved run on test"]
+    renamed = reproduce(run, ["corpus.drop=[disgust, fear, sad]"], output=output)
+    assert renamed["incomparable"][0] == "the classes are angry, happy, neutral, the saved run's angry, neutral, sad"
+    assert not any(comparison["reproduced"] for comparison in (split, merged, judged, renamed))
+    assert not output.exists()
+
+
+def test_other_samples_and_another_training_are_run_and_told(run, corpus, tmp_path, capsys):
+    altered = shutil.copytree(corpus.parent, tmp_path / "altered") / "clips.csv"
+    clip = altered.parent / "clips" / "s00_angry_0.wav"
+    samples, rate = soundfile.read(clip, dtype="float32")
+    soundfile.write(clip, 0.5 * samples, rate, subtype="PCM_16")
+    output = tmp_path / "again"
+    arguments = [str(run), f"corpus.root={altered}", "training.num_train_epochs=1", "--output", str(output)]
+    with pytest.raises(SystemExit):
+        cli.main(["reproduce", *arguments, "--tolerance", "0"])
+    lines = told(capsys.readouterr().out)
+    assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
+    assert "  differs from the saved recipe: training.num_train_epochs 6.0 -> 1.0" in lines
+    assert not any("neither recipe nor environment" in line for line in lines)
+    comparison = read(output / "report" / "reproduction.json")
+    assert comparison["protocol"]["clips"]["equal"] is False
+    assert comparison["trained"]
+    assert "holds a run already" in complaint(capsys, *arguments)
+    assert reproduce(run, arguments[1:3], output=output, overwrite=True, tolerance=1)["reproduced"]
+
+
+def test_the_digest_of_an_older_run_is_its_split_s(copy, rerun):
+    report = copy / "report" / "report.json"
+    alter(report, lambda report: report["protocol"].pop("clips"))
+    assert again(copy, rerun)["protocol"]["clips"]["equal"]
+    alter(copy / "split.json", lambda split: split.update(clips=["0" * 24]))
+    other = again(copy, rerun)
+    assert other["protocol"]["clips"]["equal"] is False
+    assert other["verdict"] == "reproduced within 0.005", "the last digits of other clips are no reproduction"
+    (copy / "split.json").unlink()
+    assert again(copy, rerun)["protocol"]["clips"]["equal"] is None
+
+
+@pytest.mark.slow
+def test_folds_and_a_foil_are_compared_one_by_one(corpus, tmp_path):
+    folder = tmp_path / "folds"
+    own = {"protocol": {"name": "kfold", "k": 2, "validation": 0.3, "foil": "random"}, "name": "folds"}
+    overrides = [f"corpus.root={corpus}", "training.num_train_epochs=1", f"output_dir={folder}"]
+    ser_hf.run_recipe(RECIPE | own, overrides)
+    comparison = reproduce(folder)
+    assert comparison["verdict"] == "reproduced to the last digit"
+    of = list(dict.fromkeys(row["of"] for row in comparison["figures"]))
+    foil = read(folder / "report" / "report.json")["foil"]["sha256"]
+    parts = [f"fold {number}, {part}" for number in (1, 2) for part in ("test", "validation")]
+    assert of == ["test", "train", "validation", "pooled", *parts, f"foil random {foil[:8]}"]
+    assert {part: facts["clips"] for part, facts in comparison["predictions"].items()}["test"] == 54
+    assert len(comparison["protocol"]["clips"]["now"]) == 2
+    # The model on top is one fold's; what is published beside it is the whole run.
+    published = find_saved(folder / "model")
+    assert published.recipe["protocol"]["folds"] is None
+    assert set(published.report["protocol"]["folds"]) == {"1", "2"}
+    assert find_saved(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
+    fewer = reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")
+    assert "fold 3, test: 18 clips, 0 then" in fewer["incomparable"][0]
+
+
+@pytest.mark.slow
+def test_seeds_judged_on_validation(corpus, tmp_path):
+    folder = tmp_path / "seeds"
+    overrides = [f"corpus.root={corpus}", "training={num_train_epochs: 1, seeds: [1, 2]}", f"output_dir={folder}"]
+    ser_hf.run_recipe(RECIPE, [*overrides, "evaluation.part=validation"])
+    comparison = reproduce(folder)
+    assert comparison["verdict"] == "reproduced to the last digit"
+    of = list(dict.fromkeys(row["of"] for row in comparison["figures"]))
+    assert of == ["validation", "train", "seed 1, validation", "seed 2, validation"]
+    assert comparison["predictions"] == {"validation": {"clips": 18, "same": 1, "probability": 0}}
+    fewer = reproduce(folder, ["training.seeds=[2]"], output=tmp_path / "again")
+    assert fewer["missing"] == ["seed 1, validation", "seed 2, validation"]
+    assert fewer["figures"]
+    assert fewer["verdict"] != "reproduced to the last digit"
+
+
+def test_keys_that_the_saved_recipe_lacks_are_told(copy, rerun, capsys):
+    path = copy / "recipe.yaml"
+    values = read_yaml(path)
+    del values["evaluation"]["confidence"]  # as if the key were newer than the run
+    path.write_text(dump_yaml(values))
+    assert again(copy, rerun)["added"] == {"evaluation.confidence": 0.95}
+    assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 0
+    assert "  keys that the saved recipe does not have: evaluation.confidence" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("revision", ["0123456789abcdef", None])
+def test_a_key_of_another_version_is_told_with_the_version_that_saved_it(revision, copy, tmp_path, capsys):
+    path = copy / "recipe.yaml"
+    values = read_yaml(path)
+    values["training"]["sorcery"] = 3
+    values["provenance"] = {"versions": {"ser_hf": "0.0.7"}, "git_revision": revision}
+    path.write_text(dump_yaml(values))
+    line = complaint(capsys, copy)
+    assert "training.sorcery: unknown key" in line
+    told = "ser_hf 0.0.7 (revision 0123456789ab)" if revision else "ser_hf 0.0.7,"
+    assert f"({copy} was saved by {told}" in line
+    del values["provenance"]
+    path.write_text(dump_yaml(values))
+    assert "was saved by ser_hf of an unknown version" in complaint(capsys, copy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["training.lerning_rate=1"], "error: training.lerning_rate: unknown key; the nearest known key is training."),
+        (["learning_rate"], "error: learning_rate: an override reads section.key=value"),
+        (["protocol.test=[s77]", "--output", "{run}-2"], "error: protocol.test: no speaker s77"),
+        (["--tolerance", "-1"], "error: --tolerance: expected zero or more, got -1.0"),
+        (["--tolerance", "nan"], "error: --tolerance: expected zero or more, got nan"),
+        (["--output", "{run}"], "lie in one another; choose another folder (--output)"),
+        (["--output", "{run}", "--overwrite"], "lie in one another"),
+        (["--output", "{run}/model", "--overwrite"], "lie in one another"),
+        (["--output", "{run}/..", "--overwrite"], "lie in one another"),
+        (["--output", "/nowhere/a", "output_dir=/nowhere/b"], "/nowhere/b by an override and /nowhere/a by --output"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, run, capsys):
+    before = contents(run)
+    line = complaint(capsys, run, *(argument.format(run=run) for argument in arguments))
+    assert expected in line
+    assert "saved by" not in line
+    assert contents(run) == before
+
+
+def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
+    assert "a file; name the run's folder" in complaint(capsys, copy / "recipe.yaml")
+    assert "not a report of ser_hf" not in complaint(capsys, tmp_path)
+    assert f"{tmp_path}: holds no recipe.yaml; name a run's folder" in complaint(capsys, tmp_path)
+    report = copy / "report" / "report.json"
+    alter(report, lambda report: report["metrics"].pop("uar"))
+    assert "report.json: not a report of ser_hf (KeyError: 'uar')" in complaint(capsys, copy)
+    report.write_text('{"metrics": ')
+    assert "report.json: not a report of ser_hf (JSONDecodeError" in complaint(capsys, copy)
+    report.unlink()
+    assert f"{copy}: holds a recipe, but no report to compare with" in complaint(capsys, copy)
+
+
+def test_the_run_one_stands_in_is_named_for_its_folder(run, monkeypatch):
+    monkeypatch.chdir(run)
+    assert find_saved(".").rerun_in == run.with_name("tiny-reproduced").resolve()
+    monkeypatch.chdir(run.parent)
+    assert find_saved("tiny").rerun_in == Path("tiny-reproduced")
+
+
+def answer(status):
+    return httpx.Response(status, request=httpx.Request("HEAD", "https://hub.example"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.RepositoryNotFoundError("404", response=answer(404)), "and no such model on the Hub"),
+        (errors.EntryNotFoundError("404"), "holds no recipe.yaml with report.json: not one that ser_hf has published"),
+        (errors.LocalEntryNotFoundError("offline"), "and the Hub is out of reach (offline, or HF_HUB_OFFLINE is set)"),
+        (errors.HfHubHTTPError("500\nServer", response=answer(500)), "and the Hub says: 500 Server"),
+        (errors.OfflineModeIsEnabled("offline"), "and the Hub says: offline"),
+    ],
+)
+def test_what_the_hub_answers_is_one_line(error, expected, monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    line = complaint(capsys, "someone/else")
+    assert line.startswith("error: someone/else: no such folder here, ")
+    assert expected in line
+
+
+def test_an_unknown_id_offline_and_a_path_that_is_none(capsys):
+    assert "and the Hub is out of reach" in complaint(capsys, "nobody/nothing")
+    assert "and no Hub id either (they read owner/name)" in complaint(capsys, "runs/none/here")

@@ -1,0 +1,535 @@
+"""Averaged weights: what they are, that they come and go without a trace, and that a resumed run has the same."""
+
+import copy
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ser_hf.errors import UserError
+from ser_hf.models import CRNNForAudioClassification
+from ser_hf.testing import tiny_config
+from ser_hf.training.averaging import LEARNING, WeightAverage, recompute_batch_norm
+
+
+def _line(weight=0.0, dtype=torch.float32):
+    """One weight without a bias."""
+    line = nn.Linear(1, 1, bias=False, dtype=dtype)
+    _set(line, weight)
+    return line
+
+
+def _set(line, weight):
+    with torch.no_grad():
+        line.weight.fill_(weight)
+
+
+def _averaged(average, model):
+    """What the model holds inside `applied`, copied."""
+    with average.applied(model):
+        return _weights(model)
+
+
+def _weights(model):
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _same(some, others):
+    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+
+def _of(model, *weights, kind="ema", **settings):
+    """An average of a one-weight model that went through `weights`."""
+    average = WeightAverage(kind, **settings)
+    average.attach(model)
+    for weight in weights:
+        _set(model, weight)
+        average.update()
+    return average
+
+
+def test_the_exponential_average_by_hand():
+    model = _line()
+    average = _of(model, 8.0)
+    assert _averaged(average, model)["weight"].item() == 8.0, "the first step's weights as they are"
+    _set(model, -1.0)
+    average.update()
+    # (1 + 1) / (10 + 1) of 8 and 9/11 of -1.
+    assert _averaged(average, model)["weight"].item() == pytest.approx((16 - 9) / 11)
+    _set(model, 2.0)
+    average.update()
+    # (1 + 2) / (10 + 2) of that.
+    assert _averaged(average, model)["weight"].item() == pytest.approx(7 / 44 + 1.5)
+
+
+def test_the_decay_is_never_more_than_asked_for():
+    model = _line()
+    average = _of(model, 8.0, -1.0, 2.0, decay=0.125)
+    assert _averaged(average, model)["weight"].item() == pytest.approx((8 * 0.125 - 0.875) * 0.125 + 2 * 0.875)
+
+
+def test_the_stochastic_average_is_the_mean():
+    model, weights = _line(), [3.0, -1.5, 7.25, 0.5]
+    average = _of(model, *weights, kind="swa")
+    assert _averaged(average, model)["weight"].item() == pytest.approx(sum(weights) / 4)
+
+
+class _Everything(nn.Module):
+    """Tied and frozen weights, buffers saved and not, of every type."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.frozen = nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False)
+        self.tied = nn.Linear(3, 3)
+        self.tied.weight = self.first.weight
+        self.register_buffer("running", torch.zeros(3))
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("window", torch.ones(3), persistent=False)
+
+    @torch.no_grad()
+    def learn(self, step):
+        for tensor in (self.first.weight, self.first.bias, self.tied.bias, self.running):
+            tensor.add_(step)
+        self.steps.add_(1)
+
+
+@pytest.mark.parametrize("kind", WeightAverage.KINDS)
+def test_tied_frozen_and_whole_numbers(kind):
+    model, average = _Everything(), WeightAverage(kind)
+    before = _weights(model)
+    frozen = model.frozen.weight.data_ptr()
+    average.attach(model)
+    for step in (2, 4):
+        model.learn(step)
+        average.update()
+    # After steps to 2 and 6: plain mean, or 2/11 of the first.
+    mean = 4 if kind == "swa" else 2 + 4 * 9 / 11
+    after = _averaged(average, model)
+    for name in ("first.weight", "first.bias", "tied.weight", "tied.bias", "running"):
+        torch.testing.assert_close(after[name], before[name] + mean)
+    assert after["steps"].item() == 2
+    assert torch.equal(after["frozen.weight"], before["frozen.weight"])
+    assert model.frozen.weight.data_ptr() == frozen
+    assert model.tied.weight is model.first.weight
+
+
+def test_the_weights_that_learn_come_back_to_the_bit():
+    model = _Everything()
+    average = WeightAverage("ema")
+    average.attach(model)
+    for step in (1, 2):
+        model.learn(step / 3)
+        average.update()
+    objects, learning = list(model.state_dict(keep_vars=True).values()), _weights(model)
+    with average.applied(model):
+        assert not _same(_weights(model), learning)
+    assert _same(_weights(model), learning)
+    with pytest.raises(RuntimeError, match="in the middle"), average.applied(model):
+        raise RuntimeError("in the middle")
+    assert _same(_weights(model), learning)
+    assert all(new is old for new, old in zip(model.state_dict(keep_vars=True).values(), objects, strict=True))
+
+
+def test_applied_within_itself_and_without_an_average():
+    model = _line(5.0)
+    average = _of(model)
+    with average.applied(model):
+        assert model.weight.item() == 5.0, "nothing is averaged yet"
+    average = _of(model, 1.0, 2.0, kind="swa")
+    with average.applied(model):
+        with average.applied(model):
+            assert model.weight.item() == 1.5
+        assert model.weight.item() == 1.5, "only the outermost gives the weights back"
+    assert model.weight.item() == 2.0
+    with WeightAverage("ema").applied(model):
+        assert model.weight.item() == 2.0, "attached to nothing"
+
+
+def test_gradients_flow_inside_and_after():
+    model = _line()
+    average = _of(model, 1.0, 3.0, kind="swa")
+    with average.applied(model):
+        assert torch.is_grad_enabled()
+    model(torch.ones(1, 1)).sum().backward()
+    assert model.weight.grad.item() == 1.0
+
+
+def test_attached_anew_it_begins_anew():
+    model = _line()
+    average = _of(model, 100.0)
+    average.attach(model)
+    _set(model, 1.0)
+    average.update()
+    assert _averaged(average, model)["weight"].item() == 1.0
+
+
+def test_half_precision_is_averaged_in_full(tmp_path):
+    """In bfloat16 a thousandth of the way from 1 to 2 is no way at all."""
+    model = _line(dtype=torch.bfloat16)
+    average = _of(model, 1.0, kind="swa")
+    average.averaged = 999
+    _set(model, 2.0)
+    for _ in range(500):
+        average.update()
+    assert _averaged(average, model)["weight"].item() == pytest.approx(1 + 500 / 1499, rel=2**-8)
+    # Resumed, it has the digits that the model's own file has not.
+    resumed = _resumed(average, model, tmp_path)
+    for each in (average, resumed):
+        each.update()
+    assert torch.equal(resumed._average["weight"], average._average["weight"])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: WeightAverage("polyak"), "average 'polyak' is none of ema, swa"),
+        (lambda: WeightAverage("swa").attach(nn.BatchNorm1d(2)), "give batches"),
+        (lambda: _of(_line(), 1.0).applied(_line()).__enter__(), "another model"),
+        (lambda: recompute_batch_norm(nn.BatchNorm1d(2), list), "no batches"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# Callbacks
+
+
+def _step(average, step, epoch, max_steps=8, skipped=False):
+    state = TrainerState(global_step=step, epoch=epoch, max_steps=max_steps)
+    average.on_optimizer_step(None, state, TrainerControl(), optimizer=SimpleNamespace(step_was_skipped=skipped))
+    average.on_step_end(None, state, TrainerControl())
+
+
+def test_the_exponential_average_takes_every_step_that_was_made():
+    average = _of(_line())
+    _step(average, 1, 0.25)
+    _step(average, 2, 0.5, skipped=True)
+    _step(average, 3, 0.75)
+    assert average.averaged == 2
+
+
+@pytest.mark.parametrize(("start", "taken"), [(0.0, [2, 4, 6, 7]), (0.5, [4, 6, 7]), (0.6, [6, 7]), (1.0, [7])])
+def test_the_stochastic_average_takes_the_ends_of_late_epochs(start, taken):
+    """Seven steps in epochs of two: the last step counts although its epoch is cut short."""
+    average, seen = _of(_line(), kind="swa", start=start), []
+    for step in range(1, 8):
+        before = average.averaged
+        _step(average, step, step / 2, max_steps=7)
+        seen += [step] * (average.averaged - before)
+    assert seen == taken
+
+
+@pytest.mark.parametrize(
+    ("load_best", "best", "left"), [(False, "folder", 1.5), (True, None, 1.5), (True, "folder", 9.0)]
+)
+def test_the_end_of_training_leaves_the_average_or_the_best_checkpoint(load_best, best, left):
+    model = _line()
+    average = _of(model, 1.0, 2.0, kind="swa")
+    _set(model, 9.0)
+    arguments = SimpleNamespace(load_best_model_at_end=load_best)
+    average.on_train_end(arguments, TrainerState(best_model_checkpoint=best), TrainerControl())
+    assert model.weight.item() == left
+    _set(model, 4.0)
+    with average.applied(model):
+        assert model.weight.item() == 4.0, "the average has no part in what comes after"
+    assert model.weight.item() == 4.0
+
+
+# Checkpoints
+
+
+def _resumed(average, model, folder):
+    """Saves as the Trainer does; an average that goes on from there with its own model."""
+    judged = _averaged(average, model)
+    average.save(folder)
+    other = copy.deepcopy(model)
+    resumed = WeightAverage(average.kind, average.decay, average.start, average.batches)
+    resumed.attach(other)
+    other.load_state_dict(judged)
+    resumed.load(folder)
+    assert _same(_weights(other), _weights(model))
+    assert _same(_averaged(resumed, other), judged)
+    assert resumed.averaged == average.averaged
+    return resumed
+
+
+@pytest.mark.parametrize("kind", WeightAverage.KINDS)
+def test_a_checkpoint_has_all_that_resuming_needs(kind, tmp_path):
+    model = _Everything()
+    average = WeightAverage(kind)
+    average.attach(model)
+    for step in (1, 2, 3):
+        model.learn(step / 7)
+        average.update()
+    resumed = _resumed(average, model, tmp_path)
+    assert set(load_file(tmp_path / LEARNING)) == {
+        f"learning.{name}" for name in ("first.weight", "first.bias", "tied.bias", "running", "steps")
+    }
+    for each in (average, resumed):
+        each._model.learn(0.3)
+        each.update()
+    assert _same(_averaged(average, model), _averaged(resumed, resumed._model))
+
+
+def test_saved_inside_it_is_still_the_weights_that_learn(tmp_path):
+    model = _line()
+    average = _of(model, 1.0, 2.0, kind="swa")
+    with average.applied(model):
+        average.save(tmp_path)
+    assert load_file(tmp_path / LEARNING)["learning.weight"].item() == 2.0
+
+
+def test_a_checkpoint_from_before_the_first_average(tmp_path):
+    average = _of(_line(3.0), kind="swa")
+    average.save(tmp_path)
+    assert load_file(tmp_path / LEARNING) == {}
+    model = _line(3.0)
+    resumed = _of(model, kind="swa")
+    resumed.load(tmp_path)
+    assert (resumed.averaged, model.weight.item()) == (0, 3.0)
+
+
+def test_checkpoints_of_other_trainings_are_refused(tmp_path):
+    model = _line()
+    average = _of(model, 1.0)
+    with pytest.raises(UserError, match=r"learning\.safetensors is missing: .* without training\.average"):
+        average.load(tmp_path)
+    average.save(tmp_path)
+    with pytest.raises(UserError, match=r"began with training\.average\.kind ema, not swa"):
+        _of(model, kind="swa").load(tmp_path)
+    other = WeightAverage("ema")
+    other.attach(nn.Linear(1, 1))
+    with pytest.raises(UserError, match="other weights learnt"):
+        other.load(tmp_path)
+    (tmp_path / LEARNING).write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"learning\.safetensors cannot be read"):
+        average.load(tmp_path)
+
+
+# Batch normalisation
+
+
+def _noise(clips, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        {"input_values": torch.randn(clip, 6000, generator=generator) * (clip + 1)} for clip in range(2, 2 + clips)
+    ]
+
+
+def _crnn(**settings):
+    set_seed(0)
+    return CRNNForAudioClassification(tiny_config("crnn", **settings))
+
+
+def _means_and_variances(model, norm):
+    """Of what a layer of batch normalisation gets to see while only such layers are in training mode, by batch."""
+    rows = []
+
+    def note(module, inputs):
+        features, mask = inputs
+        real = features.movedim(1, -1)[mask].flatten(0, -2)
+        rows.append(torch.stack([real.mean(dim=0), real.var(dim=0)]))
+
+    hook = norm.register_forward_pre_hook(note)
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    with torch.no_grad():
+        for batch in _noise(3, seed=1):
+            model(**batch)
+    hook.remove()
+    return torch.stack(rows)
+
+
+def test_statistics_are_the_means_over_all_batches():
+    model = _crnn()
+    assert model.config.time_masks, "augmentation has to be there to be seen left out"
+    assert model.stack.blocks[0].dropout.p
+    recompute_batch_norm(model, lambda: _noise(3, seed=1))
+    for index in (0, 1):
+        norm = model.stack.blocks[index].norm
+        twin = copy.deepcopy(model)
+        mean, variance = _means_and_variances(twin, twin.stack.blocks[index].norm).mean(dim=0)
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, variance)
+        assert norm.num_batches_tracked == 3
+
+
+def test_statistics_leave_modes_and_momentum_as_they_were():
+    model = _crnn().train()
+    model.dropout.eval()
+    model.stack.blocks[0].norm.momentum = 0.3
+    recompute_batch_norm(model, lambda: _noise(2, seed=1))
+    assert model.stack.blocks[0].norm.momentum == 0.3
+    assert model.stack.blocks[1].norm.momentum == 0.1
+    assert model.training
+    assert model.stack.blocks[0].norm.training
+    assert not model.dropout.training
+
+
+def test_statistics_disturb_no_generator_and_depend_on_none():
+    model, states = _crnn(), []
+
+    def draws():
+        # As cropping and noise may draw.
+        yield {"input_values": torch.randn(3, 6000) * random.random() + torch.tensor(np.random.rand(3, 1)).float()}
+
+    for seed in (1, 2):
+        set_seed(seed)
+        expected = torch.rand(2), np.random.rand(), random.random()
+        set_seed(seed)
+        recompute_batch_norm(model, draws)
+        assert torch.equal(torch.rand(2), expected[0])
+        assert (np.random.rand(), random.random()) == expected[1:]
+        states.append(_weights(model))
+    assert _same(*states)
+
+
+def test_models_without_batch_norm_need_no_batches():
+    recompute_batch_norm(_line(), None)
+
+
+def test_the_stochastic_average_has_statistics_of_its_own(tmp_path):
+    model, walks = _crnn().train(), []
+
+    def batches():
+        walks.append(1)
+        return _noise(3, seed=1)
+
+    average = WeightAverage("swa", batches=batches)
+    average.attach(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        for batch in _noise(2, seed=2):
+            model(**batch, labels=torch.zeros(len(batch["input_values"]), dtype=torch.long)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        average.update()
+    learning = _weights(model)
+    judged = _averaged(average, model)
+    assert _same(_weights(model), learning)
+    by_hand = _crnn()
+    by_hand.load_state_dict(judged)
+    recompute_batch_norm(by_hand, lambda: _noise(3, seed=1))
+    assert _same(_weights(by_hand), judged)
+    assert not torch.equal(judged["stack.blocks.0.norm.running_var"], learning["stack.blocks.0.norm.running_var"])
+    # Walked over once, for as long as the average stays, also in a run that goes on from its checkpoint.
+    assert _same(_averaged(average, model), judged)
+    resumed = _resumed(average, model, tmp_path)
+    assert len(walks) == 1
+    average.update()
+    _averaged(average, model)
+    _averaged(resumed, resumed._model)
+    assert len(walks) == 2
+
+
+# A training
+
+
+class _Recorder(TrainerCallback):
+    def __init__(self):
+        self.steps = []
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.steps.append(_weights(model))
+
+
+class _AveragingTrainer(Trainer):
+    """Judges and saves averages, as the project's own Trainer does."""
+
+    average: WeightAverage
+
+    def evaluate(self, *args, **kwargs):
+        with self.average.applied(self.model):
+            return super().evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, model, trial):
+        with self.average.applied(self.model):
+            super()._save_checkpoint(model, trial)
+        self.average.save(f"{self.args.output_dir}/checkpoint-{self.state.global_step}")
+
+
+class _Load(TrainerCallback):
+    def __init__(self, average, folder):
+        self.average, self.folder = average, folder
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.folder:
+            self.average.load(self.folder)
+
+
+def _train(folder, kind, resume=None, stop=None):
+    """Three epochs of three steps on noise; the Trainer, the weights after each step and the last average."""
+    model = _crnn()
+    generator = torch.Generator().manual_seed(3)
+    clips = [{"input_values": torch.randn(4000, generator=generator) * (i + 1), "labels": i % 4} for i in range(12)]
+
+    def batches():
+        return [{"input_values": torch.stack([clip["input_values"] for clip in clips[i : i + 6]])} for i in (0, 6)]
+
+    arguments = TrainingArguments(
+        str(folder),
+        num_train_epochs=3,
+        per_device_train_batch_size=4,
+        learning_rate=0.01,
+        eval_strategy="steps",
+        eval_steps=3,
+        save_strategy="steps",
+        save_steps=3,
+        logging_strategy="no",
+        disable_tqdm=True,
+        use_cpu=True,
+        report_to="none",
+        seed=1,
+    )
+    average, recorder = WeightAverage(kind, start=0.5, batches=batches), _Recorder()
+    trainer = _AveragingTrainer(model, arguments, train_dataset=clips, eval_dataset=clips[:4], callbacks=[recorder])
+    trainer.average = average
+    trainer.add_callback(average)
+    trainer.add_callback(_Load(average, resume))
+    average.attach(model)
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer, recorder.steps, _weights(model)
+
+
+@pytest.mark.parametrize("kind", WeightAverage.KINDS)
+def test_a_training_ends_with_the_average_of_its_weights(kind, tmp_path):
+    _, steps, last = _train(tmp_path, kind)
+    assert len(steps) == 9
+    name = "lstm.lstm.weight_hh_l0"
+    if kind == "swa":
+        expected = (steps[5][name] + steps[8][name]) / 2
+    else:
+        expected = steps[0][name]
+        for t, step in enumerate(steps[1:], start=1):
+            decay = (1 + t) / (10 + t)
+            expected = decay * expected + (1 - decay) * step[name]
+    torch.testing.assert_close(last[name], expected, rtol=1e-5, atol=1e-7)
+    assert (last[name] - steps[8][name]).abs().max() > 1e-4, "an average that differs from the last weights"
+    # The last checkpoint's model is that average; beside it stands what learnt.
+    folder = get_last_checkpoint(str(tmp_path))
+    assert _same(load_file(f"{folder}/model.safetensors"), last)
+    learning = load_file(f"{folder}/{LEARNING}")
+    assert all(torch.equal(tensor, steps[8][key.removeprefix("learning.")]) for key, tensor in learning.items())
+
+
+@pytest.mark.parametrize("kind", WeightAverage.KINDS)
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_resumed_training_is_the_same_to_the_bit(kind, step, tmp_path):
+    """From the end of an epoch, saved before that end is announced; with ``swa`` before and after its beginning."""
+    trainer, steps, last = _train(tmp_path, kind)
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    again, rest, other = _train(tmp_path, kind, resume=str(tmp_path / f"checkpoint-{step}"))
+    assert len(rest) == 9 - step
+    assert all(_same(mine, whole) for mine, whole in zip(rest, steps[step:], strict=True))
+    assert _same(other, last)
+    assert [entry["eval_loss"] for entry in again.state.log_history if "eval_loss" in entry][-1] == losses[-1]

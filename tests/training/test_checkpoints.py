@@ -1,0 +1,128 @@
+"""A checkpoint counts when its marker stands; what is torn goes; the best and the last always stay."""
+
+import json
+import os
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.training.checkpoints import (
+    MARKER,
+    cannot_be_written,
+    delete,
+    discard_torn,
+    has_stopped,
+    is_whole,
+    last_checkpoint,
+    refuse_other_batches,
+    rotate,
+    seal,
+)
+
+MADE_BY = {"processes": 1, "step_batch_size": 16}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Writes checkpoint-STEP, sealed or not."""
+
+    def write(step, sealed=True, **state):
+        folder = tmp_path / f"checkpoint-{step}"
+        (folder / "shard").mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "shard" / "0.pt").write_bytes(b"state")
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step} | state))
+        if sealed:
+            seal(folder, MADE_BY)
+        return folder
+
+    return write
+
+
+def test_the_newest_whole_checkpoint_is_the_last(checkpoint, tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    checkpoint(8)
+    newest = checkpoint(16)
+    checkpoint(24, sealed=False)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert last_checkpoint(tmp_path) == newest
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "marker"])
+def test_what_the_marker_does_not_vouch_for_is_torn(checkpoint, damage):
+    folder = checkpoint(4)
+    assert is_whole(folder)
+    if damage == "truncate":
+        os.truncate(folder / "shard" / "0.pt", 2)
+    elif damage == "remove":
+        (folder / "model.safetensors").unlink()
+    else:
+        (folder / MARKER).write_text('{"files": {"mod')
+    assert not is_whole(folder)
+
+
+def test_torn_checkpoints_are_discarded_and_whole_ones_are_not(checkpoint, tmp_path):
+    whole, torn = checkpoint(1), checkpoint(2, sealed=False)
+    discard_torn(tmp_path)
+    assert whole.is_dir()
+    assert not torn.exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "best", "left"),
+    [
+        (2, 4, [4, 10]),
+        (2, 10, [8, 10]),
+        (1, 4, [4, 10]),
+        (3, 2, [2, 8, 10]),
+        (1, 10, [10]),
+        (2, None, [8, 10]),
+        (None, 4, [2, 4, 6, 8, 10]),
+        (9, 4, [2, 4, 6, 8, 10]),
+    ],
+)
+def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path, kept, best, left):
+    for step in (2, 4, 6, 8, 10):
+        checkpoint(step)
+    rotate(tmp_path, kept, best)
+    assert sorted(int(path.name[11:]) for path in tmp_path.iterdir()) == left
+
+
+def test_a_checkpoint_half_deleted_does_not_pass_for_whole(checkpoint, monkeypatch):
+    folder = checkpoint(2)
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # killed just before
+    delete(folder)
+    assert folder.is_dir()
+    assert not is_whole(folder)
+
+
+def test_another_batch_in_a_step_is_refused(checkpoint):
+    folder = checkpoint(2)
+    refuse_other_batches(folder, {"processes": 2, "step_batch_size": 16})
+    with pytest.raises(UserError, match=r"1 processes took 16 clips a step, 2 would take 32; resume with as many"):
+        refuse_other_batches(folder, {"processes": 2, "step_batch_size": 32})
+
+
+@pytest.mark.parametrize(("waited", "stopped"), [(2, None), (3, 6), (4, 6)])
+def test_a_training_whose_patience_is_at_an_end_has_stopped(checkpoint, waited, stopped):
+    state = {
+        "args": {"early_stopping_patience": 3, "early_stopping_threshold": 0.0},
+        "attributes": {"early_stopping_patience_counter": waited},
+    }
+    assert has_stopped(checkpoint(6, stateful_callbacks={"EarlyStoppingCallback": state})) == stopped
+
+
+def test_without_patience_no_training_has_stopped(checkpoint):
+    assert has_stopped(checkpoint(6, stateful_callbacks={})) is None
+
+
+def test_a_checkpoint_that_the_disk_does_not_take_is_told_and_removed(checkpoint):
+    last = checkpoint(8)
+    half = checkpoint(16, sealed=False)
+    error = cannot_be_written(half, OSError(28, "No space left on device"))
+    assert str(error).startswith(f"{half}: the checkpoint cannot be written (No space left on device; ")
+    assert str(error).endswith(f"--resume goes on from {last}")
+    assert not half.exists()
+    assert is_whole(last)
+    delete(last)
+    assert str(cannot_be_written(half, RuntimeError("file write failed"))).endswith("--resume begins anew")

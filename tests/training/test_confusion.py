@@ -1,0 +1,93 @@
+"""Counts of training batches as they pass: what is counted, over processes too, and scores that agree with
+evaluation's."""
+
+import numpy as np
+import pytest
+import torch
+
+from ser_hf.evaluation.metrics import classification_metrics, confusion
+from ser_hf.training.confusion import TrainingCounts, scores
+
+
+def _logits(predictions, classes=3):
+    return torch.eye(classes)[torch.tensor(predictions)]
+
+
+def test_batches_are_counted_until_taken():
+    counts = TrainingCounts(3)
+    counts.add(_logits([0, 2, 2]), torch.tensor([0, 1, 2]))
+    counts.add(_logits([2, 0]), torch.tensor([1, 1]))
+    taken = counts.take()
+    assert taken.dtype == torch.int64
+    assert taken.tolist() == [[1, 0, 0], [1, 0, 2], [0, 0, 1]]
+    counts.add(_logits([1]), torch.tensor([0]))
+    assert counts.take().tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert taken.sum() == 5, "what was taken stays"
+
+
+def test_clips_that_do_not_count_are_left_out():
+    counts = TrainingCounts(3)
+    counts.add(_logits([0, 2]), torch.tensor([-100, 1]))
+    counts.add(_logits([1, 0]), torch.full((2, 3), -100.0))
+    assert counts.take().tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_soft_labels_count_for_their_majority():
+    counts = TrainingCounts(3)
+    counts.add(_logits([0, 1]).requires_grad_(), torch.tensor([[0.2, 0.2, 0.6], [0.4, 0.4, 0.2]]))
+    assert counts.take().tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_counts_move_to_where_the_logits_are():
+    counts = TrainingCounts(3)
+    counts.add(_logits([0]).to("meta"), torch.tensor([0], device="meta"))
+    assert counts._counts.device.type == "meta"
+
+
+def test_counting_is_possible_where_only_deterministic_algorithms_are():
+    torch.use_deterministic_algorithms(True)
+    try:
+        counts = TrainingCounts(3)
+        counts.add(_logits([0, 2, 2]), torch.tensor([0, 1, 2]))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert counts.take().trace() == 2
+
+
+def _process(rank, store, folder):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    counts = TrainingCounts(3)
+    if rank == 1:  # the other has had no batch
+        counts.add(_logits([0, 1]), torch.tensor([0, 2]))
+    counts.add(_logits([rank]), torch.tensor([0]))
+    torch.save([counts.take(), counts.take()], folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_are_summed(tmp_path):
+    torch.multiprocessing.spawn(_process, (tmp_path / "store", tmp_path), nprocs=2)
+    for rank in range(2):
+        first, second = torch.load(tmp_path / f"{rank}.pt")
+        assert first.tolist() == [[2, 1, 0], [0, 0, 0], [0, 1, 0]]
+        assert not second.any()
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("absent", [False, True])
+def test_scores_are_those_of_evaluation(classes, absent):
+    """Where a class has no clips, too, but is predicted, and where one is never predicted."""
+    generator = np.random.default_rng(classes)
+    labels, predictions = generator.integers(classes, size=(2, 200))
+    predictions[predictions == 0] = 1
+    if absent:
+        labels[labels == 1] = 0
+    expected = classification_metrics(labels, predictions, classes)
+    measured = scores(torch.tensor(confusion(labels, predictions, classes)))
+    assert set(measured) == {"uar", "macro_f1", "wa"}
+    for name, value in measured.items():
+        assert value == pytest.approx(expected[name], rel=1e-12)
+
+
+def test_no_clips_no_scores():
+    assert scores(TrainingCounts(3).take()) == {}

@@ -1,0 +1,101 @@
+"""Attention kernels, gradient checkpointing, compilation, half precision: faster or smaller, and the same training."""
+
+import pytest
+import torch
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.batches import part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.machine import seed_everything
+from ser_hf.training.run import fit
+
+STILL = dict.fromkeys(
+    ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout"), 0.0
+)
+STILL |= {"mask_time_prob": 0.0, "layerdrop": 0.0}
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+@pytest.fixture
+def train(clips, store, labels, checkpoint, tmp_path):
+    """Two epochs of a tiny encoder without dropout; returns what `fit` does."""
+
+    def run(attention=None, own=None, **arguments):
+        plan = blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2"), attention=attention, options=STILL)
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4} | arguments
+        seed_everything(0)
+        return fit(
+            build_model(plan),
+            plan.extractor,
+            store,
+            part(clips, range(8), store),
+            part(clips, range(8, 12), store),
+            training_arguments(settings, tmp_path, 0, progress=False, **(own or {})),
+            trainer_metrics,
+        )
+
+    return run
+
+
+def losses(fitted):
+    return [value for entry in fitted.history for value in (entry["train_loss"], entry["validation"]["loss"])]
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_computed_as_asked_and_comes_to_the_same(train, attention):
+    fitted = train(attention)
+    assert fitted.trainer.model.config._attn_implementation == attention
+    assert losses(fitted) == pytest.approx(losses(train()), rel=1e-4)
+
+
+def test_attention_that_is_not_installed_is_told(checkpoint, labels):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2"), attention="flash_attention_2")
+    with pytest.raises(UserError, match=r"model\.attention: .*[Ff]lash"):
+        build_model(plan)
+
+
+def test_attention_is_a_matter_of_the_machine_and_not_published(train, tmp_path):
+    train("eager").trainer.model.save_pretrained(tmp_path / "model")
+    assert "attn_implementation" not in (tmp_path / "model" / "config.json").read_text(encoding="utf-8")
+
+
+def test_gradient_checkpointing_saves_memory_and_changes_nothing(train):
+    fitted = train(gradient_checkpointing=True)
+    assert any(getattr(module, "gradient_checkpointing", False) for module in fitted.trainer.model.modules())
+    assert losses(fitted) == pytest.approx(losses(train()), rel=1e-5)
+
+
+def test_half_precision_is_autocast_s_and_weights_stay_float32(train):
+    fitted = train(own={"precision": "bf16"})
+    assert {parameter.dtype for parameter in fitted.trainer.model.parameters()} == {torch.float32}
+    exact = losses(train())
+    assert losses(fitted) != exact
+    assert losses(fitted) == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(train):
+    assert losses(train(torch_compile=True)) == pytest.approx(losses(train()), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+def test_an_encoder_s_weights_are_averaged_too(train, kind):
+    plain, averaged = train(), train(own={"average": kind, "average_start": 0.0})
+    validated = [fitted.history[-1]["validation"]["loss"] for fitted in (plain, averaged)]
+    assert validated[0] != validated[1]
+    assert plain.history[-1]["train_loss"] == averaged.history[-1]["train_loss"], "what learns is not touched"
+
+
+@on_gpu
+@pytest.mark.parametrize("precision", ["auto", "bf16", "fp16", "tf32"])
+def test_precisions_of_a_gpu_come_close_to_float32(train, precision):
+    assert losses(train(own={"precision": precision})) == pytest.approx(
+        losses(train(own={"precision": "fp32"})), rel=0.05
+    )
+
+
+@on_gpu
+def test_deterministic_runs_on_a_gpu_repeat_to_the_bit(train):
+    assert losses(train(own={"deterministic": True})) == losses(train(own={"deterministic": True}))

@@ -1,0 +1,70 @@
+"""What the machine decides, on machines that are not at hand: only their answers are made up."""
+
+import pytest
+import torch
+
+from ser_hf.errors import UserError
+from ser_hf.training.machine import data_workers, precision_arguments, seed_everything
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A GPU of some capability (None: no GPU)."""
+
+    def make(capability, bf16=False, cores=12):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+        monkeypatch.setattr("ser_hf.training.machine.usable_cores", lambda: cores)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("capability", "bf16", "word", "expected"),
+    [
+        (None, False, "auto", (False, False, None)),
+        (None, False, "bf16", (True, False, None)),
+        ((7, 5), False, "auto", (False, True, None)),
+        ((7, 5), False, "fp32", (False, False, None)),
+        ((9, 0), True, "auto", (True, False, False)),
+        ((9, 0), True, "tf32", (False, False, True)),
+        ((9, 0), True, "fp32", (False, False, False)),
+        ((9, 0), True, "fp16", (False, True, False)),
+    ],
+)
+def test_precision_follows_the_device(machine, capability, bf16, word, expected):
+    machine(capability, bf16)
+    arguments = precision_arguments(word)
+    assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "word", "device"),
+    [(None, "fp16", "a machine without a CUDA GPU"), (None, "tf32", "a machine"), ((7, 5), "bf16", "Some GPU")],
+)
+def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word, device):
+    machine(capability)
+    with pytest.raises(UserError, match=rf"training\.precision: {word} is nothing for {device}"):
+        precision_arguments(word)
+
+
+@pytest.mark.parametrize(
+    ("capability", "processes", "workers"), [(None, 1, 0), ((9, 0), 1, 8), ((9, 0), 2, 5), ((9, 0), 12, 0)]
+)
+def test_data_workers_take_the_cores_that_the_training_leaves(machine, monkeypatch, capability, processes, workers):
+    machine(capability)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert data_workers() == workers
+
+
+def test_seeding_repeats_and_determinism_is_switched_on_and_off(monkeypatch):
+    for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "FLASH_ATTENTION_DETERMINISTIC"):
+        monkeypatch.setenv(name, "")  # put back at the end
+    draws = []
+    for deterministic in (True, False):
+        seed_everything(3, deterministic)
+        assert torch.are_deterministic_algorithms_enabled() is deterministic
+        draws.append(torch.rand(3))
+    torch.testing.assert_close(*draws, rtol=0, atol=0)

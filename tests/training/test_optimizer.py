@@ -1,0 +1,269 @@
+"""Groups of parameters: every one of them once, at the rate of its part, decayed or not by its shape."""
+
+import copy
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from ser_hf.errors import UserError
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import tiny_config
+from ser_hf.training.layers import freeze
+from ser_hf.training.optimizer import decayed_names, parameter_groups
+
+LAYERS = 3
+COMMON = {
+    "hidden_size": 16,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8, 8, 8),
+    "conv_kernel": (10, 3, 3),
+    "conv_stride": (10, 8, 4),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "classifier_proj_size": 8,
+    "layerdrop": 0.0,
+}
+STABLE = COMMON | {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
+PATCHES = {"hidden_size": 16, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 32}
+WHISPER = {
+    "d_model": 16,
+    "encoder_layers": LAYERS,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "num_mel_bins": 8,
+    "max_source_positions": 20,
+    "classifier_proj_size": 8,
+    "vocab_size": 10,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+WAVEFORM = ("input_values", (1, 8000))
+# Every audio classifier of transformers: model type, configuration, input.
+ENCODERS = {
+    "wav2vec2": ("wav2vec2", COMMON, WAVEFORM),
+    "wav2vec2-stable": ("wav2vec2", STABLE, WAVEFORM),
+    "hubert": ("hubert", COMMON, WAVEFORM),
+    "hubert-stable": ("hubert", STABLE, WAVEFORM),
+    "wavlm": ("wavlm", COMMON, WAVEFORM),
+    "wavlm-stable": ("wavlm", STABLE, WAVEFORM),
+    "unispeech": ("unispeech", COMMON, WAVEFORM),
+    "unispeech-sat": ("unispeech-sat", COMMON, WAVEFORM),
+    "unispeech-sat-stable": ("unispeech-sat", STABLE, WAVEFORM),
+    "data2vec-audio": ("data2vec-audio", COMMON | {"conv_pos_kernel_size": 3}, WAVEFORM),
+    "sew": ("sew", COMMON | {"squeeze_factor": 2}, WAVEFORM),
+    "sew-d": ("sew-d", COMMON | {"squeeze_factor": 2, "feature_layer_norm_eps": 1e-5}, WAVEFORM),
+    "wav2vec2-conformer": ("wav2vec2-conformer", COMMON, WAVEFORM),
+    "wav2vec2-bert": (
+        "wav2vec2-bert",
+        COMMON | {"feature_projection_input_dim": 160},
+        ("input_features", (1, 20, 160)),
+    ),
+    "whisper": ("whisper", WHISPER, ("input_features", (1, 8, 40))),
+    "ast": (
+        "audio-spectrogram-transformer",
+        PATCHES | {"max_length": 32, "num_mel_bins": 16},
+        ("input_values", (1, 32, 16)),
+    ),
+}
+
+
+def _encoder(kind="wav2vec2", **more):
+    model_type, settings, _ = ENCODERS[kind]
+    config = AutoConfig.for_model(model_type, **settings | more, num_labels=4)
+    return AutoModelForAudioClassification.from_config(config).eval()
+
+
+def _by_name(model, groups):
+    """Parameter name -> its one group."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [(names[id(parameter)], group) for group in groups for parameter in group["params"]]
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+def _learning(model):
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _models():
+    yield from ((name, lambda name=name: ARCHITECTURES[name](tiny_config(name))) for name in ARCHITECTURES)
+    yield from ((name, lambda name=name: _encoder(name)) for name in ENCODERS)
+
+
+@pytest.mark.parametrize(("name", "build"), [pytest.param(*case, id=case[0]) for case in _models()])
+def test_every_parameter_that_learns_is_in_one_group_and_decays_by_its_shape(name, build):
+    model = build()
+    if name in ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"):  # fitted by scikit-learn, they have buffers only
+        assert not _learning(model)
+        return
+    ways = [(None, None)] if name in ARCHITECTURES else [(None, None), (1e-2, None), (None, 0.9), (1e-2, 0.9)]
+    for head_rate, layer_decay in ways:
+        seen = _by_name(model, parameter_groups(model, 1e-3, 0.1, head_rate, layer_decay))
+        assert set(seen) == _learning(model)
+        for name, parameter in model.named_parameters():
+            if name in seen:
+                assert seen[name]["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0), name
+                assert seen[name]["lr"] > 0
+
+
+def test_one_rate_is_one_name_and_the_optimiser_takes_the_groups():
+    model = _encoder(use_weighted_layer_sum=True)
+    groups = parameter_groups(model, 1e-3, 0.1)
+    assert [(group["name"], group["lr"], group["weight_decay"]) for group in groups] == [
+        ("model", 1e-3, 0.1),
+        ("model", 1e-3, 0.0),
+    ]
+    seen = _by_name(model, groups)
+    for name in ("wav2vec2.masked_spec_embed", "layer_weights", "wav2vec2.encoder.layer_norm.weight"):
+        assert seen[name]["weight_decay"] == 0.0, name
+    optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    assert [group["name"] for group in optimizer.param_groups] == ["model", "model"]
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ast"])
+def test_the_head_is_what_stands_outside_the_encoder(kind):
+    model = _encoder(kind, **({} if kind == "ast" else {"use_weighted_layer_sum": True}))
+    groups = parameter_groups(model, 1e-5, 0.1, head_learning_rate=1e-3)
+    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == [("encoder", 1e-5), ("head", 1e-3)]
+    head = {name for name, group in _by_name(model, groups).items() if group["name"] == "head"}
+    parts = {"ast": {"classifier"}}.get(kind, {"projector", "classifier", "layer_weights"})
+    assert {name.partition(".")[0] for name in head} == parts
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_rates_fall_by_layer_and_what_the_network_uses_after_its_layers_counts_as_their_top(kind):
+    model = _encoder(kind)
+    used = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda *_, name=name: used.append(name))
+    key, shape = ENCODERS[kind][2]
+    model(**{key: torch.zeros(shape)})
+    tops = (f".layers.{LAYERS - 1}", f".layer.{LAYERS - 1}")
+    stack = next(name for name in used if name.endswith(tops) and "conv" not in name).rpartition(".")[0]
+    end = used.index(f"{stack}.{LAYERS - 1}")
+
+    outputs = set()
+    for name, group in _by_name(model, parameter_groups(model, 1.0, 0.1, layer_decay=0.5)).items():
+        module = name.partition(".parametrizations")[0].rpartition(".")[0]
+        if name.startswith(("classifier", "projector")):
+            expected = ("head", 1.0)
+        elif name.startswith(f"{stack}."):
+            index = int(name.removeprefix(f"{stack}.").partition(".")[0])
+            expected = (f"encoder.layer {index}", 0.5 ** (LAYERS - index))
+        elif module in used and used.index(module) in range(end, used.index("classifier")) and "." in module:
+            outputs.add(module)
+            expected = ("encoder.output", 0.5)
+        else:
+            expected = ("encoder.input", 0.5 ** (LAYERS + 1))
+        assert (group["name"], group["lr"]) == expected, name
+    normed_last = kind.endswith("-stable") or kind in ("wav2vec2-conformer", "whisper", "ast")
+    assert len(outputs) == (1 if normed_last or kind.startswith("sew") else 0)
+
+
+def test_layer_decay_leaves_the_head_at_its_own_rate_and_lists_parts_from_the_top():
+    model = _encoder("wav2vec2-stable")
+    groups = parameter_groups(model, 1e-4, 0.1, head_learning_rate=1e-3, layer_decay=0.5)
+    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == [
+        ("head", 1e-3),
+        ("encoder.output", 0.5e-4),
+        ("encoder.layer 2", 0.5e-4),
+        ("encoder.layer 1", 0.25e-4),
+        ("encoder.layer 0", 0.125e-4),
+        ("encoder.input", 0.0625e-4),
+    ]
+    # With decay, then without, of each part that has both.
+    assert [group["weight_decay"] for group in groups if group["name"] == "head"] == [0.1, 0.0]
+    assert [group["weight_decay"] for group in groups if group["name"] == "encoder.output"] == [0.0]
+
+
+def test_a_layer_decay_of_one_changes_no_rate():
+    groups = parameter_groups(_encoder(), 1e-4, 0.1, layer_decay=1)
+    assert {group["lr"] for group in groups} == {1e-4}
+
+
+def test_frozen_parameters_are_in_no_group():
+    model = _encoder()
+    freeze(model, feature_encoder=True)
+    seen = _by_name(model, parameter_groups(model, 1e-4, 0.1, layer_decay=0.9))
+    assert set(seen) == _learning(model)
+    assert not any("feature_extractor" in name for name in seen)
+
+
+def _within(module, name):
+    """`module` as compilation or distributed training holds it, which takes compilers or processes to make."""
+    wrapper = torch.nn.Module()
+    wrapper.add_module(name, module)
+    return wrapper
+
+
+def test_names_are_those_of_the_bare_model_under_compilation_and_several_processes():
+    model = _encoder("wav2vec2-stable")
+    expected = parameter_groups(model, 1, 0.1, 2, 0.5)
+    wrapped = copy.copy(model)
+    layers = torch.nn.ModuleList(
+        _within(layer, "_checkpoint_wrapped_module") for layer in model.wav2vec2.encoder.layers
+    )
+    decayed = decayed_names(model)
+    model.wav2vec2.encoder.layers = layers
+    wrapped._modules = dict(model._modules) | {"wav2vec2": _within(model.wav2vec2, "_fsdp_wrapped_module")}
+    wrapped = _within(_within(wrapped, "module"), "_orig_mod")
+    found = parameter_groups(wrapped, 1, 0.1, 2, 0.5)
+    assert len(found) == len(expected)
+    for group, other in zip(found, expected, strict=True):
+        assert {id(p) for p in group.pop("params")} == {id(p) for p in other.pop("params")}
+        assert group == other
+    assert decayed_names(wrapped) == decayed
+    wrapped = _within(ARCHITECTURES["crnn"](tiny_config("crnn")), "module")
+    with pytest.raises(UserError, match="CRNNForAudioClassification has no encoder"):
+        parameter_groups(wrapped, 1, 0.1, 2)
+
+
+def test_shapes_taken_before_sharding_decide_what_decays():
+    model = _encoder()
+    decayed = decayed_names(model)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.flatten()
+    assert not any(group["weight_decay"] for group in parameter_groups(model, 1e-3, 0.1))
+    seen = _by_name(model, parameter_groups(model, 1e-3, 0.1, decayed=decayed))
+    assert {name for name, group in seen.items() if group["weight_decay"]} == decayed
+    assert "classifier.weight" in decayed
+    assert "classifier.bias" not in decayed
+
+
+def test_deepspeed_keeps_the_shape_beside_the_emptied_parameter():
+    model = torch.nn.Linear(3, 2)
+    for parameter in model.parameters():
+        parameter.ds_shape, parameter.data = parameter.shape, torch.empty(0)
+    assert decayed_names(model) == {"weight"}
+
+
+def test_a_network_without_an_encoder_has_one_rate():
+    model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
+    with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"):
+        parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2)
+    with pytest.raises(UserError, match=r"^training\.layer_decay: ParallelCNNTransformer\w+ has no encoder"):
+        parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
+
+
+def test_an_encoder_without_layers_has_no_layer_decay():
+    with pytest.raises(UserError, match=r"^training\.layer_decay: the encoder has no transformer layers"):
+        parameter_groups(_encoder(num_hidden_layers=0), 1e-3, 0.1, layer_decay=0.9)
+
+
+@pytest.mark.parametrize("layer_decay", [0, -0.5, 1.01, float("nan")])
+def test_a_layer_decay_out_of_range_is_told(layer_decay):
+    with pytest.raises(UserError, match=r"^training\.layer_decay: .* is not above 0 and at most 1"):
+        parameter_groups(_encoder(), 1e-3, 0.1, layer_decay=layer_decay)
+
+
+def test_a_model_in_which_nothing_learns_is_told():
+    model = _encoder()
+    model.requires_grad_(False)
+    with pytest.raises(UserError, match=r"^freeze: every parameter"):
+        parameter_groups(model, 1e-3, 0.1)

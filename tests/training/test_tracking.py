@@ -1,0 +1,301 @@
+"""Trackers: words that are refused before a run, one run for each training, and what is logged in it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.training.tracking import TRACKERS, check_report_to, stop_reporting, tracked
+
+FOLDER = "TENSORBOARD_LOGGING_DIR"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in (FOLDER, "RANK", "WANDB_PROJECT", "WANDB_NAME", "WANDB_DIR", "WANDB_RUN_ID", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Says which packages there are; those of `folders` are folders without an __init__.py."""
+
+    def say(*packages, folders=()):
+        origins = dict.fromkeys(packages, "__init__.py") | dict.fromkeys(folders)
+        specs = {name: types.SimpleNamespace(origin=origin) for name, origin in origins.items()}
+        monkeypatch.setattr(importlib.util, "find_spec", specs.get)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    "value", ["none", ["none"], [], "tensorboard", "wandb", ["trackio"], ["wandb", "trackio", "tensorboard"]]
+)
+def test_known_words_pass(installed, value):
+    installed("tensorboard", "trackio", "wandb")
+    check_report_to(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("all", r"training\.report_to: 'all' is no tracker; use none, or tensorboard, trackio, wandb"),
+        ("tensorbord", "'tensorbord' is no tracker"),
+        (["wandb", "mlflow"], "'mlflow' is no tracker"),
+        (None, "None is no tracker"),
+        (["none", "wandb"], "'none' among others is no tracker"),
+        (["wandb", "wandb"], "each tracker once, got wandb, wandb"),
+    ],
+)
+def test_other_words_are_refused(installed, value, message):
+    installed("tensorboard", "trackio", "wandb")
+    with pytest.raises(UserError, match=message):
+        check_report_to(value)
+
+
+@pytest.mark.parametrize("word", TRACKERS)
+def test_a_tracker_that_is_not_installed_is_told(installed, word):
+    installed()
+    with pytest.raises(UserError, match=rf'{word} is not installed; pip install "ser_hf\[tracking\]"'):
+        check_report_to(word)
+
+
+def test_either_package_writes_for_tensorboard(installed):
+    installed("tensorboardX")
+    check_report_to("tensorboard")
+
+
+def test_a_folder_of_that_name_is_no_package(installed):
+    """W&B itself leaves a folder called wandb where it ran."""
+    installed(folders=["wandb"])
+    with pytest.raises(UserError, match="wandb is not installed"):
+        check_report_to("wandb")
+
+
+def test_the_check_waits_for_no_import():
+    code = (
+        "import sys; from ser_hf.training.tracking import check_report_to; check_report_to('none');"
+        "assert not {'torch', 'transformers'} & set(sys.modules), 'loaded'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_environment_is_set_for_the_training_alone(tmp_path):
+    with tracked("tensorboard", "crnn", tmp_path / "logs"):
+        assert os.environ[FOLDER] == str(tmp_path / "logs")
+        assert (tmp_path / "logs").is_dir()
+    assert FOLDER not in os.environ
+
+
+def test_a_folder_of_the_users_gets_one_for_each_run(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path / "board"))
+    folders = []
+    for seed in (1, 2):
+        with tracked(["tensorboard"], f"seed-{seed}", tmp_path / f"seed-{seed}") as run:
+            folders.append(os.environ[FOLDER])
+            assert folders[-1] == str(tmp_path / "board" / run)
+    assert len(set(folders)) == 2
+    assert os.environ[FOLDER] == str(tmp_path / "board")
+
+
+def test_a_resumed_training_has_the_same_run_and_a_new_one_another(tmp_path):
+    runs = []
+    for folder in ("a", "a", "b"):
+        with tracked("trackio", "crnn", tmp_path / folder) as run:
+            runs.append(run)
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize(("report_to", "rank"), [("none", "0"), ([], "0"), ("tensorboard", "1")])
+def test_nothing_is_written_without_a_tracker_or_by_another_process(tmp_path, monkeypatch, report_to, rank):
+    monkeypatch.setenv("RANK", rank)
+    with tracked(report_to, "crnn", tmp_path / "logs") as run:
+        assert run == "crnn"
+        assert FOLDER not in os.environ
+    assert not (tmp_path / "logs").exists()
+
+
+class FakeTracker(types.ModuleType):
+    """As much of W&B as `tracked` touches."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.run, self.begun, self.codes, self.refusal = None, [], [], None
+        self.errors = types.SimpleNamespace(Error=type("Error", (Exception,), {}))
+
+    def init(self, **settings):
+        if self.refusal:
+            raise self.errors.Error(self.refusal)
+        self.run = settings
+        self.begun.append(settings)
+
+    def finish(self, code):
+        self.run = None
+        self.codes.append(code)
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    module = FakeTracker()
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return module
+
+
+def test_each_training_is_a_run_of_its_own(wandb, tmp_path):
+    for seed in (1, 2):
+        logs = tmp_path / f"seed-{seed}"
+        with tracked("wandb", f"seed-{seed}", logs, "thesis") as run:
+            identity = run.removeprefix(f"seed-{seed}-")
+            asked = {"project": "thesis", "name": run, "dir": str(logs), "id": identity, "resume": "allow"}
+            assert wandb.run == asked
+    assert wandb.begun[0]["id"] != wandb.begun[1]["id"]
+    assert wandb.codes == [0, 0]
+
+
+def test_what_the_user_has_set_stays(wandb, tmp_path, monkeypatch):
+    for variable in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_DIR", "WANDB_RUN_ID"):
+        monkeypatch.setenv(variable, "theirs")
+    with tracked("wandb", "crnn", tmp_path):
+        assert wandb.run == {"resume": "allow"}
+
+
+def test_the_run_of_a_training_that_failed_is_closed_as_failed(wandb, tmp_path):
+    with pytest.raises(UserError, match="diverged"), tracked(["tensorboard", "wandb"], "crnn", tmp_path):
+        raise UserError("training diverged")
+    assert wandb.codes == [1]
+    assert FOLDER not in os.environ
+
+
+def test_a_run_of_the_users_stays_open(wandb, tmp_path):
+    wandb.run = "of the user"
+    with tracked("wandb", "crnn", tmp_path):
+        assert wandb.run == "of the user"
+    assert wandb.run == "of the user"
+    assert wandb.codes == wandb.begun == []
+
+
+def test_no_login_is_one_line(wandb, tmp_path):
+    wandb.refusal = "No API key\n configured."
+    message = r"W&B says: No API key configured; log in with `wandb login`, or set WANDB_MODE=offline"
+    with pytest.raises(UserError, match=message), tracked("wandb", "crnn", tmp_path):
+        pytest.fail("the training began")
+    assert wandb.codes == []
+
+
+def test_a_run_of_trackio_that_was_left_open_is_ended(monkeypatch, tmp_path):
+    trackio, ended = types.ModuleType("trackio"), []
+    trackio.finish = lambda: ended.append(True)
+    monkeypatch.setitem(sys.modules, "trackio", trackio)
+    with pytest.raises(UserError, match="diverged"), tracked("trackio", "crnn", tmp_path):
+        raise UserError("training diverged")
+    assert ended == [True]
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 3)
+
+    def forward(self, x, labels):
+        logits = self.linear(x)
+        return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+def train(folder, tracker, seed, epochs=2, resume=None):
+    """Two epochs of a linear layer, tracked as a run tracks them. Returns the Trainer and the run's name."""
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=epochs,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        report_to=tracker,
+        project="ser_hf_test",
+        seed=seed,
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    clips = [{"x": torch.tensor([i / 6, 1.0]), "labels": i % 3} for i in range(12)]
+    with tracked(arguments.report_to, f"seed-{seed}", folder / "logs", arguments.project) as arguments.run_name:
+        trainer = Trainer(Net(), arguments, train_dataset=clips, eval_dataset=clips, compute_metrics=trainer_metrics)
+        trainer.train(resume_from_checkpoint=resume)
+        stop_reporting(trainer)
+    trainer.predict(clips, metric_key_prefix="judged")
+    return trainer, arguments.run_name
+
+
+def scalars(folder):
+    """{tag: [(step, value)]} of the events in a folder."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(folder)).Reload()
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+LOGGED = {
+    "train/loss": "loss",
+    "train/learning_rate": "learning_rate",
+    "eval/loss": "eval_loss",
+    "eval/uar": "eval_uar",
+    "eval/macro_f1": "eval_macro_f1",
+}
+
+
+def test_two_seeds_are_two_runs_of_tensorboard_with_every_epoch_in_each(tmp_path):
+    pytest.importorskip("tensorboard")
+    for seed in (1, 2):
+        trainer, _ = train(tmp_path / f"seed-{seed}", "tensorboard", seed)
+        read = scalars(tmp_path / f"seed-{seed}" / "logs")
+        for tag, key in LOGGED.items():
+            logged = [(entry["step"], entry[key]) for entry in trainer.state.log_history if key in entry]
+            assert [step for step, _ in logged] == [2, 4]
+            assert [step for step, _ in read[tag]] == [2, 4]
+            np.testing.assert_allclose([value for _, value in read[tag]], [value for _, value in logged], rtol=1e-6)
+        assert not any("judged" in tag for tag in read)
+
+
+def test_a_resumed_training_goes_on_in_the_same_curve(tmp_path):
+    pytest.importorskip("tensorboard")
+    _, first = train(tmp_path, "tensorboard", 1)
+    _, second = train(tmp_path, "tensorboard", 1, epochs=4, resume=True)
+    assert first == second
+    assert [step for step, _ in scalars(tmp_path / "logs")["eval/uar"]] == [2, 4, 6, 8]
+
+
+def test_two_seeds_are_two_runs_of_trackio(tmp_path, monkeypatch):
+    if importlib.util.find_spec("trackio") is None:
+        pytest.skip("needs trackio")
+    # Read at trackio's import, so this stands before it.
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    import trackio
+    from trackio.sqlite_storage import SQLiteStorage
+
+    names = [train(tmp_path / f"seed-{seed}", "trackio", seed)[1] for seed in (1, 2)]
+    names.append(train(tmp_path / "seed-1", "trackio", 1, epochs=4, resume=True)[1])
+    assert names[0] == names[2] != names[1]
+    runs = {run.name: run.id for run in trackio.Api().runs("ser_hf_test")}
+    assert set(runs) == set(names)
+    for name, epochs in ((names[0], 4), (names[1], 2)):
+        rows = SQLiteStorage.get_logs("ser_hf_test", name, run_id=runs[name])
+        logged = {key for row in rows for key in row}
+        assert set(LOGGED) <= logged
+        assert len([row for row in rows if "eval/uar" in row]) == epochs
+        assert not any("judged" in key for key in logged)
+
+
+@pytest.mark.slow
+def test_two_seeds_are_two_runs_of_wandb(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for seed in (1, 2):
+        _, run = train(tmp_path / f"seed-{seed}", "wandb", seed)
+        (folder,) = (tmp_path / f"seed-{seed}" / "logs" / "wandb").glob("offline-run-*")
+        assert folder.name.endswith(run.removeprefix(f"seed-{seed}"))
