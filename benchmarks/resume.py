@@ -1,6 +1,6 @@
 """A run that is killed again and again ends as one that is left alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--seed 0] [--folder DIR]
+    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 30] [--seed 0]
 
 Runs the quickstart, made smaller, once without interruption, then once more with SIGKILLs: at random moments from the
 process's start on, some of them while a checkpoint is being written, each time going on with --resume. Random crops,
@@ -27,10 +27,11 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "resume.json"
 RECIPE = [
     "recipes/quickstart.yaml",
-    *("corpus.speakers=60", "training.num_train_epochs=6", "training.average.kind=ema", "evaluation.bootstrap=50"),
-    # 13 optimiser steps an epoch: most of these fall into the middle of one.
-    *("training.eval_strategy=steps", "training.eval_steps=5"),
-    *("training.save_strategy=steps", "training.save_steps=5"),
+    *("corpus.speakers=60", "corpus.takes=2", "training.num_train_epochs=24"),
+    *("training.average.kind=ema", "evaluation.bootstrap=50"),
+    # Not a divisor of an epoch's steps: most checkpoints fall into the middle of one.
+    *("training.eval_strategy=steps", "training.eval_steps=12"),
+    *("training.save_strategy=steps", "training.save_steps=12"),
 ]
 
 
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--while-saving", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=30.0, help="seconds until a kill at a random moment, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the two runs go (default: a temporary folder)")
     options = parser.parse_args()
@@ -49,7 +51,7 @@ def main() -> None:
         began = time.perf_counter()
         start(whole).wait()
         seconds = time.perf_counter() - began
-        kills = kill_repeatedly(killed, options, seconds)
+        kills = kill_repeatedly(killed, options)
         code = start(killed, resume=True).wait()
         if code:
             sys.exit(f"the last --resume ended with exit code {code}")
@@ -73,7 +75,7 @@ def start(run: Path, resume: bool = False) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill_repeatedly(run: Path, options: argparse.Namespace, seconds: float) -> list[dict]:
+def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
     """Starts, or resumes, and kills; returns what each kill met."""
     draw = random.Random(options.seed)
     saving = set(draw.sample(range(1, options.kills), options.while_saving))
@@ -85,8 +87,7 @@ def kill_repeatedly(run: Path, options: argparse.Namespace, seconds: float) -> l
             time.sleep(draw.uniform(0, 0.01))
         else:
             met = "a random moment"
-            # What is left shrinks by every resumption, and a run that ends before its kill is no experiment.
-            time.sleep(draw.uniform(0, 0.6 * seconds))
+            time.sleep(draw.uniform(0, options.longest))
         if process.poll() is not None:
             sys.exit(f"the run ended (exit code {process.returncode}) before kill {len(kills) + 1}; use another seed")
         process.send_signal(signal.SIGKILL)

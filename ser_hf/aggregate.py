@@ -111,6 +111,7 @@ def _together(
         **header(recipe, material, folds, folder, judgement["metrics"], foil),
         **judgement,
         "model": first["model"],
+        "training": first["training"],
         "deviations": {
             name: float(np.std([own["metrics"][name] for own in children], ddof=1)) for name in judgement["metrics"]
         },

@@ -20,6 +20,7 @@ from .evaluation.report import write_report
 from .hub.card import model_card, report_page
 from .material import Fold, Material
 from .models import ARCHITECTURES
+from .models.waveform_preparation import Preparation
 from .protocols import PARTS, Split, fingerprint, worst
 from .recipe import Recipe
 from .run_folder import RunFolder
@@ -50,9 +51,23 @@ def header(
             "checkpoint": material.plan.checkpoint,
             "remote_code": recipe.model.architecture in ARCHITECTURES or material.plan.preparation.active,
             "padding_safe": material.plan.padding_safe,
+            "preparation": _told(material.plan.preparation),
         },
         "environment": environment(),
     }
+
+
+def _told(preparation: Preparation) -> str:
+    """What is done to every clip, in words; nothing where nothing is."""
+    steps = []
+    if preparation.trim_silence:
+        steps.append(f"silence {preparation.trim_silence:g} dB below its loudest part trimmed off both ends")
+    if preparation.level:
+        unit = {"peak": "dBFS", "loudness": "LUFS"}[preparation.level]
+        steps.append(f"{preparation.level} brought to {preparation.target_level:g} {unit}")
+    if preparation.fixed_duration:
+        steps.append(f"cut or padded with silence to {preparation.fixed_duration:g} s")
+    return ", ".join(steps)
 
 
 def protocol_facts(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:

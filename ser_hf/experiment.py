@@ -348,8 +348,19 @@ def _judge(
         },
     }
     report["model"] |= {"parameters": parameters, "solver": recipe.training.solver}
+    report["training"] = _training_facts(fitted.trainer.args)
     report["warnings"] += fitted.notes
     return report, predicted
+
+
+def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:
+    """What the machine decided, where the recipe left it the choice."""
+    asked = {"bf16": arguments.bf16, "fp16": arguments.fp16, "tf32": arguments.tf32}
+    return {
+        "precision": next((word for word, used in asked.items() if used), "fp32"),
+        "clips_per_step": arguments.step_batch_size,
+        "data_workers": arguments.dataloader_num_workers,
+    }
 
 
 def _validated(fitted: Fit, metric: str) -> float:

@@ -1,5 +1,6 @@
 """Pictures of a run, as matplotlib figures: confusion matrix, training curves, class distribution."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,15 @@ def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], titl
 
 
 def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> Figure:
-    """Train and validation loss beside validation UAR and macro-F1; the checkpoint that was kept is marked.
+    """Train and validation loss, UAR and macro-F1, and the learning rates; the checkpoint that was kept is marked.
 
-    A network that scikit-learn has fitted has no epochs: its entries are the candidates of a grid.
+    Scores of the training clips are those that they had while the network learnt. A network that scikit-learn has
+    fitted has no epochs: its entries are the candidates of a grid, without rates.
     """
     axis = "candidate" if any("candidate" in entry for entry in history) else "epoch"
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    rates = _learning_rates(history)
+    figure = Figure(figsize=(14, 4) if rates else (10, 4), layout="constrained")
+    losses, scores, *others = figure.subplots(1, 3 if rates else 2)
     trained = [(entry["epoch"], entry["train_loss"]) for entry in history if "train_loss" in entry]
     judged = [(entry["epoch"], entry["validation"]) for entry in history if "validation" in entry]
     if trained:
@@ -47,17 +50,42 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> 
         losses.plot(epochs, [values["loss"] for _, values in judged], color=COLOURS[1], label="validation")
         scores.plot(epochs, [values["uar"] for _, values in judged], color=COLOURS[0], label="UAR")
         scores.plot(epochs, [values["macro_f1"] for _, values in judged], color=COLOURS[1], label="macro-F1")
+        learnt = [(entry["epoch"], entry["train"]) for entry in history if entry.get("train")]
+        for metric_shown, colour, label in (
+            ("uar", COLOURS[0], "train UAR"),
+            ("macro_f1", COLOURS[1], "train macro-F1"),
+        ):
+            if learnt:
+                points = [(epoch, values[metric_shown]) for epoch, values in learnt]
+                scores.plot(*zip(*points, strict=True), color=colour, linestyle=":", label=label)
         values = [validation[metric] for _, validation in judged]
         best = epochs[int(np.argmin(values) if metric == "loss" else np.argmax(values))]
-        for axes in (losses, scores):
+        for axes in (losses, scores, *others):
             axes.axvline(best, color=COLOURS[2], linestyle="--", linewidth=1, label=f"kept: {axis} {best:g}")
         scores.set_ylim(0, 1)
     losses.set(xlabel=axis, ylabel="loss", title="Loss")
-    scores.set(xlabel=axis, ylabel="score", title="Validation scores")
-    for axes in (losses, scores):
+    scores.set(xlabel=axis, ylabel="score", title="Scores (validation, and training in dots)")
+    for axes in others:
+        for colour, (name, points) in zip(itertools.cycle(COLOURS), rates.items(), strict=False):
+            axes.plot(*zip(*points, strict=True), color=colour, label=name)
+        axes.set(xlabel=axis, ylabel="learning rate", title="Learning rate")
+        axes.set_yscale("log")
+    for axes in (losses, scores, *others):
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
+
+
+def _learning_rates(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """(epoch, rate) of each group of parameters; where there is one group only, it is the model."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for entry in history:
+        for key, rate in entry.items():
+            if key.startswith("learning_rate") and rate > 0:
+                groups.setdefault(key.removeprefix("learning_rate_"), []).append((entry["epoch"], rate))
+    if len(groups) > 1:  # the library's own is one of them
+        groups.pop("learning_rate", None)
+    return {"model" if name == "learning_rate" else name: points for name, points in groups.items()}
 
 
 def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:

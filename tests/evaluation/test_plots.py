@@ -40,6 +40,18 @@ def test_curves_show_the_history_and_the_kept_epoch(metric, kept):
     assert scores.lines[1].get_xydata().tolist() == [[1, 0.2], [2, 0.6], [3, 0.8]]
 
 
+def test_curves_show_training_scores_and_every_group_s_learning_rate():
+    rates = {"learning_rate": 1e-5, "learning_rate_encoder": 1e-5, "learning_rate_head": 1e-3}
+    history = [entry | rates | {"train": {"uar": 0.1, "wa": 0.2, "macro_f1": 0.3}} for entry in HISTORY]
+    _, scores, learning = curves_figure(history).axes
+    assert _legend(scores) == ["UAR", "macro-F1", "train UAR", "train macro-F1", "kept: epoch 2"]
+    assert scores.lines[2].get_ydata().tolist() == [0.1] * 3
+    assert _legend(learning) == ["kept: epoch 2", "encoder", "head"]
+    assert learning.lines[2].get_ydata().tolist() == [1e-3] * 3
+    (_, _, alone) = curves_figure([entry | {"learning_rate": 1e-4} for entry in HISTORY]).axes
+    assert _legend(alone) == ["kept: epoch 2", "model"]
+
+
 def test_curves_take_steps_between_evaluations():
     losses, _ = curves_figure([{"epoch": 0.5, "train_loss": 3.0}, *HISTORY]).axes
     assert [len(line.get_xdata()) for line in losses.lines[:2]] == [4, 3]

@@ -66,7 +66,7 @@ def _report(**changes):
         },
         "audit": AUDIT,
         "foil": None,
-        "model": {"architecture": "crnn", "remote_code": True},
+        "model": {"architecture": "crnn", "remote_code": True, "preparation": ""},
         "environment": {
             "versions": {"ser_hf": "0.1.0", "torch": "2.12.1", "transformers": "5.23.0"},
             "git_revision": None,
@@ -85,6 +85,7 @@ def _report(**changes):
         "history": [],
         "selected_by": "uar",
         "seconds": {"training": 12.3, "per_epoch": 1.5},
+        "training": {"precision": "bf16", "clips_per_step": 16, "data_workers": 0},
         "definitions": DEFINITIONS,
     } | changes
 
@@ -368,8 +369,8 @@ def test_a_page_leaves_nothing_unfilled(page):
 @every_page
 def test_a_page_s_tables_are_tables(page):
     tables = _tables(_page(page))
-    # Audit, parts, metrics, classes and one slice; folds have no parts, but themselves and what is pooled.
-    assert len(tables) == {"seeds": 6, "folds": 6, "no slices": 4}.get(page, 5)
+    # Audit, parts, metrics, scores by part, classes and one slice; folds have no parts, but themselves and the pooled.
+    assert len(tables) == {"seeds": 7, "folds": 7, "no slices": 5}.get(page, 6)
     _require_tables(tables)
 
 
