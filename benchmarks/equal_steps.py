@@ -29,7 +29,7 @@ COMMON = {
     "protocol": {"near_duplicates": "skip", "validation": 0.16, "test": 0.16},
     "audio": {"max_duration": 0.8},
     "training": {
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "logging_strategy": "steps",
         "logging_steps": 1,
         "max_grad_norm": 1.0,

@@ -1,6 +1,6 @@
 """A run that is killed again and again ends as one that is left alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 30] [--seed 0]
+    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 40] [--seed 0]
 
 Runs the quickstart, made smaller, once without interruption, then once more with SIGKILLs: at random moments from the
 process's start on, some of them while a checkpoint is being written, each time going on with --resume. Random crops,
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--while-saving", type=int, default=2)
-    parser.add_argument("--longest", type=float, default=30.0, help="seconds until a kill at a random moment, at most")
+    parser.add_argument("--longest", type=float, default=40.0, help="seconds until a kill at a random moment, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the two runs go (default: a temporary folder)")
     options = parser.parse_args()

@@ -60,7 +60,7 @@ class EpochLines(TrainerCallback):
         logger.info(
             "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s%s",
             state.epoch or 0,
-            args.num_train_epochs,
+            state.num_train_epochs,
             self._loss,
             metrics["eval_loss"],
             metrics["eval_uar"],
