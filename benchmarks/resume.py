@@ -1,6 +1,6 @@
 """A run that is killed again and again ends as one that is left alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 40] [--seed 0]
+    OMP_NUM_THREADS=1 python benchmarks/resume.py [--kills 10] [--while-saving 2] [--longest 35] [--seed 0]
 
 Runs the quickstart, made smaller, once without interruption, then once more with SIGKILLs: at random moments from the
 process's start on, some of them while a checkpoint is being written, each time going on with --resume. Random crops,
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "resume.json"
 RECIPE = [
     "recipes/quickstart.yaml",
-    *("corpus.speakers=60", "corpus.takes=2", "training.num_train_epochs=24"),
+    *("corpus.speakers=60", "corpus.takes=2", "training.num_train_epochs=60"),
     *("training.average.kind=ema", "evaluation.bootstrap=50"),
     # Not a divisor of an epoch's steps: most checkpoints fall into the middle of one.
     *("training.eval_strategy=steps", "training.eval_steps=12"),
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--while-saving", type=int, default=2)
-    parser.add_argument("--longest", type=float, default=40.0, help="seconds until a kill at a random moment, at most")
+    parser.add_argument("--longest", type=float, default=35.0, help="seconds until a kill at a random moment, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the two runs go (default: a temporary folder)")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """Folders that are there whole or not at all."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         key: what the user named the place with, for the message.
 
     Raises:
-        UserError: if it cannot be made.
+        UserError: if it cannot be made, or the disk is full.
     """
     folder = Path(os.path.abspath(folder))
     partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
@@ -28,8 +29,10 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         raise UserError(f"{key}: {folder} cannot be made: {error.strerror}") from None
     try:
         yield partial
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room, and try again") from None
         raise
     # From here on the new one is whole, and stays whatever happens to the old one.
     try:

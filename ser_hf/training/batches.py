@@ -60,7 +60,7 @@ class Collator:
     """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor.
 
     The place follows from seed, epoch and clip alone: it is the same for any number of workers and processes, and
-    after an interruption. `epoch` is shared with workers, and set by the sampler.
+    after an interruption. `epoch` is shared with workers, and set by the Trainer.
     """
 
     def __init__(self, store: WaveformStore, extractor: SequenceFeatureExtractor, seed: int = 0):

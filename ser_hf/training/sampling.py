@@ -15,16 +15,11 @@ UNCOUNTED = -100
 class EpochOrder(Sampler[int]):
     """The order of the training clips in each epoch: drawn anew from seed and epoch, and from nothing else.
 
-    So an interrupted epoch goes on with the clips that were to come, and several processes, which take turns at
-    batches, together see the same clips in every step as one process with their batches in one.
-
     Args:
         lengths: samples of each clip.
         strategy: ``random``, ``sequential``, or ``group_by_length``: batches of similar length, in random order.
         step_batch_size: clips of one optimiser step, over all processes and accumulated batches.
-        padded_to: the last batches are filled up to a multiple of this with clips from the epoch's beginning, numbered
-            on behind the last (see `Repeating`); 1 fills nothing.
-        clock: where the epoch is noted for those who read the clips, in whatever process, and crop them by it.
+        clock: the epoch, noted by the Trainer and read by all who need it, in whatever process.
     """
 
     def __init__(
@@ -33,26 +28,17 @@ class EpochOrder(Sampler[int]):
         strategy: str,
         step_batch_size: int,
         seed: int,
-        padded_to: int = 1,
         clock: torch.Tensor | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
-        self.seed, self.padded_to = seed, padded_to
+        self.seed = seed
         self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
 
-    def set_epoch(self, epoch: int) -> None:
-        """The Trainer says which epoch comes."""
-        self.clock.fill_(epoch)
-
     def __len__(self) -> int:
-        return self.padded_to * math.ceil(len(self.lengths) / self.padded_to)
+        return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        clips = len(self.lengths)
-        order = self._order()
-        yield from order
-        for i in range(len(self) - clips):
-            yield clips + order[i % clips]
+        return iter(self._order())
 
     def _order(self) -> list[int]:
         if self.strategy == "sequential":
@@ -65,12 +51,40 @@ class EpochOrder(Sampler[int]):
         return torch.randperm(len(self.lengths), generator=generator).tolist()
 
 
-class Repeating(Dataset):
-    """`clips`, which numbers beyond the last begin again, labelled `UNCOUNTED` from there on.
+class EpochBatches(Sampler[list[int]]):
+    """Batches for several processes, which take turns at them (Accelerate's way), from one order of the clips.
 
-    Accelerate would give the last batches of an epoch repeated clips where they do not come out even, and those would
-    count twice. Here every process gets its share of the batch, and no clip counts but once.
+    The batches of a turn together hold the clips that one process would have in one batch. Those of the last turn,
+    where clips run out, are of equal size to a clip; Accelerate would fill them up with clips of other steps, which
+    would then count twice. Only where there are fewer clips than processes are some repeated (see `Repeating`).
+
+    Args:
+        size: clips of a batch, of one process.
+        drop_last: leaves the last turn out if it is not full.
     """
+
+    def __init__(self, order: EpochOrder, size: int, processes: int = 1, drop_last: bool = False):
+        # Not called batch_size, by which Accelerate would tell batches that it must fill up.
+        self.order, self.size, self.processes, self.drop_last = order, size, processes, drop_last
+
+    def __len__(self) -> int:
+        turns = len(self.order) / (self.size * self.processes)
+        return self.processes * (math.floor(turns) if self.drop_last else math.ceil(turns))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        together = self.size * self.processes
+        order = list(self.order)
+        for begin in range(0, len(order), together):
+            turn = order[begin : begin + together]
+            if self.drop_last and len(turn) < together:
+                return
+            repeated = [len(order) + order[i % len(order)] for i in range(self.processes - len(turn))]
+            for piece in np.array_split(turn + repeated, self.processes):
+                yield piece.tolist()
+
+
+class Repeating(Dataset):
+    """`clips`, which numbers beyond the last begin again, labelled `UNCOUNTED` from there on."""
 
     def __init__(self, clips: Dataset):
         self.clips = clips

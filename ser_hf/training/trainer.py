@@ -4,6 +4,7 @@ checkpoints put in where the library lets them be."""
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import seed_worker
 
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
@@ -24,15 +26,20 @@ from .confusion import TrainingCounts, scores
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, parameter_groups
 from .progress import StepBar
-from .sampling import EpochOrder, Repeating
+from .sampling import EpochBatches, EpochOrder, Repeating
 from .schedules import make_schedule
 
 
-class LearningRates(TrainerCallback):
-    """Keeps the rates that each group of parameters was last updated with, by name."""
+class Bookkeeping(TrainerCallback):
+    """Notes the epoch for those who read clips, and the rates that groups of parameters were last updated with."""
 
-    def __init__(self):
+    def __init__(self, clock: torch.Tensor):
+        self.clock = clock
         self.rates: dict[str, float] = {}
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        # In the middle of an epoch after a resumption, where no sampler would be told.
+        self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
@@ -69,7 +76,7 @@ class EmotionTrainer(Trainer):
     ):
         loss = loss or ClassificationLoss()
         self.counts = TrainingCounts(model.config.num_labels)
-        self.rates = LearningRates()
+        self.books = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
         self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
@@ -84,7 +91,7 @@ class EmotionTrainer(Trainer):
             preprocess_logits_for_metrics=_logits_only,
             **more,
         )
-        self.add_callback(self.rates)
+        self.add_callback(self.books)
         if args.average:
             self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
             self.average.attach(self.model)
@@ -111,17 +118,24 @@ class EmotionTrainer(Trainer):
         for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
             yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+    def get_train_dataloader(self) -> DataLoader:
+        """The training clips in the batches of `EpochBatches`, of which each process gets its own."""
         clips = self.train_dataset.clips
-        together = self._train_batch_size * self.args.world_size
-        return EpochOrder(
-            clips["length"][:],
-            self.args.train_sampling_strategy,
-            together * self.args.gradient_accumulation_steps,
-            self.args.seed,
-            padded_to=together if self.args.world_size > 1 and not self.args.dataloader_drop_last else 1,
-            clock=self.collator.epoch,
+        arguments, processes = self.args, max(1, self.args.world_size)
+        together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
+        strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
+        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock)
+        workers = arguments.dataloader_num_workers
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=EpochBatches(order, self._train_batch_size, processes, arguments.dataloader_drop_last),
+            collate_fn=self.collator,
+            num_workers=workers,
+            pin_memory=arguments.dataloader_pin_memory,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+            worker_init_fn=partial(seed_worker, num_workers=workers, rank=arguments.process_index),
         )
+        return self.accelerator.prepare(loader)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         return SequentialSampler(eval_dataset)
@@ -196,8 +210,8 @@ class EmotionTrainer(Trainer):
         """Adds to the loss what else there is to say of the training since it was last logged."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
-            if len(self.rates.rates) > 1:
-                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.rates.rates.items()}
+            if len(self.books.rates) > 1:
+                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.books.rates.items()}
         super().log(logs, start_time)
 
 

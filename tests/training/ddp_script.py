@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from datasets import ClassLabel, Dataset
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -16,13 +17,12 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
+from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.run import fit
 
 STEP = 8
-# Clips that do not come out even show what becomes of the last step. The repeated ones that fill it up count for no
-# loss, but batch normalisation sees them, so its network learns from a multiple of the step.
-CLIPS = {"encoder": 11, "crnn": 8}
+CLIPS = 11  # which leaves three for the second step of an epoch
 
 
 def step_arguments(folder, batch, accumulation, **changes):
@@ -47,9 +47,9 @@ def load(models, kind):
     return AutoModelForAudioClassification.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
 
 
-def clips_of(store, kind):
+def clips_of(store):
     classes = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
-    return part(classes.cast_column("label", ClassLabel(num_classes=4)), range(CLIPS[kind]), store, max_duration=0.4)
+    return part(classes.cast_column("label", ClassLabel(num_classes=4)), range(CLIPS), store, max_duration=0.4)
 
 
 def loss_of(kind):
@@ -57,11 +57,11 @@ def loss_of(kind):
     return ClassificationLoss([0.5, 2.0, 1.0, 0.5], 0.1, focal_gamma=1.0) if kind == "crnn" else ClassificationLoss()
 
 
-def curves(model, extractor, store, kind, arguments):
+def curves(model, extractor, store, kind, arguments, **how):
     """Loss and gradient norm (before clipping) of each step, and validation after each epoch."""
-    clips = clips_of(store, kind)
+    clips = clips_of(store)
     validation = clips.select(range(5)).map(lambda clip: {"max_samples": 0})
-    fitted = fit(model, extractor, store, clips, validation, arguments, trainer_metrics, loss=loss_of(kind))
+    fitted = fit(model, extractor, store, clips, validation, arguments, trainer_metrics, loss=loss_of(kind), **how)
     log = fitted.trainer.state.log_history
     logged = [entry for entry in log if "grad_norm" in entry]
     judged = [entry for entry in log if "eval_loss" in entry]
@@ -79,6 +79,17 @@ def main(folder):
         arguments = step_arguments(folder / path.name, STEP // 2, 1)
         assert arguments.world_size == 2
         measured[path.name] = curves(model, extractor, WaveformStore(folder / "store"), path.name, arguments)
+    # Cut off while the second of four checkpoints was written, in the middle of an epoch.
+    model, extractor = load(folder / "models", "encoder")
+    often = dict.fromkeys(("eval_strategy", "save_strategy"), "steps") | {"eval_steps": 1, "save_steps": 1}
+    arguments = step_arguments(folder / "resumed", STEP // 2, 1, save_total_limit=None, **often)
+    for resume in (False, True):
+        again = curves(model, extractor, WaveformStore(folder / "store"), "encoder", arguments, resume=resume)
+        measured["resumed" if resume else "whole"] = again
+        if arguments.process_index == 0:
+            for step in (2, 3, 4):
+                (folder / "resumed" / f"checkpoint-{step}" / MARKER).unlink(missing_ok=True)
+        PartialState().wait_for_everyone()
     (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
 
 

@@ -50,13 +50,13 @@ def _curves(models, kind, store, folder, batch, accumulation, held=False):
 
 def assert_same(cut, whole):
     for key, values in whole.items():
-        assert cut[key] == pytest.approx(values, rel=2e-4, abs=1e-6), key
+        assert cut[key] == pytest.approx(values, rel=2e-5, abs=1e-6), key
 
 
 @pytest.mark.parametrize("kind", ["crnn", "encoder"])
 def test_accumulation_leaves_gradients_losses_and_weights_alone(models, store, tmp_path, kind):
     whole = _curves(models, kind, store, tmp_path / "whole", STEP, 1, held=True)
-    assert len(whole["loss"]) == (2 if kind == "crnn" else 4)
+    assert len(whole["loss"]) == 4
     for batch, accumulation in ((2, 4), (4, 2)):
         assert_same(_curves(models, kind, store, tmp_path / str(batch), batch, accumulation, held=True), whole)
 
@@ -69,7 +69,7 @@ def test_the_stock_loss_multiplies_the_gradient(models, store, tmp_path):
         arguments = step_arguments(tmp_path, batch, accumulation, max_steps=1)
         arguments.eval_strategy, arguments.save_strategy, arguments.load_best_model_at_end = "no", "no", False
         collate = Collator(store, extractor)
-        trainer = Trainer(model, arguments, data_collator=collate, train_dataset=clips_of(store, "crnn"))
+        trainer = Trainer(model, arguments, data_collator=collate, train_dataset=clips_of(store))
         trainer.train()
         (norms[batch],) = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
     assert norms[2] == pytest.approx(4 * norms[8], rel=1e-3)
@@ -99,8 +99,9 @@ def test_two_processes_train_and_judge_as_one(models, store, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((folder / f"curves_{i}.json").read_text(encoding="utf-8")) for i in (0, 1))
-    assert set(first) == {"crnn", "encoder"}
-    for kind, measured in first.items():
+    assert_same(first["resumed"], first["whole"])
+    for kind in ("crnn", "encoder"):
+        measured = first[kind]
         assert_same(measured, _curves(models, kind, store, tmp_path / kind, STEP, 1))
         assert second[kind]["weights"] == measured["weights"], "both processes end with the best checkpoint"
         assert second[kind]["eval_loss"] == measured["eval_loss"]

@@ -1,19 +1,19 @@
 """The order of clips follows from seed and epoch alone, and every clip counts once."""
 
+import math
+
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
-from ser_hf.training.sampling import UNCOUNTED, EpochOrder, Repeating
+from ser_hf.training.sampling import UNCOUNTED, EpochBatches, EpochOrder, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
 
 
 def order(strategy="random", seed=1, epoch=0, step=4, **more):
-    sampler = EpochOrder(LENGTHS, strategy, step, seed, **more)
-    sampler.set_epoch(epoch)
-    return list(sampler)
+    return list(EpochOrder(LENGTHS, strategy, step, seed, torch.tensor(epoch), **more))
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
@@ -46,32 +46,45 @@ def test_grouped_batches_hold_clips_of_like_length():
     assert spreads["group_by_length"] < 0.2 * spreads["random"]
 
 
-def test_the_clock_is_the_reader_s():
-    clock = torch.zeros((), dtype=torch.int64)
-    EpochOrder(LENGTHS, "random", 4, 0, clock=clock).set_epoch(7)
-    assert clock == 7
+def shares(strategy, size, processes, lengths=LENGTHS, **more):
+    """The batches that each process gets of Accelerate."""
+    batches = EpochBatches(EpochOrder(lengths, strategy, size * processes, 3), size, processes, **more)
+    return [list(BatchSamplerShard(batches, processes, process)) for process in range(processes)]
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
-def test_two_processes_see_the_clips_of_one(strategy):
-    """Accelerate gives processes batches in turn; two of 2 are one of 4, and the last ones are filled up."""
-    alone = list(BatchSampler(EpochOrder(LENGTHS, strategy, 4, 3), 4, False))
-    sampler = EpochOrder(LENGTHS, strategy, 4, 3, padded_to=4)
-    shards = [list(BatchSamplerShard(BatchSampler(sampler, 2, False), 2, process)) for process in (0, 1)]
-    assert [len(shard) for shard in shards] == [4, 4]
-    together = [one + other for one, other in zip(*shards, strict=True)]
-    assert together[:-1] == alone[:-1]
+@pytest.mark.parametrize(("size", "processes"), [(2, 2), (4, 2), (1, 4), (2, 3)])
+def test_several_processes_see_the_clips_of_one(strategy, size, processes):
+    """13 clips leave one, five or no clip for the last turn."""
+    together = size * processes
+    order = list(EpochOrder(LENGTHS, strategy, together, 3))
+    turns = list(zip(*shares(strategy, size, processes), strict=True))
     clips = Repeating([{"labels": 1, "row": i} for i in range(13)])
-    read = [clips[i] for batch in together for i in batch]
-    counted = [clip["row"] for clip in read if clip["labels"] != UNCOUNTED]
-    assert sorted(counted) == list(range(13))
-    assert counted == [i for batch in alone for i in batch]
+    for number, turn in enumerate(turns):
+        sizes = [len(batch) for batch in turn]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
+        read = [clips[i] for batch in turn for i in batch]
+        counted = [clip["row"] for clip in read if clip["labels"] != UNCOUNTED]
+        assert counted == order[number * together : (number + 1) * together]
+    assert len(turns) == math.ceil(13 / together)
 
 
-def test_a_corpus_smaller_than_a_batch_is_repeated_uncounted():
-    sampler = EpochOrder([1, 2, 3], "sequential", 8, 0, padded_to=8)
+def test_one_process_has_whole_batches_and_a_last_shorter_one():
+    (batches,) = shares("sequential", 4, 1)
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12]]
+    assert shares("sequential", 4, 1, drop_last=True) == [batches[:-1]]
+
+
+def test_fewer_clips_than_processes_are_repeated_uncounted():
+    turns = shares("sequential", 2, 4, [1, 2, 3])
+    assert turns == [[[0]], [[1]], [[2]], [[3]]]
     clips = Repeating([{"labels": i, "row": i} for i in range(3)])
-    read = [clips[i] for i in sampler]
-    assert [clip["row"] for clip in read] == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert [clip["labels"] for clip in read] == [0, 1, 2] + [UNCOUNTED] * 5
+    assert clips[3] == {"labels": UNCOUNTED, "row": 0}
     assert len(clips) == 3
+
+
+def test_batches_are_counted_as_they_come():
+    for size, processes, drop_last in ((2, 2, False), (4, 2, True), (3, 1, False), (5, 3, True), (13, 1, True)):
+        batches = EpochBatches(EpochOrder(LENGTHS, "random", size, 0), size, processes, drop_last)
+        assert len(list(batches)) == len(batches)
