@@ -246,7 +246,9 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
     assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["inspect", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["inspect", "--help"], ["reproduce", "--help"], ["--version"]]
+)
 def test_help_loads_no_torch(arguments):
     code = f"""
 import sys
