@@ -40,6 +40,7 @@ from .training.layers import freeze, trainable_table
 from .training.loss import ClassificationLoss, class_weights, log_priors
 from .training.machine import seed_everything
 from .training.optimizer import parameter_groups
+from .training.rehearsal import rehearse
 from .training.run import Fit, fit, predict
 from .training.sharding import size, whole_model
 from .training.tracking import tracked
@@ -84,6 +85,7 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
 
     with recorded() as write_log_to:
         material = gather(recipe)
+        _rehearse(recipe, material, arguments)
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
                 folder.check(recipe.to_dict(), resume, overwrite)  # another run may have taken it meanwhile
@@ -118,6 +120,17 @@ def _arguments(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool 
     )
 
 
+def _rehearse(recipe: Recipe, material: Material, arguments: EmotionTrainingArguments) -> None:
+    """What only the clips and the network can say of a recipe, before the first file is written."""
+    for fold in [*material.folds, *material.foil]:
+        labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
+        _loss(recipe, material, labels.tolist())
+        if recipe.training.loss.soft_labels:
+            _part(recipe, material, fold, "train", learnt=True)
+        if recipe.training.solver == "trainer":
+            rehearse(material.plan, arguments, len(labels), **dataclasses.asdict(recipe.freeze))
+
+
 def _with_provenance(recipe: Recipe) -> dict[str, Any]:
     made_with = environment()
     provenance = {
@@ -138,7 +151,10 @@ def _require_same_splits(folds: list[Fold], folder: RunFolder) -> None:
     """A resumed run goes on with the clips it began with, or not at all."""
     if not folder.split.is_file():
         return
-    began_with = json.loads(folder.split.read_text(encoding="utf-8"))
+    try:
+        began_with = json.loads(folder.split.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{folder.split}: damaged, no JSON; start anew with --overwrite") from None
     same_clips = began_with.get("clips") == [fold.clips for fold in folds]
     if began_with["sha256"] != fingerprint([fold.split for fold in folds]) or not same_clips:
         raise UserError(
@@ -339,7 +355,8 @@ def _judge(
         "parts": parts,
         "history": fitted.history,
         "selected_by": recipe.training.early_stopping.metric,
-        "validated": _validated(fitted, recipe.training.early_stopping.metric),
+        # Higher is better, whatever the metric.
+        "validated": -fitted.validated if recipe.training.early_stopping.metric == "loss" else fitted.validated,
         "seconds": material.seconds
         | {
             "training": fitted.seconds,
@@ -361,9 +378,3 @@ def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:
         "clips_per_step": arguments.step_batch_size,
         "data_workers": arguments.dataloader_num_workers,
     }
-
-
-def _validated(fitted: Fit, metric: str) -> float:
-    """What validation says of the kept checkpoint, higher is better: the best that training saw."""
-    kept = [entry["validation"][metric] for entry in fitted.history if "validation" in entry]
-    return -min(kept) if metric == "loss" else max(kept)

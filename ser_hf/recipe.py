@@ -371,6 +371,8 @@ def _check_ranges(recipe: Recipe) -> None:
     counted = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size")
     for key in (*counted, "gradient_accumulation_steps", "save_total_limit"):
         positive[f"training.{key}"] = training.arguments.get(key)
+    if max(training.seeds, default=0) >= 2**32:
+        raise UserError(f"training.seeds: expected numbers below 2**32, got {max(training.seeds)}")
     for key, value in positive.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{key}: expected more than zero, got {value}")
@@ -382,6 +384,7 @@ def _check_ranges(recipe: Recipe) -> None:
         "training.loss.contrastive_weight": loss.contrastive_weight,
         "training.max_grad_norm": training.arguments.get("max_grad_norm", 0),
         "training.weight_decay": training.arguments.get("weight_decay", 0),
+        "training.dataloader_num_workers": training.arguments.get("dataloader_num_workers") or 0,
     }
     for key, value in not_negative.items():
         if not 0 <= value < math.inf:
@@ -446,14 +449,42 @@ def _check_model(recipe: Recipe) -> None:
 
 
 def _check_training(training: TrainingSection) -> None:
-    """The schedule's words and the trackers, before any audio is touched."""
+    """Keys that ask for nothing, the schedule's words and the trackers, before any audio is touched."""
     from .training.schedules import check_schedule
     from .training.tracking import check_report_to
 
+    loss, average = training.loss, training.average
+    belongs = {
+        "loss.effective_number_beta": (
+            loss,
+            loss.class_weights == "effective_number",
+            "class_weights effective_number",
+        ),
+        "loss.contrastive_temperature": (loss, loss.contrastive_weight, "a contrastive_weight"),
+        "average.decay": (average, average.kind == "ema", "average.kind ema"),
+        "average.start": (average, average.kind == "swa", "average.kind swa"),
+    }
+    for key, (section, asked, whose) in belongs.items():
+        name = key.partition(".")[2]
+        if not asked and getattr(section, name) != getattr(type(section)(), name):
+            raise UserError(f"training.{key}: belongs to {whose}; leave it out")
+    if loss.class_weights == {}:
+        raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
+    if average.kind == "swa" and training.early_stopping.patience:
+        raise UserError(
+            "training.early_stopping.patience: swa averages the end of a training, which has to come; leave it out"
+        )
     arguments = training.arguments
     warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
     check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
     check_report_to(arguments["report_to"])
+
+
+# What predicting takes, and what the machine decides.
+USED_BY_SKLEARN = {
+    *("per_device_eval_batch_size", "use_cpu", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm"),
+    *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
+}
 
 
 def _check_unused_by_sklearn(recipe: Recipe) -> None:
@@ -464,14 +495,17 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     asked = {
         "audio.max_duration": recipe.audio.max_duration,
         "training.early_stopping.patience": training.early_stopping.patience,
-        "training.average.kind": training.average.kind,
-        "training.sync_batch_norm": training.sync_batch_norm,
     }
     for field in dataclasses.fields(LossSection):
         if field.name not in ("class_weights", "effective_number_beta"):
             asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
-    for key in ("learning_rate", "num_train_epochs", "per_device_train_batch_size"):
-        asked[f"training.{key}"] = training.arguments[key] != defaults[key][1]
+    for field in dataclasses.fields(AverageSection):
+        asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
+    for key in ("head_learning_rate", "layer_decay", "precision", "deterministic", "sync_batch_norm"):
+        asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
+    for key, value in training.arguments.items():
+        if key not in USED_BY_SKLEARN:
+            asked[f"training.{key}"] = value != defaults[key][1]
     for key in ("band_warp", "time_stretch", "mix_style"):
         asked[f"model.{key}"] = recipe.model.options[key]
     for key, value in asked.items():

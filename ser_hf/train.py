@@ -114,7 +114,7 @@ def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
     try:
         command(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")  # in one piece, as other processes may write too
         return 2
     except KeyboardInterrupt:
         print(f"interrupted{interrupted}", file=sys.stderr)

@@ -60,6 +60,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]], metric: str = "uar") -> 
                 scores.plot(*zip(*points, strict=True), color=colour, linestyle=":", label=label)
         values = [validation[metric] for _, validation in judged]
         best = epochs[int(np.argmin(values) if metric == "loss" else np.argmax(values))]
+        best = next((entry["epoch"] for entry in history if entry.get("kept")), best)
         for axes in (losses, scores, *others):
             axes.axvline(best, color=COLOURS[2], linestyle="--", linewidth=1, label=f"kept: {axis} {best:g}")
         scores.set_ylim(0, 1)

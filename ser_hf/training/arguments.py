@@ -53,6 +53,17 @@ MANAGED: dict[str, str] = {
     "save_only_model": "a checkpoint without the optimiser could not be resumed",
     "average_tokens_across_devices": "always on: the loss is divided by the clips of all processes",
     "logging_dir": "always logs/ in the run folder",
+    "log_level": "the run's own log is logs/run.log",
+    "log_level_replica": "the run's own log is logs/run.log",
+    "accelerator_config": "batches are shared out over processes by this project",
+    "fsdp": "use accelerate launch --config_file recipes/accelerate/fsdp.yaml",
+    "fsdp_config": "use accelerate launch --config_file recipes/accelerate/fsdp.yaml",
+    "deepspeed": "use accelerate launch --config_file recipes/accelerate/deepspeed_zero2.yaml",
+    "parallelism_config": "one utterance needs no parallelism within it",
+    "neftune_noise_alpha": "adds noise to embeddings of words, and there are none",
+    "use_liger_kernel": "has no kernels for speech",
+    "liger_kernel_config": "has no kernels for speech",
+    "optim_target_modules": "belongs to optimisers for language models",
     "length_column_name": "always the stored duration",
     "prediction_loss_only": "always off: validation metrics need the predictions",
     "include_for_metrics": "validation metrics need only predictions and labels",
@@ -146,6 +157,7 @@ class EmotionTrainingArguments(TrainingArguments):
     layer_decay: float | None = None
     kept_checkpoints: int | None = None
     find_batch_size: bool = False
+    drop_last: bool = False
     sync_batch_norm: bool = False
     average: str | None = None
     average_decay: float = 0.999
@@ -192,12 +204,23 @@ def training_arguments(
             arguments[name] = default
     if arguments["eval_strategy"] == "no":
         raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
+    # What is judged must be saved: otherwise the best weights of a run may be ones that no checkpoint has.
+    alike = ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",)
+    for key in alike:
+        judged, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
+        if judged != saved:
+            raise UserError(
+                f"training.save_{key}: {saved}, but eval_{key} is {judged}; what is judged must be saved: give both "
+                "the same"
+            )
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
     own |= {
         "schedule": arguments["lr_scheduler_type"],
         "kept_checkpoints": arguments.pop("save_total_limit"),
         "find_batch_size": arguments.pop("auto_find_batch_size", False),
+        # The library would drop validation and test clips as well.
+        "drop_last": arguments.pop("dataloader_drop_last", False),
     }
     for old, new in RENAMED.items():
         if arguments.get(old) is not None and new in argument_options():
@@ -222,6 +245,8 @@ def training_arguments(
             restore_callback_states_from_checkpoint=True,
             label_names=["labels"],
         )
-    except (ValueError, ImportError) as error:
+    except UserError:
+        raise
+    except (ValueError, ImportError, KeyError) as error:
         # What only the whole set of arguments can get wrong, such as saving at other steps than evaluating.
         raise UserError(f"training: {' '.join(str(error).split())}") from None

@@ -81,6 +81,9 @@ class WeightAverage(TrainerCallback):
         # resumed from one would never hear of that end.
         ended = float(state.epoch).is_integer() or state.global_step >= state.max_steps
         if self.kind == "swa" and ended and state.global_step >= self.start * state.max_steps:
+            if self.averaged == 0:
+                # What was judged so far is not averaged: it was asked for no more than for a beginning.
+                state.best_metric = state.best_global_step = state.best_model_checkpoint = None
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -169,7 +172,9 @@ class WeightAverage(TrainerCallback):
                 about = file.metadata()
                 stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except SafetensorError as error:
-            raise UserError(f"{path} cannot be read ({error}); resume from an older checkpoint") from error
+            raise UserError(
+                f"{path} cannot be read ({error}); delete {folder} to --resume from the checkpoint before"
+            ) from error
         if about["kind"] != self.kind:
             raise UserError(
                 f"{path}: this training began with training.average.kind {about['kind']}, not {self.kind}; resume "

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from transformers.trainer_callback import TrainerState
 
 from ..errors import UserError
@@ -19,29 +20,29 @@ MARKER = "whole.json"
 
 
 def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
-    """Writes the marker, the last file of a checkpoint: the size of every other file, and `made_by`.
+    """Writes the marker, the last file of a checkpoint: a hash of every other file, and `made_by`.
 
     All that it vouches for is on the disk by then, should the machine and not just the process die.
     """
-    sizes = {}
+    hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        sizes[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
+        hashes[path.relative_to(checkpoint).as_posix()] = _hash(path)
     partial = checkpoint / f"{MARKER}.partial"
     with partial.open("w", encoding="utf-8") as file:
-        json.dump({"made_by": dict(made_by), "files": sizes}, file, indent=1)
+        json.dump({"made_by": dict(made_by), "files": hashes}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(checkpoint / MARKER)
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint has its marker, and every file has the size that the marker says."""
+    """Whether a checkpoint has its marker, and every file holds what it held then."""
     try:
-        sizes = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
+        marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        return "made_by" in marker and all(_hash(checkpoint / name) == own for name, own in marker["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -64,7 +65,8 @@ def discard_torn(folder: Path) -> None:
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Deletes the oldest checkpoints but for the last `kept` (None: all); the one of step `best` is one of them."""
+    """Deletes the oldest checkpoints but for `kept` of them (None: all). The last one and that of step `best` always
+    stay, so that there may be two where one is asked for."""
     if kept is None:
         return
     newest = sorted(_checkpoints(folder), key=_step, reverse=True)
@@ -97,18 +99,17 @@ def refuse_other_batches(checkpoint: Path, own: Mapping[str, Any]) -> None:
         )
 
 
-def has_stopped(checkpoint: Path) -> int | None:
-    """The step at which a training ended early, if the checkpoint is its last: patience was at an end by then.
+def has_stopped(state: TrainerState) -> bool:
+    """Whether a training ended early with this state: patience was at an end by then.
 
     The Trainer forgets it: resumed, it would train on, and might find a better epoch than the run that was not killed.
     """
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     if not stopping:
-        return None
+        return False
     stopping = stopping[0] if isinstance(stopping, list) else stopping
     patience, waited = stopping["args"]["early_stopping_patience"], stopping["attributes"]
-    return state.global_step if waited["early_stopping_patience_counter"] >= patience else None
+    return waited["early_stopping_patience_counter"] >= patience
 
 
 def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
@@ -124,7 +125,16 @@ def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
+    return [path for path in found if path.is_dir()]
+
+
+def _hash(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _step(checkpoint: Path) -> int:

@@ -121,7 +121,7 @@ def fit_classical(
     adopt(model, classifier)
     numbers = sum(value.numel() for value in classifier.state_dict().values())
     logger.info("kept %s: %s numbers", _told(candidate), f"{numbers:,}")
-    return Fit(trainer, history, time.perf_counter() - began, [], notes)
+    return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
 
 
 @torch.no_grad()

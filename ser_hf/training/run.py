@@ -12,7 +12,7 @@ import numpy as np
 from accelerate.utils import find_executable_batch_size
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, SequenceFeatureExtractor, Trainer
-from transformers.trainer_callback import TrainerCallback
+from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
 from ..errors import UserError
@@ -34,13 +34,14 @@ TRAIN_SCORES = ("uar", "wa", "macro_f1")
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model, at the checkpoint that validation prefers, and how it came to be; `notes` are what a reader of
-    its figures must know."""
+    """A trained model, at the checkpoint that validation prefers, and how it came to be; `validated` is that
+    checkpoint's metric on validation, `notes` are what a reader of its figures must know."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
     seconds: float
     epoch_seconds: list[float]
+    validated: float
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -73,10 +74,6 @@ def fit(
         UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
             clip fits into memory.
     """
-    if arguments.find_batch_size and arguments.world_size > 1:
-        raise UserError(
-            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
-        )
     began = time.perf_counter()
     lines = EpochLines(arguments.metric_for_best_model)
     collator = Collator(store, extractor, arguments.seed)
@@ -115,11 +112,17 @@ def fit(
     else:
         trainer = attempt(full)
     stop_reporting(trainer)
-    if trainer.state.best_model_checkpoint is None:
+    state = trainer.state
+    if state.best_metric is None:
+        raise UserError(
+            "training.eval_steps, training.eval_delay: the training ended before its first validation; judge earlier"
+        )
+    if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(
             f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
         )
-    return Fit(trainer, _history(trainer.state.log_history), time.perf_counter() - began, lines.epoch_seconds)
+    history = _history(state.log_history, state.best_global_step)
+    return Fit(trainer, history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
@@ -128,9 +131,9 @@ def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
         trainer.train()
         return
     refuse_other_batches(checkpoint, trainer.made_by())
-    stopped = has_stopped(checkpoint)
-    if stopped is not None:
-        trainer.args.max_steps = stopped
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if has_stopped(state):
+        trainer.args.max_steps, trainer.planned_steps = state.global_step, state.max_steps
     trainer.add_callback(_Resumed(trainer, checkpoint))
     trainer.train(resume_from_checkpoint=str(checkpoint))
 
@@ -186,10 +189,11 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(part["row"][:]), np.asarray(output.predictions, dtype=np.float32)
 
 
-def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
     """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
 
-    ``train`` are the scores of the training clips as the network met them while it learnt.
+    ``train`` are the scores of the training clips as the network met them while it learnt. The entry of step `kept`
+    has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
@@ -204,4 +208,6 @@ def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
         if validation:
             entry["validation"] = validation
+            if record["step"] == kept:
+                entry["kept"] = True
     return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]

@@ -79,6 +79,7 @@ class EmotionTrainer(Trainer):
         self.books = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
+        self.planned_steps: int | None = None
         self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
         super().__init__(
             model=model,
@@ -128,7 +129,7 @@ class EmotionTrainer(Trainer):
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=EpochBatches(order, self._train_batch_size, processes, arguments.dataloader_drop_last),
+            batch_sampler=EpochBatches(order, self._train_batch_size, processes, arguments.drop_last),
             collate_fn=self.collator,
             num_workers=workers,
             pin_memory=arguments.dataloader_pin_memory,
@@ -161,12 +162,14 @@ class EmotionTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
         """The recipe's schedule, of our words or the library's (`ser_hf.training.schedules`)."""
         if self.lr_scheduler is None:
+            # Of a training that ended early, and is only to be finished, the steps that it was planned for.
+            steps = self.planned_steps or num_training_steps
             self.lr_scheduler = make_schedule(
                 self.args.schedule,
                 self.optimizer if optimizer is None else optimizer,
-                steps=num_training_steps,
-                warmup_steps=self.args.get_warmup_steps(num_training_steps),
-                epochs=num_training_steps / math.ceil(len(self.train_dataset) / self.args.step_batch_size),
+                steps=steps,
+                warmup_steps=self.args.get_warmup_steps(steps),
+                epochs=steps / math.ceil(len(self.train_dataset) / self.args.step_batch_size),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,
             )
@@ -189,16 +192,18 @@ class EmotionTrainer(Trainer):
             UserError: if it cannot be written, on a full disk above all; the last whole one then still stands.
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        try:
-            with self._saved_weights():
+        with self._saved_weights():
+            try:
                 super()._save_checkpoint(model, trial)
-            if self.average and self.args.should_save:
-                self.average.save(checkpoint)
-            PartialState().wait_for_everyone()
-            if self.args.should_save:
-                seal(checkpoint, self.made_by())
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise cannot_be_written(checkpoint, error) from error
+                if self.average and self.args.should_save:
+                    self.average.save(checkpoint)
+                PartialState().wait_for_everyone()
+                if self.args.should_save:
+                    seal(checkpoint, self.made_by())
+            except torch.OutOfMemoryError:
+                raise
+            except (OSError, RuntimeError, SafetensorError) as error:
+                raise cannot_be_written(checkpoint, error) from error
         if self.args.should_save:
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 

@@ -97,3 +97,19 @@ def test_half_precision_and_determinism_reach_the_library(tmp_path):
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, precision="bf16", deterministic=True)
     assert arguments.bf16
     assert arguments.full_determinism
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"eval_strategy": "steps"}, "training.save_strategy: epoch, but eval_strategy is steps"),
+        (
+            {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 3},
+            "training.save_steps: 3, but eval_steps is 1; what is judged must be saved",
+        ),
+    ],
+)
+def test_what_is_judged_must_be_saved(tmp_path, settings, told):
+    """The best weights would else be ones that no checkpoint has."""
+    with pytest.raises(UserError, match=told):
+        training_arguments(HOUSE_DEFAULTS | settings, tmp_path, 0)

@@ -125,6 +125,42 @@ def test_a_training_that_had_stopped_early_does_not_train_on(training, tmp_path)
     assert not (tmp_path / "checkpoint-8").exists()
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"warmup_steps": 7},
+        {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 9}},
+        {"lr_scheduler_type": "one_cycle", "warmup_steps": 0},
+    ],
+    ids=["warm-up", "decay", "one cycle"],
+)
+def test_a_stopped_training_is_finished_whatever_its_schedule_was_planned_for(training, schedule):
+    """Its own few steps would be too few for a warm-up or a decay that is counted in steps."""
+    settings = {"patience": 1, "learning_rate": 1e-12, "num_train_epochs": 9} | schedule
+    same(training(**settings), training(**settings, resume=True))
+
+
+def test_epochs_before_the_average_do_not_compete_with_it(training, tmp_path):
+    """The first epochs of a training that diverges are its best, and no average."""
+    settings = {"learning_rate": 0.3, "warmup_steps": 0, "lr_scheduler_type": "constant", "num_train_epochs": 4}
+    fitted = training("loss", average="swa", average_start=0.7, save_total_limit=None, **settings)
+    (kept,) = [entry for entry in fitted.history if entry.get("kept")]
+    assert kept["epoch"] >= 3
+    assert fitted.validated == kept["validation"]["loss"]
+    assert min(entry["validation"]["loss"] for entry in fitted.history) < fitted.validated
+
+
+def test_only_training_drops_the_clips_of_an_incomplete_batch(training):
+    fitted = training(dataloader_drop_last=True, per_device_train_batch_size=3, per_device_eval_batch_size=3)
+    assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
+    assert fitted.history[0]["validation"]["uar"] in {i / 4 for i in range(5)}, "four clips, one of each class"
+
+
+def test_a_training_that_ends_before_its_first_validation_is_told(training):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: the training ended before"):
+        training(eval_delay=9)
+
+
 def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkeypatch):
     """The library looks for the best checkpoint where it was written."""
     whole = training(num_train_epochs=2)

@@ -1,0 +1,60 @@
+"""What would fail at a training's first step, found before its folder is taken."""
+
+import math
+
+import torch
+from transformers import AutoModelForAudioClassification, Trainer
+
+from ..errors import UserError
+from .arguments import EmotionTrainingArguments
+from .build import Blueprint
+from .layers import freeze
+from .optimizer import parameter_groups
+from .schedules import make_schedule
+
+
+def rehearse(plan: Blueprint, arguments: EmotionTrainingArguments, clips: int, feature_encoder: bool = False) -> None:
+    """Makes the network without its numbers, its groups, an optimiser and its schedule over `clips` training clips.
+
+    Raises:
+        UserError: naming the key that is wrong.
+    """
+    if arguments.find_batch_size and arguments.world_size > 1:
+        raise UserError(
+            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
+        )
+    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
+    try:
+        with torch.device("meta"):
+            model = AutoModelForAudioClassification.from_config(plan.config, **attention)
+    except (ValueError, ImportError) as error:
+        if not attention:
+            raise
+        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+    freeze(model, feature_encoder=feature_encoder)
+    own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
+    groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
+    try:
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
+        optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
+    except (ValueError, ImportError, TypeError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        optim = getattr(arguments.optim, "value", arguments.optim)
+        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {told}") from None
+    steps = math.ceil(clips / arguments.step_batch_size) * arguments.num_train_epochs
+    planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps)
+    try:
+        make_schedule(
+            arguments.schedule,
+            optimizer,
+            steps=planned,
+            warmup_steps=arguments.get_warmup_steps(planned),
+            epochs=planned / math.ceil(clips / arguments.step_batch_size),
+            kwargs=arguments.lr_scheduler_kwargs,
+            greater_is_better=arguments.greater_is_better,
+        )
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"training.lr_scheduler_type: {arguments.schedule}: {' '.join(str(error).split())}") from None
