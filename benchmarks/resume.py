@@ -126,11 +126,14 @@ def report(run: Path) -> dict:
 def compare(whole: Path, killed: Path) -> dict[str, bool]:
     """Whether each thing is equal, to the last digit."""
     one, other = report(whole), report(killed)
-    equal = {key: one[key] == other[key] for key in ("metrics", "parts", "confusion", "per_class", "history")}
-    # Between the last checkpoint and the kill, part of an epoch's running scores and losses is lost with the process.
-    for name, key in (("validation history", "validation"), ("learning rates", "learning_rate")):
-        equal[name] = [entry.get(key) for entry in one["history"]] == [entry.get(key) for entry in other["history"]]
-    del equal["history"]
+    equal = {key: one[key] == other[key] for key in ("metrics", "parts", "confusion", "per_class", "validated")}
+    # Each validation of the whole training. Its loss and scores on training clips are summed up over an epoch, and what
+    # of it came before a kill is lost with the process.
+    judged = [
+        {entry["step"]: entry["validation"] for entry in run["history"] if "validation" in entry}
+        for run in (one, other)
+    ]
+    equal["history of validation"] = judged[0] == judged[1]
     for name in ("model/model.safetensors", "report/predictions.parquet"):
         equal[name] = len({hashlib.sha256((run / name).read_bytes()).hexdigest() for run in (whole, killed)}) == 1
     return equal

@@ -206,6 +206,8 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
                     entry[key] = value
             entry["train"] = {key: record[key] for key in TRAIN_SCORES if key in record}
         validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
+        for timing in ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time"):
+            validation.pop(timing, None)
         if validation:
             entry["validation"] = validation
             if record["step"] == kept:
