@@ -127,8 +127,8 @@ def compare(whole: Path, killed: Path) -> dict[str, bool]:
     """Whether each thing is equal, to the last digit."""
     one, other = report(whole), report(killed)
     equal = {key: one[key] == other[key] for key in ("metrics", "parts", "confusion", "per_class", "validated")}
-    # Each validation of the whole training. Its loss and scores on training clips are summed up over an epoch, and what
-    # of it came before a kill is lost with the process.
+    # Not the losses and scores of training clips: they are summed up over an epoch, and what of it came before a kill
+    # is lost with the process.
     judged = [
         {entry["step"]: entry["validation"] for entry in run["history"] if "validation" in entry}
         for run in (one, other)

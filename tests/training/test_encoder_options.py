@@ -77,7 +77,9 @@ def test_half_precision_is_autocast_s_and_weights_stay_float32(train):
 
 @pytest.mark.slow
 def test_a_compiled_network_learns_the_same(train):
-    assert losses(train(torch_compile=True)) == pytest.approx(losses(train()), rel=1e-3)
+    """Traced, with gradients, for clips of any length; what a compiler makes of the graphs would take minutes."""
+    compiled = train(torch_compile=True, torch_compile_backend="aot_eager")
+    assert losses(compiled) == pytest.approx(losses(train()), rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["ema", "swa"])
