@@ -355,8 +355,7 @@ def _judge(
         "parts": parts,
         "history": fitted.history,
         "selected_by": recipe.training.early_stopping.metric,
-        # Higher is better, whatever the metric.
-        "validated": -fitted.validated if recipe.training.early_stopping.metric == "loss" else fitted.validated,
+        "validated": _validated(fitted, recipe.training.early_stopping.metric),
         "seconds": material.seconds
         | {
             "training": fitted.seconds,
@@ -378,3 +377,8 @@ def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:
         "clips_per_step": arguments.step_batch_size,
         "data_workers": arguments.dataloader_num_workers,
     }
+
+
+def _validated(fitted: Fit, metric: str) -> float:
+    """What validation says of the kept checkpoint, higher for better whatever the metric."""
+    return -fitted.validated if metric == "loss" else fitted.validated

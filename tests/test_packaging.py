@@ -26,7 +26,7 @@ report = {
     "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "leak": None, "notes": [], "fold": None,
                  "parts": dict.fromkeys(("train", "test"), part)},
     "audit": {"shared": {"train/test": {"speakers": 0}}, "apart": {"train/test": ["speakers"]}},
-    "seconds": {"training": 1.0, "per_epoch": None},
+    "seconds": {"training": 1.0, "per_epoch": None}, "model": {"preparation": ""},
     "environment": {"versions": {"ser_hf": ser_hf.__version__, "torch": "2", "transformers": "5"},
                     "accelerator": None, "processor": "cpu"},
 }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -486,7 +486,7 @@ def test_the_run_one_stands_in_is_named_for_its_folder(run, monkeypatch):
 
 
 def answer(status):
-    return httpx.Response(status, request=httpx.Request("HEAD", "https://hub.example"))
+    return httpx2.Response(status, request=httpx2.Request("HEAD", "https://hub.example"))
 
 
 @pytest.mark.parametrize(

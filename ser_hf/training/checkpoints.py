@@ -53,7 +53,8 @@ def made_by(checkpoint: Path) -> dict[str, Any]:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a folder."""
-    return max((path for path in _checkpoints(folder) if is_whole(path)), key=_step, default=None)
+    newest_first = sorted(_checkpoints(folder), key=_step, reverse=True)
+    return next((path for path in newest_first if is_whole(path)), None)
 
 
 def discard_torn(folder: Path) -> None:

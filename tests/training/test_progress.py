@@ -14,11 +14,12 @@ def _metrics(loss, uar=0.5):
 @pytest.fixture
 def arguments(tmp_path, caplog):
     caplog.set_level("INFO", "ser_hf")
-    return TrainingArguments(str(tmp_path), use_cpu=True, num_train_epochs=4)
+    return TrainingArguments(str(tmp_path), use_cpu=True)
 
 
 def _say(arguments, metric="uar", best=None, metrics=None, main=True):
-    lines, state = EpochLines(metric), TrainerState(epoch=2.0, best_metric=best, is_world_process_zero=main)
+    lines, state = EpochLines(metric), TrainerState(epoch=2.0, num_train_epochs=4, best_metric=best)
+    state.is_world_process_zero = main
     lines.on_epoch_begin(arguments, state, TrainerControl())
     lines.on_epoch_end(arguments, state, TrainerControl())
     lines.on_log(arguments, state, TrainerControl(), logs={"loss": 1.25})
