@@ -13,6 +13,7 @@ from ser_hf.aggregate import over_folds, preferred
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.experiment import _validated
 from ser_hf.material import Fold
+from ser_hf.models.waveform_preparation import Preparation
 from ser_hf.protocols import make_split
 from ser_hf.recipe import read_recipe
 from ser_hf.run_folder import RunFolder
@@ -62,7 +63,7 @@ def folds(dataset):
 @pytest.fixture(scope="module")
 def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
-    plan = SimpleNamespace(config=config, checkpoint=None, padding_safe=True)
+    plan = SimpleNamespace(config=config, checkpoint=None, padding_safe=True, preparation=Preparation())
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0})
 
 
@@ -113,6 +114,7 @@ def child_report(dataset, split, predicted, **changes):
         "parts": {"train": means["validation"], "validation": means["validation"]},
         "validated": means["validation"]["uar"],
         "model": {"architecture": "crnn", "parameters": 10},
+        "training": {"precision": "fp32"},
         "seconds": {"training": 2.0, "per_epoch": 0.5},
     } | changes
 
