@@ -84,14 +84,29 @@ def reproduce(
             return comparison
     from .experiment import run
 
-    # As JSON holds it: the same types on both sides.
-    report = json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite)))
+    with _threads(saved.report["environment"].get("threads")):
+        # As JSON holds it: the same types on both sides.
+        report = json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite)))
     comparison = _compared(saved, recipe, report, tolerance)
     if os.environ.get("RANK", "0") == "0":
         partial = folder.report / "reproduction.partial"
         partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.rename(partial.with_suffix(".json"))
     return comparison
+
+
+@contextlib.contextmanager
+def _threads(saved: int | None) -> Iterator[None]:
+    """As many threads as the saved run had: they decide in which order numbers are added, `accelerate launch` gives
+    each process one, and a training carries the last digit on into the first."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(saved or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compared(saved: Saved, recipe: Recipe, report: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
