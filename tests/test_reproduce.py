@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from huggingface_hub import constants, errors
 
 import ser_hf
 import ser_hf.evaluation.report
-from ser_hf import cli
+from ser_hf import cli, reproduction
 from ser_hf.delivery import keep_recipe_and_report
 from ser_hf.recipe import read_recipe
 from ser_hf.reproduction import find_saved, reproduce
@@ -512,3 +513,13 @@ def test_what_the_hub_answers_is_one_line(error, expected, monkeypatch, capsys):
 def test_an_unknown_id_offline_and_a_path_that_is_none(capsys):
     assert "and the Hub is out of reach" in complaint(capsys, "nobody/nothing")
     assert "and no Hub id either (they read owner/name)" in complaint(capsys, "runs/none/here")
+
+
+def test_a_rerun_has_as_many_threads_as_the_saved_run():
+    """Their number decides the order of additions, and with it the last digit of every sum."""
+    before = torch.get_num_threads()
+    with reproduction._threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    with reproduction._threads(None):  # saved before threads were noted
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before
