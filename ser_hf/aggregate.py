@@ -11,8 +11,8 @@ from .delivery import header
 from .evaluation.intervals import fold_intervals
 from .evaluation.report import judge
 from .material import Fold, Material
-from .recipe import Recipe
 from .run_folder import RunFolder
+from .sections import Recipe
 
 Reports = Mapping[int, dict[str, Any]]
 

@@ -22,8 +22,8 @@ from .material import Fold, Material
 from .models import ARCHITECTURES
 from .models.waveform_preparation import Preparation
 from .protocols import PARTS, Split, fingerprint, worst
-from .recipe import Recipe
 from .run_folder import RunFolder
+from .sections import Recipe
 from .strict import dump_yaml
 from .whole import whole_folder
 

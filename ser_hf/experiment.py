@@ -29,8 +29,8 @@ from .evaluation.report import judge, prediction_table
 from .logs import recorded
 from .material import Fold, Material, foil_protocol, gather
 from .protocols import PARTS, fingerprint, save_splits
-from .recipe import Recipe
 from .run_folder import RunFolder
+from .sections import Recipe
 from .training.arguments import EmotionTrainingArguments, training_arguments
 from .training.batches import part
 from .training.build import build_model

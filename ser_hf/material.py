@@ -14,7 +14,7 @@ from .corpora import load_corpus
 from .errors import UserError
 from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, split_corpus
-from .recipe import ProtocolSection, Recipe
+from .sections import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,9 @@ from .comparison import HEADLINE, compare
 from .environment import environment
 from .errors import UserError
 from .logs import PACKAGE
-from .recipe import Recipe, read_recipe
+from .recipe import read_recipe
 from .run_folder import RunFolder
+from .sections import Recipe
 from .strict import read_text, read_yaml
 
 # Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one

@@ -1,0 +1,166 @@
+"""What types cannot say of a recipe: ranges, keys that contradict each other, and keys that would be ignored."""
+
+import dataclasses
+import math
+
+from .errors import UserError
+from .sections import AudioSection, AverageSection, LossSection, Recipe, TrainingSection
+
+
+def check(recipe: Recipe) -> None:
+    """What types cannot say. Raises a `UserError` naming the key."""
+    audio, training, loss = recipe.audio, recipe.training, recipe.training.loss
+    positive = {
+        "audio.sampling_rate": audio.sampling_rate,
+        "audio.max_duration": audio.max_duration,
+        "evaluation.bootstrap": recipe.evaluation.bootstrap,
+        "training.head_learning_rate": training.head_learning_rate,
+        "training.layer_decay": training.layer_decay,
+        "training.early_stopping.patience": training.early_stopping.patience,
+        "training.average.decay": training.average.decay,
+        "training.loss.effective_number_beta": loss.effective_number_beta,
+        "training.loss.contrastive_temperature": loss.contrastive_temperature,
+    }
+    counted = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size")
+    for key in (*counted, "gradient_accumulation_steps", "save_total_limit"):
+        positive[f"training.{key}"] = training.arguments.get(key)
+    if max(training.seeds, default=0) >= 2**32:
+        raise UserError(f"training.seeds: expected numbers below 2**32, got {max(training.seeds)}")
+    for key, value in positive.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{key}: expected more than zero, got {value}")
+    not_negative = {
+        "training.seeds": min(training.seeds, default=0),
+        "protocol.seed": recipe.protocol.options.get("seed", 0),
+        "training.loss.focal_gamma": loss.focal_gamma,
+        "training.loss.logit_adjustment": loss.logit_adjustment,
+        "training.loss.contrastive_weight": loss.contrastive_weight,
+        "training.max_grad_norm": training.arguments.get("max_grad_norm", 0),
+        "training.weight_decay": training.arguments.get("weight_decay", 0),
+        "training.dataloader_num_workers": training.arguments.get("dataloader_num_workers") or 0,
+    }
+    for key, value in not_negative.items():
+        if not 0 <= value < math.inf:
+            raise UserError(f"{key}: expected zero or more, got {value}")
+    shares = {
+        "evaluation.confidence": (recipe.evaluation.confidence, 0 < recipe.evaluation.confidence < 1),
+        "training.loss.label_smoothing": (loss.label_smoothing, 0 <= loss.label_smoothing < 1),
+        "training.loss.effective_number_beta": (loss.effective_number_beta, loss.effective_number_beta < 1),
+        "training.average.decay": (training.average.decay, training.average.decay < 1),
+        "training.average.start": (training.average.start, 0 <= training.average.start < 1),
+        "training.layer_decay": (training.layer_decay, training.layer_decay is None or training.layer_decay <= 1),
+    }
+    for key, (value, possible) in shares.items():
+        if not possible:
+            raise UserError(f"{key}: expected between 0 and 1, got {value}")
+    folds = recipe.protocol.folds
+    if folds is not None and (not folds or len(set(folds)) != len(folds)):
+        raise UserError(f"protocol.folds: expected numbers of folds, each once, got {folds}")
+    if recipe.protocol.foil == recipe.protocol.name:
+        raise UserError(f"protocol.foil: {recipe.protocol.foil} is the protocol itself; name it under one of the two")
+    if not training.seeds:
+        raise UserError("training.seeds: expected at least one seed, got an empty list")
+    if len(set(training.seeds)) != len(training.seeds):
+        raise UserError(f"training.seeds: each seed once, got {training.seeds}")
+    _check_audio(audio)
+    _check_model(recipe)
+    if training.solver == "sklearn":
+        _check_unused_by_sklearn(recipe)
+    else:
+        _check_training(training)
+
+
+def _check_audio(audio: AudioSection) -> None:
+    from .models.waveform_preparation import Preparation
+
+    try:
+        Preparation(**audio.preparation)
+    except ValueError as error:
+        raise UserError(f"audio.{error}") from None
+    if audio.fixed_duration and audio.max_duration and audio.max_duration > audio.fixed_duration:
+        raise UserError(
+            f"audio.max_duration: audio.fixed_duration makes every clip {audio.fixed_duration:g} s; leave it out"
+        )
+
+
+def _check_model(recipe: Recipe) -> None:
+    model, ours = recipe.model, recipe.model.architecture != "encoder"
+    if not ours and not model.checkpoint:
+        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
+    for key in ("checkpoint", "random_init", "weighted_layer_sum", "attention"):
+        if ours and getattr(model, key):
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {model.architecture}")
+    for key in ("gradient_checkpointing", "activation_checkpointing"):
+        if ours and recipe.training.arguments.get(key):
+            raise UserError(f"training.{key}: for encoders; networks of ours are small enough without")
+    for key in ("head_learning_rate", "layer_decay"):
+        if ours and getattr(recipe.training, key):
+            raise UserError(
+                f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
+                "training.learning_rate"
+            )
+
+
+def _check_training(training: TrainingSection) -> None:
+    """Keys that ask for nothing, the schedule's words and the trackers, before any audio is touched."""
+    from .training.schedules import check_schedule
+    from .training.tracking import check_report_to
+
+    loss, average = training.loss, training.average
+    belongs = {
+        "loss.effective_number_beta": (
+            loss,
+            loss.class_weights == "effective_number",
+            "class_weights effective_number",
+        ),
+        "loss.contrastive_temperature": (loss, loss.contrastive_weight, "a contrastive_weight"),
+        "average.decay": (average, average.kind == "ema", "average.kind ema"),
+        "average.start": (average, average.kind == "swa", "average.kind swa"),
+    }
+    for key, (section, asked, whose) in belongs.items():
+        name = key.partition(".")[2]
+        if not asked and getattr(section, name) != getattr(type(section)(), name):
+            raise UserError(f"training.{key}: belongs to {whose}; leave it out")
+    if loss.class_weights == {}:
+        raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
+    if average.kind == "swa" and training.early_stopping.patience:
+        raise UserError(
+            "training.early_stopping.patience: swa averages the end of a training, which has to come; leave it out"
+        )
+    arguments = training.arguments
+    warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
+    check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
+    check_report_to(arguments["report_to"])
+
+
+# What predicting takes, and what the machine decides.
+USED_BY_SKLEARN = {
+    *("per_device_eval_batch_size", "use_cpu", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm"),
+    *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
+}
+
+
+def _check_unused_by_sklearn(recipe: Recipe) -> None:
+    """What would be ignored without a word. Raises a `UserError` naming the key."""
+    from .training.arguments import argument_options
+
+    training, defaults = recipe.training, argument_options()
+    asked = {
+        "audio.max_duration": recipe.audio.max_duration,
+        "training.early_stopping.patience": training.early_stopping.patience,
+    }
+    for field in dataclasses.fields(LossSection):
+        if field.name not in ("class_weights", "effective_number_beta"):
+            asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
+    for field in dataclasses.fields(AverageSection):
+        asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
+    for key in ("head_learning_rate", "layer_decay", "precision", "deterministic", "sync_batch_norm"):
+        asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
+    for key, value in training.arguments.items():
+        if key not in USED_BY_SKLEARN:
+            asked[f"training.{key}"] = value != defaults[key][1]
+    for key in ("band_warp", "time_stretch", "mix_style"):
+        asked[f"model.{key}"] = recipe.model.options[key]
+    for key, value in asked.items():
+        if value:
+            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
