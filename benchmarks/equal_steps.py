@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/equal_steps.py [--steps 20]
 
 Trains a few steps of 16 clips by the real command (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
-compares loss and gradient norm of each step with those of one process and one batch. The 100 training clips do not
+compares loss and gradient norm of each step with those of one process and one batch. The 102 training clips do not
 come out even in batches of 16, so that the last, smaller step of an epoch is part of it. Two networks: an encoder with
 random weights, and the crnn, whose batch normalisation sees the batch of one process unless it is synchronised.
 Dropout and SpecAugment are off: they draw anew for every batch. Writes benchmarks/results/equal_steps.json; `--readme`

@@ -203,7 +203,7 @@ def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mappin
     batch's mean and (unbiased) variance, as `torch.optim.swa_utils.update_bn` has them, for models called by name.
 
     Only the normalisation is in training mode, so that nothing augments or drops out. Whatever draws the batches sees
-    generators with a fixed seed: the result depends on weights and clips alone, in every process, and the generators
+    generators with a fixed seed: the result depends on weights and batches alone, in every process, and the generators
     go on after as if nothing had been.
     """
     norms = list(_batch_norms(model))
