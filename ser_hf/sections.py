@@ -64,21 +64,65 @@ class AudioSection:
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
     """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder.
-    `attention` is how an encoder computes it (null: the fastest that torch alone has for it)."""
+
+    For an encoder, `weighted_layer_sum` classifies a learnt mean of all layers in place of the last one, `attention`
+    is how it is computed (null: the fastest that torch alone has for it), and any of `pooling`, `head_layers` (sizes of
+    hidden layers) and `head_dropout` asks for our head in place of the stock one; such a model ships code with it.
+    For a network that is transferred from another task `checkpoint` is the file of its published weights.
+    `random_init` starts either from random numbers.
+    """
 
     architecture: str
     checkpoint: str | None = None
     random_init: bool = False
     weighted_layer_sum: bool = False
+    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None
+    head_layers: list[int] = dataclasses.field(default_factory=list)
+    head_dropout: float = 0.0
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
+class GradualSection:
+    """Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146): the head learns alone at first, and after every
+    `every` epochs the next `layers` layers from the top learn too, then what lies below them. Null: not gradual."""
+
+    every: int | None = None
+    layers: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
 class FreezeSection:
-    """What does not learn: `feature_encoder` is the convolutional stem of a wav2vec2-like model."""
+    """What does not learn, of an encoder or a network that is transferred.
+
+    `feature_encoder` is the convolutional stem; `layers` the first so many layers and all that lies below them;
+    `top_layers` is the other way to say it: all but so many at the top; `encoder` is everything but the head. What is
+    frozen runs as in evaluation: no dropout, no statistics of the batch. `gradual` thaws the rest epoch by epoch.
+    """
 
     feature_encoder: bool = False
+    layers: int = 0
+    top_layers: int | None = None
+    encoder: bool = False
+    gradual: GradualSection = GradualSection()
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraSection:
+    """Low-rank adaptation of an encoder (Hu et al. 2021, arXiv:2106.09685): `rank` null does without.
+
+    The update is scaled by `alpha` / rank, by `alpha` / sqrt(rank) with `rslora` (Kalajdzievski 2023,
+    arXiv:2312.03732); `dora` learns magnitudes apart (Liu et al. 2024, arXiv:2402.09353). `targets` are names of linear
+    layers, null those that are usual for the architecture. Heads and weights over layers learn as they are.
+    """
+
+    rank: int | None = None
+    alpha: float = 16.0
+    dropout: float = 0.0
+    dora: bool = False
+    rslora: bool = False
+    targets: list[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +192,11 @@ class TrainingSection:
 @dataclasses.dataclass(frozen=True)
 class EvaluationSection:
     """Who judges, and how sure the judgement is. `part: validation` leaves the test speakers untouched: for choosing
-    among configurations. `bootstrap` and `confidence` are the resamples and the coverage of the intervals."""
+    among configurations. `window`: clips longer than so many seconds are judged in windows, whose probabilities are
+    averaged by duration (null: only clips longer than the model can take). `bootstrap` and `confidence` are the resamples and the coverage of the intervals."""
 
     part: Literal["test", "validation"] = "test"
+    window: float | None = None
     bootstrap: int = 2000
     confidence: float = 0.95
 
@@ -171,6 +217,7 @@ class Recipe:
     protocol: ProtocolSection = ProtocolSection()
     audio: AudioSection = AudioSection()
     freeze: FreezeSection = FreezeSection()
+    lora: LoraSection = LoraSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     provenance: dict[str, Any] | None = None
