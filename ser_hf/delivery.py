@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from huggingface_hub import ModelCard
+from peft import PeftModel
 from transformers import PreTrainedModel
 
 from .corpora import corpus_facts
@@ -19,12 +20,14 @@ from .evaluation.metrics import DEFINITIONS
 from .evaluation.report import write_report
 from .hub.card import model_card, report_page
 from .material import Fold, Material
-from .models import ARCHITECTURES
+from .models import ARCHITECTURES, TRANSFERRED
 from .models.waveform_preparation import Preparation
 from .protocols import PARTS, Split, fingerprint, worst
 from .run_folder import RunFolder
 from .sections import Recipe
 from .strict import dump_yaml
+from .training.lora import merged, save_adapter
+from .training.transfer import PUBLISHED
 from .whole import whole_folder
 
 
@@ -49,9 +52,10 @@ def header(
             "architecture": recipe.model.architecture,
             "model_type": material.plan.config.model_type,
             "checkpoint": material.plan.checkpoint,
-            "remote_code": recipe.model.architecture in ARCHITECTURES or material.plan.preparation.active,
+            "remote_code": material.plan.remote_code,
             "padding_safe": material.plan.padding_safe,
             "preparation": _told(material.plan.preparation),
+            "depth": _depth(recipe),
         },
         "environment": environment(),
     }
@@ -68,6 +72,35 @@ def _told(preparation: Preparation) -> str:
     if preparation.fixed_duration:
         steps.append(f"cut or padded with silence to {preparation.fixed_duration:g} s")
     return ", ".join(steps)
+
+
+def _depth(recipe: Recipe) -> str:
+    """What learnt of a network that did not start from random numbers, in sentences; nothing where all of it did."""
+    freeze, lora = recipe.freeze, recipe.lora
+    if lora.rank is not None:
+        kind = " and ".join(word for word, used in (("DoRA", lora.dora), ("rank-stabilised", lora.rslora)) if used)
+        kind = f", {kind}" if kind else ""
+        return (
+            f"The encoder's own weights are frozen; adapters of rank {lora.rank} (LoRA, alpha {lora.alpha:g}{kind}) "
+            "and the head learnt. They are merged into the weights, and kept by themselves in adapter/."
+        )
+    pretrained = recipe.model.architecture == "encoder" or recipe.model.architecture in TRANSFERRED
+    if pretrained and recipe.training.solver == "sklearn":
+        return "The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."
+    if freeze.encoder:
+        return "The encoder is frozen; the head alone learnt."
+    sentences = []
+    frozen = ["the convolutional stem"] * freeze.feature_encoder
+    frozen += [f"the lowest {freeze.layers} layers and what lies below them"] * bool(freeze.layers)
+    frozen += [f"all but the top {freeze.top_layers} layers"] * (freeze.top_layers is not None)
+    if frozen:
+        sentences.append(f"Frozen: {', '.join(frozen)}.")
+    if freeze.gradual.every is not None:
+        sentences.append(
+            f"The head learnt alone at first, {freeze.gradual.layers} layers more from the top after every "
+            f"{freeze.gradual.every} epochs."
+        )
+    return " ".join(sentences)
 
 
 def protocol_facts(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
@@ -119,12 +152,14 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
 
 
 def save_model(
-    recipe: Recipe, material: Material, model: PreTrainedModel, report: dict[str, Any], folder: RunFolder
+    recipe: Recipe, material: Material, model: PreTrainedModel | PeftModel, report: dict[str, Any], folder: RunFolder
 ) -> None:
     """The publishable folder: weights, configuration, code where it is ours, feature extractor, card, and what
-    `ser-hf reproduce` needs."""
+    `ser-hf reproduce` needs. Adapters are merged into the weights, and stand in adapter/ too."""
     with whole_folder(folder.model) as partial:
-        model.save_pretrained(partial)
+        merged(model).save_pretrained(partial)
+        if isinstance(model, PeftModel):
+            save_adapter(model, partial / "adapter", _public_name(material.plan.checkpoint))
         material.plan.published_extractor.save_pretrained(partial)
         card(recipe, material, report, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
@@ -142,9 +177,12 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
 
 def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: RunFolder) -> ModelCard:
     plan = material.plan
-    if plan.checkpoint is None:
+    if recipe.model.architecture in ARCHITECTURES:
         sentence = ARCHITECTURES[recipe.model.architecture].__module__
         sentence = sys.modules[sentence].__doc__.partition("\n")[0]
+        if plan.checkpoint is not None and not plan.random_init:
+            origin = PUBLISHED[plan.config.model_type](plan.config)
+            sentence += f" Its encoder starts from {origin.file} ({origin.source}, licence: {origin.licence})."
     else:
         start = "configuration only, random start" if plan.random_init else "fine-tuned"
         sentence = f"{plan.config.model_type} from {_public_name(plan.checkpoint)} ({start})."
@@ -157,7 +195,7 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         sampling_rate=plan.extractor.sampling_rate,
         recipe=dump_yaml(_public(recipe.to_dict())),
         # A folder on this machine is nobody else's base model.
-        base_model=None if plan.random_init or Path(plan.checkpoint).is_dir() else plan.checkpoint,
+        base_model=None if plan.random_init or Path(plan.checkpoint).exists() else plan.checkpoint,
     )
 
 
@@ -181,11 +219,13 @@ def _public(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             told[key] = _public(value)
+        elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+            told[key] = [_public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
             told[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
     return told
 
 
 def _public_name(checkpoint: str) -> str:
-    """A Hub id as it is; of a folder on this machine only its own name."""
-    return Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
+    """A Hub id as it is; of a folder or file on this machine only its own name."""
+    return Path(checkpoint).name if Path(checkpoint).exists() else checkpoint

@@ -36,7 +36,8 @@ from .training.batches import part
 from .training.build import build_model
 from .training.classical import fit_classical
 from .training.contrastive import SupervisedContrastive
-from .training.layers import freeze, trainable_table
+from .training.layers import Freezing, freeze, trainable_table
+from .training.lora import Lora, add_lora, plain_parameters
 from .training.loss import ClassificationLoss, class_weights, log_priors
 from .training.machine import seed_everything
 from .training.optimizer import parameter_groups
@@ -44,6 +45,7 @@ from .training.rehearsal import rehearse
 from .training.run import Fit, fit, predict
 from .training.sharding import size, whole_model
 from .training.tracking import tracked
+from .training.windows import told
 from .whole import whole_folder
 
 logger = logging.getLogger(__name__)
@@ -128,7 +130,7 @@ def _rehearse(recipe: Recipe, material: Material, arguments: EmotionTrainingArgu
         if recipe.training.loss.soft_labels:
             _part(recipe, material, fold, "train", learnt=True)
         if recipe.training.solver == "trainer":
-            rehearse(material.plan, arguments, len(labels), **dataclasses.asdict(recipe.freeze))
+            rehearse(material.plan, arguments, len(labels), _freezing(recipe), _lora(recipe))
 
 
 def _with_provenance(recipe: Recipe) -> dict[str, Any]:
@@ -282,7 +284,11 @@ def _train(
 ) -> Fit:
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(material.plan))
-    freeze(model, **dataclasses.asdict(recipe.freeze))
+    freezing = _freezing(recipe)
+    freeze(model, freezing)
+    lora = _lora(recipe)
+    if lora is not None:
+        model = add_lora(model, lora)
     labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
     loss = _loss(recipe, material, labels.tolist())
     parts = [_part(recipe, material, fold, "train", learnt=True), _part(recipe, material, fold, "validation")]
@@ -299,7 +305,18 @@ def _train(
             during.callback(loss.contrastive.listen(model.classifier).remove)
         tracking = tracked(arguments.report_to, arguments.run_name or name, folder.log.parent, arguments.project)
         arguments.run_name = during.enter_context(tracking)
-        return fit(*common, loss=loss, patience=recipe.training.early_stopping.patience, resume=resume)
+        patience = recipe.training.early_stopping.patience
+        return fit(*common, loss=loss, freezing=freezing, patience=patience, resume=resume)
+
+
+def _freezing(recipe: Recipe) -> Freezing:
+    asked = recipe.freeze
+    static = (asked.feature_encoder, asked.layers, asked.top_layers, asked.encoder)
+    return Freezing(*static, every=asked.gradual.every, thawed_layers=asked.gradual.layers)
+
+
+def _lora(recipe: Recipe) -> Lora | None:
+    return None if recipe.lora.rank is None else Lora(**dataclasses.asdict(recipe.lora))
 
 
 def _loss(recipe: Recipe, material: Material, labels: list[int]) -> ClassificationLoss:
@@ -322,10 +339,28 @@ def _loss(recipe: Recipe, material: Material, labels: list[int]) -> Classificati
 
 
 def _part(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
-    """The clips of a part; those that are `learnt` from are cropped, and labelled by votes if the recipe says so."""
-    limit = recipe.audio.max_duration if learnt else None
-    soft = learnt and recipe.training.loss.soft_labels
-    return part(material.dataset, fold.split.rows[name], material.store, limit, soft)
+    """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
+    votes if the recipe says so; all others are whole, in windows where they are too long."""
+    rows, rate = fold.split.rows[name], material.store.sampling_rate
+    if learnt and recipe.training.solver == "trainer":
+        longest = material.plan.longest_clip
+        limits = [recipe.audio.max_duration, longest and longest / rate]
+        limit = min((seconds for seconds in limits if seconds), default=None)
+        return part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
+    return part(material.dataset, rows, material.store, window=_window(recipe, material))
+
+
+def _window(recipe: Recipe, material: Material) -> int | None:
+    """Samples of the longest piece that is judged at once: the recipe's, or what the model can take."""
+    asked = recipe.evaluation.window and round(recipe.evaluation.window * material.store.sampling_rate)
+    return min((samples for samples in (asked, material.plan.longest_clip) if samples), default=None)
+
+
+def _told(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
+    """What was done to clips of the judged part that the model cannot take as they are."""
+    plan, rate = material.plan, material.store.sampling_rate
+    limits = _window(recipe, material), plan.longest_clip, plan.shortest_clip
+    return [f"{sentence}." for sentence in told(recipe.evaluation.part, judged, rate, *limits)]
 
 
 def _judge(
@@ -346,9 +381,13 @@ def _judge(
     judgement = judge(material.dataset, rows, logits.argmax(axis=1), **recipe.evaluation.bootstrapping)
     epochs = fitted.epoch_seconds
     model = fitted.trainer.model
-    # What scikit-learn has fitted are no parameters of torch's, yet numbers that were learnt.
-    learnt = model.classifier.state_dict().values() if recipe.training.solver == "sklearn" else model.parameters()
-    parameters = sum(map(size, learnt))
+    everything = list(plain_parameters(model))
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.training.solver == "sklearn":
+        # What scikit-learn has fitted are no parameters of torch's, yet numbers that were learnt.
+        learning = list(model.classifier.state_dict().values())
+        own = {id(parameter) for parameter in model.classifier.parameters()}
+        everything = [parameter for parameter in everything if id(parameter) not in own] + learning
     report = {
         **header(recipe, material, [fold], folder, judgement["metrics"], foil),
         **judgement,
@@ -363,9 +402,13 @@ def _judge(
             "judgement": time.perf_counter() - began,
         },
     }
-    report["model"] |= {"parameters": parameters, "solver": recipe.training.solver}
+    report["model"] |= {
+        "parameters": sum(map(size, everything)),
+        "learning": sum(map(size, learning)),
+        "solver": recipe.training.solver,
+    }
     report["training"] = _training_facts(fitted.trainer.args)
-    report["warnings"] += fitted.notes
+    report["warnings"] += fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
     return report, predicted
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .corpora import CORPORA, corpus_options
+from .corpora import CORPORA, complete_options, corpus_options
 from .errors import UserError
 from .protocols import PROTOCOLS, protocol_options
 from .recipe_checks import check
@@ -81,7 +81,9 @@ def _corpus(values: dict[str, Any]) -> dict[str, Any]:
     name = values.get("name")
     if not isinstance(name, str) or name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
-    return _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
+    section = _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
+    # The corpora of a mixture have options of their own.
+    return section | {"options": complete_options(name, section["options"])}
 
 
 def _protocol(values: dict[str, Any]) -> dict[str, Any]:
@@ -163,8 +165,11 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 def _split_off(
     values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
 ) -> dict[str, Any]:
-    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field."""
-    own = [field.name for field in dataclasses.fields(kind) if field.name != extra]
+    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field.
+
+    A key that both define, as `pooling` of some networks, is the other package's.
+    """
+    own = [field.name for field in dataclasses.fields(kind) if field.name not in (extra, *options)]
     # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).
     resolved = {name: coerce(default, hint, f"{section}.{name}") for name, (hint, default) in options.items()}
     for key in [key for key in values if key not in own]:

@@ -4,7 +4,16 @@ import dataclasses
 import math
 
 from .errors import UserError
-from .sections import AudioSection, AverageSection, LossSection, Recipe, TrainingSection
+from .sections import (
+    AudioSection,
+    AverageSection,
+    FreezeSection,
+    GradualSection,
+    LoraSection,
+    LossSection,
+    Recipe,
+    TrainingSection,
+)
 
 
 def check(recipe: Recipe) -> None:
@@ -13,6 +22,7 @@ def check(recipe: Recipe) -> None:
     positive = {
         "audio.sampling_rate": audio.sampling_rate,
         "audio.max_duration": audio.max_duration,
+        "evaluation.window": recipe.evaluation.window,
         "evaluation.bootstrap": recipe.evaluation.bootstrap,
         "training.head_learning_rate": training.head_learning_rate,
         "training.layer_decay": training.layer_decay,
@@ -48,6 +58,7 @@ def check(recipe: Recipe) -> None:
         "training.loss.effective_number_beta": (loss.effective_number_beta, loss.effective_number_beta < 1),
         "training.average.decay": (training.average.decay, training.average.decay < 1),
         "training.average.start": (training.average.start, 0 <= training.average.start < 1),
+        "model.head_dropout": (recipe.model.head_dropout, 0 <= recipe.model.head_dropout < 1),
         "training.layer_decay": (training.layer_decay, training.layer_decay is None or training.layer_decay <= 1),
     }
     for key, (value, possible) in shares.items():
@@ -84,21 +95,87 @@ def _check_audio(audio: AudioSection) -> None:
 
 
 def _check_model(recipe: Recipe) -> None:
-    model, ours = recipe.model, recipe.model.architecture != "encoder"
-    if not ours and not model.checkpoint:
+    """What the three kinds of network take: from scratch, transferred from another task, or a speech encoder."""
+    from .models import TRANSFERRED
+
+    model, training = recipe.model, recipe.training
+    encoder, transferred = model.architecture == "encoder", model.architecture in TRANSFERRED
+    if not model.checkpoint and encoder:
         raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
-    for key in ("checkpoint", "random_init", "weighted_layer_sum", "attention"):
-        if ours and getattr(model, key):
-            raise UserError(f"model.{key}: belongs to architecture encoder, not to {model.architecture}")
+    if not model.checkpoint and transferred and not model.random_init:
+        raise UserError(
+            f"model.checkpoint: missing; {model.architecture} needs the file of its published weights, or "
+            "random_init: true to start from random numbers"
+        )
+    for field in dataclasses.fields(model):
+        known = encoder or field.name in ("architecture", "options")
+        if not (known or (transferred and field.name in ("checkpoint", "random_init"))):
+            default = [] if field.default is dataclasses.MISSING else field.default
+            if getattr(model, field.name) != default:
+                raise UserError(f"model.{field.name}: belongs to architecture encoder, not to {model.architecture}")
     for key in ("gradient_checkpointing", "activation_checkpointing"):
-        if ours and recipe.training.arguments.get(key):
+        if not encoder and training.arguments.get(key):
             raise UserError(f"training.{key}: for encoders; networks of ours are small enough without")
-    for key in ("head_learning_rate", "layer_decay"):
-        if ours and getattr(recipe.training, key):
+    if not (encoder or transferred):
+        for key in ("head_learning_rate", "layer_decay"):
+            if getattr(training, key):
+                raise UserError(
+                    f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
+                    "training.learning_rate"
+                )
+        if recipe.freeze != FreezeSection():
             raise UserError(
-                f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
-                "training.learning_rate"
+                f"freeze: {model.architecture} starts from random numbers, which have to learn; leave it out"
             )
+    _check_depth(recipe)
+    _check_lora(recipe)
+
+
+def _check_depth(recipe: Recipe) -> None:
+    """Keys about what learns that contradict each other."""
+    freeze, training = recipe.freeze, recipe.training
+    counts = {"freeze.layers": (freeze.layers, 0), "freeze.top_layers": (freeze.top_layers, 1)}
+    counts |= {"freeze.gradual.every": (freeze.gradual.every, 1), "freeze.gradual.layers": (freeze.gradual.layers, 1)}
+    for key, (value, least) in counts.items():
+        if value is not None and value < least:
+            raise UserError(f"{key}: expected {least} or more, got {value}")
+    if freeze.layers and freeze.top_layers:
+        raise UserError("freeze.top_layers: freeze.layers says it the other way round; leave out one of the two")
+    if freeze.gradual.every is None and freeze.gradual != GradualSection():
+        raise UserError("freeze.gradual.every: missing; after how many epochs the next layers are to learn")
+    if freeze.encoder:
+        for key, value in {
+            "freeze.layers": freeze.layers,
+            "freeze.top_layers": freeze.top_layers,
+            "freeze.gradual": freeze.gradual.every,
+            "training.layer_decay": training.layer_decay,
+        }.items():
+            if value:
+                raise UserError(f"{key}: freeze.encoder freezes all layers; leave out one of the two")
+
+
+def _check_lora(recipe: Recipe) -> None:
+    lora, freeze = recipe.lora, recipe.freeze
+    if lora.rank is None:
+        if lora != LoraSection():
+            raise UserError("lora.rank: missing; the other keys of lora are of no use without it (8 is usual)")
+        return
+    if recipe.model.architecture != "encoder":
+        raise UserError(
+            f"lora: adapts the attention of speech encoders, which {recipe.model.architecture} does not have"
+        )
+    if recipe.model.random_init:
+        raise UserError("lora: adapts pretrained weights, and model.random_init has none; leave out one of the two")
+    if freeze != dataclasses.replace(FreezeSection(), feature_encoder=freeze.feature_encoder):
+        raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
+    for key, value, possible, expected in (
+        ("rank", lora.rank, lora.rank >= 1, "1 or more"),
+        ("alpha", lora.alpha, 0 < lora.alpha < math.inf, "more than zero"),
+        ("dropout", lora.dropout, 0 <= lora.dropout < 1, "0 or more and less than 1"),
+        ("targets", lora.targets, lora.targets != [], "names of linear layers, or null for the usual ones"),
+    ):
+        if not possible:
+            raise UserError(f"lora.{key}: expected {expected}, got {value}")
 
 
 def _check_training(training: TrainingSection) -> None:
@@ -147,6 +224,8 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     training, defaults = recipe.training, argument_options()
     asked = {
         "audio.max_duration": recipe.audio.max_duration,
+        # The encoder is frozen anyway, which a recipe may say.
+        "freeze": recipe.freeze != dataclasses.replace(FreezeSection(), encoder=recipe.freeze.encoder),
         "training.early_stopping.patience": training.early_stopping.patience,
     }
     for field in dataclasses.fields(LossSection):
@@ -160,7 +239,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         if key not in USED_BY_SKLEARN:
             asked[f"training.{key}"] = value != defaults[key][1]
     for key in ("band_warp", "time_stretch", "mix_style"):
-        asked[f"model.{key}"] = recipe.model.options[key]
+        asked[f"model.{key}"] = recipe.model.options.get(key)
     for key, value in asked.items():
         if value:
             raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")

@@ -66,8 +66,8 @@ class ModelSection:
     """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder.
 
     For an encoder, `weighted_layer_sum` classifies a learnt mean of all layers in place of the last one, `attention`
-    is how it is computed (null: the fastest that torch alone has for it), and any of `pooling`, `head_layers` (sizes of
-    hidden layers) and `head_dropout` asks for our head in place of the stock one; such a model ships code with it.
+    is how it is computed (null: the fastest that torch alone has for it), and any of `pooling`, `head_layers` (sizes
+    of hidden layers) and `head_dropout` asks for our head in place of the stock one; such a model ships its code.
     For a network that is transferred from another task `checkpoint` is the file of its published weights.
     `random_init` starts either from random numbers.
     """
@@ -113,8 +113,8 @@ class LoraSection:
     """Low-rank adaptation of an encoder (Hu et al. 2021, arXiv:2106.09685): `rank` null does without.
 
     The update is scaled by `alpha` / rank, by `alpha` / sqrt(rank) with `rslora` (Kalajdzievski 2023,
-    arXiv:2312.03732); `dora` learns magnitudes apart (Liu et al. 2024, arXiv:2402.09353). `targets` are names of linear
-    layers, null those that are usual for the architecture. Heads and weights over layers learn as they are.
+    arXiv:2312.03732); `dora` learns magnitudes apart (Liu et al. 2024, arXiv:2402.09353). `targets` are names of
+    linear layers, null those that are usual for the architecture. Heads and weights over layers learn as they are.
     """
 
     rank: int | None = None
@@ -191,9 +191,12 @@ class TrainingSection:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSection:
-    """Who judges, and how sure the judgement is. `part: validation` leaves the test speakers untouched: for choosing
-    among configurations. `window`: clips longer than so many seconds are judged in windows, whose probabilities are
-    averaged by duration (null: only clips longer than the model can take). `bootstrap` and `confidence` are the resamples and the coverage of the intervals."""
+    """Who judges, and how sure the judgement is.
+
+    `part: validation` leaves the test speakers untouched: for choosing among configurations. Clips longer than
+    `window` seconds are judged in windows whose probabilities are averaged by duration (null: only those longer than
+    the model can take). `bootstrap` and `confidence` are the resamples and the coverage of the intervals.
+    """
 
     part: Literal["test", "validation"] = "test"
     window: float | None = None

@@ -39,6 +39,7 @@ def dataset():
         "speaker": [f"toy:{i // 12}" for i in clips],
         "sex": [None] * CLIPS,
         "intensity": [None] * CLIPS,
+        "corpus": ["c" for _ in clips],
         "sentence": [f"s{i % 2}" for i in clips],
     }
     return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))

@@ -56,7 +56,7 @@ def ravdess(ravdess_root, tmp_path):
         ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, separable_resnet, "),
         (
             "corpus.name=ravdes",
-            "corpus.name: 'ravdes' is none of cremad, csv, emodb, iemocap, ravdess, savee, synthetic, tess",
+            "corpus.name: 'ravdes' is none of cremad, csv, emodb, iemocap, mixture, ravdess, savee, synthetic, tess",
         ),
         ("protocol.name=spaker_independent", "protocol.name: 'spaker_independent' is none of speaker_independent, "),
         ("protocol.k=3", "protocol.k: unknown key"),

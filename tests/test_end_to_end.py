@@ -132,7 +132,7 @@ def scores_elsewhere(model: Path, clips: Path, wanted: list[str], options: dict,
     return dict(json.loads(line.removeprefix("scores ")) for line in printed.splitlines() if line.startswith("scores"))
 
 
-@pytest.mark.parametrize("route", ["crnn", "encoder"])
+@pytest.mark.parametrize("route", ["crnn", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, request, tmp_path, private_cache):
     """The report's probabilities come from the model before it was saved, on waveforms from the store."""
     run = request.getfixturevalue(f"{route}_run")
@@ -151,7 +151,7 @@ def test_pipeline_gives_the_training_process_s_scores_without_ser_hf(route, requ
             assert value == pytest.approx(judged[stem][f"p_{label}"], abs=1e-5)
 
 
-@pytest.mark.parametrize("route", ["crnn", "encoder"])
+@pytest.mark.parametrize("route", [pytest.param("crnn", marks=pytest.mark.slow), "encoder"])
 def test_the_card_s_snippets_run_as_they_stand(route, request, tmp_path, private_cache):
     run = request.getfixturevalue(f"{route}_run")
     code = snippets(run / "model" / "README.md")
@@ -201,6 +201,7 @@ def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
     assert "left untouched" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow  # folds refuse it too, in test_folded_runs.py
 def test_a_resumed_run_refuses_a_changed_corpus(tmp_path):
     corpus = tmp_path / "RAVDESS"
     paths = write_corpus("ravdess", corpus, speakers=3, takes=2)

@@ -69,6 +69,7 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     """An empty environment that borrows the dependencies, but not the checkout, from this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)

@@ -1,12 +1,17 @@
 """Recipes: all that ship are read, every mistake is named by its full key, what is resolved reads back the same."""
 
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePath
 
 import pytest
 
+from ser_hf.corpora import CORPORA, Listing, load_corpus, manifest
+from ser_hf.corpora.labels import treat_labels
+from ser_hf.corpora.schema import to_dataset
 from ser_hf.errors import UserError
-from ser_hf.protocols import PROTOCOLS, protocol_options
+from ser_hf.protocols import PROTOCOLS, protocol_options, split_corpus
 from ser_hf.recipe import Recipe, read_recipe
+from ser_hf.testing import write_corpus
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -25,7 +30,8 @@ def refusal(*overrides, source=MINIMAL):
 
 
 def test_there_are_recipes():
-    shipped = {"quickstart", "ravdess_crnn", "cremad_full", "ravdess_emobox", "emodb_crnn"}
+    shipped = {"quickstart", "ravdess_crnn", "ravdess_emobox", "emodb_crnn", "ravdess_wavlm", "ravdess_byols"}
+    shipped |= {"cremad_full", "cremad_frozen", "cremad_lora", "cremad_fast", "four_corpora_xlsr", "iemocap_superb"}
     assert shipped <= {path.stem for path in SHIPPED}
 
 
@@ -37,6 +43,53 @@ def test_a_shipped_recipe_is_named_after_its_file_and_opens_with_its_command(pat
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert f"recipes/{path.relative_to(RECIPES).as_posix()}" in first
+
+
+@shipped
+def test_a_shipped_recipe_says_what_it_needs_and_what_to_expect(path):
+    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    assert any(line.startswith("# needs ") for line in head)
+    assert any(line.startswith(("# expect ", "# not measured here")) for line in head)
+
+
+def _leaves(value, key=""):
+    """{full key: value} of nested sections."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {full: leaf for name, part in value.items() for full, leaf in _leaves(part, f"{key}.{name}").items()}
+
+
+def _differing(*names):
+    """The keys in which shipped recipes differ, beside what they are called."""
+    one, other = (_leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in names)
+    differ = {key for key in one.keys() | other.keys() if one.get(key, ...) != other.get(key, ...)}
+    assert {".name", ".output_dir"} <= differ
+    return differ - {".name", ".output_dir"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "keys"),
+    [
+        (
+            "cremad_full",
+            "cremad_frozen",
+            {".freeze.encoder", ".freeze.feature_encoder", ".training.learning_rate", ".training.head_learning_rate"},
+        ),
+        ("cremad_full", "cremad_lora", {".freeze.feature_encoder", ".lora.rank", ".training.learning_rate"}),
+        (
+            "cremad_frozen",
+            "cremad_fast",
+            {
+                ".audio.max_duration",
+                ".training.num_train_epochs",
+                ".training.early_stopping.patience",
+                ".training.seeds",
+            },
+        ),
+    ],
+)
+def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
+    assert _differing(one, other) == keys
 
 
 @shipped
@@ -289,6 +342,44 @@ def test_the_shipped_recipes_with_folds_ask_for_what_they_say():
     assert emobox.protocol.options == {"validation": 0.2, "seed": 0}
     assert (emodb.corpus.name, emodb.protocol.name) == ("emodb", "leave_one_speaker_out")
     assert emodb.protocol.foil is None
+
+
+def test_the_speakers_of_the_four_corpora_are_those_of_their_releases():
+    """By the lists of the official files: 70, 20 and 10 % of the speakers, every class in every part."""
+    recipe = read_recipe(RECIPES / "four_corpora_xlsr.yaml")
+    names = [item["name"] for item in recipe.corpus.options["corpora"]]
+    files = [(CORPORA[name], PurePath(entry.path)) for name in names for entry in manifest.manifest(name)]
+    clips = [module.read_name(path) for module, path in files]
+    treated = treat_labels(clips, recipe.corpus.labels, recipe.corpus.merge, recipe.corpus.drop)
+    dataset = to_dataset(Listing("mixture", clips), treated.emotions, treated.labels, 16000)
+    (split,) = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
+    counts = {
+        part: Counter(speaker.partition(":")[0] for speaker in speakers) for part, speakers in split.speakers.items()
+    }
+    assert counts == {
+        "train": {"ravdess": 16, "cremad": 64, "savee": 2, "tess": 2},
+        "validation": {"ravdess": 5, "cremad": 18, "savee": 1},
+        "test": {"ravdess": 3, "cremad": 9, "savee": 1},
+    }
+    labels, sex = dataset["label"][:], dict(zip(dataset["speaker"][:], dataset["sex"][:], strict=True))
+    assert {len({labels[row] for row in rows}) for rows in split.rows.values()} == {8}
+    sexes = {part: Counter(sex[speaker] for speaker in speakers) for part, speakers in split.speakers.items()}
+    assert abs(sexes["test"]["female"] - sexes["test"]["male"]) <= 1
+    assert abs(sexes["validation"]["female"] - sexes["validation"]["male"]) <= 2
+
+
+def test_the_benchmark_s_recipe_is_the_benchmark_s(tmp_path):
+    write_corpus("iemocap", tmp_path, speakers=10, takes=1)
+    recipe = read_recipe(RECIPES / "iemocap_superb.yaml", [f"corpus.root={tmp_path}"])
+    dataset = load_corpus(recipe.corpus.name, recipe.corpus.root, **recipe.corpus.options)
+    assert dataset.features["label"].names == ["angry", "happy", "neutral", "sad"]
+    assert dataset["label"][:].count(1) == 20, "happy and excited of ten actors"
+    folds = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
+    assert [fold.fold for fold in folds] == [f"Session{number}" for number in range(1, 6)]
+    assert recipe.freeze.encoder
+    assert recipe.model.weighted_layer_sum
+    assert recipe.model.options == {"classifier_proj_size": 256}
+    assert (recipe.model.pooling, recipe.model.head_layers) == (None, []), "the stock head"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Corpora: one module each, from official file names to rows. The table below is the registry."""
+"""Corpora: one module each, from official file names to rows; `mixture` is several of them.
+
+The table below is the registry."""
 
 import dataclasses
-import inspect
 import logging
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,38 +11,43 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
-from ..strict import coerce, unknown_key
-from . import cremad, csv_table, emodb, iemocap, ravdess, savee, synthetic, tess
+from . import mixture, single
 from .labels import treat_labels
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
+from .single import SINGLE, checked, parser_options
 
-__all__ = ["CORPORA", "EMOTIONS", "Clip", "Listing", "corpus_facts", "corpus_options", "load_corpus"]
+__all__ = [
+    "CORPORA",
+    "EMOTIONS",
+    "Clip",
+    "Listing",
+    "complete_options",
+    "corpus_facts",
+    "corpus_options",
+    "load_corpus",
+]
 
 logger = logging.getLogger(__name__)
 
 _LISTED = 8
 
-CORPORA = {
-    "cremad": cremad,
-    "csv": csv_table,
-    "emodb": emodb,
-    "iemocap": iemocap,
-    "ravdess": ravdess,
-    "savee": savee,
-    "synthetic": synthetic,
-    "tess": tess,
-}
+CORPORA = dict(sorted({**SINGLE, "mixture": mixture}.items()))
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of the options that a corpus's parser takes beside root and on_unknown."""
-    parse = CORPORA[name].parse
-    hints = typing.get_type_hints(parse)
-    return {
-        option: (hints[option], parameter.default)
-        for option, parameter in inspect.signature(parse).parameters.items()
-        if option not in ("root", "on_unknown")
-    }
+    return parser_options(CORPORA[name])
+
+
+def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a resolved recipe has them: checked, defaults written out, those of a mixture's corpora too.
+
+    Raises:
+        UserError: naming the key that is unknown or ill-typed, before any file is touched.
+    """
+    known = corpus_options(name)
+    complete = checked({option: default for option, (_, default) in known.items()} | dict(options), known, "corpus")
+    return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
 
 def load_corpus(
@@ -72,7 +77,7 @@ def load_corpus(
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
-    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **_checked(name, options))
+    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **complete_options(name, options))
     _tell_skipped(listing)
     if not listing.clips:
         raise UserError(
@@ -89,14 +94,6 @@ def load_corpus(
     return to_dataset(kept, treatment.emotions, treatment.labels, sampling_rate, treatment.votes)
 
 
-def _checked(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    known = corpus_options(name)
-    for option in options:
-        if option not in known:
-            raise unknown_key(f"corpus.{option}", known)
-    return {option: coerce(value, known[option][0], f"corpus.{option}") for option, value in options.items()}
-
-
 def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
     known = {clip.id for clip in clips}
     for clip_id in exclude:
@@ -110,17 +107,12 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
 def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What cards and reports say of a corpus: name, title, license, language, url, citation, acted, non_commercial.
 
-    A table of the user's own knows no more than its options say (`facts` of its module).
+    A table of the user's own knows no more than its options say (`facts` of its module). Of a mixture `license` and
+    `language` are a list where its corpora differ.
     """
-    module = CORPORA[name]
-    if hasattr(module, "facts"):
-        facts = module.facts(**options)
-    else:
-        keys = ("title", "license", "language", "url", "citation", "acted")
-        facts = {key: getattr(module, key.upper()) for key in keys}
-    # Licences of corpora that one registers for are no Hub licence; their modules say what they forbid.
-    non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (facts["license"] or ""))
-    return {"name": name, **facts, "non_commercial": non_commercial}
+    if name == "mixture":
+        return {"name": name, **mixture.facts(**options)}
+    return single.facts(name, options)
 
 
 def _tell_skipped(listing: Listing) -> None:

@@ -33,6 +33,7 @@ class Clip:
     """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix.
 
     `votes` are what raters perceived, {emotion: votes or share}; `extra` becomes further columns, such as `session`.
+    `corpus` is told where it is not that of the listing.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Clip:
     take: int | None = None
     votes: Mapping[str, float] | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    corpus: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ def to_dataset(
     rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(emotions)}
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]
-    rows["corpus"] = [listing.corpus] * len(clips)
+    rows["corpus"] = [clip.corpus or listing.corpus for clip in clips]
     features = {"audio": Value("string"), "label": Value("string"), **COLUMNS}
     if votes is not None:
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]

@@ -7,7 +7,7 @@ import numpy as np
 
 from .metrics import classification_metrics
 
-COLUMNS = ("speaker", "sex", "intensity", "sentence")
+COLUMNS = ("corpus", "speaker", "sex", "intensity", "sentence")
 
 
 def slice_metrics(

@@ -56,7 +56,8 @@ def model_card(
     """
     data = ModelCardData(
         language=corpus["language"],
-        license=corpus["license"],
+        # The Hub takes one licence; those of a mixture's corpora stand in the text.
+        license="other" if isinstance(corpus["license"], list) else corpus["license"],
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],

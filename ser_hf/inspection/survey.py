@@ -104,4 +104,7 @@ def _base(root: str | Path | None, paths: list[str]) -> Path | None:
     """The folder that paths are shown below: the root, a table's folder, or what generated clips have in common."""
     if root is not None:
         return Path(root) if Path(root).is_dir() else Path(root).parent
-    return Path(os.path.commonpath(paths)) if paths else None
+    try:
+        return Path(os.path.commonpath(paths)) if paths else None
+    except ValueError:  # corpora of a mixture, some below the working folder and some not
+        return None

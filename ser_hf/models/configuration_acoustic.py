@@ -53,13 +53,16 @@ class FrameConfig(WaveformConfig):
     Args:
         n_fft, win_length, hop_length: samples of the short-time Fourier transform.
         window: ``"hann"`` or ``"hamming"``, periodic.
-        center: centre the first frame on the first sample, with zeros before it, as librosa and torchaudio do by
-            default; otherwise frames lie wholly inside the clip.
+        center: centre the first frame on the first sample, as librosa and torchaudio do by default;
+            otherwise frames lie wholly inside the clip.
+        edges: what a centred frame sees beyond the clip: ``"zeros"``, as in librosa by default, or ``"reflect"``, the
+            clip itself backwards, as in torchaudio.
         deltas: how many time derivatives stand beside the features: 0, 1 or 2.
         normalization: ``"clip"`` takes away each clip's mean level and scales it to unit variance; ``"clip_bands"``
             does so band by band (cepstral mean and variance normalisation), which also removes voice and microphone;
-            ``"corpus"`` standardises each band by the training clips' statistics; ``"fixed"`` shifts and scales
-            log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as they are. Loudness is
+            ``"corpus"`` standardises each band by the training clips' statistics, ``"corpus_level"`` all bands
+            by one mean and deviation, which keeps the spectral tilt; ``"fixed"`` shifts and scales log-mels by
+            constants (``compression: log``, no deltas); ``"none"`` leaves values as they are. Loudness is
             an emotion cue, which the first two remove.
         frames: bring each clip to this many frames (null: as long as it is).
         frame_fit: how: ``"pad"`` trims longer clips and pads shorter ones, ``"resize"`` interpolates linearly along
@@ -75,8 +78,9 @@ class FrameConfig(WaveformConfig):
     hop_length: int = 256
     window: Literal["hann", "hamming"] = "hann"
     center: bool = False
+    edges: Literal["zeros", "reflect"] = "zeros"
     deltas: Literal[0, 1, 2] = 0
-    normalization: Literal["clip", "clip_bands", "corpus", "fixed", "none"] = "clip"
+    normalization: Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed", "none"] = "clip"
     frames: int | None = None
     frame_fit: Literal["pad", "resize"] = "pad"
     time_masks: int = 2
@@ -92,6 +96,8 @@ class FrameConfig(WaveformConfig):
             raise ValueError(f"win_length {self.win_length} does not fit into n_fft {self.n_fft}")
         if self.n_fft < 2 or (self.center and self.n_fft % 2):
             raise ValueError(f"n_fft {self.n_fft}: expected 2 or more, and an even number to centre frames")
+        if self.edges == "reflect" and not self.center:
+            raise ValueError("edges reflect: frames that are not centred lie inside the clip; set center to true")
         if self.normalization == "none" and (self.time_masks or self.band_masks):
             raise ValueError(
                 "normalization none leaves features off zero, where SpecAugment's stripes would mark, not hide: set "
@@ -113,6 +119,8 @@ class AcousticConfig(FrameConfig):
             filters of unit height, torchaudio's default).
         compression: ``"log"``, natural logarithm of mel power; ``"db"``, decibels; ``"pcen"``, per-channel energy
             normalisation (Wang et al. 2017, arXiv:1607.05666), which removes steady level and keeps onsets.
+        floor: power below which bands are silent, so that silence stays finite: added before ``"log"``, the least that
+            ``"db"`` knows.
         top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut off).
         n_mfcc: cepstral coefficients kept (DCT-II, orthonormal, of the compressed bands).
         band_warp: vocal tract length perturbation by a factor of up to 1 +- this, training only.
@@ -124,6 +132,7 @@ class AcousticConfig(FrameConfig):
     f_max: float | None = None
     mel_scale: Literal["slaney", "htk"] = "slaney"
     compression: Literal["log", "db", "pcen"] = "log"
+    floor: float = 1e-10
     top_db: float | None = 80.0
     n_mfcc: int = 40
     band_warp: float = 0.0
@@ -137,6 +146,8 @@ class AcousticConfig(FrameConfig):
                 f"f_min {self.f_min:g} and f_max {ceiling:g}: expected to rise, from 0 Hz or more to {half:g} Hz "
                 "(half the sampling rate) or less"
             )
+        if not 0 < self.floor < 1:
+            raise ValueError(f"floor {self.floor}: expected more than zero and less than 1, the power of a loud band")
         if self.top_db is not None and self.top_db <= 0:
             raise ValueError(f"top_db {self.top_db}: expected more than zero")
         if self.features == "mfcc" and self.n_mfcc > self.n_mels:

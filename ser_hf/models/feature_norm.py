@@ -1,4 +1,4 @@
-"""Normalisation of features: by clip, by clip and band, by the training corpus, by constants, or none."""
+"""Normalisation of features: by clip or the training corpus, bands apart or together, by constants, or none."""
 
 import torch
 from torch import nn
@@ -11,9 +11,9 @@ SPEECH_LOG_MEL = (-12.0, 5.0)
 class FeatureNorm(nn.Module):
     """(batch, frames, size) -> the same, padding zero; `kind` as `FrameConfig.normalization` tells.
 
-    With ``"corpus"``, `mean` and `deviation` (size,) are saved with the weights. They are the training clips' own:
-    while `observing`, real frames are counted and passed on as they are, and `settle` draws the sum. Before that they
-    are 0 and 1.
+    With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) are saved with the weights. They are the
+    training clips' own: while `observing`, real frames are counted and passed on as they are, and `settle` draws the
+    sum. Before that they are 0 and 1. With ``"corpus_level"`` all bands of a plane have the same.
 
     Args:
         size: features a frame, `planes` times as many as bands (a plane is the features or one of their derivatives).
@@ -22,11 +22,16 @@ class FeatureNorm(nn.Module):
     def __init__(self, kind: str, size: int, planes: int = 1):
         super().__init__()
         self.kind, self.planes = kind, planes
-        if kind == "corpus":
+        if self.counts:
             self.register_buffer("mean", torch.zeros(size))
             self.register_buffer("deviation", torch.ones(size))
         self.observing = False
         self._sums: torch.Tensor | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has statistics of the training clips."""
+        return self.kind in ("corpus", "corpus_level")
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.kind in ("clip", "clip_bands"):
@@ -34,7 +39,7 @@ class FeatureNorm(nn.Module):
             return standardize(planes, mask, bands_apart=self.kind == "clip_bands").flatten(2)
         if self.observing:
             self._observe(features, mask)
-        elif self.kind == "corpus":
+        elif self.counts:
             features = (features - self.mean.float()) / self.deviation.float()
         elif self.kind == "fixed":
             mean, deviation = SPEECH_LOG_MEL
@@ -50,6 +55,9 @@ class FeatureNorm(nn.Module):
     @torch.no_grad()
     def settle(self) -> None:
         """Turns what was observed into `mean` and `deviation`, and ends the observation."""
+        if self.kind == "corpus_level":
+            planes = self._sums.unflatten(1, (self.planes, -1))
+            self._sums = planes.sum(dim=2, keepdim=True).expand_as(planes).flatten(1)
         count, total, squares = self._sums
         mean = total / count
         variance = squares / count - mean.square()

@@ -10,9 +10,6 @@ from .configuration_acoustic import AcousticConfig
 from .short_time import Derived, ShortTime, dct_matrix
 from .spec_augment import warp_bands
 
-# Keeps digital silence finite: -100 dB, a log-mel of -23. Recorded rooms lie well above it.
-FLOOR = 1e-10
-
 
 class LogMel(Derived):
     """Compressed mel spectrogram, frames x bands.
@@ -25,7 +22,13 @@ class LogMel(Derived):
         super().__init__()
         self.config = config
         self.short_time = ShortTime(
-            config.n_fft, config.win_length, config.hop_length, config.window, config.center, min_frames
+            config.n_fft,
+            config.win_length,
+            config.hop_length,
+            config.window,
+            config.center,
+            min_frames,
+            config.edges,
         )
         self.size = config.n_mels
         self.derive("filters", config.n_fft // 2 + 1, config.n_mels)
@@ -54,7 +57,7 @@ class LogMel(Derived):
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, samples) and true lengths (batch,) -> (batch, frames, bands) and mask (batch, frames)."""
         with torch.autocast(waveform.device.type, enabled=False):
-            frames = self.short_time.cut(self.short_time.pad(waveform.float()))
+            frames = self.short_time.cut(self.short_time.pad(waveform.float(), lengths))
             mask = self.short_time.mask(frames, lengths)
             spectrum = self._compress(self.short_time.power(frames), mask)
             if self.training and self.config.band_warp:
@@ -68,8 +71,8 @@ class LogMel(Derived):
             return pcen(power.sqrt() @ self.filters.float() * 2.0**31, self._smoothing())
         mel = power @ self.filters.float()
         if self.config.compression == "log":
-            return torch.log(mel + FLOOR)
-        return to_decibels(mel, mask, self.config.top_db)
+            return torch.log(mel + self.config.floor)
+        return to_decibels(mel, mask, self.config.top_db, self.config.floor)
 
     def _smoothing(self) -> float:
         """librosa's coefficient of the first-order filter with a time constant of 0.4 s."""
@@ -101,9 +104,9 @@ class Mfcc(Derived):
             return spectrum @ self.basis.float(), mask
 
 
-def to_decibels(power: torch.Tensor, mask: torch.Tensor, top_db: float | None) -> torch.Tensor:
+def to_decibels(power: torch.Tensor, mask: torch.Tensor, top_db: float | None, floor: float) -> torch.Tensor:
     """10 log10 of (batch, frames, bands), cut off `top_db` below each clip's loudest real value."""
-    decibels = 10.0 * power.clamp(min=FLOOR).log10()
+    decibels = 10.0 * power.clamp(min=floor).log10()
     if top_db is None:
         return decibels
     peak = decibels.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=(1, 2), keepdim=True)

@@ -49,8 +49,8 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
 
     synchronised = False
 
-    def __init__(self, channels: int):
-        super().__init__(channels)
+    def __init__(self, channels: int, affine: bool = True):
+        super().__init__(channels, affine=affine)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
@@ -117,8 +117,10 @@ def _normalize_by_moments(
         for running, new in (norm.running_mean, mean), (norm.running_var, squares / (count - 1)):
             running.copy_(torch.where(several, momentum * new + (1 - momentum) * running, running))
     # All that has the features' size and is kept for the backward pass is `deviation`.
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    shift = norm.bias + (own_mean - middle) * scale
+    scale = torch.rsqrt(variance + norm.eps)
+    scale = scale if norm.weight is None else norm.weight * scale
+    shift = (own_mean - middle) * scale
+    shift = shift if norm.bias is None else norm.bias + shift
     normed = torch.addcmul(shift.view(shape), deviation, scale.view(shape))
     return torch.where(mask, normed, 0).to(features.dtype)
 
@@ -226,12 +228,13 @@ class BiLSTM(nn.Module):
 class Pooling(nn.Module):
     """One vector per clip from its real frames.
 
-    ``mean``, ``max``, ``mean_std``; ``attention``: a mean with one learnt weight a frame; ``attentive_stats``: mean
-    and deviation with a learnt weight a frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in
-    Desplanques et al. 2020, arXiv:2005.07143).
+    ``mean``, ``max``, ``mean_std``; ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
+    ``attention``: a mean with one learnt weight a frame; ``attentive_stats``: mean and deviation with a learnt weight
+    a frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in Desplanques et al. 2020,
+    arXiv:2005.07143).
     """
 
-    KINDS = ("mean", "max", "mean_std", "attention", "attentive_stats")
+    KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats")
 
     def __init__(self, kind: str, size: int):
         super().__init__()
@@ -249,14 +252,18 @@ class Pooling(nn.Module):
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), (batch, frames) -> (batch, output_size)."""
-        if self.kind == "max":
-            return sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
+        if self.kind in ("max", "mean_max"):
+            highest = sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
+            if self.kind == "max":
+                return highest
         if self.kind in ("attention", "attentive_stats"):
             weights = self.score(sequence).masked_fill(~mask[:, :, None], float("-inf")).softmax(dim=1)
         else:
             real = mask[:, :, None].to(sequence.dtype)
             weights = real / real.sum(dim=1, keepdim=True)
         mean = (weights * sequence).sum(dim=1)
+        if self.kind == "mean_max":
+            return mean + highest
         if self.kind in ("mean", "attention"):
             return mean
         variance = (weights * (sequence - mean[:, None]).square()).sum(dim=1)

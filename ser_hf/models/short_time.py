@@ -1,7 +1,7 @@
 """Short-time analysis that padding cannot reach: frames of a waveform, and which of them are real.
 
-Frames are never reflected over a clip's true end, so a frame that belongs to a clip sees the same samples whether the
-clip stands alone or padded in a batch.
+What a frame sees beyond a clip's end is zeros or made of that clip, so a frame that belongs to a clip sees the same
+samples whether the clip stands alone or padded in a batch.
 """
 
 import math
@@ -38,9 +38,10 @@ class ShortTime(Derived):
     Args:
         n_fft, win_length, hop_length: samples; a window of `win_length` is centred in `n_fft`.
         window: ``"hann"`` or ``"hamming"``.
-        center: `n_fft // 2` zeros before the clip and after it; frames are then `samples // hop_length + 1`. Asks for
+        center: `n_fft // 2` samples before the clip and after; frames are then `samples // hop_length + 1`. Asks for
             an even `n_fft`.
         min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
+        edges: those samples: ``"zeros"``, or ``"reflect"``, the clip itself backwards, without the sample at the edge.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class ShortTime(Derived):
         window: str = "hann",
         center: bool = False,
         min_frames: int = 1,
+        edges: str = "zeros",
     ):
         super().__init__()
         self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
         self.kind, self.center, self.min_frames = window, center, min_frames
+        self.edges = edges
         self.derive("window", n_fft)
         self.reset()
 
@@ -75,13 +78,14 @@ class ShortTime(Derived):
             frames = torch.div(lengths - self.n_fft, self.hop_length, rounding_mode="floor") + 1
         return frames.clamp(min=self.min_frames)
 
-    def pad(self, waveform: torch.Tensor) -> torch.Tensor:
-        """(batch, samples) with the zeros that framing needs before and after."""
+    def pad(self, waveform: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """(batch, samples) with what framing needs before and after; `lengths` (batch,) tell where to reflect."""
         before = after = self.n_fft // 2 if self.center else 0
         least = self.n_fft + (self.min_frames - 1) * self.hop_length - before
         # An exported graph must not depend on how long the clips are: there padding is always enough.
         missing = least if torch.compiler.is_compiling() else max(0, least - waveform.shape[1])
-        return nn.functional.pad(waveform, (before, max(missing, after)))
+        padded = nn.functional.pad(waveform, (before, max(missing, after)))
+        return reflected(padded, lengths, before) if self.edges == "reflect" else padded
 
     def cut(self, padded: torch.Tensor) -> torch.Tensor:
         """What `pad` returns, or anything as long, -> (batch, frames, n_fft), not windowed."""
@@ -95,6 +99,19 @@ class ShortTime(Derived):
         """(batch, frames, n_fft) -> (batch, frames, n_fft // 2 + 1)."""
         spectrum = torch.fft.rfft(frames * self.window.float())
         return spectrum.real.square() + spectrum.imag.square()
+
+
+def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.Tensor:
+    """Clips of `lengths` (batch,) samples that begin at sample `reach` of `padded` (batch, samples), continued by
+    their own reflection for `reach` samples before and after, as numpy's `pad` does with ``mode="reflect"``: a clip
+    shorter than that is reflected back and forth."""
+    last = (lengths - 1)[:, None]
+    position = torch.arange(padded.shape[1], device=padded.device)[None] - reach
+    # There and back: a triangle wave over the clip's samples. A single sample is its own reflection.
+    position = torch.remainder(position, (2 * last).clamp(min=1))
+    source = torch.minimum(position, 2 * last - position).clamp(min=0)
+    inside = torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None] + 2 * reach
+    return padded.gather(1, source + reach) * inside
 
 
 def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.Tensor:

@@ -38,7 +38,7 @@ class LinearMachines(nn.Module):
 
     def __init__(self, size: int, classes: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(machines(classes), size), requires_grad=False)
+        self.weight = nn.Parameter(torch.zeros(machines(classes), size), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
         self.calibration = Calibration(classes)
 

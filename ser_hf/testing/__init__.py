@@ -1,7 +1,7 @@
 """Public helpers for tests: synthetic corpora in official layouts, tiny networks, tiny checkpoints of encoders."""
 
-from .checkpoints import write_checkpoint
+from .checkpoints import CHECKPOINTS, write_checkpoint
 from .corpora import write_corpus
 from .networks import tiny_config
 
-__all__ = ["tiny_config", "write_checkpoint", "write_corpus"]
+__all__ = ["CHECKPOINTS", "tiny_config", "write_checkpoint", "write_corpus"]

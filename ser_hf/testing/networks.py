@@ -27,6 +27,10 @@ TINY: dict[str, dict[str, Any]] = {
     "stacked_cnn_attention_lstm": _STACK | {"lstm_hidden": 8},
     "parallel_cnn_transformer": _STACK | {"transformer_size": 8, "transformer_layers": 1, "transformer_hidden": 16},
     "parallel_cnn_attention_lstm": _STACK | {"lstm_hidden": 8},
+    "vgg16": {"n_mels": 32, "channels": [4, 4, 8, 8, 8]},
+    "vggish": {"channels": [2, 4, 4, 8], "hidden": 16, "embedding_size": 16},
+    "byols": {"n_mels": 16, "channels": 4, "embedding": 8},
+    "cnn14": {"channels": [2, 2, 4, 4, 8, 8], "embedding": 8, "n_mels": 32},
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import UserError
+from ..models import TRANSFERRED
 from .machine import data_workers, precision_arguments, refuse_lost_processes
 from .schedules import OWN, schedule_words
 
@@ -110,12 +111,17 @@ def sampling_for(architecture: str) -> str:
     return "group_by_length" if architecture == "encoder" else "random"
 
 
+# What scikit-learn fits the classifier alone of: hundreds of standardised numbers a clip, which a frozen encoder makes
+# of it, ask for more regularisation than a handful of cepstra.
+_EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
+
 # The networks that scikit-learn can fit, and what it tries where the recipe does not say (`training.grid`).
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_linear": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
     "mfcc_rbf_svm": {"C": [1.0, 10.0, 100.0], "gamma_scale": [0.1, 0.3, 1.0, 3.0]},
     "mfcc_forest": {"n_estimators": [300], "min_samples_leaf": [1, 2, 4, 8]},
+    **dict.fromkeys((*TRANSFERRED, "encoder"), _EMBEDDINGS),
 }
 
 
@@ -123,6 +129,8 @@ def solvers_for(architecture: str) -> tuple[str, ...]:
     """The values of `training.solver` that a network can take, its default first."""
     if architecture == "mfcc_linear":
         return ("sklearn", "trainer")
+    if architecture in TRANSFERRED or architecture == "encoder":
+        return ("trainer", "sklearn")
     return ("sklearn",) if architecture in GRIDS else ("trainer",)
 
 

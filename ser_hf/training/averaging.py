@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from transformers.trainer_callback import TrainerCallback
 
 from ..errors import UserError
+from .batch_norm import is_frozen
 
 LEARNING = "learning.safetensors"
 
@@ -246,8 +247,10 @@ def _generators_apart(device: torch.device) -> Iterator[None]:
 
 
 def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
+    """Those whose statistics are of the training clips: a frozen one keeps what it came with."""
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+        known = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if known and not is_frozen(module):
             yield module
 
 

@@ -60,5 +60,11 @@ def broadcast_buffers(model: nn.Module) -> None:
             buffer.copy_(sent)
 
 
+def is_frozen(norm: nn.Module) -> bool:
+    """Whether it has weights, and none of them learns: its statistics are to stay as they are too."""
+    learning = [parameter.requires_grad for parameter in norm.parameters()]
+    return bool(learning) and not any(learning)
+
+
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -11,6 +11,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2Feature
 from ..audio import WaveformStore
 from ..errors import UserError
 from .sampling import UNCOUNTED
+from .windows import pieces
 
 
 def part(
@@ -19,24 +20,37 @@ def part(
     store: WaveformStore,
     max_duration: float | None = None,
     soft_labels: bool = False,
+    window: int | None = None,
 ) -> Dataset:
-    """The clips of one part as the Trainer takes them: `row`, `labels`, `length` and `max_samples` (0: whole clips).
+    """The clips of one part as the Trainer takes them: `row`, `labels`, `start`, `length` and `max_samples`.
 
     Sorted by length, so that evaluation, which walks in order, pads little; training shuffles anyway. With
     `soft_labels` a column `shares` holds the raters' votes, one number a class, which then are the batch's labels.
 
+    Args:
+        max_duration: seconds; of longer clips a piece is learnt from, another in each epoch (`max_samples`; 0 is whole
+            clips).
+        window: samples; longer clips are judged in pieces of at most that (`ser_hf.training.windows`), entries of one
+            `row` that begin at `start`. Not with `max_duration`, of which nothing could be judged.
+
     Raises:
         UserError: if a clip has no votes to learn from.
     """
+    if max_duration is not None and window is not None:
+        raise ValueError("max_duration is for learning and window for judging")
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
-    lengths = store.lengths[rows]
-    order = np.argsort(lengths, kind="stable")
-    rows = np.asarray(rows)[order]
-    lengths = lengths[order]
-    labels = np.asarray(dataset["label"][:])[rows]
+    rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
+    entries = [
+        (row, start, length)
+        for row, whole in zip(rows.tolist(), lengths.tolist(), strict=True)
+        for start, length in pieces(whole, window or whole or 1)
+    ]
+    entries.sort(key=lambda entry: entry[2])
+    rows, starts, lengths = np.asarray(entries, dtype=np.int64).reshape(-1, 3).T
     columns = {
         "row": rows,
-        "labels": labels,
+        "labels": np.asarray(dataset["label"][:])[rows],
+        "start": starts,
         "length": np.minimum(lengths, limit) if limit else lengths,
         "max_samples": np.full(len(rows), limit),
     }
@@ -61,15 +75,35 @@ class Collator:
 
     The place follows from seed, epoch and clip alone: it is the same for any number of workers and processes, and
     after an interruption. `epoch` is shared with workers, and set by the Trainer.
+
+    Args:
+        shortest: samples; shorter clips get silence after them before the extractor hears of it, which then counts as
+            theirs: they become the clips that one who asks a published model has to make of them.
+        shortest_batch: samples that a batch to train on is padded to at least; a mask leaves this padding out.
     """
 
-    def __init__(self, store: WaveformStore, extractor: SequenceFeatureExtractor, seed: int = 0):
+    def __init__(
+        self,
+        store: WaveformStore,
+        extractor: SequenceFeatureExtractor,
+        seed: int = 0,
+        shortest: int = 0,
+        shortest_batch: int = 0,
+    ):
         self.store, self.extractor, self.seed = store, extractor, seed
+        self.shortest, self.shortest_batch = shortest, shortest_batch
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def __call__(self, clips: list[dict[str, Any]]) -> BatchFeature:
-        waveforms = [self._crop(clip["row"], clip["max_samples"]) for clip in clips]
-        batch = self._extract(waveforms)
+    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
+        waveforms = [self._read(clip) for clip in clips]
+        least = self.shortest_batch if training else 0
+        if max(map(len, waveforms)) < least:
+            # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
+            # extractor's matter.
+            batch = self._extract([*waveforms, np.zeros(least, dtype=np.float32)])
+            batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
+        else:
+            batch = self._extract(waveforms)
         batch["labels"] = torch.tensor([clip["labels"] for clip in clips])
         if "shares" in clips[0]:
             shares = torch.tensor([clip["shares"] for clip in clips])
@@ -77,18 +111,24 @@ class Collator:
             batch["labels"] = shares
         return batch
 
-    def _crop(self, row: int, limit: int) -> np.ndarray:
-        waveform = self.store[row]
-        if not limit or len(waveform) <= limit:
-            return waveform
-        start = np.random.default_rng((self.seed, int(self.epoch), row)).integers(len(waveform) - limit + 1)
-        return waveform[start : start + limit]
+    def _read(self, clip: dict[str, Any]) -> np.ndarray:
+        waveform, row, limit = self.store[clip["row"]], clip["row"], clip["max_samples"]
+        if limit and len(waveform) > limit:
+            start = np.random.default_rng((self.seed, int(self.epoch), row)).integers(len(waveform) - limit + 1)
+            waveform = waveform[start : start + limit]
+        elif not limit:
+            waveform = waveform[clip["start"] : clip["start"] + clip["length"]]
+        lacking = self.shortest - len(waveform)
+        return np.pad(waveform, (0, lacking)) if lacking > 0 else waveform
 
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
-            # Extractors that compute features know the length their model wants (Whisper: 30 s).
-            return self.extractor(waveforms, sampling_rate=rate, return_tensors="pt")
+            # Extractors that compute features know the length their model wants (Whisper: 30 s). Theirs are copies:
+            # torch warns of arrays that may not be written to, as the store's may not.
+            return self.extractor(
+                [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
+            )
         # Each clip by itself: without a mask this extractor would normalise over the padding too, and a clip's
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]

@@ -3,11 +3,12 @@
 import copy
 import dataclasses
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -16,14 +17,19 @@ from transformers import (
     PreTrainedModel,
     SequenceFeatureExtractor,
     Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
 from transformers.utils import cached_file
 
 from ..errors import UserError
-from ..models import ARCHITECTURES
+from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.feature_extraction_prepared import PreparedFeatureExtractor
+from ..models.modeling_pooled_encoder import layerdrop
 from ..models.waveform_preparation import Preparation
+from .encoders import ENCODERS, longest_clip, mask_valid, normalizes, shortest_clip
+from .loading import first_line, load_model
+from .transfer import load_published
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +38,12 @@ UNPREPARED = Preparation()
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights, so that mistakes show before any audio is touched."""
+    """Everything about a model but its weights, so that mistakes show before any audio is touched.
+
+    Args:
+        checkpoint: where weights come from, if any do: a Hub id or folder, or the file of a transferred network.
+        random_init: start from random numbers all the same.
+    """
 
     config: PreTrainedConfig
     extractor: SequenceFeatureExtractor
@@ -50,12 +61,31 @@ class Blueprint:
 
     @property
     def padding_safe(self) -> bool:
-        """Whether a padded clip gets the logits it gets alone.
+        """Whether a padded clip gets the logits it gets alone: of ours always, of encoders see
+        `ser_hf.training.encoders.mask_valid`. Others are judged one clip at a time."""
+        return self.encoder_config is None or mask_valid(self.encoder_config)
 
-        Group normalisation over time (wav2vec2-base and kin) sees the padding even where a mask is given; such
-        models were trained without a mask and are judged one clip at a time.
-        """
-        return getattr(self.config, "feat_extract_norm", "layer") != "group"
+    @property
+    def encoder_config(self) -> PreTrainedConfig | None:
+        """The configuration of transformers' encoder, under its own head or ours; None of networks without one."""
+        if isinstance(self.config, PooledEncoderConfig):
+            return self.config.encoder
+        return self.config if self.config.model_type in ENCODERS else None
+
+    @property
+    def longest_clip(self) -> int | None:
+        """Samples beyond which the extractor would cut a clip off; None where it never does."""
+        return None if self.encoder_config is None else longest_clip(self.encoder_config, self.extractor)
+
+    @property
+    def shortest_clip(self) -> int:
+        """Samples below which a clip is heard with silence after it."""
+        return 0 if self.encoder_config is None else shortest_clip(self.encoder_config)
+
+    @property
+    def remote_code(self) -> bool:
+        """Whether the saved model needs `trust_remote_code` where ser_hf is not installed."""
+        return self.config.model_type not in ENCODERS or self.preparation.active
 
 
 def blueprint(
@@ -67,6 +97,9 @@ def blueprint(
     checkpoint: str | None = None,
     random_init: bool = False,
     weighted_layer_sum: bool = False,
+    pooling: str | None = None,
+    head_layers: Sequence[int] = (),
+    head_dropout: float = 0.0,
     attention: str | None = None,
     preparation: Preparation = UNPREPARED,
     options: dict[str, Any] | None = None,
@@ -77,44 +110,61 @@ def blueprint(
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         labels: class names in the order of their ids.
         normalize: zero mean and unit variance of each waveform; None is the checkpoint's habit, off for our networks.
-        checkpoint: Hub id or folder of a transformers speech encoder.
+        checkpoint: Hub id or folder of a transformers speech encoder, or of a model of ours; the file of published
+            weights for a network that is transferred.
         random_init: take the checkpoint's configuration only, and start from random weights.
         weighted_layer_sum: classify a learnt mean of all the encoder's layers in place of the last one.
+        pooling, head_layers, head_dropout: see `PooledEncoderConfig`; any of them asks for our head in place of the
+            stock one. A checkpoint with our head keeps its own where nothing is said.
         attention: how an encoder computes it (``eager``, ``sdpa``, ``flash_attention_2``); None leaves the choice.
         preparation: what was done to the waveforms that the model is to hear.
-        options: configuration values by name.
+        options: configuration values by name, of the encoder's configuration where there is one.
 
     Raises:
         UserError: naming the recipe key.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
+    own_head = {key: value for key, value in own_head.items() if value}
+    options = dict(options or {})
     if architecture != "encoder":
+        for key in own_head:
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
         try:
-            config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **(options or {}), **names)
+            config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
             with torch.device("meta"):  # the layers' own complaints, without their memory
-                ARCHITECTURES[architecture](copy.deepcopy(config))
+                model = ARCHITECTURES[architecture](copy.deepcopy(config))
         except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
             raise UserError(f"model: {error}") from None
-        return Blueprint(config, _extractor(sampling_rate, bool(normalize)), None, True, preparation)
+        extractor = _extractor(sampling_rate, bool(normalize))
+        if architecture not in TRANSFERRED:
+            return Blueprint(config, extractor, None, True, preparation)
+        if not random_init and not Path(checkpoint or "").is_file():
+            load_published(model, checkpoint)  # which tells where to get the file
+        return Blueprint(config, extractor, checkpoint, random_init, preparation)
 
     config = _checkpoint_config(checkpoint)
-    options = dict(options or {})
-    if weighted_layer_sum:
-        options["use_weighted_layer_sum"] = True
-    for key, value in options.items():
-        if not hasattr(config, key):
-            raise UserError(f"model.{key}: the configuration of {checkpoint} ({config.model_type}) has no such key")
-        try:
-            setattr(config, key, value)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
+    if isinstance(config, PooledEncoderConfig):
+        _continue_head(config, checkpoint, weighted_layer_sum, own_head)
+    elif config.model_type in ENCODERS:
+        config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
+    else:
+        for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
+            raise UserError(f"model.{key}: {checkpoint} is a network of ours ({config.model_type}) without an encoder")
+    _set_options(config, checkpoint, options)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
+    _check_network(config)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(
             f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, the recipe says {sampling_rate}"
         )
     if normalize is not None:
+        if not isinstance(extractor, Wav2Vec2FeatureExtractor):
+            raise UserError(
+                f"audio.normalize: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that "
+                "hears waveforms as they are; leave it out"
+            )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
         if extractor.preparation != preparation:
@@ -131,6 +181,75 @@ def blueprint(
     return Blueprint(config, extractor, checkpoint, random_init, preparation, attention)
 
 
+def _with_head(
+    config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
+) -> PreTrainedConfig:
+    """The configuration of a stock encoder's classifier, transformers' own or, if anything is said of it, ours."""
+    if own_head:
+        # What is left of a head that it had would be published with ours.
+        config.num_labels, config.architectures = 2, None
+        if hasattr(config, "use_weighted_layer_sum"):
+            config.use_weighted_layer_sum = False
+        try:
+            return PooledEncoderConfig(
+                encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head
+            )
+        except ValueError as error:
+            raise UserError(f"model.{error}") from None
+    if weighted_layer_sum:
+        if not hasattr(config, "use_weighted_layer_sum"):
+            raise UserError(
+                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; ask for our "
+                "head with model.pooling: mean"
+            )
+        config.use_weighted_layer_sum = True
+    return config
+
+
+def _continue_head(
+    config: PooledEncoderConfig, checkpoint: str, weighted_layer_sum: bool, own_head: dict[str, Any]
+) -> None:
+    """A checkpoint with our head goes on with the head it has; a sum of layers may be new, and dropout another."""
+    for key in ("pooling", "head_layers"):
+        has = getattr(config, key)
+        if own_head.get(key, has) != has:
+            raise UserError(f"model.{key}: {checkpoint} goes on with the {has} that it has; leave it out")
+    dropout = own_head.get("head_dropout", config.head_dropout)
+    if not 0 <= dropout < 1:
+        raise UserError(f"model.head_dropout {dropout}: expected a probability, 0 or more and less than 1")
+    config.head_dropout = dropout
+    config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
+
+
+def _set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
+    encoder = config.encoder if isinstance(config, PooledEncoderConfig) else config
+    for key, value in options.items():
+        if not hasattr(encoder, key):
+            raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
+        try:
+            setattr(encoder, key, value)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
+    # Published in half precision, weights are still learnt in single.
+    config.dtype = encoder.dtype = torch.float32
+    summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
+    if summed and layerdrop(encoder):
+        key = "encoder_layerdrop" if hasattr(encoder, "encoder_layerdrop") else "layerdrop"
+        if key in options:
+            raise UserError(f"model.{key}: leaves out layers that model.weighted_layer_sum sums; set it to 0")
+        logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, layerdrop(encoder))
+        setattr(encoder, key, 0.0)
+
+
+def _check_network(config: PreTrainedConfig) -> None:
+    """The layers' own complaints, without their memory."""
+    try:
+        with torch.device("meta"):
+            AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+    except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"model: {' '.join(str(error).split())}") from None
+
+
 def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Vec2FeatureExtractor:
     return Wav2Vec2FeatureExtractor(
         feature_size=1,
@@ -145,7 +264,7 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
             f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
@@ -154,12 +273,12 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 
 
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
-    """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is valid."""
+    """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is of use."""
     if _has_extractor(checkpoint):
         try:
             extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
         except (OSError, ValueError, HfHubHTTPError) as error:
-            raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {_first_line(error)}") from None
+            raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
     elif _main_input(config) == "input_values":
         logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
         extractor = _extractor(sampling_rate, normalize=False)
@@ -168,8 +287,12 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
             f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
             f"{config.model_type} needs one of its own"
         )
-    if isinstance(extractor, Wav2Vec2FeatureExtractor):
-        extractor.return_attention_mask = getattr(config, "feat_extract_norm", "layer") != "group"
+    if isinstance(config, PooledEncoderConfig):
+        # For the head to pool real frames only; what the encoder may know of it is the model's matter.
+        if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):
+            extractor.return_attention_mask = True
+    elif isinstance(extractor, Wav2Vec2FeatureExtractor):
+        extractor.return_attention_mask = not normalizes(config)
     return extractor
 
 
@@ -178,11 +301,12 @@ def _has_extractor(checkpoint: str) -> bool:
     try:
         found = cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     return found is not None
 
 
 def _main_input(config: PreTrainedConfig) -> str:
+    config = config.encoder if isinstance(config, PooledEncoderConfig) else config
     return MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(config)].main_input_name
 
 
@@ -193,46 +317,16 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
         UserError: if any tensor but the classification head would start from random numbers unasked.
     """
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
+    # Of checkpoints only those that other projects publish for a transferred network are a file.
+    published = not plan.random_init and Path(plan.checkpoint).is_file()
     try:
-        if plan.random_init:
-            return AutoModelForAudioClassification.from_config(plan.config, **attention)
-        model, info = AutoModelForAudioClassification.from_pretrained(
-            plan.checkpoint, config=plan.config, ignore_mismatched_sizes=True, output_loading_info=True, **attention
-        )
+        if not (plan.random_init or published):
+            return load_model(plan.checkpoint, plan.config, **attention)
+        model = AutoModelForAudioClassification.from_config(plan.config, **attention)
     except (ValueError, ImportError) as error:
-        if not attention:
+        if not attention or isinstance(error, UserError):
             raise
         raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
-    except (OSError, SafetensorError, HfHubHTTPError) as error:
-        raise UserError(f"model.checkpoint: weights of {plan.checkpoint}: {_first_line(error)}") from None
-    _check_loading(model, plan.checkpoint, info)
-    if "layer_weights" in info["missing_keys"]:
-        # transformers initialises modules, and this parameter belongs to none: it would stay uninitialised memory
-        # (values of 1e21 were seen), and the weighted sum would be one arbitrary layer or NaN.
-        model.layer_weights.data.fill_(1 / len(model.layer_weights))
+    if published:
+        load_published(model, plan.checkpoint)
     return model
-
-
-def _check_loading(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> None:
-    """A fresh head is expected; a backbone tensor that did not load, or was left over, is a different architecture."""
-    backbone = model.base_model_prefix + "."
-    # A checkpoint saved without a head names its tensors without the prefix.
-    children = {name for name, _ in model.base_model.named_children()}
-    mismatched = [item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]]
-    missing = [key for key in [*info["missing_keys"], *mismatched] if key.startswith(backbone)]
-    left_over = [key for key in info["unexpected_keys"] if key.removeprefix(backbone).partition(".")[0] in children]
-    for keys, what in ((missing, "not in the checkpoint"), (left_over, "in the checkpoint but not in the model")):
-        # SpecAugment's mask embedding is only used, and only saved, by some checkpoints.
-        keys = sorted(key for key in keys if not key.endswith("masked_spec_embed"))
-        if keys:
-            raise UserError(
-                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: {len(keys)} encoder tensors are "
-                f"{what}, the first {keys[0]}; use a checkpoint of the same architecture"
-            )
-    head = sorted({key.partition(".")[0] for key in [*info["missing_keys"], *mismatched]} - {model.base_model_prefix})
-    if head:
-        logger.info("new, random head on %s: %s", checkpoint, ", ".join(head))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,5 +1,9 @@
 """Networks that scikit-learn fits: a grid over its few settings, validated one by one, and the kept one's numbers
-moved into the module, so that what is judged, saved and published is a network like any other."""
+moved into the module, so that what is judged, saved and published is a network like any other.
+
+That is the whole of a classical network, and the head of a network on a frozen encoder, whose embeddings of the clips
+are computed once for the whole grid.
+"""
 
 import itertools
 import logging
@@ -32,6 +36,7 @@ from .loss import ClassificationLoss
 from .run import Fit
 from .statistics import fit_statistics
 from .trainer import EmotionTrainer
+from .windows import firsts, merge
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +62,12 @@ def fit_classical(
 ) -> Fit:
     """Fits every candidate of a grid on the training clips and leaves `model` with the one that validation prefers.
 
-    The vectors learnt from are those of the model's own front end, in float32, as it will compute them ever after. A
-    support vector machine's probabilities are calibrated on decision values of training clips that it has not learnt
-    from: those of other speakers (`calibration_folds`). The history has an entry a candidate, numbered under ``epoch``
-    in the order of the grid, with its settings under ``candidate``. The same seed makes the same model.
+    The vectors learnt from are those that the model gives its classifier, in float32, as it will compute them
+    ever after; an encoder's are standardised by the training clips, which ends up in the linear weights. A support
+    vector machine's probabilities are calibrated on decision values of training clips that it has not learnt from,
+    those of other speakers (`calibration_folds`). Windows of one clip are judged together, as they will be ever after.
+    The history has an entry a candidate, numbered under ``epoch`` in the order of the grid, with its settings under
+    ``candidate``. The same seed makes the same model.
 
     Args:
         model: one whose classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
@@ -72,22 +79,26 @@ def fit_classical(
         class_weights: one per class, in the order of the ids.
 
     Raises:
-        UserError: if a class has no training clip, or too few to calibrate.
+        UserError: if a class has no training clip, or too few to calibrate, or if what the classifier is given comes
+            from layers that have learnt nothing.
         RuntimeError: if the module's probabilities are not scikit-learn's.
     """
     began = time.perf_counter()
+    _require_embeddings(model)
     collator = Collator(store, extractor)
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
     fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
-    parts = [embed(model, collator, part, arguments.per_device_eval_batch_size) for part in (train, validation)]
-    (vectors, labels), (unseen, _) = parts
+    batch_size = arguments.per_device_eval_batch_size
+    parts = [(part, *embed(model, collator, part, batch_size)) for part in (train, validation)]
+    (_, vectors, labels), (_, unseen, _) = parts
     absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
     if absent:
         raise UserError(
             f"training.solver: no training clip is labelled {model.config.id2label[absent[0]]}, which scikit-learn "
             "cannot learn; leave it out with corpus.drop"
         )
+    scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
     if isinstance(model.classifier, LinearMachines | KernelMachines):
         folds, note = calibration_folds(labels, np.asarray(speakers)[train["row"][:]])
@@ -103,7 +114,8 @@ def fit_classical(
     kept, best = None, -np.inf
     for number, candidate in enumerate(candidates, start=1):
         started = time.perf_counter()
-        fitted = _fit(unfitted(model.classifier, candidate, vectors, folds, arguments.seed), vectors, labels, weights)
+        estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
+        fitted = _fit(estimator, vectors, labels, weights, scale)
         classifier = as_module(fitted, model.classifier).to(model.device)
         learnt, judged = [_judge(classifier, *part, compute_metrics, loss) for part in parts]
         entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": learnt["loss"]}
@@ -131,12 +143,41 @@ def embed(
     """What the model's classifier is given of each clip, (clips, size) float32, and the labels (clips,)."""
     model.eval()
     vectors, labels = [], []
-    for batch in DataLoader(part, batch_size, collate_fn=collator):
-        lengths = batch["attention_mask"].sum(dim=1)
-        features = model.front_end(batch["input_values"].to(model.device), lengths.to(model.device))
-        vectors.append(model.embed(*features).float().cpu().numpy())
-        labels.append(batch["labels"].numpy())
-    return np.concatenate(vectors), np.concatenate(labels)
+    listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
+    try:
+        for batch in DataLoader(part, batch_size, collate_fn=collator):
+            labels.append(batch.pop("labels"))
+            model(**batch.to(model.device))
+    finally:
+        listener.remove()
+    return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
+
+
+def _require_embeddings(model: PreTrainedModel) -> None:
+    """Refuses networks that have layers to learn between encoder and classifier: what random numbers make of an
+    embedding is none. Weights over layers are even before they learn, so that their mean is one."""
+    whole = ("front_end.", "encoder.", "layer_sum.", "classifier.")
+    fresh = [name for name, _ in model.named_parameters() if not name.startswith(whole)]
+    if fresh:
+        raise UserError(
+            f"training.solver: scikit-learn fits the classifier alone, and before it {fresh[-1].rpartition('.')[0]} "
+            f"of {type(model).__name__} has learnt nothing yet; set model.pooling to mean, max or mean_std, and leave "
+            "out model.head_layers"
+        )
+
+
+def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature of the training clips, (size,) float64, to standardise by.
+
+    What hardly moves among them, beside its own size or beside others, is not blown up to their size: in float32 the
+    first would be made of rounding, the second would drown the rest once it moves in another clip. The others are told
+    by their median, since a few features of speech encoders are a hundred times as large as all the rest.
+    """
+    vectors = vectors.astype(np.float64)
+    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+    usual = np.median(deviation[deviation > 0]) if deviation.any() else 0.0
+    deviation = np.maximum(deviation, np.maximum(1e-2 * usual, 1e-3 * np.abs(mean)))
+    return mean, np.where(deviation > 0, deviation, 1.0)
 
 
 def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, str | None]:
@@ -204,30 +245,46 @@ def unfitted(
 
 
 def _fit(
-    estimator: BaseEstimator, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+    estimator: BaseEstimator,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
+    """Fitted on vectors less a mean and divided by a deviation (`scale`), and answering to vectors as they are."""
+    # The same numbers in float64: some solvers would otherwise iterate in float32.
+    seen = vectors.astype(np.float64)
+    if scale is not None:
+        seen = (seen - scale[0]) / scale[1]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # The same numbers in float64: some solvers would otherwise iterate in float32.
-        estimator.fit(vectors.astype(np.float64), labels, sample_weight=weights)
+        estimator.fit(seen, labels, sample_weight=weights)
     for warning in caught:
         if not issubclass(warning.category, ConvergenceWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
         logger.warning("scikit-learn did not converge on the next candidate")
+    if scale is not None:
+        calibrated = isinstance(estimator, CalibratedClassifierCV)
+        linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
+        linear.coef_ = linear.coef_ / scale[1]
+        linear.intercept_ = linear.intercept_ - linear.coef_ @ scale[0]
     return estimator
 
 
 def _judge(
     classifier: nn.Module,
+    part: Dataset,
     vectors: np.ndarray,
     labels: np.ndarray,
     compute_metrics: Callable,
     loss: ClassificationLoss,
 ) -> dict[str, float]:
-    logits = _logits(classifier, vectors)
-    measured = float(loss({"logits": logits}, torch.from_numpy(labels)))
-    return {"loss": measured, **compute_metrics(EvalPrediction(logits.numpy(), labels))}
+    rows = part["row"][:]
+    _, logits = merge(rows, part["length"][:], _logits(classifier, vectors).numpy())
+    labels = labels[firsts(rows)]
+    measured = float(loss({"logits": torch.from_numpy(logits)}, torch.from_numpy(labels)))
+    return {"loss": measured, **compute_metrics(EvalPrediction(logits, labels))}
 
 
 @torch.no_grad()

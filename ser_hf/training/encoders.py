@@ -1,8 +1,13 @@
-"""What each of transformers' speech encoders needs to be known of it, in one table."""
+"""What each of transformers' speech encoders needs to be known of it, in one table, and what follows from its numbers.
+
+Every function takes the configuration of an encoder, or that of our head on one. Samples are at 16 kHz, the rate of
+all of them.
+"""
 
 import dataclasses
+import math
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, SequenceFeatureExtractor
 
 from ..errors import UserError
 
@@ -13,7 +18,7 @@ class Encoder:
 
     Args:
         name: of the encoder within transformers' own classifier.
-        stem: what makes frames of the input, before any layer.
+        stem: what makes frames of the input; none where the extractor does.
         layers: the list of transformer layers, bottom to top.
         above: what follows the layers; any that a configuration leaves out is missing.
         lora_targets: linear layers that are usually adapted, the query and value projections.
@@ -33,7 +38,8 @@ _QUERY_VALUE = ("q_proj", "v_proj")
 ENCODERS = {
     "wav2vec2": Encoder("wav2vec2", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
     "hubert": Encoder("hubert", _STEM, "encoder.layers", (), _QUERY_VALUE),
-    "wavlm": Encoder("wavlm", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
+    # WavLM's attention reads the weights of its projections and never calls them: an adapter there would do nothing.
+    "wavlm": Encoder("wavlm", _STEM, "encoder.layers", ("adapter",), ("intermediate_dense", "output_dense")),
     "unispeech": Encoder("unispeech", _STEM, "encoder.layers", (), _QUERY_VALUE),
     "unispeech-sat": Encoder("unispeech_sat", _STEM, "encoder.layers", (), _QUERY_VALUE),
     "data2vec-audio": Encoder("data2vec_audio", _STEM, "encoder.layers", ("adapter",), _QUERY_VALUE),
@@ -47,9 +53,21 @@ ENCODERS = {
     ),
     "whisper": Encoder("encoder", ("conv1", "conv2"), "layers", ("layer_norm",), _QUERY_VALUE),
     "audio-spectrogram-transformer": Encoder(
-        "audio_spectrogram_transformer", ("embeddings",), "layers", ("layernorm",), _QUERY_VALUE
+        "audio_spectrogram_transformer", ("embeddings.patch_embeddings",), "layers", ("layernorm",), _QUERY_VALUE
     ),
 }
+
+
+# Kaldi's frames, which the extractors of these two make: 25 ms every 10 ms, whole ones only. Whisper's are centred.
+_FRAME, _HOP = 400, 160
+_STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
+
+_WHISPER, _SPECTROGRAM, _FILTERBANK = "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"
+
+
+def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The configuration of the encoder itself, where `config` is that of our head on one."""
+    return config.encoder if config.model_type == "ser_encoder" else config
 
 
 def encoder_facts(config: PreTrainedConfig) -> Encoder:
@@ -58,6 +76,7 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
     Raises:
         UserError: for a kind that is not in the table.
     """
+    config = encoder_config(config)
     if config.model_type not in ENCODERS:
         raise UserError(f"model.checkpoint: {config.model_type} is none of {', '.join(ENCODERS)}")
     facts = ENCODERS[config.model_type]
@@ -65,3 +84,103 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
         # Norms stand before the attention, and the encoder's own after the last layer.
         facts = dataclasses.replace(facts, above=("encoder.layer_norm", *facts.above))
     return facts
+
+
+def normalizes(config: PreTrainedConfig) -> bool:
+    """Whether the stem normalises over a clip's time (group norm, in wav2vec2-base and kin).
+
+    Padding counts in its statistics, mask or none, and such checkpoints learnt without a mask: the extractor must give
+    none, and where it scales a clip to zero mean and unit variance, it must do so before the clip is padded.
+    """
+    return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
+
+
+def mask_valid(config: PreTrainedConfig) -> bool:
+    """Whether a clip that is padded under a mask gets the logits that it gets alone.
+
+    Where it does not, padding reaches frames of the clip: through group norm over time; through convolutions that
+    follow others (positions of data2vec, conformer layers, adapters) or batch norm (HuBERT's positions,
+    huggingface/transformers#47739), so that zeros are no longer zero where they are heard; or because frames of clip
+    and padding are squeezed into one (SEW). Whisper and the spectrogram transformer hear a fixed length anyway.
+    """
+    config = encoder_config(config)
+    return not (
+        normalizes(config)
+        or config.model_type == "wav2vec2-conformer"
+        and config.conv_depthwise_kernel_size > 1
+        or config.model_type == "data2vec-audio"
+        and config.num_conv_pos_embeddings > 1
+        or getattr(config, "conv_pos_batch_norm", False)
+        or getattr(config, "squeeze_factor", 1) > 1
+        or getattr(config, "add_adapter", False)
+    )
+
+
+def stride(config: PreTrainedConfig) -> int:
+    """Samples from one frame that leaves the encoder to the next."""
+    config = encoder_config(config)
+    if config.model_type == _WHISPER:
+        return 2 * _HOP
+    if config.model_type == _SPECTROGRAM:
+        return config.time_stride * _HOP
+    own = _STACKED * _HOP if config.model_type == _FILTERBANK else math.prod(config.conv_stride)
+    if getattr(config, "add_adapter", False):
+        own *= config.adapter_stride**config.num_adapter_layers
+    return own
+
+
+def _samples(config: PreTrainedConfig, frames: int) -> int:
+    """Of the shortest waveform that becomes so many frames before the first layer, where no fixed length is heard."""
+    if config.model_type == _FILTERBANK:  # pads to whole stacks
+        return _FRAME + _STACKED * (frames - 1) * _HOP
+    for kernel, step in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        frames = (frames - 1) * step + kernel
+    return frames
+
+
+def shortest_clip(config: PreTrainedConfig) -> int:
+    """Samples of the shortest waveform that extractor and encoder make something of; beneath it they fail.
+
+    wav2vec2-bert does worse: it answers, having masked all that there was.
+    """
+    config = encoder_config(config)
+    if config.model_type == _WHISPER:
+        return 1
+    if config.model_type == _SPECTROGRAM:
+        return _FRAME
+    if config.model_type == _FILTERBANK:  # scales each band by its deviation over frames, of which one has none
+        return _FRAME + _HOP
+    return _samples(config, getattr(config, "squeeze_factor", 1))
+
+
+def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) -> int | None:
+    """Samples beyond which the extractor cuts a clip off; None where it never does."""
+    config = encoder_config(config)
+    if config.model_type == _WHISPER:
+        return extractor.n_samples
+    if config.model_type == _SPECTROGRAM:
+        return _FRAME + (extractor.max_length - 1) * _HOP
+    return None
+
+
+def shortest_batch(config: PreTrainedConfig) -> int:
+    """Samples that a training batch must be padded to for a span of SpecAugment to fit in; 0 where none is drawn.
+
+    With clips all shorter than `mask_time_length` frames (0.2 s at the stock 10), transformers raises.
+    """
+    config = encoder_config(config)
+    if config.model_type in (_WHISPER, _SPECTROGRAM):  # heads on Whisper's encoder draw none
+        return 0
+    if not getattr(config, "apply_spec_augment", True) or not config.mask_time_prob:
+        return 0
+    return _samples(config, config.mask_time_length)
+
+
+def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
+    """Samples of the shortest clip and of the shortest training batch that a network is to be given, 0 where any will
+    do: networks of ours take all, and our head lengthens the waveforms that its encoder hears by itself."""
+    kind = encoder_config(config).model_type
+    if kind not in ENCODERS:
+        return 0, 0
+    lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
+    return 0 if lengthens else shortest_clip(config), shortest_batch(config)

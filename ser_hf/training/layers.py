@@ -1,34 +1,185 @@
-"""What learns: freezing, and the table of what is left to learn and at which rate."""
+"""What learns: freezing by depth, thawing epoch by epoch, and the table of what is left to learn and at which rate."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel
+from peft import PeftModel
+from torch import nn
 
 from ..errors import UserError
-from .sharding import size
+from .sharding import shards, size
+from .structure import Structure, bare, innermost, structure
 
 
-def freeze(model: PreTrainedModel, feature_encoder: bool = False) -> None:
-    """Switches gradients off. `feature_encoder` is the convolutional stem of a wav2vec2-like model."""
-    if not feature_encoder:
+@dataclasses.dataclass(frozen=True)
+class Freezing:
+    """What does not learn, of an encoder or a network that is transferred; everything learns by default.
+
+    Args:
+        feature_encoder: the stem alone.
+        layers: the first so many layers and all that lies below them, stem and input.
+        top_layers: all but so many layers at the top, what follows them, and the head.
+        encoder: everything but the head.
+        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146), in epochs: of what the other fields let
+            learn the head learns alone at first, and after every so many epochs the next `thawed_layers` from the top
+            learn too, with the first of them what follows the layers, and after the last of them what lies below.
+        thawed_layers: how many at a time.
+    """
+
+    feature_encoder: bool = False
+    layers: int = 0
+    top_layers: int | None = None
+    encoder: bool = False
+    every: int | None = None
+    thawed_layers: int = 1
+
+    def learning(self, layers: int, epoch: int) -> "Learning":
+        """What learns in an epoch, counted from 0, of an encoder of so many layers."""
+        if self.encoder:
+            return Learning(layers, above=False, below=False)
+        lowest = self.layers if self.top_layers is None else layers - self.top_layers
+        below = self.layers == 0 and self.top_layers is None
+        if self.every is None:
+            return Learning(lowest, above=True, below=below)
+        thaws = epoch // self.every
+        all_layers = math.ceil((layers - lowest) / self.thawed_layers)
+        return Learning(max(lowest, layers - thaws * self.thawed_layers), thaws > 0, below and thaws > all_layers)
+
+    def ever(self) -> "Freezing":
+        """What will have learnt once the last part is thawed."""
+        return dataclasses.replace(self, every=None, thawed_layers=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """The parts of an encoder that learn: the layers from `lowest` on, what is above them, what is below."""
+
+    lowest: int
+    above: bool
+    below: bool
+
+    def __contains__(self, place: tuple[str, int]) -> bool:
+        """Of a `Structure.place`."""
+        where, index = place
+        if where == "layer":
+            return index >= self.lowest
+        return where == "head" or (self.above if where == "output" else self.below)
+
+
+def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
+    """Has the parameters learn that `freezing` lets learn in an epoch, counted from 0, and no others.
+
+    What learnt in no network of that kind from the first (sinusoidal positions) never learns, and a parameter that
+    stops has no gradient left, so that neither momentum nor weight decay moves it.
+
+    Args:
+        model: bare or wrapped, but not sharded. One with LoRA is left as it is, its encoder being frozen already.
+
+    Raises:
+        UserError: naming the key of the recipe.
+    """
+    if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
+        if freezing not in (Freezing(), Freezing(feature_encoder=True)):
+            raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
         return
-    if not hasattr(model, "freeze_feature_encoder"):
-        raise UserError(f"freeze.feature_encoder: {type(model).__name__} has no convolutional feature encoder")
-    model.freeze_feature_encoder()
+    inner = innermost(model)
+    # By name, for a copy of the model to know them too.
+    held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
+    if freezing == Freezing() and not held:
+        return
+    where = structure(model, next((f"freeze.{key}" for key, said in _asked(freezing).items() if said), "freeze"))
+    _check(freezing, where, type(inner).__name__)
+    learning = freezing.learning(len(where.layers), epoch)
+    stopped = []
+    for name, parameter in model.named_parameters():
+        name = bare(name)
+        if not parameter.requires_grad and name not in held:
+            continue
+        place = where.place(name)
+        learns = place in learning and not (freezing.feature_encoder and place[0] == "stem")
+        parameter.requires_grad_(learns)
+        if not learns:
+            parameter.grad = None
+            stopped.append(name)
+    inner._held_by_freezing = frozenset(stopped)
+    for name, module in model.named_modules():
+        # Stems of wav2vec 2.0 and kin have their input require a gradient, for the sake of checkpointing: a graph
+        # through all convolutions that nobody needs where they are frozen.
+        if bare(name) in where.stem and hasattr(module, "_requires_grad"):
+            module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
 
-def trainable_table(model: PreTrainedModel, groups: Sequence[dict[str, Any]] | None = None) -> str:
+def _asked(freezing: Freezing) -> dict[str, bool]:
+    return {
+        "encoder": freezing.encoder,
+        "layers": freezing.layers != 0,
+        "top_layers": freezing.top_layers is not None,
+        "gradual": freezing.every is not None,
+        "feature_encoder": freezing.feature_encoder,
+    }
+
+
+def _check(freezing: Freezing, where: Structure, name: str) -> None:
+    layers, asked = len(where.layers), _asked(freezing)
+    for key, value in (("gradual.every", freezing.every), ("gradual.layers", freezing.thawed_layers)):
+        if value is not None and value < 1:
+            raise UserError(f"freeze.{key}: expected 1 or more, got {value}; {name} has {layers} layers")
+    for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
+        if not 0 <= value <= layers:
+            raise UserError(f"freeze.{key}: expected 0 to {layers}, as many layers as {name} has, got {value}")
+    for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
+        for second in seconds:
+            if asked[first] and asked[second]:
+                raise UserError(
+                    f"freeze.{second}: contradicts freeze.{first}; leave out one of them (there are {layers} layers)"
+                )
+    if freezing.feature_encoder and not where.stem:
+        raise UserError(
+            f"freeze.feature_encoder: {name} has no stem of convolutions below its {layers} layers; use freeze.layers"
+        )
+    if freezing.every is not None and shards():
+        raise UserError(
+            f"freeze.gradual: {shards()} shares out weights by what learns at the start, which must not change; "
+            "freeze a part that stays frozen"
+        )
+
+
+def still_modules(model: nn.Module) -> list[nn.Module]:
+    """The modules that have parameters, all of them frozen, and are in no other such module: the Trainer runs them as
+    in evaluation, without dropout, without statistics of the batch, without gradients to keep.
+
+    Layers are never taken apart: one in which adapters of LoRA learn is in training mode as a whole. What an encoder
+    does between its modules it goes on doing as long as any part of it learns: to mask what reaches the layers
+    (SpecAugment) and to leave out layers at random.
+    """
+    try:
+        layers = frozenset(structure(model).layers)
+    except UserError:  # no encoder, no layers
+        layers = frozenset()
+    return list(_still("", model, layers))
+
+
+def _still(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
+    learning = [parameter.requires_grad for parameter in module.parameters()]
+    if learning and not any(learning):
+        yield module
+    elif bare(name) not in layers:
+        for child, part in module.named_children():
+            yield from _still(f"{name}.{child}".lstrip("."), part, layers)
+
+
+def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:
     """Parameters in all, and how many of them learn, per top-level module.
 
-    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn at which rate and with which
-    weight decay, per part of the network, and how many are frozen.
+    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn now at which rate (before any
+    schedule) and with which weight decay, per part of the network, and how many are frozen.
     """
     if groups is not None:
         return _rates_table(model, groups)
     lines = [f"{'module':<24} {'parameters':>12} {'trained':>12}"]
-    for name, module in [*model.named_children(), ("total", model)]:
+    for name, module in [*innermost(model).named_children(), ("total", model)]:
         total = _size(module.parameters())
         trained = _size(parameter for parameter in module.parameters() if parameter.requires_grad)
         if total:
@@ -36,18 +187,21 @@ def trainable_table(model: PreTrainedModel, groups: Sequence[dict[str, Any]] | N
     return "\n".join(lines)
 
 
-def _rates_table(model: PreTrainedModel, groups: Sequence[dict[str, Any]]) -> str:
+def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
-    for name in dict.fromkeys(group["name"] for group in groups):
-        part = [group for group in groups if group["name"] == name]
+    learning = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    learning = [group for group in learning if group["params"]]
+    for name in dict.fromkeys(group["name"] for group in learning):
+        part = [group for group in learning if group["name"] == name]
         size = sum(_size(group["params"]) for group in part)
+        rate = part[0].get("initial_lr", part[0]["lr"])
         decay = max(group["weight_decay"] for group in part)
         decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
-        lines.append(f"{name:<24} {size:>12,} {part[0]['lr']:>14.3g} {decay:>13.3g} {decayed:>12,}")
+        lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
     frozen = _size(parameter for parameter in model.parameters() if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
     return "\n".join([*lines, f"{'total':<24} {_size(model.parameters()):>12,}"])
 
 
-def _size(parameters: Iterable[torch.nn.Parameter]) -> int:
+def _size(parameters: Iterable[nn.Parameter]) -> int:
     return sum(map(size, parameters))

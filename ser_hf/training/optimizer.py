@@ -4,12 +4,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from ..errors import UserError
-
-# What distributed training, torch.compile and activation checkpointing put into a parameter's name.
-_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+from .structure import bare, structure
 
 
 def parameter_groups(
@@ -26,10 +23,11 @@ def parameter_groups(
     fine-tuned (Clark et al. 2020, arXiv:2003.10555): the top layer learns at ``learning_rate * layer_decay``, the
     lowest of L at ``learning_rate * layer_decay**L``, what lies below the layers (convolutional stem, projection,
     positions, mask embedding) at one power more. What follows the layers, a last norm or an upsampling, learns at
-    the top layer's rate, and the head, which is whatever stands outside the encoder, is not slowed at all.
+    the top layer's rate, and the head, which is whatever stands outside the encoder, is not slowed at all. Adapters of
+    LoRA learn at the rate of the layer that they adapt.
 
     Args:
-        model: bare, or as DDP, FSDP or torch.compile wrap it.
+        model: bare, or as peft, DDP, FSDP or torch.compile wrap it.
         learning_rate: of everything that has no rate of its own.
         weight_decay: of `decayed`; the rest has none.
         head_learning_rate: of the head.
@@ -52,7 +50,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        name = _bare(name)
+        name = bare(name)
         rank, label, rate = part(name)
         decay = name in decayed
         empty = {"params": [], "lr": rate, "weight_decay": weight_decay if decay else 0.0, "name": label}
@@ -69,7 +67,7 @@ def decayed_names(model: nn.Module) -> frozenset[str]:
     """
     return frozenset(
         # DeepSpeed's third stage empties a parameter and keeps its shape beside it.
-        _bare(name)
+        bare(name)
         for name, parameter in model.named_parameters()
         if len(getattr(parameter, "ds_shape", parameter.shape)) > 1
     )
@@ -81,75 +79,24 @@ def _parts(
     """A function from a parameter's name to its part of the network: rank in the list of groups, name, rate."""
     if head_learning_rate is None and layer_decay is None:
         return lambda name: (0, "model", learning_rate)
-    key = "head_learning_rate" if layer_decay is None else "layer_decay"
-    encoder = _encoder(model, f"training.{key}")
+    where = structure(model, f"training.{'head_learning_rate' if layer_decay is None else 'layer_decay'}")
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
     if layer_decay is None:
-        return lambda name: (0, "encoder", learning_rate) if name.startswith(encoder + ".") else (1, "head", head_rate)
+        return lambda name: (1, "head", head_rate) if where.place(name)[0] == "head" else (0, "encoder", learning_rate)
     if not 0 < layer_decay <= 1:
         raise UserError(f"training.layer_decay: {layer_decay} is not above 0 and at most 1")
-    depth = _depths(model, encoder)
+    layers = len(where.layers)
+    if not layers:
+        raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
 
     def part(name: str) -> tuple[int, str, float]:
-        if not name.startswith(encoder + "."):
+        place, index = where.place(name)
+        if place == "head":
             return 0, "head", head_rate
-        rank, label, exponent = depth(name)
-        return rank, label, learning_rate * layer_decay**exponent
+        if place == "output":
+            return 1, "encoder.output", learning_rate * layer_decay
+        if place == "layer":
+            return 1 + layers - index, f"encoder.layer {index}", learning_rate * layer_decay ** (layers - index)
+        return 2 + layers, "encoder.input", learning_rate * layer_decay ** (layers + 1)
 
     return part
-
-
-def _encoder(model: nn.Module, key: str) -> str:
-    """The name of the encoder within a classifier: the child that is a pretrained model itself."""
-    modules = _modules(model)
-    for name, module in modules:
-        if name and "." not in name and isinstance(module, PreTrainedModel):
-            return name
-    kind = next(type(module).__name__ for name, module in reversed(modules) if not name)
-    raise UserError(f"{key}: {kind} has no encoder to tell its head from; use training.learning_rate")
-
-
-def _depths(model: nn.Module, encoder: str) -> Callable[[str], tuple[int, str, int]]:
-    """A function from the name of a parameter in the encoder to its rank, its part's name and its depth."""
-    modules = [(name, module) for name, module in _modules(model) if f"{name}.".startswith(f"{encoder}.")]
-    # Transformer layers are the list that holds most linear layers: a stem of convolutions has none, and modules are
-    # counted alike by every process of a sharded model, as numbers are not. Of a list within another, the outer one.
-    lists = [(name, module) for name, module in modules if isinstance(module, nn.ModuleList)]
-    stack, layers = max(lists, key=lambda item: _linear_layers(item[1]), default=("", nn.ModuleList()))
-    if not _linear_layers(layers):
-        raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
-    names = [_bare(name) for name, _ in model.named_parameters()]
-    last = max(i for i, name in enumerate(names) if name.startswith(f"{stack}."))
-    above = set(names[last + 1 :])
-    # Modules are used in the order of their definition, but for the last norm of encoders that have norms before the
-    # attention (`do_stable_layer_norm`, and every conformer of wav2vec 2.0), which is defined where the others need
-    # it, and for SEW-D's relative positions, defined after the layers that all read them.
-    config = next(module.config for name, module in modules if isinstance(module, PreTrainedModel))
-    around = stack.rpartition(".")[0]
-    if getattr(config, "do_stable_layer_norm", config.model_type == "wav2vec2-conformer"):
-        above |= {name for name in names if name.startswith(f"{around}.layer_norm.")}
-    if config.model_type == "sew-d":
-        above -= {name for name in names if name.startswith(f"{around}.")}
-
-    def depth(name: str) -> tuple[int, str, int]:
-        if name.startswith(f"{stack}."):
-            index = int(name.removeprefix(f"{stack}.").partition(".")[0])
-            return 1 + len(layers) - index, f"encoder.layer {index}", len(layers) - index
-        if name in above:
-            return 1, "encoder.output", 1
-        return 2 + len(layers), "encoder.input", len(layers) + 1
-
-    return depth
-
-
-def _linear_layers(module: nn.Module) -> int:
-    return sum(isinstance(part, nn.Linear) for part in module.modules())
-
-
-def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(_bare(name), module) for name, module in model.named_modules()]
-
-
-def _bare(name: str) -> str:
-    """The name that a parameter or module has in the bare model."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)

@@ -8,13 +8,23 @@ from transformers import AutoModelForAudioClassification, Trainer
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .build import Blueprint
-from .layers import freeze
+from .layers import Freezing, freeze
+from .lora import Lora, add_lora
 from .optimizer import parameter_groups
 from .schedules import make_schedule
 
+_ALL = Freezing()
 
-def rehearse(plan: Blueprint, arguments: EmotionTrainingArguments, clips: int, feature_encoder: bool = False) -> None:
-    """Makes the network without its numbers, its groups, an optimiser and its schedule over `clips` training clips.
+
+def rehearse(
+    plan: Blueprint,
+    arguments: EmotionTrainingArguments,
+    clips: int,
+    freezing: Freezing = _ALL,
+    lora: Lora | None = None,
+) -> None:
+    """Makes the network without its numbers, freezes it, gives it adapters, makes its groups, an optimiser and its
+    schedule over `clips` training clips.
 
     Raises:
         UserError: naming the key that is wrong.
@@ -31,7 +41,10 @@ def rehearse(plan: Blueprint, arguments: EmotionTrainingArguments, clips: int, f
         if not attention:
             raise
         raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
-    freeze(model, feature_encoder=feature_encoder)
+    freeze(model, freezing)
+    freeze(model, freezing.ever())
+    if lora is not None:
+        model = add_lora(model, lora)
     own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
     groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
     try:
@@ -42,15 +55,21 @@ def rehearse(plan: Blueprint, arguments: EmotionTrainingArguments, clips: int, f
         told = " ".join(str(error).split())
         optim = getattr(arguments.optim, "value", arguments.optim)
         raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {told}") from None
-    steps = math.ceil(clips / arguments.step_batch_size) * arguments.num_train_epochs
-    planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps)
+    steps = math.ceil(clips / arguments.step_batch_size)
+    planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
+    epochs = math.ceil(planned / steps)
+    if freezing.every is not None and freezing.every >= epochs:
+        raise UserError(
+            f"freeze.gradual.every: nothing would be thawed after {freezing.every} epochs, the training has {epochs}; "
+            "thaw earlier, or freeze.encoder"
+        )
     try:
         make_schedule(
             arguments.schedule,
             optimizer,
             steps=planned,
             warmup_steps=arguments.get_warmup_steps(planned),
-            epochs=planned / math.ceil(clips / arguments.step_batch_size),
+            epochs=planned / steps,
             kwargs=arguments.lr_scheduler_kwargs,
             greater_is_better=arguments.greater_is_better,
         )

@@ -20,12 +20,15 @@ from .arguments import EmotionTrainingArguments
 from .batch_norm import synchronise_batch_norm
 from .batches import Collator
 from .checkpoints import discard_torn, has_stopped, last_checkpoint, refuse_other_batches
+from .encoders import lengths_needed
+from .layers import Freezing
 from .loss import ClassificationLoss
 from .progress import EpochLines
 from .sharding import prepare_for_sharding
 from .statistics import fit_statistics
 from .tracking import stop_reporting
 from .trainer import EmotionTrainer
+from .windows import merge
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ def fit(
     compute_metrics: Callable,
     *,
     loss: ClassificationLoss | None = None,
+    freezing: Freezing | None = None,
     patience: int | None = None,
     resume: bool = False,
 ) -> Fit:
@@ -67,6 +71,7 @@ def fit(
     Args:
         train, validation: from `ser_hf.training.batches.part`.
         compute_metrics: takes an `EvalPrediction`, returns {name: value}.
+        freezing: what learns when; None takes the model as it is.
         patience: evaluations without a gain before stopping; None never stops early.
         resume: go on from the last whole checkpoint, if there is one.
 
@@ -76,7 +81,7 @@ def fit(
     """
     began = time.perf_counter()
     lines = EpochLines(arguments.metric_for_best_model)
-    collator = Collator(store, extractor, arguments.seed)
+    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config))
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
         discard_torn(folder)
@@ -97,6 +102,7 @@ def fit(
             validation,
             loss,
             compute_metrics=compute_metrics,
+            freezing=freezing,
             callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
         )
         # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
@@ -182,11 +188,14 @@ def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> Emoti
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process."""
+    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process.
+
+    Windows of a clip (`ser_hf.training.windows`) are merged: each row comes once.
+    """
     output = trainer.predict(part, metric_key_prefix="judged")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
-    return np.asarray(part["row"][:]), np.asarray(output.predictions, dtype=np.float32)
+    return merge(part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32))
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import AutoModelForAudioClassification, PreTrainedModel, Trainer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -36,6 +37,8 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         return
     if average:
         raise UserError(f"training.average: averages need all weights in each process, which {kind} shares out")
+    if isinstance(model, PeftModel):
+        raise UserError(f"lora: little is left to learn, which needs no sharing out; launch without {kind}")
     if kind == "fsdp":
         if getattr(model.config, "layerdrop", 0):
             raise UserError(
@@ -50,8 +53,9 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         model.get_input_embeddings = lambda: None  # accelerate asks for them, and speech encoders raise
 
 
-def whole_model(trainer: Trainer) -> PreTrainedModel:
-    """The trained model with all its weights, in process 0; every process has to ask for it.
+def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
+    """The trained model with all its weights, in process 0, adapters still beside them; every process has to ask for
+    it.
 
     Where weights are shared out they are gathered into a new model: FSDP has put classes of its own into the old one.
     """

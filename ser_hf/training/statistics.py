@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
-    """Counts mean and deviation of the training clips into every `FeatureNorm` of kind ``corpus``.
+    """Counts mean and deviation of the training clips into every `FeatureNorm` that counts.
 
     One walk over the clips for each, in the order in which features pass them, since a later one sees what an earlier
     one made. Clips are cropped as in training, and not augmented. Validation and test clips have no part in it. Every
     process counts them all, so that all agree.
     """
-    norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.kind == "corpus"]
+    norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
         return
     model.eval()  # no augmentation

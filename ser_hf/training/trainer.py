@@ -2,6 +2,7 @@
 checkpoints put in where the library lets them be."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,19 +16,24 @@ from safetensors import SafetensorError
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import seed_worker
+from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
+from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
 from .batch_norm import broadcast_buffers
 from .batches import Collator
 from .checkpoints import cannot_be_written, rotate, seal
 from .confusion import TrainingCounts, scores
+from .layers import Freezing, freeze, still_modules, trainable_table
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, parameter_groups
 from .progress import StepBar
 from .sampling import EpochBatches, EpochOrder, Repeating
 from .schedules import make_schedule
+from .windows import firsts, merge
+
+logger = logging.getLogger(__name__)
 
 
 class Bookkeeping(TrainerCallback):
@@ -45,6 +51,37 @@ class Bookkeeping(TrainerCallback):
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
 
 
+class Thaw(TrainerCallback):
+    """Has learn in each epoch what `freezing` says of it, and knows which modules are `still` meanwhile.
+
+    Until the first epoch everything learns that ever will: optimisers, averages and `DistributedDataParallel` have to
+    know of it, and take no notice of a parameter that learns later.
+    """
+
+    def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
+        self.freezing, self.still = freezing, []
+        self.gradual = freezing is not None and freezing.every is not None
+        if freezing is not None:
+            freeze(model, freezing)
+            self.told = self._learning(model)  # whoever trains has told of the first epoch
+            freeze(model, freezing.ever())
+
+    def on_epoch_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
+        if self.gradual:
+            epoch = int(state.epoch or 0)
+            freeze(model, self.freezing, epoch)
+            if self._learning(model) != self.told:
+                self.told = self._learning(model)
+                groups = optimizer.param_groups
+                named = all("name" in group for group in groups)
+                logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups if named else None))
+        self.still = still_modules(model)
+
+    @staticmethod
+    def _learning(model: torch.nn.Module) -> int:
+        return sum(parameter.requires_grad for parameter in model.parameters())
+
+
 class EmotionTrainer(Trainer):
     """A `Trainer` of waveform classifiers with this project's loss.
 
@@ -53,12 +90,14 @@ class EmotionTrainer(Trainer):
     - Trains in the order of `EpochOrder`.
     - Judges and saves averaged weights where `args.average` asks for them.
     - Seals checkpoints, and deletes old ones only then.
+    - Runs what is frozen as in evaluation, and thaws it by epochs where `freezing` says so.
     - Logs UAR, WA and macro-F1 of the training clips as the network met them (cropped, augmented, with dropout), and
       the learning rate of each group of parameters.
 
     Args:
         clips, validation: parts, from `ser_hf.training.batches.part`.
         loss: the `compute_loss_func`.
+        freezing: what learns when; None takes the model as it is.
     """
 
     args: EmotionTrainingArguments
@@ -72,6 +111,7 @@ class EmotionTrainer(Trainer):
         validation: Dataset,
         loss: ClassificationLoss | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        freezing: Freezing | None = None,
         **more: Any,
     ):
         loss = loss or ClassificationLoss()
@@ -81,6 +121,9 @@ class EmotionTrainer(Trainer):
         self.collator = collator
         self.planned_steps: int | None = None
         self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
+        self.thaw = Thaw(model, freezing)
+        if self.thaw.gradual:
+            _find_unused(args)
         super().__init__(
             model=model,
             args=args,
@@ -88,11 +131,12 @@ class EmotionTrainer(Trainer):
             train_dataset=Repeating(clips),
             eval_dataset=validation,
             compute_loss_func=self._counted(loss),
-            compute_metrics=None if compute_metrics is None else _with_loss(compute_metrics, loss),
+            compute_metrics=None if compute_metrics is None else self._by_clip(_with_loss(compute_metrics, loss)),
             preprocess_logits_for_metrics=_logits_only,
             **more,
         )
         self.add_callback(self.books)
+        self.add_callback(self.thaw)
         if args.average:
             self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
             self.average.attach(self.model)
@@ -102,6 +146,20 @@ class EmotionTrainer(Trainer):
         else:
             self.remove_callback(ProgressCallback)
             self.add_callback(StepBar)
+
+    def _by_clip(self, compute_metrics: Callable) -> Callable[[EvalPrediction], dict[str, float]]:
+        """Metrics of clips where windows of them were judged."""
+
+        def measure(predicted: EvalPrediction) -> dict[str, float]:
+            rows, lengths = self.judged["row"][:], self.judged["length"][:]
+            _, logits = merge(rows, lengths, predicted.predictions)
+            return compute_metrics(EvalPrediction(logits, predicted.label_ids[firsts(rows)]))
+
+        return measure
+
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        self.judged = dataloader.dataset
+        return super().evaluation_loop(dataloader, *args, **kwargs)
 
     def _counted(self, loss: ClassificationLoss):
         def count_and_lose(outputs, labels, num_items_in_batch=None):
@@ -130,13 +188,19 @@ class EmotionTrainer(Trainer):
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=EpochBatches(order, self._train_batch_size, processes, arguments.drop_last),
-            collate_fn=self.collator,
+            collate_fn=partial(self.collator, training=True),
             num_workers=workers,
             pin_memory=arguments.dataloader_pin_memory,
             prefetch_factor=arguments.dataloader_prefetch_factor,
             worker_init_fn=partial(seed_worker, num_workers=workers, rank=arguments.process_index),
         )
         return self.accelerator.prepare(loader)
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any):
+        if model.training:  # the library has just said so of all modules
+            for module in self.thaw.still:
+                module.eval()
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         return SequentialSampler(eval_dataset)
@@ -218,6 +282,15 @@ class EmotionTrainer(Trainer):
             if len(self.books.rates) > 1:
                 logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.books.rates.items()}
         super().log(logs, start_time)
+
+
+def _find_unused(args: EmotionTrainingArguments) -> None:
+    """Has several processes expect no gradients of what is still frozen: the library would, but not together with
+    checkpointing, where it does harm to the older, reentrant kind only."""
+    for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
+        if getattr(args, key) is value:
+            raise UserError(f"training.{key}: with freeze.gradual what has gradients changes; leave it out")
+    args.ddp_find_unused_parameters = True
 
 
 def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[[EvalPrediction], dict[str, float]]:

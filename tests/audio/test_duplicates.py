@@ -194,6 +194,7 @@ def test_cremad_is_clean(real_corpora, tmp_path):
     assert near_duplicates(store_of(sources(folder, "AudioWAV/*.wav"), tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_emodb_is_clean(real_corpora, tmp_path):
     assert near_duplicates(store_of(sources(real_corpora("EMO-DB"), "wav/*.flac"), tmp_path)) == []
 

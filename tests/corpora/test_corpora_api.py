@@ -25,7 +25,7 @@ def test_every_corpus_has_the_facts_of_a_card(name):
     assert facts["name"] == name
     assert facts["title"]
     assert isinstance(facts["acted"], bool)
-    if name not in ("csv", "synthetic"):
+    if name not in ("csv", "mixture", "synthetic"):
         assert facts["url"].startswith("http")
         assert len(facts["citation"]) > 60
         assert facts["license"]
@@ -47,7 +47,7 @@ def test_rows_come_in_the_order_of_their_ids_not_of_their_folders(tmp_path):
 
 
 def test_an_unknown_corpus_is_told_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: 'crema' is none of cremad, csv, emodb, iemocap, ravdess"):
+    with pytest.raises(UserError, match="corpus.name: 'crema' is none of cremad, csv, emodb, iemocap, mixture, ravdess"):
         load_corpus("crema", "anywhere")
 
 

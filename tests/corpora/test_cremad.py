@@ -370,7 +370,12 @@ def test_recounted_votes_are_those_of_the_summary(real_corpora, summary, target,
 
 
 @pytest.mark.parametrize(
-    ("target", "column"), [("voice", "VoiceVote"), ("face", "FaceVote"), ("multimodal", "MultiModalVote")]
+    ("target", "column"),
+    [
+        ("voice", "VoiceVote"),
+        pytest.param("face", "FaceVote", marks=pytest.mark.slow),
+        pytest.param("multimodal", "MultiModalVote", marks=pytest.mark.slow),
+    ],
 )
 def test_perceived_labels_of_the_whole_release(real_corpora, summary, by_name, target, column):
     tables = str(real_corpora("CREMA-D-metadata/processedResults"))

@@ -24,6 +24,7 @@ def dataset():
         "speaker": [f"toy/{i // 6}" for i in clips],
         "sex": ["female" if i // 6 % 2 else "male" for i in clips],
         "intensity": [None] * CLIPS,
+        "corpus": ["c"] * CLIPS,
         "sentence": ["s1"] * CLIPS,
     }
     return Dataset.from_dict(columns).cast_column("label", ClassLabel(names=LABELS))

@@ -143,6 +143,7 @@ CASES = {
     "foil that does not flatter": ({"foil": FOIL | {"gap": dict.fromkeys(METRICS, -0.1)}}, {}),
     "own table": ({}, {"corpus": corpus_facts("csv", {})}),
     "savee": ({}, {"corpus": corpus_facts("savee", {})}),
+    "mixture": ({}, {"corpus": corpus_facts("mixture", {"corpora": [{"name": n} for n in ("cremad", "emodb")]})}),
 }
 
 
@@ -180,7 +181,7 @@ def test_the_hub_reads_the_front_matter(case):
     data = card.data.to_dict()
     assert data["pipeline_tag"] == "audio-classification"
     assert data["library_name"] == "transformers"
-    licences = {"synthetic": None, "own table": None, "savee": "other"}
+    licences = {"synthetic": None, "own table": None, "savee": "other", "mixture": "other"}
     assert data.get("license") == licences.get(case, "cc-by-nc-sa-4.0")
     assert data.get("base_model") == ("facebook/wav2vec2-base" if case == "encoder" else None)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
@@ -265,6 +266,20 @@ def test_limits_tell_acted_from_synthetic():
     assert "synthetic signals" not in str(_card("acted"))
     assert "synthetic signals" in str(_card("synthetic"))
     assert "acted emotions" not in str(_card("synthetic"))
+
+
+def test_a_mixture_s_card_tells_each_licence_and_counts_its_languages(monkeypatch):
+    card = _card("mixture")
+    assert card.data.language == ["en", "de"]
+    assert "CREMA-D and EMO-DB: Cao H" in str(card)
+    licences = " ".join(re.findall(r"Licence of the recordings: (.*?)\.", str(card)))
+    assert licences.startswith("odbl, ")
+    assert "forbids commercial use" in str(card)
+    assert "speakers in 2 languages" in str(card)
+    calls = {"name": "csv", "title": "Calls"}
+    facts = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, calls]})
+    monkeypatch.setitem(CASES, "calls", ({}, {"corpus": facts}))
+    assert "speakers of these corpora" in str(_card("calls"))
 
 
 def test_the_judged_part_is_told():

@@ -23,7 +23,7 @@ def built(name, tiny=True, **settings):
     config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
     model = kind(config).eval()
     for norm in model.modules():
-        if isinstance(norm, FeatureNorm) and norm.kind == "corpus":
+        if isinstance(norm, FeatureNorm) and norm.counts:
             norm.observing = True
             for batch in lessons():
                 model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))

@@ -198,6 +198,7 @@ def test_impossible_settings_are_refused():
         PreparedFeatureExtractor(fixed_duration=-1)
 
 
+@pytest.mark.slow  # as does the inspection, which loads them too and is asked in every run
 def test_no_command_pays_for_it():
     """Neither `import ser_hf` nor its recordings load torch or transformers."""
     code = "import sys, ser_hf.audio; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"

@@ -9,7 +9,7 @@ from signals import noise, ragged
 
 from ser_hf.models import CRNNConfig, CRNNForAudioClassification
 from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.log_mel import FLOOR, LogMel, Mfcc
+from ser_hf.models.log_mel import LogMel, Mfcc
 
 # Rate, n_fft, win_length, hop_length, n_mels: of the notebooks, and of speech recognition.
 SETTINGS = [(22050, 2048, 2048, 512, 128), (16000, 400, 400, 160, 64), (16000, 400, 400, 160, 80)]
@@ -46,7 +46,7 @@ def test_log_equals_librosa(settings, center):
     ours, mask = LogMel(_config(settings, center=center))(waveform, torch.tensor([settings[0]]))
     theirs = _mel(waveform, settings, center)
     assert mask.all()
-    np.testing.assert_allclose(ours[0].T.numpy(), np.log(theirs + FLOOR), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(ours[0].T.numpy(), np.log(theirs + AcousticConfig().floor), rtol=0, atol=1e-3)
 
 
 @EACH
@@ -99,7 +99,7 @@ def test_equals_torchaudio(settings, mel_scale, window):
     # Where the bands are narrower than the spectrum's bins, both have bands of nothing but rounding.
     heard = theirs.mT > 1e-7
     assert heard.float().mean() > 0.9
-    torch.testing.assert_close(ours[heard], torch.log(theirs.mT + FLOOR)[heard], rtol=0, atol=2e-3)
+    torch.testing.assert_close(ours[heard], torch.log(theirs.mT + AcousticConfig().floor)[heard], rtol=0, atol=2e-3)
 
 
 @EACH

@@ -299,7 +299,5 @@ def test_pooling_a_single_frame_has_a_finite_gradient(kind):
 
 
 def test_unknown_pooling_is_named():
-    with pytest.raises(
-        ValueError, match="pooling 'median' is none of mean, max, mean_std, attention, attentive_stats"
-    ):
+    with pytest.raises(ValueError, match="pooling 'median' is none of mean, max, mean_max, mean_std, attention"):
         Pooling("median", 2)

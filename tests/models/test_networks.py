@@ -34,7 +34,8 @@ def test_padding_to_three_times_the_length_changes_no_logit(name, tiny):
         batched = model(**batch_of(*clips)).logits
         alone = torch.cat([model(clip).logits for clip in clips])
     assert batched.std(dim=0).min() > 1e-4, "the clips must get different answers for this to mean anything"
-    assert (batched - alone).abs().max() < 1e-5
+    # A large network that has barely learnt may be far too sure: digits count from its logits' own size.
+    assert (batched - alone).abs().max() < 1e-5 * batched.abs().max().clamp(min=1)
 
 
 @EACH

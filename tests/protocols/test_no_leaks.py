@@ -4,6 +4,7 @@ Corpora are drawn at random, from hopeless to complete, and what each protocol p
 values, without the code under test.
 """
 
+import functools
 import json
 from collections import Counter
 
@@ -116,8 +117,14 @@ def attempt(dataset, name, **options):
     return splits
 
 
+@functools.lru_cache(maxsize=32)
+def column_of(dataset, column):
+    """Reading one anew costs milliseconds, thousands of times here."""
+    return dataset[column][:]
+
+
 def values(dataset, column, rows):
-    own = dataset[column][:]
+    own = column_of(dataset, column)
     return {own[row] for row in rows}
 
 
@@ -127,7 +134,7 @@ def require_whole(split, dataset):
     taken = [row for part in PARTS for row in split.rows[part]]
     assert len(taken) == len(set(taken))
     assert set(taken) <= set(range(len(dataset)))
-    ids = dataset["id"][:]
+    ids = column_of(dataset, "id")
     for part in PARTS:
         assert split.rows[part]
         assert split.rows[part] == sorted(split.rows[part])

@@ -522,8 +522,15 @@ def test_a_training_ends_with_the_average_of_its_weights(kind, tmp_path):
     assert all(torch.equal(tensor, steps[8][key.removeprefix("learning.")]) for key, tensor in learning.items())
 
 
-@pytest.mark.parametrize("kind", WeightAverage.KINDS)
-@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        pytest.param("ema", 3, marks=pytest.mark.slow),
+        ("ema", 6),
+        ("swa", 3),
+        pytest.param("swa", 6, marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_training_is_the_same_to_the_bit(kind, step, tmp_path):
     """From the end of an epoch, saved before that end is announced; with ``swa`` before and after its beginning."""
     trainer, steps, last = _train(tmp_path, kind)

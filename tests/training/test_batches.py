@@ -1,16 +1,22 @@
 """Parts in order of length and batches as the network takes them; predictions stay with their clips."""
 
 import copy
+import pickle
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from torch.utils.data import DataLoader
 
 from ser_hf.errors import UserError
+from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.run import predict
 from ser_hf.training.sampling import UNCOUNTED
 from ser_hf.training.trainer import EmotionTrainer
@@ -126,3 +132,89 @@ def test_each_clip_is_normalised_by_itself_where_the_extractor_gives_no_mask(sto
         clip = batch["input_values"][i, : rows[row]["length"]]
         assert clip.mean().item() == pytest.approx(0.0, abs=1e-5)
         assert clip.std().item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_windows_of_long_clips_are_read_where_they_lie(clips, store, plan):
+    own = part(clips, ROWS, store, window=5000)
+    assert own["length"][:] == sorted(own["length"])
+    assert max(own["length"]) <= 5000 < max(store.lengths[ROWS])
+    assert own["max_samples"][:] == [0] * len(own)
+    heard = {row: np.zeros(store.lengths[row], dtype=int) for row in ROWS}
+    batch = Collator(store, plan.extractor)(list(own))
+    for i, clip in enumerate(own):
+        own_samples = slice(clip["start"], clip["start"] + clip["length"])
+        heard[clip["row"]][own_samples] += 1
+        assert batch["attention_mask"][i].sum() == clip["length"]
+        waveform = batch["input_values"][i, : clip["length"]].numpy()
+        np.testing.assert_array_equal(waveform, store[clip["row"]][own_samples])
+        assert clip["labels"] == clips[clip["row"]]["label"]
+    assert all((times == 1).all() for times in heard.values())
+
+
+def test_what_is_learnt_from_is_not_cut_into_windows(clips, store):
+    with pytest.raises(ValueError, match="window for judging"):
+        part(clips, ROWS, store, max_duration=0.5, window=5000)
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_short_clips_get_silence_that_counts_as_theirs(clips, store, checkpoint, norm):
+    """What a pipeline makes of the lengthened clip, its scaling included."""
+    extractor = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)).extractor
+    own = part(clips, range(len(store)), store)
+    short, least = own[0], own[1]["length"] + 10
+    batch = Collator(store, extractor, shortest=least)([short, own[1], own[5]])
+    for i, clip in enumerate([short, own[1]]):
+        lengthened = np.pad(store[clip["row"]], (0, least - clip["length"]))
+        expected = extractor(lengthened, sampling_rate=16000, return_tensors="pt")["input_values"][0]
+        np.testing.assert_array_equal(batch["input_values"][i, :least], expected)
+        assert not batch["input_values"][i, least:].any()
+        assert norm == "group" or batch["attention_mask"][i].sum() == least
+    assert batch["input_values"].shape[1] == own[5]["length"]
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2-layer", "wav2vec2", "wav2vec2-bert"])
+def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, labels, tmp_path, kind):
+    """Padded under the mask where there is one; those to judge are left alone."""
+    options = {"mask_time_length": 60, "mask_time_prob": 0.5}
+    folder = write_checkpoint(tmp_path, **CHECKPOINTS[kind])
+    plan = blueprint("encoder", labels, checkpoint=str(folder), options=options)
+    shortest, least = lengths_needed(plan.config)
+    collate = Collator(store, plan.extractor, 0, shortest, least)
+    own = list(part(clips, range(2), store))
+    assert all(clip["length"] < least for clip in own)
+    judged, learnt = collate(own), collate(own, training=True)
+    name = build_model(copy.deepcopy(plan)).main_input_name
+    assert set(learnt) == set(judged)
+    assert len(learnt[name]) == len(learnt["labels"]) == 2
+    frames = judged[name].shape[1]
+    torch.testing.assert_close(learnt[name][:, :frames], judged[name])
+    if kind == "wav2vec2":
+        assert "attention_mask" not in learnt
+    else:
+        assert learnt["attention_mask"].sum(dim=1).tolist() == judged["attention_mask"].sum(dim=1).tolist()
+    model = build_model(plan).train()
+    model(**learnt)
+    with pytest.raises(ValueError, match="mask_length"):
+        model(**judged)
+    long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
+    torch.testing.assert_close(long_enough(own, training=True)[name], judged[name])
+
+
+def test_extractors_of_features_are_given_arrays_of_their_own(clips, store, labels, tmp_path):
+    """torch warns of arrays that cannot be written to, which the store's are."""
+    kind = CHECKPOINTS["audio-spectrogram-transformer"]
+    plan = blueprint("encoder", labels, checkpoint=str(write_checkpoint(tmp_path, **kind)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = Collator(store, plan.extractor)(list(part(clips, [0, 1], store)))
+    assert batch["input_values"].shape == (2, plan.config.max_length, plan.config.num_mel_bins)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_read_the_same(clips, store, plan):
+    own = part(clips, ROWS, store, max_duration=0.5)
+    collate = partial(Collator(store, plan.extractor, 3, 100, 9000), training=True)
+    here, there = (list(DataLoader(own, 2, collate_fn=collate, num_workers=workers)) for workers in (0, 1))
+    for one, other in zip(here, there, strict=True):
+        torch.testing.assert_close(dict(one), dict(other), rtol=0, atol=0)
+    assert pickle.loads(pickle.dumps(collate)).func.shortest == 100

@@ -4,13 +4,22 @@ import json
 import logging
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from transformers import AutoConfig, BertConfig
 
 from ser_hf.errors import UserError
-from ser_hf.models import CRNNForAudioClassification
+from ser_hf.models import (
+    TRANSFERRED,
+    CRNNForAudioClassification,
+    PooledEncoderConfig,
+    PooledEncoderForAudioClassification,
+)
+from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.training import build
 from ser_hf.training.build import blueprint, build_model
 
 KINDS = [("wav2vec2", "group"), ("wav2vec2", "layer"), ("hubert", "group"), ("wavlm", "layer")]
@@ -176,3 +185,222 @@ def test_spec_augment_may_be_switched_on_in_a_checkpoint_that_learnt_without(che
         embedding = model.base_model.masked_spec_embed
         assert embedding.abs().max() <= 1
         assert embedding.std() > 0.01
+
+
+@pytest.fixture
+def kind(tmp_path_factory):
+    """Folder of a tiny checkpoint of any kind that `CHECKPOINTS` names."""
+
+    def written(name, **options):
+        return str(write_checkpoint(tmp_path_factory.mktemp(name), **CHECKPOINTS[name] | options))
+
+    return written
+
+
+@pytest.mark.parametrize("asked", [{"pooling": "max"}, {"head_layers": [6]}, {"head_dropout": 0.5}], ids=str)
+def test_any_word_about_the_head_asks_for_ours(checkpoint, labels, asked):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint("hubert"), **asked)
+    fields = {"pooling": "mean", "head_layers": [], "head_dropout": 0.0} | asked
+    assert type(plan.config) is PooledEncoderConfig
+    assert {key: getattr(plan.config, key) for key in fields} == fields
+    assert plan.config.id2label == dict(enumerate(labels))
+    assert plan.config.sampling_rate == 16000
+    assert plan.encoder_config is plan.config.encoder
+    assert plan.encoder_config.model_type == "hubert"
+    assert plan.remote_code
+    model = build_model(plan)
+    assert type(model) is PooledEncoderForAudioClassification
+    assert model.classifier.out_features == len(labels)
+
+
+@pytest.mark.parametrize("random_init", [False, True])
+def test_our_head_sums_layers_too(checkpoint, labels, random_init):
+    asked = {"pooling": "mean", "weighted_layer_sum": True, "random_init": random_init}
+    model = build_model(blueprint("encoder", labels, checkpoint=checkpoint("wavlm"), **asked))
+    assert model.layer_sum.weight.tolist() == [0.0, 0.0, 0.0]
+    assert not model.config.encoder.use_weighted_layer_sum
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"head_layers": [8, 0]}, r"^model\.head_layers \[8, 0\]: expected sizes of 1 or more"),
+        ({"head_dropout": 1.0}, r"^model\.head_dropout 1.0: expected a probability"),
+        ({"head_dropout": -0.5}, r"^model\.head_dropout"),
+        ({"pooling": "median"}, r"^model\.pooling 'median' is none of mean"),
+    ],
+)
+def test_impossible_heads_name_their_key(checkpoint, labels, asked, told):
+    with pytest.raises(UserError, match=told):
+        blueprint("encoder", labels, checkpoint=checkpoint(), **asked)
+
+
+@pytest.mark.parametrize("asked", [{"pooling": "max"}, {"head_layers": [6]}, {"head_dropout": 0.5}], ids=str)
+def test_networks_with_heads_of_their_own_refuse_ours(labels, asked, tmp_path):
+    key = next(iter(asked))
+    with pytest.raises(UserError, match=rf"^model\.{key}: belongs to architecture encoder, not to crnn"):
+        blueprint("crnn", labels, **asked)
+    CRNNForAudioClassification(tiny_config("crnn")).save_pretrained(tmp_path)
+    for words in (asked, {"weighted_layer_sum": True}):
+        key = next(iter(words))
+        with pytest.raises(
+            UserError, match=rf"^model\.{key}: .* is a network of ours \(ser_crnn\) without an encoder"
+        ):
+            blueprint("encoder", labels, checkpoint=str(tmp_path), **words)
+
+
+def test_what_a_plan_says_of_its_model(checkpoint, labels, tmp_path):
+    crnn = blueprint("crnn", labels)
+    assert (crnn.encoder_config, crnn.remote_code, crnn.padding_safe) == (None, True, True)
+    stock = blueprint("encoder", labels, checkpoint=checkpoint())
+    assert stock.encoder_config is stock.config
+    assert not stock.remote_code
+    preparation = Preparation(trim_silence=30.0)
+    assert blueprint("encoder", labels, checkpoint=checkpoint(), preparation=preparation).remote_code
+    assert not blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2", "group"), pooling="max").padding_safe
+
+
+@pytest.mark.parametrize("name", ["data2vec-audio", "wav2vec2-conformer"])
+def test_a_mask_that_is_given_may_still_not_be_enough(kind, labels, name):
+    """Their convolutions hear what others made of the padding."""
+    plan = blueprint("encoder", labels, checkpoint=kind(name))
+    assert plan.extractor.return_attention_mask
+    assert not plan.padding_safe
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer", "wav2vec2-bert", "whisper"])
+def test_our_head_is_told_which_frames_are_real(kind, labels, name):
+    """Where the encoder gets no mask too; and so is who loads the published extractor."""
+    folder = kind(name)
+    assert blueprint("encoder", labels, checkpoint=folder, pooling="mean").extractor.return_attention_mask
+    stock = blueprint("encoder", labels, checkpoint=folder).extractor
+    assert stock.return_attention_mask is (name not in ("wav2vec2", "whisper"))
+
+
+@torch.no_grad()
+def test_silence_that_whisper_s_extractor_adds_is_not_pooled(kind, labels):
+    plan = blueprint("encoder", labels, checkpoint=kind("whisper"), pooling="mean")
+    model = build_model(plan).eval()
+    batch = plan.extractor(np.ones(3200, dtype=np.float32), sampling_rate=16000, return_tensors="pt")
+    frames = model.encoder(batch["input_features"]).last_hidden_state
+    torch.testing.assert_close(model(**batch).logits, model.classifier(frames[:, :10].mean(dim=1)))
+
+
+def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"mask_time_prob": 0.25})
+    assert plan.config.encoder.mask_time_prob == 0.25
+    assert build_model(plan).encoder.config.mask_time_prob == 0.25
+    with pytest.raises(UserError, match=r"model\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key"):
+        blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"lstm_hidden": 3})
+
+
+@pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
+def test_impossible_options_are_told_before_any_weights(checkpoint, labels, head):
+    plan = {"checkpoint": checkpoint(), **head}
+    for options, told in (({"num_attention_heads": 3}, "divisible"), ({"add_adapter": True}, "adapter")):
+        with pytest.raises(UserError, match=rf"^model: .*{told}"):
+            blueprint("encoder", labels, options=options, **plan)
+
+
+def test_a_stock_classifier_without_a_sum_of_layers_says_so(kind, labels):
+    folder = kind("audio-spectrogram-transformer")
+    with pytest.raises(
+        UserError, match=r"^model\.weighted_layer_sum: .*audio-spectrogram-transformer has none.*pooling"
+    ):
+        blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
+    ours = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True, pooling="mean")
+    assert len(build_model(ours).layer_sum.weight) == 3
+
+
+@pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
+@pytest.mark.parametrize(("name", "key"), [("hubert", "layerdrop"), ("whisper", "encoder_layerdrop")])
+def test_layers_that_are_summed_are_not_left_out(kind, labels, caplog, name, key, head):
+    """transformers' own classifiers fail at the first training step that leaves one out."""
+    plan = {"checkpoint": kind(name, **{key: 0.9}), "weighted_layer_sum": True, **head}
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        planned = blueprint("encoder", labels, **plan)
+    assert f"{key} 0.9 switched off" in caplog.text
+    assert getattr(planned.encoder_config, key) == 0
+    batch = planned.extractor(np.ones((2, 8000), dtype=np.float32), sampling_rate=16000, return_tensors="pt")
+    build_model(planned).train()(**batch)
+    with pytest.raises(UserError, match=rf"^model\.{key}: leaves out layers that model.weighted_layer_sum sums"):
+        blueprint("encoder", labels, options={key: 0.2}, **plan)
+    assert getattr(blueprint("encoder", labels, options={key: 0.0}, **plan).encoder_config, key) == 0
+
+
+@pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer", "wav2vec2-bert"])
+def test_only_waveforms_are_normalised(kind, labels, name):
+    for normalize in (True, False):
+        with pytest.raises(UserError, match=r"^audio\.normalize: .* has a feature extractor of its own"):
+            blueprint("encoder", labels, checkpoint=kind(name), normalize=normalize)
+
+
+def test_our_head_needs_an_extractor_too(kind, labels, tmp_path):
+    AutoConfig.from_pretrained(kind("whisper")).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="has no feature extractor"):
+        blueprint("encoder", labels, checkpoint=str(tmp_path), pooling="mean", random_init=True)
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A model of ours on an encoder, saved with its extractor, as a run saves it."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("pushed"), **CHECKPOINTS["wav2vec2"])
+    asked = {"pooling": "attention", "head_layers": [6], "head_dropout": 0.25, "weighted_layer_sum": True}
+    plan = blueprint("encoder", ["a", "b"], checkpoint=str(folder), options={"mask_time_prob": 0.25}, **asked)
+    build_model(plan).save_pretrained(folder)
+    plan.published_extractor.save_pretrained(folder)
+    return str(folder)
+
+
+def test_our_own_checkpoint_keeps_its_head(pushed, labels):
+    for asked in ({}, {"pooling": "attention"}, {"head_layers": [6]}, {"weighted_layer_sum": True}):
+        plan = blueprint("encoder", labels, checkpoint=pushed, **asked)
+        config = plan.config
+        assert (config.pooling, config.head_layers, config.head_dropout) == ("attention", [6], 0.25)
+        assert config.weighted_layer_sum
+        assert config.encoder.mask_time_prob == 0.25
+        assert config.id2label == dict(enumerate(labels))
+        assert plan.extractor.return_attention_mask
+    plan = blueprint("encoder", labels, checkpoint=pushed, head_dropout=0.5, options={"mask_time_prob": 0.125})
+    assert plan.config.head_dropout == build_model(plan).head[0].p == 0.5
+    assert plan.config.encoder.mask_time_prob == 0.125
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"pooling": "mean"}, r"^model\.pooling: .* goes on with the attention that it has; leave it out"),
+        ({"head_layers": [6, 6]}, r"^model\.head_layers: .* goes on with the \[6\] that it has; leave it out"),
+        ({"head_dropout": 1.5}, r"^model\.head_dropout 1.5: expected a probability"),
+    ],
+)
+def test_our_own_checkpoint_takes_no_other_head(pushed, labels, asked, told):
+    with pytest.raises(UserError, match=told):
+        blueprint("encoder", labels, checkpoint=pushed, **asked)
+
+
+def test_our_own_checkpoint_s_configuration_is_enough_to_start_at_random(pushed, labels):
+    model = build_model(blueprint("encoder", labels, checkpoint=pushed, random_init=True))
+    assert type(model) is PooledEncoderForAudioClassification
+    assert model.pooling.kind == "attention"
+
+
+def test_a_transferred_network_s_file_is_missed_before_any_audio_is_touched(labels, tmp_path):
+    for missing in (None, str(tmp_path / "weights.pth")):
+        with pytest.raises(UserError, match=r"^model\.checkpoint: "):
+            blueprint("byols", labels, checkpoint=missing)
+    assert blueprint("byols", labels, random_init=True).random_init
+
+
+def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(build, "load_published", lambda model, path: asked.append((type(model), path)))
+    file = tmp_path / "weights.pth"
+    file.touch()
+    plan = blueprint("byols", labels, checkpoint=str(file))
+    assert plan.checkpoint == str(file)
+    assert not plan.random_init
+    build_model(plan)
+    assert asked == [(TRANSFERRED["byols"], str(file))]
+    build_model(blueprint("byols", labels, checkpoint=str(file), random_init=True))
+    assert len(asked) == 1

@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
-from sklearn.svm import SVC
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
 from torch import nn
 from transformers import pipeline
 
 import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.models import TRANSFERRED, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_mfcc_forest import Forest
 from ser_hf.models.support_vectors import KernelMachines, LinearMachines
 from ser_hf.recipe import read_recipe
+from ser_hf.testing import tiny_config
 from ser_hf.training import run as run_module
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
@@ -24,7 +30,9 @@ from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.classical import (
     RadialMachines,
     _fit,
+    _judge,
     _not_above,
+    _scale,
     as_module,
     calibration_folds,
     embed,
@@ -32,6 +40,7 @@ from ser_hf.training.classical import (
     require_same,
     unfitted,
 )
+from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.run import fit, predict
 
 TINY = {"n_mels": 16, "n_mfcc": 4}
@@ -277,11 +286,186 @@ def test_the_trainer_counts_the_training_clips_first_and_a_resumed_one_does_not(
 
 def embed_front_end(model, collator, clips):
     """The vectors before the hidden layers."""
-    layers, model.layers = model.layers, nn.ModuleList()
-    try:
-        return embed(model, collator, clips)
-    finally:
-        model.layers = layers
+    vectors = []
+    with model.layers[0].register_forward_pre_hook(lambda _, given: vectors.append(given[0].numpy())):
+        _, labels = embed(model, collator, clips)
+    return np.concatenate(vectors), labels
+
+
+def unlike(classes):
+    """The problem with features of unlike scales and places, as embeddings have them."""
+    vectors, labels, speakers = problem(classes)
+    scales, places = np.float32([0.1, 0.3, 1, 10, 100, 3]), np.float32([1, 0, -5, 100, 0, 40])
+    return vectors * scales + places, labels, speakers
+
+
+@pytest.mark.parametrize("kind", ["linear", "svm"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_linear_head_is_scikit_learn_s_on_standardised_embeddings(kind, classes):
+    vectors, labels, speakers = unlike(classes)
+    like, candidate = KINDS[kind]
+    folds, _ = calibration_folds(labels, speakers)
+    estimator = _fit(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, _scale(vectors))
+    module = as_module(estimator, like)
+    wide = vectors.astype(np.float64)
+    if kind == "linear":
+        theirs = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10000, random_state=3, **candidate))
+    else:
+        # The scale of all training clips, in every fold.
+        wide = StandardScaler().fit_transform(wide)
+        machine = LinearSVC(max_iter=10000, random_state=3, **candidate)
+        theirs = CalibratedClassifierCV(machine, method="sigmoid", cv=folds, ensemble=False)
+    expected = theirs.fit(wide, labels).predict_proba(wide)
+    with torch.no_grad():
+        own = module(torch.from_numpy(vectors)).softmax(dim=1).numpy()
+    assert expected.std(axis=0).min() > 0.05
+    np.testing.assert_allclose(own, expected, atol=2e-5)
+    require_same(module, estimator, vectors)
+
+
+def test_what_hardly_moves_is_not_blown_up():
+    vectors = np.zeros((100, 4), dtype=np.float32)
+    vectors[:, 0] = np.linspace(-1, 1, 100)
+    vectors[0, 1] = 1e-3  # a unit that spoke up once
+    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # beside its own size it stands still
+    mean, deviation = _scale(vectors)
+    np.testing.assert_allclose(mean, vectors.astype(float).mean(axis=0))
+    np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
+    still = _scale(np.ones((5, 2), dtype=np.float32))[1]
+    np.testing.assert_allclose(still, 1e-3)
+    np.testing.assert_allclose(_scale(np.zeros((5, 2), dtype=np.float32))[1], 1)
+
+
+def transferred(name, **settings):
+    torch.manual_seed(0)
+    return TRANSFERRED[name](tiny_config(name, **settings))
+
+
+def pooled_encoder(**settings):
+    torch.manual_seed(0)
+    stem = {"conv_dim": (8, 8), "conv_kernel": (10, 3), "conv_stride": (80, 4), "num_conv_pos_embeddings": 8}
+    sizes = {
+        "layerdrop": 0.0,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    encoder = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "num_conv_pos_embedding_groups": 2}
+    config = PooledEncoderConfig(encoder=encoder | stem | sizes, num_labels=4, **settings)
+    return PooledEncoderForAudioClassification(config)
+
+
+@pytest.fixture
+def on_encoder(clips, store, labels, tmp_path):
+    """Runs `fit_classical` on a model, eight clips of noise to learn and four to validate; fine with any model."""
+    extractor = blueprint("mfcc_linear", labels).extractor
+
+    def run(model, grid=None, **more):
+        parts = part(clips, range(8), store), part(clips, range(8, 12), store, **more)
+        arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "loss", progress=False)
+        speakers = [f"s{row // 4}" for row in range(12)]
+        grid = {"C": [0.01, 1.0]} if grid is None else grid
+        return fit_classical(model, extractor, store, *parts, arguments, trainer_metrics, speakers=speakers, grid=grid)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["vggish", "vgg16", "byols"])
+def test_the_head_of_a_frozen_encoder(name, on_encoder, store, clips):
+    model, calls = transferred(name), []
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    with model.encoder.register_forward_hook(lambda *_: calls.append(1)):
+        done = on_encoder(model)
+    assert len(calls) == 2, "one batch of each part, whatever the grid"
+    after = model.encoder.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert [entry["candidate"] for entry in done.history] == [{"C": 0.01}, {"C": 1.0}]
+    assert done.history[1]["train_loss"] < done.history[0]["train_loss"] < np.log(4)
+    _, logits = predict(done.trainer, part(clips, range(8, 12), store))
+    truth = torch.tensor(part(clips, range(8, 12), store)["labels"][:])
+    best = min(entry["validation"]["loss"] for entry in done.history)
+    assert float(nn.functional.cross_entropy(torch.from_numpy(logits), truth)) == pytest.approx(best, abs=1e-4)
+    assert done.validated == pytest.approx(best)
+
+
+@pytest.mark.parametrize("name", ["vggish", "vgg16"])
+def test_support_vector_machines_on_a_frozen_encoder(name, on_encoder, tmp_path):
+    model = transferred(name, head="svm")
+    done = on_encoder(model)
+    assert isinstance(done.trainer.model.classifier, LinearMachines)
+    assert model.classifier.weight.any()
+    model.save_pretrained(tmp_path / "model")
+    clip = torch.randn(1, 16000)
+    loaded = type(model).from_pretrained(tmp_path / "model")
+    assert torch.equal(loaded(clip).logits, model.eval()(clip).logits)
+
+
+def test_the_head_of_a_speech_encoder_is_given_its_pooled_frames(on_encoder, store, clips):
+    model = pooled_encoder()
+    done = on_encoder(model)
+    vectors, labels = embed(model, done.trainer.data_collator, part(clips, range(8, 12), store))
+    assert vectors.shape == (4, 16)
+    for (row, length), vector in zip(lengths_of(part(clips, range(8, 12), store)), vectors, strict=True):
+        waveform = torch.from_numpy(np.array(store[row]))[None, :length]
+        with torch.no_grad():
+            frames = model.encoder(waveform).last_hidden_state
+        np.testing.assert_allclose(vector, frames.mean(dim=1)[0], rtol=1e-4, atol=1e-5)
+    assert sorted(labels) == [0, 1, 2, 3]
+
+
+def lengths_of(clips):
+    return zip(clips["row"][:], clips["length"][:], strict=True)
+
+
+def test_weights_over_layers_that_are_even_are_no_random_numbers(on_encoder):
+    assert len(on_encoder(pooled_encoder(weighted_layer_sum=True)).history) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "fresh"),
+    [
+        (lambda: pooled_encoder(head_layers=[8]), "head.1 of PooledEncoder"),
+        (lambda: pooled_encoder(pooling="attention"), "pooling.score of PooledEncoder"),
+        (lambda: transferred("vggish", pooling="attentive_stats"), "pooling.score.2 of VGGish"),
+    ],
+)
+def test_layers_that_have_learnt_nothing_make_no_embedding(model, fresh, on_encoder):
+    with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* has learnt nothing.*model\.pooling"):
+        on_encoder(model())
+
+
+def test_a_stock_classifier_is_no_embedding(on_encoder, checkpoint, labels):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint())
+    with pytest.raises(UserError, match=r"training\.solver: .*projector of Wav2Vec2ForSequenceClassification"):
+        on_encoder(build_model(plan))
+
+
+def test_windows_of_a_clip_are_judged_together(on_encoder, store, clips):
+    model = transferred("byols")
+    whole, cut = (on_encoder(model, {"C": [1.0]}, **more).history[0] for more in ({}, {"window": 4000}))
+    assert whole["train_loss"] == cut["train_loss"]
+    assert cut["validation"]["loss"] != whole["validation"]["loss"]
+    pieces = part(clips, range(8, 12), store, window=4000)
+    assert len(pieces) > 4
+    # One piece is as sure as can be of the wrong class, all others of the right one.
+    longest = int(np.argmax(np.bincount(pieces["row"][:])))
+    truth = np.asarray(pieces["labels"][:])
+    vectors = np.eye(4, dtype=np.float32)[truth] * 100
+    first = pieces["row"][:].index(longest)
+    vectors[first] = np.roll(vectors[first], 1)
+    layer = nn.Linear(4, 4)
+    layer.weight.data, layer.bias.data = torch.eye(4), torch.zeros(4)
+    counted = {}
+
+    def metrics(prediction):
+        counted["clips"] = len(prediction.label_ids)
+        return {"wa": float((prediction.predictions.argmax(axis=1) == prediction.label_ids).mean())}
+
+    judged = _judge(layer, pieces, vectors, truth, metrics, ClassificationLoss())
+    assert counted == {"clips": 4}
+    count = pieces["row"][:].count(longest)
+    assert judged["loss"] == pytest.approx(-np.log((count - 1) / count) / 4, rel=1e-2)
 
 
 SYNTHETIC = {
@@ -320,6 +504,24 @@ def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, 
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert {score["label"] for score in scores} == set(report["labels"])
+
+
+@pytest.mark.parametrize("head", ["linear", "svm"])
+def test_a_whole_run_on_a_frozen_encoder_is_one_network_in_the_end(head, tmp_path):
+    source = recipe("vggish", solver="sklearn", grid={"C": [0.01, 0.1]}) | {"output_dir": str(tmp_path / "run")}
+    source["model"] |= {
+        "random_init": True,
+        "channels": [4, 8, 8, 16],
+        "hidden": 32,
+        "embedding_size": 32,
+        "head": head,
+    }
+    report = ser_hf.run_recipe(source)
+    assert report["metrics"]["uar"] > 0.25, report["metrics"]; print("UAR", head, report["metrics"]["uar"])
+    assert report["model"]["solver"] == "sklearn"
+    classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
+    scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
+    assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def losses(fitted):
     return [value for entry in fitted.history for value in (entry["train_loss"], entry["validation"]["loss"])]
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", [pytest.param("eager", marks=pytest.mark.slow), "sdpa"])
 def test_attention_is_computed_as_asked_and_comes_to_the_same(train, attention):
     fitted = train(attention)
     assert fitted.trainer.model.config._attn_implementation == attention
@@ -82,7 +82,7 @@ def test_a_compiled_network_learns_the_same(train):
     assert losses(compiled) == pytest.approx(losses(train()), rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["ema", "swa"])
+@pytest.mark.parametrize("kind", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
 def test_an_encoder_s_weights_are_averaged_too(train, kind):
     plain, averaged = train(), train(own={"average": kind, "average_start": 0.0})
     validated = [fitted.history[-1]["validation"]["loss"] for fitted in (plain, averaged)]

@@ -53,7 +53,7 @@ def assert_same(cut, whole):
         assert cut[key] == pytest.approx(values, rel=2e-5, abs=1e-6), key
 
 
-@pytest.mark.parametrize("kind", ["crnn", "encoder"])
+@pytest.mark.parametrize("kind", [pytest.param("crnn", marks=pytest.mark.slow), "encoder"])
 def test_accumulation_leaves_gradients_losses_and_weights_alone(models, store, tmp_path, kind):
     whole = _curves(models, kind, store, tmp_path / "whole", STEP, 1, held=True)
     assert len(whole["loss"]) == 4

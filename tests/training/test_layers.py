@@ -1,12 +1,25 @@
-"""Freezing, and the tables of what learns."""
+"""Freezing by depth, thawing by epoch, what stands still meanwhile, and the tables of what learns."""
+
+import copy
 
 import pytest
+import torch
 import transformers
+from peft import LoraConfig, get_peft_model
+from test_optimizer import ENCODERS, LAYERS, _encoder, _within
+from test_structure import places, pooled
 
 from ser_hf.errors import UserError
+from ser_hf.models import TRANSFERRED
+from ser_hf.testing import tiny_config
 from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.layers import freeze, trainable_table
+from ser_hf.training.layers import Freezing, freeze, still_modules, trainable_table
 from ser_hf.training.optimizer import parameter_groups
+from ser_hf.training.structure import bare, structure
+
+STEM = Freezing(feature_encoder=True)
+TOP = [f"layer {i}" for i in range(LAYERS)]
+ALL = ["stem", "input", *TOP, "output", "head"]
 
 
 @pytest.fixture
@@ -20,27 +33,275 @@ def crnn(labels):
     return build_model(blueprint("crnn", labels, options={"channels": [4], "time_pooling": [2], "band_pooling": [2]}))
 
 
+def _adapted(model):
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["projector", "classifier"])
+    return get_peft_model(model, config)
+
+
 def _learning(model):
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def test_freezing_the_feature_encoder_stops_its_convolutions_and_nothing_else(encoder):
+def learning_places(model):
+    """The places whose parameters learn, bottom to top; none may learn in part."""
+    where, found = structure(model), {}
+    for name, parameter in model.named_parameters():
+        place, index = where.place(bare(name))
+        found.setdefault(f"{place} {index}" if place == "layer" else place, set()).add(parameter.requires_grad)
+    assert all(len(flags) == 1 for flags in found.values()), found
+    return [place for place in ALL if found.get(place) == {True}]
+
+
+@pytest.mark.parametrize(
+    ("freezing", "expected"),
+    [
+        (Freezing(), ALL),
+        (STEM, ALL[1:]),
+        (Freezing(layers=1), ["layer 1", "layer 2", "output", "head"]),
+        (Freezing(layers=3), ["output", "head"]),
+        (Freezing(top_layers=3), [*TOP, "output", "head"]),
+        (Freezing(top_layers=1), ["layer 2", "output", "head"]),
+        (Freezing(top_layers=0), ["output", "head"]),
+        (Freezing(encoder=True), ["head"]),
+        (Freezing(encoder=True, feature_encoder=True), ["head"]),
+    ],
+)
+def test_what_learns(freezing, expected):
+    model = _encoder("wav2vec2-stable")
+    freeze(model, freezing)
+    assert learning_places(model) == expected
+    freeze(model, Freezing())
+    assert learning_places(model) == ALL, "and back"
+
+
+@pytest.mark.parametrize(
+    ("freezing", "expected"),
+    [
+        # Epochs 0, 1, 2, ...: how many layers learn, with what follows them, and what lies below.
+        (Freezing(every=1), [["head"], 1, 2, 3, ALL, ALL]),
+        (Freezing(every=2), [["head"], ["head"], 1, 1, 2, 2, 3, 3, ALL]),
+        (Freezing(every=1, thawed_layers=2), [["head"], 2, 3, ALL]),
+        (Freezing(every=1, thawed_layers=9), [["head"], 3, ALL]),
+        (Freezing(every=1, feature_encoder=True), [["head"], 1, 2, 3, ALL[1:], ALL[1:]]),
+        (Freezing(every=1, layers=1), [["head"], 1, 2, 2, 2]),
+        (Freezing(every=1, top_layers=1), [["head"], 1, 1, 1]),
+        (Freezing(every=1, top_layers=0), [["head"], 0, 0]),
+    ],
+)
+def test_what_learns_by_epochs(freezing, expected):
+    model = _encoder("wav2vec2-stable")
+    for epoch, places_ in enumerate(expected):
+        freeze(model, freezing, epoch)
+        if isinstance(places_, int):
+            places_ = [*TOP[LAYERS - places_ :], "output", "head"]
+        assert learning_places(model) == places_, epoch
+    ever = learning_places(model)
+    freeze(model, freezing, 0)
+    freeze(model, freezing.ever(), 0)
+    assert learning_places(model) == ever
+
+
+@pytest.mark.parametrize("build", [_encoder, pooled], ids=["stock", "ours"])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
+    model = build(kind)
+    before = {place: size for place, size in places(model).items() if place not in ("stem", "input")}
+    freeze(model, Freezing(layers=1))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == sum(before.values()) - before["layer 0"]
+    freeze(model, Freezing(encoder=True))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == before["head"]
+    if kind == "wav2vec2-bert":
+        with pytest.raises(
+            UserError, match=r"^freeze\.feature_encoder: .* no stem of convolutions below its 3 layers"
+        ):
+            freeze(model, STEM)
+    else:
+        freeze(model, STEM)
+        assert learning_places(model)[-1] == "head"
+        stem = [model.get_submodule(name) for name in structure(model).stem]
+        assert not any(p.requires_grad for module in stem for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFERRED))
+def test_transferred_networks_are_frozen_block_by_block(name):
+    model = TRANSFERRED[name](tiny_config(name))
+    blocks = list(model.encoder.layers)
+    freeze(model, Freezing(top_layers=1))
+    assert [any(p.requires_grad for p in block.parameters()) for block in blocks] == [False] * (len(blocks) - 1) + [
+        True
+    ]
+    freeze(model, Freezing(every=1), 2)
+    assert [all(p.requires_grad for p in block.parameters()) for block in blocks] == [
+        i >= len(blocks) - 2 for i in range(len(blocks))
+    ]
+    with pytest.raises(UserError, match=rf"^freeze\.feature_encoder: .* its {len(blocks)} layers"):
+        freeze(model, STEM)
+
+
+def test_what_never_learnt_is_not_thawed():
+    """Whisper's positions are a table of sines."""
+    model = _encoder("whisper")
+    before = _learning(model)
+    assert "encoder.embed_positions.weight" not in before
+    freeze(model, Freezing(encoder=True))
+    assert _learning(model) < before
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        freeze(each, Freezing())
+        assert _learning(each) == before
+
+
+def test_a_frozen_parameter_has_no_gradient_and_does_not_move():
+    model = _encoder(mask_time_prob=0.0)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.1, 0.5))
+
+    def step():
+        model.train()
+        model(torch.randn(2, 2000), labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
+
+    step()
+    freeze(model, Freezing(layers=2))
+    assert {p.grad is None for p in model.parameters() if not p.requires_grad} == {True}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    step()
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == _learning(model)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (*_, (key, _)) in ENCODERS.items() if key == "input_values"][:-1])
+def test_a_frozen_stem_costs_no_graph_and_a_thawed_one_learns(kind):
+    model = _encoder(kind, mask_time_prob=0.0).train()
+    (stem,) = (model.get_submodule(name) for name in structure(model).stem)
+    made = []
+    stem.register_forward_hook(lambda module, inputs, output: made.append(output.requires_grad))
+    for freezing, graph in ((Freezing(layers=1), False), (Freezing(), True), (STEM, False)):
+        freeze(model, freezing)
+        model(torch.randn(1, 2000), labels=torch.tensor([0])).loss.backward()
+        assert made.pop() is graph
+        assert all((p.grad is not None) is graph for p in stem.parameters())
+
+
+def test_a_frozen_stem_stays_a_stem_of_one_kind(encoder):
     before = _learning(encoder)
-    freeze(encoder)
+    freeze(encoder, Freezing())
     assert _learning(encoder) == before
-    freeze(encoder, feature_encoder=True)
+    freeze(encoder, STEM)
     stopped = before - _learning(encoder)
     assert stopped == {name for name in before if ".feature_extractor." in name}
     assert stopped
 
 
-def test_a_network_without_a_feature_encoder_is_told(crnn):
-    with pytest.raises(UserError, match=r"freeze\.feature_encoder: CRNNForAudioClassification has no"):
-        freeze(crnn, feature_encoder=True)
+@pytest.mark.parametrize(
+    ("freezing", "told"),
+    [
+        (Freezing(layers=4), "freeze.layers: expected 0 to 3, as many layers as Wav2Vec2ForS.* has, got 4"),
+        (Freezing(layers=-1), "freeze.layers: expected 0 to 3"),
+        (Freezing(top_layers=4), "freeze.top_layers: expected 0 to 3"),
+        (Freezing(top_layers=-1), "freeze.top_layers: expected 0 to 3"),
+        (Freezing(every=0), "freeze.gradual.every: expected 1 or more, got 0; .* has 3 layers"),
+        (Freezing(every=1, thawed_layers=0), "freeze.gradual.layers: expected 1 or more, got 0"),
+        (Freezing(layers=1, top_layers=1), r"freeze.top_layers: contradicts freeze.layers; .* are 3 layers"),
+        (Freezing(encoder=True, layers=1), "freeze.layers: contradicts freeze.encoder"),
+        (Freezing(encoder=True, top_layers=1), "freeze.top_layers: contradicts freeze.encoder"),
+        (Freezing(encoder=True, every=1), "freeze.gradual: contradicts freeze.encoder"),
+    ],
+)
+def test_what_makes_no_sense_is_told(freezing, told):
+    model = _encoder()
+    with pytest.raises(UserError, match=f"^{told}"):
+        freeze(model, freezing)
+    assert learning_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
+
+
+def test_sharded_weights_cannot_be_thawed(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    freeze(_encoder(), Freezing(layers=1))
+    with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shares out"):
+        freeze(_encoder(), Freezing(every=1))
+
+
+@pytest.mark.parametrize(
+    ("freezing", "key"),
+    [
+        (STEM, "feature_encoder"),
+        (Freezing(layers=1), "layers"),
+        (Freezing(top_layers=0), "top_layers"),
+        (Freezing(encoder=True), "encoder"),
+        (Freezing(every=1), "gradual"),
+    ],
+)
+def test_a_network_without_an_encoder_is_told(crnn, freezing, key):
+    with pytest.raises(UserError, match=rf"^freeze\.{key}: CRNNForAudioClassification has no encoder"):
+        freeze(crnn, freezing)
+    freeze(crnn, Freezing())
+
+
+def test_adapted_models_are_left_as_they_are(encoder):
+    freeze(encoder, STEM)
+    model = _within(_adapted(encoder), "module")
+    before = _learning(model)
+    freeze(model, Freezing())
+    freeze(model, STEM)
+    assert _learning(model) == before
+    for freezing in (Freezing(layers=1), Freezing(every=1)):
+        with pytest.raises(UserError, match=r"^freeze: lora freezes the whole encoder"):
+            freeze(model, freezing)
+
+
+# Stillness
+
+
+def _still(model):
+    names = {id(module): name for name, module in model.named_modules()}
+    return [names[id(module)] for module in still_modules(model)]
+
+
+@pytest.mark.parametrize(
+    ("freezing", "expected"),
+    [
+        (Freezing(), []),
+        (STEM, ["feature_extractor"]),
+        (
+            Freezing(layers=2),
+            [
+                "feature_extractor",
+                "feature_projection",
+                "encoder.pos_conv_embed",
+                "encoder.layer_norm",
+                "encoder.layers.0",
+                "encoder.layers.1",
+            ],
+        ),
+        (Freezing(encoder=True), [""]),
+    ],
+)
+def test_what_is_frozen_as_a_whole_is_still(freezing, expected):
+    model = _encoder()
+    freeze(model, freezing)
+    assert _still(model) == [f"wav2vec2.{name}".rstrip(".") for name in expected]
+
+
+def test_a_layer_with_adapters_is_not_taken_apart(encoder):
+    model = _adapted(encoder)
+    inner = "base_model.model.wav2vec2."
+    kept = _still(model)
+    assert inner + "feature_extractor" in kept
+    assert not any(".layers." in name for name in kept)
+    assert all(name.startswith(inner) or name.endswith("original_module") for name in kept)
+
+
+def test_without_an_encoder_what_is_frozen_is_still_too(crnn):
+    assert still_modules(crnn) == []
+    crnn.stack.requires_grad_(False)
+    assert still_modules(crnn) == [crnn.stack]
+
+
+# Tables
 
 
 def test_the_table_counts_all_and_trained(encoder):
-    freeze(encoder, feature_encoder=True)
+    freeze(encoder, STEM)
     rows = {line.split()[0]: line.split()[1:] for line in trainable_table(encoder).replace(",", "").splitlines()}
     counts = {name: (p.numel(), p.requires_grad) for name, p in encoder.named_parameters()}
     assert rows["total"] == [
@@ -51,8 +312,13 @@ def test_the_table_counts_all_and_trained(encoder):
     assert int(rows["wav2vec2"][1]) < int(rows["wav2vec2"][0])
 
 
+def test_the_table_of_an_adapted_model_has_the_parts_of_the_bare_one(encoder):
+    lines = trainable_table(_adapted(encoder)).splitlines()
+    assert [line.split()[0] for line in lines] == ["module", "wav2vec2", "projector", "classifier", "total"]
+
+
 def test_with_groups_the_table_gives_rates_and_what_is_frozen(encoder):
-    freeze(encoder, feature_encoder=True)
+    freeze(encoder, STEM)
     groups = parameter_groups(encoder, 2e-5, 0.01, head_learning_rate=1e-3)
     header, *lines = trainable_table(encoder, groups).replace(",", "").splitlines()
     assert header.split() == ["group", "parameters", "learning", "rate", "weight", "decay", "decayed"]
@@ -66,6 +332,22 @@ def test_with_groups_the_table_gives_rates_and_what_is_frozen(encoder):
     assert rows["frozen"] == [str(frozen)]
     assert int(rows["total"][0]) == sum(int(rows[name][0]) for name in ("encoder", "head", "frozen"))
     assert int(rows["total"][0]) == sum(p.numel() for p in encoder.parameters())
+
+
+def test_the_table_tells_what_learns_now_at_the_rate_before_any_schedule():
+    model = _encoder()
+    groups = parameter_groups(model, 1e-3, 0.1, layer_decay=0.5)
+    optimizer = torch.optim.AdamW(groups)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+    freeze(model, Freezing(every=1), epoch=1)
+    lines = trainable_table(model, optimizer.param_groups).replace(",", "").splitlines()[1:]
+    rows = [line.split() for line in lines]
+    sizes = places(model)
+    frozen = sum(sizes[place] for place in ("stem", "input", "layer 0", "layer 1"))
+    assert [row[0] for row in rows] == ["head", "encoder.layer", "frozen", "total"]
+    assert rows[0][1:3] == [str(sizes["head"]), "0.001"]
+    assert rows[1][1:4] == ["2", str(sizes["layer 2"]), "0.0005"]
+    assert rows[2][1:] == [str(frozen)]
 
 
 def test_the_table_has_no_line_for_nothing_frozen(crnn):

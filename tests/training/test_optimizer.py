@@ -4,12 +4,15 @@ import copy
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForAudioClassification
 
 from ser_hf.errors import UserError
-from ser_hf.models import ARCHITECTURES
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.models.configuration_pooled_encoder import PooledEncoderConfig
+from ser_hf.models.modeling_pooled_encoder import PooledEncoderForAudioClassification
 from ser_hf.testing import tiny_config
-from ser_hf.training.layers import freeze
+from ser_hf.training.layers import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups
 
 LAYERS = 3
@@ -102,7 +105,8 @@ def test_every_parameter_that_learns_is_in_one_group_and_decays_by_its_shape(nam
     if name in ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"):  # fitted by scikit-learn, they have buffers only
         assert not _learning(model)
         return
-    ways = [(None, None)] if name in ARCHITECTURES else [(None, None), (1e-2, None), (None, 0.9), (1e-2, 0.9)]
+    has_encoder = name not in ARCHITECTURES or name in TRANSFERRED
+    ways = [(None, None), (1e-2, None), (None, 0.9), (1e-2, 0.9)] if has_encoder else [(None, None)]
     for head_rate, layer_decay in ways:
         seen = _by_name(model, parameter_groups(model, 1e-3, 0.1, head_rate, layer_decay))
         assert set(seen) == _learning(model)
@@ -187,9 +191,58 @@ def test_a_layer_decay_of_one_changes_no_rate():
     assert {group["lr"] for group in groups} == {1e-4}
 
 
+def _rates(groups):
+    return {group["name"]: group["lr"] for group in groups}
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFERRED))
+def test_rates_fall_block_by_block_in_transferred_networks(name):
+    model = TRANSFERRED[name](tiny_config(name))
+    blocks = list(model.encoder.layers)
+    groups = parameter_groups(model, 1.0, 0.1, 3.0, 0.5)
+    expected = {f"encoder.layer {i}": 0.5 ** (len(blocks) - i) for i in reversed(range(len(blocks)))}
+    assert list(_rates(groups).items()) == [("head", 3.0), *expected.items()]
+    seen = _by_name(model, groups)
+    for i, block in enumerate(blocks):
+        for name, _ in block.named_parameters():
+            assert seen[f"encoder.layers.{i}.{name}"]["name"] == f"encoder.layer {i}"
+    assert seen["classifier.weight"]["name"] == "head"
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_our_head_on_an_encoder_has_the_rates_of_the_stock_one(kind):
+    stock = _encoder(kind)
+    config = PooledEncoderConfig(
+        encoder=stock.config, num_labels=4, weighted_layer_sum=True, pooling="attention", head_layers=[8]
+    )
+    model = PooledEncoderForAudioClassification(config)
+    groups = parameter_groups(model, 1.0, 0.1, 3.0, 0.5)
+    assert _rates(groups) == _rates(parameter_groups(stock, 1.0, 0.1, 3.0, 0.5))
+    seen = _by_name(model, groups)
+    head = {name for name in seen if seen[name]["name"] == "head"}
+    assert {name.partition(".")[0] for name in head} == {"layer_sum", "pooling", "head", "classifier"}
+
+
+def test_adapters_have_the_rate_of_their_layer():
+    model = _encoder(use_weighted_layer_sum=True)
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["projector", "classifier"])
+    adapted = get_peft_model(model, config)
+    model.layer_weights.requires_grad_(True)
+    groups = parameter_groups(adapted, 1.0, 0.1, 3.0, 0.5)
+    expected = {"head": 3.0, "encoder.layer 2": 0.5, "encoder.layer 1": 0.25, "encoder.layer 0": 0.125}
+    assert list(_rates(groups).items()) == list(expected.items())
+    seen = _by_name(adapted, groups)
+    assert set(seen) == _learning(adapted)
+    layers = "base_model.model.wav2vec2.encoder.layers"
+    assert seen[f"{layers}.1.attention.q_proj.lora_A.default.weight"]["lr"] == 0.25
+    assert seen["base_model.model.layer_weights"]["name"] == "head"
+    assert seen["base_model.model.classifier.modules_to_save.default.weight"]["weight_decay"] == 0.1
+    assert list(_rates(parameter_groups(adapted, 1.0, 0.1, 3.0)).items()) == [("encoder", 1.0), ("head", 3.0)]
+
+
 def test_frozen_parameters_are_in_no_group():
     model = _encoder()
-    freeze(model, feature_encoder=True)
+    freeze(model, Freezing(feature_encoder=True))
     seen = _by_name(model, parameter_groups(model, 1e-4, 0.1, layer_decay=0.9))
     assert set(seen) == _learning(model)
     assert not any("feature_extractor" in name for name in seen)

@@ -4,7 +4,13 @@ import pytest
 
 import ser_hf
 from ser_hf.errors import UserError
+from ser_hf.models import TRANSFERRED
 from ser_hf.testing import write_checkpoint
+from ser_hf.testing.networks import TINY
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.build import blueprint
+from ser_hf.training.layers import Freezing
+from ser_hf.training.rehearsal import rehearse
 
 RECIPE = {
     "name": "rehearsed",
@@ -49,3 +55,44 @@ def test_attention_that_is_not_installed_is_refused_early(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "encoder", "wav2vec2", "layer")
     model = f"model={{architecture: encoder, checkpoint: {checkpoint}, attention: flash_attention_2}}"
     assert refusal(tmp_path / "run", model).startswith("model.attention: ")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return blueprint("encoder", list("abcd"), checkpoint=str(write_checkpoint(tmp_path_factory.mktemp("encoder"))))
+
+
+def _rehearse(plan, folder, freezing, clips=10, **arguments):
+    settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4}
+    rehearse(plan, training_arguments(settings | arguments, folder, 0, "uar", progress=False), clips, freezing)
+
+
+@pytest.mark.parametrize(
+    ("freezing", "told"),
+    [
+        (Freezing(layers=3), r"freeze\.layers: expected 0 to 2, as many layers as Wav2Vec2ForSeq\w+ has, got 3"),
+        (Freezing(every=3), r"freeze\.gradual\.every: nothing would be thawed after 3 epochs, the training has 3"),
+    ],
+)
+def test_what_the_network_cannot_freeze_is_told(encoder, tmp_path, freezing, told):
+    with pytest.raises(UserError, match=f"^{told}"):
+        _rehearse(encoder, tmp_path, freezing)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"num_train_epochs": 2.5}, {"max_steps": 7}, {"num_train_epochs": 1, "max_steps": 8}]
+)
+def test_the_last_epoch_is_early_enough_to_thaw(encoder, tmp_path, arguments):
+    """Ten clips are three steps of four."""
+    _rehearse(encoder, tmp_path, Freezing(every=2), **arguments)
+    with pytest.raises(UserError, match=r"the training has 3;"):
+        _rehearse(encoder, tmp_path, Freezing(every=3), **arguments)
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFERRED))
+def test_transferred_networks_are_rehearsed(tmp_path, name):
+    plan = blueprint(name, list("abcd"), random_init=True, options=TINY[name])
+    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9)
+    rehearse(plan, arguments, 10, Freezing(top_layers=1, every=1))
+    with pytest.raises(UserError, match=r"^freeze\.feature_encoder: "):
+        rehearse(plan, arguments, 10, Freezing(feature_encoder=True))

@@ -97,7 +97,13 @@ def same(one, other):
 
 
 @pytest.mark.parametrize(
-    ("average", "lost"), [(None, "marker"), (None, "optimiser"), ("ema", "marker"), ("swa", "marker")]
+    ("average", "lost"),
+    [
+        pytest.param(None, "marker", marks=pytest.mark.slow),
+        (None, "optimiser"),
+        ("ema", "marker"),
+        pytest.param("swa", "marker", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
     """Augmentation, dropout, random crops and averages included, from the middle of an epoch."""
@@ -128,7 +134,7 @@ def test_a_training_that_had_stopped_early_does_not_train_on(training, tmp_path)
 @pytest.mark.parametrize(
     "schedule",
     [
-        {"warmup_steps": 7},
+        pytest.param({"warmup_steps": 7}, marks=pytest.mark.slow),
         {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 9}},
         {"lr_scheduler_type": "one_cycle", "warmup_steps": 0},
     ],
@@ -207,7 +213,7 @@ def test_a_disk_that_is_full_is_told_and_the_last_good_checkpoint_stays(training
     assert len(training(resume=True).history) == 3
 
 
-@pytest.mark.parametrize("average", ["ema", "swa"])
+@pytest.mark.parametrize("average", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
 def test_averaged_weights_are_judged_saved_and_left_in_the_model(training, clips, store, tmp_path, average):
     fitted = training("loss", average=average, average_start=0.0, learning_rate=0.03, save_total_limit=None)
     validation = part(clips, range(8, 12), store)
@@ -239,7 +245,9 @@ class _Greedy:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-@pytest.mark.parametrize("steps", [0, 3], ids=["at once", "in the second epoch"])
+@pytest.mark.parametrize(
+    "steps", [pytest.param(0, id="at once", marks=pytest.mark.slow), pytest.param(3, id="in the second epoch")]
+)
 def test_a_batch_too_large_is_made_smaller_and_the_step_keeps_its_clips(training, tmp_path, steps):
     greedy = _Greedy(most=2, steps=steps)
     fitted = training(auto_find_batch_size=True, prepare=greedy.watch)

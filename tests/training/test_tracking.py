@@ -269,6 +269,7 @@ def test_a_resumed_training_goes_on_in_the_same_curve(tmp_path):
     assert [step for step, _ in scalars(tmp_path / "logs")["eval/uar"]] == [2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_two_seeds_are_two_runs_of_trackio(tmp_path, monkeypatch):
     if importlib.util.find_spec("trackio") is None:
         pytest.skip("needs trackio")

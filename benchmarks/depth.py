@@ -1,0 +1,131 @@
+"""What learning less costs less: time and memory of a training step by depth, of an encoder as large as wav2vec2-base.
+
+    OMP_NUM_THREADS=1 python benchmarks/depth.py [NAME ...] [--batch 4] [--seconds 3] [--steps 5] [--readme]
+
+The encoder has the configuration of wav2vec2-base and random weights: neither time nor memory depends on their values.
+Each way runs in a process of its own: noise of `--seconds`, forward, backward and a step of AdamW, as the Trainer does
+them with SpecAugment, dropout and what is frozen in evaluation mode. Times are medians over the steps but the first.
+Memory is the most that the process held resident while it trained, less what it held before the model was built (on
+CUDA: the most that torch had allocated). `saved` is the size of what one checkpoint holds of the model. Results are
+merged into benchmarks/results/depth.json; `--readme` prints the table of that file and measures nothing.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
+
+from ser_hf.environment import environment
+from ser_hf.training.layers import Freezing, freeze, still_modules
+from ser_hf.training.lora import Lora, add_lora
+from ser_hf.training.optimizer import parameter_groups
+
+RESULTS = Path(__file__).parent / "results" / "depth.json"
+WAYS = {
+    "full": {},
+    "stem frozen": {"freezing": Freezing(feature_encoder=True)},
+    "top 4 layers": {"freezing": Freezing(top_layers=4)},
+    "head only": {"freezing": Freezing(encoder=True)},
+    "LoRA, rank 8": {"lora": Lora(8)},
+    "LoRA, rank 8, checkpointing": {"lora": Lora(8), "checkpointing": True},
+    "DoRA, rank 8": {"lora": Lora(8, dora=True)},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(WAYS), metavar="NAME")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="measure one way in this process and print JSON")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(WAYS):
+        parser.error(f"{', '.join(sorted(unknown))}: no such way; there are {', '.join(WAYS)}")
+    if options.alone:
+        print(json.dumps(measure(options.names[0], options.batch, options.seconds, options.steps)))
+        return
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"ways": {}}
+    if not options.readme:
+        for name in options.names:
+            settings = (f"--batch={options.batch}", f"--seconds={options.seconds}", f"--steps={options.steps}")
+            ran = subprocess.run(
+                [sys.executable, __file__, name, "--alone", *settings], stdout=subprocess.PIPE, check=True
+            )
+            results["ways"][name] = json.loads(ran.stdout)
+            print(name, results["ways"][name], flush=True)
+            results["environment"] = environment()
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results["ways"]))
+
+
+def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = _peak(device)
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(num_labels=6, layerdrop=0.0)  # a dropped layer would make a step look cheap
+    model = Wav2Vec2ForSequenceClassification(config).to(device)
+    if "lora" in WAYS[name]:
+        model = add_lora(model, WAYS[name]["lora"])
+    freeze(model, WAYS[name].get("freezing", Freezing()))
+    if WAYS[name].get("checkpointing"):
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    optimizer = torch.optim.AdamW(parameter_groups(model, 3e-5, 0.01), fused=device.type == "cuda")
+    waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
+    labels = torch.arange(batch, device=device) % config.num_labels
+    still, times, losses = still_modules(model), [], []
+    for _ in range(steps + 1):
+        began = time.perf_counter()
+        model.train()
+        for module in still:
+            module.eval()
+        loss = torch.nn.functional.cross_entropy(model(waveforms).logits.float(), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())  # waits for the device
+        times.append(time.perf_counter() - began)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        saved = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+    return {
+        "learning": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds_per_step": statistics.median(times[1:]),
+        "memory_mib": (_peak(device) - before) / 2**20,
+        "saved_mib": saved / 2**20,
+        "batch": batch,
+        "clip_seconds": seconds,
+        "threads": torch.get_num_threads(),
+        "losses": losses,
+    }
+
+
+def _peak(device: torch.device) -> int:
+    """Bytes at most held so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def table(ways: dict) -> str:
+    full = ways["full"]
+    lines = ["| what learns | parameters that learn | a step | memory | saved |", "|---|---|---|---|---|"]
+    for name, row in ways.items():
+        times = f"{row['seconds_per_step']:.2f} s ({row['seconds_per_step'] / full['seconds_per_step']:.2f} x)"
+        memory = f"{row['memory_mib']:,.0f} MiB ({row['memory_mib'] / full['memory_mib']:.2f} x)"
+        lines.append(f"| {name} | {row['learning']:,} | {times} | {memory} | {row['saved_mib']:,.1f} MiB |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

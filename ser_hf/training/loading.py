@@ -1,0 +1,216 @@
+"""Weights in: which tensors of a checkpoint are taken, which of the model are new, and never a silent random one.
+
+The routes, and what each may leave out or make anew:
+
+- a stock classifier from any checkpoint of the same kind of encoder, with a head or without: every tensor of the
+  encoder comes from the checkpoint and every one of the checkpoint's encoder goes into the model. Outside of it heads
+  of pretraining (quantizer, projections), recognition, verification, Whisper's decoder, or classification with
+  other labels are dropped, and what the classifier lacks then is new.
+- our head on a stock encoder: the same, by way of the stock classifier, whose head is dropped too.
+- one of our own models: everything, but for the last layer where the labels are others, and a sum of layers that it
+  is given now.
+
+`masked_spec_embed` is the exception within an encoder: SpecAugment puts it in place of frames, in training and nowhere
+else; a model has it only while its configuration masks. So it may be dropped where a recipe switches masking off, and
+may be new, random as it is at the start of pretraining, where a recipe switches it on: no answer depends on it.
+"""
+
+import contextlib
+import copy
+import logging
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
+
+from ..errors import UserError
+from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from .encoders import ENCODERS
+
+logger = logging.getLogger(__name__)
+
+_DAMAGED = (
+    OSError,
+    SafetensorError,
+    HfHubHTTPError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+_MASK = "masked_spec_embed"
+# x-vector models call their last but one linear layer as encoders call their stem.
+_VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
+
+
+def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> PreTrainedModel:
+    """The classifier that `config` describes, in float32, with the weights of a checkpoint.
+
+    What is new follows torch's seed; one message tells what that is and what was dropped.
+
+    Args:
+        checkpoint: Hub id or folder.
+        settings: `attn_implementation`.
+
+    Raises:
+        UserError: naming `model.checkpoint`, and the first tensor where the two do not fit.
+        ValueError, ImportError: for an attention that cannot be had.
+    """
+    pooled = isinstance(config, PooledEncoderConfig)
+    if pooled and AutoConfig.from_pretrained(checkpoint).model_type != config.model_type:
+        return _on_stock_encoder(checkpoint, config, **settings)
+    model, new, dropped = _read(checkpoint, config, **settings)
+    _tell(checkpoint, new, dropped)
+    return model
+
+
+def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: Any) -> PreTrainedModel:
+    """Our head on the encoder of the stock classifier, which has its way of finding it in any checkpoint."""
+    stock, new, dropped = _read(checkpoint, config.encoder, **settings)
+    name = ENCODERS[config.encoder.model_type].name
+    encoder = getattr(stock, name)
+    heads = {key for key in stock.state_dict() if not key.startswith(f"{name}.")}
+    config = copy.deepcopy(config)
+    config.encoder = encoder.config
+    model = PooledEncoderForAudioClassification._from_config(config, encoder=encoder, **settings)
+    fresh = {key for key in model.state_dict() if not key.startswith("encoder.")}
+    _tell(checkpoint, fresh | (new - heads), dropped | (heads - new))
+    return model
+
+
+def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
+    """The classifier that transformers makes of a checkpoint, checked; names of its new tensors, and of the
+    checkpoint's dropped ones."""
+    # Weights are learnt in float32, in whatever type they are published.
+    settings |= {"config": config, "dtype": torch.float32}
+    settings |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+    try:
+        with _quiet(), _unwritten_is_nan():
+            model, info = AutoModelForAudioClassification.from_pretrained(checkpoint, **settings)
+    except _DAMAGED as error:
+        raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
+    new, dropped = _account(model, checkpoint, info)
+    _complete(model, new)
+    _check_finite(model, checkpoint)
+    return model, new, dropped
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of what did not load: it is all checked here, and told in a line."""
+    talker = logging.getLogger("transformers.modeling_utils")
+
+    def no_report(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    # A higher level would have it talk of how layers are shared out.
+    talker.addFilter(no_report)
+    try:
+        yield
+    finally:
+        talker.removeFilter(no_report)
+
+
+@contextlib.contextmanager
+def _unwritten_is_nan() -> Iterator[None]:
+    """Memory that torch allocates and nobody writes to holds NaN, not what was there by chance."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> tuple[set[str], set[str]]:
+    """The names of the model's new tensors and of the checkpoint's dropped ones, where the route allows them."""
+    mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
+    missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
+    if model.config.model_type in ENCODERS:
+        inside = _encoder_test(model)
+        strange = {
+            "not in the checkpoint": filter(inside, missing),
+            "of another shape in the checkpoint": filter(inside, mismatched),
+            "in the checkpoint but not in the model": filter(inside, left_over),
+        }
+        part = "encoder tensors"
+    else:
+        strange = {
+            "not in the checkpoint": (key for key in missing if not key.startswith("layer_sum.")),
+            "of another shape in the checkpoint": (key for key in mismatched if not key.startswith("classifier.")),
+            "in the checkpoint but not in the model": left_over,
+        }
+        part = "tensors"
+    for what, keys in strange.items():
+        keys = sorted(key for key in keys if key.rpartition(".")[2] != _MASK)
+        if keys:
+            raise UserError(
+                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: {len(keys)} {part} are {what}, "
+                f"the first {keys[0]}; use a checkpoint of the same architecture"
+            )
+    return missing | mismatched, left_over | mismatched
+
+
+def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
+    """A function that says of a tensor's name, in the model or in a checkpoint, whether it is the encoder's."""
+    name = ENCODERS[model.config.model_type].name
+    encoder, prefix = getattr(model, name), f"{model.base_model_prefix}."
+    # Saved without a head, an encoder that is a model of its own names its tensors without the prefix.
+    bare = {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
+
+    def inside(key: str) -> bool:
+        if model.base_model is not encoder:  # Whisper's: one half of the model that its checkpoints hold
+            return key.removeprefix(prefix).startswith(f"{name}.")
+        return key.startswith(prefix) or (key.partition(".")[0] in bare and key not in _VERIFICATION)
+
+    return inside
+
+
+@torch.no_grad()
+def _complete(model: PreTrainedModel, new: Iterable[str]) -> None:
+    """transformers initialises modules; parameters that belong to none would stay uninitialised memory (values of 1e21
+    were seen of `layer_weights`, and the weighted sum was one arbitrary layer or NaN)."""
+    for key in new:
+        name = key.rpartition(".")[2]
+        if name == "layer_weights":
+            weights = model.get_parameter(key)
+            weights.fill_(1 / len(weights))
+        elif name == _MASK:
+            model.get_parameter(key).uniform_()  # as every kind of encoder does
+
+
+def _check_finite(model: PreTrainedModel, checkpoint: str) -> None:
+    """Of published numbers and of new ones; a buffer that is no part of a checkpoint counts too."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    broken = [name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
+            f"{broken[0]}; the file is damaged, or its training had gone wrong"
+        )
+
+
+def _tell(checkpoint: str, new: Iterable[str], dropped: Iterable[str]) -> None:
+    fresh, gone = _modules(new), _modules(dropped)
+    told = [f"new, random head: {', '.join(fresh)}" if fresh else "nothing is new"]
+    told += [f"dropped: {', '.join(gone)}"] if gone else []
+    logger.info("weights of %s: %s", checkpoint, "; ".join(told))
+
+
+def _modules(keys: Iterable[str]) -> list[str]:
+    """What a reader knows of tensors: the modules at the top, and by name what stands outside of any."""
+    names = (key.removeprefix("model.") for key in keys)
+    return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,278 @@
+"""Several corpora as one: rows of all of them under one label treatment, every mistake with its place in the list."""
+
+import pytest
+from datasets import Value
+
+from ser_hf import cli
+from ser_hf.audio import prepare
+from ser_hf.corpora import complete_options, corpus_facts, load_corpus
+from ser_hf.corpora.mixture import parse
+from ser_hf.delivery import keep_recipe_and_report
+from ser_hf.errors import UserError
+from ser_hf.inspection import inspect_corpus
+from ser_hf.protocols import audit, split_corpus
+from ser_hf.recipe import read_recipe
+from ser_hf.testing import write_corpus
+
+MODEL = {"architecture": "crnn"}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """Four small corpora: the folder of each, of csv the table."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for seed, name in enumerate(("ravdess", "cremad", "savee", "csv", "iemocap")):
+        # Seeds of their own: the same voices would make the same recordings.
+        write_corpus(name, folder / name, speakers=3, takes=1, votes=name == "cremad", seed=seed)
+    return {name: str(folder / name) for name in ("ravdess", "cremad", "savee", "iemocap")} | {
+        "csv": str(folder / "csv" / "clips.csv")
+    }
+
+
+@pytest.fixture
+def item(roots):
+    """A function from a corpus's name to its item of `corpus.corpora`."""
+    return lambda name, **options: {"name": name, "root": roots[name], **options}
+
+
+def table(path, text):
+    for line in text.splitlines()[1:]:
+        (path.parent / line.partition(",")[0]).write_bytes(b"not decoded here")
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_rows_of_all_corpora_stand_in_the_order_of_their_ids(item):
+    dataset = load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("cremad")])
+    ids, corpora, speakers = (dataset[column][:] for column in ("id", "corpus", "speaker"))
+    assert ids == sorted(ids)
+    assert dict.fromkeys(corpora) == dict.fromkeys(["cremad", "ravdess", "savee"])
+    assert all(name.startswith(f"{own}/") for name, own in zip(ids, corpora, strict=True))
+    assert all(speaker.startswith(f"{own}:") for speaker, own in zip(speakers, corpora, strict=True))
+    assert len(dataset) == sum(len(load_corpus(name, item(name)["root"])) for name in set(corpora))
+    assert dataset[:] == load_corpus("mixture", corpora=[item("cremad"), item("savee"), item("ravdess")])[:]
+
+
+def test_labels_are_treated_over_all_corpora_together(item):
+    dataset = load_corpus(
+        "mixture",
+        corpora=[item("ravdess"), item("cremad")],
+        labels=["sad", "neutral", "happy", "angry", "fear", "disgust"],
+        merge={"calm": "neutral"},
+        drop=["surprise"],
+        exclude=["cremad/1001_DFA_ANG_XX"],
+    )
+    labels = dataset.features["label"]
+    assert labels.names == ["sad", "neutral", "happy", "angry", "fear", "disgust"]
+    neutral = [row["corpus"] for row in dataset if labels.int2str(row["label"]) == "neutral"]
+    assert (neutral.count("ravdess"), neutral.count("cremad")) == (6, 3), "calm and neutral of 3 actors, neutral of 3"
+    assert "cremad/1001_DFA_ANG_XX" not in dataset["id"][:]
+    assert "cremad/1002_DFA_ANG_XX" in dataset["id"][:]
+    with pytest.raises(UserError, match=r"corpus\.labels: 'surprise' \(3 clips, .* is not listed"):
+        load_corpus("mixture", corpora=[item("ravdess"), item("cremad")], labels=labels.names, merge={"calm": "sad"})
+
+
+def test_what_only_one_corpus_knows_is_null_elsewhere(item):
+    rated = item("cremad", target="voice", soft=True)
+    dataset = load_corpus("mixture", corpora=[rated, item("csv"), item("iemocap"), item("savee")])
+    known = {
+        column: {row["corpus"] for row in dataset if row[column] is not None}
+        for column in ("votes", "loudness", "session", "kind", "valence")
+    }
+    assert known == {
+        "votes": {"cremad"},
+        "loudness": {"csv"},
+        "session": {"csv", "iemocap"},
+        "kind": {"iemocap"},
+        "valence": {"iemocap"},
+    }
+    assert dataset.features["loudness"] == Value("float64")
+
+
+def test_a_session_is_a_corpus_s_own_and_a_sentence_is_not(tmp_path, item):
+    write_corpus("csv", tmp_path, speakers=3, takes=1)
+    corpora = [item("csv"), {"name": "csv", "root": str(tmp_path / "clips.csv"), "corpus_name": "calls"}]
+    dataset = load_corpus("mixture", corpora=corpora)
+    assert set(dataset["session"][:]) == {"csv:morning", "calls:morning"}
+    assert {row["session"].partition(":")[0] == row["corpus"] for row in dataset} == {True}
+    sentences = set(load_corpus("mixture", corpora=[item("ravdess"), item("cremad")])["sentence"][:])
+    assert "Kids are talking by the door" in sentences
+
+
+def test_a_file_outside_a_corpus_s_grammar_is_as_its_item_says_or_else_the_section(tmp_path, item, caplog):
+    write_corpus("savee", tmp_path, speakers=2, takes=1)
+    (tmp_path / "notes.wav").write_bytes(b"not decoded here")
+    savee = {"name": "savee", "root": str(tmp_path)}
+    with pytest.raises(UserError, match=r"notes\.wav: not a .*, or set corpus\.corpora\[1\]\.on_unknown: skip"):
+        load_corpus("mixture", corpora=[item("cremad"), savee])
+    with pytest.raises(UserError, match=r"corpus\.corpora\[1\]\.on_unknown: skip"):
+        load_corpus("mixture", on_unknown="skip", corpora=[item("cremad"), savee | {"on_unknown": "error"}])
+    for spoken in ({"corpora": [item("cremad"), savee | {"on_unknown": "skip"}]}, {"on_unknown": "skip"}):
+        caplog.clear()
+        assert len(load_corpus("mixture", **{"corpora": [item("cremad"), savee]} | spoken)) == 18 + 14
+        assert "left out, not a file name of SAVEE: 1" in caplog.text
+
+
+def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplog):
+    write_corpus("ravdess", tmp_path, speakers=2, takes=1, song=True)
+    sung = {"name": "ravdess", "root": str(tmp_path)}
+    load_corpus("mixture", corpora=[item("savee"), sung])
+    assert "left out, song (corpus.corpora[1].song is false): 12" in caplog.text
+    spoken, both = (parse(corpora=[item("savee"), sung | {"song": song}]) for song in (False, True))
+    assert len(both.clips) == len(spoken.clips) + 12
+
+
+@pytest.mark.parametrize(
+    ("corpora", "told"),
+    [
+        (None, "corpus.corpora: missing; a mixture lists its corpora, such as [{name: ravdess, root: data/RAVDESS}"),
+        ([], "corpus.corpora: missing; "),
+        ("ravdess", "corpus.corpora: expected a list, each item a mapping or null, got the word 'ravdess'"),
+        (["ravdess"], "corpus.corpora[0]: expected a mapping, got the word 'ravdess'"),
+        ([{"root": "a"}], "corpus.corpora[0].name: None is none of cremad, csv, emodb, iemocap, ravdess, "),
+        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: 'mixture' is none of cremad, "),
+        ([{"name": ["savee"]}], "corpus.corpora[0].name: ['savee'] is none of cremad, "),
+        ([{"name": "savee"}, {"name": "ravdess", "sung": True}], "corpus.corpora[1].sung: unknown key; the nearest "),
+        ([{"name": "cremad", "target": "voices"}], "corpus.corpora[0].target: expected one of intended, voice, "),
+        ([{"name": "savee", "on_unknown": "drop"}], "corpus.corpora[0].on_unknown: expected one of error, skip or "),
+        ([{"name": "savee", "root": 3}], "corpus.corpora[0].root: expected a word or null, got the number 3"),
+        (
+            [{"name": "savee", "merge": {"calm": "sad"}}],
+            "corpus.corpora[0].merge: holds for all corpora together; write it as corpus.merge",
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, told):
+    recipe = {"corpus": {"name": "mixture", "corpora": corpora}, "model": MODEL}
+    for refused in (lambda: read_recipe(recipe), lambda: load_corpus("mixture", corpora=corpora)):
+        with pytest.raises(UserError) as error:
+            refused()
+        assert str(error.value).startswith(told)
+
+
+def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
+    with pytest.raises(UserError, match=r"^corpus\.corpora\[1\]\.root: missing; RAVDESS needs the folder"):
+        load_corpus("mixture", corpora=[item("savee"), {"name": "ravdess"}])
+    # A folder that looks like a key is not taken for one.
+    odd = tmp_path / "corpus.root" / "a corpus.song"
+    odd.mkdir(parents=True)
+    with pytest.raises(UserError) as error:
+        load_corpus("mixture", corpora=[{"name": "ravdess", "root": str(odd)}])
+    assert str(error.value).startswith(f"corpus.corpora[0].root: {tmp_path}/corpus.root/")
+    (odd / "strange.wav").write_bytes(b"not decoded here")
+    with pytest.raises(UserError, match=r"corpora\[1\]\.root: .* holds no clip of savee to learn from \(1 files"):
+        load_corpus("mixture", corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}])
+    words = table(tmp_path / "odd.csv", "path,label,speaker\na.wav,zestful,anna\n")
+    with pytest.raises(UserError, match=r"say which it is with corpus\.corpora\[0\]\.label_map, such as"):
+        load_corpus("mixture", corpora=[{"name": "csv", "root": words}])
+
+
+def test_a_root_of_the_mixture_itself_is_refused(item):
+    with pytest.raises(UserError, match=r"^corpus\.root: a mixture has none; each corpus of corpus\.corpora has"):
+        load_corpus("mixture", "data", corpora=[item("savee")])
+
+
+def test_a_corpus_stands_in_a_mixture_once(item):
+    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee stands in corpus\.corpora\[0\] already; list it"):
+        load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("savee")])
+    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv stands in .*; give each table a corpus_name"):
+        load_corpus("mixture", corpora=[item("csv"), item("csv")])
+
+
+def test_columns_of_tables_are_alike_or_refused(tmp_path):
+    whole = table(tmp_path / "whole.csv", "path,label,speaker,score\na.wav,sad,anna,1\nb.wav,happy,anna,\n")
+    share = table(tmp_path / "share.csv", "path,label,speaker,score\nc.wav,sad,anna,0.5\n")
+    words = table(tmp_path / "words.csv", "path,label,speaker,score\nd.wav,sad,anna,low\n")
+    ours = table(tmp_path / "ours.csv", "path,label,who,speaker\ne.wav,sad,anna,left\n")
+
+    def load(*paths, **options):
+        return load_corpus(
+            "mixture", corpora=[{"name": "csv", "root": path, "corpus_name": path[-9:-4], **options} for path in paths]
+        )
+
+    assert load(whole, share)["score"][:] == [0.5, 1.0, None]
+    with pytest.raises(UserError) as error:
+        load(whole, words)
+    assert str(error.value) == (
+        "corpus.corpora[1].root: the column 'score' of words holds text, in corpus.corpora[0] it holds numbers; "
+        "rename one of the two"
+    )
+    with pytest.raises(UserError, match=r"corpora\[0\]\.root: .* has a column 'speaker', which is one of ours"):
+        load(ours, speaker="who")
+
+
+def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tmp_path):
+    recipe = read_recipe(
+        {"corpus": {"name": "mixture", "corpora": [item("ravdess", song="yes"), item("cremad")]}, "model": MODEL}
+    )
+    first, second = recipe.corpus.options["corpora"]
+    assert first == item("ravdess", on_unknown=None, song=True, known_bad="drop")
+    assert second["target"] == "intended"
+    assert read_recipe(recipe.to_dict()) == recipe
+    file = tmp_path / "resolved.yaml"
+    file.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert read_recipe(file) == recipe
+    assert complete_options("mixture", recipe.corpus.options) == recipe.corpus.options
+
+
+def test_a_published_recipe_holds_no_path_of_this_machine(item, roots, tmp_path):
+    recipe = read_recipe({"corpus": {"name": "mixture", "corpora": [item("ravdess"), item("savee")]}, "model": MODEL})
+    keep_recipe_and_report(recipe, {"environment": {"versions": {}, "git_revision": None}}, tmp_path)
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    assert roots["ravdess"] not in text
+    assert [one["root"] for one in read_recipe(tmp_path / "recipe.yaml").corpus.options["corpora"]] == [
+        "ravdess",
+        "savee",
+    ]
+
+
+def test_the_facts_of_all_corpora_are_told():
+    facts = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, {"name": "ravdess"}, {"name": "emodb"}]})
+    assert facts["title"] == "CREMA-D, RAVDESS and EMO-DB"
+    assert facts["license"] == ["odbl", "cc-by-nc-sa-4.0", corpus_facts("emodb", {})["license"]]
+    assert facts["language"] == ["en", "de"]
+    assert "Livingstone" in facts["citation"]
+    assert facts["acted"] is True
+    assert facts["non_commercial"] is True, "one that forbids it forbids it for all"
+    free = corpus_facts("mixture", {"corpora": [{"name": "cremad"}]})
+    assert (free["title"], free["license"], free["language"]) == ("CREMA-D", "odbl", "en")
+    assert free["non_commercial"] is False
+    own = {"name": "csv", "title": "Calls", "license": "cc0-1.0"}
+    mixed = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, own]})
+    assert (mixed["title"], mixed["acted"], mixed["language"]) == ("CREMA-D and Calls", False, "en")
+
+
+def test_it_is_split_by_speaker_and_audited_as_any_corpus(item):
+    dataset = load_corpus("mixture", corpora=[item("ravdess"), item("cremad"), item("savee")])
+    options = {"validation": ["2", "cremad:1002", "JE"], "test": ["3", "cremad:1003", "JK"]}
+    (split,) = split_corpus(dataset, "speaker_independent", **options)
+    assert split.speakers["test"] == ["cremad:1003", "ravdess:03", "savee:JK"]
+    prepared, _ = prepare(dataset, 16000)
+    assert audit(split, prepared)["shared"]["train/test"]["speakers"] == 0
+
+
+def test_it_is_inspected_by_name(item, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    write_corpus("savee", tmp_path / "here" / "SAVEE", speakers=2, takes=1)
+    monkeypatch.chdir(tmp_path)
+    corpora = [item("ravdess"), {"name": "savee", "root": "here/SAVEE"}]
+    inspection = inspect_corpus("mixture", near_copies=False, corpora=corpora)
+    assert len(inspection.clips) == 24 + 14
+    facts = inspection.to_dict()
+    assert facts["corpus"]["title"] == "RAVDESS and SAVEE"
+    assert facts["official"] is None
+    assert {row["speaker"].partition(":")[0] for row in facts["files"]} == {"ravdess", "savee"}
+
+
+def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ser_hf.inspection.folder._charts", lambda *arguments: [])
+    corpora = (
+        "corpora=[" + ", ".join(f"{{name: {name}, root: {item(name)['root']}}}" for name in ("savee", "cremad")) + "]"
+    )
+    options = ["--examples=1", "--no-near-copies", f"--output={tmp_path / 'out'}"]
+    assert cli.main(["inspect", "mixture", corpora, *options]) == 0
+    assert "SAVEE and CREMA-D: " in capsys.readouterr().out
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "Licence of the corpus: its makers&#39; own terms, odbl." in page
+    assert cli.main(["inspect", "mixture", "corpora=[{name: savee, rot: a}]", *options]) == 2
+    assert "corpora[0].rot: unknown key; the nearest known key is corpus.corpora[0].root" in capsys.readouterr().err

@@ -1,0 +1,391 @@
+"""Our head on each of transformers' speech encoders: real frames only, as a pipeline without ser_hf hears it too."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from isolated import run_without_ser_hf
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+
+from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.models.modeling_pooled_encoder import LayerSum, shortest_waveform
+from ser_hf.testing import CHECKPOINTS, write_checkpoint
+from ser_hf.training.encoders import mask_valid
+
+WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")]
+# What transformers makes and never uses, and positions that are not learnt.
+IDLE = {"wav2vec2-conformer": "encoder.encoder.pos_conv_embed.", "whisper": "encoder.embed_positions."}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folder of a tiny checkpoint by its name, each written once."""
+    written = {}
+
+    def folder(name):
+        if name not in written:
+            written[name] = write_checkpoint(tmp_path_factory.mktemp(name), **CHECKPOINTS[name])
+        return written[name]
+
+    return folder
+
+
+@pytest.fixture
+def build(folders):
+    """A fresh model on a kind of encoder, by its name, in evaluation, and the extractor that goes with it."""
+
+    def built(name, options=None, **settings):
+        encoder = AutoConfig.from_pretrained(folders(name))
+        for key, value in (options or {}).items():
+            setattr(encoder, key, value)
+        for key in ("layerdrop", "encoder_layerdrop"):
+            if hasattr(encoder, key):
+                setattr(encoder, key, 0.0)
+        extractor = AutoFeatureExtractor.from_pretrained(folders(name))
+        extractor.return_attention_mask = True
+        torch.manual_seed(0)
+        model = PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, num_labels=4, **settings))
+        return model.eval(), extractor
+
+    return built
+
+
+def clips(*lengths):
+    generator = np.random.default_rng(0)
+    return [(0.1 * generator.standard_normal(length)).astype(np.float32) for length in lengths]
+
+
+def heard(extractor, waveforms, **asked):
+    asked |= {"sampling_rate": 16000, "return_tensors": "pt"}
+    if extractor.model_input_names[0] == "input_values" and hasattr(extractor, "do_normalize"):
+        asked |= {"padding": True}
+    return extractor(waveforms, **asked)
+
+
+@torch.no_grad()
+def logits(model, extractor, waveforms):
+    return model(**heard(extractor, waveforms)).logits
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["last", "sum"])
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_padding_changes_no_answer_where_the_mask_is_valid(build, name, weighted):
+    model, extractor = build(name, pooling="attentive_stats", weighted_layer_sum=weighted, head_layers=[5])
+    several = clips(9000, 16000, 5000, 12345)
+    together = logits(model, extractor, several)
+    alone = torch.cat([logits(model, extractor, clip) for clip in several])
+    assert together.std(dim=0).min() > 1e-6, "clips are told apart"
+    same = torch.allclose(together, alone, rtol=0, atol=1e-5)
+    # SEW's squeezed frames lie within padding or without by luck.
+    assert same or not mask_valid(model.config)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_all_that_there_is_learns(build, name):
+    model, extractor = build(name, pooling="attention", weighted_layer_sum=True, head_layers=[5, 3], head_dropout=0.1)
+    batch = heard(extractor, clips(9000, 16000))
+    model.train()(**batch, labels=torch.tensor([0, 3])).loss.backward()
+    without = [
+        key
+        for key, parameter in model.named_parameters()
+        if parameter.grad is None and not key.startswith(IDLE.get(name, "-"))
+    ]
+    assert [key for key in without if not key.endswith("masked_spec_embed")] == []
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "distilhubert", "wavlm", "unispeech-sat", "sew"])
+def test_encoders_that_learnt_without_a_mask_get_none_and_padding_is_not_pooled(build, name):
+    model, extractor = build(name, pooling="mean")
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
+    batch = heard(extractor, clips(9000, 16000))
+    with torch.no_grad():
+        answer = model(**batch).logits[0]
+        frames = model.encoder(batch["input_values"]).last_hidden_state
+        real = model.encoder._get_feat_extract_output_lengths(torch.tensor(9000))
+        expected = model.classifier(frames[0, : int(real)].mean(dim=0))
+    assert "attention_mask" not in seen[0]
+    assert int(real) < frames.shape[1]
+    torch.testing.assert_close(answer, expected)
+
+
+def test_the_others_get_theirs(build):
+    model, extractor = build("wav2vec2-layer")
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
+    batch = heard(extractor, clips(9000, 16000))
+    logits(model, extractor, clips(9000, 16000))
+    assert torch.equal(seen[0]["attention_mask"], batch["attention_mask"])
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-layer", "wav2vec2-stable", "whisper", "wav2vec2-bert"])
+def test_the_sum_of_layers_is_their_mean_at_first_and_any_of_them_later(build, name):
+    model, extractor = build(name, pooling="mean", weighted_layer_sum=True)
+    batch = heard(extractor, clips(16000))
+    with torch.no_grad():
+        given = {model.main_input_name: batch[model.main_input_name]}
+        outputs = model.encoder(**given, output_hidden_states=True)
+        # The last one as the encoder returns it, after its norm.
+        states = [*outputs.hidden_states[:-1], outputs.last_hidden_state]
+        assert len(states) == 3
+        torch.testing.assert_close(model(**given).logits, model.classifier(sum(states).mean(dim=1) / 3))
+        model.layer_sum.weight.copy_(torch.tensor([0.0, 50.0, 0.0]))
+        torch.testing.assert_close(model(**given).logits, model.classifier(states[1].mean(dim=1)))
+
+
+@pytest.mark.parametrize("name", ["sew", "sew-d"])
+def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
+    model, extractor = build(name, pooling="max", weighted_layer_sum=True)
+    batch = heard(extractor, clips(16320))["input_values"]
+    with torch.no_grad():
+        model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, from which the encoder goes on
+        frames = model.encoder(batch).last_hidden_state
+        assert frames.shape[1] == 51, "odd: one more than the layers' frames make"
+        torch.testing.assert_close(model(batch).logits, model.classifier(frames.amax(dim=1)))
+
+
+@torch.no_grad()
+def test_special_tokens_are_not_pooled(build):
+    model, extractor = build("audio-spectrogram-transformer", pooling="mean")
+    batch = heard(extractor, clips(9000, 16000))
+    tokens = model.encoder(batch["input_values"]).last_hidden_state
+    torch.testing.assert_close(model(**batch).logits, model.classifier(tokens[:, 2:].mean(dim=1)))
+
+
+@torch.no_grad()
+def test_whisper_s_silence_is_not_pooled_however_the_mask_counts(build):
+    model, extractor = build("whisper", pooling="mean")
+    by_sample = heard(extractor, clips(4000, 9001))
+    by_frame = heard(extractor, clips(4000, 9001), return_attention_mask=True)
+    assert by_sample["attention_mask"].shape == (2, 16000)
+    assert by_frame["attention_mask"].shape == (2, 100)
+    frames = model.encoder(by_frame["input_features"]).last_hidden_state
+    # A position is 320 samples; the last one of a clip is real if it begins within it.
+    expected = torch.stack([frames[0, :13].mean(dim=0), frames[1, :29].mean(dim=0)])
+    for batch in (by_sample, by_frame):
+        torch.testing.assert_close(model(**batch).logits, model.classifier(expected))
+    everything = model(input_features=by_frame["input_features"]).logits
+    torch.testing.assert_close(everything, model.classifier(frames.mean(dim=1)))
+
+
+@pytest.mark.parametrize("name", WAVEFORMS)
+def test_clips_too_short_for_a_frame_are_heard_with_silence_after_them(build, name):
+    model, _ = build(name, pooling="attentive_stats")
+    least = shortest_waveform(model.config.encoder)
+    short = torch.randn(1, least - 1)
+    mask = torch.ones(1, least - 1, dtype=torch.long)
+    with torch.no_grad():
+        padded = model(torch.nn.functional.pad(short, (0, 1))).logits
+        torch.testing.assert_close(model(short).logits, padded)
+        torch.testing.assert_close(model(short, attention_mask=mask).logits, padded)
+        if mask_valid(model.config):  # beside a longer clip, which has silence added to it
+            beside = torch.stack([torch.nn.functional.pad(short[0], (0, 4001)), torch.randn(least + 4000)])
+            mask = torch.ones(2, least + 4000, dtype=torch.long)
+            mask[0, least - 1 :] = 0
+            torch.testing.assert_close(model(beside, attention_mask=mask).logits[:1], padded, rtol=0, atol=1e-5)
+        with pytest.raises(RuntimeError):
+            model.encoder(torch.randn(1, least // 4))
+
+
+def test_only_waveforms_have_a_shortest():
+    assert shortest_waveform(AutoConfig.for_model("whisper")) is None
+    assert shortest_waveform(AutoConfig.for_model("wav2vec2")) == 400, "the receptive field, 25 ms"
+    squeezed = AutoConfig.for_model("sew", conv_kernel=(10, 3), conv_stride=(5, 2), conv_dim=(8, 8), squeeze_factor=2)
+    assert shortest_waveform(squeezed) == (5 - 1) * 5 + 10, "two frames, of five of the first layer"
+
+
+def test_nothing_to_hear_is_told(build):
+    with pytest.raises(ValueError, match="expected input_features"):
+        build("whisper")[0]()
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_saved_and_loaded_it_is_the_same(build, name, tmp_path):
+    settings = {"pooling": "attention", "weighted_layer_sum": True, "head_layers": [5], "head_dropout": 0.2}
+    model, extractor = build(name, **settings)
+    with torch.no_grad():
+        model.layer_sum.weight.copy_(torch.tensor([1.0, -1.0, 0.5]))
+    model.save_pretrained(tmp_path)
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    assert type(again) is PooledEncoderForAudioClassification
+    assert type(again.config.encoder) is type(model.config.encoder)
+    assert {key: getattr(again.config, key) for key in settings} == settings
+    for key, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    assert "attn_implementation" not in (tmp_path / "config.json").read_text(encoding="utf-8")
+    assert again.main_input_name == extractor.model_input_names[0]
+
+
+def test_new_weights_over_layers_are_uniform_after_loading_too(build, tmp_path):
+    """transformers builds a model without memory and fills in what the checkpoint lacks."""
+    build("wav2vec2-layer")[0].save_pretrained(tmp_path)
+    config = PooledEncoderConfig.from_pretrained(tmp_path, weighted_layer_sum=True)
+    for _ in range(3):
+        model = PooledEncoderForAudioClassification.from_pretrained(tmp_path, config=config)
+        assert model.layer_sum.weight.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def published(folders, tmp_path_factory):
+    """By kind of input: the probabilities of saved models for clips, one of a few samples, and those of `pipeline`
+    where ser_hf cannot be imported, alone and in a batch."""
+    folder = tmp_path_factory.mktemp("hub")
+    waveforms = clips(9000, 16000, 30)
+    np.savez(folder / "clips.npz", *waveforms)
+    names = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper": 3, "audio-spectrogram-transformer": 2}
+    expected = {}
+    for name, count in names.items():
+        extractor = AutoFeatureExtractor.from_pretrained(folders(name))
+        extractor.return_attention_mask = True
+        config = PooledEncoderConfig(
+            encoder=AutoConfig.from_pretrained(folders(name)), pooling="mean_std", head_layers=[5], num_labels=4
+        )
+        torch.manual_seed(0)
+        model = PooledEncoderForAudioClassification(config).eval()
+        model.save_pretrained(folder / name)
+        extractor.save_pretrained(folder / name)
+        expected[name] = [logits(model, extractor, clip).softmax(dim=1)[0].tolist() for clip in waveforms[:count]]
+    printed = run_without_ser_hf(
+        f"""
+import json, numpy, transformers
+transformers.utils.logging.set_verbosity_error()
+clips = list(numpy.load("clips.npz").values())
+answers = {{}}
+for name, count in {names}.items():
+    classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
+    alone = [classify(clip, top_k=None) for clip in clips[:count]]
+    together = classify(clips[:count], batch_size=3, top_k=None)
+    answers[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
+print(json.dumps(answers))
+""",
+        folder,
+    )
+    return expected, json.loads(printed.splitlines()[-1]), folder
+
+
+def rows(answered):
+    return [[one[f"LABEL_{i}"] for i in range(4)] for one in answered]
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-stable", "wav2vec2", "wav2vec2-bert", "whisper"])
+def test_a_pipeline_without_ser_hf_answers_the_same(published, name):
+    expected, answered, _ = published
+    np.testing.assert_allclose(rows(answered[name][0]), expected[name], rtol=0, atol=1e-6)
+    if name != "wav2vec2":  # whose group norm hears padding
+        np.testing.assert_allclose(rows(answered[name][1]), expected[name], rtol=0, atol=1e-6)
+
+
+def test_so_it_does_for_spectrograms(published):
+    """torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses."""
+    expected, answered, _ = published
+    name = "audio-spectrogram-transformer"
+    for answers in answered[name]:
+        np.testing.assert_allclose(rows(answers), expected[name], rtol=0, atol=1e-3)
+
+
+def test_what_is_published_is_its_own_code_only(published):
+    code = sorted(path.name for path in (published[2] / "whisper").glob("*.py"))
+    assert code == ["configuration_pooled_encoder.py", "masked_layers.py", "modeling_pooled_encoder.py"]
+
+
+def test_attention_is_the_encoder_s(build):
+    model, extractor = build("wav2vec2-layer")
+    assert model.config._attn_implementation == model.encoder.config._attn_implementation == "sdpa"
+    config = PooledEncoderConfig.from_dict(model.config.to_dict())
+    eager = AutoModelForAudioClassification.from_config(config, attn_implementation="eager").eval()
+    assert eager.encoder.config._attn_implementation == "eager"
+    eager.load_state_dict(model.state_dict())
+    several = clips(9000, 16000)
+    torch.testing.assert_close(logits(eager, extractor, several), logits(model, extractor, several))
+
+
+def test_attention_that_the_encoder_lacks_is_refused(build):
+    config = build("wavlm-large")[0].config
+    assert config._attn_implementation == "eager"
+    for unknown in ("sdpa", "flash_attention_2", "flex_attention"):
+        with pytest.raises((ValueError, ImportError)):
+            AutoModelForAudioClassification.from_config(config, attn_implementation=unknown)
+
+
+def test_an_encoder_with_weights_is_taken_as_it_is(build):
+    given = build("wav2vec2-layer")[0]
+    before = {key: value.clone() for key, value in given.encoder.state_dict().items()}
+    config = PooledEncoderConfig(encoder=given.encoder.config, pooling="max")
+    model = PooledEncoderForAudioClassification._from_config(config, encoder=given.encoder)
+    assert model.encoder is given.encoder
+    for key, value in before.items():
+        assert torch.equal(model.encoder.state_dict()[key], value), key
+
+
+def test_gradient_checkpointing_changes_no_gradient(build):
+    gradients = []
+    for checkpointing in (False, True):
+        model, extractor = build("wav2vec2-layer", {"mask_time_prob": 0.0}, weighted_layer_sum=True)
+        if checkpointing:
+            model._set_gradient_checkpointing(gradient_checkpointing_func=partial(checkpoint, use_reentrant=False))
+            assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        for layer in model.encoder.encoder.layers:
+            layer.attention.dropout = 0.0
+        batch = heard(extractor, clips(9000, 16000))
+        model.train()(**batch, labels=torch.tensor([0, 3])).loss.backward()
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    for key, value in gradients[0].items():
+        if value is not None:
+            torch.testing.assert_close(gradients[1][key], value, msg=key)
+
+
+def test_what_the_trainer_has_to_know(build):
+    model, _ = build("hubert")
+    assert model.accepts_loss_kwargs is False
+    assert "HubertEncoderLayer" in model._no_split_modules
+    assert isinstance(model.classifier, torch.nn.Linear)
+
+
+def test_dropout_stands_before_every_linear_layer(build):
+    kinds = [type(module).__name__ for module in build("hubert", head_layers=[5, 3], head_dropout=0.25)[0].head]
+    assert kinds == ["Dropout", *["Linear", "GELU", "Dropout"] * 2]
+    model, extractor = build("hubert", head_dropout=0.99)
+    assert model.head[0].p == 0.99
+    assert build("hubert")[0].classifier.in_features == 16
+
+
+def test_a_sum_needs_as_many_states_as_weights():
+    with pytest.raises(ValueError, match="zip"):
+        LayerSum(3)([torch.zeros(1), torch.zeros(1)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"pooling": "median"}, "pooling 'median' is none of mean, max, mean_std, attention, attentive_stats"),
+        ({"head_layers": [8, 0]}, r"head_layers \[8, 0\]: expected sizes of 1 or more"),
+        ({"head_layers": [8.0]}, "head_layers"),
+        ({"head_dropout": 1.0}, "head_dropout 1.0: expected a probability"),
+        ({"head_dropout": -0.1}, "head_dropout"),
+    ],
+)
+def test_impossible_heads_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        PooledEncoderConfig(**settings)
+
+
+def test_encoders_that_the_head_cannot_stand_on_are_refused(folders):
+    encoder = AutoConfig.from_pretrained(folders("wav2vec2-layer"))
+    encoder.add_adapter = True
+    with pytest.raises(ValueError, match="^add_adapter"):
+        PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder))
+    encoder.add_adapter, encoder.layerdrop = False, 0.1
+    PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder))
+    with pytest.raises(ValueError, match="^weighted_layer_sum: layerdrop"):
+        PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, weighted_layer_sum=True))
+
+
+def test_the_encoder_is_wav2vec2_unless_told():
+    assert PooledEncoderConfig().encoder.model_type == "wav2vec2"
+    assert PooledEncoderConfig(encoder={"model_type": "hubert", "hidden_size": 24}).encoder.hidden_size == 24

@@ -1,0 +1,252 @@
+"""VGG16 and VGGish: their layers against torch's own, VGGish's ears and layers against the published formulas."""
+
+import numpy as np
+import pytest
+import torch
+from built import batch_of, built
+from signals import noise
+from torch.nn import functional
+
+from ser_hf.errors import UserError
+from ser_hf.models import TRANSFERRED, VGG16Config, VGGishConfig
+from ser_hf.models.feature_norm import FeatureNorm
+from ser_hf.models.support_vectors import LinearMachines
+from ser_hf.models.vgg_stage import VGGStage
+from ser_hf.models.vggish_front_end import VGGishFrontEnd
+from ser_hf.training.arguments import GRIDS, solvers_for
+from ser_hf.training.build import blueprint
+
+BOTH = pytest.mark.parametrize("name", ["vgg16", "vggish"])
+
+
+def _with_biases(model):
+    """Published networks have biases, fresh ones have zeros in their place."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.normal_(0, 0.3)
+    return model
+
+
+@torch.no_grad()
+def test_a_stage_is_convolution_and_relu_and_then_the_pooling():
+    stage, picture = _with_biases(VGGStage(2, 5, 3)), torch.randn(2, 2, 9, 6)
+    expected = picture
+    for convolution in stage.convolutions:
+        expected = functional.relu(functional.conv2d(expected, convolution.weight, convolution.bias, padding=1))
+    expected = functional.max_pool2d(expected, 2)
+    answer, mask = stage(picture, torch.ones(2, 9, dtype=torch.bool))
+    torch.testing.assert_close(answer, expected)
+    assert mask.shape == (2, 4)
+    assert mask.all()
+
+
+@pytest.mark.parametrize("frames", [4, 5])
+@torch.no_grad()
+def test_a_stage_s_biases_do_not_make_padding_speak(frames):
+    stage, picture = _with_biases(VGGStage(1, 4, 2)), torch.randn(1, 1, 9, 6)
+    mask = torch.arange(9)[None] < frames
+    answer, pooled = stage(picture * mask[:, None, :, None], mask)
+    alone, _ = stage(picture[:, :, :frames], mask[:, :frames])
+    assert pooled.tolist() == [[True, True, False, False]]
+    torch.testing.assert_close(answer[:, :, :2], alone)
+    assert not answer[:, :, 2:].any()
+
+
+@BOTH
+@torch.no_grad()
+def test_padding_says_nothing_where_biases_are_not_zero(name):
+    model = _with_biases(built(name))
+    clips = [noise(samples, seed=i) for i, samples in enumerate((3210, 20000, 60000))]
+    alone = torch.cat([model(clip).logits for clip in clips])
+    assert alone.std(dim=0).min() > 1e-3
+    torch.testing.assert_close(model(**batch_of(*clips)).logits, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_widths_are_the_default():
+    """Numbers of parameters as published: of VGG16 without its dense layers, 14.7 million; of VGGish, 72.1 million."""
+    with torch.device("meta"):
+        sixteen, ish = (TRANSFERRED[name](TRANSFERRED[name].config_class()) for name in ("vgg16", "vggish"))
+    convolutions = 14_714_688  # with three colours
+    assert sum(p.numel() for p in sixteen.encoder.parameters()) == convolutions - 2 * 64 * 9
+    assert sum(p.numel() for p in ish.encoder.parameters()) == 72_141_184
+    assert len(sixteen.encoder.layers) == 5
+    assert len(ish.encoder.layers) == 7
+    assert sixteen.encoder.size == 4 * 512
+
+
+@torch.no_grad()
+def test_vgg16_sees_a_corpus_as_its_pictures_were_loud_clips_louder_than_soft_ones():
+    model = built("vgg16")
+    (norm,) = [module for module in model.modules() if isinstance(module, FeatureNorm)]
+    assert norm.kind == "corpus_level"
+    clip = noise(16000)
+    loud, soft = (model.front_end(level * clip, torch.tensor([16000]))[0] for level in (1.0, 0.1))
+    assert loud.mean() > soft.mean() + 0.5
+
+
+@torch.no_grad()
+def test_vgg16_keeps_channels_and_bands_of_a_frame_apart():
+    model = built("vgg16", n_mels=64)
+    clip = noise(20000)
+    features, mask = model.front_end(clip, torch.tensor([20000]))
+    picture = features[:, None]
+    for stage in model.encoder.layers:
+        for convolution in stage.convolutions:
+            picture = functional.relu(functional.conv2d(picture, convolution.weight, convolution.bias, padding=1))
+        picture = functional.max_pool2d(picture, 2)
+    frames, _ = model.encoder(features, mask)
+    assert frames.shape == (1, 2, 16)
+    torch.testing.assert_close(frames, picture.permute(0, 2, 1, 3).flatten(2))
+    given = []
+    model.classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model(clip)
+    # The normalisation before the classifier has seen no clips yet.
+    torch.testing.assert_close(given[0], picture.mean(dim=2).flatten(1), rtol=1e-4, atol=1e-6)
+
+
+def test_three_planes_are_the_three_colours():
+    model = built("vgg16", deltas=2, normalization="corpus")
+    assert model.encoder.layers[0].convolutions[0].weight.shape[1] == 3
+    assert model(noise(20000)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("vgg16", {"channels": [4, 4]}, "channels .*five numbers"),
+        ("vgg16", {"n_mels": 31}, "n_mels.*32 or more"),
+        ("vgg16", {"features": "mfcc", "normalization": "corpus", "n_mfcc": 20}, "n_mfcc.*32 or more"),
+        ("vgg16", {"deltas": 1}, "deltas"),
+        ("vgg16", {"frames": 20}, "frames 20 is fewer than the 32"),
+        ("vgg16", {"head": "tree"}, "head 'tree' is none of linear, svm"),
+        ("vggish", {"channels": [4]}, "channels .*four numbers"),
+        ("vggish", {"example_hop": 0}, "example_hop"),
+        ("vggish", {"pooling": "last"}, "pooling"),
+    ],
+)
+def test_what_cannot_be_is_told(name, options, told):
+    with pytest.raises(UserError, match=told):
+        blueprint(name, ["angry", "sad"], options=options)
+
+
+def test_vggish_hears_sixteen_kilohertz_only():
+    with pytest.raises(ValueError, match="sampling_rate 8000"):
+        VGGishConfig(sampling_rate=8000)
+    assert VGG16Config(sampling_rate=8000).sampling_rate == 8000
+
+
+def _mel(hertz):
+    return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
+
+
+def _published_log_mel(waveform):
+    """(frames, 64) of a waveform (samples,), by the formulas of mel_features.py."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi / 400 * np.arange(400))
+    starts = range(0, len(waveform) - 400 + 1, 160)
+    magnitudes = np.stack([np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) for start in starts])
+    edges, bins = np.linspace(_mel(125.0), _mel(7500.0), 66), _mel(np.linspace(0, 8000, 257))
+    filters = np.zeros((257, 64))
+    for band in range(64):
+        lower, centre, upper = edges[band : band + 3]
+        rise, fall = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
+        filters[:, band] = np.maximum(0, np.minimum(rise, fall))
+    filters[0] = 0
+    return np.log(magnitudes @ filters + 0.01)
+
+
+@pytest.mark.parametrize(("samples", "examples"), [(15600, 1), (30959, 1), (30960, 2), (50000, 3)])
+def test_vggish_hears_what_the_published_code_computes(samples, examples):
+    """An example is 96 frames, 15600 samples; what is left after the last one is dropped."""
+    clip = noise(samples, seed=3) + 0.05 * torch.sin(torch.arange(samples) * 0.3)
+    heard, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
+    expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(examples, 96, 64)
+    assert mask.sum() == examples
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(heard[mask].numpy().reshape(expected.shape), expected, rtol=0, atol=2e-5)
+
+
+def test_a_short_clip_is_one_example_with_silence_after_it():
+    clip = noise(5000)
+    heard, mask = VGGishFrontEnd()(torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000]))
+    expected = _published_log_mel(np.pad(clip[0].double().numpy(), (0, 15600 - 5000)))
+    assert mask.sum() == 1
+    np.testing.assert_allclose(heard[mask].numpy().reshape(96, 64), expected, rtol=0, atol=2e-5)
+    assert heard[mask].reshape(96, 64)[40:].allclose(torch.tensor(0.01).log())
+    assert not heard[~mask].any()
+
+
+def test_examples_may_overlap():
+    clip = noise(40000)
+    heard, mask = VGGishFrontEnd(example_hop=32)(clip, torch.tensor([40000]))
+    expected = _published_log_mel(clip[0].double().numpy())
+    assert mask.sum() == (248 - 96) // 32 + 1 == 5
+    np.testing.assert_allclose(heard[0, 2].reshape(96, 64).numpy(), expected[64:160], rtol=0, atol=2e-5)
+
+
+def _published_vggish(weights, examples, activation):
+    """(n, 96, 64) -> (n, embedding): the layers of the PyTorch port, which puts channels last before it flattens."""
+    picture = examples[:, None]
+    for stage, depth in enumerate((1, 1, 2, 2)):
+        for i in range(depth):
+            name = f"layers.{stage}.convolutions.{i}"
+            picture = functional.conv2d(picture, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+            picture = functional.relu(picture)
+        picture = functional.max_pool2d(picture, 2, stride=2)
+    vectors = picture.transpose(1, 3).transpose(1, 2).contiguous().view(len(picture), -1)
+    for layer in (4, 5, 6):
+        vectors = functional.linear(vectors, weights[f"layers.{layer}.weight"], weights[f"layers.{layer}.bias"])
+        vectors = functional.relu(vectors) if layer < 6 or activation == "relu" else vectors
+    return vectors
+
+
+@pytest.mark.parametrize("activation", ["relu", "none"])
+@torch.no_grad()
+def test_vggish_embeds_as_the_port_does_and_pools_real_examples(activation):
+    model = _with_biases(built("vggish", activation=activation))
+    clips = [noise(33000), noise(70000, seed=1)]
+    features, mask = model.front_end(*_lengths(clips))
+    embeddings, _ = model.encoder(features, mask)
+    assert mask.sum(dim=1).tolist() == [2, 4]
+    for i, count in enumerate((2, 4)):
+        examples = features[i, :count].reshape(count, 96, 64)
+        expected = _published_vggish(dict(model.encoder.named_parameters()), examples, activation)
+        assert (expected < 0).any() == (activation == "none")
+        torch.testing.assert_close(embeddings[i, :count], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.embed(features, mask)[i], expected.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def _lengths(clips):
+    batch = batch_of(*clips)
+    return batch["input_values"], batch["attention_mask"].sum(dim=1)
+
+
+@BOTH
+def test_the_clip_s_vector_is_standardised_unless_it_is_not_to_be(name):
+    batch = batch_of(*[noise(16000 + 999 * i, seed=i) for i in range(6)])
+    given = {}
+    for standardize in (True, False):
+        model = built(name, standardize=standardize, dropout=0.0).train()
+        model.classifier.register_forward_pre_hook(lambda _, inputs, key=standardize: given.update({key: inputs[0]}))
+        model(**batch)
+    moving = given[False].std(dim=0) > 1e-2
+    assert moving.any()
+    torch.testing.assert_close(given[True].mean(dim=0), torch.zeros_like(given[True][0]), rtol=0, atol=1e-4)
+    spread = given[True].std(dim=0, correction=0)[moving]
+    torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0, atol=0.1)
+
+
+@BOTH
+def test_a_support_vector_head_saves_and_loads_and_is_no_opinion_before_it_is_fitted(name, tmp_path):
+    model = built(name, head="svm")
+    assert isinstance(model.classifier, LinearMachines)
+    assert model(noise(20000)).logits.std() == 0
+    model.classifier.weight.data.normal_()
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    assert torch.equal(loaded(noise(20000)).logits, model(noise(20000)).logits)
+
+
+@pytest.mark.parametrize("name", [*TRANSFERRED, "encoder"])
+def test_both_solvers_are_there_for_what_is_transferred(name):
+    assert solvers_for(name) == ("trainer", "sklearn")
+    assert list(GRIDS[name]) == ["C"]

@@ -1,0 +1,288 @@
+"""The table of encoders against transformers' own classes: names, and numbers measured on tiny random models."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
+
+from ser_hf.errors import UserError
+from ser_hf.models import PooledEncoderConfig
+from ser_hf.models.modeling_pooled_encoder import shortest_waveform
+from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.training.encoders import (
+    ENCODERS,
+    encoder_facts,
+    lengths_needed,
+    longest_clip,
+    mask_valid,
+    normalizes,
+    shortest_batch,
+    shortest_clip,
+    stride,
+)
+
+RATE = 16000
+LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}
+# What a setting changes, beside the kinds that are published.
+ADAPTED = LAYER | {"add_adapter": True, "num_adapter_layers": 2}
+ADAPTED_BERT = {"model_type": "wav2vec2-bert", "add_adapter": True, "use_intermediate_ffn_before_adapter": True}
+ADAPTERS = {"wav2vec2 with adapter": ADAPTED, "wav2vec2-bert with adapter": ADAPTED_BERT}
+OTHERS = ADAPTERS | {
+    "hubert with batch norm": LAYER | {"model_type": "hubert", "conv_pos_batch_norm": True},
+    "sew by layer norm": LAYER | {"model_type": "sew"},
+    "sew that squeezes nothing": LAYER | {"model_type": "sew", "squeeze_factor": 1},
+    "data2vec-audio with one positional layer": {"model_type": "data2vec-audio", "num_conv_pos_embeddings": 1},
+    "conformer that looks at one frame": LAYER | {"model_type": "wav2vec2-conformer", "conv_depthwise_kernel_size": 1},
+    "conformer by group norm": {"model_type": "wav2vec2-conformer", "feat_extract_norm": "group"},
+}
+SPECAUGMENTED = [kind for kind in CHECKPOINTS if kind not in ("whisper", "audio-spectrogram-transformer")]
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    config: PreTrainedConfig
+    extractor: object
+
+    def classifier(self, **options):
+        torch.manual_seed(0)
+        self.config.update(options)
+        return _varied(AutoModelForAudioClassification.from_config(self.config))
+
+    def encoder(self):
+        torch.manual_seed(0)
+        model = _varied(AutoModel.from_config(self.config))
+        return model.encoder if self.config.model_type == "whisper" else model
+
+    def extract(self, *waveforms):
+        """Clips in one batch, the first's samples alone where the rest of its row is padding."""
+        if self.config.model_type in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
+            return self.extractor(list(waveforms), sampling_rate=RATE, return_tensors="pt")
+        longest = max(map(len, waveforms))
+        rows = [np.pad(waveform, (0, longest - len(waveform))) for waveform in waveforms]
+        masks = [np.arange(longest) < len(waveform) for waveform in waveforms]
+        return {"input_values": torch.tensor(np.stack(rows)), "attention_mask": torch.tensor(np.stack(masks)).long()}
+
+
+def _varied(model):
+    """Large weights, and statistics and offsets as if learnt: what is zero or one at first would hide differences."""
+    for parameter in model.parameters():
+        parameter.data.add_((0.3 if parameter.dim() == 1 else 0.2) * torch.randn_like(parameter))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def kind(tmp_path_factory):
+    """A kind of `CHECKPOINTS`, or a dictionary of arguments, as it is read from a checkpoint."""
+
+    @functools.cache
+    def written(name):
+        folder = tmp_path_factory.mktemp("checkpoint")
+        return write_checkpoint(folder, **{**CHECKPOINTS, **OTHERS}[name])
+
+    def read(name):
+        folder = written(name)
+        return Kind(AutoConfig.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder))
+
+    return read
+
+
+def noise(samples, seed=0):
+    return np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
+
+
+def test_every_kind_has_a_checkpoint():
+    assert {arguments["model_type"] for arguments in CHECKPOINTS.values()} == set(ENCODERS)
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind):
+    tiny = kind(name)
+    model, facts = tiny.classifier(), encoder_facts(tiny.config)
+    encoder = getattr(model, facts.name)
+    assert type(encoder) is type(tiny.encoder())
+    layers = encoder.get_submodule(facts.layers)
+    assert isinstance(layers, nn.ModuleList)
+    assert len(layers) == tiny.config.num_hidden_layers == 2
+    for layer in layers:
+        linear = [path for path, module in layer.named_modules() if isinstance(module, nn.Linear)]
+        for target in facts.lora_targets:
+            assert sum(path.rpartition(".")[2] == target for path in linear) == 1, target
+    for stem in facts.stem:
+        encoder.get_submodule(stem)
+
+
+@pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
+def test_what_runs_before_and_after_the_layers_is_what_the_table_says(name, kind):
+    tiny = kind(name)
+    encoder, facts = tiny.encoder(), encoder_facts(tiny.config)
+    called = []
+    for path, module in encoder.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, path=path: called.append(path))
+    with torch.no_grad():
+        encoder(**tiny.extract(noise(12000)))
+
+    def within(path, modules):
+        return any(path == module or path.startswith(module + ".") for module in modules)
+
+    in_layers = [i for i, path in enumerate(called) if within(path, [facts.layers])]
+    after = called[in_layers[-1] + 1 :]
+    assert after == [path for path in called if within(path, facts.above)]
+    stem = [path for path in called if within(path, facts.stem)]
+    assert called[: len(stem)] == stem
+    assert bool(stem) == bool(facts.stem)
+    assert set(called[len(stem) : in_layers[0]]).isdisjoint(after)
+
+
+def test_an_unknown_kind_is_told():
+    with pytest.raises(UserError, match=r"model\.checkpoint: ser_crnn is none of wav2vec2, hubert"):
+        encoder_facts(tiny_config("crnn"))
+
+
+@pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])
+def test_padding_under_a_mask_is_heard_exactly_where_it_is_said_to_be(name, kind):
+    """Clips of odd and even numbers of frames, padded to their twofold and more."""
+    tiny = kind(name)
+    adapted = getattr(tiny.config, "add_adapter", False)  # which transformers' classifiers refuse
+    model = tiny.encoder() if adapted else tiny.classifier()
+    gap, size = 0.0, 0.0
+    for frames in (10, 11):
+        clip = noise(320 * frames + 200, frames)
+        with torch.no_grad():
+            alone, padded = (model(**tiny.extract(*clips))[0][0] for clips in ([clip], [clip, noise(15000)]))
+        gap = max(gap, (padded[: len(alone)] - alone).abs().max().item())
+        size = max(size, alone.abs().max().item())
+    assert size > 0.05, "too small a signal to tell"
+    assert (gap < 1e-5) == mask_valid(tiny.config), gap
+    assert gap < 1e-5 or gap > 1e-4
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_group_norm_over_time_is_told_by_its_module(name, kind):
+    tiny = kind(name)
+    assert normalizes(tiny.config) == any(isinstance(module, nn.GroupNorm) for module in tiny.encoder().modules())
+    assert not (normalizes(tiny.config) and mask_valid(tiny.config))
+
+
+@pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
+def test_stride_is_that_of_the_frames_that_leave_the_encoder(name, kind):
+    tiny = kind(name)
+    step = stride(tiny.config)
+    if name == "whisper":
+        assert step * tiny.config.max_source_positions == tiny.extractor.n_samples
+        return
+    if name == "audio-spectrogram-transformer":
+        heard = tiny.config.max_length // tiny.config.time_stride * step
+        assert heard == pytest.approx(longest_clip(tiny.config, tiny.extractor), rel=0.02)
+        return
+    encoder = tiny.encoder()
+    with torch.no_grad():
+        frames = [encoder(**tiny.extract(noise(4000 + n * step)))[0].shape[1] for n in (0, 1, 3)]
+    assert np.diff(frames).tolist() == [1, 2]
+    if name not in ("wav2vec2-bert", *ADAPTERS):
+        lengths = torch.tensor([4000, 4000 + step, 4000 + 3 * step])
+        assert encoder._get_feat_extract_output_lengths(lengths).tolist() == frames
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:Degrees of freedom")
+@pytest.mark.parametrize("name", [*(kind for kind in CHECKPOINTS if kind != "whisper"), "sew that squeezes nothing"])
+def test_the_shortest_clip_is_answered_and_one_sample_less_is_not(name, kind):
+    tiny = kind(name)
+    model, least = tiny.classifier(), shortest_clip(tiny.config)
+
+    def heard(samples):
+        """Of one frame wav2vec2-bert's extractor makes no numbers, which its model masks and answers regardless."""
+        batch = tiny.extract(noise(samples))
+        with torch.no_grad():
+            return all(values.isfinite().all() for values in [*batch.values(), model(**batch).logits])
+
+    def fails(samples):
+        try:
+            return not heard(samples)
+        except (RuntimeError, AssertionError):  # of a convolution, a pooling; of torchaudio's frames
+            return True
+
+    assert heard(least)
+    assert fails(least - 1)
+
+
+def test_whisper_answers_a_single_sample(kind):
+    tiny = kind("whisper")
+    assert shortest_clip(tiny.config) == 1
+    assert tiny.classifier()(**tiny.extract(noise(1))).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer"])
+def test_no_sample_within_the_longest_clip_goes_unheard_and_what_is_beyond_does(name, kind):
+    tiny = kind(name)
+    longest = longest_clip(tiny.config, tiny.extractor)
+    clip = noise(longest + 4000)
+    (whole,) = tiny.extract(clip).values()
+    (cut,) = tiny.extract(clip[:longest]).values()
+    (shorter,) = tiny.extract(clip[: longest - 160]).values()
+    np.testing.assert_array_equal(whole, cut)
+    assert not torch.equal(cut, shorter)
+
+
+@pytest.mark.parametrize("name", SPECAUGMENTED)
+def test_others_take_clips_of_any_length(name, kind):
+    tiny = kind(name)
+    assert longest_clip(tiny.config, tiny.extractor) is None
+
+
+@pytest.mark.parametrize("name", SPECAUGMENTED)
+def test_the_shortest_batch_is_what_a_span_of_specaugment_needs(name, kind):
+    tiny = kind(name)
+    model = tiny.classifier(mask_time_length=4, mask_time_prob=0.5).train()
+    least = shortest_batch(tiny.config)
+    model(**tiny.extract(noise(least)))
+    with pytest.raises(ValueError, match="mask_length"):
+        model(**tiny.extract(noise(least - 1)))
+    tiny.config.mask_time_prob = 0.0
+    assert shortest_batch(tiny.config) == 0
+    tiny.config.update({"mask_time_prob": 0.5, "apply_spec_augment": False})
+    assert shortest_batch(tiny.config) == 0
+
+
+@pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer"])
+def test_encoders_of_a_fixed_length_train_on_any_batch(name, kind):
+    tiny = kind(name)
+    if name == "whisper":
+        tiny.config.update({"apply_spec_augment": True, "mask_time_prob": 0.5, "mask_time_length": 1000})
+    assert shortest_batch(tiny.config) == 0
+    tiny.classifier().train()(**tiny.extract(noise(400)))
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
+    tiny = kind(name)
+    ours = PooledEncoderConfig(encoder=tiny.config)
+    assert encoder_facts(ours) == encoder_facts(tiny.config)
+    for fact in (mask_valid, normalizes, stride, shortest_clip, shortest_batch):
+        assert fact(ours) == fact(tiny.config)
+    assert longest_clip(ours, tiny.extractor) == longest_clip(tiny.config, tiny.extractor)
+    assert lengths_needed(tiny.config) == (shortest_clip(tiny.config), shortest_batch(tiny.config))
+    least, batch = lengths_needed(ours)
+    assert batch == shortest_batch(tiny.config)
+    assert (least == 0) == (name not in ("wav2vec2-bert", "audio-spectrogram-transformer"))
+    if least == 0 and name != "whisper":
+        assert shortest_waveform(tiny.config) == shortest_clip(tiny.config), "then the head sees to it"
+
+
+def test_networks_of_ours_take_any_length():
+    assert lengths_needed(tiny_config("crnn")) == (0, 0)
+
+
+def test_numbers_of_published_configurations():
+    """wav2vec2's stem: 400 samples, 25 ms, make its first frame, one follows every 320."""
+    stock = PooledEncoderConfig().encoder
+    assert (shortest_clip(stock), stride(stock), shortest_batch(stock)) == (400, 320, 400 + 9 * 320)

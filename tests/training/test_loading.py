@@ -1,0 +1,391 @@
+"""Every tensor of a checkpoint and of a model accounted for, by each route from one to the other."""
+
+import json
+import logging
+import re
+import shutil
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedModel
+
+from ser_hf.errors import UserError
+from ser_hf.models import CRNNForAudioClassification, PooledEncoderForAudioClassification
+from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.encoders import ENCODERS
+from ser_hf.training.loading import _unwritten_is_nan
+
+STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
+# Small heads of other tasks.
+TASKS = {
+    "num_codevectors_per_group": 4,
+    "codevector_dim": 8,
+    "proj_codevector_dim": 8,
+    "tdnn_dim": (6, 6),
+    "tdnn_kernel": (1, 1),
+    "tdnn_dilation": (1, 1),
+    "xvector_output_dim": 8,
+    "vocab_size": 6,
+}
+both_heads = pytest.mark.parametrize("head", [STOCK, POOLED], ids=["stock", "pooled"])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folder of a tiny checkpoint by its name, each written once."""
+    written = {}
+
+    def folder(name):
+        if name not in written:
+            written[name] = write_checkpoint(tmp_path_factory.mktemp(name), **CHECKPOINTS[name])
+        return written[name]
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(folders, tmp_path_factory):
+    """Folder of the layer-norm wav2vec2 as another class of transformers saves it."""
+    written = {}
+
+    def folder(kind):
+        if kind not in written:
+            path = shutil.copytree(folders("wav2vec2-layer"), tmp_path_factory.mktemp(kind) / "checkpoint")
+            config = AutoConfig.from_pretrained(path, **TASKS)
+            getattr(transformers, kind)(config).save_pretrained(path)
+            written[kind] = path
+        return written[kind]
+
+    return folder
+
+
+@pytest.fixture
+def copied(folders, tmp_path):
+    """A checkpoint by its name, its tensors changed by a function before it is saved again."""
+
+    def copy(name, change=lambda tensors: None):
+        folder = shutil.copytree(folders(name), tmp_path / name)
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def load(labels):
+    def loaded(folder, head=STOCK, **settings):
+        transformers.set_seed(0)
+        return build_model(blueprint("encoder", labels, checkpoint=str(folder), **head, **settings))
+
+    return loaded
+
+
+def encoder(model):
+    return model.get_submodule("encoder" if hasattr(model, "pooling") else ENCODERS[model.config.model_type].name)
+
+
+def tensors(module):
+    return dict(module.state_dict())
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+
+
+@both_heads
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_every_kind_comes_whole(folders, load, name, head):
+    """Against transformers' own base model; and nothing is left that nobody wrote."""
+    folder = folders(name)
+    model = load(folder, head)
+    published = AutoModel.from_pretrained(folder)
+    assert_same(tensors(encoder(model)), tensors(published.encoder if name == "whisper" else published))
+    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        assert not tensor.is_floating_point() or tensor.isfinite().all(), key
+    assert model.classifier is not None
+    assert type(model).__name__.startswith("PooledEncoder") is bool(head)
+
+
+@both_heads
+@pytest.mark.parametrize(
+    ("kind", "dropped"),
+    [
+        ("Wav2Vec2ForPreTraining", "project_hid, project_q, quantizer"),
+        ("Wav2Vec2ForCTC", "lm_head"),
+        ("Wav2Vec2ForXVector", "classifier, feature_extractor, objective, projector, tdnn"),
+        ("Wav2Vec2ForAudioFrameClassification", "classifier"),
+        ("Wav2Vec2ForSequenceClassification", "classifier"),
+    ],
+)
+def test_heads_of_other_tasks_are_dropped_and_told(tasks, load, caplog, kind, dropped, head):
+    if head and kind == "Wav2Vec2ForSequenceClassification":
+        dropped = "classifier, projector"
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        model = load(tasks(kind), head)
+    theirs = getattr(transformers, kind).from_pretrained(tasks(kind))
+    assert_same(tensors(encoder(model)), tensors(theirs.wav2vec2))
+    new = "classifier, head, pooling" if head else "classifier, projector"
+    new = "classifier" if kind == "Wav2Vec2ForSequenceClassification" and not head else new
+    told = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.loading"]
+    assert len(told) == 1
+    assert f"new, random head: {new}" in told[0]
+    assert told[0].endswith(f"dropped: {dropped}")
+
+
+def test_transformers_own_table_is_not_printed_beside_it(folders, load, caplog):
+    with caplog.at_level(logging.INFO):
+        load(folders("hubert"))
+    assert "LOAD REPORT" not in caplog.text
+    assert logging.getLogger("transformers.modeling_utils").filters == []
+
+
+@both_heads
+def test_whisper_comes_without_its_decoder(folders, load, caplog, head):
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        load(folders("whisper"), head)
+    assert "dropped: decoder" in caplog.text
+
+
+@both_heads
+@pytest.mark.parametrize("kind", ["WhisperModel", "WhisperForAudioClassification"])
+def test_whisper_comes_from_other_classes_too(folders, load, tmp_path, kind, head):
+    folder = shutil.copytree(folders("whisper"), tmp_path / "checkpoint")
+    theirs = getattr(transformers, kind)(AutoConfig.from_pretrained(folder))
+    theirs.save_pretrained(folder)
+    assert_same(tensors(encoder(load(folder, head))), tensors(theirs.encoder))
+
+
+@both_heads
+def test_adapters_of_a_language_come_along(folders, load, head):
+    names = [key for key in tensors(load(folders("mms"), head)) if ".adapter_layer." in key]
+    assert len(names) == 2 * 6, "of two layers: a norm and two linear layers"
+
+
+@both_heads
+def test_a_language_s_adapters_may_not_be_missing(copied, load, head):
+    def without(tensors):
+        for key in [key for key in tensors if "adapter_layer" in key]:
+            del tensors[key]
+
+    with pytest.raises(UserError, match=r"12 encoder tensors are not in the checkpoint, the first .*adapter_layer"):
+        load(copied("mms", without), head)
+
+
+@both_heads
+def test_old_names_of_the_positions_are_known(copied, load, folders, head):
+    """torch's first weight normalisation called its two halves weight_g and weight_v."""
+    new, old = "conv.parametrizations.weight.original", ("conv.weight_g", "conv.weight_v")
+
+    def rename(tensors):
+        for i, name in enumerate(old):
+            (key,) = [key for key in tensors if key.endswith(f"{new}{i}")]
+            tensors[key.replace(f"{new}{i}", name)] = tensors.pop(key)
+
+    model = load(copied("wav2vec2-layer", rename), head)
+    assert_same(tensors(encoder(model)), tensors(AutoModel.from_pretrained(folders("wav2vec2-layer"))))
+
+
+@both_heads
+@pytest.mark.parametrize("kind", ["Model", "ForSequenceClassification"])
+def test_another_architecture_s_weights_are_refused(folders, load, tmp_path, kind, head):
+    """WavLM's fit a wav2vec2 class but for the gates of its attention, and would load with a warning."""
+    folder = shutil.copytree(folders("wavlm-large"), tmp_path / "checkpoint")
+    config = AutoConfig.from_pretrained(folder)
+    getattr(transformers, f"WavLM{kind}")(config).save_pretrained(folder)
+    edited = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"model_type": "wav2vec2"}
+    (folder / "config.json").write_text(json.dumps(edited), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"^model\.checkpoint: .* does not fit Wav2Vec2ForSequenceClassification: \d+ "
+    ):
+        load(folder, head)
+
+
+@both_heads
+@pytest.mark.parametrize("name", ["wav2vec2-layer", "whisper", "audio-spectrogram-transformer"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda tensors, key: tensors.pop(key), "1 encoder tensors are not in the checkpoint, the first"),
+        (
+            lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}),
+            "1 encoder tensors are of another shape",
+        ),
+        (
+            lambda tensors, key: tensors.update({key.replace("weight", "gate"): torch.ones(1)}),
+            "1 encoder tensors are in the checkpoint but not in the model, the first .*gate",
+        ),
+    ],
+    ids=["missing", "shape", "extra"],
+)
+def test_an_encoder_s_tensor_is_neither_random_nor_ignored(copied, load, name, change, told, head):
+    def one(tensors):
+        within = (key for key in tensors if re.search(r"layers?\.1\..*weight$", key) and "decoder" not in key)
+        change(tensors, min(within))
+
+    with pytest.raises(
+        UserError, match=rf"^model\.checkpoint: .*{told}.*; use a checkpoint of the same architecture$"
+    ):
+        load(copied(name, one), head)
+
+
+@both_heads
+def test_a_damaged_number_is_told(copied, load, head):
+    def break_one(tensors):
+        tensors["encoder.layers.1.layer_norm.weight"][3] = torch.nan
+
+    with pytest.raises(UserError, match=r"1 tensors hold NaN or infinity, the first \S*encoder.layers.1.layer_norm"):
+        load(copied("wav2vec2-layer", break_one), head)
+
+
+@both_heads
+@pytest.mark.parametrize("form", ["safetensors", "zip", "pickle"])
+def test_a_truncated_file_is_told(copied, load, form, head):
+    folder = copied("wav2vec2-layer")
+    path = folder / "model.safetensors"
+    if form != "safetensors":
+        path = folder / "pytorch_model.bin"
+        torch.save(load_file(folder / "model.safetensors"), path, _use_new_zipfile_serialization=form == "zip")
+        (folder / "model.safetensors").unlink()
+        load(folder, head)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"^model\.checkpoint: weights of [^\n]+$"):
+        load(folder, head)
+
+
+@both_heads
+def test_no_file_at_all_is_told(copied, load, head):
+    folder = copied("wav2vec2-layer")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"^model\.checkpoint: weights of [^\n]+$"):
+        load(folder, head)
+
+
+@both_heads
+def test_half_precision_is_learnt_on_in_single(copied, load, tmp_path, head):
+    folder = copied("wav2vec2-layer")
+    AutoModel.from_pretrained(folder).half().save_pretrained(folder)
+    assert AutoConfig.from_pretrained(folder).dtype == torch.float16
+    model = load(folder, head)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in load(folder, head, random_init=True).parameters()} == {torch.float32}
+    model.save_pretrained(tmp_path / "again")
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path / "again")
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name != "audio-spectrogram-transformer"])
+def test_stock_weights_over_layers_start_uniform(folders, load, name):
+    """transformers leaves this parameter, which belongs to no module, as the memory was."""
+    weights = load(folders(name), weighted_layer_sum=True).layer_weights
+    torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
+
+
+@both_heads
+@pytest.mark.parametrize(
+    "name", [name for name in CHECKPOINTS if name not in ("whisper", "audio-spectrogram-transformer")]
+)
+def test_spec_augment_may_be_switched_on_and_off(folders, load, tmp_path, caplog, name, head):
+    key, on, off = "masked_spec_embed", {"mask_time_prob": 0.05}, {"mask_time_prob": 0.0}
+    without = load(folders(name), head, options=off)
+    if name == "unispeech-sat":
+        assert hasattr(encoder(without), key), "it always has one"
+        return
+    assert not hasattr(encoder(without), key)
+    folder = shutil.copytree(folders(name), tmp_path / "checkpoint")
+    without.save_pretrained(folder)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        embedding = getattr(encoder(load(folder, {}, options=on)), key)
+    assert 0 <= embedding.min() < embedding.max() <= 1
+    assert caplog.messages[-1].endswith(f"new, random head: {key}")
+
+
+def test_memory_that_nobody_writes_shows():
+    torch.use_deterministic_algorithms(False)
+    with _unwritten_is_nan():
+        assert torch.empty(100).isnan().all()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.fixture
+def ours(folders, load, tmp_path):
+    """A pushed model of ours, and it."""
+    model = load(folders("wav2vec2-layer"), POOLED | {"weighted_layer_sum": True})
+    with torch.no_grad():
+        model.layer_sum.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    folder = shutil.copytree(folders("wav2vec2-layer"), tmp_path / "pushed")
+    model.save_pretrained(folder)
+    return folder, model
+
+
+def test_our_own_goes_on_where_it_stopped(ours, load, caplog):
+    folder, model = ours
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        again = load(folder)
+    assert type(again) is PooledEncoderForAudioClassification
+    assert_same(tensors(again), tensors(model))
+    assert caplog.messages[-1].endswith("nothing is new")
+
+
+def test_our_own_gets_a_new_last_layer_for_other_labels(ours, caplog):
+    folder, model = ours
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        again = build_model(blueprint("encoder", ["no", "yes"], checkpoint=str(folder)))
+    assert again.classifier.out_features == 2
+    rest = {key: value for key, value in tensors(again).items() if not key.startswith("classifier.")}
+    assert_same(rest, {key: tensors(model)[key] for key in rest})
+    assert caplog.messages[-1].endswith("new, random head: classifier; dropped: classifier")
+
+
+def test_our_own_may_be_given_a_sum_of_layers(folders, load, tmp_path):
+    folder = shutil.copytree(folders("wav2vec2-layer"), tmp_path / "pushed")
+    load(folders("wav2vec2-layer"), POOLED).save_pretrained(folder)
+    assert load(folder, weighted_layer_sum=True).layer_sum.weight.tolist() == [0.0, 0.0, 0.0]
+
+
+def drop(folder, key):
+    held = load_file(folder / "model.safetensors")
+    del held[key]
+    save_file(held, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("key", ["head.1.weight", "pooling.score.weight", "classifier.bias"])
+def test_our_own_is_whole_or_refused(ours, load, key):
+    folder, _ = ours
+    drop(folder, key)
+    with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
+        load(folder)
+
+
+def test_our_other_networks_go_on_too(labels, tmp_path):
+    transformers.set_seed(0)
+    CRNNForAudioClassification(tiny_config("crnn")).save_pretrained(tmp_path)
+    again = build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
+    assert_same(tensors(again), load_file(tmp_path / "model.safetensors"))
+    assert build_model(blueprint("encoder", labels[:3], checkpoint=str(tmp_path))).classifier.out_features == 3
+    key = sorted(load_file(tmp_path / "model.safetensors"))[0]
+    drop(tmp_path, key)
+    with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
+        build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
+
+
+def test_new_tensors_follow_the_seed(folders, labels):
+    plan = blueprint("encoder", labels, checkpoint=str(folders("hubert")), **POOLED)
+    drawn = [(transformers.set_seed(seed), build_model(plan))[1].classifier.weight for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_attention_reaches_the_encoder(folders, labels):
+    for head in (STOCK, POOLED):
+        plan = blueprint("encoder", labels, checkpoint=str(folders("hubert")), attention="eager", **head)
+        model: PreTrainedModel = build_model(plan)
+        assert encoder(model).config._attn_implementation == "eager"
+        assert encoder(model).encoder.layers[0].attention.config._attn_implementation == "eager"

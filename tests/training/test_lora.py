@@ -1,0 +1,513 @@
+"""LoRA: what learns and what does not, that every folder holds all of it, and that a training lives with it."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ddp_script import STEP
+from lora_script import adapted_curves
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
+
+import ser_hf
+from ser_hf.errors import UserError
+from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.testing import write_checkpoint
+from ser_hf.testing.checkpoints import CHECKPOINTS
+from ser_hf.training.averaging import LEARNING, recompute_batch_norm
+from ser_hf.training.checkpoints import MARKER
+from ser_hf.training.contrastive import SupervisedContrastive
+from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
+from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.sharding import prepare_for_sharding
+from ser_hf.training.structure import bare, structure
+
+SCRIPT = Path(__file__).with_name("lora_script.py")
+QUICK = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]
+QUICK += ["audio-spectrogram-transformer", "pooled"]
+DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
+STEADY = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A function from a kind of encoder to the folder of its checkpoint."""
+    folders = {}
+
+    def folder(kind):
+        if kind not in folders:
+            folders[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), **CHECKPOINTS[kind])
+        return folders[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(written):
+    """A function from a kind to a new classifier of four classes on its checkpoint, layers summed where they can be.
+
+    The linear layers of the encoder are made larger: at their random size hardly anything depends on the input.
+    """
+
+    def make(kind, seed=0, **options):
+        checkpoint = written("wav2vec2-layer" if kind == "pooled" else kind)
+        torch.manual_seed(seed)
+        if kind == "pooled":
+            stock = AutoModel.from_pretrained(checkpoint)
+            config = PooledEncoderConfig(
+                encoder=stock.config, pooling="attentive_stats", weighted_layer_sum=True, head_layers=[4], num_labels=4
+            )
+            model = PooledEncoderForAudioClassification(config, stock)
+        else:
+            config = AutoConfig.from_pretrained(checkpoint, num_labels=4, **options)
+            if hasattr(config, "use_weighted_layer_sum"):
+                config.use_weighted_layer_sum = True
+            model = AutoModelForAudioClassification.from_pretrained(
+                checkpoint, config=config, ignore_mismatched_sizes=True
+            )
+            if hasattr(model, "layer_weights"):
+                model.layer_weights.data.fill_(seed + 1.0)  # the library leaves it uninitialised
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and structure(model).place(f"{name}.weight")[0] == "layer":
+                module.weight.data.mul_(8)
+        return model.eval()
+
+    return make
+
+
+def inputs_of(model):
+    config = model.config
+    shapes = {
+        "whisper": lambda: (config.num_mel_bins, 2 * config.max_source_positions),
+        "audio-spectrogram-transformer": lambda: (config.max_length, config.num_mel_bins),
+        "wav2vec2-bert": lambda: (40, config.feature_projection_input_dim),
+    }
+    shape = shapes.get(config.model_type, lambda: (8000,))()
+    noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
+    return {model.main_input_name: noise}
+
+
+@torch.no_grad()
+def logits_of(model, inputs):
+    return model.eval()(**inputs).logits
+
+
+def learning_of(model):
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def steps(model, inputs, count=2):
+    """Everything moves that has a gradient, however small: that of A is, as long as B is next to zero."""
+    optimizer = torch.optim.Adam(learning_of(model).values(), 0.01, eps=1e-30)
+    model.train()
+    for _ in range(count):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(**inputs).logits, torch.tensor([0, 1])).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def disturb(model):
+    """As a long training would have left it: every learning weight elsewhere, and visible in the logits."""
+    generator = torch.Generator().manual_seed(2)
+    for parameter in learning_of(model).values():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+def check_a_kind(classifier, kind, folder, **lora):
+    model = classifier(kind)
+    inputs, where = inputs_of(model), structure(model)
+    before, own = logits_of(model, inputs), {name: value.clone() for name, value in model.state_dict().items()}
+    adapted = add_lora(model, Lora(2, **lora))
+    torch.testing.assert_close(logits_of(adapted, inputs), before, rtol=0, atol=2e-5)
+
+    head = {name for name in own if where.place(name)[0] == "head"}
+    learning = {name: value.detach().clone() for name, value in learning_of(adapted).items()}
+    assert {bare(name) for name in learning if "lora_" not in name} == head
+    assert {where.place(bare(name)) for name in learning if "lora_" in name} == {("layer", 0), ("layer", 1)}
+
+    steps(adapted, inputs)
+    assert [name for name, value in learning_of(adapted).items() if torch.equal(value, learning[name])] == []
+    disturb(adapted)
+    after = logits_of(adapted, inputs)
+    assert (after - before).abs().max() > 0.01
+    state = {bare(name): value for name, value in adapted.state_dict().items() if "original_module" not in name}
+    for name in own.keys() - head:
+        assert torch.equal(state[name], own[name]), name
+
+    plain = merged(adapted)
+    assert type(plain) is type(model)
+    assert plain.state_dict().keys() == own.keys()
+    torch.testing.assert_close(logits_of(plain, inputs), after, rtol=1e-5, atol=1e-5)
+    assert torch.equal(logits_of(adapted, inputs), after), "the adapted model is as it was"
+    assert sum(p.numel() for p in plain_parameters(adapted)) == sum(p.numel() for p in plain.parameters())
+
+    plain.save_pretrained(folder)
+    again = AutoModelForAudioClassification.from_pretrained(folder)
+    torch.testing.assert_close(logits_of(again, inputs), after, rtol=1e-5, atol=1e-5)
+
+    save_adapter(adapted, folder / "adapter", "someone/encoder")
+    assert {path.name for path in (folder / "adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    stranger = PeftModel.from_pretrained(classifier(kind, seed=5), folder / "adapter")
+    assert type(stranger) is PeftModel
+    torch.testing.assert_close(logits_of(stranger, inputs), after, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_adapter_and_merged_model_reload_to_equal_logits(classifier, kind, tmp_path):
+    check_a_kind(classifier, kind, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lora", [{"dora": True, "dropout": 0.1}, {"rslora": True, "dropout": 0.1}], ids=["dora", "rs"]
+)
+@pytest.mark.parametrize("kind", [*CHECKPOINTS, "pooled"])
+def test_every_kind_of_encoder_and_of_adapter(classifier, kind, lora, tmp_path):
+    check_a_kind(classifier, kind, tmp_path, **lora)
+
+
+def test_dora_reloads_to_equal_logits(classifier, tmp_path):
+    check_a_kind(classifier, "wav2vec2", tmp_path, dora=True)
+
+
+def test_how_many_numbers_learn_counted_by_hand(classifier):
+    adapted = add_lora(classifier("wav2vec2"), Lora(3))
+    adapters = 2 * 2 * (3 * 16 + 16 * 3)  # in two layers, beside query and value of 16 by 16
+    head = (16 * 8 + 8) + (8 * 4 + 4) + 3  # projector, classifier, weights over input and layers
+    assert sum(parameter.numel() for parameter in learning_of(adapted).values()) == adapters + head
+
+
+@pytest.mark.parametrize(
+    ("lora", "scale"),
+    [({}, 6 / 4), ({"rslora": True}, 6 / math.sqrt(4)), ({"dora": True}, 6 / 4)],
+    ids=["lora", "rslora", "dora"],
+)
+def test_the_merged_weight_by_hand(classifier, lora, scale):
+    adapted = add_lora(classifier("wav2vec2"), Lora(4, alpha=6, **lora))
+    disturb(adapted)
+    layer = adapted.get_submodule("base_model.model.wav2vec2.encoder.layers.1.attention.v_proj")
+    expected = layer.base_layer.weight + scale * layer.lora_B.default.weight @ layer.lora_A.default.weight
+    if "dora" in lora:
+        lengths = layer.lora_magnitude_vector.default.weight
+        expected = lengths[:, None] * expected / expected.norm(dim=1, keepdim=True)
+    weight = merged(adapted).wav2vec2.encoder.layers[1].attention.v_proj.weight
+    torch.testing.assert_close(weight, expected)
+
+
+def test_dropout_is_of_what_the_adapter_is_given(classifier):
+    adapted = add_lora(classifier("wav2vec2", **STEADY, layerdrop=0.0), Lora(2, dropout=0.5))
+    disturb(adapted)
+    inputs = inputs_of(adapted)
+    adapted.train()
+    assert not torch.equal(adapted(**inputs).logits, adapted(**inputs).logits)
+    adapted.eval()
+    assert torch.equal(adapted(**inputs).logits, adapted(**inputs).logits)
+
+
+def test_first_weights_follow_the_seed(classifier):
+    some, same = ({n: p.clone() for n, p in add_lora(classifier("hubert"), Lora(2)).named_parameters()} for _ in "ab")
+    assert all(torch.equal(some[name], same[name]) for name in some)
+
+
+def test_targets_of_the_recipe(classifier):
+    model = classifier("wav2vec2-bert")
+    adapted = add_lora(model, Lora(2, targets=("ffn1.intermediate_dense", "linear_k")))
+    found = {bare(name) for name in learning_of(adapted) if "lora_A" in name}
+    layers = [f"wav2vec2_bert.encoder.layers.{i}" for i in (0, 1)]
+    names = ("ffn1.intermediate_dense", "self_attn.linear_k")
+    assert found == {f"{layer}.{name}.lora_A.default.weight" for layer in layers for name in names}
+
+
+def test_only_what_is_in_a_layer_is_adapted(classifier):
+    """A head may have layers of the same name."""
+    model = PooledEncoderForAudioClassification(
+        PooledEncoderConfig(encoder=classifier("wav2vec2").config, head_layers=[4], num_labels=4)
+    )
+    model.head.add_module("q_proj", nn.Linear(4, 4))
+    adapted = add_lora(model, Lora(2))
+    found = [bare(name) for name in learning_of(adapted) if "lora_A" in name]
+    assert len(found) == 4
+    assert all(name.startswith("encoder.encoder.layers.") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "told"),
+    [
+        (
+            "hubert",
+            "query",
+            r"query is no linear layer in the transformer layers of hubert; there are .*q_proj.*v_proj",
+        ),
+        ("hubert", "projection", r"projection is no linear layer"),  # below the layers
+        ("hubert", "projector", r"projector is no linear layer"),  # in the head
+        ("hubert", "layer_norm", r"layer_norm is no linear layer"),
+        (
+            "wavlm",
+            "q_proj",
+            r"wavlm reads the weights of q_proj without calling it.*there are gru_rel_pos_linear, int",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_adapted(classifier, kind, target, told):
+    with pytest.raises(UserError, match=rf"^lora\.targets: {told}"):
+        add_lora(classifier(kind), Lora(2, targets=("k_proj", target) if kind == "hubert" else (target,)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rank", 0), ("alpha", 0.0), ("alpha", math.inf), ("dropout", 1.0), ("dropout", -0.1)],
+)
+def test_values_out_of_range(key, value):
+    with pytest.raises(UserError, match=rf"^lora\.{key}: expected .*, got {value}"):
+        Lora(**{"rank": 2, key: value})
+
+
+def test_the_stem_runs_without_a_graph(classifier):
+    adapted = add_lora(classifier("wav2vec2"), Lora(2)).train()
+    seen = []
+    adapted.wav2vec2.feature_extractor.register_forward_hook(lambda *of: seen.append(of[2].requires_grad))
+    steps(adapted, inputs_of(adapted), 1)
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "pooled"])
+def test_checkpointed_gradients_are_the_same(classifier, kind):
+    gradients = []
+    for checkpointing in (False, True):
+        model = classifier(kind)
+        for module in model.modules():
+            module.p = 0.0 if isinstance(module, nn.Dropout) else getattr(module, "p", None)
+            if hasattr(module, "layerdrop"):
+                module.layerdrop = 0.0
+        for config in (model.config, getattr(model.config, "encoder", model.config)):
+            for key in (*STEADY, "layerdrop", "encoder_layerdrop", "dropout"):
+                if hasattr(config, key):
+                    setattr(config, key, 0.0)
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        adapted = add_lora(model, Lora(2)).train()
+        disturb(adapted)
+        adapted(**inputs_of(adapted)).logits.square().sum().backward()
+        gradients.append({name: value.grad for name, value in learning_of(adapted).items()})
+    for name, gradient in gradients[0].items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(gradients[1][name], gradient)
+
+
+def test_batch_norms_of_the_encoder_keep_their_statistics(classifier):
+    adapted = add_lora(classifier("wav2vec2-conformer"), Lora(2))
+    norm = adapted.wav2vec2_conformer.encoder.layers[0].conv_module.batch_norm
+    before, inputs = norm.running_mean.clone(), inputs_of(adapted)
+    steps(adapted, inputs)
+    assert adapted.training
+    recompute_batch_norm(adapted, lambda: [inputs])  # of averaged weights
+    assert torch.equal(norm.running_mean, before)
+
+
+def test_the_folder_tells_no_path_of_this_machine(classifier, written, tmp_path):
+    adapted = add_lora(classifier("hubert"), Lora(2, targets=["v_proj", "q_proj"]))
+    for base, told in ((str(written("hubert")), written("hubert").name), ("someone/encoder", "someone/encoder")):
+        save_adapter(adapted, tmp_path, base)
+        config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+        assert config["base_model_name_or_path"] == told
+        assert config["inference_mode"] is True
+        assert config["task_type"] is None
+        assert config["target_modules"] == sorted(config["target_modules"])
+    assert adapted.peft_config["default"].inference_mode is False
+
+
+def test_a_model_without_adapters_is_returned_itself(classifier):
+    model = classifier("hubert")
+    assert merged(model) is model
+
+
+# A training with them.
+
+
+@pytest.fixture(scope="module")
+def trained(classifier, store):
+    """A function from a folder and settings to what `adapted_curves` measured, and the model that learnt."""
+
+    def train(folder, batch=STEP, accumulation=1, **how):
+        return adapted_curves(classifier("wav2vec2-layer", **STEADY), store, folder, batch, accumulation, **how)
+
+    return train
+
+
+def assert_same(some, others):
+    for key, values in others.items():
+        assert some[key] == pytest.approx(values, rel=2e-5, abs=1e-6), key
+
+
+def test_accumulation_leaves_gradients_losses_and_weights_alone(trained, tmp_path):
+    whole, _ = trained(tmp_path / "whole")
+    cut, _ = trained(tmp_path / "cut", 2, 4)
+    assert_same(cut, whole)
+    assert len(set(whole["loss"])) == 4
+
+
+@pytest.mark.parametrize("average", [None, "ema", "swa"])
+def test_a_resumed_training_ends_as_if_it_had_never_been_cut_off(trained, tmp_path, average):
+    often = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    often |= {"save_total_limit": None, "average": average}
+    whole, model = trained(tmp_path, **often)
+    for checkpoint in (tmp_path / f"checkpoint-{step}" for step in (1, 2, 3, 4)):
+        there = {path.name for path in checkpoint.iterdir()}
+        assert {"adapter_config.json", "adapter_model.safetensors", MARKER} <= there
+        assert there & {"model.safetensors", "README.md"} == set()
+        assert (LEARNING in there) == (average is not None)
+        saved = load_file(checkpoint / "adapter_model.safetensors")
+        assert "base_model.model.layer_weights" in saved
+        assert len(saved) == len(learning_of(model))
+    for step in (3, 4):
+        (tmp_path / f"checkpoint-{step}" / MARKER).unlink()
+    resumed, again = trained(tmp_path, resume=True, **often)
+    assert_same(resumed, whole)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=2e-5, atol=1e-6)
+
+
+def test_the_best_checkpoint_is_what_is_left(trained, classifier, tmp_path):
+    """Weights over layers included, whose place is in no module."""
+    _, model = trained(tmp_path, save_total_limit=None)
+    state = json.loads((tmp_path / "checkpoint-4" / "trainer_state.json").read_text(encoding="utf-8"))
+    best = state["best_global_step"]
+    saved = load_file(tmp_path / f"checkpoint-{best}" / "adapter_model.safetensors")
+    assert torch.equal(saved["base_model.model.layer_weights"], model.base_model.model.layer_weights)
+    other = load_file(tmp_path / f"checkpoint-{6 - best}" / "adapter_model.safetensors")
+    assert not torch.equal(saved["base_model.model.layer_weights"], other["base_model.model.layer_weights"])
+
+
+def test_a_batch_too_large_begins_anew_with_the_first_adapters(classifier, store, tmp_path):
+    def train(folder, batch, accumulation, most):
+        model = classifier("wav2vec2-layer", **STEADY)
+        sizes = []
+
+        def watch(module, arguments, inputs):
+            if module.training:
+                sizes.append(len(inputs["input_values"]))
+                if sizes[-1] > most and len(sizes) == 2:  # in the second step
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        model.register_forward_pre_hook(watch, with_kwargs=True)
+        how = {"auto_find_batch_size": most < batch}
+        return adapted_curves(model, store, folder, batch, accumulation, **how)[0], sizes
+
+    found, sizes = train(tmp_path / "found", 4, 1, most=2)
+    assert sizes[:3] == [4, 4, 2]
+    given, _ = train(tmp_path / "given", 2, 2, most=2)
+    assert_same(found, given)
+
+
+def test_the_contrastive_loss_hears_the_head_that_learns(classifier):
+    adapted = add_lora(classifier("hubert"), Lora(2))
+    contrastive = SupervisedContrastive(1.0)
+    handle = contrastive.listen(adapted.classifier)
+    outputs = adapted.train()(**inputs_of(adapted))
+    loss = ClassificationLoss(contrastive=contrastive)(outputs, torch.tensor([1, 1]))
+    loss.backward()
+    assert adapted.projector.weight.grad.abs().max() > 0
+    handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "deepspeed"])
+def test_weights_that_are_shared_out(classifier, kind, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind.upper()}", "true")
+    with pytest.raises(UserError, match=rf"^lora: .*launch without {kind}"):
+        prepare_for_sharding(add_lora(classifier("hubert"), Lora(2)))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(trained, classifier, store, tmp_path):
+    classifier("wav2vec2-layer", **STEADY).save_pretrained(tmp_path / "model")
+    (tmp_path / "store").symlink_to(store.folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [*command, SCRIPT, tmp_path],
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"curves_{i}.json").read_text(encoding="utf-8")) for i in (0, 1))
+    assert second["weights"] == first["weights"]
+    assert_same(first, trained(tmp_path / "one")[0])
+
+
+# The route of a recipe.
+
+RECIPE = """
+name: adapted
+corpus: {name: synthetic, speakers: 6, takes: 1}
+protocol: {near_duplicates: skip, validation: 0.2}
+audio: {max_duration: 0.5}
+model: {architecture: encoder, weighted_layer_sum: true}
+lora: {rank: 2, dora: true}
+training:
+  {max_steps: 2, learning_rate: 0.05, warmup_steps: 0, eval_strategy: steps, eval_steps: 1, save_strategy: steps,
+   save_steps: 1}
+evaluation: {bootstrap: 20}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(written, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapted")
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    asked = [f"output_dir={folder / 'run'}", f"model.checkpoint={written('wav2vec2-layer')}"]
+    return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
+
+
+def test_a_run_leaves_a_merged_model_and_its_adapter(run, written):
+    folder, report = run
+    model = AutoModelForAudioClassification.from_pretrained(folder / "model")
+    assert report["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert not any("lora" in name or "base" in name for name in model.state_dict())
+    assert not (folder / "model" / "adapter_config.json").exists()
+
+    config = AutoConfig.from_pretrained(folder / "model")
+    torch.manual_seed(7)
+    base = AutoModelForAudioClassification.from_pretrained(written("wav2vec2-layer"), config=config)
+    base.layer_weights.data.fill_(torch.nan)
+    stranger = PeftModel.from_pretrained(base, folder / "model" / "adapter")
+    assert stranger.peft_config["default"].base_model_name_or_path == written("wav2vec2-layer").name
+    inputs = inputs_of(model)
+    torch.testing.assert_close(logits_of(stranger, inputs), logits_of(model, inputs), rtol=1e-5, atol=1e-5)
+    weights = model.layer_weights
+    assert not torch.equal(weights, torch.full_like(weights, 1 / len(weights)))
+
+
+def test_the_run_says_nowhere_where_it_was(run):
+    folder, _ = run
+    for path in (folder / "model").rglob("*.json"):
+        assert str(folder.parent) not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_predictions_are_those_of_the_merged_model(run, store):
+    from transformers import pipeline
+
+    folder, _ = run
+    classify = pipeline("audio-classification", model=str(folder / "model"))
+    assert len(classify(store[0].copy(), top_k=None)) == 6
+
+
+def test_a_wrong_target_shows_before_anything_is_written(written, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    asked = [f"output_dir={tmp_path / 'run'}", f"model.checkpoint={written('wav2vec2-layer')}", "lora.targets=[query]"]
+    with pytest.raises(UserError, match=r"^lora\.targets: query is no linear layer"):
+        ser_hf.run_recipe(tmp_path / "recipe.yaml", asked)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,149 @@
+"""Where parameters stand, in every kind of encoder that transformers can classify with, in ours, and as wrapped."""
+
+from collections import Counter
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from test_optimizer import ENCODERS, LAYERS, _encoder, _within
+
+from ser_hf.errors import UserError
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.models.configuration_pooled_encoder import PooledEncoderConfig
+from ser_hf.models.modeling_pooled_encoder import PooledEncoderForAudioClassification
+from ser_hf.testing import tiny_config
+from ser_hf.training.structure import bare, innermost, structure
+
+
+def places(model):
+    """Place -> numbers in the parameters there."""
+    where, found = structure(model), Counter()
+    for name, parameter in model.named_parameters():
+        place, index = where.place(bare(name))
+        found[f"{place} {index}" if place == "layer" else place] += parameter.numel()
+    return dict(found)
+
+
+def pooled(kind, **settings):
+    config = PooledEncoderConfig(encoder=_encoder(kind).config, num_labels=4, **settings)
+    return PooledEncoderForAudioClassification(config)
+
+
+def _linear(inputs, outputs):
+    return inputs * outputs + outputs
+
+
+# Three layers of 16, attention of four projections, a feed-forward of 32, two norms.
+LAYER = 4 * _linear(16, 16) + _linear(16, 32) + _linear(32, 16) + 2 * 2 * 16
+LAYER_SIZES = {f"layer {i}": LAYER for i in range(LAYERS)}
+
+
+def test_the_parameters_of_a_wav2vec2_by_hand():
+    stem = 8 * 10 + 2 * 8 + 2 * 8 * 8 * 3  # convolutions without biases, group norm in the first
+    positions = 16 * (16 // 2) * 8 + 8 + 16  # in two groups, weight norm's lengths, biases
+    below = 2 * 8 + _linear(8, 16) + 16 + positions + 2 * 16  # norm and projection, mask, the norm before the layers
+    head = _linear(16, 8) + _linear(8, 4)
+    assert places(_encoder("wav2vec2")) == LAYER_SIZES | {"stem": stem, "input": below, "head": head}
+
+
+def test_a_norm_after_the_layers_is_above_them():
+    found = places(_encoder("wav2vec2-stable", use_weighted_layer_sum=True))
+    assert found["output"] == 2 * 16
+    assert found["head"] == _linear(16, 8) + _linear(8, 4) + LAYERS + 1
+    assert {name: found[name] for name in LAYER_SIZES} == LAYER_SIZES
+
+
+@pytest.mark.parametrize("build", [_encoder, pooled], ids=["stock", "ours"])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_parameter_has_one_place(kind, build):
+    model = build(kind)
+    where, found = structure(model), places(model)
+    assert sum(found.values()) == _size(model)
+    assert found.pop("head") == _size(model) - _size(model.get_submodule(where.encoder))
+    for place, modules in (("stem", where.stem), ("output", where.above)):
+        assert found.pop(place, 0) == sum(_size(model.get_submodule(name)) for name in modules)
+    assert len(where.layers) == LAYERS
+    for i, name in enumerate(where.layers):
+        assert found.pop(f"layer {i}") == _size(model.get_submodule(name)) > 0
+    assert found.pop("input") > 0
+    assert not found
+
+
+def _size(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_our_head_with_a_sum_of_layers_is_head():
+    model = pooled("wav2vec2", weighted_layer_sum=True, pooling="attention", head_layers=[8])
+    head = _size(model) - _size(model.encoder)
+    assert places(model)["head"] == head
+    assert head >= LAYERS + 1 + _linear(16, 8) + _linear(8, 4)
+
+
+@pytest.mark.parametrize("name", sorted(TRANSFERRED))
+def test_a_transferred_network_is_layers_and_head(name):
+    model = TRANSFERRED[name](tiny_config(name))
+    where, found = structure(model), places(model)
+    assert where.layers == tuple(f"encoder.layers.{i}" for i in range(len(model.encoder.layers)))
+    assert (where.stem, where.above) == ((), ())
+    assert found.pop("head") == _size(model) - _size(model.encoder)
+    assert found == {f"layer {i}": _size(layer) for i, layer in enumerate(model.encoder.layers)}
+
+
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(TRANSFERRED)))
+def test_networks_from_scratch_have_no_encoder(name):
+    model = _within(ARCHITECTURES[name](tiny_config(name)), "module")
+    with pytest.raises(UserError, match=rf"^freeze\.layers: {type(model.module).__name__} has no encoder to tell"):
+        structure(model, "freeze.layers")
+
+
+def test_adapters_stand_in_the_layers_that_they_adapt():
+    model = _encoder("wav2vec2-stable", use_weighted_layer_sum=True)
+    before, expected = places(model), structure(model)
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["projector", "classifier"], use_dora=True)
+    adapted = get_peft_model(model, config)
+    where = structure(adapted)
+    assert where == expected
+    assert innermost(adapted) is model
+    layer = "base_model.model.wav2vec2.encoder.layers.0.attention.q_proj"
+    names = {
+        f"{layer}.lora_A.default.weight": ("layer", 0),
+        f"{layer}.base_layer.weight": ("layer", 0),
+        f"{layer}.lora_magnitude_vector.default.weight": ("layer", 0),
+        "base_model.model.classifier.modules_to_save.default.weight": ("head", 0),
+        "base_model.model.classifier.original_module.weight": ("head", 0),
+        "base_model.model.layer_weights": ("head", 0),
+    }
+    there = {name for name, _ in adapted.named_parameters()}
+    for name, place in names.items():
+        assert name in there
+        assert where.place(bare(name)) == place, name
+    assert bare(f"{layer}.base_layer.weight") == "wav2vec2.encoder.layers.0.attention.q_proj.weight"
+    assert bare("base_model.model.classifier.modules_to_save.default.weight") == "classifier.weight"
+    after = places(adapted)
+    assert after["layer 0"] - before["layer 0"] == 2 * 16 + 16 * 2 + 16
+    assert {key: after[key] for key in ("stem", "input", "output")} == {
+        key: before[key] for key in ("stem", "input", "output")
+    }
+
+
+def test_wrappers_leave_no_trace_in_names():
+    model = _encoder("whisper")
+    wrapped = _within(_within(model, "module"), "_orig_mod")
+    assert structure(wrapped) == structure(model)
+    assert innermost(wrapped) is model
+    assert {bare(name) for name, _ in wrapped.named_parameters()} == {name for name, _ in model.named_parameters()}
+    assert bare("module.a._fsdp_wrapped_module.b._checkpoint_wrapped_module.weight") == "a.b.weight"
+
+
+def test_a_name_that_begins_like_another_is_not_within_it():
+    where = structure(_encoder("wav2vec2", num_hidden_layers=11))
+    assert where.place("wav2vec2.encoder.layers.10.layer_norm.weight") == ("layer", 10)
+    assert where.place("wav2vec2.encoder.layer_norm.weight") == ("input", 0)
+    assert where.place("wav2vec2_head.weight") == ("head", 0)
+    assert len(where.layers) == 11
+
+
+def test_any_module_without_a_configuration_is_told():
+    with pytest.raises(UserError, match=r"^model\.architecture: Linear has no encoder"):
+        structure(torch.nn.Linear(1, 1))

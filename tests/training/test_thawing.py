@@ -1,0 +1,215 @@
+"""Trainings of which parts are frozen: what stands still, what thaws when, and that neither resumption, checkpointing
+nor several processes change a number."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_run import same, weights
+from thaw_script import STEP, thaw
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.models import TRANSFERRED
+from ser_hf.testing import tiny_config
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.averaging import LEARNING
+from ser_hf.training.batches import part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.checkpoints import MARKER
+from ser_hf.training.layers import Freezing, freeze
+from ser_hf.training.machine import seed_everything
+from ser_hf.training.run import fit
+from ser_hf.training.structure import structure
+
+OWN = ("average", "average_start", "head_learning_rate", "layer_decay")
+SCRIPT = Path(__file__).with_name("thaw_script.py")
+DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
+CERTAIN = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
+
+
+@pytest.fixture
+def training(clips, store, labels, checkpoint, tmp_path):
+    """Runs `fit` on a tiny encoder of two layers, eight clips to learn and four to validate."""
+
+    def run(freezing, resume=False, prepare=None, model=None, options=None, **arguments):
+        options = {"hidden_dropout": 0.2} if options is None else options
+        plan = blueprint("encoder", labels, checkpoint=checkpoint(), options=options)
+        settings = HOUSE_DEFAULTS | {"num_train_epochs": 4, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+        own = {name: arguments.pop(name) for name in OWN if name in arguments}
+        seed_everything(0)
+        model = build_model(plan) if model is None else model
+        if prepare:
+            prepare(model)
+        return fit(
+            model,
+            plan.extractor,
+            store,
+            part(clips, range(8), store, 0.4),
+            part(clips, range(8, 12), store),
+            training_arguments(settings | arguments, tmp_path, 0, "uar", progress=False, **own),
+            trainer_metrics,
+            freezing=freezing,
+            resume=resume,
+        )
+
+    return run
+
+
+class _Watch:
+    """At every training forward: which parts learn, and which are in training mode; and the weights before it."""
+
+    def __init__(self):
+        self.seen, self.weights = [], []
+
+    def __call__(self, model):
+        where = structure(model)
+
+        def look(module, inputs):
+            if not module.training:
+                return
+            learning = {where.place(name) for name, p in model.named_parameters() if p.requires_grad}
+            awake = {name for name in (*where.stem, *where.layers) if model.get_submodule(name).training}
+            self.seen.append((learning, awake, model.get_submodule(where.encoder).training))
+            self.weights.append({name: p.detach().clone() for name, p in model.named_parameters()})
+
+        model.register_forward_pre_hook(look)
+
+
+def test_layers_thaw_by_epochs_and_what_is_frozen_stands_still(training, caplog):
+    watch = _Watch()
+    with caplog.at_level(logging.INFO, logger="ser_hf.training.trainer"):
+        fitted = training(Freezing(every=1), prepare=watch, head_learning_rate=0.02, layer_decay=0.5, warmup_steps=0)
+    layers = ["wav2vec2.encoder.layers.0", "wav2vec2.encoder.layers.1"]
+    head, first = {("head", 0)}, {("head", 0), ("layer", 1)}
+    both = first | {("layer", 0)}
+    whole = both | {("stem", 0), ("input", 0)}
+    stem = {"wav2vec2.feature_extractor"}
+    assert watch.seen == [
+        *[(head, set(), False)] * 2,
+        *[(first, {layers[1]}, True)] * 2,
+        *[(both, {*layers}, True)] * 2,
+        *[(whole, stem | {*layers}, True)] * 2,
+    ]
+    for step, (before, after) in enumerate(zip(watch.weights, watch.weights[1:], strict=False)):
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        learning = {name for name in before if structure(fitted.trainer.model).place(name) in watch.seen[step][0]}
+        # What nothing was computed with, the mask of SpecAugment in a clip of few frames, may have stayed.
+        assert moved <= learning
+        assert learning - moved <= {"wav2vec2.masked_spec_embed"}
+    tables = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.trainer"]
+    assert [table.splitlines()[0] for table in tables] == [
+        f"what learns after {epochs} epochs:" for epochs in (1, 2, 3)
+    ]
+    assert [line.split("  ")[0] for line in tables[0].splitlines()[2:]] == [
+        "head",
+        "encoder.layer 1",
+        "frozen",
+        "total",
+    ]
+    assert "0.02" in tables[0].splitlines()[2]
+    assert "frozen" not in tables[2]
+
+
+def test_optimisers_that_choose_their_groups_are_told_of_by_module(training, caplog, monkeypatch):
+    monkeypatch.setattr("ser_hf.training.trainer.parameter_groups", lambda model, *_: [{"params": model.parameters()}])
+    with caplog.at_level(logging.INFO, logger="ser_hf.training.trainer"):
+        training(Freezing(every=1), num_train_epochs=2)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.trainer"]
+    assert told.splitlines()[1].split() == ["module", "parameters", "trained"]
+
+
+@pytest.mark.parametrize(("average", "lost"), [(None, (3, 8)), (None, (4, 8)), ("ema", (3, 8))])
+def test_an_interrupted_thaw_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
+    """From the middle of an epoch and from its end, before and after the last thaw."""
+    often = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "steps")
+    often |= {"eval_steps": 1, "save_steps": 1, "logging_steps": 1, "save_total_limit": None, "average": average}
+    freezing = Freezing(every=1)
+    whole = training(freezing, **often)
+    if average:
+        averaged = load_file(tmp_path / "checkpoint-1" / LEARNING)
+        assert set(averaged) == {f"learning.{name}" for name, _ in whole.trainer.model.named_parameters()}
+    for step in range(lost[0] + 1, lost[1] + 1):
+        (tmp_path / f"checkpoint-{step}" / MARKER).unlink()
+    watch = _Watch()
+    resumed = training(freezing, **often, resume=True, prepare=watch)
+    assert len(watch.seen) == 8 - lost[0]
+    assert ("head", 0) in watch.seen[0][0]
+    assert (("layer", 1) in watch.seen[0][0]) == (lost[0] >= 2)
+    assert (("layer", 0) in watch.seen[0][0]) == (lost[0] >= 4)
+    same(whole, resumed)
+
+
+@pytest.mark.parametrize("freezing", [Freezing(layers=1), Freezing(every=1)], ids=["fixed", "gradual"])
+def test_checkpointing_changes_nothing_of_it(training, freezing):
+    plain = weights(training(freezing))
+    checkpointed = weights(training(freezing, gradient_checkpointing=True))
+    for name, value in plain.items():
+        torch.testing.assert_close(torch.from_numpy(checkpointed[name]), torch.from_numpy(value), msg=name)
+
+
+def test_a_model_frozen_by_hand_is_taken_as_it_is(training):
+    watch = _Watch()
+    training(None, prepare=lambda model: (freeze(model, Freezing(layers=1)), watch(model)), num_train_epochs=1)
+    (seen, awake, encoder), again = watch.seen
+    assert again == (seen, awake, encoder)
+    assert seen == {("layer", 1), ("head", 0)}
+    assert (awake, encoder) == ({"wav2vec2.encoder.layers.1"}, True)
+
+
+@pytest.mark.parametrize("average", [None, "swa"])
+def test_a_frozen_networks_statistics_of_the_batch_do_not_move(training, average):
+    model = TRANSFERRED["byols"](tiny_config("byols"))
+    norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms:
+        norm.running_mean.normal_(generator=generator)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    head = model.classifier.weight.detach().clone()
+    fitted = training(Freezing(encoder=True), model=model, average=average, average_start=0.0)
+    for name, value in fitted.trainer.model.encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not torch.equal(fitted.trainer.model.classifier.weight, head)
+
+
+@pytest.mark.parametrize(("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)])
+def test_promises_to_several_processes_that_thawing_breaks_are_refused(training, key, value):
+    with pytest.raises(UserError, match=rf"^training\.{key}: "):
+        training(Freezing(every=1), **{key: value})
+
+
+@pytest.mark.slow
+def test_two_processes_thaw_as_one(store, checkpoint, labels, tmp_path):
+    plan = blueprint("encoder", labels, checkpoint=checkpoint(), options=CERTAIN)
+    seed_everything(0)
+    build_model(plan).save_pretrained(tmp_path / "models" / "encoder")
+    plan.extractor.save_pretrained(tmp_path / "models" / "encoder")
+    (tmp_path / "store").symlink_to(store.folder)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        SCRIPT,
+        tmp_path,
+    ]
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"curves_{i}.json").read_text(encoding="utf-8")) for i in (0, 1))
+    _, alone = thaw(tmp_path, store, "alone", STEP)
+    for way in ("plain", "checkpointed"):
+        assert second[way]["weights"] == first[way]["weights"]
+        for key, values in alone.items():
+            assert first[way][key] == pytest.approx(values, rel=1e-4, abs=1e-6), (way, key)

@@ -1,0 +1,320 @@
+"""Published weights: the loaded network computes what the published one does, and no other file is taken for it."""
+
+import re
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ser_hf.errors import UserError
+from ser_hf.models import TRANSFERRED
+from ser_hf.testing import tiny_config
+from ser_hf.training import transfer
+from ser_hf.training.transfer import PUBLISHED, load_published
+
+EACH = pytest.mark.parametrize("name", ["byols", "cnn14"])
+
+
+def _fresh(name, **settings):
+    return TRANSFERRED[name](tiny_config(name, **settings)).eval()
+
+
+def _noise(samples):
+    return torch.randn(1, samples, generator=torch.Generator().manual_seed(samples)) * 0.1
+
+
+def _generated(config):
+    """A file's tensors: random, but for those that follow from the front end's settings."""
+    generator, tensors = torch.Generator().manual_seed(5), {}
+    for name, (shape, _) in PUBLISHED[config.model_type](config).tensors.items():
+        if name.endswith("num_batches_tracked"):
+            tensors[name] = torch.tensor(308602)
+        elif "running_var" in name or "bn" in name and name.endswith(".weight"):
+            tensors[name] = torch.rand(shape, generator=generator) + 0.5
+        elif name == "bn0.running_mean":
+            tensors[name] = torch.full(shape, -30.0)  # decibels
+        else:
+            tensors[name] = torch.randn(shape, generator=generator) / max(1, np.prod(shape[1:])) ** 0.5
+    if config.model_type == "ser_cnn14":
+        # As the published front end's code makes them (torchlibrosa).
+        size = config.n_fft
+        transform = np.exp(-2j * np.pi * np.outer(np.arange(size), np.arange(size // 2 + 1)) / size)
+        transform *= librosa.filters.get_window("hann", size, fftbins=True)[:, None]
+        tensors["spectrogram_extractor.stft.conv_real.weight"] = torch.tensor(transform.real.T[:, None]).float()
+        tensors["spectrogram_extractor.stft.conv_imag.weight"] = torch.tensor(transform.imag.T[:, None]).float()
+        mel = librosa.filters.mel(sr=16000, n_fft=size, n_mels=config.n_mels, fmin=50.0, fmax=8000.0)
+        tensors["logmel_extractor.melW"] = torch.tensor(mel.T.copy())
+    return tensors
+
+
+def _saved(tensors, name, folder):
+    """The file as it is published: CNN14's holds the tensors under `model`, beside what training resumes from."""
+    content = tensors if name == "byols" else {"iteration": 600000, "model": tensors}
+    torch.save(content, folder / f"{name}.pth")
+    return folder / f"{name}.pth"
+
+
+def _byols(tensors, waveform):
+    """The published network as its papers and its file describe it: a picture of bands x frames, biases and all."""
+    power = librosa.feature.melspectrogram(
+        y=waveform[0].numpy(), sr=16000, n_fft=1024, hop_length=160, n_mels=16, fmin=60, fmax=7800, pad_mode="reflect"
+    )
+    log_mel = torch.tensor(np.log(power + np.finfo(np.float32).eps))
+    picture = ((log_mel - log_mel.mean()) / log_mel.std(correction=0))[None, None]
+    layers = []
+    for inputs in (1, 4, 4):
+        layers += [nn.Conv2d(inputs, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
+    network = nn.ModuleDict(
+        {
+            "features": nn.Sequential(*layers),
+            "fc": nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 8), nn.ReLU()),
+        }
+    ).eval()
+    network.load_state_dict(tensors)
+    frames = network["features"](picture)[0].permute(2, 1, 0).flatten(1)  # time, then bands, then channels
+    frames = network["fc"](frames)
+    return frames.mean(dim=0) + frames.amax(dim=0)
+
+
+def _cnn14(tensors, waveform):
+    """The published network by the formulas of its paper and the matrices of its file."""
+    padded = nn.functional.pad(waveform[:, None], (256, 256), mode="reflect")
+    real, imaginary = (
+        nn.functional.conv1d(padded, tensors[f"spectrogram_extractor.stft.conv_{part}.weight"], stride=160)
+        for part in ("real", "imag")
+    )
+    mel = (real.square() + imaginary.square()).transpose(1, 2) @ tensors["logmel_extractor.melW"]
+    picture = 10 * torch.log10(mel.clamp(min=1e-10))[:, None]
+
+    def norm(values, name):
+        statistics = (tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return nn.functional.batch_norm(values, *statistics)
+
+    picture = norm(picture.transpose(1, 3), "bn0").transpose(1, 3)
+    for block in range(1, 7):
+        for i in (1, 2):
+            weight = tensors[f"conv_block{block}.conv{i}.weight"]
+            picture = nn.functional.conv2d(picture, weight, padding=1)
+            picture = torch.relu(norm(picture, f"conv_block{block}.bn{i}"))
+        picture = nn.functional.avg_pool2d(picture, 2 if block < 6 else 1)
+    frames = picture.mean(dim=3)
+    clip = frames.amax(dim=2) + frames.mean(dim=2)
+    return torch.relu(clip @ tensors["fc1.weight"].T + tensors["fc1.bias"])[0]
+
+
+@EACH
+@torch.no_grad()
+def test_the_loaded_network_computes_what_the_published_one_does(name, tmp_path):
+    model = _fresh(name, standardize=False)
+    tensors = _generated(model.config)
+    load_published(model, _saved(tensors, name, tmp_path))
+    waveform = _noise(16000)
+    if name == "byols":  # the corpus is this clip
+        model.front_end.normalize.observing = True
+        model.front_end(waveform, torch.tensor([16000]))
+        model.front_end.normalize.settle()
+    model.classifier = nn.Identity()
+    model.classifier.weight = torch.zeros(1)  # of which the network asks the type only
+    ours = model(waveform).logits[0]
+    theirs = {"byols": _byols, "cnn14": _cnn14}[name](tensors, waveform)
+    assert theirs.std() > 0.05
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@EACH
+def test_every_tensor_of_the_encoder_is_read_and_the_head_left_alone(name, tmp_path):
+    model = _fresh(name)
+    with torch.no_grad():
+        for tensor in model.encoder.state_dict().values():
+            tensor.fill_(77)
+    head = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith("encoder.")}
+    load_published(model, str(_saved(_generated(model.config), name, tmp_path)))
+    for key, tensor in model.encoder.state_dict().items():
+        assert not (tensor == 77).any(), key
+    for key, value in head.items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("renamed", r"{file} is not {published} of https://.*: {first} not there; other not expected"),
+        ("missing", r"{file} is not {published} of https://\S+: {first} not there$"),
+        ("extra", r"{file} is not {published} of https://\S+: a, b, c and 1 more not expected$"),
+        ("misshapen", r"{first} of {file} has shape \(3, 1\), this network needs \("),
+        ("not finite", r"{first} of {file} has values that are not finite"),
+        ("no tensors", r"{file} (holds something else than tensors|has no entry 'model')"),
+        ("a list", r"{file} (holds something else than tensors|has no entry 'model')"),
+    ],
+)
+def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message, tmp_path):
+    model = _fresh(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    tensors = _generated(model.config)
+    first = next(iter(tensors))
+    if fault in ("renamed", "missing"):
+        taken = tensors.pop(first)
+        tensors |= {"other": taken} if fault == "renamed" else {}
+    elif fault == "extra":
+        tensors |= {key: torch.ones(1) for key in "abcd"}
+    elif fault == "misshapen":
+        tensors[first] = torch.zeros(3, 1)
+    elif fault == "not finite":
+        tensors[first][(0,) * tensors[first].dim()] = torch.nan
+    path = _saved(tensors, name, tmp_path)
+    if fault == "no tensors":
+        torch.save({"epoch": 3}, path)
+    elif fault == "a list":
+        torch.save([torch.ones(1)], path)
+    published = PUBLISHED[model.config.model_type](model.config).file
+    told = {"file": str(path), "published": published, "first": first}
+    pattern = message.format(**{key: re.escape(value) for key, value in told.items()})
+    with pytest.raises(UserError, match=f"^model.checkpoint: {pattern}"):
+        load_published(model, path)
+    for key, value in before.items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+@EACH
+def test_a_missing_file_says_where_it_comes_from(name, tmp_path):
+    model = _fresh(name)
+    known = PUBLISHED[model.config.model_type](model.config)
+    origin = re.escape(f"{known.file} from {known.source} (licence: {known.licence})")
+    with pytest.raises(UserError, match=f"model.checkpoint: there is no file .*absent.pth; get {origin}"):
+        load_published(model, tmp_path / "absent.pth")
+    with pytest.raises(UserError, match=f"model.checkpoint: missing; give the path of {origin}, or set model.random"):
+        load_published(model, None)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_damage_is_told(ending, damage, tmp_path):
+    model = _fresh("byols")
+    path = tmp_path / f"file.{ending}"
+    tensors = {key: value.contiguous() for key, value in _generated(model.config).items()}
+    if ending == "pth":
+        torch.save(tensors, path)
+    else:
+        save_file(tensors, path)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage])
+    with pytest.raises(UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \("):
+        load_published(model, path)
+
+
+def test_safetensors_are_read_as_well(tmp_path):
+    model, other = _fresh("byols"), _fresh("byols")
+    tensors = _generated(model.config)
+    save_file(tensors, tmp_path / "file.safetensors")
+    load_published(model, tmp_path / "file.safetensors")
+    load_published(other, _saved(tensors, "byols", tmp_path))
+    for key, value in model.encoder.state_dict().items():
+        assert torch.equal(value, other.encoder.state_dict()[key])
+
+
+class _Harm:
+    def __reduce__(self):
+        return print, ("run by a file of weights",)
+
+
+def test_code_in_a_file_is_not_run(tmp_path, capsys):
+    model = _fresh("byols")
+    torch.save(_generated(model.config) | {"extra": _Harm()}, tmp_path / "file.pth")
+    with pytest.raises(UserError, match="is damaged or no file of weights"):
+        load_published(model, tmp_path / "file.pth")
+    assert "run by" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
+    """The published file of CNN14 has some, written by a numpy older than version 2 into the older kind of file."""
+    model = _fresh("cnn14")
+    sampler = {"indexes": np.arange(5), "pointer": 3, "queue": [1, 2], "share": np.ones(2, np.float32)}
+    content = {"iteration": 1, "model": _generated(model.config), "sampler": sampler}
+    path = tmp_path / "file.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    written = b"cnumpy._core.multiarray\n"
+    assert written in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(written, b"c" + module + b"\n"))
+    load_published(model, path)
+
+
+@pytest.mark.parametrize(
+    "tensor", ["spectrogram_extractor.stft.conv_real.weight", "spectrogram_extractor.stft.conv_imag.weight"]
+)
+def test_another_fourier_transform_is_told(tensor, tmp_path):
+    model = _fresh("cnn14")
+    tensors = _generated(model.config)
+    tensors[tensor][3, 0, 100] += 1e-3
+    with pytest.raises(UserError, match=f"{re.escape(tensor)} is up to 0.001 away .*leave n_fft, win_length"):
+        load_published(model, _saved(tensors, "cnn14", tmp_path))
+
+
+def test_another_mel_filter_bank_is_told(tmp_path):
+    path = _saved(_generated(tiny_config("cnn14")), "cnn14", tmp_path)
+    load_published(_fresh("cnn14"), path)
+    for settings in ({"f_min": 20.0}, {"f_max": 7000.0}, {"mel_scale": "htk"}):
+        with pytest.raises(UserError, match="logmel_extractor.melW is up to .* away from what our front end"):
+            load_published(_fresh("cnn14", **settings), path)
+    with pytest.raises(UserError, match=r"conv_real.weight of .* has shape \(257, 1, 512\), this network needs \(513"):
+        load_published(_fresh("cnn14", n_fft=1024, win_length=1024), path)
+
+
+def test_sizes_other_than_the_published_are_told(tmp_path):
+    path = _saved(_generated(tiny_config("byols")), "byols", tmp_path)
+    message = r"fc.0.weight of .* has shape \(8, 8\), this network needs \(16, 8\); leave the sizes under model"
+    with pytest.raises(UserError, match=message):
+        load_published(_fresh("byols", embedding=16), path)
+
+
+@pytest.mark.parametrize("fault", ["unfed", "homeless", "misshapen"])
+def test_a_table_with_a_fault_never_leaves_a_tensor_random(fault, tmp_path, monkeypatch):
+    model = _fresh("byols")
+    path = _saved(_generated(model.config), "byols", tmp_path)
+    known = PUBLISHED["ser_byols"](model.config)
+    shape, ours = known.tensors["fc.3.bias"]
+    other = {"unfed": None, "homeless": "classifier.bias", "misshapen": "encoder.layers.0.norm.bias"}[fault]
+    monkeypatch.setitem(known.tensors, "fc.3.bias", (shape, other))
+    monkeypatch.setitem(transfer.PUBLISHED, "ser_byols", lambda config: known)
+    with pytest.raises(AssertionError, match=f"no weights for .*{re.escape(ours)}"):
+        load_published(model, path)
+
+
+def test_the_published_sizes_are_those_of_the_papers():
+    tensors = PUBLISHED["ser_cnn14"](TRANSFERRED["cnn14"].config_class()).tensors
+    assert len(tensors) == 3 + 5 + 12 + 12 * 5 + 4
+    assert tensors["conv_block6.conv2.weight"][0] == (2048, 2048, 3, 3)
+    # Counted by Kong et al. 2020, table "number of parameters": 80,753,615, the matrices of the front end left out.
+    learnt = [shape for name, (shape, _) in tensors.items() if "running" not in name and "extractor" not in name]
+    assert sum(int(np.prod(shape)) for shape in learnt if shape) == 80753615
+
+
+@torch.no_grad()
+def test_the_real_file_of_byol_s_meets_the_speech_it_learnt_from(real_corpora):
+    """Its running means are those of its convolutions' outputs: kernels turned the wrong way would not give them."""
+    model = TRANSFERRED["byols"](TRANSFERRED["byols"].config_class()).eval()
+    load_published(model, real_corpora("../weights/byol-s-512/default512_BYOLAs64x96.pth"))
+    recordings = sorted((real_corpora("RAVDESS") / "Actor_02").glob("*.flac"))[::10]
+    waveforms = [torch.tensor(soundfile.read(path, dtype="float32")[0])[None] for path in recordings]
+    model.front_end.normalize.observing = True
+    for waveform in waveforms:
+        model.front_end(waveform, torch.tensor([waveform.shape[1]]))
+    model.front_end.normalize.settle()
+    likeness = {}
+    for turned in (False, True):
+        if turned:
+            for block in model.encoder.layers[:3]:
+                block.conv.weight.copy_(block.conv.weight.transpose(2, 3).clone())
+        first = model.encoder.layers[0]
+        heard = []
+        for waveform in waveforms:
+            features, _ = model.front_end(waveform, torch.tensor([waveform.shape[1]]))
+            heard.append(first.conv(features[:, None])[0].flatten(1))
+        means = torch.cat(heard, dim=1).mean(dim=1)
+        likeness[turned] = torch.corrcoef(torch.stack([means, first.norm.running_mean]))[0, 1]
+    assert likeness[False] > likeness[True] + 0.2

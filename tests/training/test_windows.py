@@ -1,0 +1,124 @@
+"""Long clips judged piece by piece: the pieces, one answer a clip of them, and what is told."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from transformers import Wav2Vec2FeatureExtractor
+
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import tiny_config
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.batches import Collator, part
+from ser_hf.training.run import predict
+from ser_hf.training.trainer import EmotionTrainer
+from ser_hf.training.windows import firsts, merge, pieces, told
+
+WINDOW = 5000
+EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+
+
+@pytest.mark.parametrize("samples", [1, 99, 100, 101, 199, 200, 201, 1001])
+def test_pieces_cover_the_clip_once_in_the_fewest_of_equal_length(samples):
+    own = pieces(samples, 100)
+    covered = np.concatenate([np.arange(start, start + length) for start, length in own])
+    assert covered.tolist() == list(range(samples))
+    lengths = [length for _, length in own]
+    assert max(lengths) <= 100
+    assert max(lengths) - min(lengths) <= 1
+    assert (len(own) - 1) * 100 < samples
+
+
+def test_a_clip_within_the_window_is_one_piece():
+    assert pieces(100, 100) == [(0, 100)]
+    assert pieces(0, 100) == [(0, 0)]
+
+
+def test_windows_are_averaged_as_probabilities_by_duration():
+    logits = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 9.0], [0.0, 0.0, 3.0]], dtype=np.float32)
+    rows, merged = merge([7, 3, 5, 3], [10, 30, 10, 10], logits)
+    assert rows.tolist() == [7, 3, 5]
+    np.testing.assert_array_equal(merged[[0, 2]], logits[[0, 2]])
+    expected = 0.75 * softmax(logits[1]) + 0.25 * softmax(logits[3])
+    np.testing.assert_allclose(softmax(merged[1]), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(merged[1]), expected, rtol=1e-6)
+    assert merged.dtype == np.float32
+
+
+def test_windows_that_are_very_sure_stay_finite():
+    _, merged = merge([0, 0], [1, 1], np.array([[1e4, 0.0], [1e4, 0.0]], dtype=np.float32))
+    np.testing.assert_array_equal(merged, [[0.0, -1e4]])
+
+
+def test_without_windows_nothing_changes():
+    logits = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    rows, merged = merge([2, 0, 1], [5, 6, 7], logits)
+    assert rows.tolist() == [2, 0, 1]
+    np.testing.assert_array_equal(merged, logits)
+    assert firsts([2, 2, 0, 2, 1, 0]).tolist() == [0, 2, 4]
+
+
+@pytest.fixture
+def judge(clips, store, labels, tmp_path):
+    """Trainer of a tiny network that judges the last rows, some in windows; what its metrics were given is noted."""
+    seen = []
+
+    def noting(predicted):
+        seen.append(predicted)
+        return trainer_metrics(predicted)
+
+    torch.manual_seed(0)
+    model = ARCHITECTURES["crnn"](tiny_config("crnn", len(labels))).eval()
+    settings = HOUSE_DEFAULTS | {"per_device_eval_batch_size": 3}
+    arguments = training_arguments(settings, tmp_path, 0, progress=False)
+    validation = part(clips, range(4, 12), store, window=WINDOW)
+    few = part(clips, [0], store)
+    trainer = EmotionTrainer(model, arguments, Collator(store, EXTRACTOR), few, validation, None, noting)
+    return trainer, validation, seen
+
+
+def test_metrics_and_predictions_are_of_clips(judge, clips, store):
+    trainer, validation, seen = judge
+    rows = np.array(validation["row"][:])
+    assert len(rows) > len(set(rows.tolist())) == 8
+    measured = trainer.evaluate()
+    judged, logits = predict(trainer, validation)
+    assert sorted(judged.tolist()) == list(range(4, 12))
+    labels = np.array(clips["label"][:])[judged]
+    np.testing.assert_array_equal(seen[0].label_ids, labels)
+    np.testing.assert_allclose(seen[0].predictions, logits, atol=1e-6)
+    loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+    assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    for row, own in zip(judged, logits, strict=True):
+        windows = [store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)]
+        with torch.no_grad():
+            alone = [trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0) for window in windows]
+        shares = torch.tensor([len(window) / len(store[row]) for window in windows])
+        np.testing.assert_allclose(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0), atol=1e-5)
+
+
+def test_another_part_than_validation_is_judged_by_its_own_rows(judge, clips, store):
+    trainer, _, seen = judge
+    trainer.evaluate()
+    rows, _ = predict(trainer, part(clips, [1, 2], store))
+    assert sorted(rows.tolist()) == [1, 2]
+    assert [len(predicted.label_ids) for predicted in seen] == [8, 2]
+
+
+def test_what_is_not_judged_as_it_is_is_told(clips, store):
+    whole = part(clips, range(12), store)
+    assert told("test", whole, 16000, None) == []
+    assert told("test", part(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
+    lengths = np.sort(store.lengths)
+    windowed = part(clips, range(12), store, window=int(lengths[-3]))
+    assert told("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
+        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: judged in "
+        "windows of at most that, probabilities averaged by duration"
+    ]
+    (sentence,) = told("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
+    assert "longer than the 0.50 s of evaluation.window: " in sentence
+    assert told("test", whole, 16000, None, shortest=int(lengths[1])) == [
+        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: heard with silence "
+        "after them"
+    ]

@@ -1,0 +1,36 @@
+"""Gradual unfreezing over a few clips, by `fit`: `torchrun --nproc_per_node 2 thaw_script.py FOLDER`.
+
+FOLDER holds `models/encoder` and `store`; what each way logs goes to `curves_RANK.json`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from ddp_script import STEP, curves, load, step_arguments
+
+from ser_hf.audio import WaveformStore
+from ser_hf.training.layers import Freezing
+
+# Of two layers: the head, the upper layer too, both, all.
+GRADUAL = {"freezing": Freezing(every=1)}
+EPOCHS = {"num_train_epochs": 4, "learning_rate": 0.01, "max_grad_norm": 1.0}
+
+
+def thaw(folder, store, name, batch, **changes):
+    """What `curves` measures, and the weights as they are in the end."""
+    model, extractor = load(folder / "models", "encoder")
+    arguments = step_arguments(folder / name, batch, 1, **EPOCHS, **changes)
+    return arguments, curves(model, extractor, store, "encoder", arguments, **GRADUAL)
+
+
+def main(folder):
+    measured = {}
+    for name, changes in {"plain": {}, "checkpointed": {"gradient_checkpointing": True}}.items():
+        arguments, measured[name] = thaw(folder, WaveformStore(folder / "store"), name, STEP // 2, **changes)
+        assert arguments.world_size == 2
+    (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
