@@ -19,8 +19,8 @@ class VGG16Config(AcousticConfig):
     deviation (torchvision's transforms). `normalization` ``"corpus_level"`` does the same to spectrograms, by the
     training clips: what comes in has the scale that the weights know, zero is what stands beyond the edge, and
     loudness and spectral tilt remain. `deltas` 0 shows one plane in all three colours; 2 shows the features and their
-    two derivatives, a colour each (Zhang et al. 2018, "Speech emotion recognition using deep convolutional neural network and
-    discriminant temporal pyramid matching", IEEE Transactions on Multimedia 20).
+    two derivatives, a colour each (Zhang et al. 2018, "Speech emotion recognition using deep convolutional neural
+    network and discriminant temporal pyramid matching", IEEE Transactions on Multimedia 20).
     """
 
     model_type = "ser_vgg16"

@@ -4,8 +4,6 @@ from torch import nn
 
 from .support_vectors import LinearMachines
 
-HEADS = ("linear", "svm")
-
 
 def light_head(kind: str, size: int, classes: int) -> nn.Module:
     """Embeddings (batch, size) -> logits (batch, classes).

@@ -73,8 +73,8 @@ class Thaw(TrainerCallback):
             if self._learning(model) != self.told:
                 self.told = self._learning(model)
                 groups = optimizer.param_groups
-                named = all("name" in group for group in groups)
-                logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups if named else None))
+                groups = groups if all("name" in group for group in groups) else None
+                logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups))
         self.still = still_modules(model)
 
     @staticmethod

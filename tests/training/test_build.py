@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,3 +405,39 @@ def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, 
     assert asked == [(TRANSFERRED["byols"], str(file))]
     build_model(blueprint("byols", labels, checkpoint=str(file), random_init=True))
     assert len(asked) == 1
+
+
+def test_a_value_of_another_type_names_its_key(checkpoint, labels):
+    with pytest.raises(UserError, match=r"^model\.hidden_size: "):
+        blueprint("encoder", labels, checkpoint=checkpoint(), options={"hidden_size": "wide"})
+
+
+@pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
+def test_waveforms_prepared_otherwise_than_a_model_learnt_from_are_told(checkpoint, labels, tmp_path, caplog, head):
+    first = blueprint("encoder", labels, checkpoint=checkpoint(), preparation=Preparation(trim_silence=30.0), **head)
+    build_model(first).save_pretrained(tmp_path)
+    first.published_extractor.save_pretrained(tmp_path)
+    blueprint("encoder", labels, checkpoint=str(tmp_path), preparation=first.preparation)
+    assert "prepared otherwise" not in caplog.text
+    plan = blueprint("encoder", labels, checkpoint=str(tmp_path))
+    assert "prepared otherwise" in caplog.text
+    assert type(plan.extractor) is type(first.extractor)
+
+
+def test_features_of_an_encoder_s_own_are_made_of_waveforms_as_they_are(kind, labels):
+    with pytest.raises(UserError, match=r"^audio: .* has a feature extractor of its own \(WhisperFeatureExtractor\)"):
+        blueprint("encoder", labels, checkpoint=kind("whisper"), preparation=Preparation(trim_silence=30.0))
+
+
+def test_an_extractor_that_cannot_be_read_is_told(kind, labels, monkeypatch):
+    folder = kind("hubert")
+    (Path(folder) / "preprocessor_config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of "):
+        blueprint("encoder", labels, checkpoint=folder)
+
+    def unreachable(*_, **__):
+        raise OSError("no route to the Hub")
+
+    monkeypatch.setattr(build, "cached_file", unreachable)
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .* cannot be loaded: no route to the Hub"):
+        blueprint("encoder", labels, checkpoint=folder)

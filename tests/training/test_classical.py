@@ -517,7 +517,7 @@ def test_a_whole_run_on_a_frozen_encoder_is_one_network_in_the_end(head, tmp_pat
         "head": head,
     }
     report = ser_hf.run_recipe(source)
-    assert report["metrics"]["uar"] > 0.25, report["metrics"]; print("UAR", head, report["metrics"]["uar"])
+    assert report["metrics"]["uar"] > 0.25, report["metrics"]
     assert report["model"]["solver"] == "sklearn"
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)

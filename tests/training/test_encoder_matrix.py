@@ -1,0 +1,107 @@
+"""Every kind of encoder in every way it can be trained: two steps, and `pipeline` answers as the training process."""
+
+import pytest
+import torch
+from transformers import pipeline
+
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.testing import write_checkpoint
+from ser_hf.testing.checkpoints import CHECKPOINTS
+from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.batches import part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.layers import Freezing, freeze
+from ser_hf.training.lora import Lora, add_lora, merged
+from ser_hf.training.machine import seed_everything
+from ser_hf.training.run import fit, predict
+from ser_hf.training.structure import bare, structure
+
+KINDS = ["wav2vec2", "wav2vec2-stable", "mms", "hubert", "distilhubert", "wavlm", "unispeech-sat", "data2vec-audio"]
+KINDS += ["sew", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
+POOLINGS = ("mean", "max", "mean_std", "attention", "attentive_stats")
+# What is asked for, and the places (of two layers) where something must have moved; nothing may have elsewhere.
+EVERYWHERE = {("head", 0), ("output", 0), ("layer", 1), ("layer", 0), ("input", 0), ("stem", 0)}
+HEAD, TOP = {("head", 0)}, {("head", 0), ("output", 0), ("layer", 1)}
+WAYS = {
+    "full": ({}, {}, EVERYWHERE),
+    "frozen": ({}, {"freezing": Freezing(encoder=True)}, HEAD),
+    "first layer frozen": ({}, {"freezing": Freezing(layers=1)}, TOP),
+    "gradual": ({}, {"freezing": Freezing(every=1)}, TOP),
+    "lora": ({}, {"lora": Lora(2)}, HEAD),
+    "dora": ({}, {"lora": Lora(2, dora=True, rslora=True)}, HEAD),
+    "weighted sum": ({"weighted_layer_sum": True}, {}, EVERYWHERE),
+    **{pooling: ({"pooling": pooling, "head_layers": [6]}, {}, EVERYWHERE) for pooling in POOLINGS},
+}
+# Each kind and each way once in the quick suite.
+QUICK = set(zip(KINDS, WAYS, strict=True))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A function from a kind of encoder to the folder of its checkpoint."""
+    folders = {}
+
+    def folder(kind):
+        if kind not in folders:
+            folders[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), **CHECKPOINTS[kind])
+        return str(folders[kind])
+
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        pytest.param(kind, way, marks=[] if (kind, way) in QUICK else pytest.mark.slow)
+        for kind in KINDS
+        for way in WAYS
+    ],
+)
+def test_two_steps_and_the_pipeline(kind, way, written, labels, clips, store, tmp_path):
+    asked, learning, places = WAYS[way]
+    if way == "weighted sum" and kind == "audio-spectrogram-transformer":
+        asked = asked | {"pooling": "mean"}  # transformers' own head has none
+    plan = blueprint("encoder", labels, checkpoint=written(kind), **asked)
+    seed_everything(0)
+    model = build_model(plan)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    parts = structure(model)
+    if "lora" in learning:
+        model = add_lora(model, learning["lora"])
+    freezing = learning.get("freezing", Freezing())
+    freeze(model, freezing)
+    arguments = HOUSE_DEFAULTS | {"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 0.01}
+    arguments |= {"warmup_steps": 0, "lr_scheduler_type": "constant"}
+    fitted = fit(
+        model,
+        plan.extractor,
+        store,
+        part(clips, range(4), store),
+        part(clips, range(4, 8), store),
+        training_arguments(arguments, tmp_path / "run", 0, padding_safe=plan.padding_safe, progress=False),
+        trainer_metrics,
+        freezing=freezing,
+    )
+    assert fitted.trainer.state.global_step == 2
+    judged = part(clips, [8], store)
+    _, logits = predict(fitted.trainer, judged)
+
+    if way == "gradual" and fitted.trainer.state.best_global_step == 1:
+        places = HEAD  # the checkpoint that was kept is that of the first epoch
+    assert _moved(model, before, parts) == places & {parts.place(name) for name in before}
+    published = merged(fitted.trainer.model)
+    published.save_pretrained(tmp_path / "model")
+    plan.published_extractor.save_pretrained(tmp_path / "model")
+    loaded = pipeline("audio-classification", model=str(tmp_path / "model"), device="cpu")
+    assert type(loaded.model) is type(published)
+    given = loaded.preprocess(store[8])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(**given).logits, torch.from_numpy(logits), rtol=1e-5, atol=1e-5)
+    scores = {answer["label"]: answer["score"] for answer in loaded(store[8], top_k=None)}
+    expected = torch.from_numpy(logits)[0].softmax(dim=0).tolist()
+    assert scores == pytest.approx(dict(zip(labels, expected, strict=True)), abs=1e-5)
+
+
+def _moved(model, before, parts):
+    after = {bare(name): value for name, value in model.state_dict().items() if "lora_" not in name}
+    return {parts.place(name) for name, value in before.items() if not torch.equal(after[name].cpu(), value)}
