@@ -15,6 +15,9 @@ from .sections import (
     TrainingSection,
 )
 
+# What makes a vector of a clip without having learnt to.
+FIXED_POOLINGS = ("mean", "max", "mean_std")
+
 
 def check(recipe: Recipe) -> None:
     """What types cannot say. Raises a `UserError` naming the key."""
@@ -127,6 +130,14 @@ def _check_model(recipe: Recipe) -> None:
             raise UserError(
                 f"freeze: {model.architecture} starts from random numbers, which have to learn; leave it out"
             )
+    if model.options.get("head") == "svm" and training.solver != "sklearn":
+        raise UserError("model.head: support vector machines do not learn by gradient; set training.solver: sklearn")
+    if encoder and training.solver == "sklearn" and (model.pooling not in FIXED_POOLINGS or model.head_layers):
+        raise UserError(
+            "training.solver: scikit-learn fits the classifier alone, so that nothing before it may have to learn: "
+            f"set model.pooling to {', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out "
+            "model.head_layers"
+        )
     _check_depth(recipe)
     _check_lora(recipe)
 
@@ -143,6 +154,13 @@ def _check_depth(recipe: Recipe) -> None:
         raise UserError("freeze.top_layers: freeze.layers says it the other way round; leave out one of the two")
     if freeze.gradual.every is None and freeze.gradual != GradualSection():
         raise UserError("freeze.gradual.every: missing; after how many epochs the next layers are to learn")
+    kwargs = training.arguments.get("activation_checkpointing_kwargs") or {}
+    partly = freeze != FreezeSection() or recipe.lora.rank is not None
+    if kwargs.get("use_reentrant") and partly:
+        raise UserError(
+            "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
+            "leave it out"
+        )
     if freeze.encoder:
         for key, value in {
             "freeze.layers": freeze.layers,
@@ -225,6 +243,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     asked = {
         "audio.max_duration": recipe.audio.max_duration,
         # The encoder is frozen anyway, which a recipe may say.
+        "lora": recipe.lora != LoraSection(),
         "freeze": recipe.freeze != dataclasses.replace(FreezeSection(), encoder=recipe.freeze.encoder),
         "training.early_stopping.patience": training.early_stopping.patience,
     }

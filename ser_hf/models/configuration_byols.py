@@ -15,6 +15,7 @@ class BYOLSConfig(AcousticConfig):
         frame_dropout: probability between the two linear layers of the encoder.
         standardize: batch normalisation, without weights, of the clip's vector before the classifier.
         dropout: probability before the classifier.
+        head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
     """
 
     model_type = "ser_byols"
@@ -38,6 +39,7 @@ class BYOLSConfig(AcousticConfig):
     frame_dropout: float = 0.3
     standardize: bool = True
     dropout: float = 0.0
+    head: Literal["linear", "svm"] = "linear"
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -14,6 +14,7 @@ class CNN14Config(AcousticConfig):
         block_dropout: probability after each block.
         dropout: probability before that layer and after it.
         standardize: batch normalisation, without weights, of the clip's vector before the classifier.
+        head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
     """
 
     model_type = "ser_cnn14"
@@ -37,6 +38,7 @@ class CNN14Config(AcousticConfig):
     block_dropout: float = 0.2
     dropout: float = 0.5
     standardize: bool = True
+    head: Literal["linear", "svm"] = "linear"
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -10,6 +10,7 @@ from torch import nn
 
 from .configuration_byols import BYOLSConfig
 from .front_end import FrontEnd
+from .light_heads import light_head
 from .masked_layers import ConvBlock, Pooling, as_picture
 from .modeling_transfer import ClipNorm, TransferClassifier
 
@@ -26,7 +27,7 @@ class BYOLSForAudioClassification(TransferClassifier):
         self.pooling = Pooling(config.pooling, config.embedding)
         self.norm = ClipNorm(self.pooling.output_size) if config.standardize else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
+        self.classifier = light_head(config.head, self.pooling.output_size, config.num_labels)
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from .configuration_cnn14 import CNN14Config
 from .front_end import FrontEnd
+from .light_heads import light_head
 from .masked_layers import ConvBlock, MaskedBatchNorm1d, Pooling, as_picture
 from .modeling_transfer import ClipNorm, TransferClassifier
 
@@ -20,7 +21,7 @@ class CNN14ForAudioClassification(TransferClassifier):
         self.front_end = FrontEnd(config, min_frames=2 ** (len(config.channels) - 1))
         self.encoder = CNN14Encoder(self.front_end.planes, self.front_end.bands, config)
         self.norm = ClipNorm(config.embedding) if config.standardize else nn.Identity()
-        self.classifier = nn.Linear(config.embedding, config.num_labels)
+        self.classifier = light_head(config.head, config.embedding, config.num_labels)
         self.post_init()
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -228,7 +228,7 @@ def _set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, A
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         try:
             setattr(encoder, key, value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, StrictDataclassError) as error:
             raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
     # Published in half precision, weights are still learnt in single.
     config.dtype = encoder.dtype = torch.float32

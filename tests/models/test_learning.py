@@ -3,7 +3,7 @@
 import pytest
 
 import ser_hf
-from ser_hf.models import ARCHITECTURES
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.training.arguments import solvers_for
 
 PICTURE = {"n_mels": 32, "hop_length": 320, "normalization": "fixed", "time_masks": 0, "band_masks": 0, "dropout": 0.1}
@@ -22,6 +22,10 @@ SETTINGS = {
     "parallel_cnn_transformer": STACK
     | {"channels": [8, 16, 32], "transformer_size": 32, "transformer_layers": 1, "transformer_hidden": 64},
     "parallel_cnn_attention_lstm": STACK | {"channels": [8, 16, 32], "lstm_hidden": 32},
+    "byols": {"channels": 16, "embedding": 64, "frame_dropout": 0.0},
+    "cnn14": {"channels": [8, 16, 16, 32, 32, 32], "embedding": 64},
+    "vgg16": PICTURE | {"channels": [16, 32, 32, 32, 64]},
+    "vggish": {"channels": [16, 32, 32, 32], "hidden": 64, "embedding_size": 64, "dropout": 0.1, "example_hop": 48},
 }
 # Chance is 0.167. The raw waveform needs more than six epochs to make a filter bank of its own.
 FLOORS = dict.fromkeys(ARCHITECTURES, 0.35) | {"cnn1d": 0.22}
@@ -39,7 +43,7 @@ def test_learns_what_speakers_never_heard_feel(name, tmp_path):
             "output_dir": str(tmp_path),
             "corpus": {"name": "synthetic", "speakers": 24, "takes": 3},
             "protocol": {"validation": 0.17, "test": 0.17, "near_duplicates": "skip"},
-            "model": {"architecture": name} | SETTINGS.get(name, {}),
+            "model": {"architecture": name, "random_init": name in TRANSFERRED} | SETTINGS.get(name, {}),
             "training": training,
             "evaluation": {"bootstrap": 20},
         }
