@@ -56,6 +56,7 @@ def header(
             "padding_safe": material.plan.padding_safe,
             "preparation": _told(material.plan.preparation),
             "depth": _depth(recipe),
+            "adapter": recipe.lora.rank is not None,
         },
         "environment": environment(),
     }

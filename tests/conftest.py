@@ -48,6 +48,21 @@ def real_corpora():
     return find
 
 
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory):
+    """A function from a key of `ser_hf.testing.CHECKPOINTS` to that tiny checkpoint's folder, each written once."""
+    from ser_hf.testing import CHECKPOINTS, write_checkpoint
+
+    written = {}
+
+    def folder(kind):
+        if kind not in written:
+            written[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), **CHECKPOINTS[kind])
+        return written[kind]
+
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def no_deprecated_calls(caplog):
     """transformers announces removals in its log: the cheapest early warning there is."""

@@ -76,6 +76,7 @@ def model_card(
             location=location,
             architecture=architecture,
             remote_code=remote_code,
+            base_model=base_model,
             sampling_rate=sampling_rate,
             recipe=recipe.strip(),
         )
@@ -89,7 +90,8 @@ def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
     words = {"names": NAMES, "definitions": DEFINITIONS, "judged_people": judged_people(report)}
     kinds = list(dict.fromkeys(kind for counts in report["audit"]["shared"].values() for kind in counts))
     protocol = {"folds": None, "fold": None, **report["protocol"]}
-    return {**absent, **report, **words, "kinds": kinds, "protocol": protocol}
+    model = {"depth": "", "adapter": False, **report["model"]}
+    return {**absent, **report, **words, "kinds": kinds, "protocol": protocol, "model": model}
 
 
 def _tidy(text: str) -> str:

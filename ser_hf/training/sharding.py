@@ -13,6 +13,7 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Train
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import UserError
+from .encoders import encoder_config
 
 
 def shards() -> str | None:
@@ -40,9 +41,10 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
     if isinstance(model, PeftModel):
         raise UserError(f"lora: little is left to learn, which needs no sharing out; launch without {kind}")
     if kind == "fsdp":
-        if getattr(model.config, "layerdrop", 0):
+        config = encoder_config(model.config)
+        if key := next((key for key in ("layerdrop", "encoder_layerdrop") if getattr(config, key, 0)), None):
             raise UserError(
-                "model.layerdrop: under FSDP all processes must run the same layers, and each would drop its own; "
+                f"model.{key}: under FSDP all processes must run the same layers, and each would drop its own; "
                 "set it to 0"
             )
         layers = {

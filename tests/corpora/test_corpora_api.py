@@ -47,7 +47,7 @@ def test_rows_come_in_the_order_of_their_ids_not_of_their_folders(tmp_path):
 
 
 def test_an_unknown_corpus_is_told_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: 'crema' is none of cremad, csv, emodb, iemocap, mixture, ravdess"):
+    with pytest.raises(UserError, match="corpus.name: 'crema' is none of cremad, csv, emodb, iemocap, mixture"):
         load_corpus("crema", "anywhere")
 
 

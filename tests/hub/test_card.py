@@ -66,7 +66,7 @@ def _report(**changes):
         },
         "audit": AUDIT,
         "foil": None,
-        "model": {"architecture": "crnn", "remote_code": True, "preparation": ""},
+        "model": {"architecture": "crnn", "remote_code": True, "preparation": "", "learning": 5, "parameters": 12345},
         "environment": {
             "versions": {"ser_hf": "0.1.0", "torch": "2.12.1", "transformers": "5.23.0"},
             "git_revision": None,
@@ -122,6 +122,10 @@ CASES = {
     "acted": ({}, {}),
     "synthetic": ({}, {"corpus": SYNTHETIC}),
     "encoder": ({}, {"remote_code": False, "base_model": "facebook/wav2vec2-base"}),
+    "adapted": (
+        {"model": _report()["model"] | {"remote_code": False, "depth": "Adapters learnt.", "adapter": True}},
+        {"remote_code": False, "base_model": "facebook/wav2vec2-base"},
+    ),
     "validation": ({"judged_on": "validation"}, {}),
     "by loss": ({"selected_by": "loss", "warnings": []}, {}),
     "seeds": (SEEDS, {}),
@@ -183,7 +187,7 @@ def test_the_hub_reads_the_front_matter(case):
     assert data["library_name"] == "transformers"
     licences = {"synthetic": None, "own table": None, "savee": "other", "mixture": "other"}
     assert data.get("license") == licences.get(case, "cc-by-nc-sa-4.0")
-    assert data.get("base_model") == ("facebook/wav2vec2-base" if case == "encoder" else None)
+    assert data.get("base_model") == ("facebook/wav2vec2-base" if case in ("encoder", "adapted") else None)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert values == {"recall": 0.5124, "accuracy": 0.53, "f1": 0.4987}
     assert data["model-index"][0]["name"] == "toy_run"
@@ -192,6 +196,14 @@ def test_the_hub_reads_the_front_matter(case):
 @pytest.mark.parametrize(("case", "split"), [("acted", "test"), ("validation", "validation")])
 def test_the_index_says_which_part_was_judged(case, split):
     assert {result.dataset_split for result in _card(case).data.eval_results} == {split}
+
+
+def test_the_card_tells_what_learnt_and_where_the_adapter_is():
+    text = str(_card("adapted"))
+    assert "Adapters learnt. 5 of 12,345 parameters learnt." in text
+    assert 'PeftModel.from_pretrained(base, "runs/toy_run/model", subfolder="adapter")' in text
+    assert "PeftModel" not in str(_card("encoder"))
+    assert "parameters learnt" not in str(_card("encoder"))
 
 
 @every_case
@@ -257,7 +269,7 @@ def test_a_table_s_licence_is_read_for_what_it_forbids(license, noted, monkeypat
 
 @every_case
 def test_code_is_trusted_only_where_it_is_needed(case):
-    assert (", trust_remote_code=True)" in str(_card(case))) is (case != "encoder")
+    assert (", trust_remote_code=True)" in str(_card(case))) is (case not in ("encoder", "adapted"))
     assert 'pipeline("audio-classification", model="runs/toy_run/model"' in str(_card(case))
 
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClas
 
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_pooled_encoder import LayerSum, shortest_waveform
-from ser_hf.testing import CHECKPOINTS, write_checkpoint
+from ser_hf.testing import CHECKPOINTS
 from ser_hf.training.encoders import mask_valid
 
 WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")]
@@ -20,31 +20,18 @@ WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whis
 IDLE = {"wav2vec2-conformer": "encoder.encoder.pos_conv_embed.", "whisper": "encoder.embed_positions."}
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Folder of a tiny checkpoint by its name, each written once."""
-    written = {}
-
-    def folder(name):
-        if name not in written:
-            written[name] = write_checkpoint(tmp_path_factory.mktemp(name), **CHECKPOINTS[name])
-        return written[name]
-
-    return folder
-
-
 @pytest.fixture
-def build(folders):
+def build(encoder_folder):
     """A fresh model on a kind of encoder, by its name, in evaluation, and the extractor that goes with it."""
 
     def built(name, options=None, **settings):
-        encoder = AutoConfig.from_pretrained(folders(name))
+        encoder = AutoConfig.from_pretrained(encoder_folder(name))
         for key, value in (options or {}).items():
             setattr(encoder, key, value)
         for key in ("layerdrop", "encoder_layerdrop"):
             if hasattr(encoder, key):
                 setattr(encoder, key, 0.0)
-        extractor = AutoFeatureExtractor.from_pretrained(folders(name))
+        extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(name))
         extractor.return_attention_mask = True
         torch.manual_seed(0)
         model = PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, num_labels=4, **settings))
@@ -229,7 +216,7 @@ def test_new_weights_over_layers_are_uniform_after_loading_too(build, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def published(folders, tmp_path_factory):
+def published(encoder_folder, tmp_path_factory):
     """By kind of input: the probabilities of saved models for clips, one of a few samples, and those of `pipeline`
     where ser_hf cannot be imported, alone and in a batch."""
     folder = tmp_path_factory.mktemp("hub")
@@ -238,10 +225,10 @@ def published(folders, tmp_path_factory):
     names = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper": 3, "audio-spectrogram-transformer": 2}
     expected = {}
     for name, count in names.items():
-        extractor = AutoFeatureExtractor.from_pretrained(folders(name))
+        extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(name))
         extractor.return_attention_mask = True
         config = PooledEncoderConfig(
-            encoder=AutoConfig.from_pretrained(folders(name)), pooling="mean_std", head_layers=[5], num_labels=4
+            encoder=AutoConfig.from_pretrained(encoder_folder(name)), pooling="mean_std", head_layers=[5], num_labels=4
         )
         torch.manual_seed(0)
         model = PooledEncoderForAudioClassification(config).eval()
@@ -375,8 +362,8 @@ def test_impossible_heads_are_refused(settings, told):
         PooledEncoderConfig(**settings)
 
 
-def test_encoders_that_the_head_cannot_stand_on_are_refused(folders):
-    encoder = AutoConfig.from_pretrained(folders("wav2vec2-layer"))
+def test_encoders_that_the_head_cannot_stand_on_are_refused(encoder_folder):
+    encoder = AutoConfig.from_pretrained(encoder_folder("wav2vec2-layer"))
     encoder.add_adapter = True
     with pytest.raises(ValueError, match="^add_adapter"):
         PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder))

@@ -5,8 +5,6 @@ import torch
 from transformers import pipeline
 
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.testing import write_checkpoint
-from ser_hf.testing.checkpoints import CHECKPOINTS
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
 from ser_hf.training.build import blueprint, build_model
@@ -36,19 +34,6 @@ WAYS = {
 QUICK = set(zip(KINDS, WAYS, strict=True))
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """A function from a kind of encoder to the folder of its checkpoint."""
-    folders = {}
-
-    def folder(kind):
-        if kind not in folders:
-            folders[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), **CHECKPOINTS[kind])
-        return str(folders[kind])
-
-    return folder
-
-
 @pytest.mark.parametrize(
     ("kind", "way"),
     [
@@ -57,11 +42,11 @@ def written(tmp_path_factory):
         for way in WAYS
     ],
 )
-def test_two_steps_and_the_pipeline(kind, way, written, labels, clips, store, tmp_path):
+def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, store, tmp_path):
     asked, learning, places = WAYS[way]
     if way == "weighted sum" and kind == "audio-spectrogram-transformer":
         asked = asked | {"pooling": "mean"}  # transformers' own head has none
-    plan = blueprint("encoder", labels, checkpoint=written(kind), **asked)
+    plan = blueprint("encoder", labels, checkpoint=encoder_folder(kind), **asked)
     seed_everything(0)
     model = build_model(plan)
     before = {name: value.clone() for name, value in model.state_dict().items()}

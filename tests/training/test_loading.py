@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification,
 
 from ser_hf.errors import UserError
 from ser_hf.models import CRNNForAudioClassification, PooledEncoderForAudioClassification
-from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.encoders import ENCODERS
 from ser_hf.training.loading import _unwritten_is_nan
@@ -34,26 +34,13 @@ both_heads = pytest.mark.parametrize("head", [STOCK, POOLED], ids=["stock", "poo
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Folder of a tiny checkpoint by its name, each written once."""
-    written = {}
-
-    def folder(name):
-        if name not in written:
-            written[name] = write_checkpoint(tmp_path_factory.mktemp(name), **CHECKPOINTS[name])
-        return written[name]
-
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tasks(folders, tmp_path_factory):
+def tasks(encoder_folder, tmp_path_factory):
     """Folder of the layer-norm wav2vec2 as another class of transformers saves it."""
     written = {}
 
     def folder(kind):
         if kind not in written:
-            path = shutil.copytree(folders("wav2vec2-layer"), tmp_path_factory.mktemp(kind) / "checkpoint")
+            path = shutil.copytree(encoder_folder("wav2vec2-layer"), tmp_path_factory.mktemp(kind) / "checkpoint")
             config = AutoConfig.from_pretrained(path, **TASKS)
             getattr(transformers, kind)(config).save_pretrained(path)
             written[kind] = path
@@ -63,11 +50,11 @@ def tasks(folders, tmp_path_factory):
 
 
 @pytest.fixture
-def copied(folders, tmp_path):
+def copied(encoder_folder, tmp_path):
     """A checkpoint by its name, its tensors changed by a function before it is saved again."""
 
     def copy(name, change=lambda tensors: None):
-        folder = shutil.copytree(folders(name), tmp_path / name)
+        folder = shutil.copytree(encoder_folder(name), tmp_path / name)
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -101,9 +88,9 @@ def assert_same(ours, theirs):
 
 @both_heads
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_every_kind_comes_whole(folders, load, name, head):
+def test_every_kind_comes_whole(encoder_folder, load, name, head):
     """Against transformers' own base model; and nothing is left that nobody wrote."""
-    folder = folders(name)
+    folder = encoder_folder(name)
     model = load(folder, head)
     published = AutoModel.from_pretrained(folder)
     assert_same(tensors(encoder(model)), tensors(published.encoder if name == "whisper" else published))
@@ -139,32 +126,32 @@ def test_heads_of_other_tasks_are_dropped_and_told(tasks, load, caplog, kind, dr
     assert told[0].endswith(f"dropped: {dropped}")
 
 
-def test_transformers_own_table_is_not_printed_beside_it(folders, load, caplog):
+def test_transformers_own_table_is_not_printed_beside_it(encoder_folder, load, caplog):
     with caplog.at_level(logging.INFO):
-        load(folders("hubert"))
+        load(encoder_folder("hubert"))
     assert "LOAD REPORT" not in caplog.text
     assert logging.getLogger("transformers.modeling_utils").filters == []
 
 
 @both_heads
-def test_whisper_comes_without_its_decoder(folders, load, caplog, head):
+def test_whisper_comes_without_its_decoder(encoder_folder, load, caplog, head):
     with caplog.at_level(logging.INFO, "ser_hf"):
-        load(folders("whisper"), head)
+        load(encoder_folder("whisper"), head)
     assert "dropped: decoder" in caplog.text
 
 
 @both_heads
 @pytest.mark.parametrize("kind", ["WhisperModel", "WhisperForAudioClassification"])
-def test_whisper_comes_from_other_classes_too(folders, load, tmp_path, kind, head):
-    folder = shutil.copytree(folders("whisper"), tmp_path / "checkpoint")
+def test_whisper_comes_from_other_classes_too(encoder_folder, load, tmp_path, kind, head):
+    folder = shutil.copytree(encoder_folder("whisper"), tmp_path / "checkpoint")
     theirs = getattr(transformers, kind)(AutoConfig.from_pretrained(folder))
     theirs.save_pretrained(folder)
     assert_same(tensors(encoder(load(folder, head))), tensors(theirs.encoder))
 
 
 @both_heads
-def test_adapters_of_a_language_come_along(folders, load, head):
-    names = [key for key in tensors(load(folders("mms"), head)) if ".adapter_layer." in key]
+def test_adapters_of_a_language_come_along(encoder_folder, load, head):
+    names = [key for key in tensors(load(encoder_folder("mms"), head)) if ".adapter_layer." in key]
     assert len(names) == 2 * 6, "of two layers: a norm and two linear layers"
 
 
@@ -179,7 +166,7 @@ def test_a_language_s_adapters_may_not_be_missing(copied, load, head):
 
 
 @both_heads
-def test_old_names_of_the_positions_are_known(copied, load, folders, head):
+def test_old_names_of_the_positions_are_known(copied, load, encoder_folder, head):
     """torch's first weight normalisation called its two halves weight_g and weight_v."""
     new, old = "conv.parametrizations.weight.original", ("conv.weight_g", "conv.weight_v")
 
@@ -189,14 +176,14 @@ def test_old_names_of_the_positions_are_known(copied, load, folders, head):
             tensors[key.replace(f"{new}{i}", name)] = tensors.pop(key)
 
     model = load(copied("wav2vec2-layer", rename), head)
-    assert_same(tensors(encoder(model)), tensors(AutoModel.from_pretrained(folders("wav2vec2-layer"))))
+    assert_same(tensors(encoder(model)), tensors(AutoModel.from_pretrained(encoder_folder("wav2vec2-layer"))))
 
 
 @both_heads
 @pytest.mark.parametrize("kind", ["Model", "ForSequenceClassification"])
-def test_another_architecture_s_weights_are_refused(folders, load, tmp_path, kind, head):
+def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_path, kind, head):
     """WavLM's fit a wav2vec2 class but for the gates of its attention, and would load with a warning."""
-    folder = shutil.copytree(folders("wavlm-large"), tmp_path / "checkpoint")
+    folder = shutil.copytree(encoder_folder("wavlm-large"), tmp_path / "checkpoint")
     config = AutoConfig.from_pretrained(folder)
     getattr(transformers, f"WavLM{kind}")(config).save_pretrained(folder)
     edited = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"model_type": "wav2vec2"}
@@ -281,9 +268,9 @@ def test_half_precision_is_learnt_on_in_single(copied, load, tmp_path, head):
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name != "audio-spectrogram-transformer"])
-def test_stock_weights_over_layers_start_uniform(folders, load, name):
+def test_stock_weights_over_layers_start_uniform(encoder_folder, load, name):
     """transformers leaves this parameter, which belongs to no module, as the memory was."""
-    weights = load(folders(name), weighted_layer_sum=True).layer_weights
+    weights = load(encoder_folder(name), weighted_layer_sum=True).layer_weights
     torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
 
 
@@ -291,14 +278,14 @@ def test_stock_weights_over_layers_start_uniform(folders, load, name):
 @pytest.mark.parametrize(
     "name", [name for name in CHECKPOINTS if name not in ("whisper", "audio-spectrogram-transformer")]
 )
-def test_spec_augment_may_be_switched_on_and_off(folders, load, tmp_path, caplog, name, head):
+def test_spec_augment_may_be_switched_on_and_off(encoder_folder, load, tmp_path, caplog, name, head):
     key, on, off = "masked_spec_embed", {"mask_time_prob": 0.05}, {"mask_time_prob": 0.0}
-    without = load(folders(name), head, options=off)
+    without = load(encoder_folder(name), head, options=off)
     if name == "unispeech-sat":
         assert hasattr(encoder(without), key), "it always has one"
         return
     assert not hasattr(encoder(without), key)
-    folder = shutil.copytree(folders(name), tmp_path / "checkpoint")
+    folder = shutil.copytree(encoder_folder(name), tmp_path / "checkpoint")
     without.save_pretrained(folder)
     caplog.clear()
     with caplog.at_level(logging.INFO, "ser_hf"):
@@ -315,12 +302,12 @@ def test_memory_that_nobody_writes_shows():
 
 
 @pytest.fixture
-def ours(folders, load, tmp_path):
+def ours(encoder_folder, load, tmp_path):
     """A pushed model of ours, and it."""
-    model = load(folders("wav2vec2-layer"), POOLED | {"weighted_layer_sum": True})
+    model = load(encoder_folder("wav2vec2-layer"), POOLED | {"weighted_layer_sum": True})
     with torch.no_grad():
         model.layer_sum.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
-    folder = shutil.copytree(folders("wav2vec2-layer"), tmp_path / "pushed")
+    folder = shutil.copytree(encoder_folder("wav2vec2-layer"), tmp_path / "pushed")
     model.save_pretrained(folder)
     return folder, model
 
@@ -344,9 +331,9 @@ def test_our_own_gets_a_new_last_layer_for_other_labels(ours, caplog):
     assert caplog.messages[-1].endswith("new, random head: classifier; dropped: classifier")
 
 
-def test_our_own_may_be_given_a_sum_of_layers(folders, load, tmp_path):
-    folder = shutil.copytree(folders("wav2vec2-layer"), tmp_path / "pushed")
-    load(folders("wav2vec2-layer"), POOLED).save_pretrained(folder)
+def test_our_own_may_be_given_a_sum_of_layers(encoder_folder, load, tmp_path):
+    folder = shutil.copytree(encoder_folder("wav2vec2-layer"), tmp_path / "pushed")
+    load(encoder_folder("wav2vec2-layer"), POOLED).save_pretrained(folder)
     assert load(folder, weighted_layer_sum=True).layer_sum.weight.tolist() == [0.0, 0.0, 0.0]
 
 
@@ -376,16 +363,16 @@ def test_our_other_networks_go_on_too(labels, tmp_path):
         build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
 
 
-def test_new_tensors_follow_the_seed(folders, labels):
-    plan = blueprint("encoder", labels, checkpoint=str(folders("hubert")), **POOLED)
+def test_new_tensors_follow_the_seed(encoder_folder, labels):
+    plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("hubert")), **POOLED)
     drawn = [(transformers.set_seed(seed), build_model(plan))[1].classifier.weight for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_attention_reaches_the_encoder(folders, labels):
+def test_attention_reaches_the_encoder(encoder_folder, labels):
     for head in (STOCK, POOLED):
-        plan = blueprint("encoder", labels, checkpoint=str(folders("hubert")), attention="eager", **head)
+        plan = blueprint("encoder", labels, checkpoint=str(encoder_folder("hubert")), attention="eager", **head)
         model: PreTrainedModel = build_model(plan)
         assert encoder(model).config._attn_implementation == "eager"
         assert encoder(model).encoder.layers[0].attention.config._attn_implementation == "eager"

@@ -19,7 +19,6 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.testing import write_checkpoint
 from ser_hf.testing.checkpoints import CHECKPOINTS
 from ser_hf.training.averaging import LEARNING, recompute_batch_norm
 from ser_hf.training.checkpoints import MARKER
@@ -37,27 +36,14 @@ STEADY = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """A function from a kind of encoder to the folder of its checkpoint."""
-    folders = {}
-
-    def folder(kind):
-        if kind not in folders:
-            folders[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), **CHECKPOINTS[kind])
-        return folders[kind]
-
-    return folder
-
-
-@pytest.fixture(scope="module")
-def classifier(written):
+def classifier(encoder_folder):
     """A function from a kind to a new classifier of four classes on its checkpoint, layers summed where they can be.
 
     The linear layers of the encoder are made larger: at their random size hardly anything depends on the input.
     """
 
     def make(kind, seed=0, **options):
-        checkpoint = written("wav2vec2-layer" if kind == "pooled" else kind)
+        checkpoint = encoder_folder("wav2vec2-layer" if kind == "pooled" else kind)
         torch.manual_seed(seed)
         if kind == "pooled":
             stock = AutoModel.from_pretrained(checkpoint)
@@ -315,9 +301,10 @@ def test_batch_norms_of_the_encoder_keep_their_statistics(classifier):
     assert torch.equal(norm.running_mean, before)
 
 
-def test_the_folder_tells_no_path_of_this_machine(classifier, written, tmp_path):
+def test_the_folder_tells_no_path_of_this_machine(classifier, encoder_folder, tmp_path):
     adapted = add_lora(classifier("hubert"), Lora(2, targets=["v_proj", "q_proj"]))
-    for base, told in ((str(written("hubert")), written("hubert").name), ("someone/encoder", "someone/encoder")):
+    folder = encoder_folder("hubert")
+    for base, told in ((str(folder), folder.name), ("someone/encoder", "someone/encoder")):
         save_adapter(adapted, tmp_path, base)
         config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
         assert config["base_model_name_or_path"] == told
@@ -465,14 +452,14 @@ evaluation: {bootstrap: 20}
 
 
 @pytest.fixture(scope="module")
-def run(written, tmp_path_factory):
+def run(encoder_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapted")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    asked = [f"output_dir={folder / 'run'}", f"model.checkpoint={written('wav2vec2-layer')}"]
+    asked = [f"output_dir={folder / 'run'}", f"model.checkpoint={encoder_folder('wav2vec2-layer')}"]
     return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
 
 
-def test_a_run_leaves_a_merged_model_and_its_adapter(run, written):
+def test_a_run_leaves_a_merged_model_and_its_adapter(run, encoder_folder):
     folder, report = run
     model = AutoModelForAudioClassification.from_pretrained(folder / "model")
     assert report["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
@@ -481,10 +468,10 @@ def test_a_run_leaves_a_merged_model_and_its_adapter(run, written):
 
     config = AutoConfig.from_pretrained(folder / "model")
     torch.manual_seed(7)
-    base = AutoModelForAudioClassification.from_pretrained(written("wav2vec2-layer"), config=config)
+    base = AutoModelForAudioClassification.from_pretrained(encoder_folder("wav2vec2-layer"), config=config)
     base.layer_weights.data.fill_(torch.nan)
     stranger = PeftModel.from_pretrained(base, folder / "model" / "adapter")
-    assert stranger.peft_config["default"].base_model_name_or_path == written("wav2vec2-layer").name
+    assert stranger.peft_config["default"].base_model_name_or_path == encoder_folder("wav2vec2-layer").name
     inputs = inputs_of(model)
     torch.testing.assert_close(logits_of(stranger, inputs), logits_of(model, inputs), rtol=1e-5, atol=1e-5)
     weights = model.layer_weights
@@ -505,9 +492,13 @@ def test_the_predictions_are_those_of_the_merged_model(run, store):
     assert len(classify(store[0].copy(), top_k=None)) == 6
 
 
-def test_a_wrong_target_shows_before_anything_is_written(written, tmp_path):
+def test_a_wrong_target_shows_before_anything_is_written(encoder_folder, tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    asked = [f"output_dir={tmp_path / 'run'}", f"model.checkpoint={written('wav2vec2-layer')}", "lora.targets=[query]"]
+    asked = [
+        f"output_dir={tmp_path / 'run'}",
+        f"model.checkpoint={encoder_folder('wav2vec2-layer')}",
+        "lora.targets=[query]",
+    ]
     with pytest.raises(UserError, match=r"^lora\.targets: query is no linear layer"):
         ser_hf.run_recipe(tmp_path / "recipe.yaml", asked)
     assert not (tmp_path / "run").exists()
