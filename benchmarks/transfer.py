@@ -68,17 +68,29 @@ def summary(report: dict) -> dict:
     """What a table needs of a report over folds."""
     keys = ("metrics", "deviations", "intervals", "seconds", "environment", "protocol")
     kept = {key: report[key] for key in keys if key in report}
+    own = kept["protocol"]["folds"]
+    kept["folds"] = {
+        number: {"test": fold["metrics"]["uar"], "validation": fold["validation"]["uar"]}
+        for number, fold in own.items()
+    }
     kept["protocol"] = {key: kept["protocol"][key] for key in ("name", "sha256")}
     return kept | {"pooled": report["pooled"]["metrics"]}
 
 
 def table(results: dict) -> str:
-    lines = ["| way | UAR | sd over folds | 95 % interval | WA | macro-F1 |", "|---|---|---|---|---|---|"]
+    """Markdown; the last column is of the folds that all ways have been run on."""
+    common = sorted(set.intersection(*(set(row["folds"]) for row in results.values())))
+    shared = f"UAR, folds {', '.join(common)}"
+    lines = [
+        f"| way | folds | UAR | sd over folds | 95 % interval | WA | macro-F1 | {shared} |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for way, row in results.items():
         metrics, low, high = row["metrics"], *row["intervals"]["uar"]
+        of_common = sum(row["folds"][number]["test"] for number in common) / len(common)
         lines.append(
-            f"| {way} | {metrics['uar']:.3f} | {row['deviations']['uar']:.3f} | {low:.3f} to {high:.3f} | "
-            f"{metrics['wa']:.3f} | {metrics['macro_f1']:.3f} |"
+            f"| {way} | {len(row['folds'])} | {metrics['uar']:.3f} | {row['deviations']['uar']:.3f} | "
+            f"{low:.3f} to {high:.3f} | {metrics['wa']:.3f} | {metrics['macro_f1']:.3f} | {of_common:.3f} |"
         )
     return "\n".join(lines)
 
