@@ -91,17 +91,23 @@ def _depth(recipe: Recipe) -> str:
     if freeze.encoder:
         return "The encoder is frozen; the head alone learnt."
     sentences = []
-    frozen = ["the convolutional stem"] * freeze.feature_encoder
-    frozen += [f"the lowest {freeze.layers} layers and what lies below them"] * bool(freeze.layers)
-    frozen += [f"all but the top {freeze.top_layers} layers"] * (freeze.top_layers is not None)
+    lower = freeze.layers or freeze.top_layers is not None  # the stem lies below
+    frozen = ["the convolutional stem"] * (freeze.feature_encoder and not lower)
+    frozen += [f"the lowest {_counted(freeze.layers, 'layer')} and all below"] * bool(freeze.layers)
+    if freeze.top_layers is not None:
+        frozen.append(f"all but the top {_counted(freeze.top_layers, 'layer')} and the head")
     if frozen:
         sentences.append(f"Frozen: {', '.join(frozen)}.")
     if freeze.gradual.every is not None:
         sentences.append(
-            f"The head learnt alone at first, {freeze.gradual.layers} layers more from the top after every "
-            f"{freeze.gradual.every} epochs."
+            f"The head learnt alone at first, {_counted(freeze.gradual.layers, 'layer')} more from the top after "
+            f"every {_counted(freeze.gradual.every, 'epoch')}."
         )
     return " ".join(sentences)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def protocol_facts(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:

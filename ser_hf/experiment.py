@@ -60,7 +60,7 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False) -> dict[s
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
     """The libraries' bars for casting columns and writing shards would drown the few that tell how long it takes, and
-    transformers' report of missing keys is checked, and told, by `training.build`."""
+    transformers' report of missing keys is checked, and told, by `training.loading`."""
     bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers.utils.logging.get_verbosity()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -88,6 +88,9 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool) -> dict[str, Any]:
     with recorded() as write_log_to:
         material = gather(recipe)
         _rehearse(recipe, material, arguments)
+        if material.plan.checkpoint is not None and not material.plan.random_init:
+            # Files that are damaged, or another network's, show before a run that stands is replaced.
+            build_model(copy.deepcopy(material.plan))
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
                 folder.check(recipe.to_dict(), resume, overwrite)  # another run may have taken it meanwhile
@@ -130,7 +133,8 @@ def _rehearse(recipe: Recipe, material: Material, arguments: EmotionTrainingArgu
         if recipe.training.loss.soft_labels:
             _part(recipe, material, fold, "train", learnt=True)
         if recipe.training.solver == "trainer":
-            rehearse(material.plan, arguments, len(labels), _freezing(recipe), _lora(recipe))
+            freezing = Freezing(**recipe.freeze.freezing)
+            rehearse(material.plan, arguments, len(labels), freezing, _lora(recipe))
 
 
 def _with_provenance(recipe: Recipe) -> dict[str, Any]:
@@ -284,7 +288,7 @@ def _train(
 ) -> Fit:
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(material.plan))
-    freezing = _freezing(recipe)
+    freezing = Freezing(**recipe.freeze.freezing)
     freeze(model, freezing)
     lora = _lora(recipe)
     if lora is not None:
@@ -307,12 +311,6 @@ def _train(
         arguments.run_name = during.enter_context(tracking)
         patience = recipe.training.early_stopping.patience
         return fit(*common, loss=loss, freezing=freezing, patience=patience, resume=resume)
-
-
-def _freezing(recipe: Recipe) -> Freezing:
-    asked = recipe.freeze
-    static = (asked.feature_encoder, asked.layers, asked.top_layers, asked.encoder)
-    return Freezing(*static, every=asked.gradual.every, thawed_layers=asked.gradual.layers)
 
 
 def _lora(recipe: Recipe) -> Lora | None:

@@ -52,7 +52,9 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     if "model" in sections:
         values["model"] = _model(sections["model"])
     if "training" in sections:
-        values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"))
+        freeze = values.get("freeze")
+        gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
+        values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
@@ -119,21 +121,22 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _training(values: dict[str, Any], architecture: str) -> dict[str, Any]:
+def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
     from .training.arguments import MANAGED, argument_options, sampling_for, solvers_for
     from .training.schedules import ignores_warmup
 
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
-    values.setdefault("train_sampling_strategy", sampling_for(architecture))
-    if architecture != "encoder":
+    if architecture != "encoder" and not gradual:
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
     if isinstance(schedule := values.get("lr_scheduler_type"), str) and ignores_warmup(schedule):
         values.setdefault("warmup_steps", 0)
     if values.get("solver") is None:
         values["solver"] = solvers_for(architecture)[0]
+    if values["solver"] == "trainer":
+        values.setdefault("train_sampling_strategy", sampling_for(architecture))
     values["grid"] = _grid(values.get("grid", {}), values["solver"], architecture)
     return _split_off(values, TrainingSection, argument_options(), "training", "arguments")
 

@@ -15,6 +15,8 @@ from .sections import (
     TrainingSection,
 )
 
+# Seconds of which an emotion might be told at all.
+SHORTEST = 0.1
 # What makes a vector of a clip without having learnt to.
 FIXED_POOLINGS = ("mean", "max", "mean_std")
 
@@ -42,6 +44,9 @@ def check(recipe: Recipe) -> None:
     for key, value in positive.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{key}: expected more than zero, got {value}")
+    for key in ("audio.max_duration", "evaluation.window"):
+        if positive[key] is not None and positive[key] < SHORTEST:
+            raise UserError(f"{key}: expected seconds, {SHORTEST} or more, got {positive[key]}")
     not_negative = {
         "training.seeds": min(training.seeds, default=0),
         "protocol.seed": recipe.protocol.options.get("seed", 0),
@@ -144,40 +149,34 @@ def _check_model(recipe: Recipe) -> None:
 
 def _check_depth(recipe: Recipe) -> None:
     """Keys about what learns that contradict each other."""
+    from .training.layers import Freezing
+
     freeze, training = recipe.freeze, recipe.training
-    counts = {"freeze.layers": (freeze.layers, 0), "freeze.top_layers": (freeze.top_layers, 1)}
-    counts |= {"freeze.gradual.every": (freeze.gradual.every, 1), "freeze.gradual.layers": (freeze.gradual.layers, 1)}
-    for key, (value, least) in counts.items():
-        if value is not None and value < least:
-            raise UserError(f"{key}: expected {least} or more, got {value}")
-    if freeze.layers and freeze.top_layers:
-        raise UserError("freeze.top_layers: freeze.layers says it the other way round; leave out one of the two")
+    Freezing(**freeze.freezing)  # complains of its own
     if freeze.gradual.every is None and freeze.gradual != GradualSection():
         raise UserError("freeze.gradual.every: missing; after how many epochs the next layers are to learn")
-    kwargs = training.arguments.get("activation_checkpointing_kwargs") or {}
+    if freeze.encoder and training.layer_decay:
+        raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
+    settings = [training.arguments.get(f"{word}_checkpointing_kwargs") or {} for word in ("gradient", "activation")]
     partly = freeze != FreezeSection() or recipe.lora.rank is not None
-    if kwargs.get("use_reentrant") and partly:
+    if partly and any(kwargs.get("use_reentrant") for kwargs in settings):
         raise UserError(
             "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
             "leave it out"
         )
-    if freeze.encoder:
-        for key, value in {
-            "freeze.layers": freeze.layers,
-            "freeze.top_layers": freeze.top_layers,
-            "freeze.gradual": freeze.gradual.every,
-            "training.layer_decay": training.layer_decay,
-        }.items():
-            if value:
-                raise UserError(f"{key}: freeze.encoder freezes all layers; leave out one of the two")
 
 
 def _check_lora(recipe: Recipe) -> None:
+    from .training.lora import Lora
+
     lora, freeze = recipe.lora, recipe.freeze
     if lora.rank is None:
         if lora != LoraSection():
             raise UserError("lora.rank: missing; the other keys of lora are of no use without it (8 is usual)")
         return
+    Lora(**dataclasses.asdict(lora))  # complains of its own
+    if lora.targets == []:
+        raise UserError("lora.targets: expected names of linear layers, or null for the usual ones, got none")
     if recipe.model.architecture != "encoder":
         raise UserError(
             f"lora: adapts the attention of speech encoders, which {recipe.model.architecture} does not have"
@@ -186,14 +185,6 @@ def _check_lora(recipe: Recipe) -> None:
         raise UserError("lora: adapts pretrained weights, and model.random_init has none; leave out one of the two")
     if freeze != dataclasses.replace(FreezeSection(), feature_encoder=freeze.feature_encoder):
         raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
-    for key, value, possible, expected in (
-        ("rank", lora.rank, lora.rank >= 1, "1 or more"),
-        ("alpha", lora.alpha, 0 < lora.alpha < math.inf, "more than zero"),
-        ("dropout", lora.dropout, 0 <= lora.dropout < 1, "0 or more and less than 1"),
-        ("targets", lora.targets, lora.targets != [], "names of linear layers, or null for the usual ones"),
-    ):
-        if not possible:
-            raise UserError(f"lora.{key}: expected {expected}, got {value}")
 
 
 def _check_training(training: TrainingSection) -> None:

@@ -107,6 +107,13 @@ class FreezeSection:
     encoder: bool = False
     gradual: GradualSection = GradualSection()
 
+    @property
+    def freezing(self) -> dict[str, Any]:
+        """The fields of `ser_hf.training.layers.Freezing`."""
+        names = ("feature_encoder", "layers", "top_layers", "encoder")
+        gradual = {"every": self.gradual.every, "thawed_layers": self.gradual.layers}
+        return {name: getattr(self, name) for name in names} | gradual
+
 
 @dataclasses.dataclass(frozen=True)
 class LoraSection:

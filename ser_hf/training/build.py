@@ -25,15 +25,27 @@ from transformers.utils import cached_file
 from ..errors import UserError
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.feature_extraction_prepared import PreparedFeatureExtractor
-from ..models.modeling_pooled_encoder import layerdrop
 from ..models.waveform_preparation import Preparation
-from .encoders import ENCODERS, longest_clip, mask_valid, normalizes, shortest_clip
+from .encoders import ENCODERS, check_extractor, encoder_config, longest_clip, mask_valid, normalizes, shortest_clip
 from .loading import first_line, load_model
+from .options import refuse_managed, set_options, skeleton
 from .transfer import load_published
 
 logger = logging.getLogger(__name__)
 
 UNPREPARED = Preparation()
+
+# What reading a checkpoint's own description may raise, where values in it have no meaning.
+_UNREADABLE = (
+    OSError,
+    HfHubHTTPError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    StrictDataclassError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +55,8 @@ class Blueprint:
     Args:
         checkpoint: where weights come from, if any do: a Hub id or folder, or the file of a transferred network.
         random_init: start from random numbers all the same.
+        gradient_free_head: nothing in the last layer learns by gradient (support vector machines, a forest), which
+            scikit-learn has to fit.
     """
 
     config: PreTrainedConfig
@@ -51,6 +65,7 @@ class Blueprint:
     random_init: bool
     preparation: Preparation = UNPREPARED
     attention: str | None = None
+    gradient_free_head: bool = False
 
     @property
     def published_extractor(self) -> SequenceFeatureExtractor:
@@ -68,9 +83,8 @@ class Blueprint:
     @property
     def encoder_config(self) -> PreTrainedConfig | None:
         """The configuration of transformers' encoder, under its own head or ours; None of networks without one."""
-        if isinstance(self.config, PooledEncoderConfig):
-            return self.config.encoder
-        return self.config if self.config.model_type in ENCODERS else None
+        config = encoder_config(self.config)
+        return config if config.model_type in ENCODERS else None
 
     @property
     def longest_clip(self) -> int | None:
@@ -127,6 +141,7 @@ def blueprint(
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
     own_head = {key: value for key, value in own_head.items() if value}
     options = dict(options or {})
+    refuse_managed(options)
     if architecture != "encoder":
         for key in own_head:
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
@@ -138,10 +153,10 @@ def blueprint(
             raise UserError(f"model: {error}") from None
         extractor = _extractor(sampling_rate, bool(normalize))
         if architecture not in TRANSFERRED:
-            return Blueprint(config, extractor, None, True, preparation)
+            return Blueprint(config, extractor, None, True, preparation, None, _gradient_free(model))
         if not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # which tells where to get the file
-        return Blueprint(config, extractor, checkpoint, random_init, preparation)
+        return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
 
     config = _checkpoint_config(checkpoint)
     if isinstance(config, PooledEncoderConfig):
@@ -151,9 +166,10 @@ def blueprint(
     else:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
             raise UserError(f"model.{key}: {checkpoint} is a network of ours ({config.model_type}) without an encoder")
-    _set_options(config, checkpoint, options)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
-    _check_network(config)
+    before = copy.deepcopy(config)
+    set_options(config, checkpoint, options)
+    network = skeleton(config, before, options)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(
@@ -178,7 +194,12 @@ def blueprint(
             f"audio: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that prepares "
             "waveforms in its own way; leave out trim_silence, level and fixed_duration"
         )
-    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention)
+    free = _gradient_free(network)
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, free)
+
+
+def _gradient_free(network: PreTrainedModel) -> bool:
+    return not any(parameter.requires_grad for parameter in network.classifier.parameters())
 
 
 def _with_head(
@@ -221,35 +242,6 @@ def _continue_head(
     config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
 
 
-def _set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
-    encoder = config.encoder if isinstance(config, PooledEncoderConfig) else config
-    for key, value in options.items():
-        if not hasattr(encoder, key):
-            raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
-        try:
-            setattr(encoder, key, value)
-        except (TypeError, ValueError, StrictDataclassError) as error:
-            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
-    # Published in half precision, weights are still learnt in single.
-    config.dtype = encoder.dtype = torch.float32
-    summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
-    if summed and layerdrop(encoder):
-        key = "encoder_layerdrop" if hasattr(encoder, "encoder_layerdrop") else "layerdrop"
-        if key in options:
-            raise UserError(f"model.{key}: leaves out layers that model.weighted_layer_sum sums; set it to 0")
-        logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, layerdrop(encoder))
-        setattr(encoder, key, 0.0)
-
-
-def _check_network(config: PreTrainedConfig) -> None:
-    """The layers' own complaints, without their memory."""
-    try:
-        with torch.device("meta"):
-            AutoModelForAudioClassification.from_config(copy.deepcopy(config))
-    except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
-        raise UserError(f"model: {' '.join(str(error).split())}") from None
-
-
 def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Vec2FeatureExtractor:
     return Wav2Vec2FeatureExtractor(
         feature_size=1,
@@ -261,9 +253,11 @@ def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Ve
 
 
 def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
+    if _is_path(checkpoint) and not Path(checkpoint).is_dir():
+        raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
     try:
         config = AutoConfig.from_pretrained(checkpoint)
-    except (OSError, ValueError, HfHubHTTPError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
@@ -272,14 +266,20 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     return config
 
 
+def _is_path(checkpoint: str) -> bool:
+    """Whether it cannot be the Hub's id, a name or a user's and a name."""
+    return checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
+
+
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is of use."""
     if _has_extractor(checkpoint):
         try:
             extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
-        except (OSError, ValueError, HfHubHTTPError) as error:
+        except _UNREADABLE as error:
             raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
-    elif _main_input(config) == "input_values":
+        check_extractor(config, extractor, checkpoint)
+    elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":
         logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
         extractor = _extractor(sampling_rate, normalize=False)
     else:
@@ -303,11 +303,6 @@ def _has_extractor(checkpoint: str) -> bool:
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     return found is not None
-
-
-def _main_input(config: PreTrainedConfig) -> str:
-    config = config.encoder if isinstance(config, PooledEncoderConfig) else config
-    return MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(config)].main_input_name
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:

@@ -7,9 +7,17 @@ all of them.
 import dataclasses
 import math
 
-from transformers import PreTrainedConfig, SequenceFeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    PreTrainedConfig,
+    SeamlessM4TFeatureExtractor,
+    SequenceFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from ..errors import UserError
+from ..models.modeling_pooled_encoder import shortest_waveform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +71,13 @@ _FRAME, _HOP = 400, 160
 _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 
 _WHISPER, _SPECTROGRAM, _FILTERBANK = "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"
+
+# What makes the input of the kinds that do not hear the waveform itself.
+_EXTRACTORS = {
+    _WHISPER: WhisperFeatureExtractor,
+    _SPECTROGRAM: ASTFeatureExtractor,
+    _FILTERBANK: SeamlessM4TFeatureExtractor,
+}
 
 
 def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -129,13 +144,40 @@ def stride(config: PreTrainedConfig) -> int:
     return own
 
 
-def _samples(config: PreTrainedConfig, frames: int) -> int:
-    """Of the shortest waveform that becomes so many frames before the first layer, where no fixed length is heard."""
-    if config.model_type == _FILTERBANK:  # pads to whole stacks
-        return _FRAME + _STACKED * (frames - 1) * _HOP
-    for kernel, step in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
-        frames = (frames - 1) * step + kernel
-    return frames
+def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str) -> None:
+    """Raises a `UserError` where an extractor does not make what the network hears: features of another kind, or of
+    another size. Networks without an encoder of transformers hear waveforms."""
+    config = encoder_config(config)
+    kind = config.model_type
+    ours = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"
+    expected = _EXTRACTORS.get(kind, Wav2Vec2FeatureExtractor)
+    if not isinstance(extractor, expected):
+        raise UserError(
+            f"{ours} is a {type(extractor).__name__}, and {kind} needs a {expected.__name__}; use the file that the "
+            "encoder was published with"
+        )
+    if not isinstance(extractor.sampling_rate, int | float):
+        raise UserError(f"{ours} does not say a sampling_rate")
+    sizes = {}
+    if kind == _WHISPER:
+        sizes["num_mel_bins"] = (extractor.feature_size, config.num_mel_bins, "mel bands")
+        frames = extractor.n_samples // extractor.hop_length
+        sizes["max_source_positions"] = (frames, 2 * config.max_source_positions, "frames (chunk_length)")
+    elif kind == _SPECTROGRAM:
+        sizes["num_mel_bins"] = (extractor.num_mel_bins, config.num_mel_bins, "mel bands")
+        sizes["max_length"] = (extractor.max_length, config.max_length, "frames (max_length)")
+    elif kind == _FILTERBANK:
+        features = extractor.num_mel_bins * extractor.stride
+        sizes["feature_projection_input_dim"] = (features, config.feature_projection_input_dim, "features of a frame")
+    for key, (made, heard, what) in sizes.items():
+        if made != heard:
+            raise UserError(f"{ours} makes {made} {what}, and by its {key} the encoder hears {heard}")
+
+
+def layerdrop_key(config: PreTrainedConfig) -> str | None:
+    """The key that says which share of layers training skips at random; None where it skips none."""
+    config = encoder_config(config)
+    return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(config, key, 0)), None)
 
 
 def shortest_clip(config: PreTrainedConfig) -> int:
@@ -150,7 +192,7 @@ def shortest_clip(config: PreTrainedConfig) -> int:
         return _FRAME
     if config.model_type == _FILTERBANK:  # scales each band by its deviation over frames, of which one has none
         return _FRAME + _HOP
-    return _samples(config, getattr(config, "squeeze_factor", 1))
+    return shortest_waveform(config)
 
 
 def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) -> int | None:
@@ -173,7 +215,11 @@ def shortest_batch(config: PreTrainedConfig) -> int:
         return 0
     if not getattr(config, "apply_spec_augment", True) or not config.mask_time_prob:
         return 0
-    return _samples(config, config.mask_time_length)
+    frames = config.mask_time_length
+    if config.model_type == _FILTERBANK:  # pads to whole stacks
+        return _FRAME + _STACKED * (frames - 1) * _HOP
+    # Frames are masked before any are squeezed into one.
+    return shortest_waveform(config) + (frames - getattr(config, "squeeze_factor", 1)) * math.prod(config.conv_stride)
 
 
 def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:

@@ -26,6 +26,9 @@ class Freezing:
             learn the head learns alone at first, and after every so many epochs the next `thawed_layers` from the top
             learn too, with the first of them what follows the layers, and after the last of them what lies below.
         thawed_layers: how many at a time.
+
+    Raises:
+        UserError: naming the recipe's key, for numbers out of their range and fields that contradict each other.
     """
 
     feature_encoder: bool = False
@@ -34,6 +37,28 @@ class Freezing:
     encoder: bool = False
     every: int | None = None
     thawed_layers: int = 1
+
+    def __post_init__(self):
+        least = {"layers": (self.layers, 0), "top_layers": (self.top_layers, 0)}
+        least |= {"gradual.every": (self.every, 1), "gradual.layers": (self.thawed_layers, 1)}
+        for key, (value, lowest) in least.items():
+            if value is not None and value < lowest:
+                raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
+        asked = self.asked()
+        for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
+            for second in seconds:
+                if asked[first] and asked[second]:
+                    raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
+
+    def asked(self) -> dict[str, bool]:
+        """Which keys of the recipe say anything."""
+        return {
+            "encoder": self.encoder,
+            "layers": self.layers != 0,
+            "top_layers": self.top_layers is not None,
+            "gradual": self.every is not None,
+            "feature_encoder": self.feature_encoder,
+        }
 
     def learning(self, layers: int, epoch: int) -> "Learning":
         """What learns in an epoch, counted from 0, of an encoder of so many layers."""
@@ -89,7 +114,7 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
     held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
     if freezing == Freezing() and not held:
         return
-    where = structure(model, next((f"freeze.{key}" for key, said in _asked(freezing).items() if said), "freeze"))
+    where = structure(model, next((f"freeze.{key}" for key, said in freezing.asked().items() if said), "freeze"))
     _check(freezing, where, type(inner).__name__)
     learning = freezing.learning(len(where.layers), epoch)
     stopped = []
@@ -111,30 +136,12 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
             module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _asked(freezing: Freezing) -> dict[str, bool]:
-    return {
-        "encoder": freezing.encoder,
-        "layers": freezing.layers != 0,
-        "top_layers": freezing.top_layers is not None,
-        "gradual": freezing.every is not None,
-        "feature_encoder": freezing.feature_encoder,
-    }
-
-
 def _check(freezing: Freezing, where: Structure, name: str) -> None:
-    layers, asked = len(where.layers), _asked(freezing)
-    for key, value in (("gradual.every", freezing.every), ("gradual.layers", freezing.thawed_layers)):
-        if value is not None and value < 1:
-            raise UserError(f"freeze.{key}: expected 1 or more, got {value}; {name} has {layers} layers")
+    """What depends on the network."""
+    layers = len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
-        if not 0 <= value <= layers:
-            raise UserError(f"freeze.{key}: expected 0 to {layers}, as many layers as {name} has, got {value}")
-    for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
-        for second in seconds:
-            if asked[first] and asked[second]:
-                raise UserError(
-                    f"freeze.{second}: contradicts freeze.{first}; leave out one of them (there are {layers} layers)"
-                )
+        if value > layers:
+            raise UserError(f"freeze.{key}: {value} of {layers} layers, which is all that {name} has")
     if freezing.feature_encoder and not where.stem:
         raise UserError(
             f"freeze.feature_encoder: {name} has no stem of convolutions below its {layers} layers; use freeze.layers"

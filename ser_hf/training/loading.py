@@ -10,6 +10,9 @@ The routes, and what each may leave out or make anew:
 - one of our own models: everything, but for the last layer where the labels are others, and a sum of layers that it
   is given now.
 
+Labels are compared by their names: the same ones in another order have the rows of the last layer put in ours; as many
+others, or numbers in place of names (LABEL_0), are others.
+
 `masked_spec_embed` is the exception within an encoder: SpecAugment puts it in place of frames, in training and nowhere
 else; a model has it only while its configuration masks. So it may be dropped where a recipe switches masking off, and
 may be new, random as it is at the start of pretraining, where a recipe switches it on: no answer depends on it.
@@ -19,13 +22,15 @@ import contextlib
 import copy
 import logging
 import pickle
+import traceback
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
 
 from ..errors import UserError
@@ -38,11 +43,12 @@ _DAMAGED = (
     OSError,
     SafetensorError,
     HfHubHTTPError,
-    RuntimeError,
     EOFError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
+# Where a RuntimeError is the file's fault; any other is a bug, or memory that has run out.
+_READERS = ("torch.serialization", "transformers.utils.loading_report")
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
@@ -61,12 +67,41 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
         UserError: naming `model.checkpoint`, and the first tensor where the two do not fit.
         ValueError, ImportError: for an attention that cannot be had.
     """
-    pooled = isinstance(config, PooledEncoderConfig)
-    if pooled and AutoConfig.from_pretrained(checkpoint).model_type != config.model_type:
+    theirs = AutoConfig.from_pretrained(checkpoint)
+    if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
         return _on_stock_encoder(checkpoint, config, **settings)
     model, new, dropped = _read(checkpoint, config, **settings)
-    _tell(checkpoint, new, dropped)
+    changed, reordered = _fit_labels(model, theirs.id2label, new)
+    _tell(checkpoint, new | changed, dropped | changed, reordered)
     return model
+
+
+@torch.no_grad()
+def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]) -> tuple[set[str], bool]:
+    """Has a last layer that came from the checkpoint answer with our labels; the names of its tensors if it became a
+    new one, and whether it only got our order.
+
+    Heads without such a layer, machines and trees, are left: scikit-learn fits them from the start.
+    """
+    linear = [name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)]
+    ours = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    theirs = [theirs[i] for i in sorted(theirs)]
+    if not linear or ours == theirs:
+        return set(), False
+    name = ".".join(filter(None, ("classifier", linear[-1])))
+    last = model.get_submodule(name)
+    tensors = {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
+    if any(key in new for key in tensors):
+        return set(), False
+    if sorted(ours) == sorted(theirs):
+        rows = [theirs.index(label) for label in ours]
+        for tensor in tensors.values():
+            tensor.copy_(tensor[rows])
+        return set(), True
+    for tensor in tensors.values():
+        tensor._is_hf_initialized = False  # which transformers' initialisation heeds
+    model._init_weights(last)
+    return set(tensors), False
 
 
 def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: Any) -> PreTrainedModel:
@@ -92,12 +127,21 @@ def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[P
     try:
         with _quiet(), _unwritten_is_nan():
             model, info = AutoModelForAudioClassification.from_pretrained(checkpoint, **settings)
-    except _DAMAGED as error:
+    except (*_DAMAGED, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _of_the_file(error):
+            raise
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
     new, dropped = _account(model, checkpoint, info)
     _complete(model, new)
     _check_finite(model, checkpoint)
     return model, new, dropped
+
+
+def _of_the_file(error: RuntimeError) -> bool:
+    """Whether it was raised while a file was read, or its tensors were told not to fit."""
+    frames = traceback.walk_tb(error.__traceback__)
+    inside = any(frame.f_globals["__name__"] in _READERS for frame, _ in frames)
+    return inside and not isinstance(error, torch.OutOfMemoryError)
 
 
 @contextlib.contextmanager
@@ -199,9 +243,13 @@ def _check_finite(model: PreTrainedModel, checkpoint: str) -> None:
         )
 
 
-def _tell(checkpoint: str, new: Iterable[str], dropped: Iterable[str]) -> None:
+def _tell(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
     fresh, gone = _modules(new), _modules(dropped)
-    told = [f"new, random head: {', '.join(fresh)}" if fresh else "nothing is new"]
+    head = [name for name in fresh if name != _MASK]
+    told = [f"new, random head: {', '.join(head)}"] if head else []
+    told += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
+    told += ["the last layer's rows are in the order of our labels now"] if reordered else []
+    told = told or ["nothing is new"]
     told += [f"dropped: {', '.join(gone)}"] if gone else []
     logger.info("weights of %s: %s", checkpoint, "; ".join(told))
 
@@ -213,4 +261,10 @@ def _modules(keys: Iterable[str]) -> list[str]:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """What a library says of a file, without its further advice: on pickles that is to run the code in them."""
+    said = str(error).strip()
+    if "weights_only" in said:
+        return "it cannot be read as tensors alone, and code in a file of weights is not run"
+    if isinstance(error, StrictDataclassError):
+        return " ".join(said.split())  # the field in its first line, the fault in the next
+    return (said or type(error).__name__).splitlines()[0].rstrip(".")

@@ -110,17 +110,25 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         model: a classifier on an encoder; its modules end up within the one returned.
 
     Raises:
-        UserError: naming `lora.targets`, if one of them is no linear layer in the encoder's transformer layers, and
-            for a model without an encoder.
+        UserError: naming `lora.targets`, if one of them is no linear layer in the encoder's transformer layers;
+            `lora.rank`, if it is more than a target's own can be; and for a model without an encoder.
     """
     where = structure(model, "lora")
+    targets = _targets(model, where, lora.targets)
+    smallest = min(targets, key=lambda name: min(model.get_submodule(name).weight.shape))
+    most = min(model.get_submodule(smallest).weight.shape)
+    if lora.rank > most:
+        raise UserError(
+            f"lora.rank: expected at most {most}, the smaller side of the weight of {smallest.rpartition('.')[2]}, got "
+            f"{lora.rank}"
+        )
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         use_dora=lora.dora,
         use_rslora=lora.rslora,
-        target_modules=_targets(model, where, lora.targets),
+        target_modules=targets,
         modules_to_save=[
             name for name, child in model.named_children() if name != where.encoder and child.state_dict()
         ],

@@ -12,6 +12,7 @@ from .layers import Freezing, freeze
 from .lora import Lora, add_lora
 from .optimizer import parameter_groups
 from .schedules import make_schedule
+from .trainer import expect_unused
 
 _ALL = Freezing()
 
@@ -41,6 +42,7 @@ def rehearse(
         if not attention:
             raise
         raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+    expect_unused(arguments, model, freezing.every is not None)
     freeze(model, freezing)
     freeze(model, freezing.ever())
     if lora is not None:

@@ -13,7 +13,7 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel, Train
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import UserError
-from .encoders import encoder_config
+from .encoders import layerdrop_key
 
 
 def shards() -> str | None:
@@ -41,8 +41,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
     if isinstance(model, PeftModel):
         raise UserError(f"lora: little is left to learn, which needs no sharing out; launch without {kind}")
     if kind == "fsdp":
-        config = encoder_config(model.config)
-        if key := next((key for key in ("layerdrop", "encoder_layerdrop") if getattr(config, key, 0)), None):
+        if key := layerdrop_key(model.config):
             raise UserError(
                 f"model.{key}: under FSDP all processes must run the same layers, and each would drop its own; "
                 "set it to 0"

@@ -19,12 +19,14 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
 from ..errors import UserError
+from ..models.modeling_pooled_encoder import layerdrop
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
 from .batch_norm import broadcast_buffers
 from .batches import Collator
 from .checkpoints import cannot_be_written, rotate, seal
 from .confusion import TrainingCounts, scores
+from .encoders import encoder_config
 from .layers import Freezing, freeze, still_modules, trainable_table
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, parameter_groups
@@ -65,6 +67,11 @@ class Thaw(TrainerCallback):
             freeze(model, freezing)
             self.told = self._learning(model)  # whoever trains has told of the first epoch
             freeze(model, freezing.ever())
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        """Leaves what learnt in the last epoch, in a training too that was resumed only to find that it had ended."""
+        if self.gradual:
+            freeze(model, self.freezing, max(0, math.ceil(state.epoch or 0) - 1))
 
     def on_epoch_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
         if self.gradual:
@@ -122,8 +129,7 @@ class EmotionTrainer(Trainer):
         self.planned_steps: int | None = None
         self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
         self.thaw = Thaw(model, freezing)
-        if self.thaw.gradual:
-            _find_unused(args)
+        expect_unused(args, model, self.thaw.gradual)
         super().__init__(
             model=model,
             args=args,
@@ -284,12 +290,21 @@ class EmotionTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def _find_unused(args: EmotionTrainingArguments) -> None:
-    """Has several processes expect no gradients of what is still frozen: the library would, but not together with
-    checkpointing, where it does harm to the older, reentrant kind only."""
+def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
+    """Has several processes expect no gradients of layers that are still frozen, or left out at random (layerdrop).
+
+    The library would, but not together with checkpointing, where it does harm to the older, reentrant kind only.
+
+    Raises:
+        UserError: if the recipe says that all have gradients.
+    """
+    drops = layerdrop(encoder_config(model.config))
+    if not (gradual or drops) or args.world_size == 1:
+        return
+    why = "freeze.gradual" if gradual else f"layerdrop ({drops:g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with freeze.gradual what has gradients changes; leave it out")
+            raise UserError(f"training.{key}: with {why} what has gradients changes from step to step; leave it out")
     args.ddp_find_unused_parameters = True
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import UserError
 from ..models.modeling_transfer import TransferClassifier
 from . import published_byols, published_cnn14, published_vgg16, published_vggish
+from .loading import first_line
 from .published import Published, Tensors
 
 logger = logging.getLogger(__name__)
@@ -85,9 +86,8 @@ def _read(path: Path, origin: str) -> object:
         with torch.serialization.safe_globals(_ARRAYS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"model.checkpoint: {path} is damaged or no file of weights ({reason}); get {origin} again"
+            f"model.checkpoint: {path} is damaged or no file of weights ({first_line(error)}); get {origin} again"
         ) from None
 
 

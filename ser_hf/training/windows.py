@@ -64,10 +64,12 @@ def told(
     clips, counts = np.unique(rows, return_counts=True)
     sentences = []
     if cut := int((counts > 1).sum()):
-        why = "that the model can take" if window == longest else "of evaluation.window"
+        limit = window == longest
+        why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
             f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: judged in "
-            "windows of at most that, probabilities averaged by duration"
+            "windows of at most that, probabilities averaged by duration; "
+            f"pipeline {'cuts them off there' if limit else 'hears them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):
         sentences.append(

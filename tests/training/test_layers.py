@@ -193,24 +193,28 @@ def test_a_frozen_stem_stays_a_stem_of_one_kind(encoder):
 
 
 @pytest.mark.parametrize(
-    ("freezing", "told"),
+    ("fields", "told"),
     [
-        (Freezing(layers=4), "freeze.layers: expected 0 to 3, as many layers as Wav2Vec2ForS.* has, got 4"),
-        (Freezing(layers=-1), "freeze.layers: expected 0 to 3"),
-        (Freezing(top_layers=4), "freeze.top_layers: expected 0 to 3"),
-        (Freezing(top_layers=-1), "freeze.top_layers: expected 0 to 3"),
-        (Freezing(every=0), "freeze.gradual.every: expected 1 or more, got 0; .* has 3 layers"),
-        (Freezing(every=1, thawed_layers=0), "freeze.gradual.layers: expected 1 or more, got 0"),
-        (Freezing(layers=1, top_layers=1), r"freeze.top_layers: contradicts freeze.layers; .* are 3 layers"),
-        (Freezing(encoder=True, layers=1), "freeze.layers: contradicts freeze.encoder"),
-        (Freezing(encoder=True, top_layers=1), "freeze.top_layers: contradicts freeze.encoder"),
-        (Freezing(encoder=True, every=1), "freeze.gradual: contradicts freeze.encoder"),
+        ({"layers": -1}, "freeze.layers: expected 0 or more, got -1"),
+        ({"top_layers": -1}, "freeze.top_layers: expected 0 or more, got -1"),
+        ({"every": 0}, "freeze.gradual.every: expected 1 or more, got 0"),
+        ({"every": 1, "thawed_layers": 0}, "freeze.gradual.layers: expected 1 or more, got 0"),
+        ({"layers": 1, "top_layers": 0}, "freeze.top_layers: contradicts freeze.layers"),
+        ({"encoder": True, "layers": 1}, "freeze.layers: contradicts freeze.encoder"),
+        ({"encoder": True, "top_layers": 1}, "freeze.top_layers: contradicts freeze.encoder"),
+        ({"encoder": True, "every": 1}, "freeze.gradual: contradicts freeze.encoder"),
     ],
 )
-def test_what_makes_no_sense_is_told(freezing, told):
-    model = _encoder()
+def test_what_makes_no_sense_is_told(fields, told):
     with pytest.raises(UserError, match=f"^{told}"):
-        freeze(model, freezing)
+        Freezing(**fields)
+
+
+@pytest.mark.parametrize("key", ["layers", "top_layers"])
+def test_more_layers_than_there_are_is_told(key):
+    model = _encoder()
+    with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 of 3 layers, which is all that Wav2Vec2ForS.* has"):
+        freeze(model, Freezing(**{key: 4}))
     assert learning_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from ser_hf.training.layers import Freezing, freeze
 from ser_hf.training.machine import seed_everything
 from ser_hf.training.run import fit
 from ser_hf.training.structure import structure
+from ser_hf.training.trainer import expect_unused
 
 OWN = ("average", "average_start", "head_learning_rate", "layer_decay")
 SCRIPT = Path(__file__).with_name("thaw_script.py")
@@ -180,9 +182,27 @@ def test_a_frozen_networks_statistics_of_the_batch_do_not_move(training, average
 
 
 @pytest.mark.parametrize(("key", "value"), [("ddp_find_unused_parameters", False), ("ddp_static_graph", True)])
-def test_promises_to_several_processes_that_thawing_breaks_are_refused(training, key, value):
-    with pytest.raises(UserError, match=rf"^training\.{key}: "):
-        training(Freezing(every=1), **{key: value})
+@pytest.mark.parametrize(("drops", "gradual"), [(0.0, True), (0.1, False)])
+def test_promises_to_several_processes_that_cannot_be_held_are_refused(checkpoint, labels, key, value, drops, gradual):
+    model = build_model(blueprint("encoder", labels, checkpoint=checkpoint(), options={"layerdrop": drops}))
+    keys = {"ddp_find_unused_parameters": None, "ddp_static_graph": None}
+    arguments = SimpleNamespace(world_size=2, **keys | {key: value})
+    with pytest.raises(UserError, match=rf"^training\.{key}: with (freeze\.gradual|layerdrop \(0\.1\)) "):
+        expect_unused(arguments, model, gradual)
+    one, none = SimpleNamespace(world_size=1, **keys | {key: value}), SimpleNamespace(world_size=2, **keys)
+    expect_unused(one, model, gradual)
+    assert vars(one)[key] is value
+    expect_unused(none, model, gradual)
+    assert none.ddp_find_unused_parameters is True
+
+
+def test_a_training_that_was_resumed_after_its_end_has_learnt_as_much(training):
+    """What a report counts: one layer of two, where four epochs thaw no more."""
+    whole = training(Freezing(every=2))
+    again = training(Freezing(every=2), resume=True)
+    learnt = [[p.requires_grad for p in fitted.trainer.model.parameters()] for fitted in (whole, again)]
+    assert learnt[0] == learnt[1]
+    assert not all(learnt[0])
 
 
 @pytest.mark.slow
