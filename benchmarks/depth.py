@@ -4,7 +4,8 @@
 
 The encoder has the configuration of wav2vec2-base and random weights: neither time nor memory depends on their values.
 Each way runs in a process of its own: noise of `--seconds`, forward, backward and a step of AdamW, as the Trainer does
-them with SpecAugment, dropout and what is frozen in evaluation mode. Times are medians over the steps but the first.
+them with SpecAugment, dropout and what is frozen in evaluation mode. Times are medians over the steps but the first;
+on a CPU those of the processor, so that other work on the machine counts for little.
 Memory is the most that the process held resident while it trained, less what it held before the model was built (on
 CUDA: the most that torch had allocated). `saved` is the size of what one checkpoint holds of the model. Results are
 merged into benchmarks/results/depth.json; `--readme` prints the table of that file and measures nothing.
@@ -82,9 +83,10 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
     optimizer = torch.optim.AdamW(parameter_groups(model, 3e-5, 0.01), fused=device.type == "cuda")
     waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
     labels = torch.arange(batch, device=device) % config.num_labels
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     still, times, losses = still_modules(model), [], []
     for _ in range(steps + 1):
-        began = time.perf_counter()
+        began = clock()
         model.train()
         for module in still:
             module.eval()
@@ -93,7 +95,7 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())  # waits for the device
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         saved = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))

@@ -83,6 +83,11 @@ def gather(recipe: Recipe) -> Material:
         preparation=preparation,
         options=model.options,
     )
+    if plan.gradient_free_head and recipe.training.solver != "sklearn":
+        raise UserError(
+            f"model.checkpoint: the head of {model.checkpoint} (support vector machines or trees) does not learn by "
+            "gradient; set training.solver: sklearn"
+        )
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     twins = None
     if protocol.near_duplicates != "skip":

@@ -64,7 +64,8 @@ def folds(dataset):
 @pytest.fixture(scope="module")
 def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
-    plan = SimpleNamespace(config=config, checkpoint=None, padding_safe=True, preparation=Preparation())
+    facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
+    plan = SimpleNamespace(config=config, **facts)
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0})
 
 

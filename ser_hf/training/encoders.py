@@ -153,8 +153,8 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
     expected = _EXTRACTORS.get(kind, Wav2Vec2FeatureExtractor)
     if not isinstance(extractor, expected):
         raise UserError(
-            f"{ours} is a {type(extractor).__name__}, and {kind} needs a {expected.__name__}; use the file that the "
-            "encoder was published with"
+            f"{ours} is of class {type(extractor).__name__}, and {kind} needs {expected.__name__}; use the file that "
+            "the encoder was published with"
         )
     if not isinstance(extractor.sampling_rate, int | float):
         raise UserError(f"{ours} does not say a sampling_rate")

@@ -119,8 +119,8 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
     most = min(model.get_submodule(smallest).weight.shape)
     if lora.rank > most:
         raise UserError(
-            f"lora.rank: expected at most {most}, the smaller side of the weight of {smallest.rpartition('.')[2]}, got "
-            f"{lora.rank}"
+            f"lora.rank: expected at most {most}, the smaller side of the weight of {smallest.rpartition('.')[2]}, "
+            f"got {lora.rank}"
         )
     config = LoraConfig(
         r=lora.rank,

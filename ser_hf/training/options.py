@@ -127,7 +127,7 @@ def skeleton(config: PreTrainedConfig, before: PreTrainedConfig, options: dict[s
             _skeleton(other)
         except _IMPOSSIBLE:
             continue
-        raise UserError(f"model.{key}: {_reason(fault)}") from None
+        raise UserError(f"model.{key}: {_reason(fault).removeprefix(f'{key}: ')}") from None
     raise UserError(f"model: {_reason(fault)}") from None
 
 

@@ -277,6 +277,29 @@ class EmotionTrainer(Trainer):
         if self.args.should_save:
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """Writes weights under the names that the model has for them.
+
+        By default the library writes some kinds (the audio spectrogram transformer) under the names of its older
+        releases, and puts back nothing of them when it resumes or loads the best checkpoint, with no more than a
+        warning.
+        """
+        if isinstance(self.model, PreTrainedModel):
+            self.model.save_pretrained = partial(self.model.save_pretrained, save_original_format=False)
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            vars(self.model).pop("save_pretrained", None)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Has a checkpoint whose tensors are not the model's end the run: what it lacks would stay as it was."""
+        missing = set(load_result.missing_keys) - set(self.model._keys_to_ignore_on_save or ())
+        if missing or load_result.unexpected_keys:
+            raise RuntimeError(
+                f"a checkpoint does not hold the model's tensors: {len(missing)} are missing, "
+                f"{len(load_result.unexpected_keys)} have no place ({', '.join(sorted(missing)[:3])}, ...)"
+            )
+
     def made_by(self) -> dict[str, Any]:
         """What must be alike for a checkpoint to be resumed."""
         return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}

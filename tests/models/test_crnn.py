@@ -1,17 +1,17 @@
 """What is special to the CRNN; what every network promises is in test_networks.py."""
 
 import math
+import typing
 
 import pytest
 import torch
 from signals import noise, ragged
 
-from ser_hf.models import CRNNForAudioClassification
-from ser_hf.models.masked_layers import Pooling
+from ser_hf.models import CRNNConfig, CRNNForAudioClassification
 from ser_hf.testing import tiny_config
 
 
-@pytest.mark.parametrize("pooling", Pooling.KINDS)
+@pytest.mark.parametrize("pooling", typing.get_args(CRNNConfig.__annotations__["pooling"]))
 @torch.no_grad()
 def test_no_pooling_hears_the_padding(pooling):
     model = CRNNForAudioClassification(tiny_config("crnn", pooling=pooling)).eval()

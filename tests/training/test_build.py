@@ -22,6 +22,7 @@ from ser_hf.models.waveform_preparation import Preparation
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training import build
 from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.options import MANAGED
 
 KINDS = [("wav2vec2", "group"), ("wav2vec2", "layer"), ("hubert", "group"), ("wavlm", "layer")]
 
@@ -96,8 +97,14 @@ def test_another_sampling_rate_is_refused(checkpoint, labels):
 
 
 def test_a_missing_folder_is_told_in_one_line(tmp_path, labels):
-    with pytest.raises(UserError, match=r"^model\.checkpoint: .*nowhere cannot be loaded: [^\n]+$"):
-        blueprint("encoder", labels, checkpoint=str(tmp_path / "nowhere"))
+    for path in (str(tmp_path / "nowhere"), "./nowhere", "~/nowhere", "some/where/else"):
+        with pytest.raises(UserError, match=rf"^model\.checkpoint: there is no such folder, {path}$"):
+            blueprint("encoder", labels, checkpoint=path)
+
+
+def test_a_checkpoint_that_the_hub_cannot_give_is_told_in_one_line(labels):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: some/where cannot be loaded: [^\n]+$"):
+        blueprint("encoder", labels, checkpoint="some/where")
 
 
 def test_a_text_model_is_refused(tmp_path, labels):
@@ -298,9 +305,110 @@ def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
 @pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
 def test_impossible_options_are_told_before_any_weights(checkpoint, labels, head):
     plan = {"checkpoint": checkpoint(), **head}
-    for options, told in (({"num_attention_heads": 3}, "divisible"), ({"add_adapter": True}, "adapter")):
-        with pytest.raises(UserError, match=rf"^model: .*{told}"):
+    for options, told in (
+        ({"num_attention_heads": 3}, r"\.num_attention_heads: .*divisible"),
+        ({"add_adapter": True}, r"\.add_adapter: (?!add_adapter)"),
+        ({"mask_time_prob": 0.5, "hidden_act": "gelo"}, r"\.hidden_act: 'gelo' is none that transformers knows$"),
+        ({"hidden_size": 17, "num_attention_heads": 5}, ": "),
+    ):
+        with pytest.raises(UserError, match=f"^model{told}"):
             blueprint("encoder", labels, options=options, **plan)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mask_time_prob": 5}, r"mask_time_prob: expected a probability, 0 to 1, got 5"),
+        ({"attention_dropout": -0.5}, r"attention_dropout: expected a probability"),
+        ({"layerdrop": 1.5}, r"layerdrop: expected a probability"),
+        ({"mask_time_length": 0}, r"mask_time_length: expected 1 or more, got 0"),
+        ({"mask_feature_prob": 0.1, "mask_feature_length": 0}, r"mask_feature_length: expected 1 or more"),
+        ({"mask_feature_prob": 0.1, "mask_feature_length": 17}, r"mask_feature_length: .*16 of hidden_size, got 17"),
+        ({"conv_kernel": [1, 2]}, r"conv_kernel: conv_dim, conv_stride, conv_kernel .* they have 3, 3, 2"),
+        ({"to_dict": 1}, r"to_dict: .* has no such key"),
+        ({"save_pretrained": 1}, r"save_pretrained: .* has no such key"),
+        ({"_name_or_path": "x"}, r"_name_or_path: .* has no such key"),
+        ({"use_weighted_layer_sum": True}, r"use_weighted_layer_sum: set model\.weighted_layer_sum"),
+        *(({key: 2}, rf"{key}: \w+") for key in MANAGED),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_that_fail_late_or_do_nothing_name_their_key(checkpoint, labels, options, told):
+    with pytest.raises(UserError, match=rf"^model\.{told}"):
+        blueprint("encoder", labels, checkpoint=checkpoint(), options=options, pooling="mean")
+
+
+def test_what_is_not_drawn_is_not_asked(checkpoint, labels):
+    options = {"mask_time_prob": 0.0, "mask_time_length": 0, "use_weighted_layer_sum": False}
+    assert blueprint("encoder", labels, checkpoint=checkpoint(), options=options).config.mask_time_length == 0
+
+
+def test_names_that_a_kind_has_for_others_of_its_keys_may_be_set(kind, labels):
+    plan = blueprint("encoder", labels, checkpoint=kind("whisper"), options={"hidden_size": 8}, random_init=True)
+    assert plan.config.d_model == 8
+
+
+def test_our_networks_refuse_what_is_decided_elsewhere_too(labels):
+    with pytest.raises(UserError, match=r"^model\.num_labels: the labels of the corpus decide"):
+        blueprint("crnn", labels, options={"num_labels": 3})
+
+
+@pytest.mark.parametrize("head", ["linear", "svm"])
+def test_heads_that_no_gradient_reaches_are_known(labels, tmp_path, head):
+    from_scratch = blueprint("byols", labels, random_init=True, options={"head": head})
+    config = tiny_config("byols", head=head)
+    TRANSFERRED["byols"](config).save_pretrained(tmp_path)
+    continued = blueprint("encoder", labels, checkpoint=str(tmp_path))
+    assert from_scratch.gradient_free_head is continued.gradient_free_head is (head == "svm")
+    assert blueprint("mfcc_forest", labels).gradient_free_head
+    assert not blueprint("crnn", labels).gradient_free_head
+
+
+EXTRACTORS = ["wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
+
+
+@pytest.mark.parametrize("head", [{}, {"pooling": "mean"}], ids=["stock", "ours"])
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_another_kind_s_extractor_is_refused(kind, labels, name, head):
+    folder = Path(kind(name))
+    for other in EXTRACTORS:
+        shutil.copy(Path(kind(other)) / "preprocessor_config.json", folder)
+        if other == name:
+            blueprint("encoder", labels, checkpoint=str(folder), **head)
+            continue
+        told = rf"^model\.checkpoint: the feature extractor of .* is of class \w+, and {name} needs \w+;"
+        with pytest.raises(UserError, match=told):
+            blueprint("encoder", labels, checkpoint=str(folder), **head)
+
+
+def edit(folder, name, **values):
+    path = Path(folder) / name
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("whisper", {"chunk_length": 2}, r"makes 200 frames \(chunk_length\), and by its max_source_positions .* 100"),
+        ("whisper", {"feature_size": 20}, "makes 20 mel bands, and by its num_mel_bins the encoder hears 16"),
+        ("audio-spectrogram-transformer", {"max_length": 64}, r"makes 64 frames \(max_length\), .* hears 96"),
+        ("audio-spectrogram-transformer", {"num_mel_bins": 24}, "makes 24 mel bands, and by its num_mel_bins"),
+        ("wav2vec2-bert", {"stride": 1}, "makes 16 features of a frame, .* feature_projection_input_dim .* hears 32"),
+        ("wav2vec2", {"sampling_rate": None}, r"\(preprocessor_config.json\) does not say a sampling_rate$"),
+    ],
+)
+def test_an_extractor_makes_what_its_encoder_hears(kind, labels, name, values, told):
+    folder = kind(name)
+    edit(folder, "preprocessor_config.json", **values)
+    with pytest.raises(UserError, match=rf"^model\.checkpoint: the feature extractor of .*{told}"):
+        blueprint("encoder", labels, checkpoint=folder)
+
+
+def test_a_configuration_with_a_value_of_another_type_is_told(kind, labels):
+    folder = kind("hubert")
+    edit(folder, "config.json", hidden_size="x")
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .* cannot be loaded: .*'hidden_size'.*expected int.*$"):
+        blueprint("encoder", labels, checkpoint=folder)
 
 
 def test_a_stock_classifier_without_a_sum_of_layers_says_so(kind, labels):

@@ -16,6 +16,7 @@ from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.encoders import (
     ENCODERS,
     encoder_facts,
+    layerdrop_key,
     lengths_needed,
     longest_clip,
     mask_valid,
@@ -280,6 +281,17 @@ def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
 
 def test_networks_of_ours_take_any_length():
     assert lengths_needed(tiny_config("crnn")) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["hubert", "whisper", "audio-spectrogram-transformer"])
+def test_the_share_of_layers_that_are_left_out_is_found_by_its_key(name, kind):
+    config = kind(name).config
+    assert layerdrop_key(config) is None
+    if name == "audio-spectrogram-transformer":
+        return
+    key = "encoder_layerdrop" if name == "whisper" else "layerdrop"
+    config.update({key: 0.5})
+    assert layerdrop_key(config) == layerdrop_key(PooledEncoderConfig(encoder=config)) == key
 
 
 def test_numbers_of_published_configurations():

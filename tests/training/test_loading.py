@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import shutil
 
@@ -12,7 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedModel
 
 from ser_hf.errors import UserError
-from ser_hf.models import CRNNForAudioClassification, PooledEncoderForAudioClassification
+from ser_hf.models import (
+    CRNNForAudioClassification,
+    MfccSvmForAudioClassification,
+    PooledEncoderForAudioClassification,
+)
 from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.encoders import ENCODERS
@@ -291,7 +296,7 @@ def test_spec_augment_may_be_switched_on_and_off(encoder_folder, load, tmp_path,
     with caplog.at_level(logging.INFO, "ser_hf"):
         embedding = getattr(encoder(load(folder, {}, options=on)), key)
     assert 0 <= embedding.min() < embedding.max() <= 1
-    assert caplog.messages[-1].endswith(f"new, random head: {key}")
+    assert caplog.messages[-1].endswith(f": new, random: {key}, which only training uses")
 
 
 def test_memory_that_nobody_writes_shows():
@@ -331,6 +336,82 @@ def test_our_own_gets_a_new_last_layer_for_other_labels(ours, caplog):
     assert caplog.messages[-1].endswith("new, random head: classifier; dropped: classifier")
 
 
+@pytest.fixture
+def headed(encoder_folder, labels, tmp_path):
+    """A function that saves a classifier of a kind of encoder under `head`, and gives its folder and it."""
+
+    def save(name, head, names=labels):
+        transformers.set_seed(1)
+        model = build_model(blueprint("encoder", names, checkpoint=str(encoder_folder(name)), **head))
+        folder = shutil.copytree(encoder_folder(name), tmp_path / "headed")
+        with torch.no_grad():
+            list(model.classifier.parameters())[-1].copy_(torch.arange(len(names)))  # the last bias
+        model.save_pretrained(folder)
+        return folder, tensors(model)
+
+    return save
+
+
+LAST = {"audio-spectrogram-transformer": "classifier.dense"}
+each_last_layer = pytest.mark.parametrize(
+    ("name", "head"), [("hubert", STOCK), ("hubert", POOLED), ("audio-spectrogram-transformer", STOCK)], ids=str
+)
+
+
+@each_last_layer
+def test_a_head_follows_the_order_of_our_labels(headed, labels, caplog, name, head):
+    folder, stored = headed(name, head)
+    ours = [labels[i] for i in (2, 0, 3, 1)]
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        model = build_model(blueprint("encoder", ours, checkpoint=str(folder)))
+    for part in ("weight", "bias"):
+        key = f"{LAST.get(name, 'classifier')}.{part}"
+        stored[key] = stored[key][[2, 0, 3, 1]]
+    assert_same(tensors(model), stored)
+    assert caplog.messages[-1].endswith(": the last layer's rows are in the order of our labels now")
+
+
+@each_last_layer
+@pytest.mark.parametrize("others", [["w", "x", "y", "z"], [f"LABEL_{i}" for i in range(4)]], ids=["named", "numbered"])
+def test_as_many_other_labels_get_a_new_last_layer(headed, load, caplog, name, head, others):
+    folder, stored = headed(name, head, others)
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        now = tensors(load(folder))
+    last = LAST.get(name, "classifier")
+    assert not now[f"{last}.bias"].any()
+    assert not torch.equal(now[f"{last}.weight"], stored[f"{last}.weight"])
+    assert now[f"{last}.weight"].std() > 0.005
+    for part in ("weight", "bias"):
+        stored[f"{last}.{part}"] = now[f"{last}.{part}"]
+    assert_same(now, stored)
+    assert caplog.messages[-1].endswith(": new, random head: classifier; dropped: classifier")
+
+
+def test_machines_of_other_labels_are_left_to_be_fitted(tmp_path):
+    model = MfccSvmForAudioClassification(tiny_config("mfcc_svm"))
+    model.save_pretrained(tmp_path)
+    again = build_model(blueprint("encoder", ["w", "x", "y", "z"], checkpoint=str(tmp_path)))
+    assert_same(tensors(again), tensors(model))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), torch.OutOfMemoryError("too large")], ids=str)
+def test_what_is_not_the_checkpoint_s_fault_is_not_blamed_on_it(encoder_folder, load, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(AutoModelForAudioClassification, "from_pretrained", fail)
+    with pytest.raises(RuntimeError, match=str(error)):
+        load(encoder_folder("hubert"))
+
+
+def test_code_among_weights_is_not_run_nor_advised(copied, load):
+    folder = copied("wav2vec2-layer")
+    torch.save({"weights": os.getcwd}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"^model\.checkpoint: weights of .*: it cannot be read as tensors alone, "):
+        load(folder)
+
+
 def test_our_own_may_be_given_a_sum_of_layers(encoder_folder, load, tmp_path):
     folder = shutil.copytree(encoder_folder("wav2vec2-layer"), tmp_path / "pushed")
     load(encoder_folder("wav2vec2-layer"), POOLED).save_pretrained(folder)
@@ -353,7 +434,9 @@ def test_our_own_is_whole_or_refused(ours, load, key):
 
 def test_our_other_networks_go_on_too(labels, tmp_path):
     transformers.set_seed(0)
-    CRNNForAudioClassification(tiny_config("crnn")).save_pretrained(tmp_path)
+    config = tiny_config("crnn")
+    config.id2label = dict(enumerate(labels))
+    CRNNForAudioClassification(config).save_pretrained(tmp_path)
     again = build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
     assert_same(tensors(again), load_file(tmp_path / "model.safetensors"))
     assert build_model(blueprint("encoder", labels[:3], checkpoint=str(tmp_path))).classifier.out_features == 3

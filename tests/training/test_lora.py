@@ -250,6 +250,13 @@ def test_a_target_that_cannot_be_adapted(classifier, kind, target, told):
         add_lora(classifier(kind), Lora(2, targets=("k_proj", target) if kind == "hubert" else (target,)))
 
 
+def test_a_rank_beyond_the_smallest_target_s_is_refused(classifier):
+    targets = ("q_proj", "feed_forward.intermediate_dense")
+    assert add_lora(classifier("wav2vec2"), Lora(16, targets=targets)).peft_config["default"].r == 16
+    with pytest.raises(UserError, match=r"^lora\.rank: expected at most 16, .* of \w+, got 17$"):
+        add_lora(classifier("wav2vec2"), Lora(17, targets=targets))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("rank", 0), ("alpha", 0.0), ("alpha", math.inf), ("dropout", 1.0), ("dropout", -0.1)],

@@ -203,8 +203,9 @@ def test_damage_is_told(ending, damage, tmp_path):
         save_file(tensors, path)
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage])
-    with pytest.raises(UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \("):
+    with pytest.raises(UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \(") as told:
         load_published(model, path)
+    assert "weights_only" not in str(told.value)
 
 
 def test_safetensors_are_read_as_well(tmp_path):
@@ -225,8 +226,9 @@ class _Harm:
 def test_code_in_a_file_is_not_run(tmp_path, capsys):
     model = _fresh("byols")
     torch.save(_generated(model.config) | {"extra": _Harm()}, tmp_path / "file.pth")
-    with pytest.raises(UserError, match="is damaged or no file of weights"):
+    with pytest.raises(UserError, match="is damaged or no file of weights") as told:
         load_published(model, tmp_path / "file.pth")
+    assert "weights_only" not in str(told.value), "torch's advice is to run it"
     assert "run by" not in capsys.readouterr().out
 
 
