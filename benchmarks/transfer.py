@@ -19,7 +19,7 @@ import ser_hf
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "transfer.json"
 FROZEN = ["training.solver=sklearn"]
-# Settled on the validation speakers of the first fold for the pretrained network; epochs are few for want of time.
+# Tried on the validation speakers of the first fold, for the pretrained network; epochs are few for want of time.
 LEARNT = [
     *("freeze.encoder=false", "training.solver=trainer", "audio.max_duration=2.5"),
     *("training.learning_rate=1e-3", "training.lr_scheduler_type=one_cycle", "training.loss.label_smoothing=0.1"),

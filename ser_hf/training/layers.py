@@ -205,9 +205,11 @@ def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
         decay = max(group["weight_decay"] for group in part)
         decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
         lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
-    frozen = _size(parameter for parameter in model.parameters() if not parameter.requires_grad)
+    # Under LoRA the head that the model came with is kept beside the one that learns, and is of no use.
+    used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
+    frozen = _size(parameter for parameter in used if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
-    return "\n".join([*lines, f"{'total':<24} {_size(model.parameters()):>12,}"])
+    return "\n".join([*lines, f"{'total':<24} {_size(used):>12,}"])
 
 
 def _size(parameters: Iterable[nn.Parameter]) -> int:

@@ -23,8 +23,10 @@ from ser_hf.testing.checkpoints import CHECKPOINTS
 from ser_hf.training.averaging import LEARNING, recompute_batch_norm
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.contrastive import SupervisedContrastive
+from ser_hf.training.layers import trainable_table
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
 from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.optimizer import parameter_groups
 from ser_hf.training.sharding import prepare_for_sharding
 from ser_hf.training.structure import bare, structure
 
@@ -509,3 +511,12 @@ def test_a_wrong_target_shows_before_anything_is_written(encoder_folder, tmp_pat
     with pytest.raises(UserError, match=r"^lora\.targets: query is no linear layer"):
         ser_hf.run_recipe(tmp_path / "recipe.yaml", asked)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_table_counts_no_head_twice(classifier):
+    model = classifier("hubert")
+    before = sum(parameter.numel() for parameter in model.parameters())
+    adapted = add_lora(model, Lora(2, targets=("v_proj",)))
+    table = trainable_table(adapted, parameter_groups(adapted, 1e-3, 0.0))
+    adapters = 2 * 2 * (2 * 16)  # of two layers, A and B, from 16 and to 16
+    assert f"{before + adapters:,}" == table.splitlines()[-1].split()[-1]
