@@ -99,9 +99,9 @@ def _depth(recipe: Recipe) -> str:
     if frozen:
         sentences.append(f"Frozen: {', '.join(frozen)}.")
     if freeze.gradual.every is not None:
+        often = "each epoch" if freeze.gradual.every == 1 else f"every {freeze.gradual.every} epochs"
         sentences.append(
-            f"The head learnt alone at first, {_counted(freeze.gradual.layers, 'layer')} more from the top after "
-            f"every {_counted(freeze.gradual.every, 'epoch')}."
+            f"The head learnt alone at first, {_counted(freeze.gradual.layers, 'layer')} more from the top after {often}."
         )
     return " ".join(sentences)
 
