@@ -100,9 +100,8 @@ def _depth(recipe: Recipe) -> str:
         sentences.append(f"Frozen: {', '.join(frozen)}.")
     if freeze.gradual.every is not None:
         often = "each epoch" if freeze.gradual.every == 1 else f"every {freeze.gradual.every} epochs"
-        sentences.append(
-            f"The head learnt alone at first, {_counted(freeze.gradual.layers, 'layer')} more from the top after {often}."
-        )
+        more = _counted(freeze.gradual.layers, "layer")
+        sentences.append(f"The head learnt alone at first, {more} more from the top after {often}.")
     return " ".join(sentences)
 
 
