@@ -50,7 +50,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         stock = config.encoder
         if getattr(stock, "add_adapter", False):
             raise ValueError("add_adapter: the head pools the encoder's own frames; set it to false")
-        if config.weighted_layer_sum and layerdrop(stock):
+        if config.weighted_layer_sum and layerdrop_key(stock):
             raise ValueError("weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0")
         self.encoder = _new_encoder(stock) if encoder is None else encoder
         # What the Trainer counts and what a pipeline's extractor returns.
@@ -165,9 +165,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
                 init.zeros_(module.bias)
 
 
-def layerdrop(encoder: PreTrainedConfig) -> float:
-    """The share of layers that training skips at random."""
-    return getattr(encoder, "encoder_layerdrop", 0) or getattr(encoder, "layerdrop", 0)
+def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
+    """The key that says which share of layers training skips at random; None where it skips none."""
+    return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None)
 
 
 def shortest_waveform(encoder: PreTrainedConfig) -> int | None:

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from ..errors import UserError
+from ..models import modeling_pooled_encoder
 from ..models.modeling_pooled_encoder import shortest_waveform
 
 
@@ -176,8 +177,7 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
 
 def layerdrop_key(config: PreTrainedConfig) -> str | None:
     """The key that says which share of layers training skips at random; None where it skips none."""
-    config = encoder_config(config)
-    return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(config, key, 0)), None)
+    return modeling_pooled_encoder.layerdrop_key(encoder_config(config))
 
 
 def shortest_clip(config: PreTrainedConfig) -> int:

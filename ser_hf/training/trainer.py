@@ -19,14 +19,13 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
 from ..errors import UserError
-from ..models.modeling_pooled_encoder import layerdrop
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
 from .batch_norm import broadcast_buffers
 from .batches import Collator
 from .checkpoints import cannot_be_written, rotate, seal
 from .confusion import TrainingCounts, scores
-from .encoders import encoder_config
+from .encoders import encoder_config, layerdrop_key
 from .layers import Freezing, freeze, still_modules, trainable_table
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, parameter_groups
@@ -321,10 +320,10 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
     Raises:
         UserError: if the recipe says that all have gradients.
     """
-    drops = layerdrop(encoder_config(model.config))
+    drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return
-    why = "freeze.gradual" if gradual else f"layerdrop ({drops:g})"
+    why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
             raise UserError(f"training.{key}: with {why} what has gradients changes from step to step; leave it out")
