@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from .audio.augmentation import Augmentation
 from .strict import dump_yaml
 
 
@@ -99,6 +100,8 @@ class FreezeSection:
     `feature_encoder` is the convolutional stem; `layers` the first so many layers and all that lies below them;
     `top_layers` is the other way to say it: all but so many at the top; `encoder` is everything but the head. What is
     frozen runs as in evaluation: no dropout, no statistics of the batch. `gradual` thaws the rest epoch by epoch.
+    `cache` computes what is frozen once, into the store, and learns from that: the FAST strategy where FULL is to
+    train end to end. A clip longer than `audio.max_duration` is then always cropped at the same place.
     """
 
     feature_encoder: bool = False
@@ -106,6 +109,7 @@ class FreezeSection:
     top_layers: int | None = None
     encoder: bool = False
     gradual: GradualSection = GradualSection()
+    cache: bool = False
 
     @property
     def freezing(self) -> dict[str, Any]:
@@ -226,6 +230,7 @@ class Recipe:
     model: ModelSection
     protocol: ProtocolSection = ProtocolSection()
     audio: AudioSection = AudioSection()
+    augment: Augmentation = Augmentation()
     freeze: FreezeSection = FreezeSection()
     lora: LoraSection = LoraSection()
     training: TrainingSection = TrainingSection()

@@ -112,7 +112,8 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
     """A dataclass of type `kind` from a mapping, each value coerced to its field's annotation.
 
     Raises:
-        UserError: for an unknown key, a missing one or a wrong type, with the key's full path.
+        UserError: for an unknown key, a missing one, a wrong type, or a value that the dataclass itself refuses with a
+            `ValueError` beginning with the field's name; with the key's full path.
     """
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -125,7 +126,10 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in coerced:
             raise UserError(f"{_join(path, name)}: missing; this key has no default")
-    return kind(**coerced)
+    try:
+        return kind(**coerced)
+    except ValueError as error:  # what a type cannot say: the message begins with the field's name
+        raise UserError(_join(path, error)) from None
 
 
 def coerce(value: Any, hint: Any, path: str) -> Any:

@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .logs import PACKAGE, TerminalHandler
+
+if TYPE_CHECKING:
+    from .one_run import Watch
 
 INTERRUPTED = "; --resume goes on from the last checkpoint"
 
@@ -25,6 +28,7 @@ def run_recipe(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    watch: "Watch | None" = None,
 ) -> dict[str, Any]:
     """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds.
 
@@ -32,6 +36,7 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
+        watch: hears of every validation, and may end the run by what it raises: `ser_hf.one_run.Watch`.
 
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
@@ -40,7 +45,7 @@ def run_recipe(
     from .experiment import run
     from .recipe import read_recipe
 
-    return run(read_recipe(recipe, overrides), resume=resume, overwrite=overwrite)
+    return run(read_recipe(recipe, overrides), resume=resume, overwrite=overwrite, watch=watch)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from ser_hf.aggregate import over_folds, preferred
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment import _validated
+from ser_hf.one_run import _validated
 from ser_hf.material import Fold
 from ser_hf.models.waveform_preparation import Preparation
 from ser_hf.protocols import make_split

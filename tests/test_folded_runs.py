@@ -10,7 +10,7 @@ import pytest
 
 import ser_hf
 import ser_hf.evaluation.report
-from ser_hf import experiment
+from ser_hf import one_run
 from ser_hf.material import gather
 from ser_hf.protocols import fingerprint
 from ser_hf.recipe import read_recipe
@@ -276,7 +276,7 @@ class _Stopped(BaseException):
 def counting(die_at=None):
     """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
     trained = []
-    train = experiment._train
+    train = one_run._train
 
     def counted(recipe, material, fold, *rest):
         trained.append(fold.number)
@@ -285,7 +285,7 @@ def counting(die_at=None):
         return train(recipe, material, fold, *rest)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(experiment, "_train", counted)
+        patched.setattr(one_run, "_train", counted)
         yield trained
 
 

@@ -61,6 +61,7 @@ def fit(
     freezing: Freezing | None = None,
     patience: int | None = None,
     resume: bool = False,
+    watch: Callable[[float, dict[str, float]], None] | None = None,
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
@@ -74,6 +75,7 @@ def fit(
         freezing: what learns when; None takes the model as it is.
         patience: evaluations without a gain before stopping; None never stops early.
         resume: go on from the last whole checkpoint, if there is one.
+        watch: hears of every validation, epoch and metrics; what it raises ends the training.
 
     Raises:
         UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
@@ -103,7 +105,11 @@ def fit(
             loss,
             compute_metrics=compute_metrics,
             freezing=freezing,
-            callbacks=[lines] + ([] if patience is None else [EarlyStoppingCallback(patience)]),
+            callbacks=[
+                lines,
+                *([] if patience is None else [EarlyStoppingCallback(patience)]),
+                *([] if watch is None else [_Watched(watch)]),
+            ],
         )
         # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
         checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
@@ -157,6 +163,26 @@ class _Resumed(TrainerCallback):
             state.best_model_checkpoint = str(best)
         if self.trainer.average:
             self.trainer.average.load(self.checkpoint)
+
+
+class _Watched(TrainerCallback):
+    """Tells `watch` of every validation, after its checkpoint has been written."""
+
+    def __init__(self, watch: Callable[[float, dict[str, float]], None]):
+        self.watch, self.metrics = watch, None
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        self.metrics = metrics
+        if not control.should_save:
+            self._tell(state)
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.metrics is not None:
+            self._tell(state)
+
+    def _tell(self, state: TrainerState) -> None:
+        metrics, self.metrics = self.metrics, None
+        self.watch(state.epoch, {key.removeprefix("eval_"): value for key, value in metrics.items()})
 
 
 def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:

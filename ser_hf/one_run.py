@@ -1,0 +1,246 @@
+"""A run of one fold with one seed: trains, judges the checkpoint that validation prefers, writes model/, report/."""
+
+import contextlib
+import copy
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .delivery import header, save_model, save_report
+from .evaluation.metrics import classification_metrics, trainer_metrics
+from .evaluation.report import judge, prediction_table
+from .material import Fold, Material
+from .protocols import PARTS
+from .run_folder import RunFolder
+from .sections import Recipe
+from .training.arguments import EmotionTrainingArguments, training_arguments
+from .training.batches import part
+from .training.build import build_model
+from .training.classical import fit_classical
+from .training.contrastive import SupervisedContrastive
+from .training.layers import Freezing, freeze, trainable_table
+from .training.lora import Lora, add_lora, plain_parameters
+from .training.loss import ClassificationLoss, class_weights, log_priors
+from .training.machine import seed_everything
+from .training.optimizer import parameter_groups
+from .training.rehearsal import rehearse
+from .training.run import Fit, fit, predict
+from .training.sharding import size, whole_model
+from .training.tracking import tracked
+from .training.windows import told
+
+logger = logging.getLogger(__name__)
+
+# Hears of every validation: the place below the run's folder ("fold-1", "seed-2"; empty if none), epoch and metrics.
+Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
+
+
+def arguments_for(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bool = True) -> EmotionTrainingArguments:
+    training = recipe.training
+    return training_arguments(
+        training.arguments,
+        folder.checkpoints,
+        seed,
+        metric=training.early_stopping.metric,
+        padding_safe=padding_safe,
+        progress=sys.stderr.isatty(),
+        precision=training.precision,
+        deterministic=training.deterministic,
+        head_learning_rate=training.head_learning_rate,
+        layer_decay=training.layer_decay,
+        sync_batch_norm=training.sync_batch_norm,
+        average=training.average.kind,
+        average_decay=training.average.decay,
+        average_start=training.average.start,
+    )
+
+
+def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingArguments) -> None:
+    """What only the clips and the network can say of a recipe, before the first file is written."""
+    for fold in [*material.folds, *material.foil]:
+        labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
+        _loss(recipe, material, labels.tolist())
+        if recipe.training.loss.soft_labels:
+            _part(recipe, material, fold, "train", learnt=True)
+        if recipe.training.solver == "trainer":
+            freezing = Freezing(**recipe.freeze.freezing)
+            rehearse(material.plan, arguments, len(labels), freezing, _lora(recipe))
+
+
+def run_one(
+    recipe: Recipe,
+    material: Material,
+    fold: Fold,
+    folder: RunFolder,
+    resume: bool,
+    foil: dict | None,
+    watch: Watch | None,
+) -> dict[str, Any]:
+    """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
+    seed = recipe.training.seeds[0]
+    arguments = arguments_for(recipe, folder, seed, material.plan.padding_safe)
+    fitted = _train(recipe, material, fold, folder, arguments, resume, watch)
+    report, predicted = _judge(recipe, material, fold, fitted, folder, foil)
+    model = whole_model(fitted.trainer)
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            save_model(recipe, material, model, report, folder)
+            judged = {name: own for name, own in predicted.items() if name != "train"}
+            save_report(report, material.dataset, fold.split.rows, prediction_table(material.dataset, judged), folder)
+    return report
+
+
+def _train(
+    recipe: Recipe,
+    material: Material,
+    fold: Fold,
+    folder: RunFolder,
+    arguments: EmotionTrainingArguments,
+    resume: bool,
+    watch: Watch | None,
+) -> Fit:
+    seed_everything(arguments.seed, recipe.training.deterministic)
+    model = build_model(copy.deepcopy(material.plan))
+    freezing = Freezing(**recipe.freeze.freezing)
+    freeze(model, freezing)
+    lora = _lora(recipe)
+    if lora is not None:
+        model = add_lora(model, lora)
+    labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
+    loss = _loss(recipe, material, labels.tolist())
+    parts = [_part(recipe, material, fold, "train", learnt=True), _part(recipe, material, fold, "validation")]
+    common = (model, material.plan.extractor, material.store, *parts, arguments, trainer_metrics)
+    if recipe.training.solver == "sklearn":
+        speakers = material.dataset["speaker"][:]
+        weights = None if loss.class_weights is None else loss.class_weights.tolist()
+        return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
+    own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
+    logger.info("%s", trainable_table(model, parameter_groups(model, *own)))
+    name = "-".join([recipe.name, *folder.place, str(arguments.seed)])
+    with contextlib.ExitStack() as during:
+        if loss.contrastive:
+            during.callback(loss.contrastive.listen(model.classifier).remove)
+        tracking = tracked(arguments.report_to, arguments.run_name or name, folder.log.parent, arguments.project)
+        arguments.run_name = during.enter_context(tracking)
+        patience = recipe.training.early_stopping.patience
+        own_watch = watch and partial(watch, folder.place)
+        return fit(*common, loss=loss, freezing=freezing, patience=patience, resume=resume, watch=own_watch)
+
+
+def _lora(recipe: Recipe) -> Lora | None:
+    return None if recipe.lora.rank is None else Lora(**dataclasses.asdict(recipe.lora))
+
+
+def _loss(recipe: Recipe, material: Material, labels: list[int]) -> ClassificationLoss:
+    """The recipe's loss, its weights and priors those of the training clips, whose `labels` these are."""
+    asked = recipe.training.loss
+    weights = None
+    if asked.class_weights:
+        weights = class_weights(asked.class_weights, labels, material.labels, asked.effective_number_beta)
+    contrastive = None
+    if asked.contrastive_weight:
+        contrastive = SupervisedContrastive(asked.contrastive_weight, asked.contrastive_temperature)
+    return ClassificationLoss(
+        weights,
+        asked.label_smoothing,
+        asked.focal_gamma,
+        asked.logit_adjustment,
+        log_priors(labels, len(material.labels)) if asked.logit_adjustment else None,
+        contrastive,
+    )
+
+
+def _part(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
+    """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
+    votes if the recipe says so; all others are whole, in windows where they are too long."""
+    rows, rate = fold.split.rows[name], material.store.sampling_rate
+    if learnt and recipe.training.solver == "trainer":
+        longest = material.plan.longest_clip
+        limits = [recipe.audio.max_duration, longest and longest / rate]
+        limit = min((seconds for seconds in limits if seconds), default=None)
+        return part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
+    return part(material.dataset, rows, material.store, window=_window(recipe, material))
+
+
+def _window(recipe: Recipe, material: Material) -> int | None:
+    """Samples of the longest piece that is judged at once: the recipe's, or what the model can take."""
+    asked = recipe.evaluation.window and round(recipe.evaluation.window * material.store.sampling_rate)
+    return min((samples for samples in (asked, material.plan.longest_clip) if samples), default=None)
+
+
+def _told(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
+    """What was done to clips of the judged part that the model cannot take as they are."""
+    plan, rate = material.plan, material.store.sampling_rate
+    limits = _window(recipe, material), plan.longest_clip, plan.shortest_clip
+    return [f"{sentence}." for sentence in told(recipe.evaluation.part, judged, rate, *limits)]
+
+
+def _judge(
+    recipe: Recipe, material: Material, fold: Fold, fitted: Fit, folder: RunFolder, foil: dict | None
+) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Predicts each part once; the test part enters here and nowhere else."""
+    began = time.perf_counter()
+    judged_on = recipe.evaluation.part
+    asked = PARTS if judged_on == "test" else PARTS[:2]
+    predicted = {name: predict(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
+    labels = np.asarray(material.dataset["label"][:])
+    parts = {
+        name: classification_metrics(labels[rows], logits.argmax(axis=1), len(material.labels))
+        for name, (rows, logits) in predicted.items()
+        if name != "test"
+    }
+    rows, logits = predicted[judged_on]
+    judgement = judge(material.dataset, rows, logits.argmax(axis=1), **recipe.evaluation.bootstrapping)
+    epochs = fitted.epoch_seconds
+    model = fitted.trainer.model
+    everything = list(plain_parameters(model))
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.training.solver == "sklearn":
+        # What scikit-learn has fitted are no parameters of torch's, yet numbers that were learnt.
+        learning = list(model.classifier.state_dict().values())
+        own = {id(parameter) for parameter in model.classifier.parameters()}
+        everything = [parameter for parameter in everything if id(parameter) not in own] + learning
+    report = {
+        **header(recipe, material, [fold], folder, judgement["metrics"], foil),
+        **judgement,
+        "parts": parts,
+        "history": fitted.history,
+        "selected_by": recipe.training.early_stopping.metric,
+        "validated": _validated(fitted, recipe.training.early_stopping.metric),
+        "seconds": material.seconds
+        | {
+            "training": fitted.seconds,
+            "per_epoch": float(np.median(epochs)) if epochs else None,
+            "judgement": time.perf_counter() - began,
+        },
+    }
+    report["model"] |= {
+        "parameters": sum(map(size, everything)),
+        "learning": sum(map(size, learning)),
+        "solver": recipe.training.solver,
+    }
+    report["training"] = _training_facts(fitted.trainer.args)
+    report["warnings"] += fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
+    return report, predicted
+
+
+def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:
+    """What the machine decided, where the recipe left it the choice."""
+    asked = {"bf16": arguments.bf16, "fp16": arguments.fp16, "tf32": arguments.tf32}
+    return {
+        "precision": next((word for word, used in asked.items() if used), "fp32"),
+        "clips_per_step": arguments.step_batch_size,
+        "data_workers": arguments.dataloader_num_workers,
+    }
+
+
+def _validated(fitted: Fit, metric: str) -> float:
+    """What validation says of the kept checkpoint, higher for better whatever the metric."""
+    return -fitted.validated if metric == "loss" else fitted.validated
