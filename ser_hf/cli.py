@@ -9,6 +9,7 @@ from importlib import import_module
 VERBS = {
     "inspect": "look at a corpus before training: what is missing, broken or misleading in it",
     "reproduce": "rerun the recipe saved with a model, and compare the figures",
+    "sweep": "run a recipe many times with other values of some keys, and find the best on validation",
     "train": "train, judge and describe a model as a recipe says",
 }
 

@@ -55,7 +55,7 @@ def header(
             "remote_code": material.plan.remote_code,
             "padding_safe": material.plan.padding_safe,
             "preparation": _told(material.plan.preparation),
-            "depth": _depth(recipe),
+            "depth": " ".join(filter(None, [_depth(recipe), _cached(recipe)])),
             "adapter": recipe.lora.rank is not None,
         },
         "environment": environment(),
@@ -103,6 +103,14 @@ def _depth(recipe: Recipe) -> str:
         more = _counted(freeze.gradual.layers, "layer")
         sentences.append(f"The head learnt alone at first, {more} more from the top after {often}.")
     return " ".join(sentences)
+
+
+def _cached(recipe: Recipe) -> str:
+    """How what is frozen was heard; nothing where every epoch computed it."""
+    if not recipe.freeze.cache:
+        return ""
+    where = f", cropped at one place to at most {recipe.audio.max_duration:g} s" if recipe.audio.max_duration else ""
+    return f"What does not learn was computed once for each training clip{where}, not in each epoch."
 
 
 def _counted(number: int, word: str) -> str:

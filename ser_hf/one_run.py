@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from .audio.augmenting import Augmenter
 from .delivery import header, save_model, save_report
 from .evaluation.metrics import classification_metrics, trainer_metrics
 from .evaluation.report import judge, prediction_table
@@ -21,14 +22,17 @@ from .protocols import PARTS
 from .run_folder import RunFolder
 from .sections import Recipe
 from .training.arguments import EmotionTrainingArguments, training_arguments
-from .training.batches import part
+from .training.balancing import oversampled
+from .training.batches import Changes, part
 from .training.build import build_model
 from .training.classical import fit_classical
 from .training.contrastive import SupervisedContrastive
+from .training.frozen import FrozenCache, fixed_crops
 from .training.layers import Freezing, freeze, trainable_table
 from .training.lora import Lora, add_lora, plain_parameters
 from .training.loss import ClassificationLoss, class_weights, log_priors
 from .training.machine import seed_everything
+from .training.mixing import Mixing
 from .training.optimizer import parameter_groups
 from .training.rehearsal import rehearse
 from .training.run import Fit, fit, predict
@@ -67,11 +71,11 @@ def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingA
     for fold in [*material.folds, *material.foil]:
         labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
         _loss(recipe, material, labels.tolist())
-        if recipe.training.loss.soft_labels:
-            _part(recipe, material, fold, "train", learnt=True)
+        learnt = _part(recipe, material, fold, "train", learnt=True)
         if recipe.training.solver == "trainer":
+            _changes(recipe, material, fold)
             freezing = Freezing(**recipe.freeze.freezing)
-            rehearse(material.plan, arguments, len(labels), freezing, _lora(recipe))
+            rehearse(material.plan, arguments, len(learnt), freezing, _lora(recipe), recipe.freeze.cache)
 
 
 def run_one(
@@ -131,7 +135,22 @@ def _train(
         arguments.run_name = during.enter_context(tracking)
         patience = recipe.training.early_stopping.patience
         own_watch = watch and partial(watch, folder.place)
-        return fit(*common, loss=loss, freezing=freezing, patience=patience, resume=resume, watch=own_watch)
+        changes = _changes(recipe, material, fold)
+        _tell_oversampling(recipe, len(labels), len(parts[0]))
+        own_ways = {"patience": patience, "resume": resume, "watch": own_watch, "changes": changes}
+        own_ways["cache"] = _cache(recipe, material, freezing)
+        return fit(*common, loss=loss, freezing=freezing, **own_ways)
+
+
+def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FrozenCache | None:
+    """What is frozen of all folds is computed once, since their training and validation clips are mostly the same."""
+    if not recipe.freeze.cache:
+        return None
+    others = []
+    for fold in [*material.folds, *material.foil]:
+        others.append(fixed_crops(_part(recipe, material, fold, "train", learnt=True), material.store))
+        others.append(_part(recipe, material, fold, "validation"))
+    return FrozenCache(freezing, recipe.audio.cache_dir, others)
 
 
 def _lora(recipe: Recipe) -> Lora | None:
@@ -159,14 +178,40 @@ def _loss(recipe: Recipe, material: Material, labels: list[int]) -> Classificati
 
 def _part(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
     """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
-    votes if the recipe says so; all others are whole, in windows where they are too long."""
+    votes and over-sampled if the recipe says so; all others are whole, in windows where they are too long."""
     rows, rate = fold.split.rows[name], material.store.sampling_rate
     if learnt and recipe.training.solver == "trainer":
         longest = material.plan.longest_clip
         limits = [recipe.audio.max_duration, longest and longest / rate]
         limit = min((seconds for seconds in limits if seconds), default=None)
-        return part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
+        clips = part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
+        return oversampled(clips, recipe.training.seeds[0]) if recipe.augment.oversample else clips
     return part(material.dataset, rows, material.store, window=_window(recipe, material))
+
+
+def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
+    """What is done to the clips that are learnt from. Babble is made of training clips alone."""
+    augment, rate = recipe.augment, material.store.sampling_rate
+    augmenter = mixing = None
+    if augment.steps:
+        rows = fold.split.rows["train"]
+        augmenter = Augmenter(augment, rate, material.store, rows, recipe.audio.cache_dir)
+    if augment.mixup.probability:
+        mixing = Mixing(augment.mixup, len(material.labels), np.asarray(material.dataset["speaker"][:]))
+    return Changes(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
+
+
+def _tell_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
+    augment = recipe.augment
+    if not augment.oversample:
+        return
+    logger.info("over-sampled to equal classes: %d clips are met %d times an epoch", clips, entries)
+    if not augment.steps and not augment.mixup.probability:
+        logger.warning(
+            "augment.oversample: plain repetition of %d clips, as nothing else is done to the waveforms; add steps "
+            "such as augment.speed or augment.gain to make each copy another",
+            entries - clips,
+        )
 
 
 def _window(recipe: Recipe, material: Material) -> int | None:
@@ -226,7 +271,7 @@ def _judge(
         "learning": sum(map(size, learning)),
         "solver": recipe.training.solver,
     }
-    report["training"] = _training_facts(fitted.trainer.args)
+    report["training"] = _training_facts(fitted.trainer.args) | _strategy(fitted)
     report["warnings"] += fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
     return report, predicted
 
@@ -239,6 +284,13 @@ def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:
         "clips_per_step": arguments.step_batch_size,
         "data_workers": arguments.dataloader_num_workers,
     }
+
+
+def _strategy(fitted: Fit) -> dict[str, Any]:
+    """Whether what is frozen was computed once (the FAST strategy), how large that is, and how long it took here."""
+    if fitted.cached is None:
+        return {"strategy": "full (every clip computed in each epoch)"}
+    return {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
 
 
 def _validated(fitted: Fit, metric: str) -> float:

@@ -82,6 +82,7 @@ def check(recipe: Recipe) -> None:
     if len(set(training.seeds)) != len(training.seeds):
         raise UserError(f"training.seeds: each seed once, got {training.seeds}")
     _check_audio(audio)
+    _check_augmentation(recipe)
     _check_model(recipe)
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
@@ -100,6 +101,21 @@ def _check_audio(audio: AudioSection) -> None:
         raise UserError(
             f"audio.max_duration: audio.fixed_duration makes every clip {audio.fixed_duration:g} s; leave it out"
         )
+
+
+def _check_augmentation(recipe: Recipe) -> None:
+    """Mixup needs a second clip, and two corrections of one imbalance would overshoot it."""
+    loss = recipe.training.loss
+    if recipe.augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
+        raise UserError(
+            "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
+        )
+    for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
+        if recipe.augment.oversample and asked:
+            raise UserError(
+                f"training.loss.{key}: augment.oversample makes classes equally frequent already, and both together "
+                "correct twice; leave out one of the two"
+            )
 
 
 def _check_model(recipe: Recipe) -> None:
@@ -131,7 +147,7 @@ def _check_model(recipe: Recipe) -> None:
                     f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
                     "training.learning_rate"
                 )
-        if recipe.freeze != FreezeSection():
+        if dataclasses.replace(recipe.freeze, cache=False) != FreezeSection():
             raise UserError(
                 f"freeze: {model.architecture} starts from random numbers, which have to learn; leave it out"
             )
@@ -144,6 +160,8 @@ def _check_model(recipe: Recipe) -> None:
             "model.head_layers"
         )
     _check_depth(recipe)
+    if recipe.freeze.cache and training.solver != "sklearn":  # which computes embeddings once anyway
+        _check_cache(recipe)
     _check_lora(recipe)
 
 
@@ -158,12 +176,35 @@ def _check_depth(recipe: Recipe) -> None:
     if freeze.encoder and training.layer_decay:
         raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
     settings = [training.arguments.get(f"{word}_checkpointing_kwargs") or {} for word in ("gradient", "activation")]
-    partly = freeze != FreezeSection() or recipe.lora.rank is not None
+    partly = dataclasses.replace(freeze, cache=False) != FreezeSection() or recipe.lora.rank is not None
     if partly and any(kwargs.get("use_reentrant") for kwargs in settings):
         raise UserError(
             "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
             "leave it out"
         )
+
+
+def _check_cache(recipe: Recipe) -> None:
+    """What would change what is computed once. Whether anything can be cached depends on the network."""
+    freeze, augment, arguments = recipe.freeze, recipe.augment, recipe.training.arguments
+    changing = {f"augment.{name}": "changes waveforms anew in every epoch" for name in augment.steps}
+    if augment.mixup.probability:
+        changing["augment.mixup"] = "mixes waveforms anew in every epoch"
+    if recipe.lora.rank is not None:
+        changing["lora"] = "adapts the layers that would be cached"
+    if freeze.gradual.every is not None:
+        changing["freeze.gradual"] = "thaws what would be cached"
+    for key, does in changing.items():
+        raise UserError(f"freeze.cache: {key} {does}, and what is cached is computed once; leave out one of the two")
+    asked = freeze.encoder or freeze.feature_encoder or freeze.layers or freeze.top_layers is not None
+    if recipe.model.architecture == "encoder" and not asked:
+        raise UserError(
+            "freeze.cache: nothing of the encoder is frozen, so that there is nothing to cache; set freeze.encoder, "
+            "freeze.layers, freeze.top_layers or freeze.feature_encoder, or leave it out"
+        )
+    for key in ("gradient_checkpointing", "activation_checkpointing"):
+        if freeze.encoder and arguments.get(key):
+            raise UserError(f"training.{key}: with freeze.cache no layer of the encoder is run; leave it out")
 
 
 def _check_lora(recipe: Recipe) -> None:
@@ -235,6 +276,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         "audio.max_duration": recipe.audio.max_duration,
         # The encoder is frozen anyway, which a recipe may say.
         "lora": recipe.lora != LoraSection(),
+        "freeze.cache": recipe.freeze.cache,
         "freeze": recipe.freeze != dataclasses.replace(FreezeSection(), encoder=recipe.freeze.encoder),
         "training.early_stopping.patience": training.early_stopping.patience,
     }
@@ -245,6 +287,9 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
     for key in ("head_learning_rate", "layer_decay", "precision", "deterministic", "sync_batch_norm"):
         asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
+    augment = recipe.augment
+    asked |= {f"augment.{name}": True for name in augment.steps}
+    asked |= {"augment.mixup": augment.mixup.probability, "augment.oversample": augment.oversample}
     for key, value in training.arguments.items():
         if key not in USED_BY_SKLEARN:
             asked[f"training.{key}"] = value != defaults[key][1]

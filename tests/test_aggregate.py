@@ -11,9 +11,9 @@ from sklearn.metrics import f1_score, recall_score
 
 from ser_hf.aggregate import over_folds, preferred
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.one_run import _validated
 from ser_hf.material import Fold
 from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.one_run import _validated
 from ser_hf.protocols import make_split
 from ser_hf.recipe import read_recipe
 from ser_hf.run_folder import RunFolder

@@ -53,7 +53,7 @@ def ravdess(ravdess_root, tmp_path):
         ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
         ("training.seeds=1", "training.seeds: expected a list"),
         ("model.channels=[8, 8]", "model: channels, time_pooling and band_pooling need one entry per block"),
-        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, separable_resnet, "),
+        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, se_resnet, separable_resnet, "),
         (
             "corpus.name=ravdes",
             "corpus.name: 'ravdes' is none of cremad, csv, emodb, iemocap, mixture, ravdess, savee, synthetic, tess",

@@ -80,6 +80,7 @@ def _differing(*names):
             "cremad_frozen",
             "cremad_fast",
             {
+                ".freeze.cache",
                 ".audio.max_duration",
                 ".training.num_train_epochs",
                 ".training.early_stopping.patience",

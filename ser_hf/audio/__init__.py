@@ -1,8 +1,34 @@
-"""Audio: decode, resample and measure once; read waveforms from a memory-mapped store ever after."""
+"""Audio: decode, resample and measure once; read waveforms from a memory-mapped store ever after; change those that
+train, anew each time."""
 
+from typing import TYPE_CHECKING, Any
+
+from .augmentation import Augmentation
 from .decode import AudioError, decode
 from .duplicates import NearDuplicate, near_duplicates
 from .prepare import prepare
 from .store import WaveformStore, open_store
 
-__all__ = ["AudioError", "NearDuplicate", "WaveformStore", "decode", "near_duplicates", "open_store", "prepare"]
+if TYPE_CHECKING:
+    from .augmenting import Augmenter
+
+__all__ = [
+    "Augmentation",
+    "Augmenter",
+    "AudioError",
+    "NearDuplicate",
+    "WaveformStore",
+    "decode",
+    "near_duplicates",
+    "open_store",
+    "prepare",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, as scipy's filters take a while that decoding need not wait for.
+    if name == "Augmenter":
+        from .augmenting import Augmenter
+
+        return Augmenter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

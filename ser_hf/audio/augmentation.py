@@ -52,7 +52,7 @@ class Speed(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Tempo(Step):
-    """Faster (above 1) or slower at the same pitch, by a phase vocoder."""
+    """Faster (above 1) or slower at the same pitch, by a phase vocoder (Laroche and Dolson 1999)."""
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
 
@@ -74,7 +74,8 @@ class VocalTract(Step):
 
 @dataclasses.dataclass(frozen=True)
 class TimeShift(Step):
-    """Moved later, or earlier where negative, by so many `seconds`; silence comes in, what leaves is lost."""
+    """Moved later, or earlier where negative, by so many `seconds`; silence comes in, what leaves is lost, of a short
+    clip half at the most."""
 
     seconds: list[float] = _between(-0.3, 0.3, -10.0, 10.0)
 
@@ -91,7 +92,7 @@ class Reverberation(Step):
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise(Step):
-    """White noise at a signal-to-noise ratio in dB."""
+    """White noise at a signal-to-noise ratio in dB, of the mean powers over the whole clip, pauses and all."""
 
     snr: list[float] = _between(10.0, 40.0, -20.0, 100.0)
 
@@ -106,8 +107,7 @@ class ColouredNoise(Step):
 
 @dataclasses.dataclass(frozen=True)
 class BackgroundNoise(Step):
-    """A piece of a recording under `folder`, or generated babble (other training clips, several at once), at an `snr`
-    in dB."""
+    """A piece of a recording under `folder`, or babble (three to eight training clips at once), at an `snr` in dB."""
 
     snr: list[float] = _between(5.0, 30.0, -20.0, 100.0)
     folder: str | None = None
@@ -119,6 +119,11 @@ class BandLimit(Step):
 
     low: list[float] = _between(20.0, 300.0, 0.0)
     high: list[float] = _between(3000.0, 7500.0, 100.0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.low[1] >= self.high[0]:
+            raise ValueError(f"low: up to {self.low[1]:g} Hz, which must stay below `high`, from {self.high[0]:g} Hz")
 
 
 @dataclasses.dataclass(frozen=True)

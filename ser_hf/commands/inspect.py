@@ -1,4 +1,4 @@
-"""ser-hf inspect: what a corpus's folder holds, as a page to read and a JSON file."""
+"""ser-hf inspect: what a corpus's folder holds, or what a recipe's augmentation does, as a page and a JSON file."""
 
 import argparse
 from pathlib import Path
@@ -10,12 +10,23 @@ EXAMPLE = "ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("corpus", help="such as ravdess, cremad, emodb; csv for a table of your own")
+    parser.add_argument("corpus", nargs="?", help="such as ravdess, cremad, emodb; csv for a table of your own")
     parser.add_argument("root", nargs="?", metavar="DIR", help="the folder that holds the audio; of csv the table")
-    parser.add_argument("options", nargs="*", metavar="key=value", help="an option of the corpus")
-    parser.add_argument("--output", metavar="FOLDER", help="where the page goes (default: inspect-CORPUS)")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="an option of the corpus, a key of the recipe")
     parser.add_argument(
-        "--examples", type=int, default=2, metavar="N", help="clips of each label to show (default: %(default)s)"
+        "--augment",
+        metavar="RECIPE",
+        help="no corpus, but what this recipe's augmentation makes of its training clips, to hear and to see",
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="where the page goes (default: inspect-CORPUS, or inspect-RECIPE-augment)"
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=2,
+        metavar="N",
+        help="clips of each label to show, of augmentation clips in all (default: %(default)s)",
     )
     parser.add_argument(
         "--no-near-copies",
@@ -29,11 +40,16 @@ def run(options: argparse.Namespace) -> None:
     # Imported late: `--help` must not wait for these.
     from ..inspection import check_folder, inspect_corpus, write_inspection
 
+    if options.examples < 0:
+        raise UserError(f"--examples: expected zero or more, got {options.examples}")
+    if options.augment is not None:
+        _run_augment(options)
+        return
+    if options.corpus is None:
+        raise UserError("corpus: missing; name one (such as ravdess), or a recipe with --augment")
     root, settings = options.root, list(options.options)
     if root is not None and "=" in root and not Path(root).exists():
         root, settings = None, [root, *settings]
-    if options.examples < 0:
-        raise UserError(f"--examples: expected zero or more, got {options.examples}")
     corpus_settings = _settings(options.corpus, settings)
     folder = Path(options.output or f"inspect-{options.corpus}")
     check_folder(folder)
@@ -41,6 +57,56 @@ def run(options: argparse.Namespace) -> None:
     page = write_inspection(inspection, folder, options.examples)
     print(summary(inspection.to_dict()))
     print(f"  read it: {page}")
+
+
+def _run_augment(options: argparse.Namespace) -> None:
+    """The page of a recipe's augmentation: its corpus is loaded, split and decoded, nothing is trained."""
+    from ..inspection import check_folder
+    from ..recipe import read_recipe
+
+    overrides = [word for word in (options.corpus, options.root, *options.options) if word is not None]
+    recipe = read_recipe(options.augment, overrides)
+    if not recipe.augment.steps and not recipe.augment.mixup.probability:
+        what = "only repeats clips (oversample)" if recipe.augment.oversample else "changes no clip"
+        raise UserError(
+            f"augment: {options.augment} {what}; add a step, such as augment: {{speed: {{probability: 0.5}}}} in the "
+            "recipe or augment.speed.probability=0.5 here"
+        )
+    folder = Path(options.output or f"inspect-{Path(options.augment).stem}-augment")
+    check_folder(folder)
+    from ..audio import prepare
+    from ..corpora import corpus_facts, load_corpus
+    from ..inspection.augmented import write_augmented
+    from ..models.waveform_preparation import Preparation
+    from ..protocols import split_corpus
+
+    corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
+    dataset = load_corpus(
+        corpus.name,
+        corpus.root,
+        labels=corpus.labels,
+        merge=corpus.merge,
+        drop=corpus.drop,
+        exclude=corpus.exclude,
+        on_unknown=corpus.on_unknown,
+        sampling_rate=audio.sampling_rate,
+        **corpus.options,
+    )
+    split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
+    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
+    page = write_augmented(
+        recipe.name,
+        recipe.augment,
+        dataset,
+        store,
+        split.rows["train"],
+        folder,
+        options.examples,
+        recipe.training.seeds[0],
+        corpus_facts(corpus.name, corpus.options),
+        audio.cache_dir,
+    )
+    print(f"  hear it: {page}")
 
 
 def summary(facts: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ def _charts(inspection: Inspection, folder: Path) -> Iterator[Picture]:
     known = [row.clip for row in clips]
     labels = ordered_labels(known)
     overall = crosstable(known, lambda clip: clip.emotion)["total"]
-    yield _chart(
+    yield save_picture(
         folder,
         "classes",
         pictures.classes_figure({"clips": overall}, labels, "Clips of each label"),
@@ -89,9 +89,9 @@ def _charts(inspection: Inspection, folder: Path) -> Iterator[Picture]:
             table["rows"].pop("not stated", None)
         if table is not None and 1 < len(table["rows"]) <= _MOST_SERIES:
             figure = pictures.classes_figure(table["rows"], labels, f"Clips of each label {words}")
-            yield _chart(folder, f"classes_by_{name}", figure, f"Clips of each label {words}.")
+            yield save_picture(folder, f"classes_by_{name}", figure, f"Clips of each label {words}.")
     durations = [row.measured.duration for row in clips]
-    yield _chart(folder, "durations", pictures.durations_figure(durations), "Histogram of the clips' durations.")
+    yield save_picture(folder, "durations", pictures.durations_figure(durations), "Histogram of the clips' durations.")
     for name, key, title in (
         ("label", lambda clip: clip.emotion, "Loudness by label"),
         ("speaker", lambda clip: clip.speaker.partition(":")[2] or clip.speaker, "Loudness by speaker"),
@@ -102,10 +102,11 @@ def _charts(inspection: Inspection, folder: Path) -> Iterator[Picture]:
         if groups:
             figure = pictures.boxes_figure(groups, "loudness (LUFS)", title, rotate=len(groups) > 12)
             alt = f"Box plot of the clips' loudness in LUFS, one box for each {name}."
-            yield _chart(folder, f"loudness_by_{name}", figure, alt)
+            yield save_picture(folder, f"loudness_by_{name}", figure, alt)
 
 
-def _chart(folder: Path, name: str, figure: Figure, alt: str) -> Picture:
+def save_picture(folder: Path, name: str, figure: Figure, alt: str) -> Picture:
+    """Writes a figure below `folder`; its place and size are those of the page."""
     save_figure(figure, folder / "pictures" / f"{name}.png")
     width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
     return Picture(name, f"pictures/{name}.png", alt, width, height)
@@ -122,7 +123,7 @@ def _example(row: Row, number: int, folder: Path) -> Example:
     clip, measured = row.clip, row.measured
     voice = f"median pitch {pitch:.0f} Hz" if pitch is not None else "no voiced frame"
     alt = f"Waveform, log-mel spectrogram and pitch of {clip.id}: {measured.duration:.2f} s, {voice}."
-    picture = _chart(folder, f"example_{number:02d}", figure, alt)
+    picture = save_picture(folder, f"example_{number:02d}", figure, alt)
     return Example(clip.id, clip.emotion, _details(row, pitch), audio, picture)
 
 

@@ -1,4 +1,4 @@
-"""The page: facts, charts and examples poured into `page.html`, every string escaped."""
+"""Pages: facts, charts and examples poured into the templates beside this module, every string escaped."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -45,12 +45,7 @@ def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequen
     Args:
         facts: `Inspection.to_dict()`.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["quantity"] = quantity
-    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(text).render(
+    return template("page.html").render(
         **facts,
         version=__version__,
         official_labels=[emotion for emotion in EMOTIONS if emotion in (facts["official"] or {}).get("per_label", ())],
@@ -59,6 +54,20 @@ def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequen
         listed=LISTED,
         speakers_listed=SPEAKERS_LISTED,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A template beside this module, every string of which is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: resources.files(__package__).joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quantity"] = quantity
+    return environment.get_template(name)
 
 
 def quantity(value: float | None, measure: str) -> str:

@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from ..evaluation.plots import COLOURS, distribution_figure
 
@@ -46,6 +47,21 @@ def example_figure(samples: np.ndarray, sampling_rate: int) -> tuple[Figure, flo
         axes.grid(alpha=0.3)
     median = float(np.nanmedian(hertz)) if np.isfinite(hertz).any() else None
     return clear(figure), median
+
+
+def mel_figure(power: np.ndarray, sampling_rate: int, loudest: float, seconds: float) -> Figure:
+    """A log-mel spectrogram alone, to compare with others of the same `loudest` power and as many `seconds`."""
+    figure = Figure(figsize=(3.3, 1.75), layout="constrained")
+    axes = figure.add_subplot()
+    image = mel_image(axes, power, sampling_rate, loudest)
+    axes.set(xlim=(0, seconds))
+    axes.set_xlabel("time (s)", fontsize=8)
+    axes.set_ylabel("Hz (mel)", fontsize=8)
+    bar = figure.colorbar(image, ax=axes, pad=0.01)
+    bar.set_label("dB", fontsize=8)
+    for part in (axes, bar.ax):
+        part.tick_params(labelsize=7)
+    return clear(figure)
 
 
 def classes_figure(counts: Mapping[str, Sequence[int]], labels: Sequence[str], title: str) -> Figure:
@@ -111,11 +127,11 @@ def clear(figure: Figure) -> Figure:
     return figure
 
 
-def _log_mel(axes: Axes, figure: Figure, samples: np.ndarray, sampling_rate: int) -> None:
-    """80 mel bands in dB below the loudest cell; the darker the louder, so that inverted colours read as well."""
+def mel_power(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Power in 80 mel bands up to 8 kHz, (bands, frames): windows of 25 ms every 10 ms."""
     window = round(_WINDOW_SECONDS * sampling_rate)
     size = 1 << (window - 1).bit_length()
-    mels = librosa.feature.melspectrogram(
+    return librosa.feature.melspectrogram(
         y=_at_least(samples, size),
         sr=sampling_rate,
         n_fft=size,
@@ -124,18 +140,36 @@ def _log_mel(axes: Axes, figure: Figure, samples: np.ndarray, sampling_rate: int
         n_mels=_BANDS,
         fmax=min(8000, sampling_rate / 2),
     )
-    levels = librosa.power_to_db(mels, ref=np.max, top_db=_DYNAMIC_RANGE)
+
+
+def mel_image(
+    axes: Axes,
+    power: np.ndarray,
+    sampling_rate: int,
+    loudest: float,
+    ticks: Sequence[int] = (250, 500, 1000, 2000, 4000),
+) -> AxesImage:
+    """Power in dB below the `loudest` cell; the darker the louder, so that inverted colours read as well."""
+    levels = librosa.power_to_db(power, ref=loudest, top_db=None).clip(-_DYNAMIC_RANGE, 0)
     centres = librosa.mel_frequencies(n_mels=_BANDS + 2, fmax=min(8000, sampling_rate / 2))[1:-1]
     image = axes.imshow(
         levels,
         origin="lower",
         aspect="auto",
         cmap="Blues",
+        vmin=-_DYNAMIC_RANGE,
+        vmax=0,
         extent=(0, levels.shape[1] * _HOP_SECONDS, 0, _BANDS),
         interpolation="nearest",
     )
     ticks = [hertz for hertz in (250, 500, 1000, 2000, 4000) if hertz < centres[-1]]
     axes.set_yticks(np.interp(ticks, centres, np.arange(_BANDS) + 0.5), [f"{hertz:g}" for hertz in ticks])
+    return image
+
+
+def _log_mel(axes: Axes, figure: Figure, samples: np.ndarray, sampling_rate: int) -> None:
+    power = mel_power(samples, sampling_rate)
+    image = mel_image(axes, power, sampling_rate, float(power.max()))
     axes.set(ylabel="mel band\n(centre, Hz)")
     figure.colorbar(image, ax=axes, label="dB re maximum", pad=0.01)
 

@@ -22,6 +22,7 @@ from .configuration_mfcc_svm import MfccSvmConfig
 from .configuration_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMConfig
 from .configuration_parallel_cnn_transformer import ParallelCNNTransformerConfig
 from .configuration_pooled_encoder import PooledEncoderConfig
+from .configuration_se_resnet import SEResNetConfig
 from .configuration_separable_resnet import SeparableResNetConfig
 from .configuration_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMConfig
 from .configuration_stacked_cnn_lstm import StackedCNNLSTMConfig
@@ -43,6 +44,7 @@ from .modeling_mfcc_svm import MfccSvmForAudioClassification
 from .modeling_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMForAudioClassification
 from .modeling_parallel_cnn_transformer import ParallelCNNTransformerForAudioClassification
 from .modeling_pooled_encoder import PooledEncoderForAudioClassification
+from .modeling_se_resnet import SEResNetForAudioClassification
 from .modeling_separable_resnet import SeparableResNetForAudioClassification
 from .modeling_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMForAudioClassification
 from .modeling_stacked_cnn_lstm import StackedCNNLSTMForAudioClassification
@@ -58,6 +60,7 @@ TRANSFERRED = {
 }
 ARCHITECTURES = {
     "crnn": CRNNForAudioClassification,
+    "se_resnet": SEResNetForAudioClassification,
     "separable_resnet": SeparableResNetForAudioClassification,
     "mfcc_linear": MfccLinearForAudioClassification,
     "mfcc_svm": MfccSvmForAudioClassification,
@@ -120,6 +123,8 @@ __all__ = [
     "PooledEncoderConfig",
     "PooledEncoderForAudioClassification",
     "PreparedFeatureExtractor",
+    "SEResNetConfig",
+    "SEResNetForAudioClassification",
     "SeparableResNetConfig",
     "SeparableResNetForAudioClassification",
     "StackedCNNAttentionLSTMConfig",

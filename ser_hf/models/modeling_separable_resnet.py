@@ -15,6 +15,7 @@ from .configuration_separable_resnet import SeparableResNetConfig
 from .front_end import FrontEnd
 from .masked_layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
 from .modeling_acoustic import AcousticClassifier
+from .squeeze_excitation import SqueezeExcitation, stochastic_depth
 
 
 class Halving(nn.Module):
@@ -30,21 +31,6 @@ class Halving(nn.Module):
         mask = mask[:, ::2]  # a frame is real where the kernel's centre stands on a real one
         picture = nn.functional.silu(self.norm(self.conv(picture), mask))
         return picture, mask
-
-
-class SqueezeExcitation(nn.Module):
-    """Scales each channel by what all channels are like over the clip's real frames."""
-
-    def __init__(self, channels: int, hidden: int):
-        super().__init__()
-        self.squeeze = nn.Linear(channels, hidden)
-        self.excite = nn.Linear(hidden, channels)
-
-    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, frames, bands), padding zero -> the same."""
-        mean = picture.mean(dim=3).sum(dim=2) / mask.sum(dim=1, keepdim=True)
-        scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
-        return picture * scale[:, :, None, None]
 
 
 class SeparableBlock(nn.Module):
@@ -67,11 +53,7 @@ class SeparableBlock(nn.Module):
         real = mask[:, None, :, None].to(picture.dtype)
         change = torch.nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)
-        if self.training and self.drop_path:
-            # Stochastic depth (Huang et al. 2016, arXiv:1603.09382), clip by clip.
-            kept = torch.rand(len(picture), 1, 1, 1, device=picture.device) >= self.drop_path
-            change = change * kept / (1 - self.drop_path)
-        return picture + change
+        return picture + stochastic_depth(change, self.drop_path, self.training)
 
 
 class SeparableResNetForAudioClassification(AcousticClassifier):

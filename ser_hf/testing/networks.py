@@ -13,6 +13,7 @@ _VECTOR = {"n_mels": 32, "n_mfcc": 8}
 
 TINY: dict[str, dict[str, Any]] = {
     "crnn": _STACK | {"lstm_hidden": 8},
+    "se_resnet": _PICTURE | {"channels": [4, 8], "embedding": 16},
     "separable_resnet": _PICTURE | {"channels": [4, 8], "depths": [1, 1], "embedding": 16},
     "mfcc_linear": _VECTOR,
     "mfcc_svm": _VECTOR,

@@ -1,6 +1,7 @@
 """From rows to batches: parts as tiny datasets of row numbers, waveforms read from the store when a batch is made."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2Feature
 
 from ..audio import WaveformStore
 from ..errors import UserError
+from ..models.waveform_preparation import fix_length
+from .mixing import Mixing, one_hot
 from .sampling import UNCOUNTED
 from .windows import pieces
 
@@ -70,16 +73,40 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
     return [votes[row] for row in rows]
 
 
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What is done to clips that are learnt from, and to no others.
+
+    Args:
+        augmenter: waveform float32 (samples,), generator -> waveform (other samples,), as
+            `ser_hf.audio.augmenting.Augmenter`; None leaves waveforms alone.
+        mixing: mixup of a batch; None does without.
+        fixed_length: samples that every clip has by its preparation, to which an augmented one is cut or padded; 0
+            where lengths differ.
+    """
+
+    augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    mixing: Mixing | None = None
+    fixed_length: int = 0
+
+
 class Collator:
     """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor.
 
-    The place follows from seed, epoch and clip alone: it is the same for any number of workers and processes, and
-    after an interruption. `epoch` is shared with workers, and set by the Trainer.
+    Only batches to train on (`training`) are changed besides: each clip is augmented whole, so that a crop's place
+    varies as ever and nothing gets longer than `max_samples`, and the waveforms of the batch are mixed at the end,
+    before any extractor hears of them. With mixup the labels of every such batch are shares (batch, classes).
+
+    All that is drawn for a clip follows from seed, epoch, row and copy alone, and what is drawn for a batch from seed,
+    epoch and its clips: it is the same for any number of workers, and after an interruption. `epoch` is shared with
+    workers, and set by the Trainer. Augmentation runs where batches are made: in the training's own process unless
+    there are workers (`training.dataloader_num_workers`), which then work ahead of it.
 
     Args:
         shortest: samples; shorter clips get silence after them before the extractor hears of it, which then counts as
             theirs: they become the clips that one who asks a published model has to make of them.
         shortest_batch: samples that a batch to train on is padded to at least; a mask leaves this padding out.
+        changes: what is done to clips of batches to train on.
     """
 
     def __init__(
@@ -89,13 +116,18 @@ class Collator:
         seed: int = 0,
         shortest: int = 0,
         shortest_batch: int = 0,
+        changes: Changes | None = None,
     ):
         self.store, self.extractor, self.seed = store, extractor, seed
         self.shortest, self.shortest_batch = shortest, shortest_batch
+        self.changes = changes or Changes()
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
-        waveforms = [self._read(clip) for clip in clips]
+        changes = self.changes if training else Changes()
+        waveforms, labels = [self._read(clip, changes) for clip in clips], _labels(clips)
+        if changes.mixing:
+            waveforms, labels = self._mix(changes.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
             # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
@@ -104,22 +136,31 @@ class Collator:
             batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
         else:
             batch = self._extract(waveforms)
-        batch["labels"] = torch.tensor([clip["labels"] for clip in clips])
-        if "shares" in clips[0]:
-            shares = torch.tensor([clip["shares"] for clip in clips])
-            shares[batch["labels"] == UNCOUNTED] = UNCOUNTED
-            batch["labels"] = shares
+        batch["labels"] = torch.from_numpy(labels)
         return batch
 
-    def _read(self, clip: dict[str, Any]) -> np.ndarray:
-        waveform, row, limit = self.store[clip["row"]], clip["row"], clip["max_samples"]
-        if limit and len(waveform) > limit:
-            start = np.random.default_rng((self.seed, int(self.epoch), row)).integers(len(waveform) - limit + 1)
-            waveform = waveform[start : start + limit]
-        elif not limit:
+    def _read(self, clip: dict[str, Any], changes: Changes) -> np.ndarray:
+        waveform, limit = self.store[clip["row"]], clip["max_samples"]
+        generator = np.random.default_rng((self.seed, int(self.epoch), clip["row"], clip.get("copy", 0)))
+        if not limit:
             waveform = waveform[clip["start"] : clip["start"] + clip["length"]]
+        if changes.augmenter:
+            waveform = changes.augmenter(waveform, generator)
+            if changes.fixed_length:
+                waveform = fix_length(waveform, changes.fixed_length)
+        if limit and len(waveform) > limit:
+            start = generator.integers(len(waveform) - limit + 1)
+            waveform = waveform[start : start + limit]
         lacking = self.shortest - len(waveform)
         return np.pad(waveform, (0, lacking)) if lacking > 0 else waveform
+
+    def _mix(
+        self, mixing: Mixing, clips: list[dict[str, Any]], waveforms: list[np.ndarray], labels: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
+        generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
+        shares = labels if labels.ndim == 2 else one_hot(labels, mixing.classes)
+        return mixing(waveforms, rows, shares, generator)
 
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
@@ -133,3 +174,13 @@ class Collator:
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
         return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
+
+
+def _labels(clips: list[dict[str, Any]]) -> np.ndarray:
+    """Class ids (batch,), or shares (batch, classes) where raters' votes are learnt; `UNCOUNTED` in either form."""
+    labels = np.asarray([clip["labels"] for clip in clips])
+    if "shares" not in clips[0]:
+        return labels
+    shares = np.asarray([clip["shares"] for clip in clips], dtype=np.float32)
+    shares[labels == UNCOUNTED] = UNCOUNTED
+    return shares

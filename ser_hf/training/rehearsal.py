@@ -8,6 +8,7 @@ from transformers import AutoModelForAudioClassification, Trainer
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .build import Blueprint
+from .frozen_parts import frozen_part
 from .layers import Freezing, freeze
 from .lora import Lora, add_lora
 from .optimizer import parameter_groups
@@ -23,9 +24,10 @@ def rehearse(
     clips: int,
     freezing: Freezing = _ALL,
     lora: Lora | None = None,
+    cache: bool = False,
 ) -> None:
-    """Makes the network without its numbers, freezes it, gives it adapters, makes its groups, an optimiser and its
-    schedule over `clips` training clips.
+    """Makes the network without its numbers, freezes it, gives it adapters, finds what can be cached of it, makes its
+    groups, an optimiser and its schedule over `clips` training clips.
 
     Raises:
         UserError: naming the key that is wrong.
@@ -47,6 +49,8 @@ def rehearse(
     freeze(model, freezing.ever())
     if lora is not None:
         model = add_lora(model, lora)
+    if cache:
+        frozen_part(model, freezing)
     own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
     groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
     try:

@@ -18,9 +18,10 @@ from ..audio import WaveformStore
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .batch_norm import synchronise_batch_norm
-from .batches import Collator
+from .batches import Changes, Collator
 from .checkpoints import discard_torn, has_stopped, last_checkpoint, refuse_other_batches
 from .encoders import lengths_needed
+from .frozen import Cached, FrozenCache, fixed_crops
 from .layers import Freezing
 from .loss import ClassificationLoss
 from .progress import EpochLines
@@ -38,7 +39,8 @@ TRAIN_SCORES = ("uar", "wa", "macro_f1")
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """A trained model, at the checkpoint that validation prefers, and how it came to be; `validated` is that
-    checkpoint's metric on validation, `notes` are what a reader of its figures must know."""
+    checkpoint's metric on validation, `notes` are what a reader of its figures must know, `cached` what was computed
+    once and learnt from (``cached`` in words, ``clips``, ``bytes``, ``seconds``), None where nothing was."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -46,6 +48,7 @@ class Fit:
     epoch_seconds: list[float]
     validated: float
     notes: list[str] = dataclasses.field(default_factory=list)
+    cached: dict[str, Any] | None = None
 
 
 def fit(
@@ -62,6 +65,8 @@ def fit(
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
+    changes: Changes | None = None,
+    cache: FrozenCache | None = None,
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
@@ -76,6 +81,9 @@ def fit(
         patience: evaluations without a gain before stopping; None never stops early.
         resume: go on from the last whole checkpoint, if there is one.
         watch: hears of every validation, epoch and metrics; what it raises ends the training.
+        changes: what is done to the clips that are learnt from: augmentation, mixup.
+        cache: computes what is frozen once and learns from that; None computes it in every step. The model is whole
+            afterwards, its checkpoints are not.
 
     Raises:
         UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
@@ -83,15 +91,21 @@ def fit(
     """
     began = time.perf_counter()
     lines = EpochLines(arguments.metric_for_best_model)
-    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config))
+    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), changes)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
         discard_torn(folder)
     prepare_for_sharding(model, arguments.average)
     if arguments.sync_batch_norm:
         synchronise_batch_norm(model, arguments.device)
-    if not (resume and last_checkpoint(folder)):  # a checkpoint carries them
+    if cache is not None:
+        train = fixed_crops(train, store)
+    if cache is not None or not (resume and last_checkpoint(folder)):  # a whole checkpoint carries them
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    cached = None
+    if cache is not None:
+        cached = Cached(model, cache, collator, train, validation, arguments)
+        collator, freezing = cached.collator, None  # what is left learns as it does now
     start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
 
     def attempt(batch_size: int) -> EmotionTrainer:
@@ -124,6 +138,8 @@ def fit(
     else:
         trainer = attempt(full)
     stop_reporting(trainer)
+    if cached is not None:
+        cached.end(trainer)
     state = trainer.state
     if state.best_metric is None:
         raise UserError(
@@ -134,7 +150,8 @@ def fit(
             f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
         )
     history = _history(state.log_history, state.best_global_step)
-    return Fit(trainer, history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
+    kept = (history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
+    return Fit(trainer, *kept, *([] if cached is None else [cached.notes, cached.facts]))
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:

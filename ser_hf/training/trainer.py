@@ -21,6 +21,7 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
+from .balancing import recordings
 from .batch_norm import broadcast_buffers
 from .batches import Collator
 from .checkpoints import cannot_be_written, rotate, seal
@@ -176,8 +177,9 @@ class EmotionTrainer(Trainer):
 
     def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """Every training clip once, in batches on the device, for statistics over them: alike in every process, and in
-        random order, since clips of one length have less between them than all have."""
-        clips = self.train_dataset.clips
+        random order, since clips of one length have less between them than all have. They are not augmented, as those
+        that averaged weights will be judged on are not."""
+        clips = recordings(self.train_dataset.clips)
         order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
         for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
             yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}

@@ -11,6 +11,7 @@ STACK = PICTURE | {"time_pooling": [2, 2, 2], "band_pooling": [2, 2, 2], "conv_d
 # Small, and without what guards against overfitting: in so few steps that would only slow them down.
 SETTINGS = {
     "crnn": STACK | {"channels": [16, 32, 32], "lstm_hidden": 32, "pooling": "mean_std"},
+    "se_resnet": PICTURE | {"channels": [16, 32], "embedding": 64},
     "separable_resnet": PICTURE | {"channels": [16, 32], "depths": [1, 1], "embedding": 64},
     "mfcc_mlp": {"hidden": [64, 64], "dropout": 0.1},
     "cnn2d": STACK | {"channels": [16, 32, 32], "hidden": 32},

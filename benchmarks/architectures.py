@@ -1,0 +1,188 @@
+"""Every network from scratch on RAVDESS's fixed split under one equal budget, judged by the validation speakers.
+
+    OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS [--epochs 30] [--seeds 1]
+        [--only crnn cnn2d] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/architectures.py --corpus-root data/RAVDESS --test [crnn ...] [--again]
+
+All have the same clips and crops of 3 s, batches of 32, label smoothing 0.1, AdamW under a cosine with a short
+warm-up, and as many epochs; each is at its own defaults, but that levels, a cue that RAVDESS kept, are not taken away
+where the network can do without. The learning rate goes by family and was tuned for none. scikit-learn fits what it
+can fit. Networks that exist for their published weights (byols, cnn14, vgg16, vggish) are no part of it.
+
+Networks come from cheap to dear. Runs are folders under `--runs` and resumable: started again, the script goes on
+where it was. Rows are merged into benchmarks/results/architectures.json; `--readme` prints its tables, runs nothing.
+
+`--test` is the one step that meets the test speakers: the recipe of each final configuration (recipes/ravdess_*.yaml),
+with three seeds. It is scored once; later calls read what was scored, though its recipe may have changed since, unless
+`--again` is given, and every scoring stays in the results.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from fixed_split import read, recipe, run, summary, write
+
+from ser_hf.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "architectures.json"
+
+_LEVEL = {"normalization": "fixed"}
+# Name -> the configuration's keys and the learning rate (None: scikit-learn fits it), from cheap to dear.
+NETWORKS: dict[str, tuple[dict[str, Any], float | None]] = {
+    "mfcc_linear": ({}, None),
+    "mfcc_svm": ({}, None),
+    "mfcc_rbf_svm": ({}, None),
+    "mfcc_forest": ({}, None),
+    "mfcc_mlp": ({}, 1e-3),
+    "cnn_lstm": (_LEVEL, 2e-3),
+    "cnn1d_descriptors": ({}, 2e-3),
+    "crnn": (_LEVEL, 2e-3),
+    "parallel_cnn_transformer": (_LEVEL, 1e-3),
+    "cnn2d": (_LEVEL, 2e-3),
+    "stacked_cnn_attention_lstm": (_LEVEL, 2e-3),
+    "stacked_cnn_lstm": (_LEVEL, 2e-3),
+    "parallel_cnn_attention_lstm": (_LEVEL, 2e-3),
+    "separable_resnet": (_LEVEL, 2e-3),
+    "cnn1d": ({"normalization": "none"}, 1e-3),
+}
+FINAL = ("cnn1d", "cnn2d", "crnn", "separable_resnet")
+FINAL_SEEDS = [1, 2, 3]
+# Accuracies that others state for such networks on this split (Laabh-Gupta/Sentimental-Analysis-Speech on GitHub).
+PUBLISHED = {"cnn1d": "0.50-0.55", "cnn2d": "0.60-0.65", "crnn": "0.65-0.70"}
+# Reports of earlier configurations that the test speakers have judged, one scoring each.
+EARLIER = {"crnn": "ravdess_crnn.json"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus-root", default="data/RAVDESS")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--only", nargs="+", default=list(NETWORKS), metavar="NAME", choices=NETWORKS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/architectures"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--test", nargs="*", metavar="NAME", help=f"score {', '.join(FINAL)} on the test speakers")
+    parser.add_argument("--again", action="store_true", help="with --test: score once more what was scored")
+    options = parser.parse_args()
+    if unknown := set(options.test or ()) - set(FINAL):
+        parser.error(f"{', '.join(sorted(unknown))}: no final configuration; there are {', '.join(FINAL)}")
+    if options.again and options.test is None:
+        parser.error("--again belongs to --test")
+    try:
+        if options.readme:
+            pass
+        elif options.test is not None:
+            for name in options.test or FINAL:
+                score(name, options.corpus_root, options.runs, options.results, options.again)
+        else:
+            for seed in options.seeds:
+                for name in (name for name in NETWORKS if name in options.only):
+                    compare(name, seed, options.epochs, options.corpus_root, options.runs, options.results)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    results = read(options.results)
+    for epochs, networks in results.get("epochs", {}).items():
+        print(f"\n{epochs} epochs, validation speakers\n\n{table(networks)}")
+    if results.get("test"):
+        print(f"\ntest speakers\n\n{test_table(results['test'])}")
+
+
+def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path) -> None:
+    """Runs one network with one seed, or reads its run, and keeps its row."""
+    model, learning_rate = NETWORKS[name]
+    training: dict[str, Any] = {"seeds": [seed]}
+    sections: dict[str, Any] = {"audio": {}}  # scikit-learn fits whole clips
+    if learning_rate is not None:
+        sections = {}
+        training |= {
+            "learning_rate": learning_rate,
+            "num_train_epochs": epochs,
+            "per_device_train_batch_size": 32,
+            "loss": {"label_smoothing": 0.1},
+        }
+    folder = runs / (f"{name}-seed{seed}" if learning_rate is None else f"{name}-{epochs}-epochs-seed{seed}")
+    report = run(recipe(root, folder, {"architecture": name, **model}, training, **sections))
+    results = read(path)
+    rows = results.setdefault("epochs", {}).setdefault(str(epochs), {}).setdefault(name, {})
+    rows[str(seed)] = summary(report) | {"options": model, "learning_rate": learning_rate}
+    write(path, results)
+    print(f"{name}, seed {seed}: validation UAR {report['metrics']['uar']:.3f}", flush=True)
+
+
+def score(name: str, root: str, runs: Path, path: Path, again: bool) -> None:
+    """Has the test speakers judge a final configuration, once."""
+    from ser_hf.cache import key_of
+    from ser_hf.recipe import read_recipe
+
+    results = read(path)
+    scored = results.setdefault("test", {}).setdefault(name, [])
+    if scored and not again:
+        print(f"{name}: the test speakers have judged it ({scored[-1]['environment']['git_revision']}); not again")
+        return
+    # Named by its number: a scoring that was cut off is gone on with, and counts once.
+    folder = runs / "final" / f"{name}-scoring{len(scored) + 1}"
+    overrides = [f"corpus.root={root}", f"training.seeds={FINAL_SEEDS}", f"output_dir={folder}"]
+    values = read_recipe(ROOT / "recipes" / f"ravdess_{name}.yaml", overrides).to_dict()
+    if values["evaluation"]["part"] != "test":
+        raise UserError(f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not test")
+    own = {key: value for key, value in values.items() if key != "output_dir"} | {
+        "corpus": {key: value for key, value in values["corpus"].items() if key != "root"}
+    }
+    report = run(values)
+    keys = ("metrics", "deviations", "intervals", "clip_intervals", "per_class", "seeds", "seconds", "model")
+    scored.append(
+        {"scoring": len(scored) + 1, "configuration": key_of(own), "recipe": own}
+        | {key: report[key] for key in (*keys, "environment")}
+        | {"split": report["protocol"]["sha256"]}
+    )
+    write(path, results)
+
+
+def table(networks: dict[str, dict[str, Any]]) -> str:
+    """Markdown. Intervals are over speakers and their clips; with several seeds the means of the runs' ends."""
+    several = max(len(runs) for runs in networks.values()) > 1
+    lines = [
+        "| network | parameters | UAR | 95 % interval | WA | macro-F1 | an epoch |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in (name for name in NETWORKS if name in networks):
+        runs = list(networks[name].values())
+        uar, wa, f1 = (statistics.mean(row["metrics"][key] for row in runs) for key in ("uar", "wa", "macro_f1"))
+        low, high = (statistics.mean(row["intervals"]["uar"][end] for row in runs) for end in (0, 1))
+        spread = f" (sd {statistics.stdev(row['metrics']['uar'] for row in runs):.3f})" if len(runs) > 1 else ""
+        seeds = f", {len(runs)} seed{'s' * (len(runs) > 1)}" if several else ""
+        epoch = [row["seconds"]["per_epoch"] for row in runs if row["seconds"]["per_epoch"]]
+        lines.append(
+            f"| `{name}`{seeds} | {runs[0]['model']['parameters']:,} | {uar:.3f}{spread} | {low:.3f} to {high:.3f} | "
+            f"{wa:.3f} | {f1:.3f} | {f'{statistics.median(epoch):.1f} s' if epoch else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def test_table(scorings: dict[str, list[dict[str, Any]]]) -> str:
+    """Markdown: every scoring there was, the last of each network at the end."""
+    lines = [
+        "| network | scoring | UAR | sd over seeds | 95 % interval | WA | macro-F1 | published WA |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in (name for name in FINAL if name in scorings):
+        before = []
+        if name in EARLIER:
+            before = [read(RESULTS.parent / EARLIER[name]) | {"scoring": f"earlier, `{EARLIER[name]}`"}]
+        for row in [*before, *scorings[name]]:
+            metrics, (low, high) = row["metrics"], row["intervals"]["uar"]
+            lines.append(
+                f"| `{name}` | {row['scoring']} | {metrics['uar']:.3f} | {row['deviations']['uar']:.3f} | "
+                f"{low:.3f} to {high:.3f} | {metrics['wa']:.3f} | {metrics['macro_f1']:.3f} | "
+                f"{PUBLISHED.get(name, '')} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

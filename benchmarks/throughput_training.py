@@ -1,0 +1,188 @@
+"""Our Trainer and transformers' audio-classification example, each for an epoch: parts a and b of `throughput.py`."""
+
+import argparse
+import copy
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from datasets import Dataset
+from example_loop import clips, example_trainer
+from fixed_split import CROP
+from side_by_side import RATE, clock, corpus, encoder_config, row, turns, written
+from transformers import (
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Trainer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForSequenceClassification,
+    set_seed,
+)
+
+from ser_hf.audio import WaveformStore, open_store
+from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.training.arguments import argument_options, training_arguments
+from ser_hf.training.batches import Collator, part
+from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.encoders import lengths_needed
+from ser_hf.training.layers import Freezing
+from ser_hf.training.machine import data_workers, precision_arguments
+from ser_hf.training.trainer import EmotionTrainer
+
+EPOCHS = 36  # of recipes/ravdess_crnn.yaml
+MAX_LENGTH_SECONDS = 20.0  # the example's, unless told
+COMMON = {
+    "learning_rate": 2e-3,
+    "num_train_epochs": 1,
+    "weight_decay": 0.01,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0,
+    "per_device_train_batch_size": 16,
+    "per_device_eval_batch_size": 32,
+    "logging_strategy": "epoch",
+    "report_to": "none",
+}
+JUDGED = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+UNJUDGED = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+
+
+def crnn_training(options: argparse.Namespace) -> list[dict]:
+    """An epoch of the crnn, with its validation and checkpoint."""
+    count = 32 if options.quick else 240
+    dataset, store, rows = corpus(options.corpus_root, count)
+    labels = dataset["label"][:]
+    plan = blueprint("crnn", dataset.features["label"].names, options={"normalization": "fixed"})
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {
+            kind: written(store, rows["train"] + rows["validation"], Path(scratch) / kind.replace(" ", "-"), kind)
+            for kind in ("16 kHz WAV", "16 kHz FLAC", "48 kHz WAV")
+        }
+        paths = [{"path": path, "bytes": None} for path in files["48 kHz WAV"].values()]
+        making = [clock(lambda i=i: open_store(paths, RATE, Path(scratch) / f"store{i}")) for i in range(3)]
+        preparation = statistics.median(seconds for seconds, _ in making)
+
+        def network() -> PreTrainedModel:
+            set_seed(1)
+            return build_model(copy.deepcopy(plan))
+
+        def ours(limit: float | None) -> tuple[float, float]:
+            parts = part(dataset, rows["train"], store, limit), part(dataset, rows["validation"], store)
+            return learn(lambda: our_trainer(network(), plan.extractor, store, *parts, scratch))
+
+        def theirs(kind: str, limit: float) -> tuple[float, float]:
+            parts = [clips([files[kind][i] for i in own], [labels[i] for i in own]) for own in rows.values()]
+            return learn(lambda: their_trainer(network(), plan.extractor, *parts, limit, scratch))
+
+        ways = {"ours, crops": lambda: ours(CROP), "ours, whole": lambda: ours(None)}
+        for kind in files:
+            ways[f"{kind}, crops"] = lambda kind=kind: theirs(kind, CROP)
+        for kind in ("16 kHz WAV", "48 kHz WAV"):
+            ways[f"{kind}, whole"] = lambda kind=kind: theirs(kind, MAX_LENGTH_SECONDS)
+        ours(CROP)  # warms up
+        measured = turns(ways, options.repeats)
+    said = {"crops": f"crnn, crops of {CROP:g} s", "whole": "crnn, whole clips"}
+    lines = []
+    for name in list(ways)[2:]:
+        kind, _, length = name.partition(", ")
+        own, target = measured[f"ours, {length}"], 1.3
+        if kind.startswith("48"):
+            own, target = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}, 2.0
+        lines.append(row(said[length], f"the example, {kind} files", count, own, measured[name], target))
+        lines[-1] |= {"store_seconds": preparation}
+    return lines
+
+
+def length_groups(options: argparse.Namespace) -> list[dict]:
+    """An epoch of an encoder on noise, whose cost does not depend on what it hears, without validation."""
+    count, batch = (8, 4) if options.quick else (24, 8)
+    generator = np.random.default_rng(0)
+    seconds = np.clip(generator.lognormal(np.log(2.5), 0.6, count), 1.0, 8.0)
+    labels = (np.arange(count) % 8).tolist()
+    dataset = Dataset.from_dict({"label": labels})
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
+    own = {"per_device_train_batch_size": batch, "learning_rate": 3e-5}
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for number, length in enumerate(seconds):
+            paths.append(str(Path(scratch) / f"{number}.wav"))
+            noise = 0.1 * generator.standard_normal(round(RATE * length))
+            soundfile.write(paths[-1], noise, RATE, subtype="PCM_16")
+        store = open_store([{"path": path, "bytes": None} for path in paths], RATE, Path(scratch) / "store")
+        parts = part(dataset, range(count), store), part(dataset, range(2), store)
+        data = clips(paths, labels), clips(paths[:2], labels[:2])
+
+        def network() -> PreTrainedModel:
+            set_seed(1)
+            made = Wav2Vec2ForSequenceClassification(encoder_config(options.quick))
+            made.freeze_feature_encoder()  # the example does, unless told
+            return made
+
+        def ours(order: str) -> tuple[float, float]:
+            more = own | {"train_sampling_strategy": order, "freezing": Freezing(feature_encoder=True)}
+            return learn(lambda: our_trainer(network(), extractor, store, *parts, scratch, judged=False, **more))
+
+        def theirs() -> tuple[float, float]:
+            made = (extractor, *data, MAX_LENGTH_SECONDS, scratch)
+            return learn(lambda: their_trainer(network(), *made, judged=False, **own))
+
+        ways = {"length groups": lambda: ours("group_by_length"), "random": lambda: ours("random"), "example": theirs}
+        made = (network(), extractor, store, parts[1], parts[1], scratch)
+        learn(lambda: our_trainer(*made, judged=False))  # warms up
+        measured = turns(ways, min(2, options.repeats))
+    what = f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
+    grouped = measured["length groups"]
+    return [
+        row(what, "the example, 16 kHz WAV files", count, grouped, measured["example"]),
+        row(what, "our Trainer, random batches", count, grouped, measured["random"]),
+    ]
+
+
+def our_trainer(
+    network: PreTrainedModel,
+    extractor: SequenceFeatureExtractor,
+    store: WaveformStore,
+    train: Dataset,
+    validation: Dataset,
+    scratch: str,
+    judged: bool = True,
+    freezing: Freezing | None = None,
+    **more: Any,
+) -> EmotionTrainer:
+    defaults = {name: default for name, (_, default) in argument_options().items()}
+    own = defaults | COMMON | JUDGED | {"train_sampling_strategy": "group_by_length"} | more
+    arguments = training_arguments(own, Path(tempfile.mkdtemp(dir=scratch)), seed=1, progress=False)
+    for key, value in {} if judged else UNJUDGED.items():  # a run of ours is always judged: told afterwards
+        setattr(arguments, key, value)
+    collator = Collator(store, extractor, 1, *lengths_needed(network.config))
+    return EmotionTrainer(
+        network, arguments, collator, train, validation, compute_metrics=trainer_metrics, freezing=freezing
+    )
+
+
+def their_trainer(
+    network: PreTrainedModel,
+    extractor: SequenceFeatureExtractor,
+    train: Dataset,
+    validation: Dataset,
+    limit: float,
+    scratch: str,
+    judged: bool = True,
+    **more: Any,
+) -> Trainer:
+    """In the same precision, with as many data workers as ours."""
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    own = COMMON | (JUDGED | best if judged else UNJUDGED) | precision_arguments("auto") | more
+    own |= {"seed": 1, "dataloader_num_workers": data_workers(), "use_cpu": not torch.cuda.is_available()}
+    return example_trainer(
+        network, extractor, train, validation, limit, output_dir=tempfile.mkdtemp(dir=scratch), **own
+    )
+
+
+def learn(make: Callable[[], Trainer]) -> tuple[float, float]:
+    """Seconds of `train()`, and those of the processor."""
+    return clock(make().train)

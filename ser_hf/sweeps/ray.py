@@ -1,0 +1,69 @@
+"""The machines of a Ray cluster run the trials of a sweep (Liaw et al. 2018, "Tune", arXiv:1807.05118).
+
+Ray Tune decides where a trial runs and how many do at a time, and shows each epoch's metric; what is tried, what is
+pruned, what is resumed and what counts stay with the sweep's own study, so that it is the same sweep however it is
+run. The sweep's folder, the corpus and the study must be reached by the same paths from every machine.
+"""
+
+import os
+from collections.abc import Callable
+
+from ..errors import UserError
+from .study import Study
+from .trial import Runner
+
+
+def run_on_ray(
+    plan, study: Study, run: Runner, tell: Callable[[str], None], workers: int | None, gpus: float | None
+) -> None:
+    """Runs the trials that are left, `workers` at a time, each with `gpus` GPUs (default: one where Ray has any).
+
+    Raises:
+        UserError: if Ray is not installed, or the first three trials fail alike.
+    """
+    try:
+        # Ray tells its makers about its use unless it is told not to, and runs a trial in a folder of its own, where
+        # a recipe's relative paths lead nowhere.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        import ray
+        from ray import tune
+    except ImportError:
+        raise UserError("--backend ray needs Ray: pip install 'ser_hf[sweep,ray]'") from None
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    resources = ray.cluster_resources()
+    gpus = min(1.0, resources.get("GPU", 0.0)) if gpus is None else gpus
+    if gpus > resources.get("GPU", 0.0):
+        raise UserError(f"--gpus: {gpus:g} for each trial, and the cluster has {resources.get('GPU', 0.0):g}")
+    workers = workers or max(1, int(resources["GPU"] / gpus if gpus else 1))
+    begun = len(study.rows())
+    unfinished = sum(row.state == "running" for row in study.rows())
+    left = study.asked - begun + unfinished
+    if left <= 0:
+        return
+    folder = os.getcwd()
+
+    def trainable(_: dict) -> None:
+        from .sweep import one_trial
+
+        os.chdir(folder)
+        metric = plan.search.metric
+
+        def hear(epoch: float, value: float) -> None:
+            tune.report({metric: value, "epoch": epoch})
+
+        one_trial(plan, plan.open(), run, print, hear)
+
+    cores = max(1, int(resources["CPU"] // workers))
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cores, "gpu": gpus}),
+        tune_config=tune.TuneConfig(num_samples=left, max_concurrent_trials=workers),
+        run_config=tune.RunConfig(
+            name="ray", storage_path=str(plan.folder), verbose=0, failure_config=tune.FailureConfig(fail_fast=True)
+        ),
+    )
+    tell(f"Ray runs {left} trials, {workers} at a time, each with {cores} cores and {gpus:g} GPUs")
+    results = tuner.fit()
+    for error in results.errors:
+        raise UserError(str(getattr(error, "cause", None) or error).strip().splitlines()[-1])

@@ -1,0 +1,281 @@
+"""Augmentation of clips: what happens, to how many, and on what that depends."""
+
+import dataclasses
+import pickle
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ser_hf.audio
+from ser_hf.audio import AudioError, Augmentation, Augmenter, open_store
+from ser_hf.audio.audio_folder import open_audio_folder
+from ser_hf.audio.augmentation import (
+    BackgroundNoise,
+    BandLimit,
+    Crop,
+    Gain,
+    GaussianNoise,
+    Mixup,
+    Reverberation,
+    Speed,
+    Step,
+    Telephone,
+    TimeShift,
+)
+from ser_hf.audio.noises import mean_power
+from ser_hf.errors import UserError
+from ser_hf.strict import from_mapping
+
+RATE = 16000
+NAMES = [
+    field.name
+    for field in dataclasses.fields(Augmentation)
+    if isinstance(field.default, Step) and not isinstance(field.default, Mixup)
+]
+ALWAYS = Augmentation(**{name: dataclasses.replace(getattr(Augmentation(), name), probability=1.0) for name in NAMES})
+
+
+def seeded(*seed):
+    return np.random.default_rng(seed)
+
+
+def tone(length=8000, level=0.1):
+    return (level * np.sin(np.arange(length) / 7)).astype(np.float32)
+
+
+def read_only(samples):
+    samples.flags.writeable = False
+    return samples
+
+
+def test_nothing_is_done_unless_asked():
+    clip = tone()
+    assert Augmenter(Augmentation(), RATE)(clip, seeded(0)) is clip
+    assert not Augmentation().active
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_step_changes_the_clip_and_leaves_its_input_alone(name):
+    clip = read_only(tone())
+    before = clip.copy()
+    changed = Augmenter(ALWAYS, RATE).apply(name, clip, seeded(1))
+    assert changed.dtype == np.float32
+    assert changed.shape != clip.shape or not np.array_equal(changed, clip)
+    np.testing.assert_array_equal(clip, before)
+
+
+@settings(max_examples=15)
+@given(
+    length=st.sampled_from([1, 2, 3, 100, 1601]),
+    level=st.sampled_from([0.0, 1e-12, 1e-3, 1.0, 1e6]),
+    seed=st.integers(0, 1000),
+)
+def test_any_clip_survives_all_steps(length, level, seed):
+    store = [np.zeros(50, dtype=np.float32), tone(300)]
+    for augmenter in (Augmenter(ALWAYS, RATE), Augmenter(ALWAYS, RATE, store, [0, 1])):
+        out = augmenter(read_only(tone(length) * np.float32(10 * level)), seeded(seed))
+        assert out.dtype == np.float32
+        assert out.ndim == 1
+        assert len(out) >= 1
+        assert np.isfinite(out).all()
+        if level == 0:
+            assert not out.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_every_step_at_other_rates(name, rate):
+    augmentation = dataclasses.replace(ALWAYS, band_limit=BandLimit(1.0, [20.0, 300.0], [3000.0, 20000.0]))
+    for length in (1, 4000):
+        out = Augmenter(augmentation, rate).apply(name, tone(length), seeded(0))
+        assert len(out) >= 1
+        assert np.isfinite(out).all()
+
+
+def test_random_numbers_decide_and_nothing_else():
+    augmenter, clip = Augmenter(ALWAYS, RATE), tone()
+    random.seed(1)
+    np.random.seed(1)
+    first = augmenter(clip, seeded(3, 1))
+    augmenter(tone(500), seeded(8))
+    random.seed(2)
+    np.random.seed(2)
+    np.testing.assert_array_equal(augmenter(clip, seeded(3, 1)), first)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(augmenter))(clip, seeded(3, 1)), first)
+    other = augmenter(clip, seeded(3, 2))
+    assert other.shape != first.shape or not np.array_equal(other, first)
+
+
+def test_one_generator_serves_many_clips():
+    augmenter, rng = Augmenter(Augmentation(gain=Gain(1.0)), RATE), seeded(0)
+    assert len({float(augmenter(np.ones(1, dtype=np.float32), rng)[0]) for _ in range(20)}) == 20
+
+
+def test_a_step_draws_the_same_whatever_the_others_do():
+    clip = tone()
+    gain = Augmentation(gain=Gain(1.0))
+    both = dataclasses.replace(gain, crop=Crop(1.0), time_shift=TimeShift(0.5))
+    for seed in range(5):
+        louder = Augmenter(gain, RATE)(clip, seeded(seed))
+        factor = np.abs(louder).max() / np.abs(clip).max()
+        only = Augmenter(dataclasses.replace(both, gain=Gain()), RATE)(clip, seeded(seed))
+        np.testing.assert_allclose(Augmenter(both, RATE)(clip, seeded(seed)), only * factor, rtol=1e-5)
+
+
+def test_a_step_happens_to_its_share_of_clips():
+    augmenter = Augmenter(Augmentation(gain=Gain(0.3), speed=Speed(0.6, [1.1, 1.1])), RATE)
+    clip = np.ones(110, dtype=np.float32)
+    outs = [augmenter(clip, seeded(seed)) for seed in range(500)]
+    faster = np.array([len(out) == 100 for out in outs])
+    louder = np.array([not 0.97 < out[50] < 1.03 for out in outs])
+    assert faster.mean() == pytest.approx(0.6, abs=0.07)
+    assert louder.mean() == pytest.approx(0.3, abs=0.07)
+    assert (faster & louder).mean() == pytest.approx(0.18, abs=0.05)  # independent of each other
+
+
+def test_values_fill_their_range():
+    augmenter = Augmenter(Augmentation(gain=Gain(1.0, [-3.0, 9.0])), RATE)
+    decibels = [20 * np.log10(augmenter(np.ones(1, dtype=np.float32), seeded(i))[0]) for i in range(500)]
+    assert min(decibels) == pytest.approx(-3, abs=0.2)
+    assert max(decibels) == pytest.approx(9, abs=0.2)
+    assert np.mean(decibels) == pytest.approx(3, abs=0.5)
+
+
+def test_noise_at_its_ratio():
+    clip = tone()
+    noisy = Augmenter(Augmentation(gaussian_noise=GaussianNoise(1.0, [7.0, 7.0])), RATE)(clip, seeded(0))
+    assert 10 * np.log10(mean_power(clip) / mean_power(noisy - clip)) == pytest.approx(7, abs=0.1)
+
+
+def test_a_telephone_takes_one_of_its_codecs():
+    clip = tone()
+    alone = [Augmenter(Augmentation(telephone=Telephone(1.0, [codec])), RATE) for codec in ("gsm", "a_law")]
+    possible = [augmenter(clip, seeded(0)) for augmenter in alone]
+    either = Augmenter(Augmentation(telephone=Telephone(1.0, ["gsm", "a_law"])), RATE)
+    heard = set()
+    for seed in range(20):
+        out = either(clip, seeded(seed))
+        heard.add([np.array_equal(out, one) for one in possible].index(True))
+    assert heard == {0, 1}
+
+
+def test_babble_comes_from_the_training_rows():
+    augmentation = Augmentation(background_noise=BackgroundNoise(1.0, [0.0, 0.0]))
+    clips = [np.full(100, level, dtype=np.float32) for level in (1.0, 0.0)]
+    clip = tone(50)
+    added = Augmenter(augmentation, RATE, clips, [0])(clip, seeded(0)) - clip
+    np.testing.assert_allclose(added, added[0], rtol=1e-4)  # constant, as is the clip of row 0
+    np.testing.assert_array_equal(Augmenter(augmentation, RATE, clips, [1])(clip, seeded(0)), clip)
+    anywhere = [Augmenter(augmentation, RATE, clips)(clip, seeded(seed)) - clip for seed in range(5)]
+    assert all(np.ptp(each) < 1e-5 for each in anywhere)
+    assert np.ptp(Augmenter(augmentation, RATE)(clip, seeded(0)) - clip) > 0.1
+
+
+def test_an_unknown_step_is_refused():
+    with pytest.raises(ValueError, match="mixup: no step on a waveform"):
+        Augmenter(Augmentation(), RATE).apply("mixup", tone(), seeded(0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Recordings in nested folders, of several formats and rates, among other files."""
+    root = tmp_path / "recordings"
+    (root / "b" / "c.wav").mkdir(parents=True)
+    soundfile.write(root / "b" / "steady.flac", np.full(300, 0.25), RATE)
+    soundfile.write(root / "a.WAV", np.full(8000, 0.5), 8000)
+    (root / "._a.wav").write_bytes(b"what macOS leaves")
+    (root / "licence.txt").write_text("free")
+    return root
+
+
+def test_a_folder_is_a_store_in_the_order_of_paths(folder, tmp_path):
+    store = open_audio_folder(folder, RATE, "augment.x.folder", tmp_path / "cache")
+    assert store.lengths.tolist() == [16000, 300]
+    assert store.sampling_rate == RATE
+    assert store.folder.is_relative_to(tmp_path / "cache")
+
+
+def test_background_comes_from_its_folder(folder, tmp_path):
+    augmentation = Augmentation(background_noise=BackgroundNoise(1.0, [0.0, 0.0], str(folder)))
+    augmenter = Augmenter(augmentation, RATE, cache_dir=tmp_path / "cache")
+    clip = tone(1000)
+    for augment in (augmenter, pickle.loads(pickle.dumps(augmenter))):
+        added = augment(clip, seeded(0)) - clip
+        assert added.mean() == pytest.approx(np.sqrt(mean_power(clip)), rel=0.05)
+
+
+def test_rooms_come_from_their_folder(tmp_path):
+    response = np.zeros(400)
+    response[[100, 150]] = [0.5, 0.25]
+    soundfile.write(tmp_path / "room.wav", response, RATE)
+    augmentation = Augmentation(reverberation=Reverberation(1.0, folder=str(tmp_path)))
+    clip = tone(1000)
+    expected = clip + 0.5 * np.concatenate([np.zeros(50, dtype=np.float32), clip[:-50]])
+    expected *= np.sqrt(mean_power(clip) / mean_power(expected))
+    heard = Augmenter(augmentation, RATE, cache_dir=tmp_path / "cache")(clip, seeded(0))
+    np.testing.assert_allclose(heard, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("background_noise", BackgroundNoise), ("reverberation", Reverberation)])
+def test_a_bad_folder_is_told_at_once(name, kind, tmp_path):
+    (tmp_path / "notes.txt").write_text("no audio")
+    bad = {"missing": ("no such folder", UserError), "": ("no audio file there", UserError)}
+    for path, (complaint, error) in bad.items():
+        augmentation = Augmentation(**{name: kind(0.5, folder=str(tmp_path / path))})
+        with pytest.raises(error, match=rf"augment\.{name}\.folder: .*{complaint}"):
+            Augmenter(augmentation, RATE)
+        Augmenter(dataclasses.replace(augmentation, **{name: kind(0.0, folder="missing")}), RATE)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="broken.wav"):
+        Augmenter(augmentation, RATE)
+
+
+def test_bands_that_would_leave_nothing_are_refused():
+    with pytest.raises(UserError, match=r"augment\.band_limit\.low: up to 300 Hz, .* from 200 Hz"):
+        from_mapping(Augmentation, {"band_limit": {"high": [200.0, 5000.0]}}, "augment")
+    high = Augmentation(band_limit=BandLimit(1.0, [4000.0, 5000.0], [6000.0, 7000.0]))
+    Augmenter(high, RATE)
+    with pytest.raises(UserError, match=r"augment\.band_limit\.low: up to 5000 Hz .* below 4000 Hz"):
+        Augmenter(high, 8000)
+
+
+def test_a_store_of_clips_serves_as_it_is(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), RATE)
+    store = open_store([{"path": str(tmp_path / "a.wav"), "bytes": None}], RATE, tmp_path / "cache")
+    augmenter = pickle.loads(pickle.dumps(Augmenter(ALWAYS, RATE, store, [0])))
+    out = augmenter(store[0], seeded(0))
+    assert type(out) is np.ndarray
+    assert np.isfinite(out).all()
+
+
+def test_augmenting_loads_no_torch():
+    code = (
+        "import sys; from ser_hf.audio import Augmenter, Augmentation; print({'torch', 'librosa'} & set(sys.modules))"
+    )
+    lazily = "import sys, ser_hf.audio; print('ser_hf.audio.augmenting' in sys.modules);"
+    ran = subprocess.run([sys.executable, "-c", f"{lazily} {code}"], capture_output=True, text=True, check=True)
+    assert ran.stdout.split("\n")[:2] == ["False", "set()"]
+    with pytest.raises(AttributeError, match="no attribute 'augmenter'"):
+        ser_hf.audio.augmenter  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ({"gain": {"probability": 1.5}}, "gain.probability: expected between 0 and 1"),
+        ({"gain": {"decibels": [3.0, -3.0]}}, "gain.decibels: expected two rising numbers"),
+        ({"speed": {"factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
+        ({"telephone": {"codecs": []}}, "telephone.codecs: expected some of mu_law"),
+        ({"mixup": {"alpha": 0.0}}, "mixup.alpha: expected more than zero"),
+        ({"mixup": {"speakers": "none"}}, "mixup.speakers: expected one of any, same, other"),
+    ],
+)
+def test_values_without_a_meaning_are_refused(section, complaint):
+    with pytest.raises(UserError, match=rf"augment\.{complaint}"):
+        from_mapping(Augmentation, section, "augment")

@@ -1,0 +1,191 @@
+"""A recipe with augmentation, mixup and over-sampling: trains, resumes, and is judged on clean clips."""
+
+import json
+import logging
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+import ser_hf
+from ser_hf.material import gather
+from ser_hf.one_run import _changes, _tell_oversampling, rehearse_all
+from ser_hf.recipe import read_recipe
+from ser_hf.training.run import fit
+
+RECIPE = {
+    "corpus": {
+        "name": "synthetic",
+        "speakers": 6,
+        "takes": 2,
+        "exclude": [f"synthetic/s0{i}_sad_00{j}" for i in range(6) for j in (1,)],
+    },
+    "protocol": {"name": "speaker_independent", "validation": 0.2, "near_duplicates": "skip"},
+    "audio": {"max_duration": 0.8},
+    "model": {
+        "architecture": "crnn",
+        "channels": [4],
+        "time_pooling": [8],
+        "band_pooling": [8],
+        "lstm_hidden": 4,
+        "normalization": "corpus",
+    },
+    "augment": {
+        "crop": {"probability": 0.5},
+        "speed": {"probability": 0.5},
+        "background_noise": {"probability": 0.5},
+        "gain": {"probability": 0.5},
+        "mixup": {"probability": 0.5, "speakers": "other"},
+        "oversample": True,
+    },
+    "training": {
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+        "seeds": [3],
+        "use_cpu": True,
+    },
+    "evaluation": {"bootstrap": 20},
+}
+
+
+def recipe(folder, *overrides):
+    return read_recipe(RECIPE, [f"output_dir={folder}", *overrides])
+
+
+class Stopped(Exception):
+    """What a stopped run ends with."""
+
+
+def stop(place, epoch, metrics):
+    raise Stopped
+
+
+FITS = []
+
+
+def noted_fit(*parts, **settings):
+    FITS.append(fit(*parts, **settings))
+    return FITS[-1]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ser_hf.one_run.fit", noted_fit)
+        ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
+    return folder
+
+
+def report(folder):
+    return json.loads((folder / "report" / "report.json").read_text())
+
+
+def test_what_is_judged_is_clean(run):
+    """Every prediction is the saved model's on the clip as it was recorded."""
+    material = gather(recipe(run))
+    model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
+    rows = {id: row for row, id in enumerate(material.dataset["id"])}
+    table = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
+    assert {clip["part"] for clip in table} == {"validation", "test"}
+    for clip in table:
+        waveform = np.array(material.store[rows[clip["id"]]])
+        with torch.no_grad():
+            logits = model(**extractor(waveform, sampling_rate=16000, return_tensors="pt")).logits
+        for label, share in zip(material.labels, logits.softmax(dim=1)[0].tolist(), strict=True):
+            assert clip[f"p_{label}"] == pytest.approx(share, abs=1e-5)
+
+
+def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
+    with pytest.raises(Stopped):
+        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}"], watch=stop)
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+    ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}"], resume=True)
+    whole, resumed = report(run), report(tmp_path / "run")
+    assert len(whole["history"]) == 2
+    assert resumed["history"] == whole["history"]
+    assert resumed["metrics"] == whole["metrics"]
+    first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "run"))
+    assert first == second
+
+
+def test_the_trainer_s_batches_are_the_augmented_ones(run):
+    trainer = FITS[0].trainer
+    trainer.collator.epoch.fill_(0)
+    learnt = next(iter(trainer.get_train_dataloader()))
+    judged = next(iter(trainer.get_eval_dataloader()))
+    assert learnt["labels"].shape == (8, 6)
+    assert ((learnt["labels"] > 0) & (learnt["labels"] < 1)).any()
+    assert judged["labels"].shape == (len(judged["input_values"]),)
+    assert list(trainer.collator.changes.augmenter.augmentation.steps) == ["crop", "speed", "background_noise", "gain"]
+
+
+def test_the_log_says_how_many_clips_are_repeated(run):
+    log = (run / "logs" / "run.log").read_text()
+    material = gather(recipe(run))
+    counts = np.bincount(np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]])
+    told = f"{counts.sum()} clips are met {len(counts) * counts.max()} times an epoch"
+    assert told in log
+    assert "plain repetition" not in log
+
+
+def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
+    own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
+    material = gather(own)
+    changes = _changes(own, material, material.folds[0])
+    assert changes.augmenter.sampling_rate == 22050
+    assert list(changes.augmenter.babble_rows) == material.folds[0].split.rows["train"]
+    assert changes.fixed_length == 22050
+    assert len(changes.mixing.speakers) == len(material.dataset)
+
+
+def test_plain_repetition_is_told(tmp_path, caplog):
+    plain = read_recipe({**RECIPE, "augment": {"oversample": True}}, [f"output_dir={tmp_path}"])
+    with caplog.at_level(logging.INFO):
+        _tell_oversampling(plain, 10, 14)
+        _tell_oversampling(recipe(tmp_path, "augment.oversample=false"), 10, 10)
+    assert len(caplog.messages) == 2
+    assert "10 clips are met 14 times" in caplog.messages[0]
+    assert "augment.oversample: plain repetition of 4 clips" in caplog.messages[1]
+
+
+def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):
+    missing = f"augment.background_noise.folder={tmp_path / 'nowhere'}"
+    with pytest.raises(ser_hf.UserError, match=r"augment\.background_noise\.folder: .*nowhere: no such folder"):
+        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}", missing])
+    assert not (tmp_path / "run").exists()
+
+
+FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "audio={}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (FITTED, r"augment\.crop: of no use to scikit-learn"),
+        ([*FITTED, "augment={oversample: true}"], r"augment\.oversample: of no use to scikit-learn"),
+        ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: of no use to scikit-learn"),
+        (["training.loss.class_weights=balanced"], r"training\.loss\.class_weights: augment\.oversample makes"),
+        (["training.loss.logit_adjustment=1.0"], r"training\.loss\.logit_adjustment: augment\.oversample makes"),
+        (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path, overrides, message):
+    with pytest.raises(ser_hf.UserError, match=message):
+        recipe(tmp_path, *overrides)
+
+
+def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
+    own = recipe(tmp_path)
+    material = gather(own)
+    planned = []
+    monkeypatch.setattr("ser_hf.one_run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
+    rehearse_all(own, material, None)
+    labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
+    counts = np.bincount(labels)
+    assert planned == [len(counts) * counts.max()]
+    assert counts.min() < counts.max()

@@ -1,0 +1,217 @@
+"""The recipes that ship, kept alive: each has a twin, the same recipe at a tiny size, that trains and answers."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForAudioClassification
+
+import ser_hf
+import ser_hf.evaluation.report
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.recipe import read_recipe
+from ser_hf.testing import corpora, tiny_config, write_corpus
+from ser_hf.testing.networks import TINY
+from ser_hf.training.transfer import PUBLISHED
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+SHIPPED = sorted(
+    path for path in RECIPES.rglob("*.yaml") if path.relative_to(RECIPES).parts[0] not in ("accelerate", "sweeps")
+)
+shipped = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+
+# Clips per actor and emotion are as few as protocols can do with: sentences of TESS are held out, so it takes two.
+SPEAKERS = {"ravdess": 24, "cremad": 10, "tess": 2, "savee": 4, "emodb": 10, "iemocap": 6}
+TAKES = {"tess": 2}
+ROOTS = {"ravdess": "RAVDESS", "cremad": "CREMA-D", "tess": "TESS", "savee": "SAVEE", "emodb": "EMO-DB"}
+ROOTS |= {"iemocap": "IEMOCAP"}
+# Checkpoint of a recipe -> the kind of tiny one that is like it.
+ENCODERS = {
+    "facebook/wav2vec2-base": "wav2vec2",
+    "facebook/wav2vec2-large-xlsr-53": "wav2vec2-stable",
+    "microsoft/wavlm-base-plus": "wavlm",
+}
+# The recipe whose twin runs its foil too.
+FOILED = "cremad_mfcc"
+FOLDS = re.compile("leave_one_|kfold|emobox/ravdess")
+
+
+def corpora_of(recipe):
+    """(name, root) of each of a recipe's corpora."""
+    items = recipe.corpus.options.get("corpora") or [{"name": recipe.corpus.name, "root": recipe.corpus.root}]
+    return [(item["name"], item["root"]) for item in items if item["name"] != "synthetic"]
+
+
+@shipped
+def test_the_first_line_is_the_command(path):
+    """Whole: with an environment or without, by accelerate or, where scikit-learn fits, by plain Python."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    command = re.escape(f"-m ser_hf.train recipes/{path.relative_to(RECIPES).as_posix()}")
+    assert re.fullmatch(rf"# (OMP_NUM_THREADS=1 )?(accelerate launch|python) {command}", first)
+    if first.startswith("# python"):
+        assert read_recipe(path).training.solver == "sklearn"
+
+
+@shipped
+def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
+    head = " ".join(
+        line.removeprefix("#").strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#")
+    )
+    recipe = read_recipe(path)
+    own = corpora_of(recipe)
+    assert [root for _, root in own] == [f"data/{ROOTS[name]}" for name, _ in own]
+    if len(own) == 1:
+        assert f"in {own[0][1]}" in head
+    if recipe.model.architecture in TRANSFERRED:
+        folder, file = recipe.model.checkpoint.split("/")
+        assert file == published(recipe).file
+        assert file in head
+        assert f"in {folder}/" in head
+    elif recipe.model.checkpoint:
+        assert f"the weights of {recipe.model.checkpoint.partition('/')[2]}" in head
+
+
+def leaves(value, key=""):
+    """{full key: value} of nested sections."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {full: leaf for name, part in value.items() for full, leaf in leaves(part, f"{key}.{name}").items()}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "keys"),
+    [
+        ("ravdess_cnn_lstm", "ravdess_stacked_cnn_lstm", r"\.model\."),
+        ("ravdess_cnn_lstm", "ravdess_parallel_cnn_attention_lstm", r"\.model\."),
+        ("ravdess_stacked_cnn_lstm", "ravdess_stacked_cnn_attention_lstm", r"\.model\."),
+        ("ravdess_parallel_cnn_attention_lstm", "ravdess_parallel_cnn_transformer", r"\.model\."),
+        ("ravdess_parallel_cnn_transformer", "savee_parallel_cnn_transformer", r"\.(corpus|protocol)\."),
+        ("ravdess_parallel_cnn_transformer", "emodb_parallel_cnn_transformer", r"\.(corpus|protocol)\."),
+        ("emodb_crnn", "emodb_cnn2d", r"\.model\."),
+        ("ravdess_cnn2d", "ravdess_cnn1d", r"\.(model|augment\.gain)\."),
+        ("cremad_cnn2d", "cremad_cnn1d_descriptors", r"\.(model|training\.num_train_epochs$)"),
+    ],
+)
+def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
+    mine, its = (leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in (one, other))
+    differing = {key for key in mine.keys() | its.keys() if mine.get(key, ...) != its.get(key, ...)}
+    assert differing > {".name", ".output_dir"}
+    assert [key for key in sorted(differing - {".name", ".output_dir"}) if not re.match(keys, key)] == []
+
+
+# ---------------------------------------------------------------------------------------------------------- the twins
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """A function from a corpus to a tree in its official grammar, of clips of a second that are noise and a tone."""
+    generator, written = np.random.default_rng(0), {}
+
+    def tone(voice, emotion, take, seed, sampling_rate):
+        time = np.arange(int(sampling_rate * generator.uniform(1.0, 1.1))) / sampling_rate
+        pitch = 100 + 20 * voice + 50 * corpora.EMOTIONS.index(emotion)
+        return 0.1 * np.sin(2 * np.pi * pitch * time) + 0.05 * generator.standard_normal(len(time))
+
+    def root(name, last=None):
+        """`last`: the actors from the 51st to the last."""
+        if (name, last) not in written:
+            folder = tmp_path_factory.mktemp(name)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(corpora, "utterance", tone)  # whose voices are fine, and slow
+                paths = write_corpus(name, folder, speakers=last or SPEAKERS[name], takes=TAKES.get(name, 1))
+            for path in paths[: 50 * len(paths) // last] if last else ():
+                path.unlink()
+            written[name, last] = folder
+        return written[name, last]
+
+    return root
+
+
+def published(recipe, **settings):
+    """What is known of the file of published weights for a transferred network of these settings."""
+    config = ARCHITECTURES[recipe.model.architecture].config_class(**settings)
+    return PUBLISHED[config.model_type](config)
+
+
+def write_published(path, recipe):
+    """The published file of the tiny network: every tensor, of random numbers above zero, as variances have to be."""
+    generator = torch.Generator().manual_seed(0)
+    config = tiny_config(recipe.model.architecture)
+    tensors = {}
+    for name, (shape, ours) in PUBLISHED[config.model_type](config).tensors.items():
+        # What is left behind keeps its size, which is large: one number stands for all.
+        tensors[name] = 0.1 * torch.rand(() if ours is None else shape, generator=generator).expand(shape)
+    torch.save(tensors, path)
+    return path
+
+
+def smaller(path, recipe, roots, encoder_folder, folder):
+    """What makes a recipe its twin: the corpus is generated, the network is tiny, and of each number there is one."""
+    architecture = recipe.model.architecture
+    yield f"output_dir={folder / 'run'}"
+    yield from ("evaluation.bootstrap=20", "training.seeds=[1]")
+    # Of few clips a random foil would leave a part without a class.
+    yield "protocol.validation=2.0e-1" if path.stem == FOILED else "protocol.foil=null"
+    if FOLDS.match(recipe.protocol.name):
+        yield "protocol.folds=[1]"
+    if recipe.corpus.name == "mixture":  # whose lists of speakers are of all CREMA-D
+        names = [name for name, _ in corpora_of(recipe)]
+        items = [f"{{name: {name}, root: {roots(name, 91 if name == 'cremad' else None)}}}" for name in names]
+        yield f"corpus.corpora=[{', '.join(items)}]"
+    elif recipe.corpus.name == "synthetic":
+        yield from ("corpus.speakers=6", "corpus.takes=1")
+    else:
+        yield f"corpus.root={roots(recipe.corpus.name, 91 if path.stem == FOILED else None)}"
+    if architecture == "encoder":
+        yield f"model.checkpoint={encoder_folder(ENCODERS[recipe.model.checkpoint])}"
+        if recipe.freeze.layers:
+            yield "freeze.layers=1"  # of two
+    else:
+        yield from (f"model.{key}={value}" for key, value in TINY[architecture].items())
+        if recipe.model.checkpoint:
+            yield f"model.checkpoint={write_published(folder / 'weights.pth', recipe)}"
+    if recipe.training.solver == "sklearn":
+        yield from (f"training.grid.{key}={values[:1]}" for key, values in recipe.training.grid.items())
+    else:
+        yield from ("training.max_steps=2", "training.per_device_train_batch_size=4", "training.warmup_steps=0")
+
+
+@contextlib.contextmanager
+def without_pictures():
+    """Drawing them takes longer than to train."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("distribution_figure", "confusion_figure", "curves_figure"):
+            patched.setattr(ser_hf.evaluation.report, name, lambda *_: None)
+        patched.setattr(ser_hf.evaluation.report, "save_figure", lambda _, path: path.write_bytes(b"a picture"))
+        yield
+
+
+@pytest.mark.slow
+@shipped
+def test_the_twin_trains_and_what_it_saves_answers(path, roots, encoder_folder, tmp_path):
+    recipe = read_recipe(path)
+    with without_pictures():
+        report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
+    twin = read_recipe(tmp_path / "run" / "recipe.yaml")
+    for section in ("audio", "augment", "lora"):
+        assert getattr(twin, section) == getattr(recipe, section)
+    assert twin.training.loss == recipe.training.loss
+    assert all(np.isfinite(value) for value in report["metrics"].values())
+    assert (report["foil"] is None) == (twin.protocol.foil is None)
+    model = AutoModelForAudioClassification.from_pretrained(tmp_path / "run" / "model").eval()
+    assert list(model.config.id2label.values()) == report["labels"]
+    if recipe.corpus.labels:
+        assert report["labels"] == recipe.corpus.labels
+    with torch.no_grad():
+        logits = model(torch.randn(1, recipe.audio.sampling_rate) * 0.1).logits
+    assert logits.shape == (1, len(report["labels"]))
+    assert torch.isfinite(logits).all()
+
+
+def test_the_one_twin_that_keeps_its_foil_has_one():
+    assert read_recipe(RECIPES / f"{FOILED}.yaml").protocol.foil == "random"

@@ -1,0 +1,205 @@
+"""Batches to train on are augmented, cropped, mixed; all others are clean, and nothing depends on who makes them."""
+
+import dataclasses
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from ser_hf.audio.augmentation import Augmentation, Crop, Gain, GaussianNoise, Mixup, Speed
+from ser_hf.audio.augmenting import Augmenter
+from ser_hf.models import CRNNForAudioClassification
+from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.training.balancing import oversampled
+from ser_hf.training.batches import Changes, Collator, part
+from ser_hf.training.build import _extractor, blueprint
+from ser_hf.training.mixing import Mixing, mix
+from ser_hf.training.sampling import UNCOUNTED
+from ser_hf.training.statistics import fit_statistics
+
+ROWS = [7, 2, 11, 5, 0]
+SPEAKERS = np.array([f"s{row % 3}" for row in range(12)])
+STEPS = Augmentation(crop=Crop(0.5), speed=Speed(0.7), gaussian_noise=GaussianNoise(0.5), gain=Gain(0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """Puts a number that was drawn for the clip before it, and makes it `times` as long."""
+
+    times: int = 1
+
+    def __call__(self, waveform, generator):
+        return np.concatenate([[generator.random()], *[waveform] * self.times]).astype(np.float32)
+
+
+@pytest.fixture
+def collator(store):
+    def make(augmenter=None, mixup=None, fixed_length=0, seed=0, **settings):
+        mixing = mixup and Mixing(mixup, 4, SPEAKERS)
+        changes = Changes(augmenter, mixing, fixed_length)
+        return Collator(store, _extractor(16000, False), seed, **settings, changes=changes)
+
+    return make
+
+
+def waveforms(batch):
+    lengths = batch["attention_mask"].sum(dim=1)
+    return [values[:length].numpy() for values, length in zip(batch["input_values"], lengths, strict=True)]
+
+
+def marks(batch):
+    return batch["input_values"][:, 0].tolist()
+
+
+def test_only_batches_to_train_on_are_changed(clips, store, collator):
+    own = list(part(clips, ROWS, store))
+    collate, clean = collator(Marked(), Mixup(1.0)), collator()
+    judged, plain = collate(own), clean(own, training=True)
+    for name in plain:
+        torch.testing.assert_close(judged[name], plain[name], rtol=0, atol=0)
+    assert judged["labels"].dtype == torch.int64
+    changed = collate(own, training=True)
+    assert changed["labels"].shape == (5, 4)
+    unmixed = collator(Marked())(own, training=True)
+    for waveform, clip in zip(waveforms(unmixed), own, strict=True):
+        np.testing.assert_array_equal(waveform[1:], store[clip["row"]])
+
+
+def test_seed_epoch_row_and_copy_decide_what_is_drawn(clips, store, collator):
+    own = list(part(clips, ROWS, store))
+
+    def drawn(seed=0, epoch=0, batch=own):
+        torch.rand(1)
+        np.random.rand(1)
+        collate = collator(Marked(), seed=seed)
+        collate.epoch.fill_(epoch)
+        return marks(collate(batch, training=True))
+
+    assert drawn() == drawn()
+    assert drawn()[::-1] == drawn(batch=own[::-1])
+    several = [drawn(), drawn(seed=1), drawn(epoch=1), drawn(batch=[clip | {"copy": 1} for clip in own])]
+    assert len({mark for marks in several for mark in marks}) == 20
+    expected = [np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in own]
+    assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
+
+
+def test_crops_are_taken_of_augmented_clips_at_places_that_vary(clips, store, collator):
+    (clip,) = part(clips, [int(np.argmax(store.lengths))], store, max_duration=0.5)
+    collate, places = collator(lambda waveform, generator: np.arange(20000, dtype=np.float32)), set()
+    for epoch in range(6):
+        collate.epoch.fill_(epoch)
+        (crop,) = waveforms(collate([clip], training=True))
+        assert len(crop) == clip["max_samples"]
+        np.testing.assert_array_equal(np.diff(crop), 1)
+        places.add(crop[0])
+    assert len(places) == 6
+
+
+def test_what_is_longer_never_exceeds_the_most_that_may_be(clips, store, collator):
+    short = list(part(clips, [int(np.argmin(store.lengths))], store, max_duration=0.4))
+    assert len(store[short[0]["row"]]) < 6400
+    assert [len(w) for w in waveforms(collator(Marked(3))(short, training=True))] == [6400]
+    whole = list(part(clips, ROWS, store))
+    lengths = [1 + 2 * clip["length"] for clip in whole]
+    assert [len(w) for w in waveforms(collator(Marked(2))(whole, training=True))] == lengths
+
+
+def test_clips_of_a_fixed_duration_keep_it(clips, store, collator):
+    own = list(part(clips, ROWS, store))
+    lengths = {len(w) for w in waveforms(collator(Marked(), fixed_length=9000)(own, training=True))}
+    assert lengths == {9000}
+    assert {clip["length"] for clip in own} != lengths
+
+
+def test_too_short_a_result_gets_silence_that_counts(clips, store, collator):
+    own = list(part(clips, ROWS, store))
+    collate = collator(lambda waveform, generator: waveform[:10], shortest=400)
+    for waveform, clip in zip(waveforms(collate(own, training=True)), own, strict=True):
+        np.testing.assert_array_equal(waveform[:10], store[clip["row"]][:10])
+        assert len(waveform) == 400
+
+
+def test_a_batch_is_mixed_as_its_clips_decide(clips, store, collator):
+    own = list(part(clips, ROWS, store))
+    collate = collator(None, Mixup(1.0, 1.0))
+    batch = collate(own, training=True)
+    mixing, rows = Mixing(Mixup(1.0, 1.0), 4, SPEAKERS), [clip["row"] for clip in own]
+    generator = np.random.default_rng((0, 0, *rows, *[0] * 5))
+    partners, shares = mixing.draw(rows, np.ones(5, dtype=bool), generator)
+    for i, waveform in enumerate(waveforms(batch)):
+        np.testing.assert_array_equal(waveform, mix(store[rows[i]], store[rows[partners[i]]], shares[i]))
+        expected = np.zeros(4)
+        expected[own[i]["labels"]] += shares[i]
+        expected[own[partners[i]]["labels"]] += 1 - shares[i]
+        np.testing.assert_allclose(batch["labels"][i], expected, rtol=1e-6)
+    collate.epoch.fill_(1)
+    assert not torch.equal(collate(own, training=True)["labels"], batch["labels"])
+
+
+def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
+    """The Trainer counts entries of labels over all accumulated batches: they must be of one kind."""
+    own = list(part(clips, ROWS, store))
+    alone = [own[0] | {"labels": UNCOUNTED}, own[1]]
+    labels = collator(None, Mixup(1.0))(alone, training=True)["labels"]
+    assert labels.tolist() == [[UNCOUNTED] * 4, torch.eye(4)[own[1]["labels"]].tolist()]
+    assert labels.dtype == torch.float32
+
+
+def test_votes_are_mixed_too(clips, store, collator):
+    voted = clips.add_column("votes", [[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.5, 0.5]] * 6)
+    own = list(part(voted, [0, 1], store, soft_labels=True))
+    labels = collator(None, Mixup(1.0))(own, training=True)["labels"]
+    np.testing.assert_allclose(labels.sum(dim=1), 1, rtol=1e-6)
+    assert labels.tolist() not in ([clip["shares"] for clip in own], [clip["shares"] for clip in own[::-1]])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_make_the_same_batches(clips, store, collator):
+    own = oversampled(part(clips, [0, 4, 8, 1, 2], store, max_duration=0.4), 0)
+    collate = partial(collator(Augmenter(STEPS, 16000, store, ROWS), Mixup(0.8), seed=3), training=True)
+    batches = {}
+    for number in (0, 2):
+        for epoch in (0, 1):
+            collate.func.epoch.fill_(epoch)
+            batches[number, epoch] = list(DataLoader(own, 4, collate_fn=collate, num_workers=number))
+    for epoch in (0, 1):
+        for one, other in zip(batches[0, epoch], batches[2, epoch], strict=True):
+            torch.testing.assert_close(dict(one), dict(other), rtol=0, atol=0)
+    for one, other in zip(batches[0, 0], batches[0, 1], strict=True):
+        assert not np.array_equal(*(batch["input_values"].numpy() for batch in (one, other)))
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-bert", "audio-spectrogram-transformer"])
+def test_every_extractor_hears_augmented_and_mixed_clips(clips, store, labels, tmp_path, kind):
+    """Also where no step falls to a clip, which then is a piece of the store that cannot be written to."""
+    plan = blueprint("encoder", labels, checkpoint=str(write_checkpoint(tmp_path, **CHECKPOINTS[kind])))
+    limit = plan.longest_clip and plan.longest_clip / 16000
+    own = list(part(clips, ROWS, store, limit))
+    sometimes = Augmenter(dataclasses.replace(STEPS, gain=Gain()), 16000)
+    changes = Changes(sometimes, Mixing(Mixup(0.5), 4, SPEAKERS))
+    collate = Collator(store, plan.extractor, 0, 400, 0, changes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        changed = collate(own, training=True)
+    clean = collate(own)
+    assert changed["labels"].shape == (5, 4)
+    name = "input_features" if "input_features" in clean else "input_values"
+    assert changed[name].dtype == clean[name].dtype
+    assert changed[name].shape != clean[name].shape or not torch.equal(changed[name], clean[name])
+
+
+def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):
+    own = part(clips, [0, 4, 8, 1, 2], store)
+
+    def statistics(collate, training):
+        model = CRNNForAudioClassification(tiny_config("crnn", normalization="corpus"))
+        fit_statistics(model, collate, training)
+        return model.front_end.normalize.mean, model.front_end.normalize.deviation
+
+    more = oversampled(own, 0)
+    assert len(more) > len(own)
+    changed = statistics(collator(Marked(2), Mixup(1.0)), more)
+    torch.testing.assert_close(changed, statistics(collator(), own), rtol=0, atol=0)

@@ -1,0 +1,161 @@
+"""The store of what is frozen: whole or not there, of room and range it tells, once for all who want it."""
+
+import logging
+import pickle
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ser_hf.errors import UserError
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import tiny_config
+from ser_hf.testing.networks import TINY
+from ser_hf.training import frozen_store
+from ser_hf.training.batches import Collator, part
+from ser_hf.training.build import blueprint
+from ser_hf.training.frozen import pieces_of
+from ser_hf.training.frozen_parts import frozen_part
+from ser_hf.training.frozen_store import open_frozen, told_size
+from ser_hf.training.layers import Freezing
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def opened(store, clips, labels, tmp_path):
+    """Opens the store of the features of a tiny network, whose settings and clips may differ."""
+
+    def run(rows=range(4), name="crnn", length=4000, **settings):
+        torch.manual_seed(0)
+        model = ARCHITECTURES[name](tiny_config(name, **settings))
+        plan = blueprint(name, labels, options=TINY[name] | settings)
+        pieces = pieces_of(part(clips, rows, store, window=length))
+        collator = Collator(store, plan.extractor)
+        return open_frozen(model, frozen_part(model, Freezing()), collator, pieces, 3, tmp_path), model, collator
+
+    return run
+
+
+def _folders(tmp_path):
+    return {path.name for path in (tmp_path / "frozen").iterdir() if path.is_dir()}
+
+
+def test_it_holds_what_is_computed_of_each_clip_alone(opened, store, clips):
+    (frozen, _), model, collator = opened(range(12), length=9000)
+    model.eval()
+    for clip in part(clips, range(12), store, window=9000):
+        kept = frozen[clip["row"], clip["start"], clip["length"]]
+        batch = collator([clip])
+        with torch.no_grad():
+            features, mask = model.front_end.features(batch["input_values"], batch["attention_mask"].sum(dim=1))
+        assert kept.dtype == np.float16
+        assert mask.all()
+        np.testing.assert_allclose(kept[0], features[0].numpy(), rtol=1e-3, atol=1e-3)
+    assert not kept.flags.writeable
+    again = pickle.loads(pickle.dumps(frozen))
+    assert again._numbers is None, "a worker maps the file by itself"
+    np.testing.assert_array_equal(again[clip["row"], clip["start"], clip["length"]], kept)
+
+
+def test_what_changes_nothing_of_what_is_kept_finds_it_again(opened, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="ser_hf")
+    opened()
+    built = _folders(tmp_path)
+    for settings in ({"dropout": 0.5}, {"time_masks": 1}, {"band_warp": 0.1}, {"lstm_hidden": 4}, {"deltas": 1}):
+        opened(**settings)
+    assert _folders(tmp_path) == built
+    for settings in ({"n_mels": 30}, {"floor": 1e-5}, {"rows": range(5)}, {"length": 5000}):
+        opened(**settings)
+        assert _folders(tmp_path) > built
+        built = _folders(tmp_path)
+
+
+def test_code_and_releases_count(opened, tmp_path, monkeypatch):
+    opened()
+    monkeypatch.setattr(frozen_store, "_own_code", lambda modules: "other")
+    opened()
+    monkeypatch.setattr(frozen_store.transformers, "__version__", "99")
+    opened()
+    assert len(_folders(tmp_path)) == 3
+
+
+def test_own_code_is_the_code_of_the_modules(opened):
+    _, model, _ = opened()
+    alone = frozen_store._own_code([model.front_end.features])
+    assert alone != frozen_store._own_code([model.front_end.features, model.front_end])
+    assert alone == frozen_store._own_code([model.front_end.features, torch.nn.Linear(1, 1)])
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen_store.shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
+    with pytest.raises(UserError, match=r"audio\.cache_dir: freeze\.cache needs 0\.0\d MB at .*, where 0\.00 MB"):
+        opened()
+    assert _folders(tmp_path) == set()
+
+
+def test_a_disk_that_fills_up_leaves_nothing(opened, tmp_path, monkeypatch):
+    def full(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(frozen_store.np, "savez", full)
+        with pytest.raises(UserError, match=r"audio\.cache_dir: .* cannot be written \(No space left on device\)"):
+            opened()
+    assert _folders(tmp_path) == set()
+    assert len(opened(length=20000)[0][0]) == 4
+
+
+def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
+    computed = frozen_store._computed
+
+    def large(*given):
+        states, *rest = computed(*given)
+        return (states * 1e5, *rest)
+
+    monkeypatch.setattr(frozen_store, "_computed", large)
+    with pytest.raises(UserError, match=r"freeze\.cache: log-mel spectrograms of the clip in row \d reach .*65504"):
+        opened()
+    assert _folders(tmp_path) == set()
+
+
+def test_units_orders_of_magnitude_apart_are_kept_as_they_are(opened):
+    (frozen, _), _, _ = opened(name="cnn1d_descriptors")
+    assert frozen.dtype == np.float32
+
+
+def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monkeypatch):
+    computed = frozen_store._computed
+
+    def short(*given):
+        states, counts, *rest = computed(*given)
+        return (states[:, :, :-1], counts, *rest)
+
+    monkeypatch.setattr(frozen_store, "_computed", short)
+    with pytest.raises(RuntimeError, match="bytes were written"):
+        opened()
+    assert _folders(tmp_path) == set()
+
+
+def test_sizes_are_told_in_what_people_count_by():
+    assert (told_size(11.3e9), told_size(4.2e6), told_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")
+
+
+@pytest.mark.slow
+def test_two_processes_build_it_once_and_learn_as_one(store, encoder_folder, tmp_path):
+    """`torchrun` with two processes: one store, built by one of them, and the losses of one process."""
+    script = Path(__file__).with_name("frozen_script.py")
+    given = [str(script), str(store.folder), str(encoder_folder("wav2vec2-layer")), str(tmp_path)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run([sys.executable, *given, "one"], check=True, timeout=300)
+    subprocess.run([*launcher, *given, "two"], check=True, timeout=300)
+    one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("one-0", "two-0", "two-1"))
+    np.testing.assert_allclose(first, one, rtol=1e-4)
+    np.testing.assert_array_equal(first, second)
+    assert len(list((tmp_path / "two-cache" / "frozen").glob("*/states"))) == 1
+    built = [path.read_text() for path in sorted(tmp_path.glob("two-*.log"))]
+    assert sorted("found at" in text for text in built) == [False, True]
