@@ -51,19 +51,9 @@ class Material:
 
 def gather(recipe: Recipe) -> Material:
     """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
-    corpus, audio, protocol, model = recipe.corpus, recipe.audio, recipe.protocol, recipe.model
+    audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
     began = time.perf_counter()
-    dataset = load_corpus(
-        corpus.name,
-        corpus.root,
-        labels=corpus.labels,
-        merge=corpus.merge,
-        drop=corpus.drop,
-        exclude=corpus.exclude,
-        on_unknown=corpus.on_unknown,
-        sampling_rate=audio.sampling_rate,
-        **corpus.options,
-    )
+    dataset = corpus_of(recipe)
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
@@ -97,6 +87,22 @@ def gather(recipe: Recipe) -> Material:
     if not plan.padding_safe:
         logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
     return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
+
+
+def corpus_of(recipe: Recipe) -> Dataset:
+    """The rows of the recipe's corpus, nothing decoded yet."""
+    corpus = recipe.corpus
+    return load_corpus(
+        corpus.name,
+        corpus.root,
+        labels=corpus.labels,
+        merge=corpus.merge,
+        drop=corpus.drop,
+        exclude=corpus.exclude,
+        on_unknown=corpus.on_unknown,
+        sampling_rate=recipe.audio.sampling_rate,
+        **corpus.options,
+    )
 
 
 def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:

@@ -75,23 +75,14 @@ def _run_augment(options: argparse.Namespace) -> None:
     folder = Path(options.output or f"inspect-{Path(options.augment).stem}-augment")
     check_folder(folder)
     from ..audio import prepare
-    from ..corpora import corpus_facts, load_corpus
+    from ..corpora import corpus_facts
     from ..inspection.augmented import write_augmented
+    from ..material import corpus_of
     from ..models.waveform_preparation import Preparation
     from ..protocols import split_corpus
 
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
-    dataset = load_corpus(
-        corpus.name,
-        corpus.root,
-        labels=corpus.labels,
-        merge=corpus.merge,
-        drop=corpus.drop,
-        exclude=corpus.exclude,
-        on_unknown=corpus.on_unknown,
-        sampling_rate=audio.sampling_rate,
-        **corpus.options,
-    )
+    dataset = corpus_of(recipe)
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
     page = write_augmented(

@@ -2,8 +2,8 @@
 
 Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019, arXiv:1812.01187) with
 squeeze-and-excitation (Hu et al. 2018, arXiv:1709.01507), and attentive statistics pooling (Okabe et al. 2018,
-arXiv:1803.10963). Our own design for small corpora: plain convolutions, which CPUs are good at, on pictures that shrink
-early; under a million parameters.
+arXiv:1803.10963). Our own design for small corpora: plain convolutions, at which CPUs are good, over pictures that
+shrink early; under a million parameters.
 """
 
 import math
