@@ -25,6 +25,7 @@ sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
     """Runs code in a clean process in `folder`; returns what it printed."""
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "HOME": str(folder), "PATH": path}
+    environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_SER_HF + code],
         cwd=folder,

@@ -1,6 +1,7 @@
 """Mel spectrograms and cepstra computed inside the network, with a mask of the frames that are real."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -9,6 +10,11 @@ from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
 from .configuration_acoustic import AcousticConfig
 from .short_time import Derived, ShortTime, dct_matrix
 from .spec_augment import warp_bands
+
+# On a CPU: frames whose spectra are there at a time, so that they stay in its cache from the Fourier transform to the
+# bands; and bands that one product computes, from the bins that any of them hears.
+FRAMES_AT_ONCE = 256
+BANDS_AT_ONCE = 32
 
 
 class LogMel(Derived):
@@ -32,6 +38,7 @@ class LogMel(Derived):
         )
         self.size = config.n_mels
         self.derive("filters", config.n_fft // 2 + 1, config.n_mels)
+        self.spans: list[tuple[slice, slice]] = []
         self.derive("centres", config.n_mels)
         self.reset()
 
@@ -50,6 +57,7 @@ class LogMel(Derived):
             mel_scale=self.config.mel_scale,
         )
         self.filters.copy_(torch.from_numpy(filters))
+        self.spans = list(_spans(filters))
         edges = hertz_to_mel(np.array([self.config.f_min, ceiling]), mel_scale=self.config.mel_scale)
         centres = mel_to_hertz(np.linspace(*edges, self.config.n_mels + 2)[1:-1], mel_scale=self.config.mel_scale)
         self.centres.copy_(torch.from_numpy(centres))
@@ -59,17 +67,31 @@ class LogMel(Derived):
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self.short_time.cut(self.short_time.pad(waveform.float(), lengths))
             mask = self.short_time.mask(frames, lengths)
-            spectrum = self._compress(self.short_time.power(frames), mask)
+            spectrum = self._compress(self._mel(frames), mask)
             if self.training and self.config.band_warp:
                 spectrum = warp_bands(spectrum, self.centres.float(), self.config.band_warp)
         return spectrum, mask
 
-    def _compress(self, power: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Power spectra (batch, frames, bins) -> mel bands (batch, frames, bands)."""
+    def _mel(self, frames: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, n_fft) -> mel bands (batch, frames, bands) of the power, of the magnitude for PCEN."""
+        if frames.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._spectra(frames) @ self.filters.float()
+        clips = max(1, FRAMES_AT_ONCE // frames.shape[1])
+        return torch.cat([torch.cat([self._few(f) for f in c.split(FRAMES_AT_ONCE, 1)], 1) for c in frames.split(clips)])
+
+    def _few(self, frames: torch.Tensor) -> torch.Tensor:
+        """What `_mel` does, without the products with zero: a band hears few of the bins."""
+        spectra, filters = self._spectra(frames), self.filters.float()
+        return torch.cat([spectra[..., bins] @ filters[bins, bands] for bins, bands in self.spans], dim=2)
+
+    def _spectra(self, frames: torch.Tensor) -> torch.Tensor:
+        power = self.short_time.power(frames)
+        return power.sqrt() if self.config.compression == "pcen" else power
+
+    def _compress(self, mel: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.config.compression == "pcen":
             # PCEN's constants are meant for magnitudes of 32-bit integer samples (librosa's advice too).
-            return pcen(power.sqrt() @ self.filters.float() * 2.0**31, self._smoothing())
-        mel = power @ self.filters.float()
+            return pcen(mel * 2.0**31, self._smoothing())
         if self.config.compression == "log":
             return torch.log(mel + self.config.floor)
         return to_decibels(mel, mask, self.config.top_db, self.config.floor)
@@ -104,13 +126,22 @@ class Mfcc(Derived):
             return spectrum @ self.basis.float(), mask
 
 
+def _spans(filters: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Bins and bands of the parts of a filter bank (bins, bands) that are not all zero, `BANDS_AT_ONCE` wide."""
+    for begin in range(0, filters.shape[1], BANDS_AT_ONCE):
+        bands = slice(begin, begin + BANDS_AT_ONCE)
+        heard = np.flatnonzero(filters[:, bands].any(axis=1))
+        # Bands narrower than the bins may hear none.
+        yield (slice(int(heard[0]), int(heard[-1]) + 1) if len(heard) else slice(0, 1)), bands
+
+
 def to_decibels(power: torch.Tensor, mask: torch.Tensor, top_db: float | None, floor: float) -> torch.Tensor:
     """10 log10 of (batch, frames, bands), cut off `top_db` below each clip's loudest real value."""
     decibels = 10.0 * power.clamp(min=floor).log10()
     if top_db is None:
         return decibels
-    peak = decibels.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=(1, 2), keepdim=True)
-    return torch.maximum(decibels, peak - top_db)
+    peak = decibels.amax(dim=2).masked_fill(~mask, float("-inf")).amax(dim=1)
+    return torch.maximum(decibels, peak[:, None, None] - top_db)
 
 
 def pcen(

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -61,13 +62,8 @@ def table(rows: Sequence[Row], columns: Sequence[str], metric: str) -> str:
 def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, judged_on: str) -> str:
     """The page as HTML, every string escaped."""
     metric = study.search.metric
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"figure": figure, "short": short, "duration": duration}
-    source = resources.files(__package__).joinpath("leaderboard.html").read_text(encoding="utf-8")
     tested = study.noted("tested")
-    return environment.from_string(source).render(
+    return _template().render(
         version=__version__,
         name=name,
         search=study.search.search,
@@ -89,6 +85,16 @@ def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, j
         picture=picture(rows, study.lower_is_better),
         seconds=sum(row.seconds or 0.0 for row in rows),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure, "short": short, "duration": duration}
+    source = resources.files(__package__).joinpath("leaderboard.html").read_text(encoding="utf-8")
+    return environment.from_string(source)
 
 
 def figure(value: float | None) -> str:

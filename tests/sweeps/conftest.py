@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -8,8 +9,10 @@ from ser_hf.sweeps import sweep
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch):
-    """A journal waits for the disk at every line, which on a busy machine is most of the time that a test takes."""
+    """A journal waits for the disk at every line, and a trial's end goes through all of torch's objects for garbage:
+    together most of the time that a test would take."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(gc, "collect", lambda: None)
 
 
 @pytest.fixture

@@ -110,6 +110,16 @@ def test_halving_ends_most_trials_early_and_the_best_never(kind, swept):
     assert all(int(row["epochs"]) < 9 for row in table(swept.folder).values() if row["state"] == "pruned")
 
 
+def test_what_a_trial_held_on_a_gpu_is_given_back(swept, monkeypatch):
+    import torch
+
+    freed = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(1))
+    swept({**RATES, "trials": 2}, test=False)
+    assert len(freed) == 2
+
+
 def test_loss_is_better_the_lower_and_taken_at_the_kept_checkpoint(swept):
     result, _, _ = swept({**RATES, "metric": "loss"}, test=False)
     assert result["winner"]["settings"] == {"training.learning_rate": 1e-3}

@@ -1,10 +1,7 @@
-"""Each process's share of some batches, layer by layer: `torchrun --nproc_per_node 2 batch_norm_script.py FOLDER`.
+"""Each process's share of some batches, layer by layer, in the process group that stands: see processes_script.py.
 
-What process R finds goes to `R.pt`.
+What process R finds goes to `R.pt` in the folder.
 """
-
-import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -83,7 +80,6 @@ def refusal(device):
 
 
 def main(folder):
-    dist.init_process_group("gloo")
     rank = dist.get_rank()
     found = {case: steps(lengths[rank], synchronised, 2) for case, lengths in CASES.items()}
 
@@ -102,7 +98,3 @@ def main(folder):
     found["buffers"] = dict(model.named_buffers())
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

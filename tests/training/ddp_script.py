@@ -1,13 +1,12 @@
-"""Two epochs over a few clips, by `fit` as a run calls it: `torchrun --nproc_per_node 2 ddp_script.py FOLDER`.
+"""Two epochs over a few clips, by `fit` as a run calls it, in one of two processes: see processes_script.py.
 
-FOLDER holds `models/KIND`, `store` and a folder for each run; what each kind logs goes to `curves.json`.
+Its folder holds `models/KIND`, `store` and a folder for each run; what process R logs goes to `curves_R.json`.
 """
 
 import json
-import sys
-from pathlib import Path
 
 import torch
+import transformers
 from accelerate import PartialState
 from datasets import ClassLabel, Dataset
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
@@ -17,10 +16,16 @@ from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import part
+from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.run import fit
 
+# Nothing random: neither dropout nor SpecAugment, which draw anew for every micro-batch.
+CRNN = {"n_mels": 32, "channels": [4, 8], "time_pooling": [2, 2], "band_pooling": [2, 2], "lstm_hidden": 8}
+CRNN |= {"conv_dropout": 0.0, "dropout": 0.0, "time_masks": 0, "band_masks": 0}
+DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
+ENCODER = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
 STEP = 8
 CLIPS = 11  # which leaves three for the second step of an epoch
 
@@ -40,6 +45,18 @@ def hold_batch_norm(model):
             module.eval()
             module.train = lambda mode=True: None
     return model
+
+
+def write_models(folder, checkpoint):
+    """A model of each route below `folder`, extractor included; the encoder is that of `checkpoint`, the head random."""
+    plans = {
+        "crnn": blueprint("crnn", list("abcd"), options=CRNN),
+        "encoder": blueprint("encoder", list("abcd"), checkpoint=checkpoint, options=ENCODER),
+    }
+    for kind, plan in plans.items():
+        transformers.set_seed(0)
+        build_model(plan).save_pretrained(folder / kind)
+        plan.extractor.save_pretrained(folder / kind)
 
 
 def load(models, kind):
@@ -92,7 +109,3 @@ def main(folder):
                 (folder / "resumed" / f"checkpoint-{step}" / MARKER).unlink(missing_ok=True)
         PartialState().wait_for_everyone()
     (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

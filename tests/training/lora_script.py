@@ -1,18 +1,38 @@
-"""Two epochs of a model with adapters: `torchrun --nproc_per_node 2 lora_script.py FOLDER`.
+"""Two epochs of a model with adapters, in one of two processes: see processes_script.py.
 
-FOLDER holds `model`, a classifier, and `store`; what is logged goes to `curves_0.json` and `curves_1.json`.
+Its folder holds `model`, a classifier, and `store`; what is logged goes to `curves_0.json` and `curves_1.json`.
 """
 
 import json
-import sys
-from pathlib import Path
 
 import torch
 from ddp_script import STEP, curves, step_arguments
-from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+from torch import nn
+from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.audio import WaveformStore
 from ser_hf.training.lora import Lora, add_lora
+from ser_hf.training.structure import structure
+
+
+def enlarged(model):
+    """The linear layers of its encoder are made larger: at their random size hardly anything depends on the input."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and structure(model).place(f"{name}.weight")[0] == "layer":
+            module.weight.data.mul_(8)
+    return model.eval()
+
+
+def stock_classifier(checkpoint, seed=0, **options):
+    """A new classifier of four classes of transformers' own on `checkpoint`, layers summed where they can be."""
+    torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(checkpoint, num_labels=4, **options)
+    if hasattr(config, "use_weighted_layer_sum"):
+        config.use_weighted_layer_sum = True
+    model = AutoModelForAudioClassification.from_pretrained(checkpoint, config=config, ignore_mismatched_sizes=True)
+    if hasattr(model, "layer_weights"):
+        model.layer_weights.data.fill_(seed + 1.0)  # the library leaves it uninitialised
+    return enlarged(model)
 
 
 def adapted_curves(model, store, folder, batch, accumulation, resume=False, average=None, **changes):
@@ -31,7 +51,3 @@ def main(folder):
     process = torch.distributed.get_rank()
     assert torch.distributed.get_world_size() == 2
     (folder / f"curves_{process}.json").write_text(json.dumps(measured), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

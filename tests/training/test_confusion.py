@@ -1,5 +1,5 @@
-"""Counts of training batches as they pass: what is counted, over processes too, and scores that agree with
-evaluation's."""
+"""Counts of training batches as they pass: what is counted, and scores that agree with evaluation's (counts over
+processes: test_two_processes.py)."""
 
 import numpy as np
 import pytest
@@ -52,25 +52,6 @@ def test_counting_is_possible_where_only_deterministic_algorithms_are():
     finally:
         torch.use_deterministic_algorithms(False)
     assert counts.take().trace() == 2
-
-
-def _process(rank, store, folder):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    counts = TrainingCounts(3)
-    if rank == 1:  # the other has had no batch
-        counts.add(_logits([0, 1]), torch.tensor([0, 2]))
-    counts.add(_logits([rank]), torch.tensor([0]))
-    torch.save([counts.take(), counts.take()], folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_processes_are_summed(tmp_path):
-    torch.multiprocessing.spawn(_process, (tmp_path / "store", tmp_path), nprocs=2)
-    for rank in range(2):
-        first, second = torch.load(tmp_path / f"{rank}.pt")
-        assert first.tolist() == [[2, 1, 0], [0, 0, 0], [0, 1, 0]]
-        assert not second.any()
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from ddp_script import ENCODER as STEADY
 from ddp_script import STEP
-from lora_script import adapted_curves
+from lora_script import adapted_curves, enlarged, stock_classifier
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
@@ -30,42 +27,23 @@ from ser_hf.training.optimizer import parameter_groups
 from ser_hf.training.sharding import prepare_for_sharding
 from ser_hf.training.structure import bare, structure
 
-SCRIPT = Path(__file__).with_name("lora_script.py")
 QUICK = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]
 QUICK += ["audio-spectrogram-transformer", "pooled"]
-DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
-STEADY = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
 
 
 @pytest.fixture(scope="module")
 def classifier(encoder_folder):
-    """A function from a kind to a new classifier of four classes on its checkpoint, layers summed where they can be.
-
-    The linear layers of the encoder are made larger: at their random size hardly anything depends on the input.
-    """
+    """A function from a kind to a new classifier of four classes on its checkpoint, see `stock_classifier`."""
 
     def make(kind, seed=0, **options):
-        checkpoint = encoder_folder("wav2vec2-layer" if kind == "pooled" else kind)
+        if kind != "pooled":
+            return stock_classifier(encoder_folder(kind), seed, **options)
         torch.manual_seed(seed)
-        if kind == "pooled":
-            stock = AutoModel.from_pretrained(checkpoint)
-            config = PooledEncoderConfig(
-                encoder=stock.config, pooling="attentive_stats", weighted_layer_sum=True, head_layers=[4], num_labels=4
-            )
-            model = PooledEncoderForAudioClassification(config, stock)
-        else:
-            config = AutoConfig.from_pretrained(checkpoint, num_labels=4, **options)
-            if hasattr(config, "use_weighted_layer_sum"):
-                config.use_weighted_layer_sum = True
-            model = AutoModelForAudioClassification.from_pretrained(
-                checkpoint, config=config, ignore_mismatched_sizes=True
-            )
-            if hasattr(model, "layer_weights"):
-                model.layer_weights.data.fill_(seed + 1.0)  # the library leaves it uninitialised
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear) and structure(model).place(f"{name}.weight")[0] == "layer":
-                module.weight.data.mul_(8)
-        return model.eval()
+        stock = AutoModel.from_pretrained(encoder_folder("wav2vec2-layer"))
+        config = PooledEncoderConfig(
+            encoder=stock.config, pooling="attentive_stats", weighted_layer_sum=True, head_layers=[4], num_labels=4
+        )
+        return enlarged(PooledEncoderForAudioClassification(config, stock))
 
     return make
 
@@ -422,26 +400,6 @@ def test_weights_that_are_shared_out(classifier, kind, monkeypatch):
     monkeypatch.setenv(f"ACCELERATE_USE_{kind.upper()}", "true")
     with pytest.raises(UserError, match=rf"^lora: .*launch without {kind}"):
         prepare_for_sharding(add_lora(classifier("hubert"), Lora(2)))
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(trained, classifier, store, tmp_path):
-    classifier("wav2vec2-layer", **STEADY).save_pretrained(tmp_path / "model")
-    (tmp_path / "store").symlink_to(store.folder)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(
-        [*command, SCRIPT, tmp_path],
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((tmp_path / f"curves_{i}.json").read_text(encoding="utf-8")) for i in (0, 1))
-    assert second["weights"] == first["weights"]
-    assert_same(first, trained(tmp_path / "one")[0])
 
 
 # The route of a recipe.

@@ -1,19 +1,13 @@
-"""Trainings of which parts are frozen: what stands still, what thaws when, and that neither resumption, checkpointing
-nor several processes change a number."""
+"""Trainings of which parts are frozen: what stands still, what thaws when, and that neither resumption nor
+checkpointing changes a number (several processes: test_two_processes.py)."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from test_run import same, weights
-from thaw_script import STEP, thaw
 
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
@@ -31,9 +25,6 @@ from ser_hf.training.structure import structure
 from ser_hf.training.trainer import expect_unused
 
 OWN = ("average", "average_start", "head_learning_rate", "layer_decay")
-SCRIPT = Path(__file__).with_name("thaw_script.py")
-DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
-CERTAIN = dict.fromkeys([*DROPOUTS, "mask_time_prob"], 0.0)
 
 
 @pytest.fixture
@@ -203,33 +194,3 @@ def test_a_training_that_was_resumed_after_its_end_has_learnt_as_much(training):
     learnt = [[p.requires_grad for p in fitted.trainer.model.parameters()] for fitted in (whole, again)]
     assert learnt[0] == learnt[1]
     assert not all(learnt[0])
-
-
-@pytest.mark.slow
-def test_two_processes_thaw_as_one(store, checkpoint, labels, tmp_path):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint(), options=CERTAIN)
-    seed_everything(0)
-    build_model(plan).save_pretrained(tmp_path / "models" / "encoder")
-    plan.extractor.save_pretrained(tmp_path / "models" / "encoder")
-    (tmp_path / "store").symlink_to(store.folder)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        SCRIPT,
-        tmp_path,
-    ]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((tmp_path / f"curves_{i}.json").read_text(encoding="utf-8")) for i in (0, 1))
-    _, alone = thaw(tmp_path, store, "alone", STEP)
-    for way in ("plain", "checkpointed"):
-        assert second[way]["weights"] == first[way]["weights"]
-        for key, values in alone.items():
-            assert first[way][key] == pytest.approx(values, rel=1e-4, abs=1e-6), (way, key)

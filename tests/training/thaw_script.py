@@ -1,11 +1,9 @@
-"""Gradual unfreezing over a few clips, by `fit`: `torchrun --nproc_per_node 2 thaw_script.py FOLDER`.
+"""Gradual unfreezing over a few clips, by `fit`, in one of two processes: see processes_script.py.
 
-FOLDER holds `models/encoder` and `store`; what each way logs goes to `curves_RANK.json`.
+Its folder holds `models/encoder` and `store`; what each way logs goes to `curves_RANK.json`.
 """
 
 import json
-import sys
-from pathlib import Path
 
 from ddp_script import STEP, curves, load, step_arguments
 
@@ -30,7 +28,3 @@ def main(folder):
         arguments, measured[name] = thaw(folder, WaveformStore(folder / "store"), name, STEP // 2, **changes)
         assert arguments.world_size == 2
     (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
