@@ -1,5 +1,7 @@
 """Shared by all tests: nothing reaches a hub, nothing writes into the user's cache, deprecations are failures."""
 
+import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +25,37 @@ def private_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SER_HF_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collected_once():
+    """What all modules have imported stays. The Trainer has the garbage collected after every training, and looking
+    through that again takes longer than a tiny training."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def unrendered():
+    """A context in which a report's pictures are drawn, but not rendered: that can take longer than to train. For runs
+    at whose pictures nobody looks; tests/evaluation does."""
+
+    @contextlib.contextmanager
+    def stub():
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("ser_hf.evaluation.report.save_figure", lambda _, path: path.write_bytes(b"a picture"))
+            yield
+
+    return stub
+
+
+@pytest.fixture(scope="module")
+def no_pictures(unrendered):
+    """No test of the file has pictures rendered."""
+    with unrendered():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # building and installing take longer than anything they could show in a quick run
 ROOT = Path(__file__).parents[1]
 
 MAKE_A_CARD = """
@@ -69,7 +70,6 @@ def test_the_wheel_holds_every_module_list_and_template(wheel):
     assert not any(name.startswith(("tests/", "recipes/", "benchmarks/")) for name in names)
 
 
-@pytest.mark.slow
 def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     """An empty environment that borrows the dependencies, but not the checkout, from this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)

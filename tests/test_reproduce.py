@@ -20,7 +20,6 @@ import torch
 from huggingface_hub import constants, errors
 
 import ser_hf
-import ser_hf.evaluation.report
 from ser_hf import cli, reproduction
 from ser_hf.delivery import keep_recipe_and_report
 from ser_hf.recipe import read_recipe
@@ -50,12 +49,7 @@ RECIPE = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    """Drawn, but not rendered: that takes longer than to train."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ser_hf.evaluation.report, "save_figure", lambda figure, path: path.write_bytes(b"a picture"))
-        yield
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from .spec_augment import warp_bands
 
 # On a CPU: frames whose spectra are there at a time, so that they stay in its cache from the Fourier transform to the
 # bands; and bands that one product computes, from the bins that any of them hears.
-FRAMES_AT_ONCE = 256
+FRAMES_AT_ONCE = 1024
 BANDS_AT_ONCE = 32
 
 
@@ -76,8 +76,8 @@ class LogMel(Derived):
         """(batch, frames, n_fft) -> mel bands (batch, frames, bands) of the power, of the magnitude for PCEN."""
         if frames.device.type != "cpu" or torch.compiler.is_compiling():
             return self._spectra(frames) @ self.filters.float()
-        clips = max(1, FRAMES_AT_ONCE // frames.shape[1])
-        return torch.cat([torch.cat([self._few(f) for f in c.split(FRAMES_AT_ONCE, 1)], 1) for c in frames.split(clips)])
+        clips = frames.split(max(1, FRAMES_AT_ONCE // frames.shape[1]))
+        return torch.cat([torch.cat([self._few(part) for part in few.split(FRAMES_AT_ONCE, 1)], 1) for few in clips])
 
     def _few(self, frames: torch.Tensor) -> torch.Tensor:
         """What `_mel` does, without the products with zero: a band hears few of the bins."""

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from ..audio import NearDuplicate
 from ..errors import UserError
-from .split import PAIRS, PARTS, Split
+from .split import PAIRS, PARTS, Split, read_column
 
 # What is counted, under the plural that reports use; the columns of `Split.apart` are the singulars.
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
@@ -36,8 +36,8 @@ def audit(
     Raises:
         UserError: naming the first thing that stands in two parts against the protocol.
     """
-    columns = {name: dataset[name][:] for name in COUNTED if name in dataset.column_names}
-    ids, hashes = dataset["id"][:], dataset["content_hash"][:]
+    columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
+    ids, hashes = read_column(dataset, "id"), read_column(dataset, "content_hash")
     if None in hashes:
         raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
     where = f"protocol {split.name}" + (f", fold {split.fold}" if split.fold else "")

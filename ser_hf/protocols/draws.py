@@ -7,6 +7,7 @@ from datasets import Dataset
 from sklearn.model_selection import ShuffleSplit
 
 from ..errors import UserError
+from .split import read_column
 
 _DRAWS = 256
 
@@ -73,7 +74,7 @@ def check_share(key: str, share: float) -> None:
 
 
 def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
-    values = dataset[column][:]
+    values = read_column(dataset, column)
     return [values[row] for row in rows]
 
 

@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..errors import UserError
 from .draws import hold_out
-from .split import Split, make_split, rows_where
+from .split import Split, make_split, read_column, rows_where
 
 # More speakers than this are counted, not named, in a fold's title.
 _NAMED = 6
@@ -25,9 +25,9 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
     folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
-    of = np.asarray(dataset["speaker"][:])
+    of = np.asarray(read_column(dataset, "speaker"))
     try:
-        parts = [sorted(set(of[test])) for _, test in folds.split(of, dataset["label"][:], of)]
+        parts = [sorted(set(of[test])) for _, test in folds.split(of, read_column(dataset, "label"), of)]
     except ValueError:
         raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
     if not all(parts):  # stratifying may leave a fold without a speaker where there are few
@@ -84,7 +84,7 @@ def leave_one_sentence_out(dataset: Dataset, validation: float = 0.15, seed: int
         UserError: if the corpus does not know its sentences, or has one only.
     """
     name = "leave_one_sentence_out"
-    sentences = dataset["sentence"][:]
+    sentences = read_column(dataset, "sentence")
     folds = []
     for sentence in _groups(dataset, "sentence", name):
         tested = rows_where(dataset, "sentence", [sentence])
@@ -122,7 +122,7 @@ def folds_by_speaker(
 
 
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
-    values = set(dataset[column][:]) if column in dataset.column_names else {None}
+    values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not tell it")
     if len(values) < 2:
@@ -132,7 +132,7 @@ def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
 
 def _require_own_speakers(dataset: Dataset, name: str) -> None:
     session_of: dict[str, str] = {}
-    for speaker, session in zip(dataset["speaker"][:], dataset["session"][:], strict=True):
+    for speaker, session in zip(read_column(dataset, "speaker"), read_column(dataset, "session"), strict=True):
         first = session_of.setdefault(speaker, session)
         if first != session:
             raise UserError(

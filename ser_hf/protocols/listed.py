@@ -12,7 +12,7 @@ from ..delimited import read_table
 from ..errors import UserError
 from ..strict import read_text
 from .draws import hold_out
-from .split import PARTS, Split, make_split
+from .split import PARTS, Split, make_split, read_column
 
 NAME = "file"
 _SPELLINGS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
@@ -72,7 +72,7 @@ def _split(
     if not rows.get("validation"):
         rows["train"], rows["validation"], kept, drawn = hold_out(dataset, rows["train"], validation, seed)
         notes += [*drawn, f"The list has no validation part: {validation:g} of what it trains on was drawn for it."]
-    speakers = dataset["speaker"][:]
+    speakers = read_column(dataset, "speaker")
     heard = {part: {speakers[row] for row in own} for part, own in rows.items()}
     both = len(heard["train"] & heard["validation"])
     if not kept:
@@ -93,7 +93,8 @@ def _split(
 
 def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
     by_entry: dict[str, list[int]] = {}
-    for row, (clip, speaker) in enumerate(zip(dataset["id"][:], dataset["speaker"][:], strict=True)):
+    ids = read_column(dataset, "id")
+    for row, (clip, speaker) in enumerate(zip(ids, read_column(dataset, "speaker"), strict=True)):
         by_entry.setdefault(clip, []).append(row)
         by_entry.setdefault(speaker, []).append(row)
     for entry in entries:

@@ -16,7 +16,7 @@ from .draws import check_share
 from .folds import folds_by_speaker
 from .random_clips import draw_clips
 from .speaker_independent import match_speakers, speaker_independent
-from .split import PARTS, Split, make_split, rows_where
+from .split import PARTS, Split, make_split, read_column, rows_where
 
 
 @functools.cache
@@ -46,7 +46,7 @@ def audb_cremad(dataset: Dataset) -> Split:
     name = "audb/cremad"
     _require_corpus(name, dataset, "cremad")
     parts = published_list("audb")["corpora"]["cremad"]
-    everyone = sorted(set(dataset["speaker"][:]))
+    everyone = sorted(set(read_column(dataset, "speaker")))
     rows = {
         part: rows_where(dataset, "speaker", match_speakers(parts[part], everyone, f"protocol.name: {name}"))
         for part in PARTS
@@ -64,7 +64,7 @@ def emosuperb_cremad(dataset: Dataset) -> list[Split]:
     name = "emosuperb/cremad"
     _require_corpus(name, dataset, "cremad")
     ranges = published_list("emosuperb")["corpora"]["cremad"]["folds"]
-    everyone = sorted(set(dataset["speaker"][:]))
+    everyone = sorted(set(read_column(dataset, "speaker")))
     parts = [rows_where(dataset, "speaker", match_speakers(own, everyone, f"protocol.name: {name}")) for own in ranges]
     splits = []
     for i, tested in enumerate(parts):
@@ -89,7 +89,7 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
         _require_corpus(name, dataset, corpus)
         described = published_list("emobox")["corpora"][corpus]
         if described["unit"] == "speaker":
-            everyone = sorted(set(dataset["speaker"][:]))
+            everyone = sorted(set(read_column(dataset, "speaker")))
             tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in described["folds"]]
             return folds_by_speaker(name, dataset, tested, validation, seed)
         check_share("protocol.validation", validation)
@@ -119,7 +119,7 @@ def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, s
 
 
 def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
-    found = sorted(set(dataset["corpus"][:]))
+    found = sorted(set(read_column(dataset, "corpus")))
     if found != [corpus]:
         raise UserError(f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is {', '.join(found)}")
 

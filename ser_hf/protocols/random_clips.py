@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from ..errors import UserError
 from .draws import check_share
-from .split import Split, make_split
+from .split import Split, make_split, read_column
 
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
@@ -42,7 +42,7 @@ def draw_clips(
     dataset: Dataset, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows that stay, and a share of them drawn at random, by label in proportion where `stratified`."""
-    labels = np.asarray(dataset["label"][:])[rows] if stratified else None
+    labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
     try:
         return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
     except ValueError as error:

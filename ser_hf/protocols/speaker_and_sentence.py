@@ -5,7 +5,7 @@ from datasets import Dataset
 from ..errors import UserError
 from .draws import check_share, draw_groups, hold_out
 from .speaker_independent import speaker_independent
-from .split import Split, make_split, rows_where
+from .split import Split, make_split, read_column, rows_where
 
 NAME = "speaker_and_sentence_disjoint"
 
@@ -26,7 +26,7 @@ def speaker_and_sentence_disjoint(
     Raises:
         UserError: as `speaker_independent`, and if the corpus has no two sentences or a listed one is unknown.
     """
-    sentences = dataset["sentence"][:]
+    sentences = read_column(dataset, "sentence")
     known = sorted({sentence for sentence in sentences if sentence is not None})
     if len(known) < 2:
         raise UserError(f"protocol.name: {NAME} needs at least two sentences, the corpus tells {len(known)}")

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from ..errors import UserError
 from .draws import check_share, draw_groups, hold_out
-from .split import PARTS, Split, make_split, rows_where
+from .split import PARTS, Split, make_split, read_column, rows_where
 
 NAME = "speaker_independent"
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -35,7 +35,7 @@ def speaker_independent(
     Raises:
         UserError: for an unknown speaker, a speaker in two parts, too few speakers, a class missing from a part.
     """
-    everyone = sorted(set(dataset["speaker"][:]))
+    everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
     for part, wanted in zip(PARTS, (train, validation, test), strict=True):
         if isinstance(wanted, str):

@@ -264,6 +264,7 @@ def test_it_is_inspected_by_name(item, tmp_path, monkeypatch):
     assert {row["speaker"].partition(":")[0] for row in facts["files"]} == {"ravdess", "savee"}
 
 
+@pytest.mark.slow
 def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ser_hf.inspection.folder._charts", lambda *arguments: [])
     corpora = (

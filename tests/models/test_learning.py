@@ -28,25 +28,34 @@ SETTINGS = {
     "vgg16": PICTURE | {"channels": [16, 32, 32, 32, 64]},
     "vggish": {"channels": [16, 32, 32, 32], "hidden": 64, "embedding_size": 64, "dropout": 0.1, "example_hop": 48},
 }
-# Chance is 0.167. The raw waveform needs more than six epochs to make a filter bank of its own.
-FLOORS = dict.fromkeys(ARCHITECTURES, 0.35) | {"cnn1d": 0.22}
+# Chance is 0.333, with a standard error of 0.064 over 54 clips.
+FLOOR = 0.55
+# The raw waveform needs more epochs than others to make a filter bank of its own, and so many layers without
+# normalisation need smaller steps.
+TRAINING = {"cnn1d": {"num_train_epochs": 9}, "vgg16": {"num_train_epochs": 8, "learning_rate": 1e-3}}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_learns_what_speakers_never_heard_feel(name, tmp_path):
-    training = {"seeds": [1]}
+    """Three emotions, the first second of each clip where a network takes a part: as telling as six and all of it."""
+    audio, training = {}, {"seeds": [1]}
     if solvers_for(name)[0] == "trainer":
-        training |= {"num_train_epochs": 6, "learning_rate": 3e-3, "per_device_train_batch_size": 16}
+        audio = {"max_duration": 1.0}
+        training |= {"num_train_epochs": 6, "learning_rate": 3e-3, "per_device_train_batch_size": 8}
+        training |= TRAINING.get(name, {})
     report = ser_hf.run_recipe(
         {
             "name": name,
             "output_dir": str(tmp_path),
-            "corpus": {"name": "synthetic", "speakers": 24, "takes": 3},
-            "protocol": {"validation": 0.17, "test": 0.17, "near_duplicates": "skip"},
+            "corpus": {"name": "synthetic", "speakers": 24, "takes": 3, "drop": ["disgust", "fear", "happy"]},
+            "protocol": {"validation": 0.13, "test": 0.25, "near_duplicates": "skip"},
+            "audio": audio,
             "model": {"architecture": name, "random_init": name in TRANSFERRED} | SETTINGS.get(name, {}),
             "training": training,
             "evaluation": {"bootstrap": 20},
         }
     )
-    assert report["metrics"]["uar"] > FLOORS[name]
+    assert report["protocol"]["parts"]["test"]["clips"] == 54
+    assert report["metrics"]["uar"] > FLOOR

@@ -9,7 +9,7 @@ from signals import noise, ragged
 
 from ser_hf.models import CRNNConfig, CRNNForAudioClassification
 from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.log_mel import LogMel, Mfcc
+from ser_hf.models.log_mel import LogMel, Mfcc, _spans
 
 # Rate, n_fft, win_length, hop_length, n_mels: of the notebooks, and of speech recognition.
 SETTINGS = [(22050, 2048, 2048, 512, 128), (16000, 400, 400, 160, 64), (16000, 400, 400, 160, 80)]
@@ -146,6 +146,29 @@ def test_shortest_clips_are_padded_to_the_least_frames(samples, center):
     assert mask.sum() == 8
     assert features.shape[1] >= 8
     assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("at_once", [7, 40, 1000])
+@pytest.mark.parametrize("compression", ["log", "pcen"])
+def test_parts_of_a_batch_are_those_of_the_whole_and_pass_gradients(at_once, compression, monkeypatch):
+    """Parts of a clip, one clip at a time, all at once: what the products with all of the filters are."""
+    monkeypatch.setattr("ser_hf.models.log_mel.FRAMES_AT_ONCE", at_once)
+    front_end = LogMel(_config((16000, 512, 400, 160, 80), compression=compression))
+    own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
+    ours = front_end._mel(front_end.short_time.cut(own))
+    spectrum = torch.fft.rfft(front_end.short_time.cut(other) * front_end.short_time.window)
+    power = spectrum.real.square() + spectrum.imag.square()
+    theirs = (power.sqrt() if compression == "pcen" else power) @ front_end.filters
+    torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=1e-9)
+    ours.sum().backward()
+    theirs.sum().backward()
+    torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_spans_hold_all_that_filters_hear():
+    filters = np.zeros((20, 40))
+    filters[3, 1] = filters[7, 30] = 1
+    assert list(_spans(filters)) == [(slice(3, 8), slice(0, 32)), (slice(0, 1), slice(32, 64))]
 
 
 @pytest.mark.parametrize("compression", ["log", "db", "pcen"])

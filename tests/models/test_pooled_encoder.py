@@ -257,6 +257,7 @@ def rows(answered):
     return [[one[f"LABEL_{i}"] for i in range(4)] for one in answered]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wav2vec2-stable", "wav2vec2", "wav2vec2-bert", "whisper"])
 def test_a_pipeline_without_ser_hf_answers_the_same(published, name):
     expected, answered, _ = published
@@ -265,6 +266,7 @@ def test_a_pipeline_without_ser_hf_answers_the_same(published, name):
         np.testing.assert_allclose(rows(answered[name][1]), expected[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_so_it_does_for_spectrograms(published):
     """torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses."""
     expected, answered, _ = published
@@ -273,6 +275,7 @@ def test_so_it_does_for_spectrograms(published):
         np.testing.assert_allclose(rows(answers), expected[name], rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_published_is_its_own_code_only(published):
     code = sorted(path.name for path in (published[2] / "whisper").glob("*.py"))
     assert code == ["configuration_pooled_encoder.py", "masked_layers.py", "modeling_pooled_encoder.py"]

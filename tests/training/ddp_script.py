@@ -48,7 +48,7 @@ def hold_batch_norm(model):
 
 
 def write_models(folder, checkpoint):
-    """A model of each route below `folder`, extractor included; the encoder is that of `checkpoint`, the head random."""
+    """A model of each route below `folder`, extractor included: the encoder of `checkpoint` with a random head."""
     plans = {
         "crnn": blueprint("crnn", list("abcd"), options=CRNN),
         "encoder": blueprint("encoder", list("abcd"), checkpoint=checkpoint, options=ENCODER),

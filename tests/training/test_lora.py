@@ -419,11 +419,12 @@ evaluation: {bootstrap: 20}
 
 
 @pytest.fixture(scope="module")
-def run(encoder_folder, tmp_path_factory):
+def run(encoder_folder, tmp_path_factory, unrendered):
     folder = tmp_path_factory.mktemp("adapted")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     asked = [f"output_dir={folder / 'run'}", f"model.checkpoint={encoder_folder('wav2vec2-layer')}"]
-    return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
+    with unrendered():
+        return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
 
 
 def test_a_run_leaves_a_merged_model_and_its_adapter(run, encoder_folder):
