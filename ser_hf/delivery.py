@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from .audio.augmentation import Augmentation
 from .corpora import corpus_facts
 from .environment import environment
 from .evaluation.metrics import DEFINITIONS
@@ -56,6 +57,7 @@ def header(
             "padding_safe": material.plan.padding_safe,
             "preparation": _told(material.plan.preparation),
             "depth": " ".join(filter(None, [_depth(recipe), _cached(recipe)])),
+            "augmentation": _augmented(recipe.augment),
             "adapter": recipe.lora.rank is not None,
         },
         "environment": environment(),
@@ -105,12 +107,20 @@ def _depth(recipe: Recipe) -> str:
     return " ".join(sentences)
 
 
+def _augmented(augment: Augmentation) -> str:
+    """What was done to training clips, in words; nothing where nothing was."""
+    steps = augment.steps | ({"mixup": augment.mixup} if augment.mixup.probability else {})
+    words = [f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)" for name, step in steps.items()]
+    if augment.oversample:
+        words.append("over-sampling of rare classes")
+    return ", ".join(words)
+
+
 def _cached(recipe: Recipe) -> str:
     """How what is frozen was heard; nothing where every epoch computed it."""
     if not recipe.freeze.cache:
         return ""
-    where = f", cropped at one place to at most {recipe.audio.max_duration:g} s" if recipe.audio.max_duration else ""
-    return f"What does not learn was computed once for each training clip{where}, not in each epoch."
+    return "What does not learn was computed once for each training clip (long ones cropped at one place)."
 
 
 def _counted(number: int, word: str) -> str:

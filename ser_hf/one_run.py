@@ -42,7 +42,8 @@ from .training.windows import told
 
 logger = logging.getLogger(__name__)
 
-# Hears of every validation: the place below the run's folder ("fold-1", "seed-2"; empty if none), epoch and metrics.
+# Hears of every validation of the Trainer (scikit-learn has none on the way): the place below the run's folder
+# ("fold-1", "seed-2"; empty if none), epoch and metrics.
 Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
 
 
@@ -68,6 +69,7 @@ def arguments_for(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bo
 
 def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingArguments) -> None:
     """What only the clips and the network can say of a recipe, before the first file is written."""
+    _tell_idle_gain(recipe, material)
     for fold in [*material.folds, *material.foil]:
         labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
         _loss(recipe, material, labels.tolist())
@@ -201,16 +203,25 @@ def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
     return Changes(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 
+def _tell_idle_gain(recipe: Recipe, material: Material) -> None:
+    """A gain alone is gone again where each clip is brought to unit variance."""
+    augment = recipe.augment
+    normalizes = getattr(material.plan.extractor, "do_normalize", False)
+    if "gain" in augment.steps and normalizes and not augment.mixup.probability:
+        logger.warning("augment.gain has no effect: the feature extractor brings every clip to unit variance")
+
+
 def _tell_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
     augment = recipe.augment
-    if not augment.oversample:
+    if not augment.oversample or entries == clips:
         return
     logger.info("over-sampled to equal classes: %d clips are met %d times an epoch", clips, entries)
     if not augment.steps and not augment.mixup.probability:
+        another = " but for their crops" if recipe.audio.max_duration and not recipe.freeze.cache else ""
+        advice = "" if recipe.freeze.cache else "; add steps such as augment.speed to make each copy another"
         logger.warning(
-            "augment.oversample: plain repetition of %d clips, as nothing else is done to the waveforms; add steps "
-            "such as augment.speed or augment.gain to make each copy another",
-            entries - clips,
+            "augment.oversample: plain repetition of %d clips%s, as nothing else is done to them%s",
+            *(entries - clips, another, advice),
         )
 
 
@@ -271,7 +282,9 @@ def _judge(
         "learning": sum(map(size, learning)),
         "solver": recipe.training.solver,
     }
-    report["training"] = _training_facts(fitted.trainer.args) | _strategy(fitted)
+    report["training"] = _training_facts(fitted.trainer.args)
+    if recipe.training.solver == "trainer":
+        report["training"] |= _strategy(fitted)
     report["warnings"] += fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
     return report, predicted
 

@@ -110,6 +110,11 @@ def _check_augmentation(recipe: Recipe) -> None:
         raise UserError(
             "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
         )
+    if recipe.augment.mixup.probability and recipe.training.arguments.get("auto_find_batch_size"):
+        raise UserError(
+            "training.auto_find_batch_size: augment.mixup mixes clips of a batch, and its size must stay what it is; "
+            "leave out one of the two"
+        )
     for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
         if recipe.augment.oversample and asked:
             raise UserError(

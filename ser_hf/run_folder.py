@@ -1,6 +1,5 @@
 """The folder of a run: who may write into it, and where everything in it stands."""
 
-import itertools
 import json
 import re
 import shutil
@@ -22,10 +21,11 @@ _CHILD = re.compile(r"(seed|fold)-\d+|foil")
 
 class RunFolder:
     """`path` holds recipe.yaml, split.json, model/, report/, checkpoints/ and logs/; seed-N/, fold-N/ and foil/ hold
-    the same again, where several seeds, folds or a foil are asked for."""
+    the same again, where several seeds, folds or a foil are asked for. `place` says where in a larger run this one
+    stands, such as ``("fold-1", "seed-2")``; empty for the run itself."""
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
+        self.path, self.place = Path(path), place
         self.recipe = self.path / "recipe.yaml"
         self.split = self.path / "split.json"
         self.model = self.path / "model"
@@ -34,13 +34,7 @@ class RunFolder:
         self.log = self.path / "logs" / "run.log"
 
     def child(self, name: str) -> "RunFolder":
-        return RunFolder(self.path / name)
-
-    @property
-    def place(self) -> list[str]:
-        """Where in a larger run this one stands, such as ``["fold-1", "seed-2"]``; empty for the run itself."""
-        below = itertools.takewhile(lambda name: _CHILD.fullmatch(name), reversed(self.path.parts))
-        return list(below)[::-1]
+        return RunFolder(self.path / name, (*self.place, name))
 
     @property
     def complete(self) -> bool:

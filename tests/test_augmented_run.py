@@ -11,7 +11,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.material import gather
-from ser_hf.one_run import _changes, _tell_oversampling, rehearse_all
+from ser_hf.one_run import _changes, _tell_idle_gain, _tell_oversampling, rehearse_all
 from ser_hf.recipe import read_recipe
 from ser_hf.training.run import fit
 
@@ -59,7 +59,11 @@ class Stopped(Exception):
     """What a stopped run ends with."""
 
 
+heard = []
+
+
 def stop(place, epoch, metrics):
+    heard.append((place, epoch, set(metrics)))
     raise Stopped
 
 
@@ -102,15 +106,20 @@ def test_what_is_judged_is_clean(run):
 
 def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     with pytest.raises(Stopped):
-        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}"], watch=stop)
-    assert (tmp_path / "run" / "checkpoints").is_dir()
-    ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}"], resume=True)
-    whole, resumed = report(run), report(tmp_path / "run")
+        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], watch=stop)
+    # A run of its own, whatever its folder is called.
+    assert heard == [((), 1.0, {"uar", "wa", "macro_f1", "weighted_f1", "loss"})]
+    assert (tmp_path / "seed-3" / "checkpoints").is_dir()
+    ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'seed-3'}"], resume=True)
+    whole, resumed = report(run), report(tmp_path / "seed-3")
     assert len(whole["history"]) == 2
     assert resumed["history"] == whole["history"]
     assert resumed["metrics"] == whole["metrics"]
-    first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "run"))
+    first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "seed-3"))
     assert first == second
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    told = "crop (in 50 % of them), speed (in 50 % of them), background noise (in 50 % of them)"
+    assert f"Training clips, and no others, were changed at random: {told}" in card
 
 
 def test_the_trainer_s_batches_are_the_augmented_ones(run):
@@ -147,10 +156,24 @@ def test_plain_repetition_is_told(tmp_path, caplog):
     plain = read_recipe({**RECIPE, "augment": {"oversample": True}}, [f"output_dir={tmp_path}"])
     with caplog.at_level(logging.INFO):
         _tell_oversampling(plain, 10, 14)
+        _tell_oversampling(plain, 10, 10)
         _tell_oversampling(recipe(tmp_path, "augment.oversample=false"), 10, 10)
     assert len(caplog.messages) == 2
     assert "10 clips are met 14 times" in caplog.messages[0]
-    assert "augment.oversample: plain repetition of 4 clips" in caplog.messages[1]
+    assert "augment.oversample: plain repetition of 4 clips but for their crops" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [([], 1), (["audio.normalize=false"], 0), (["augment.mixup.probability=0.5"], 0)]
+)
+def test_a_gain_that_is_gone_again_is_told(tmp_path, caplog, changes, told):
+    augment = {"gain": {"probability": 0.5}}
+    own = read_recipe(
+        {**RECIPE, "augment": augment, "audio": {"normalize": True}}, [f"output_dir={tmp_path}", *changes]
+    )
+    with caplog.at_level(logging.WARNING):
+        _tell_idle_gain(own, gather(own))
+    assert len([message for message in caplog.messages if "augment.gain has no effect" in message]) == told
 
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):
@@ -172,6 +195,9 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
         (["training.loss.class_weights=balanced"], r"training\.loss\.class_weights: augment\.oversample makes"),
         (["training.loss.logit_adjustment=1.0"], r"training\.loss\.logit_adjustment: augment\.oversample makes"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
+        (["training.auto_find_batch_size=true"], r"training\.auto_find_batch_size: augment\.mixup mixes"),
+        (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels is of no use"),
+        (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha is of no use"),
     ],
 )
 def test_contradictions_are_refused(tmp_path, overrides, message):

@@ -163,6 +163,7 @@ def test_a_run_is_complete_once_its_report_stands(started):
 
 def test_a_child_is_a_run_folder_inside(folder):
     assert folder.child("seed-1").recipe == folder.path / "seed-1" / "recipe.yaml"
+    assert (folder.place, folder.child("fold-2").child("seed-1").place) == ((), ("fold-2", "seed-1"))
 
 
 def test_a_folder_that_was_half_cleared_is_an_unfinished_run(started, monkeypatch):

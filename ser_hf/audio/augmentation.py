@@ -14,12 +14,18 @@ CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Something that is done to a share of the clips. A probability of zero leaves it out."""
+    """Something that is done to a share of the clips. A probability of zero leaves it out; so does null, the default,
+    beside which nothing else may be said of the step: it would do nothing."""
 
-    probability: float = 0.0
+    probability: float | None = None
 
     def __post_init__(self):
-        if not 0 <= self.probability <= 1:
+        if self.probability is None:
+            for field in dataclasses.fields(self):
+                default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+                if getattr(self, field.name) != default:
+                    raise ValueError(f"probability: missing; {field.name} is of no use without it")
+        elif not 0 <= self.probability <= 1:
             raise ValueError(f"probability: expected between 0 and 1, got {self.probability}")
         for field in dataclasses.fields(self):
             if field.metadata:
@@ -89,6 +95,12 @@ class Reverberation(Step):
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
     folder: str | None = None
 
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("decay", "direct_to_reverberant"):
+            if self.folder is not None and getattr(self, name) != getattr(Reverberation(), name):
+                raise ValueError(f"{name}: of no use beside `folder`, whose responses have their own; leave out one")
+
 
 @dataclasses.dataclass(frozen=True)
 class GaussianNoise(Step):
@@ -115,7 +127,8 @@ class BackgroundNoise(Step):
 
 @dataclasses.dataclass(frozen=True)
 class BandLimit(Step):
-    """Only frequencies between a `low` and a `high` edge (Hz) are left."""
+    """Only frequencies between a `low` and a `high` edge (Hz) are left. Of `high`, what the sampling rate cannot hold
+    (above half of it) is cut off its range."""
 
     low: list[float] = _between(20.0, 300.0, 0.0)
     high: list[float] = _between(3000.0, 7500.0, 100.0)
@@ -198,10 +211,5 @@ class Augmentation:
         return {
             name: step
             for name, step in own.items()
-            if isinstance(step, Step) and not isinstance(step, Mixup) and step.probability > 0
+            if isinstance(step, Step) and not isinstance(step, Mixup) and step.probability
         }
-
-    @property
-    def active(self) -> bool:
-        """Whether a training clip may be heard otherwise than it was recorded."""
-        return bool(self.steps) or self.mixup.probability > 0 or self.oversample

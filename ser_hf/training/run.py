@@ -199,7 +199,7 @@ class _Watched(TrainerCallback):
 
     def _tell(self, state: TrainerState) -> None:
         metrics, self.metrics = self.metrics, None
-        self.watch(state.epoch, {key.removeprefix("eval_"): value for key, value in metrics.items()})
+        self.watch(state.epoch, _validation(metrics))
 
 
 def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
@@ -257,11 +257,15 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
                 if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
                     entry[key] = value
             entry["train"] = {key: record[key] for key in TRAIN_SCORES if key in record}
-        validation = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
-        for timing in ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time"):
-            validation.pop(timing, None)
-        if validation:
+        if validation := _validation(record):
             entry["validation"] = validation
             if record["step"] == kept:
                 entry["kept"] = True
     return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]
+
+
+def _validation(record: dict[str, float]) -> dict[str, float]:
+    """The metrics in a record of the Trainer, by their own names, without what it says of time."""
+    timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    metrics = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
+    return {key: value for key, value in metrics.items() if key not in timings}
