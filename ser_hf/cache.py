@@ -2,16 +2,24 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What reading files of arrays (`numpy.load`) raised wherever one of their bytes was another; RuntimeError is that of
+# zipfile, for archives of a kind that it does not know.
+_UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -24,27 +32,68 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def told_size(size: float) -> str:
+    """Bytes for a reader: ``11.3 GB``, ``4.20 MB``."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
+
+
 @contextmanager
-def built_once(folder: Path) -> Iterator[Path | None]:
+def built_once(folder: Path, check: Callable[[Path], Any] | None = None) -> Iterator[Path | None]:
     """Yields a fresh folder to fill, or None where `folder` stands already; filled folders appear by one rename.
 
-    Processes that want the same folder wait for the one that builds it. A build that fails leaves nothing behind.
+    A folder that stands is taken without a lock, so that a cache may be read that cannot be written to. Processes that
+    want one that does not stand wait for the one that builds it. A build that fails leaves nothing behind.
+
+    Args:
+        check: reads a folder that stands and raises an OSError, ValueError or the like if it is damaged; a damaged one
+            is told in the log, deleted and built anew.
+
+    Raises:
+        UserError: if the cache cannot be written to, or its disk fills up.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        where = "audio.cache_dir, or the environment's SER_HF_CACHE"
-        raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); set {where}") from None
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():
+    if folder.is_dir() and _damage(folder, check) is None:
+        yield None
+        return
+    partial = folder.with_name(folder.name + ".partial")
+    with ExitStack() as held:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{folder}.lock"))
+            damage = _damage(folder, check) if folder.is_dir() else None
+            if damage is not None:
+                logger.warning("%s is damaged (%s): deleted, and built again", folder, damage)
+                shutil.rmtree(folder)
+            stands = folder.is_dir()  # another process may have built it
+            if not stands:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        if stands:
             yield None
             return
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
         try:
             yield partial
             partial.rename(folder)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _unwritable(folder, error) from error
             raise
+
+
+def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
+    """What is wrong with a folder that stands, in words; None where nothing is."""
+    try:
+        if check is not None:
+            check(folder)
+    except _UNREADABLE as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{folder.parent}: cannot be written to ({error.strerror or error}); make room there, or set audio.cache_dir, "
+        "or the environment's SER_HF_CACHE, to another folder"
+    )

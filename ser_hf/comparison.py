@@ -36,6 +36,7 @@ def compare(
         },
         "recipe": changed,
         "added": added,
+        "recordings": _other_recordings(saved, report),
         "environment": _differing(saved["environment"], report["environment"])[0],
         "tolerance": tolerance,
         "trained": "metrics" in report,
@@ -50,7 +51,8 @@ def compare(
     differences = {(row["of"], row["metric"]): abs(row["difference"]) for row in figures}
     # The subtraction's own rounding is no difference.
     within = all(differences[report["judged_on"], name] <= tolerance + 1e-12 for name in HEADLINE)
-    exact = not missing and same_clips is not False and not any(differences.values())
+    same_heard = same_clips is not False and not comparison["recordings"]
+    exact = not missing and same_heard and not any(differences.values())
     exact = exact and all(part["same"] == 1 for part in (alike or {}).values())
     found = {"figures": figures, "missing": missing, "predictions": alike}
     return comparison | found | _verdict(exact, within, tolerance)
@@ -63,6 +65,12 @@ def _verdict(exact: bool, within: bool, tolerance: float) -> dict[str, Any]:
 
 def _pair(saved: Any, now: Any) -> dict[str, Any]:
     return {"saved": saved, "now": now}
+
+
+def _other_recordings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Folders of augmentation that hold others than they did, by key; of older reports nothing is known."""
+    then, here = saved.get("recordings", {}), now.get("recordings", {})
+    return {key: _pair(then[key], here[key]) for key in then if key in here and then[key] != here[key]}
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> tuple[dict, dict]:

@@ -48,6 +48,7 @@ def header(
         "labels": material.labels,
         "protocol": protocol_facts(folds, recipe.evaluation.part),
         "audit": worst([fold.audit for fold in folds]),
+        **({"recordings": material.recordings} if material.recordings else {}),
         "foil": foil and _gap(metrics, foil),
         "model": {
             "architecture": recipe.model.architecture,

@@ -77,7 +77,7 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, watch: Watch | None) -> 
             if arguments.process_index == 0:
                 folder.check(recipe.to_dict(), resume, overwrite)  # another run may have taken it meanwhile
                 folder.open(_with_provenance(recipe), resume)
-                _keep_splits(material.folds, folder)
+                _keep_splits(material, material.folds, folder)
                 write_log_to(folder.log)
         foil = None
         if material.foil:
@@ -97,14 +97,14 @@ def _with_provenance(recipe: Recipe) -> dict[str, Any]:
     return dataclasses.replace(recipe, provenance=provenance).to_dict()
 
 
-def _keep_splits(folds: list[Fold], folder: RunFolder) -> None:
-    _require_same_splits(folds, folder)
+def _keep_splits(material: Material, folds: list[Fold], folder: RunFolder) -> None:
+    _require_same_clips(material, folds, folder)
     splits, audits = [fold.split for fold in folds], [fold.audit for fold in folds]
-    save_splits(splits, audits, folder.split, clips=[fold.clips for fold in folds])
+    save_splits(splits, audits, folder.split, [fold.clips for fold in folds], material.recordings)
 
 
-def _require_same_splits(folds: list[Fold], folder: RunFolder) -> None:
-    """A resumed run goes on with the clips it began with, or not at all."""
+def _require_same_clips(material: Material, folds: list[Fold], folder: RunFolder) -> None:
+    """A resumed run goes on with the clips it began with, its own and those of augmentation, or not at all."""
     if not folder.split.is_file():
         return
     try:
@@ -117,6 +117,13 @@ def _require_same_splits(folds: list[Fold], folder: RunFolder) -> None:
             f"{folder.split}: the corpus, its labels or its split have changed since this run began; start anew with "
             "--overwrite"
         )
+    for key, now in material.recordings.items():
+        then = began_with.get("recordings", {}).get(key, now)  # older runs kept nothing of them
+        if now != then:
+            raise UserError(
+                f"{key}: the recordings there have changed since this run began ({then['clips']} then, {now['clips']} "
+                "now); put back what was there, or start anew with --overwrite"
+            )
 
 
 def _run_folds(
@@ -167,12 +174,12 @@ def _run_child(
 ) -> dict[str, Any]:
     """A run below another's folder: taken as it stands where it is complete, run otherwise."""
     if folder.complete:
-        _require_same_splits(folds, folder)
+        _require_same_clips(material, folds, folder)
         return folder.read_report()
     with _first(recipe, folder) as first:
         if first:
             folder.open(_with_provenance(recipe), resume)
-            _keep_splits(folds, folder)
+            _keep_splits(material, folds, folder)
     return _run_folds(recipe, material, folds, folder, resume, None, watch)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
+from .audio.augmenting import open_recordings
 from .cache import key_of
 from .corpora import load_corpus
 from .errors import UserError
@@ -16,6 +17,8 @@ from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, split_corpus
 from .sections import ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
+from .training.frozen_parts import masks_in_vain
+from .training.layers import Freezing
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,9 @@ class Fold:
 @dataclasses.dataclass(frozen=True)
 class Material:
     """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
-    one), and how long it all took."""
+    one), how long it all took, and `notes`: what a reader of the figures must know of the model.
+    `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
+    holds, and a digest `sha` of their samples."""
 
     dataset: Dataset
     store: WaveformStore
@@ -43,6 +48,8 @@ class Material:
     folds: list[Fold]
     foil: list[Fold]
     seconds: dict[str, float]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    recordings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -78,6 +85,10 @@ def gather(recipe: Recipe) -> Material:
             f"model.checkpoint: the head of {model.checkpoint} (support vector machines or trees) does not learn by "
             "gradient; set training.solver: sklearn"
         )
+    freezing = Freezing(**recipe.freeze.freezing)
+    notes = masks_in_vain(plan.config, model.options, freezing, recipe.freeze.cache)
+    for note in notes:
+        logger.warning("%s", note)
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     twins = None
     if protocol.near_duplicates != "skip":
@@ -86,7 +97,9 @@ def gather(recipe: Recipe) -> Material:
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
         logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
-    return Material(dataset, store, plan, folds, foil, {"preparation": time.perf_counter() - began})
+    recordings = _recordings(recipe)
+    seconds = {"preparation": time.perf_counter() - began}
+    return Material(dataset, store, plan, folds, foil, seconds, notes, recordings)
 
 
 def corpus_of(recipe: Recipe) -> Dataset:
@@ -142,6 +155,15 @@ def _audited(
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
         folds.append(Fold(number, split, audited, _digest(dataset, split)))
     return folds
+
+
+def _recordings(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    stores = open_recordings(recipe.augment, recipe.audio.sampling_rate, recipe.audio.cache_dir)
+    # In the store's order, since one of them is drawn by its place there.
+    return {
+        f"augment.{name}.folder": {"clips": len(store), "sha": key_of(store.content_hashes)}
+        for name, store in stores.items()
+    }
 
 
 def _digest(dataset: Dataset, split: Split) -> str:

@@ -285,7 +285,9 @@ def _judge(
     report["training"] = _training_facts(fitted.trainer.args)
     if recipe.training.solver == "trainer":
         report["training"] |= _strategy(fitted)
-    report["warnings"] += fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
+    report["warnings"] += (
+        material.notes + fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
+    )
     return report, predicted
 
 

@@ -65,6 +65,7 @@ def reproduce(
         The comparison, as report/reproduction.json of the new run holds it: `protocol` (`sha256` and `clips`: saved,
         now, equal), `incomparable` (why figures cannot be compared; empty where they can), `trained`, `recipe` and
         `environment` ({key: {saved, now}} of what differs), `added` (keys that the saved recipe does not have),
+        `recordings` ({key: {saved, now}} of augmentation's folders that hold others than they did),
         `figures` (a list of {of, metric, saved, now, difference}), `missing` (what the saved run alone measured),
         `predictions` ({part: {clips, same, probability}}: share of equal predicted classes, largest difference of a
         probability; null where not both tables are at hand), `tolerance`, `verdict` and `reproduced`.
@@ -87,7 +88,7 @@ def reproduce(
 
     with _threads(saved.report["environment"].get("threads")):
         # As JSON holds it: the same types on both sides.
-        report = json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite)))
+        report = _with_kept(json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite))), folder)
     comparison = _compared(saved, recipe, report, tolerance)
     if os.environ.get("RANK", "0") == "0":
         partial = folder.report / "reproduction.partial"
@@ -131,15 +132,22 @@ def find_saved(source: str | Path) -> Saved:
     if not run.recipe.is_file():
         raise UserError(f"{source}: holds no recipe.yaml; name a run's folder, or a model that ser_hf has published")
     if run.complete:
-        report = _read_report(run.report / "report.json")
-        if run.split.is_file():  # older reports do not hold the digests
-            report["protocol"].setdefault("clips", json.loads(read_text(run.split)).get("clips"))
+        report = _with_kept(_read_report(run.report / "report.json"), run)
         named = folder if folder.name not in ("", "..") else folder.resolve()
         beside = named.with_name(f"{named.name}-reproduced")
         return Saved(str(source), read_yaml(run.recipe), report, run.report / "predictions.parquet", beside)
     if (folder / "report.json").is_file():
         return _published(str(source), run.recipe, folder / "report.json")
     raise UserError(f"{source}: holds a recipe, but no report to compare with; finish that run with --resume")
+
+
+def _with_kept(report: dict[str, Any], run: RunFolder) -> dict[str, Any]:
+    """The report, and from beside it the digests of what was heard, where it does not hold them itself."""
+    if run.split.is_file():
+        kept = json.loads(read_text(run.split))
+        report["protocol"].setdefault("clips", kept.get("clips"))
+        report.setdefault("recordings", kept.get("recordings", {}))
+    return report
 
 
 def _published(source: str, recipe: Path, report: Path) -> Saved:
@@ -229,12 +237,13 @@ def _head(recipe: Recipe) -> dict[str, Any]:
             material = gather(recipe)
     except UserError as error:
         places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
+        places += ("augment.reverberation.folder", "augment.background_noise.folder")
         if str(error).startswith(places):
             raise UserError(f"{error} (so the saved recipe has it; give yours, as in corpus.root=DIR)") from None
         raise
     judged_on = recipe.evaluation.part
     facts = {"protocol": protocol_facts(material.folds, judged_on), "environment": environment()}
-    return {"judged_on": judged_on, "labels": material.labels} | facts
+    return {"judged_on": judged_on, "labels": material.labels, "recordings": material.recordings} | facts
 
 
 @contextlib.contextmanager

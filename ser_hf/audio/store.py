@@ -7,8 +7,10 @@ hears them (`ser_hf.models.waveform_preparation`) is done here, once, after resa
 """
 
 import dataclasses
+import io
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ import soxr
 import xxhash
 from tqdm.auto import tqdm
 
-from ..cache import built_once, cache_root, key_of
+from ..cache import built_once, cache_root, key_of, told_size
 from ..threads import in_order
 from .decode import AudioError, Decoded, decode
 
@@ -31,23 +33,33 @@ logger = logging.getLogger(__name__)
 _FORMAT = 2
 _PREPARATION_FORMAT = 1  # of what `prepare_waveform` makes of the same samples and settings
 _LISTED_ERRORS = 5
+_TOLD_BYTES = 1e9  # of a store whose size is told before it is built
+_ASKED = 2000
 
 
 class WaveformStore:
-    """Waveforms by row number: `store[i]` is a read-only float32 array (samples,) that costs no memory until read."""
+    """Waveforms by row number: `store[i]` is a read-only float32 array (samples,) that costs no memory until read.
+
+    Raises:
+        OSError, ValueError, ...: if the index cannot be read, or the samples are not as many as it says; that they are
+            the same is not looked at.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        index = np.load(folder / "index.npz", allow_pickle=False)
-        self.sampling_rate = int(index["sampling_rate"])
-        self.offsets: np.ndarray = index["offsets"]
-        self.content_hashes: list[str] = index["content_hashes"].tolist()
-        self.source_rates: np.ndarray = index["source_rates"]
-        self.channels: np.ndarray = index["channels"]
-        self.formats: list[str] = index["formats"].tolist()
-        # Samples at the store's rate before anything was done to them, and after silence was trimmed, shape (clips,).
-        self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
-        self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
+        with np.load(folder / "index.npz", allow_pickle=False) as index:
+            self.sampling_rate = int(index["sampling_rate"])
+            self.offsets: np.ndarray = index["offsets"]
+            self.content_hashes: list[str] = index["content_hashes"].tolist()
+            self.source_rates: np.ndarray = index["source_rates"]
+            self.channels: np.ndarray = index["channels"]
+            self.formats: list[str] = index["formats"].tolist()
+            # Samples at the store's rate before anything was done to them, and after silence was trimmed, (clips,).
+            self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
+            self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
+        size, announced = (folder / "waveforms.f32").stat().st_size, 4 * int(self.offsets[-1])
+        if size != announced:
+            raise ValueError(f"waveforms.f32 has {size} bytes, and {announced} by the index")
         self._samples: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -81,7 +93,8 @@ def open_store(
     workers: int | None = None,
     preparation: "Preparation | None" = None,
 ) -> WaveformStore:
-    """The store of `sources`, built first where it does not stand.
+    """The store of `sources`, built first where it does not stand, and again where its index cannot be read or its
+    size is not what that says.
 
     Args:
         sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one a row.
@@ -92,12 +105,14 @@ def open_store(
 
     Raises:
         AudioError: naming the unreadable files (the first few, and how many there are).
+        UserError: if the cache cannot be written to, or its disk fills up.
     """
     if preparation is not None and not preparation.active:
         preparation = None
     folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate, preparation)
-    with built_once(folder) as fresh:
+    with built_once(folder, WaveformStore) as fresh:
         if fresh is not None:
+            _tell_size(folder, sources, sampling_rate, workers, preparation)
             _build(fresh, sources, sampling_rate, workers, preparation)
     return WaveformStore(folder)
 
@@ -122,6 +137,34 @@ def _identity(source: dict) -> list:
     except OSError:
         raise AudioError(f"{source['path']}: no such file") from None
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
+
+
+def _tell_size(
+    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> None:
+    """Says how large a store that is worth a word will be at most, as the headers of its files announce it; of very
+    many files a share is asked, as each takes 0.1 ms."""
+
+    def seconds(source: dict) -> float:
+        try:
+            return soundfile.info(
+                source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"])
+            ).duration
+        except (soundfile.LibsndfileError, RuntimeError):
+            return 0.0  # which decoding tells
+
+    asked = sources[:: max(1, len(sources) // _ASKED)]
+    duration = sum(in_order(seconds, asked, workers)) * len(sources) / max(1, len(asked))
+    if preparation is not None and preparation.fixed_duration is not None:
+        duration = len(sources) * preparation.fixed_duration
+    needed = 4 * duration * sampling_rate
+    if needed >= _TOLD_BYTES:
+        free = shutil.disk_usage(folder.parent).free
+        logger.log(
+            logging.WARNING if needed > free else logging.INFO,
+            "waveforms of %s files (%.1f h): about %s at %s, where %s are free",
+            *(f"{len(sources):,}", duration / 3600, told_size(needed), folder.parent, told_size(free)),
+        )
 
 
 def _build(

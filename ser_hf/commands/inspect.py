@@ -64,6 +64,10 @@ def _run_augment(options: argparse.Namespace) -> None:
     from ..inspection import check_folder
     from ..recipe import read_recipe
 
+    if Path(options.augment).is_dir():  # as the empty word is, too
+        raise UserError(f"--augment: {options.augment!r} is a folder; name a recipe's file (YAML)")
+    if options.no_near_copies:
+        raise UserError("--no-near-copies: of no use with --augment, which looks for no copies; leave it out")
     overrides = [word for word in (options.corpus, options.root, *options.options) if word is not None]
     recipe = read_recipe(options.augment, overrides)
     if not recipe.augment.steps and not recipe.augment.mixup.probability:
@@ -76,12 +80,13 @@ def _run_augment(options: argparse.Namespace) -> None:
     check_folder(folder)
     from ..audio import prepare
     from ..corpora import corpus_facts
-    from ..inspection.augmented import write_augmented
+    from ..inspection.augmented import check_rate, write_augmented
     from ..material import corpus_of
     from ..models.waveform_preparation import Preparation
     from ..protocols import split_corpus
 
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
+    check_rate(audio.sampling_rate)  # before anything is decoded
     dataset = corpus_of(recipe)
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))

@@ -54,6 +54,7 @@ def summary(comparison: dict[str, Any]) -> str:
     lines = ["", f"{comparison['name']}: {comparison['source']} rerun", *_protocol(comparison["protocol"])]
     differing = comparison["recipe"].items()
     lines += [f"  differs from the saved recipe: {key} {_change(values)}" for key, values in differing]
+    lines += [f"  {key} {_recordings(values)}" for key, values in comparison["recordings"].items()]
     if comparison["added"]:
         lines.append(f"  keys that the saved recipe does not have: {', '.join(comparison['added'])}")
     if comparison["incomparable"]:
@@ -103,13 +104,19 @@ def _environment(comparison: dict[str, Any]) -> list[str]:
     exact = comparison["verdict"].endswith("last digit")
     head = "differs in the environment" if exact else "differs in the environment, a likely cause"
     lines = [f"  {head}: {key} {_change(values)}" for key, values in comparison["environment"].items()]
-    explained = lines or comparison["recipe"] or comparison["protocol"]["clips"]["equal"] is False
+    other = comparison["recordings"] or comparison["protocol"]["clips"]["equal"] is False
+    explained = lines or comparison["recipe"] or other
     if exact or explained:
         return lines
     return [
         "  neither recipe nor environment differ; a cause may be another number of threads (OMP_NUM_THREADS), "
         "operations of a GPU that add in another order each time, or a report that was changed by hand"
     ]
+
+
+def _recordings(values: dict[str, Any]) -> str:
+    then, now = (f"{facts['clips']} (sha {facts['sha'][:16]})" for facts in (values["saved"], values["now"]))
+    return f"holds OTHER RECORDINGS: {then} then, {now} now"
 
 
 def _change(values: dict[str, Any]) -> str:

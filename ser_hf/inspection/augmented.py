@@ -16,6 +16,7 @@ from .. import __version__
 from ..audio import WaveformStore
 from ..audio.augmentation import Augmentation, Step
 from ..audio.augmenting import Augmenter
+from ..errors import UserError
 from ..whole import whole_folder
 from .folder import check_folder, save_picture
 from .page import Picture, template
@@ -23,6 +24,7 @@ from .pictures import mel_figure, mel_power
 
 FORMAT = 1
 DRAWS = 2
+LEAST_RATE = 3000  # Hz: below it some of the 80 mel bands lie between two frequencies, and are empty
 _UNITS = {
     **dict.fromkeys(("snr", "decibels", "direct_to_reverberant"), "dB"),
     **dict.fromkeys(("low", "high"), "Hz"),
@@ -76,12 +78,14 @@ def write_augmented(
         cache_dir: where recordings of folders are kept decoded.
 
     Raises:
-        UserError: if the folder holds anything but an earlier inspection, or cannot be written, and where a step
-            cannot be made.
+        UserError: if the folder holds anything but an earlier inspection, or cannot be written, where a step cannot
+            be made, and of a sampling rate that is too low for the pictures.
     """
     folder = Path(folder)
     check_folder(folder)
+    check_rate(store.sampling_rate)
     makers = _Makers(augmentation, store, rows, cache_dir)
+    augmentation = makers.chain.augmentation  # as far as the sampling rate goes
     with whole_folder(folder, "--output") as partial:
         (partial / "pictures").mkdir()
         (partial / "audio").mkdir()
@@ -118,6 +122,12 @@ def write_augmented(
     return folder / "index.html"
 
 
+def check_rate(sampling_rate: int) -> None:
+    """Refuses audio of which no picture can be made. Raises a `UserError` naming the key."""
+    if sampling_rate < LEAST_RATE:
+        raise UserError(f"audio.sampling_rate: expected {LEAST_RATE} Hz or more for the page, got {sampling_rate}")
+
+
 def pick_rows(dataset: Dataset, store: WaveformStore, rows: Sequence[int], count: int) -> list[int]:
     """Up to `count` training clips, one label after the other, speakers far apart, each clip of middle length."""
     labels, speakers, ids = (np.asarray(dataset[name][:]) for name in ("label", "speaker", "id"))
@@ -146,7 +156,7 @@ class _Makers:
         self.chain = Telling(augmentation, *own)
         self.alone = [
             (name, values, Augmenter(Augmentation(**{name: pinned}), *own))
-            for name, step in augmentation.steps.items()
+            for name, step in self.chain.augmentation.steps.items()
             for values, pinned in ends(step)
         ]
 
@@ -189,34 +199,16 @@ class Telling(Augmenter):
     told: list[tuple[str, str]]
 
     def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        noted, step = _Noted(rng.bit_generator), getattr(self.augmentation, name)
-        changed = super().apply(name, waveform, noted)
-        values = []
-        for field in _ranges(step):
-            drawn = [value for limits, value in noted.drawn if limits == tuple(getattr(step, field))]
-            values += [_quantity(field, value) for value in drawn[:1]]
-        if hasattr(step, "codecs"):
-            values += [step.codecs[value] for limits, value in noted.drawn if limits == (len(step.codecs),)][:1]
+        self._drawn: dict[str, Any] = {}
+        changed = super().apply(name, waveform, rng)
+        fields = [field.name for field in dataclasses.fields(getattr(self.augmentation, name))]
+        values = [_quantity(field, self._drawn[field]) for field in fields if field in self._drawn]
         self.told.append((name, ", ".join(values)))
         return changed
 
-
-class _Noted(np.random.Generator):
-    """A generator that keeps what was asked of it, and the answer."""
-
-    def __init__(self, bit_generator: np.random.BitGenerator):
-        super().__init__(bit_generator)
-        self.drawn: list[tuple[tuple, Any]] = []
-
-    def uniform(self, *limits: float, **more: Any) -> Any:
-        value = super().uniform(*limits, **more)
-        self.drawn.append((limits, value))
-        return value
-
-    def integers(self, *limits: int, **more: Any) -> Any:
-        value = super().integers(*limits, **more)
-        self.drawn.append((limits, value))
-        return value
+    def draw(self, name: str, rng: np.random.Generator, field: str) -> Any:
+        self._drawn[field] = super().draw(name, rng, field)
+        return self._drawn[field]
 
 
 def ends(step: Step) -> list[tuple[str, Step]]:
@@ -272,7 +264,9 @@ def _ranges(step: Step) -> list[str]:
     return fields
 
 
-def _quantity(field: str, value: float) -> str:
+def _quantity(field: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value  # a codec, which needs no other word
     name = {"snr": "SNR", "decibels": "by", "semitones": "by", "seconds": "by"}.get(field, _words(field))
     return f"{name} {_number(field, value)} {_unit(field)}".rstrip()
 

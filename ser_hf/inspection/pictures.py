@@ -142,13 +142,7 @@ def mel_power(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
     )
 
 
-def mel_image(
-    axes: Axes,
-    power: np.ndarray,
-    sampling_rate: int,
-    loudest: float,
-    ticks: Sequence[int] = (250, 500, 1000, 2000, 4000),
-) -> AxesImage:
+def mel_image(axes: Axes, power: np.ndarray, sampling_rate: int, loudest: float) -> AxesImage:
     """Power in dB below the `loudest` cell; the darker the louder, so that inverted colours read as well."""
     levels = librosa.power_to_db(power, ref=loudest, top_db=None).clip(-_DYNAMIC_RANGE, 0)
     centres = librosa.mel_frequencies(n_mels=_BANDS + 2, fmax=min(8000, sampling_rate / 2))[1:-1]

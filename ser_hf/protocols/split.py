@@ -150,10 +150,15 @@ def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int
 
 
 def save_splits(
-    splits: Sequence[Split], audits: Sequence[Mapping[str, Any]], path: Path, clips: Sequence[str] = ()
+    splits: Sequence[Split],
+    audits: Sequence[Mapping[str, Any]],
+    path: Path,
+    clips: Sequence[str] = (),
+    recordings: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes split.json: protocol, sha256, the audit, speakers and ids of each part; of each fold where there are.
-    `clips` are digests of what the clips of each split are, kept beside."""
+    `clips` are digests of what the clips of each split are, kept beside, and `recordings` those of folders that
+    training clips are mixed or convolved with."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -163,6 +168,8 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
+    if recordings:
+        content["recordings"] = dict(recordings)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(path)

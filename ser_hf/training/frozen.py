@@ -16,13 +16,14 @@ from datasets import Dataset
 from transformers import BatchFeature, PreTrainedModel, Trainer
 
 from ..audio import WaveformStore
+from ..cache import told_size
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .batches import Collator, _labels
 from .encoders import encoder_config
 from .frozen_parts import FrozenPart, fixed_length, frozen_part, hears_waveforms
 from .frozen_replay import FRAMES, REAL, STATES, Replay
-from .frozen_store import FrozenStore, Piece, open_frozen, told_size
+from .frozen_store import FrozenStore, Piece, open_frozen
 from .layers import Freezing, freeze
 from .sharding import shards
 
@@ -73,8 +74,6 @@ class Cached:
             raise UserError(f"freeze.cache: {shards()} shares out what is frozen as well; launch without it")
         freeze(model, cache.freezing)
         part = frozen_part(model, cache.freezing)
-        for note in part.notes:
-            logger.warning("%s", note)
         _tell_crops(train, collator.store)
         model.to(arguments.device)
         pieces = [piece for own in (train, validation, *cache.others) for piece in pieces_of(own)]
@@ -84,7 +83,6 @@ class Cached:
         self._waveforms = collator
         self.collator = FrozenCollator(store, model, part, collator.epoch)
         self._replay = Replay(model, part)
-        self.notes = list(part.notes)
         self.facts = {"cached": part.told, "clips": len(store), "bytes": store.bytes, "seconds": seconds}
         logger.info("%s of %d clips ready in %.1f s", told_size(store.bytes), len(store), seconds)
 

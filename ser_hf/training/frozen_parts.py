@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..models.modeling_acoustic import AcousticClassifier
 from ..models.modeling_cnn14 import CNN14Encoder
 from ..models.modeling_transfer import TransferClassifier
 from ..models.vggish_front_end import VGGishFrontEnd
-from .encoders import encoder_config, layerdrop_key, shortest_clip
+from .encoders import ENCODERS, encoder_config, layerdrop_key, shortest_clip
 from .layers import Freezing
 from .structure import Structure, structure
 
@@ -50,7 +50,6 @@ class FrozenPart:
         where: the parts of an encoder of transformers.
         pooled: of ``network``, whether the encoder makes one vector a clip rather than frames.
         single: whether float16 would lose what is kept, whose units lie orders of magnitude apart.
-        notes: what a reader of the figures must know.
     """
 
     kind: str
@@ -62,7 +61,6 @@ class FrozenPart:
     where: Structure | None = None
     pooled: bool = False
     single: bool = False
-    notes: tuple[str, ...] = ()
 
     def made_by(self, name: str) -> bool:
         """Whether a tensor or module, by its full name, has a part in what is kept."""
@@ -104,9 +102,8 @@ def frozen_part(model: PreTrainedModel, freezing: Freezing) -> FrozenPart:
         stock_spectrogram = kind == model.config.model_type == "audio-spectrogram-transformer"
         states = len(where.layers) + 1 if summed else 1
         told = f"all {states} hidden states of the encoder" if summed else "last hidden states of the encoder"
-        notes = _without_effect(model.config)
         tokens = TOKENS if stock_spectrogram else 0
-        return FrozenPart("encoder", told, states, where.encoder, tokens=tokens, where=where, notes=notes)
+        return FrozenPart("encoder", told, states, where.encoder, tokens=tokens, where=where)
     if not learning.below:
         if key := layerdrop_key(model.config):
             raise UserError(
@@ -117,8 +114,7 @@ def frozen_part(model: PreTrainedModel, freezing: Freezing) -> FrozenPart:
         top = learning.lowest == len(where.layers)
         told = "outputs of the top layer" if top else f"inputs of layer {learning.lowest}"
         told = f"{states} hidden states up to the {told}" if summed else told
-        notes = _without_effect(model.config, partly=True)
-        return FrozenPart("layers", told, states, where.encoder, learning.lowest, where=where, notes=notes)
+        return FrozenPart("layers", told, states, where.encoder, learning.lowest, where=where)
     if freezing.feature_encoder and where.stem:
         return FrozenPart("stem", "frames of the convolutional stem", 1, where.stem[-1], where=where)
     raise UserError(
@@ -162,19 +158,27 @@ def _sums_layers(config: PreTrainedConfig) -> bool:
     return bool(config.weighted_layer_sum if ours else getattr(config, "use_weighted_layer_sum", False))
 
 
-def _without_effect(config: PreTrainedConfig, partly: bool = False) -> tuple[str, ...]:
-    """A sentence where the encoder's own SpecAugment is switched on.
+def masks_in_vain(config: PreTrainedConfig, asked: Collection[str], freezing: Freezing, cache: bool) -> list[str]:
+    """A sentence where a recipe sets SpecAugment of an encoder and nothing comes of it, else none.
 
     Wholly frozen, an encoder is in evaluation mode and masks nothing, cached or not; partly frozen it would mask what
     enters its layers, were they not cached.
+
+    Args:
+        config: with what was asked for.
+        asked: keys of the encoder's configuration that the recipe sets. A checkpoint's own are nobody's wish.
     """
     config = encoder_config(config)
-    asked = [key for key in ("mask_time_prob", "mask_feature_prob") if getattr(config, key, 0)]
-    if not asked or config.model_type in _FIXED or not getattr(config, "apply_spec_augment", True):
-        return ()
-    keys = " and ".join(f"model.{key}" for key in asked)
-    why = "what it masks lies below the cached layers" if partly else "a frozen encoder masks nothing"
-    return (f"SpecAugment of the encoder ({keys}) has no effect: {why}.",)
+    cached = cache and (freezing.layers > 0 or freezing.top_layers is not None)
+    if not (freezing.encoder or cached) or config.model_type not in ENCODERS or config.model_type in _FIXED:
+        return []
+    masks = [key for key in ("mask_time_prob", "mask_feature_prob") if getattr(config, key, 0)]
+    keys = [key for key in (*masks, "apply_spec_augment") if key in asked]
+    if not masks or not keys or not getattr(config, "apply_spec_augment", True):
+        return []
+    told = " and ".join(f"model.{key}" for key in keys)
+    why = "a frozen encoder masks nothing" if freezing.encoder else "what it masks lies below the cached layers"
+    return [f"SpecAugment of the encoder ({told}) has no effect: {why}."]
 
 
 class _Enough(Exception):

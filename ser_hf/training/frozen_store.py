@@ -1,9 +1,10 @@
 """The store of what is frozen: computed once for each clip, in one memory-mapped file, float16.
 
 A store is a folder `states` (what was kept of all clips, end to end) and `index.npz`. Its name is a hash of what the
-numbers follow from: the frozen weights, the code and settings of what computes them, the feature extractor's settings,
-and the clips, each with the piece of it that is heard. So another seed, another fold of the same protocol and another
-head open the same store, and a changed weight, release or file makes another.
+numbers follow from: the frozen weights, the code and settings of what computes them, the kind of device and its
+arithmetic, the feature extractor's settings, and the clips, each with the piece of it that is heard. So another seed,
+another fold of the same protocol and another head open the same store, and a changed weight, release or file makes
+another.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..cache import built_once, cache_root, key_of
+from ..cache import built_once, cache_root, key_of, told_size
 from ..errors import UserError
 from ..models.configuration_acoustic import AcousticConfig
 from .batches import Collator
@@ -37,7 +38,10 @@ logger = logging.getLogger(__name__)
 # A piece of a clip: row of the corpus, first sample, samples.
 Piece = tuple[int, int, int]
 
-_FORMAT = 1
+_FORMAT = 2
+# A larger store is taken as it is where its size is right; a smaller one is read through in seconds.
+_VERIFIED_BYTES = 4e9
+_CHUNK = 2**24
 _LARGEST = float(np.finfo(np.float16).max)
 # Words in the names of settings that change nothing of what is computed in evaluation mode, or nothing below a head.
 _IRRELEVANT = ("drop", "mask_", "spec_augment", "label", "classifier", "weighted", "architectures", "version", "name")
@@ -52,19 +56,37 @@ _OF_FEATURES |= {"descriptors", "roll_off", "pitch_min", "pitch_max", "example_h
 
 
 class FrozenStore:
-    """What was kept of pieces of clips: `store[piece]` is a read-only array (states, frames, size)."""
+    """What was kept of pieces of clips: `store[piece]` is a read-only array (states, frames, size).
+
+    Raises:
+        OSError, ValueError, ...: if the index cannot be read, or the states are not as many as it says; that they are
+            the same is what `verify` looks at.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        index = np.load(folder / "index.npz", allow_pickle=False)
-        self.states, self.size = int(index["states"]), int(index["size"])
-        self.dtype = np.dtype(str(index["dtype"]))
-        # The shape of the longest clip's inputs, and of their mask; the latter is empty where they come with none.
-        self.inputs: list[int] = index["inputs"].tolist()
-        self.mask: list[int] = index["mask"].tolist()
-        self._places = {tuple(piece): i for i, piece in enumerate(index["pieces"].tolist())}
-        self._offsets, self._frames, self._real = index["offsets"], index["frames"], index["real"]
+        with np.load(folder / "index.npz", allow_pickle=False) as index:
+            self.states, self.size = int(index["states"]), int(index["size"])
+            self.dtype = np.dtype(str(index["dtype"]))
+            # The shape of the longest clip's inputs, and of their mask; the latter is empty where they come with none.
+            self.inputs: list[int] = index["inputs"].tolist()
+            self.mask: list[int] = index["mask"].tolist()
+            self._places = {tuple(piece): i for i, piece in enumerate(index["pieces"].tolist())}
+            self._offsets, self._frames, self._real = index["offsets"], index["frames"], index["real"]
+            self._hash = str(index["hash"])
+        announced = int(self._frames.sum()) * self.states * self.size * self.dtype.itemsize
+        if self.bytes != announced:
+            raise ValueError(f"states has {self.bytes} bytes, and {announced} by the index")
         self._numbers: np.ndarray | None = None
+
+    def verify(self) -> None:
+        """Raises a ValueError if the states are not those that were written."""
+        hashed = xxhash.xxh3_128()
+        with (self.folder / "states").open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                hashed.update(chunk)
+        if hashed.hexdigest() != self._hash:
+            raise ValueError("states are not what was written, by their hash")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -99,7 +121,9 @@ def open_frozen(
 ) -> tuple[FrozenStore, float]:
     """The store of some pieces of clips, built first where it does not stand, and the seconds that took.
 
-    Processes that want the same store wait for the one that builds it.
+    Processes that want the same store wait for the one that builds it. One that stands is built again where its index
+    cannot be read, its size is not what that says or, up to 4 GB, its content is not what was written: a larger one is
+    not read through.
 
     Args:
         model: on the device that is to compute.
@@ -114,7 +138,7 @@ def open_frozen(
     began = time.perf_counter()
     pieces = sorted(set(pieces), key=lambda piece: (piece[2], piece))
     folder = cache_root(cache_dir) / "frozen" / _key(model, part, collator, pieces)
-    with built_once(folder) as fresh:
+    with built_once(folder, _check) as fresh:
         if fresh is not None:
             try:
                 _build(fresh, folder, model, part, collator, pieces, batch_size)
@@ -128,6 +152,13 @@ def open_frozen(
     return FrozenStore(folder), time.perf_counter() - began
 
 
+def _check(folder: Path) -> None:
+    """Raises what `FrozenStore` raises of a damaged store."""
+    store = FrozenStore(folder)
+    if store.bytes <= _VERIFIED_BYTES:
+        store.verify()
+
+
 def _key(model: PreTrainedModel, part: FrozenPart, collator: Collator, pieces: Sequence[Piece]) -> str:
     made_by = [(name, module) for name, module in model.named_modules() if part.made_by(name)]
     described = {
@@ -137,6 +168,7 @@ def _key(model: PreTrainedModel, part: FrozenPart, collator: Collator, pieces: S
         "code": {name: type(module).__qualname__ for name, module in made_by},
         "own_code": _own_code([module for _, module in made_by]),
         "settings": _settings(model, part),
+        "arithmetic": _arithmetic(model.device),
         "extractor": {key: repr(value) for key, value in collator.extractor.to_dict().items()},
         "shortest": collator.shortest,
         "tensors": {name: _digest(tensor) for name, tensor in part.tensors(model)},
@@ -151,7 +183,16 @@ def _settings(model: PreTrainedModel, part: FrozenPart) -> dict[str, str]:
     if part.kind == "features":
         own = {key: repr(config[key]) for key in sorted(_OF_FEATURES & config.keys())}
         return own | {"min_frames": repr(model.get_submodule(part.module).short_time.min_frames)}
-    return {key: repr(value) for key, value in config.items() if not any(word in key for word in _IRRELEVANT)}
+    own = {key: repr(value) for key, value in config.items() if not any(word in key for word in _IRRELEVANT)}
+    # Not among what a configuration saves.
+    return own | {"attention": repr(encoder_config(model.config)._attn_implementation)}
+
+
+def _arithmetic(device: torch.device) -> list:
+    """What the last digits of the numbers follow from besides: the kind of device, and how it multiplies float32."""
+    backends = torch.backends
+    precision = [backends.fp32_precision, backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision]
+    return [device.type, precision, torch.is_autocast_enabled(device.type)]
 
 
 def _digest(tensor: torch.Tensor) -> list:
@@ -182,7 +223,7 @@ def _build(
 ) -> None:
     dtype = np.dtype(np.float32 if part.single else np.float16)
     _tell_size(folder, dtype, model, part, collator, pieces)
-    frames, real, written, facts = [], [], 0, {}
+    frames, real, facts, hashed = [], [], {}, xxhash.xxh3_128()
     clips = _clips(pieces)
     was_training = model.training
     with (
@@ -197,7 +238,9 @@ def _build(
             for kept, count, length in zip(states, counts.tolist(), lengths.tolist(), strict=True):
                 own = kept[:, :count].contiguous()
                 _check_range(own, dtype, part, pieces[len(frames)])
-                file.write(own.numpy().astype(dtype).tobytes())
+                numbers = own.numpy().astype(dtype).tobytes()
+                file.write(numbers)
+                hashed.update(numbers)
                 frames.append(count)
                 real.append(length)
                 bar.update()
@@ -214,6 +257,7 @@ def _build(
         offsets=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
         frames=np.asarray(frames, dtype=np.int64),
         real=np.asarray(real, dtype=np.int64),
+        hash=hashed.hexdigest(),
         **facts,
     )
 
@@ -266,11 +310,6 @@ def _tell_size(
             f"audio.cache_dir: freeze.cache needs {told_size(needed)} at {folder.parent}, where {told_size(free)} are "
             "free; make room, set another folder, or leave out freeze.cache"
         )
-
-
-def told_size(size: float) -> str:
-    """Bytes for a reader: ``11.3 GB``, ``4.20 MB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
 
 
 def _check_range(states: torch.Tensor, dtype: np.dtype, part: FrozenPart, piece: Piece) -> None:

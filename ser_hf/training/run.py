@@ -151,7 +151,7 @@ def fit(
         )
     history = _history(state.log_history, state.best_global_step)
     kept = (history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
-    return Fit(trainer, *kept, *([] if cached is None else [cached.notes, cached.facts]))
+    return Fit(trainer, *kept, cached=None if cached is None else cached.facts)
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:

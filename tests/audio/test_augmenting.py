@@ -57,7 +57,7 @@ def read_only(samples):
 def test_nothing_is_done_unless_asked():
     clip = tone()
     assert Augmenter(Augmentation(), RATE)(clip, seeded(0)) is clip
-    assert not Augmentation().active
+    assert not Augmentation().steps
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -238,11 +238,41 @@ def test_a_bad_folder_is_told_at_once(name, kind, tmp_path):
 
 def test_bands_that_would_leave_nothing_are_refused():
     with pytest.raises(UserError, match=r"augment\.band_limit\.low: up to 300 Hz, .* from 200 Hz"):
-        from_mapping(Augmentation, {"band_limit": {"high": [200.0, 5000.0]}}, "augment")
+        from_mapping(Augmentation, {"band_limit": {"probability": 0.5, "high": [200.0, 5000.0]}}, "augment")
     high = Augmentation(band_limit=BandLimit(1.0, [4000.0, 5000.0], [6000.0, 7000.0]))
     Augmenter(high, RATE)
     with pytest.raises(UserError, match=r"augment\.band_limit\.low: up to 5000 Hz .* below 4000 Hz"):
         Augmenter(high, 8000)
+
+
+def test_an_upper_edge_is_drawn_below_half_the_sampling_rate():
+    class Noting(Augmenter):
+        def draw(self, name, rng, field):
+            drawn.setdefault(field, []).append(super().draw(name, rng, field))
+            return drawn[field][-1]
+
+    band, highest = Augmentation(band_limit=BandLimit(1.0)), {}
+    for rate in (16000, 8000):
+        drawn = {}
+        augmenter = Noting(band, rate)
+        for seed in range(200):
+            augmenter(tone(50), seeded(seed))
+        highest[rate] = max(drawn["high"])
+        assert min(drawn["high"]) == pytest.approx(3000, abs=100)
+    assert highest == {8000: pytest.approx(4000, abs=50), 16000: pytest.approx(7500, abs=100)}
+    assert Augmenter(band, 16000).augmentation == band
+    assert Augmenter(band, 8000).augmentation.band_limit.high == [3000.0, 4000.0]
+    beyond = Augmentation(band_limit=BandLimit(1.0, [500.0, 600.0], [5000.0, 6000.0]))
+    assert Augmenter(beyond, 8000).augmentation.band_limit.high == [4000.0, 4000.0]
+
+
+@pytest.mark.parametrize("key", ["decay", "direct_to_reverberant"])
+def test_rooms_of_a_folder_have_their_own_decay(key):
+    section = {"reverberation": {"probability": 0.5, "folder": "rooms", key: [1.0, 2.0]}}
+    with pytest.raises(UserError, match=rf"augment\.reverberation\.{key}: of no use beside `folder`"):
+        from_mapping(Augmentation, section, "augment")
+    section["reverberation"][key] = getattr(Reverberation(), key)
+    assert from_mapping(Augmentation, section, "augment").reverberation.folder == "rooms"
 
 
 def test_a_store_of_clips_serves_as_it_is(tmp_path):
@@ -269,11 +299,11 @@ def test_augmenting_loads_no_torch():
     ("section", "complaint"),
     [
         ({"gain": {"probability": 1.5}}, "gain.probability: expected between 0 and 1"),
-        ({"gain": {"decibels": [3.0, -3.0]}}, "gain.decibels: expected two rising numbers"),
-        ({"speed": {"factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
-        ({"telephone": {"codecs": []}}, "telephone.codecs: expected some of mu_law"),
-        ({"mixup": {"alpha": 0.0}}, "mixup.alpha: expected more than zero"),
-        ({"mixup": {"speakers": "none"}}, "mixup.speakers: expected one of any, same, other"),
+        ({"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}}, "gain.decibels: expected two rising numbers"),
+        ({"speed": {"probability": 0.5, "factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
+        ({"telephone": {"probability": 0.5, "codecs": []}}, "telephone.codecs: expected some of mu_law"),
+        ({"mixup": {"probability": 0.5, "alpha": 0.0}}, "mixup.alpha: expected more than zero"),
+        ({"mixup": {"probability": 0.5, "speakers": "none"}}, "mixup.speakers: expected one of any, same, other"),
     ],
 )
 def test_values_without_a_meaning_are_refused(section, complaint):

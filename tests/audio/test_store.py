@@ -1,9 +1,12 @@
 """The waveform store: decoded once, equal to the decoder bit for bit, whole or not there at all."""
 
+import itertools
 import logging
 import multiprocessing
 import os
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from ser_hf.audio.decode import honest_suffix
 from ser_hf.audio.prepare import _tell_changes
 from ser_hf.cache import key_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.errors import UserError
 from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
 
 RATES = [16000, 16000, 22050, 48000]
@@ -146,6 +150,84 @@ def test_a_build_that_was_cut_off_is_built_anew(sources, tmp_path):
     again = open_store(sources, 16000, tmp_path / "cache")
     assert (again.folder / "waveforms.f32").read_bytes() == wanted
     assert folders(tmp_path / "cache") == [store.folder.name]
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *itertools.product(("index.npz", "waveforms.f32"), (_cut, _empty, Path.unlink)),
+        ("index.npz", _flip),
+        ("index.npz", lambda path: path.write_bytes(b"garbage " * 20)),
+        ("index.npz", lambda path: np.savez(path, other=1)),
+        ("waveforms.f32", lambda path: path.write_bytes(path.read_bytes() + b"1234")),
+    ],
+)
+def test_a_damaged_store_is_told_and_built_again(sources, tmp_path, caplog, name, damage):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    names = ("index.npz", "waveforms.f32")
+    wanted = [(store.folder / name).read_bytes() for name in names]
+    damage(store.folder / name)
+    open_store(sources, 16000, tmp_path / "cache")
+    (told,) = caplog.messages
+    assert told.startswith(f"{store.folder} is damaged (")
+    assert [(store.folder / name).read_bytes() for name in names] == wanted
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda path, mode: open("/dev/full", mode))  # noqa: SIM115
+    with pytest.raises(UserError, match=r"waveforms: cannot be written to \(No space left on device\).* SER_HF_CACHE"):
+        open_store(sources, 16000, tmp_path / "cache")
+    assert folders(tmp_path / "cache") == []
+
+
+def test_the_size_of_a_large_store_is_told_before_it_is_built(sources, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "ser_hf")
+    open_store(sources, 16000, tmp_path / "cache")
+    assert not caplog.messages
+    monkeypatch.setattr("ser_hf.audio.store._TOLD_BYTES", 1000)
+    with open(sources[0]["path"], "rb") as file:
+        packed = [*sources[1:], {"path": None, "bytes": file.read()}]
+    store = open_store(packed, 16000, tmp_path / "cache")
+    (told,) = caplog.messages
+    size = f"{4 * store.lengths.sum() / 1e6:.2f} MB"
+    assert told.startswith(f"waveforms of 4 files (0.0 h): about {size} at {tmp_path / 'cache' / 'waveforms'}, where ")
+    assert caplog.records[0].levelno == logging.INFO
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr("ser_hf.audio.store.shutil.disk_usage", lambda path: usage)
+    open_store(sources, 16000, tmp_path / "cache", preparation=Preparation(fixed_duration=2.0))
+    assert f"about {4 * 4 * 2 * 16000 / 1e6:.2f} MB at " in caplog.messages[-1]
+    assert caplog.records[-1].levelno == logging.WARNING
+    with open(sources[1]["path"], "wb") as file:
+        file.write(b"not audio")
+    with pytest.raises(AudioError, match=r"1\.wav"):
+        open_store(sources, 16000, tmp_path / "cache")
+    assert "waveforms of 4 files" in caplog.messages[-1]
+
+
+def test_of_many_files_a_share_is_asked_for_its_length(sources, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "ser_hf")
+    monkeypatch.setattr("ser_hf.audio.store._TOLD_BYTES", 1000)
+    monkeypatch.setattr("ser_hf.audio.store._ASKED", 3)
+    asked = []
+    info = soundfile.info
+    monkeypatch.setattr("ser_hf.audio.store.soundfile.info", lambda file: asked.append(file) or info(file))
+    store = open_store(sources[:1] * 7, 16000, tmp_path / "cache")
+    assert len(asked) == 4
+    assert f"waveforms of 7 files (0.0 h): about {4 * store.lengths.sum() / 1e6:.2f} MB" in caplog.text
 
 
 def test_a_pickled_store_carries_no_samples(sources, tmp_path):

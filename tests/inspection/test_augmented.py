@@ -1,8 +1,10 @@
 """The page of a recipe's augmentation: each step at both ends, the chain as training draws it, a mixed pair."""
 
+import contextlib
 import dataclasses
 import html.parser
 import json
+import os
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from ser_hf.audio import open_store
 from ser_hf.audio.augmentation import (
     Augmentation,
     BackgroundNoise,
+    BandLimit,
     ColouredNoise,
     Crop,
     Gain,
@@ -148,6 +151,15 @@ def test_what_is_told_of_a_draw_is_what_was_drawn():
     louder = gain(wave, np.random.default_rng(0))
     decibels = 20 * np.log10(louder.std() / wave.std())
     assert gain.told == [("gain", f"by {decibels:.3g} dB".replace("-", "−"))]
+    alike = Telling(Augmentation(coloured_noise=ColouredNoise(1.0, [0.0, 2.0], [0.0, 2.0])), 16000)
+    alike.told = []
+    noisy = alike(wave, np.random.default_rng(0))
+    ((_, values),) = alike.told
+    snr, exponent = (float(words.split()[1]) for words in values.split(", "))
+    assert values == f"SNR {snr:.3g} dB, exponent {exponent:.3g}"
+    ratio = 10 * np.log10((wave**2).mean() / ((noisy - wave) ** 2).mean())
+    assert snr == pytest.approx(ratio, abs=0.01)
+    assert abs(exponent - snr) > 0.01
     telephone = Telling(Augmentation(telephone=Telephone(1.0)), 16000)
     for seed in range(4):
         telephone.told = []
@@ -263,6 +275,33 @@ def test_recordings_of_a_folder_are_heard(no_pictures, dataset, store, tmp_path)
     assert not (tmp_path / "other").exists()
 
 
+def test_bands_are_shown_as_far_as_the_sampling_rate_goes(no_pictures, dataset, tmp_path):
+    sources = []
+    for i in range(8):
+        path = tmp_path / f"{i}.wav"
+        soundfile.write(path, np.random.default_rng(i).uniform(-0.5, 0.5, 1000), 4000)
+        sources.append({"path": str(path), "bytes": None})
+    slow = open_store(sources, 4000, tmp_path / "cache")
+    band = Augmentation(band_limit=BandLimit(1.0))
+    write_augmented("r", band, dataset, slow, range(6), tmp_path / "page", 1)
+    facts = json.loads((tmp_path / "page" / "inspect.json").read_text())
+    ends = [version["values"] for version in facts["examples"][0]["versions"][1:3]]
+    assert ends == ["low 20 Hz, high 2000 Hz", "low 300 Hz, high 2000 Hz"]
+    assert "high 2000 to 2000 Hz" in Page((tmp_path / "page" / "index.html").read_text()).text
+    assert facts["augment"]["band_limit"]["high"] == [2000, 2000]
+
+
+def test_a_sampling_rate_without_pictures_is_refused(dataset, store, tmp_path, recipe, capsys):
+    lowest = type("Low", (), {"sampling_rate": 2999})()
+    with pytest.raises(UserError, match=r"audio\.sampling_rate: expected 3000 Hz or more for the page, got 2999"):
+        write_augmented("r", CHAIN, dataset, lowest, range(6), tmp_path / "page", 1)
+    told = complaint(capsys, "--augment", recipe, "audio.sampling_rate=7", f"--output={tmp_path / 'page'}")
+    assert told == "error: audio.sampling_rate: expected 3000 Hz or more for the page, got 7"
+    lowest = ["audio.sampling_rate=3000", "--examples=1", f"--output={tmp_path / 'page'}"]
+    assert cli.main(["inspect", "--augment", str(recipe), *lowest]) == 0
+    assert len(list((tmp_path / "page" / "pictures").iterdir())) > 2
+
+
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
@@ -318,6 +357,19 @@ def test_only_training_clips_are_shown(no_pictures, recipe, tmp_path):
 def test_mistakes_are_one_line(recipe, tmp_path, capsys):
     assert "nowhere.yaml" in complaint(capsys, "--augment", tmp_path / "nowhere.yaml")
     nothing = complaint(capsys, "--augment", recipe, "augment.gain.probability=0")
+    for folder in (tmp_path, ""):
+        assert f"--augment: {str(folder)!r} is a folder; name a recipe's file" in complaint(
+            capsys, "--augment", folder
+        )
+    assert "--no-near-copies: of no use with --augment" in complaint(capsys, "--augment", recipe, "--no-near-copies")
+    (tmp_path / "noises").mkdir()
+    name = os.fsdecode(os.fsencode(tmp_path / "noises") + b"/b\xe9.wav")
+    with contextlib.suppress(OSError):  # a file system that takes UTF-8 only
+        soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
+        os.rename(tmp_path / "a.wav", name)
+        noise = f"augment.background_noise={{probability: 1, folder: '{tmp_path / 'noises'}'}}"
+        output = f"--output={tmp_path / 'page'}"
+        assert r"b\xe9.wav: its name is not UTF-8" in complaint(capsys, "--augment", recipe, noise, output)
     assert "changes no clip; add a step, such as augment: {speed: {probability: 0.5}}" in nothing
     assert "augment.speed.probability=0.5 here" in nothing
     only = complaint(capsys, "--augment", recipe, "augment={oversample: true}")

@@ -1,7 +1,5 @@
 """`freeze.cache` in a recipe: what it contradicts is told by its key, and a run says that it was the FAST strategy."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.errors import UserError
+from ser_hf.material import gather
 from ser_hf.one_run import _strategy
 from ser_hf.recipe import read_recipe
 from ser_hf.training.run import Fit
@@ -76,11 +75,9 @@ def test_a_run_says_that_it_was_fast_and_publishes_a_whole_model(recipe, tmp_pat
     training = report["training"]
     assert training["strategy"] == "fast (frozen parts cached)"
     assert {"cached", "clips", "bytes", "seconds"} == set(training["cache"])
-    assert "cropped at one place to at most 0.4 s, not in each epoch" in report["model"]["depth"]
+    assert "for each training clip (long ones cropped at one place)." in report["model"]["depth"]
     first = tmp_path / "run" / "seed-1"
     assert "was computed once for each training clip" in (first / "model" / "README.md").read_text(encoding="utf-8")
-    told = json.loads((first / "report" / "report.json").read_text(encoding="utf-8"))["warnings"]
-    assert any(line.startswith("SpecAugment of the encoder (model.mask_time_prob) has no effect") for line in told)
     model = AutoModelForAudioClassification.from_pretrained(first / "model")
     source = AutoModelForAudioClassification.from_pretrained(recipe["model"]["checkpoint"])
     for name, value in source.wav2vec2.state_dict().items():
@@ -89,6 +86,15 @@ def test_a_run_says_that_it_was_fast_and_publishes_a_whole_model(recipe, tmp_pat
     with torch.no_grad():
         logits = model(**extractor(np.zeros(8000, np.float32), sampling_rate=16000, return_tensors="pt")).logits
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("overrides", "times"), [(["model.mask_time_prob=0.1"], 1), ([], 0)])
+@pytest.mark.parametrize("cache", ["true", "false"])
+def test_specaugment_that_a_recipe_asks_for_in_vain_is_told(recipe, caplog, overrides, times, cache):
+    material = gather(read_recipe(recipe, [f"freeze.cache={cache}", *overrides]))
+    told = [line for line in caplog.messages if line.startswith("SpecAugment of the encoder (model.mask_time_prob)")]
+    assert material.notes == told
+    assert len(told) == times
 
 
 def test_a_run_without_says_so_too():

@@ -15,7 +15,7 @@ from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.frozen import FrozenCollator, pieces_of
-from ser_hf.training.frozen_parts import frozen_part
+from ser_hf.training.frozen_parts import frozen_part, masks_in_vain
 from ser_hf.training.frozen_replay import Replay
 from ser_hf.training.frozen_store import open_frozen
 from ser_hf.training.layers import Freezing, freeze, still_modules
@@ -247,19 +247,29 @@ def test_a_span_of_specaugment_fits(encoder_folder, labels, clips, store, replay
         own.train()(input_values=torch.zeros(1, 2000))
 
 
-def test_silent_specaugment_is_told(encoder_folder, labels, caplog):
-    plan = blueprint(
-        "encoder",
-        labels,
-        checkpoint=str(encoder_folder("wav2vec2")),
-        options={"mask_time_prob": 0.05, "layerdrop": 0.0},
-    )
-    model = build_model(plan)
-    (note,) = frozen_part(model, WHOLE).notes
-    assert note == "SpecAugment of the encoder (model.mask_time_prob) has no effect: a frozen encoder masks nothing."
-    (note,) = frozen_part(model, FIRST).notes
-    assert note.endswith("what it masks lies below the cached layers.")
-    assert frozen_part(model, STEM).notes == ()
+def test_specaugment_that_was_asked_for_in_vain_is_told(encoder_folder, labels):
+    def told(freezing, cache=True, kind="wav2vec2", **options):
+        plan = blueprint("encoder", labels, checkpoint=str(encoder_folder(kind)), options=options)
+        return masks_in_vain(plan.config, options, freezing, cache)
+
+    asked = {"mask_time_prob": 0.05}
+    for cache in (True, False):
+        (note,) = told(WHOLE, cache, **asked)
+        assert (
+            note == "SpecAugment of the encoder (model.mask_time_prob) has no effect: a frozen encoder masks nothing."
+        )
+    for first in (FIRST, Freezing(top_layers=1)):
+        (note,) = told(first, **asked)
+        assert note.endswith("what it masks lies below the cached layers.")
+        assert told(first, cache=False, **asked) == []
+    (note,) = told(WHOLE, apply_spec_augment=True, mask_feature_prob=0.1)
+    assert "(model.mask_feature_prob and model.apply_spec_augment)" in note
+    assert told(WHOLE) == []  # the checkpoint's own 0.05
+    assert told(WHOLE, mask_time_prob=0.0) == []
+    assert told(WHOLE, apply_spec_augment=False, **asked) == []
+    assert told(STEM, **asked) == []
+    assert told(WHOLE, kind="whisper", apply_spec_augment=True, **asked) == []
+    assert masks_in_vain(tiny_config("byols"), ["mask_time_prob"], WHOLE, True) == []
 
 
 def test_what_cannot_be_cached_is_told(encoder_folder, labels, monkeypatch):

@@ -17,10 +17,10 @@ from ser_hf.testing import tiny_config
 from ser_hf.testing.networks import TINY
 from ser_hf.training import frozen_store
 from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint
+from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.frozen import pieces_of
 from ser_hf.training.frozen_parts import frozen_part
-from ser_hf.training.frozen_store import open_frozen, told_size
+from ser_hf.training.frozen_store import open_frozen
 from ser_hf.training.layers import Freezing
 
 Usage = namedtuple("Usage", "total used free")
@@ -84,6 +84,28 @@ def test_code_and_releases_count(opened, tmp_path, monkeypatch):
     assert len(_folders(tmp_path)) == 3
 
 
+def test_the_attention_counts(encoder_folder, labels):
+    checkpoint = str(encoder_folder("wav2vec2"))
+    settings = []
+    for attention in ("eager", "sdpa"):
+        model = build_model(blueprint("encoder", labels, checkpoint=checkpoint, attention=attention))
+        settings.append(frozen_store._settings(model, frozen_part(model, Freezing(encoder=True))))
+    assert settings[0] != settings[1]
+    assert settings[0] | {"attention": "'sdpa'"} == settings[1]
+
+
+def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
+    opened()
+    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")  # as training.precision bf16 does on a graphics card
+    opened()
+    monkeypatch.undo()
+    with torch.autocast("cpu"):
+        opened()
+    assert len(_folders(tmp_path)) == 3
+    assert frozen_store._arithmetic(torch.device("cuda:1")) == frozen_store._arithmetic(torch.device("cuda:0"))
+    assert frozen_store._arithmetic(torch.device("cuda")) != frozen_store._arithmetic(torch.device("cpu"))
+
+
 def test_own_code_is_the_code_of_the_modules(opened):
     _, model, _ = opened()
     alone = frozen_store._own_code([model.front_end.features])
@@ -108,6 +130,49 @@ def test_a_disk_that_fills_up_leaves_nothing(opened, tmp_path, monkeypatch):
             opened()
     assert _folders(tmp_path) == set()
     assert len(opened(length=20000)[0][0]) == 4
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _fill(path):
+    path.write_bytes(b"garbage " * 20)
+
+
+@pytest.mark.parametrize("change", [_cut, _flip, _empty, _fill, Path.unlink])
+@pytest.mark.parametrize("name", ["states", "index.npz"])
+def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
+    (frozen, _), _, _ = opened()
+    files = [frozen.folder / "states", frozen.folder / "index.npz"]
+    wanted = [file.read_bytes() for file in files]
+    change(frozen.folder / name)
+    (again, _), _, _ = opened()
+    (told,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert told.startswith(f"{frozen.folder} is damaged (")
+    assert again.folder == frozen.folder
+    assert [file.read_bytes() for file in files] == wanted
+
+
+def test_a_store_too_large_to_be_read_through_is_taken_where_its_size_is_right(opened, caplog, monkeypatch):
+    (frozen, _), _, _ = opened()
+    monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)
+    _flip(frozen.folder / "states")
+    opened()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    _cut(frozen.folder / "states")
+    opened()
+    assert len(caplog.messages) == 1
 
 
 def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
@@ -139,10 +204,6 @@ def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monk
     with pytest.raises(RuntimeError, match="bytes were written"):
         opened()
     assert _folders(tmp_path) == set()
-
-
-def test_sizes_are_told_in_what_people_count_by():
-    assert (told_size(11.3e9), told_size(4.2e6), told_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")
 
 
 @pytest.mark.slow

@@ -1,0 +1,115 @@
+"""A folder of the cache: whole or not there, taken without writing anything, and every refusal of the disk told."""
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from ser_hf import cache
+from ser_hf.cache import built_once, told_size
+from ser_hf.errors import UserError
+
+REMEDY = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+
+
+def build(folder, check=None):
+    """Whether it had to be built."""
+    with built_once(folder, check) as fresh:
+        if fresh is not None:
+            (fresh / "content").write_text("whole")
+    return fresh is not None
+
+
+def readable(folder):
+    if (folder / "content").read_text() != "whole":
+        raise ValueError("content is\nanother")
+
+
+def never(*given, **named):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_what_stands_is_taken_from_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
+    assert build(tmp_path / "a")
+    monkeypatch.setattr(cache, "FileLock", never)
+    assert not build(tmp_path / "a")
+    assert not build(tmp_path / "a", readable)
+    with pytest.raises(UserError) as error:
+        build(tmp_path / "b")
+    assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); {REMEDY}"
+
+
+@pytest.mark.parametrize("in_the_way", ["parent", "parent/a.partial"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, in_the_way):
+    (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
+    (tmp_path / in_the_way).write_text("a file")
+    with pytest.raises(UserError, match=rf"parent: cannot be written to \(File exists\); {REMEDY}"):
+        build(tmp_path / "parent" / "a")
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path):
+    def fill(fresh):
+        (fresh / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left on device"), built_once(tmp_path / "a") as fresh:
+        fill(fresh)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    with pytest.raises(KeyError), built_once(tmp_path / "a"):
+        raise KeyError("of the builder's own")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("other", "content is another"), (None, "No such file or directory: '.*content'")]
+)
+def test_a_damaged_folder_is_told_and_built_again(tmp_path, caplog, content, told):
+    build(tmp_path / "a", readable)
+    path = tmp_path / "a" / "content"
+    path.unlink() if content is None else path.write_text(content)
+    (tmp_path / "a" / "stale").touch()
+    assert build(tmp_path / "a", readable)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert re.match(rf"{tmp_path}/a is damaged \(.*{told}\): deleted, and built again$", record.getMessage())
+    caplog.clear()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["content"]
+    assert not build(tmp_path / "a", readable)
+    assert not caplog.records
+
+
+def test_wherever_an_index_is_damaged_it_is_told(tmp_path):
+    """zipfile and numpy raise errors of many classes, by which byte it is."""
+    build(tmp_path / "a")
+    np.savez(tmp_path / "index.npz", a=np.arange(3))
+    whole = (tmp_path / "index.npz").read_bytes()
+
+    def check(folder):
+        with np.load(tmp_path / "index.npz", allow_pickle=False) as index:
+            assert index["a"].tolist() == [0, 1, 2]
+
+    for i in range(len(whole)):
+        (tmp_path / "index.npz").write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
+        build(tmp_path / "a", check)  # what no reader looks at may have changed
+
+
+def test_what_another_process_has_mended_meanwhile_is_taken(tmp_path, caplog, monkeypatch):
+    class Waited:
+        def __init__(self, path):
+            pass
+
+        def __enter__(self):
+            (tmp_path / "a" / "content").write_text("whole")
+
+        def __exit__(self, *given):
+            pass
+
+    build(tmp_path / "a", readable)
+    (tmp_path / "a" / "content").write_text("other")
+    monkeypatch.setattr(cache, "FileLock", Waited)
+    assert not build(tmp_path / "a", readable)
+    assert not caplog.records
+
+
+def test_sizes_are_told_in_what_people_count_by():
+    assert (told_size(11.3e9), told_size(4.2e6), told_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")

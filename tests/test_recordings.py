@@ -1,0 +1,136 @@
+"""The recordings of augmentation's folders belong to a run: it is resumed with the same ones, and reproduced so."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import ser_hf
+from ser_hf import cli
+from ser_hf.commands.reproduce import summary
+from ser_hf.comparison import compare
+from ser_hf.experiment import _keep_splits
+from ser_hf.material import gather
+from ser_hf.recipe import read_recipe
+from ser_hf.run_folder import RunFolder
+
+KEY = "augment.background_noise.folder"
+RECIPE = {
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 1},
+    "protocol": {"name": "speaker_independent", "validation": 0.2, "near_duplicates": "skip"},
+    "audio": {"max_duration": 0.5},
+    "model": {
+        "architecture": "crnn",
+        "channels": [4],
+        "time_pooling": [8],
+        "band_pooling": [8],
+        "lstm_hidden": 4,
+    },
+    "augment": {"background_noise": {"probability": 0.5}},
+    "training": {"num_train_epochs": 1, "seeds": [3, 4], "use_cpu": True},
+    "evaluation": {"bootstrap": 20},
+}
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+class Stopped(Exception):
+    """What a stopped run ends with."""
+
+
+def stop(place, epoch, metrics):
+    raise Stopped
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "noises").mkdir()
+    for name in ("a", "b"):
+        write(tmp_path / "noises" / f"{name}.wav", 0.1 if name == "a" else 0.2)
+    return tmp_path / "noises"
+
+
+def write(path, level):
+    soundfile.write(path, np.full(4000, level), 16000)
+
+
+def recordings(folder):
+    return gather(read_recipe(RECIPE, [f"{KEY}={folder}"])).recordings
+
+
+def test_the_digest_is_of_what_is_there_in_its_order(folder):
+    first = recordings(folder)
+    assert first == {KEY: {"clips": 2, "sha": first[KEY]["sha"]}}
+    (folder / "b.wav").rename(folder / "c.wav")
+    assert recordings(folder) == first, "a name is heard by nobody"
+    (folder / "a.wav").rename(folder / "d.wav")
+    assert recordings(folder) != first, "the first one is drawn where the second was"
+    (folder / "d.wav").rename(folder / "a.wav")
+    write(folder / "c.wav", 0.3)
+    assert recordings(folder) != first
+    (folder / "c.wav").unlink()
+    assert recordings(folder)[KEY]["clips"] == 1
+    assert gather(read_recipe(RECIPE)).recordings == {}
+    unused = read_recipe(RECIPE, [f"{KEY}={folder}", "augment.background_noise.probability=0"])
+    assert gather(unused).recordings == {}
+
+
+def test_a_run_goes_on_and_is_reproduced_with_the_same_recordings(folder, tmp_path, capsys):
+    run, own = tmp_path / "run", [f"{KEY}={folder}", f"output_dir={tmp_path / 'run'}"]
+    with pytest.raises(Stopped):
+        ser_hf.run_recipe(RECIPE, own, watch=stop)
+    first = json.loads((run / "split.json").read_text())["recordings"]
+    assert first == json.loads((run / "seed-3" / "split.json").read_text())["recordings"] == recordings(folder)
+    write(folder / "c.wav", 0.3)
+    with pytest.raises(ser_hf.UserError, match=rf"{KEY}: .* changed since this run began \(2 then, 3 now\); put back"):
+        ser_hf.run_recipe(RECIPE, own, resume=True)
+    (folder / "c.wav").unlink()
+    ser_hf.run_recipe(RECIPE, own, resume=True)
+    capsys.readouterr()
+
+    write(folder / "b.wav", 0.4)
+    arguments = ["reproduce", str(run), "--output", str(tmp_path / "again"), "--tolerance=1"]
+    assert cli.main([*arguments, "training.seeds=[3]"]) == 0
+    printed = capsys.readouterr().out
+    now = recordings(folder)
+    differing = f"2 (sha {first[KEY]['sha'][:16]}) then, 2 (sha {now[KEY]['sha'][:16]}) now"
+    assert f"  {KEY} holds OTHER RECORDINGS: {differing}" in printed
+    comparison = json.loads((tmp_path / "again" / "report" / "reproduction.json").read_text())
+    assert comparison["recordings"] == {KEY: {"saved": first[KEY], "now": now[KEY]}}
+
+    missing = f"{KEY}={tmp_path / 'nowhere'}"
+    assert cli.main(["reproduce", str(run), "--output", str(tmp_path / "other"), missing]) == 2
+    assert "nowhere: no such folder (so the saved recipe has it; give yours" in capsys.readouterr().err
+
+
+def test_an_older_run_says_nothing_of_its_recordings_and_goes_on(folder, tmp_path):
+    material, run = gather(read_recipe(RECIPE, [f"{KEY}={folder}"])), RunFolder(tmp_path)
+    _keep_splits(material, material.folds, run)
+    kept = json.loads(run.split.read_text())
+    kept["recordings"][KEY]["sha"] = "another"
+    run.split.write_text(json.dumps(kept))
+    with pytest.raises(ser_hf.UserError, match=r"changed since this run began \(2 then, 2 now\)"):
+        _keep_splits(material, material.folds, run)
+    del kept["recordings"]
+    run.split.write_text(json.dumps(kept))
+    _keep_splits(material, material.folds, run)
+
+
+def test_other_recordings_are_no_last_digit_and_a_cause():
+    def report(**recordings):
+        protocol = {"name": "p", "sha256": "0", "clips": ["c"]}
+        figures = {"metrics": {"uar": 0.5, "macro_f1": 0.5, "wa": 0.5}, "parts": {}, "intervals": {}}
+        own = {"judged_on": "test", "labels": ["a"], "protocol": protocol, "environment": {}, "foil": None}
+        return own | figures | {"recordings": {key: {"clips": 1, "sha": sha} for key, sha in recordings.items()}}
+
+    def compared(saved, now):
+        return compare({}, saved, {}, now, (None, None), 0.1)
+
+    assert compared(report(a="1"), report(a="1"))["verdict"] == "reproduced to the last digit"
+    other = compared(report(a="1", b="1"), report(a="2", c="1"))
+    assert other["recordings"] == {"a": {"saved": {"clips": 1, "sha": "1"}, "now": {"clips": 1, "sha": "2"}}}
+    assert other["verdict"] == "reproduced within 0.1"
+    printed = summary(other | {"name": "n", "source": "s", "output_dir": "o"})
+    assert "a holds OTHER RECORDINGS: 1 (sha 1) then, 1 (sha 2) now" in printed
+    assert "a cause may be" not in printed
