@@ -11,7 +11,7 @@ import numpy as np
 
 SPLIT = {"name": "speaker_independent", "train": ["1-16"], "validation": ["17-20"], "test": ["21-24"]}
 CROP = 3.0  # seconds
-# RAVDESS has some 0.8 s of silence at either end, which would cost a third of the time.
+# Of RAVDESS's clips, 3.7 s on average, 1.6 s are silence, which would cost near half of the time.
 TRIMMED = {"trim_silence": 40, "max_duration": 2.2}
 
 

@@ -136,12 +136,17 @@ def _train(
         tracking = tracked(arguments.report_to, arguments.run_name or name, folder.log.parent, arguments.project)
         arguments.run_name = during.enter_context(tracking)
         patience = recipe.training.early_stopping.patience
-        own_watch = watch and partial(watch, folder.place)
-        changes = _changes(recipe, material, fold)
         _tell_oversampling(recipe, len(labels), len(parts[0]))
-        own_ways = {"patience": patience, "resume": resume, "watch": own_watch, "changes": changes}
-        own_ways["cache"] = _cache(recipe, material, freezing)
-        return fit(*common, loss=loss, freezing=freezing, **own_ways)
+        return fit(
+            *common,
+            loss=loss,
+            freezing=freezing,
+            patience=patience,
+            resume=resume,
+            watch=watch and partial(watch, folder.place),
+            changes=_changes(recipe, material, fold),
+            cache=_cache(recipe, material, freezing),
+        )
 
 
 def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FrozenCache | None:

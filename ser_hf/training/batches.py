@@ -125,7 +125,7 @@ class Collator:
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
         changes = self.changes if training else Changes()
-        waveforms, labels = [self._read(clip, changes) for clip in clips], _labels(clips)
+        waveforms, labels = [self._read(clip, changes) for clip in clips], labels_of(clips)
         if changes.mixing:
             waveforms, labels = self._mix(changes.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
@@ -176,7 +176,7 @@ class Collator:
         return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
 
 
-def _labels(clips: list[dict[str, Any]]) -> np.ndarray:
+def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
     """Class ids (batch,), or shares (batch, classes) where raters' votes are learnt; `UNCOUNTED` in either form."""
     labels = np.asarray([clip["labels"] for clip in clips])
     if "shares" not in clips[0]:

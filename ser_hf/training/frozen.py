@@ -19,7 +19,7 @@ from ..audio import WaveformStore
 from ..cache import told_size
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
-from .batches import Collator, _labels
+from .batches import Collator, labels_of
 from .encoders import encoder_config
 from .frozen_parts import FrozenPart, fixed_length, frozen_part, hears_waveforms
 from .frozen_replay import FRAMES, REAL, STATES, Replay
@@ -145,7 +145,7 @@ class FrozenCollator:
         states = np.zeros((len(kept), self.store.states, longest, self.store.size), dtype=self.store.dtype)
         for i, own in enumerate(kept):
             states[i, :, : own.shape[1]] = own
-        batch = {STATES: states, FRAMES: frames, REAL: real, "labels": _labels(clips)}
+        batch = {STATES: states, FRAMES: frames, REAL: real, "labels": labels_of(clips)}
         batch = BatchFeature({name: torch.from_numpy(values) for name, values in batch.items()})
         shape = [1]
         if self._encoder:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from damage import cut, empty, fill, flip
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio.decode import honest_suffix
@@ -152,26 +153,12 @@ def test_a_build_that_was_cut_off_is_built_anew(sources, tmp_path):
     assert folders(tmp_path / "cache") == [store.folder.name]
 
 
-def _cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def _empty(path):
-    path.write_bytes(b"")
-
-
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        *itertools.product(("index.npz", "waveforms.f32"), (_cut, _empty, Path.unlink)),
-        ("index.npz", _flip),
-        ("index.npz", lambda path: path.write_bytes(b"garbage " * 20)),
+        *itertools.product(("index.npz", "waveforms.f32"), (cut, empty, Path.unlink)),
+        ("index.npz", flip),
+        ("index.npz", fill),
         ("index.npz", lambda path: np.savez(path, other=1)),
         ("waveforms.f32", lambda path: path.write_bytes(path.read_bytes() + b"1234")),
     ],

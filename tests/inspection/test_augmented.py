@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import html.parser
 import json
 import os
 
@@ -11,6 +10,7 @@ import pytest
 import soundfile
 import yaml
 from datasets import ClassLabel, Dataset
+from page_reader import Page
 
 from ser_hf import cli
 from ser_hf.audio import open_store
@@ -42,22 +42,6 @@ CHAIN = Augmentation(
     gain=Gain(1.0, [-6.0, 20.0]),
     mixup=Mixup(0.5, 1.0, "other"),
 )
-
-
-class Page(html.parser.HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attributes for kind, attributes in self.tags if kind == tag]
 
 
 @pytest.fixture(scope="module")

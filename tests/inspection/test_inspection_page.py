@@ -1,12 +1,12 @@
 """What is written: the JSON's keys, the page, the folder that is never taken from anybody else."""
 
-import html.parser
 import json
 import math
 
 import numpy as np
 import pytest
 import soundfile
+from page_reader import Page
 
 from ser_hf.errors import UserError
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
@@ -17,24 +17,6 @@ from ser_hf.inspection.pictures import boxes_figure, classes_figure, durations_f
 from ser_hf.inspection.survey import Found
 from ser_hf.inspection.tables import Row
 from ser_hf.testing import write_corpus
-
-
-class Page(html.parser.HTMLParser):
-    """Every tag with its attributes, and the text between."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attributes for kind, attributes in self.tags if kind == tag]
 
 
 @pytest.fixture(scope="module")

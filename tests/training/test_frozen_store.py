@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damage import cut, empty, fill, flip
 
 from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
@@ -132,25 +133,7 @@ def test_a_disk_that_fills_up_leaves_nothing(opened, tmp_path, monkeypatch):
     assert len(opened(length=20000)[0][0]) == 4
 
 
-def _cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def _empty(path):
-    path.write_bytes(b"")
-
-
-def _fill(path):
-    path.write_bytes(b"garbage " * 20)
-
-
-@pytest.mark.parametrize("change", [_cut, _flip, _empty, _fill, Path.unlink])
+@pytest.mark.parametrize("change", [cut, flip, empty, fill, Path.unlink])
 @pytest.mark.parametrize("name", ["states", "index.npz"])
 def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
     (frozen, _), _, _ = opened()
@@ -167,10 +150,10 @@ def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
 def test_a_store_too_large_to_be_read_through_is_taken_where_its_size_is_right(opened, caplog, monkeypatch):
     (frozen, _), _, _ = opened()
     monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)
-    _flip(frozen.folder / "states")
+    flip(frozen.folder / "states")
     opened()
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    _cut(frozen.folder / "states")
+    cut(frozen.folder / "states")
     opened()
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
 

@@ -1,0 +1,21 @@
+"""An HTML page as the tests read it."""
+
+import html.parser
+
+
+class Page(html.parser.HTMLParser):
+    """Every tag with its attributes, and the text between."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for kind, attributes in self.tags if kind == tag]
