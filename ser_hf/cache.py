@@ -7,11 +7,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from .errors import UserError
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # What reading files of arrays (`numpy.load`) raised wherever one of their bytes was another; RuntimeError is that of
 # zipfile, for archives of a kind that it does not know.
 _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
+# Seconds of waiting for another process until that is told, and until it is told again.
+_PATIENCE, _TOLD_AGAIN = 1.0, 60.0
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -38,15 +40,19 @@ def told_size(size: float) -> str:
 
 
 @contextmanager
-def built_once(folder: Path, check: Callable[[Path], Any] | None = None) -> Iterator[Path | None]:
+def built_once(
+    folder: Path, check: Callable[[Path], Any] | None = None, resumed: bool = False
+) -> Iterator[Path | None]:
     """Yields a fresh folder to fill, or None where `folder` stands already; filled folders appear by one rename.
 
     A folder that stands is taken without a lock, so that a cache may be read that cannot be written to. Processes that
-    want one that does not stand wait for the one that builds it. A build that fails leaves nothing behind.
+    want one that does not stand wait for the one that builds it, and say so. A build that fails leaves nothing behind.
 
     Args:
         check: reads a folder that stands and raises an OSError, ValueError or the like if it is damaged; a damaged one
             is told in the log, deleted and built anew.
+        resumed: a build that is cut off (killed, or by the keyboard) leaves what it has, and the next one is given the
+            folder as that left it. What of it is whole is the builder's to find out.
 
     Raises:
         UserError: if the cache cannot be written to, or its disk fills up.
@@ -58,15 +64,16 @@ def built_once(folder: Path, check: Callable[[Path], Any] | None = None) -> Iter
     with ExitStack() as held:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(f"{folder}.lock"))
+            held.enter_context(_acquired(FileLock(f"{folder}.lock"), folder, partial))
             damage = _damage(folder, check) if folder.is_dir() else None
             if damage is not None:
                 logger.warning("%s is damaged (%s): deleted, and built again", folder, damage)
                 shutil.rmtree(folder)
             stands = folder.is_dir()  # another process may have built it
             if not stands:
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
+                if not resumed:
+                    shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(exist_ok=resumed)
         except OSError as error:
             raise _unwritable(folder, error) from None
         if stands:
@@ -76,10 +83,30 @@ def built_once(folder: Path, check: Callable[[Path], Any] | None = None) -> Iter
             yield partial
             partial.rename(folder)
         except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, Exception) or not resumed:
+                shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, OSError):
                 raise _unwritable(folder, error) from error
             raise
+
+
+def _acquired(lock: FileLock, folder: Path, partial: Path) -> AbstractContextManager:
+    """The lock, held until the context ends. The system releases that of a process that dies."""
+    patience = _PATIENCE
+    while True:
+        try:
+            return lock.acquire(timeout=patience)
+        except Timeout:
+            logger.warning("waiting for the process that builds %s (%s so far)", folder, told_size(_bytes_in(partial)))
+            patience = _TOLD_AGAIN
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    with suppress(OSError):  # another process is at work there
+        for path in folder.iterdir():
+            size += path.stat().st_size
+    return size
 
 
 def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:

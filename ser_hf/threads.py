@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from .environment import usable_cores
@@ -20,11 +20,15 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         workers: threads (default: the cores this process may use).
     """
     workers = workers or usable_cores()
+    pending: deque[Future] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) >= _AHEAD * workers:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) >= _AHEAD * workers:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        finally:  # a reader that leaves early, or is interrupted, waits for what is under way alone
+            for future in pending:
+                future.cancel()

@@ -1,7 +1,9 @@
 """A folder of the cache: whole or not there, taken without writing anything, and every refusal of the disk told."""
 
+import contextlib
 import logging
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -98,17 +100,77 @@ def test_what_another_process_has_mended_meanwhile_is_taken(tmp_path, caplog, mo
         def __init__(self, path):
             pass
 
-        def __enter__(self):
+        def acquire(self, timeout):
             (tmp_path / "a" / "content").write_text("whole")
-
-        def __exit__(self, *given):
-            pass
+            return contextlib.nullcontext()
 
     build(tmp_path / "a", readable)
     (tmp_path / "a" / "content").write_text("other")
     monkeypatch.setattr(cache, "FileLock", Waited)
     assert not build(tmp_path / "a", readable)
     assert not caplog.records
+
+
+def test_who_waits_for_another_that_builds_says_so_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_PATIENCE", 0.01)
+    monkeypatch.setattr(cache, "_TOLD_AGAIN", 0.01)
+    begun, go_on, told = threading.Event(), threading.Event(), []
+
+    def other():
+        with built_once(tmp_path / "a") as fresh:
+            (fresh / "content").write_text("whole" * 4000)
+            begun.set()
+            go_on.wait(60)
+
+    def tell(*words):
+        told.append(words[0] % words[1:])
+        if len(told) == 2:
+            go_on.set()
+
+    monkeypatch.setattr(cache.logger, "warning", tell)
+    building = threading.Thread(target=other)
+    building.start()
+    assert begun.wait(60)
+    assert not build(tmp_path / "a")
+    building.join()
+    assert len(told) >= 2
+    assert set(told[:2]) == {f"waiting for the process that builds {tmp_path / 'a'} (0.02 MB so far)"}
+
+
+def test_what_has_no_folder_yet_has_no_size(tmp_path):
+    assert cache._bytes_in(tmp_path / "nowhere") == 0
+
+
+def resume(folder, fault=None):
+    """What the builder found there; it leaves one file more, and `fault` befalls it then."""
+    with built_once(folder, resumed=True) as fresh:
+        found = sorted(path.name for path in fresh.iterdir())
+        (fresh / str(len(found))).touch()
+        if fault is not None:
+            raise fault
+    return found
+
+
+def test_a_build_that_is_cut_off_is_given_what_it_left(tmp_path):
+    for cut_off in (KeyboardInterrupt(), SystemExit(1)):
+        with pytest.raises(type(cut_off)):
+            resume(tmp_path / "a", cut_off)
+    assert not (tmp_path / "a").exists()
+    assert resume(tmp_path / "a") == ["0", "1"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["0", "1", "2"]
+
+
+def test_unless_it_failed_or_does_not_ask_for_it(tmp_path):
+    with pytest.raises(KeyError):
+        resume(tmp_path / "a", KeyError("of the builder's own"))
+    assert resume(tmp_path / "a") == []
+    with pytest.raises(KeyboardInterrupt), built_once(tmp_path / "b"):
+        raise KeyboardInterrupt
+    assert not (tmp_path / "b.partial").exists()
+    (tmp_path / "b.partial").mkdir()
+    (tmp_path / "b.partial" / "stale").touch()
+    assert build(tmp_path / "b")
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["content"]
 
 
 def test_sizes_are_told_in_what_people_count_by():

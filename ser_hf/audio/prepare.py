@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,9 @@ def prepare(
     Raises:
         AudioError: naming the files that are empty, truncated, not audio or not finite.
     """
-    store = open_store(dataset["audio"][:], sampling_rate, cache_dir, preparation=preparation)
-    _tell_oddities(dataset, store)
+    sources = _sources(dataset)
+    store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
+    _tell_oddities(dataset, sources, store)
     _tell_changes(store)
     columns = dataset.column_names
     dataset = dataset.remove_columns(["duration", "content_hash"])
@@ -40,13 +42,22 @@ def prepare(
     return dataset.select_columns(columns), store
 
 
-def _tell_oddities(dataset: Dataset, store: WaveformStore) -> None:
+def _sources(dataset: Dataset) -> Sequence[dict]:
+    """The rows' `audio`: all at once where they are paths, and row by row where any carries its file's bytes, so that
+    memory never holds the recordings of a corpus."""
+    column = dataset["audio"]
+    chunks = dataset.data.column("audio").chunks
+    paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
+    return column[:] if paths_alone else column
+
+
+def _tell_oddities(dataset: Dataset, sources: Sequence[dict], store: WaveformStore) -> None:
     """Says aloud what was mixed to mono, whose suffix lies, and which files have a rate unlike their neighbours'."""
     several = [i for i, channels in enumerate(store.channels) if channels > 1]
     if several:
         first = dataset["id"][several[0]]
         logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
-    paths = [source["path"] for source in dataset["audio"][:]]
+    paths = [source["path"] for source in sources]
     lying = [i for i, path in enumerate(paths) if path and not honest_suffix(path, store.formats[i])]
     if lying:
         first = f"{paths[lying[0]]} is {store.formats[lying[0]]}"

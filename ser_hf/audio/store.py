@@ -1,17 +1,19 @@
 """The waveform store: every clip decoded and resampled once, in one memory-mapped float32 file.
 
-A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, and what was
-measured). Its name is a hash of the settings and of each source's path, size and modification time, so a changed file
-or setting makes another store and an unchanged corpus opens in milliseconds. What is done to waveforms before a model
-hears them (`ser_hf.models.waveform_preparation`) is done here, once, after resampling.
+A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, what was
+measured, and a checksum of each clip's samples). Its name is a hash of the settings and of each source's path, size
+and modification time, so a changed file or setting makes another store and an unchanged corpus opens in milliseconds.
+What is done to waveforms before a model hears them (`ser_hf.models.waveform_preparation`) is done here, once, after
+resampling.
 """
 
+import contextlib
 import dataclasses
 import io
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,10 @@ import xxhash
 from tqdm.auto import tqdm
 
 from ..cache import built_once, cache_root, key_of, told_size
+from ..errors import UserError
 from ..threads import in_order
 from .decode import AudioError, Decoded, decode
+from .store_journal import JOURNAL, SAMPLE_BYTES, SAMPLES, append, checksum, first_damaged, read_journal, whole_clips
 
 if TYPE_CHECKING:
     from ..models.waveform_preparation import Preparation
@@ -35,14 +39,23 @@ _PREPARATION_FORMAT = 1  # of what `prepare_waveform` makes of the same samples 
 _LISTED_ERRORS = 5
 _TOLD_BYTES = 1e9  # of a store whose size is told before it is built
 _ASKED = 2000
+# Read through at each opening: a second where they are in memory, and what the first epoch then need not wait for.
+_VERIFIED_BYTES = 4e9
+_FACTS = ("source_rate", "channels", "format", "content_hash")  # that decoding tells of a clip
+_DAMAGED = "damaged"  # in a store whose reader found it so
 
 
 class WaveformStore:
     """Waveforms by row number: `store[i]` is a read-only float32 array (samples,) that costs no memory until read.
 
+    A clip's samples are held against their checksum when they are first read, unless `verify` has seen them all.
+    Stores from before there were checksums are read as they are (`checksums` is None).
+
     Raises:
-        OSError, ValueError, ...: if the index cannot be read, or the samples are not as many as it says; that they are
-            the same is not looked at.
+        OSError, ValueError, ...: if the index cannot be read, the samples are not as many as it says, or a reader
+            found them damaged before.
+        UserError: from `store[i]`, if the samples of that clip are not those that were written. The next opening then
+            builds the store again.
     """
 
     def __init__(self, folder: Path):
@@ -57,13 +70,21 @@ class WaveformStore:
             # Samples at the store's rate before anything was done to them, and after silence was trimmed, (clips,).
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
             self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
-        size, announced = (folder / "waveforms.f32").stat().st_size, 4 * int(self.offsets[-1])
+            self.checksums: np.ndarray | None = index.get("checksums")
+        size, announced = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
         if size != announced:
-            raise ValueError(f"waveforms.f32 has {size} bytes, and {announced} by the index")
+            raise ValueError(f"{SAMPLES} has {size} bytes, and {announced} by the index")
+        if (folder / _DAMAGED).exists():
+            raise ValueError((folder / _DAMAGED).read_text())
         self._samples: np.ndarray | None = None
+        self._verified = bytearray(len(self)) if self.checksums is not None else None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def bytes(self) -> int:
+        return (self.folder / SAMPLES).stat().st_size
 
     @property
     def lengths(self) -> np.ndarray:
@@ -75,15 +96,41 @@ class WaveformStore:
         """Seconds per clip as it was recorded, whatever was trimmed or padded since, shape (clips,)."""
         return self.source_lengths / self.sampling_rate
 
+    def verify(self) -> None:
+        """Reads all samples once. Raises a ValueError if they are not those that were written."""
+        if self.checksums is not None:
+            clip = first_damaged(self.folder / SAMPLES, self.lengths, self.checksums)
+            if clip is not None:
+                raise ValueError(_damage(clip))
+        self._verified = None
+
     def __getitem__(self, row: int) -> np.ndarray:
         if self._samples is None:
-            self._samples = np.memmap(self.folder / "waveforms.f32", dtype=np.float32, mode="r")
+            # As a plain array, of which slices are made faster.
+            self._samples = np.asarray(np.memmap(self.folder / SAMPLES, dtype=np.float32, mode="r"))
         row = range(len(self))[row]
-        return self._samples[self.offsets[row] : self.offsets[row + 1]]
+        samples = self._samples[self.offsets[row] : self.offsets[row + 1]]
+        if self._verified is not None and not self._verified[row]:
+            self._hold_to_checksum(row, samples)
+        return samples
+
+    def _hold_to_checksum(self, row: int, samples: np.ndarray) -> None:
+        if checksum(samples) != self.checksums[row]:
+            with contextlib.suppress(OSError):  # a cache that cannot be written to
+                (self.folder / _DAMAGED).write_text(_damage(row))
+            raise UserError(
+                f"{self.folder}: {_damage(row)}; the next run builds this store again, and --resume goes on from the "
+                "last checkpoint"
+            )
+        self._verified[row] = 1
 
     def __getstate__(self):
         """Workers that receive a copy map the file themselves rather than receive its content."""
         return self.__dict__ | {"_samples": None}
+
+
+def _damage(row: int) -> str:
+    return f"the samples of clip {row} are not what was written, by their checksum"
 
 
 def open_store(
@@ -93,8 +140,11 @@ def open_store(
     workers: int | None = None,
     preparation: "Preparation | None" = None,
 ) -> WaveformStore:
-    """The store of `sources`, built first where it does not stand, and again where its index cannot be read or its
-    size is not what that says.
+    """The store of `sources`, built first where it does not stand, and again where it is damaged.
+
+    A build that was cut off goes on behind its last whole clip. Processes that want the same store wait for the one
+    that builds it. Of a store that stands, index and size are looked at; up to 4 GB (17 hours at 16 kHz) all samples
+    are held against their checksums too, and of a larger one each clip when it is first read.
 
     Args:
         sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one a row.
@@ -110,11 +160,21 @@ def open_store(
     if preparation is not None and not preparation.active:
         preparation = None
     folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate, preparation)
-    with built_once(folder, WaveformStore) as fresh:
+    standing: list[WaveformStore] = []
+
+    def check(folder: Path) -> None:
+        store = WaveformStore(folder)
+        if store.bytes <= _VERIFIED_BYTES:
+            store.verify()
+        standing.append(store)
+
+    with built_once(folder, check, resumed=True) as fresh:
         if fresh is not None:
-            _tell_size(folder, sources, sampling_rate, workers, preparation)
-            _build(fresh, sources, sampling_rate, workers, preparation)
-    return WaveformStore(folder)
+            _build(fresh, folder, sources, sampling_rate, workers, preparation)
+    store = standing[-1] if standing else WaveformStore(folder)
+    if store.checksums is None:
+        logger.info("%s was built before stores had checksums: read as it is; delete it to have it built anew", folder)
+    return store
 
 
 def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> str:
@@ -168,46 +228,63 @@ def _tell_size(
 
 
 def _build(
-    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+    fresh: Path,
+    folder: Path,
+    sources: Sequence[dict],
+    sampling_rate: int,
+    workers: int | None,
+    preparation: "Preparation | None",
 ) -> None:
-    lengths, hashes, rates, channels, formats, failures = [], [], [], [], [], []
-    before: dict[str, list[int]] = {"source_lengths": [], "trimmed_lengths": []}
-    with (folder / "waveforms.f32").open("wb") as file:
-        clips = _decoded_in_order(sources, sampling_rate, workers, preparation)
-        for clip in tqdm(clips, total=len(sources), desc="preparing audio", unit="clip", disable=None):
+    whole, failures = whole_clips(fresh), []
+    if whole:
+        logger.info("preparing audio goes on: %s of %s clips stand in %s", f"{whole:,}", f"{len(sources):,}", fresh)
+    else:
+        _tell_size(folder, sources, sampling_rate, workers, preparation)
+    with (fresh / SAMPLES).open("ab") as samples, (fresh / JOURNAL).open("ab") as journal:
+        left = (sources[row] for row in range(whole, len(sources)))
+        clips = _decoded_in_order(left, sampling_rate, workers, preparation)
+        bar = {"total": len(sources), "initial": whole, "desc": "preparing audio", "unit": "clip", "disable": None}
+        for clip in tqdm(clips, **bar):
             if isinstance(clip, AudioError):
                 failures.append(clip)
             elif not failures:
-                decoded, source_length, trimmed_length = clip
-                file.write(decoded.samples)
-                lengths.append(len(decoded.samples))
-                hashes.append(decoded.content_hash)
-                rates.append(decoded.source_rate)
-                channels.append(decoded.channels)
-                formats.append(decoded.format)
-                before["source_lengths"].append(source_length)
-                before["trimmed_lengths"].append(trimmed_length)
+                decoded, lengths = clip
+                facts = lengths | {name: getattr(decoded, name) for name in _FACTS}
+                append(samples, journal, decoded.samples, facts)
     if failures:
         raise _summary(failures, len(sources))
-    differing = {name: np.array(other, dtype=np.int64) for name, other in before.items() if other != lengths}
+    _write_index(fresh, sampling_rate)
+
+
+def _write_index(folder: Path, sampling_rate: int) -> None:
+    """The index of a folder's journal, which goes."""
+    records = read_journal(folder)
+    optional = {name: records[name] for name in ("source_length", "trimmed_length")}
     np.savez(
         folder / "index.npz",
         sampling_rate=sampling_rate,
-        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-        content_hashes=np.array(hashes),
-        source_rates=np.array(rates, dtype=np.int32),
-        channels=np.array(channels, dtype=np.int16),
-        formats=np.array(formats),
-        **differing,
+        offsets=np.concatenate([[0], np.cumsum(records["length"], dtype=np.int64)]),
+        content_hashes=_text(records["content_hash"]),
+        source_rates=records["source_rate"],
+        channels=records["channels"],
+        formats=_text(records["format"]),
+        checksums=records["checksum"],
+        **{f"{name}s": own for name, own in optional.items() if (own != records["length"]).any()},
     )
+    (folder / JOURNAL).unlink()
+
+
+def _text(column: np.ndarray) -> np.ndarray:
+    """Byte strings as text, no wider than the longest of them."""
+    return np.array(column.astype(str).tolist(), dtype=str)
 
 
 def _decoded_in_order(
-    sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
-) -> Iterator[tuple[Decoded, int, int] | AudioError]:
+    sources: Iterable[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> Iterator[tuple[Decoded, dict[str, int]] | AudioError]:
     """Decodes and prepares on threads; a bad file comes back as its error."""
 
-    def work(source: dict) -> tuple[Decoded, int, int] | AudioError:
+    def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
         try:
             return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
         except AudioError as error:
@@ -216,18 +293,17 @@ def _decoded_in_order(
     return in_order(work, sources, workers)
 
 
-def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, int, int]:
+def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
     """The clip with its waveform prepared, and how many samples it had before that and after trimming."""
-    length = len(clip.samples)
+    lengths = {"source_length": len(clip.samples), "trimmed_length": len(clip.samples)}
     if preparation is None:
-        return clip, length, length
+        return clip, lengths
     # Imported here because its package loads torch, which decoding alone does without.
     from ..models.waveform_preparation import prepare_waveform, trim_silence
 
-    trimmed = length
     if preparation.trim_silence is not None:
-        trimmed = len(trim_silence(clip.samples, clip.sampling_rate, preparation.trim_silence))
-    return clip._replace(samples=prepare_waveform(clip.samples, clip.sampling_rate, preparation)), length, trimmed
+        lengths["trimmed_length"] = len(trim_silence(clip.samples, clip.sampling_rate, preparation.trim_silence))
+    return clip._replace(samples=prepare_waveform(clip.samples, clip.sampling_rate, preparation)), lengths
 
 
 def _summary(failures: list[AudioError], total: int) -> AudioError:

@@ -1,5 +1,6 @@
 """From a folder to a corpus's clips: finding audio files, reading their names, telling what only looks like audio."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
@@ -15,14 +16,23 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
     """Every audio file below `root`, sorted by name, so that no order depends on the file system.
 
     Raises:
-        UserError: if the folder is missing, holds no audio, or holds Git LFS pointers in place of audio.
+        UserError: if the folder is missing, holds no audio, or holds Git LFS pointers or links to nothing in place of
+            audio.
     """
     if root is None:
         raise UserError(f"corpus.root: missing; {corpus} needs the folder that holds its audio")
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; it should hold the audio of {corpus}")
-    files = audio_paths(root)
+    named = _named_as_audio(root)
+    files = [path for path in named if os.path.isfile(path)]
+    lost = [path for path in set(named).difference(files) if not path.exists()]
+    if lost:
+        first = min(lost)
+        raise UserError(
+            f"{first}: a link to {os.readlink(first)}, which is not there ({len(lost)} of {len(named)} files); "
+            "fetch what it stands for (`git annex get` in such a clone), or remove it"
+        )
     if not files:
         raise UserError(f"corpus.root: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     pointers = [path for path in files if is_lfs_pointer(path)]
@@ -35,10 +45,39 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """What has the name of an audio file below `root`, sorted by name; Git LFS pointers too, perhaps nothing."""
-    # macOS leaves `._name.wav` beside each file that it copies to a foreign disk; hidden files are never recordings.
-    named = (p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
-    return sorted(path for path in named if path.is_file())
+    """What has the name of an audio file below `root`, sorted by name; Git LFS pointers too, perhaps nothing.
+
+    Raises:
+        UserError: if a folder cannot be read.
+    """
+    return [path for path in _named_as_audio(root) if os.path.isfile(path)]
+
+
+def _named_as_audio(root: Path) -> list[Path]:
+    """Files and links with the name of an audio file, and links that may have lost a folder of them, sorted by name.
+
+    Links to folders are followed, and a folder to which several paths lead is met once, by the first of them. Hidden
+    files and folders hold no recordings: macOS leaves `._name.wav` beside each file that it copies to a foreign disk,
+    and version control keeps copies of its own.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
+
+    found, met = [], set()  # by their parts, which compare faster than paths
+    for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
+        real = os.path.realpath(folder)
+        if real in met:  # by another link, or a link to what it lies in
+            inside.clear()
+            continue
+        met.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        parts = Path(folder).parts
+        for name in (name for name in names if not name.startswith(".")):
+            path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
+            if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
+                found.append(((*parts, name), path))
+    return [Path(path) for _, path in sorted(found)]
 
 
 def parse_files(
@@ -77,7 +116,7 @@ def parse_files(
 
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file is the text stub that Git LFS leaves where the content was not fetched."""
-    if path.stat().st_size > _LFS_POINTER_BYTES:
+    if os.path.getsize(path) > _LFS_POINTER_BYTES:
         return False
     with path.open("rb") as file:
         return file.read(len(_LFS_HEADER)) == _LFS_HEADER

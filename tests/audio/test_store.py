@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ import pytest
 import soundfile
 import soxr
 from damage import cut, empty, fill, flip
+from datasets import Audio, Dataset, concatenate_datasets
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
+from ser_hf.audio import store as building
 from ser_hf.audio.decode import honest_suffix
 from ser_hf.audio.prepare import _tell_changes
+from ser_hf.audio.store_journal import read_journal
 from ser_hf.cache import key_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.errors import UserError
@@ -143,7 +147,7 @@ def test_a_missing_file_is_named(sources, tmp_path):
         open_store(sources, 16000, tmp_path / "cache")
 
 
-def test_a_build_that_was_cut_off_is_built_anew(sources, tmp_path):
+def test_a_build_without_a_journal_is_begun_anew(sources, tmp_path):
     store = open_store(sources, 16000, tmp_path / "cache")
     wanted = (store.folder / "waveforms.f32").read_bytes()
     store.folder.rename(store.folder.with_name(store.folder.name + ".partial"))
@@ -159,6 +163,7 @@ def test_a_build_that_was_cut_off_is_built_anew(sources, tmp_path):
         *itertools.product(("index.npz", "waveforms.f32"), (cut, empty, Path.unlink)),
         ("index.npz", flip),
         ("index.npz", fill),
+        ("waveforms.f32", flip),
         ("index.npz", lambda path: np.savez(path, other=1)),
         ("waveforms.f32", lambda path: path.write_bytes(path.read_bytes() + b"1234")),
     ],
@@ -172,6 +177,163 @@ def test_a_damaged_store_is_told_and_built_again(sources, tmp_path, caplog, name
     (told,) = caplog.messages
     assert told.startswith(f"{store.folder} is damaged (")
     assert [(store.folder / name).read_bytes() for name in names] == wanted
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The paths that are decoded, as they are."""
+    paths, real = [], building.decode
+    monkeypatch.setattr("ser_hf.audio.store.decode", lambda path, *given: paths.append(path) or real(path, *given))
+    return paths
+
+
+def contents(store):
+    return [(store.folder / name).read_bytes() for name in ("waveforms.f32", "index.npz")]
+
+
+def left_by_a_kill(sources, cache, at):
+    """The folder of a build whose process was killed while it decoded clip `at` on one thread, 8 ahead of writing."""
+    child = os.fork()
+    if child == 0:
+        real, begun = building.decode, []
+
+        def deadly(*given):
+            begun.append(given)
+            if len(begun) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*given)
+
+        building.decode = deadly
+        open_store(sources, 16000, cache, 1)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    (folder,) = (cache / "waveforms").glob("*.partial")
+    return folder
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_build_that_was_killed_goes_on_where_it_was(sources, tmp_path, caplog, decoded, torn):
+    caplog.set_level(logging.INFO, "ser_hf")
+    many = sources * 10
+    wanted = open_store(many, 16000, tmp_path / "whole")
+    partial = left_by_a_kill(many, tmp_path / "cache", at=25)
+    whole = len(read_journal(partial))
+    assert 25 - 1 - 8 <= whole < 25
+    if torn:
+        for path in partial.iterdir():
+            with path.open("ab") as file:
+                file.write(b"half a clip")
+    decoded.clear()
+    store = open_store(many, 16000, tmp_path / "cache")
+    assert sorted(decoded) == sorted(source["path"] for source in many[whole:])
+    assert contents(store) == contents(wanted)
+    assert sorted(path.name for path in store.folder.iterdir()) == ["index.npz", "waveforms.f32"]
+    assert f"preparing audio goes on: {whole} of 40 clips stand in {partial}" in caplog.messages
+
+
+def test_of_a_build_that_was_cut_off_no_damaged_clip_is_taken(sources, tmp_path, decoded):
+    many = sources * 10
+    wanted = open_store(many, 16000, tmp_path / "whole")
+    partial = left_by_a_kill(many, tmp_path / "cache", at=25)
+    with (partial / "waveforms.f32").open("r+b") as file:
+        file.seek(4 * int(wanted.offsets[5]))
+        file.write(b"1234")
+    decoded.clear()
+    assert contents(open_store(many, 16000, tmp_path / "cache")) == contents(wanted)
+    assert len(decoded) == 35
+
+
+def test_a_build_that_was_interrupted_goes_on_with_what_is_told_of_it(padded, tmp_path, monkeypatch, decoded):
+    append, written = building.append, []
+
+    def interrupted(*given):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(append(*given))
+
+    wanted = open_store(padded, 16000, tmp_path / "whole", preparation=EVERYTHING)
+    monkeypatch.setattr(building, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(padded, 16000, tmp_path / "cache", preparation=EVERYTHING)
+    monkeypatch.setattr(building, "append", append)
+    decoded.clear()
+    store = open_store(padded, 16000, tmp_path / "cache", preparation=EVERYTHING)
+    assert decoded == [padded[2]["path"]]
+    assert contents(store) == contents(wanted)
+    for name in ("source_lengths", "trimmed_lengths", "durations"):
+        np.testing.assert_array_equal(getattr(store, name), getattr(wanted, name))
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Stores are not read through when they are opened, as large ones are not."""
+    monkeypatch.setattr("ser_hf.audio.store._VERIFIED_BYTES", 0)
+
+
+def flip_in(store, row):
+    with (store.folder / "waveforms.f32").open("r+b") as file:
+        file.seek(4 * int(store.offsets[row]) + 9)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, tmp_path, unread, caplog, monkeypatch):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    wanted = contents(store)
+    flip_in(store, 2)
+    reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
+    assert not caplog.messages
+    looked_at, real = [], building.checksum
+    monkeypatch.setattr("ser_hf.audio.store.checksum", lambda clip: looked_at.append(len(clip)) or real(clip))
+    for _ in range(2):
+        for row in (0, 1, -1):
+            assert len(reader[row]) == store.lengths[row]
+    assert looked_at == store.lengths[[0, 1, 3]].tolist()
+    damage = "the samples of clip 2 are not what was written, by their checksum"
+    remedy = "the next run builds this store again, and --resume goes on from the last checkpoint"
+    with pytest.raises(UserError) as error:
+        reader[2]
+    assert str(error.value) == f"{store.folder}: {damage}; {remedy}"
+    again = open_store(sources, 16000, tmp_path / "cache")
+    assert caplog.messages == [f"{store.folder} is damaged ({damage}): deleted, and built again"]
+    assert contents(again) == wanted
+    assert len(again[2]) == store.lengths[2]
+
+
+def test_a_damage_in_a_cache_that_cannot_be_written_to_is_told_all_the_same(sources, tmp_path, unread, monkeypatch):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    flip_in(store, 1)
+
+    def refused(*given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    for _ in range(2):
+        with pytest.raises(UserError, match="the samples of clip 1 are not what was written"):
+            open_store(sources, 16000, tmp_path / "cache")[1]
+
+
+def test_a_store_that_was_read_through_is_not_verified_again(sources, tmp_path, monkeypatch):
+    open_store(sources, 16000, tmp_path / "cache")
+    store = open_store(sources, 16000, tmp_path / "cache")
+    monkeypatch.setattr("ser_hf.audio.store.checksum", None)
+    assert [len(samples) for samples in store] == store.lengths.tolist()
+
+
+def test_a_store_from_before_there_were_checksums_is_read_as_it_is_and_told(sources, tmp_path, caplog, decoded):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    with np.load(store.folder / "index.npz") as index:
+        arrays = {name: index[name] for name in index if name != "checksums"}
+    np.savez(store.folder / "index.npz", **arrays)
+    decoded.clear()
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        old = open_store(sources, 16000, tmp_path / "cache")
+    assert decoded == []
+    (told,) = caplog.messages
+    assert told.startswith(f"{store.folder} was built before stores had checksums: read as it is; delete it to")
+    for row in range(4):
+        np.testing.assert_array_equal(old[row], store[row])
 
 
 def test_a_disk_that_fills_up_is_told_and_leaves_nothing(sources, tmp_path, monkeypatch):
@@ -296,14 +458,14 @@ def test_each_preparation_has_a_store_of_its_own_and_none_has_the_plain_one(padd
 
 
 def test_stores_from_before_there_were_preparations_are_found_and_open(padded, tmp_path):
-    """Their name is the hash of these four entries, and their index holds these six arrays."""
+    """Their name is the hash of these four entries, and their index holds these arrays, but for the last."""
     identities = [[source["path"], os.stat(source["path"]).st_size] for source in padded]
     identities = [[*known, os.stat(known[0]).st_mtime_ns] for known in identities]
     versions = [soundfile.__libsndfile_version__, soxr.__version__]
     described = {"format": 2, "sampling_rate": 16000, "versions": versions, "sources": identities}
     store = open_store(padded, 16000, tmp_path / "cache")
     assert store.folder.name == key_of(described)
-    arrays = {"sampling_rate", "offsets", "content_hashes", "source_rates", "channels", "formats"}
+    arrays = {"sampling_rate", "offsets", "content_hashes", "source_rates", "channels", "formats", "checksums"}
     assert set(np.load(store.folder / "index.npz")) == arrays
     np.testing.assert_array_equal(store.source_lengths, store.lengths)
     np.testing.assert_array_equal(store.trimmed_lengths, store.lengths)
@@ -313,6 +475,25 @@ def test_preparing_threads_make_one_store(padded, tmp_path):
     stores = [open_store(padded * 12, 16000, tmp_path / f"{n}", n, EVERYTHING) for n in (1, 3)]
     for name in ("waveforms.f32", "index.npz"):
         assert len({(store.folder / name).read_bytes() for store in stores}) == 1
+
+
+def test_rows_that_carry_bytes_are_read_one_by_one(sources, tmp_path, monkeypatch):
+    packed = [{"path": Path(source["path"]).name, "bytes": Path(source["path"]).read_bytes()} for source in sources]
+    dataset = rows_of(sources)
+    audio = Dataset.from_dict({"audio": packed}).cast_column("audio", Audio(decode=False))
+    mixed = concatenate_datasets([dataset.remove_columns("audio"), audio], axis=1)
+    held, real = [], open_store
+
+    def watched(given, *others, **named):
+        held.append(given)
+        return real(given, *others, **named)
+
+    monkeypatch.setitem(prepare.__globals__, "open_store", watched)
+    from_bytes, _ = prepare(mixed, 16000, tmp_path / "cache")
+    from_files, _ = prepare(dataset, 16000, tmp_path / "cache")
+    assert from_bytes["content_hash"][:] == from_files["content_hash"][:]
+    assert from_bytes["audio"][:] == packed
+    assert [isinstance(given, list) for given in held] == [False, True]
 
 
 def rows_of(sources):

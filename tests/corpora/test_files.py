@@ -1,8 +1,10 @@
 """Finding a corpus's files, and telling recordings from what only looks like them."""
 
+import os
+
 import pytest
 
-from ser_hf.corpora.files import audio_files, is_lfs_pointer, parse_files
+from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files
 from ser_hf.corpora.schema import Clip
 from ser_hf.errors import UserError
 
@@ -37,6 +39,74 @@ def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path):
     write(tmp_path, "sad_1.wav", "._sad_1.wav", ".sad_2.wav", "README.txt", "votes.csv")
     (tmp_path / "folder.wav").mkdir()
     assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
+
+
+def test_hidden_folders_hold_no_recordings(tmp_path):
+    write(tmp_path, ".git/annex/sad_1.wav", "a/.cache/sad_2.wav", "a/sad_3.wav")
+    assert audio_files(tmp_path, "TOY") == [tmp_path / "a" / "sad_3.wav"]
+    assert audio_files(tmp_path / ".git", "TOY") == [tmp_path / ".git" / "annex" / "sad_1.wav"]
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_met_once(tmp_path):
+    elsewhere = write(tmp_path / "elsewhere", "b/sad_1.wav", "a/sad_2.wav")
+    root = write(tmp_path / "root", "sad_3.wav", "x/sad_4.wav")
+    (root / "y").symlink_to(elsewhere, target_is_directory=True)
+    (root / "z").symlink_to(elsewhere / "b", target_is_directory=True)
+    (elsewhere / "a" / "loop").symlink_to(root, target_is_directory=True)
+    (root / "sad_5.wav").symlink_to(elsewhere / "b" / "sad_1.wav")
+    found = [path.relative_to(root).as_posix() for path in audio_files(root, "TOY")]
+    assert found == ["sad_3.wav", "sad_5.wav", "x/sad_4.wav", "y/a/sad_2.wav", "y/b/sad_1.wav"]
+    assert audio_paths(root) == audio_files(root, "TOY")
+
+
+def test_the_first_name_of_a_folder_is_the_one_that_counts(tmp_path):
+    write(tmp_path, "m/sad_1.wav")
+    for name in ("a", "z"):
+        (tmp_path / name).symlink_to("m", target_is_directory=True)
+    assert audio_files(tmp_path, "TOY") == [tmp_path / "a" / "sad_1.wav"]
+
+
+def test_a_link_to_nothing_is_told_from_audio(tmp_path):
+    write(tmp_path, "sad_1.wav")
+    for name in ("sad_3.wav", "sad_2.wav"):
+        (tmp_path / name).symlink_to(f".git/annex/{name}")
+    with pytest.raises(UserError) as error:
+        audio_files(tmp_path, "TOY")
+    told = f"{tmp_path / 'sad_2.wav'}: a link to .git/annex/sad_2.wav, which is not there (2 of 3 files); fetch what "
+    assert str(error.value).startswith(told)
+    assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
+
+
+def test_a_link_to_a_lost_folder_is_told_and_one_to_anything_else_is_not(tmp_path):
+    write(tmp_path, "sad_1.wav", "LICENSE")
+    (tmp_path / "notes.txt").symlink_to("nowhere.txt")
+    assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
+    (tmp_path / "Actor_02").symlink_to("/nowhere/Actor_02", target_is_directory=True)
+    with pytest.raises(UserError, match=r"Actor_02: a link to /nowhere/Actor_02, which is not there \(1 of 2 files\)"):
+        audio_files(tmp_path, "TOY")
+    assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
+
+
+def test_what_is_neither_file_nor_folder_is_passed_over(tmp_path):
+    write(tmp_path, "sad_1.wav")
+    os.mkfifo(tmp_path / "sad_2.wav")
+    assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    write(tmp_path, "a/sad_1.wav", "b/sad_2.wav")
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); corpus.root and all in"
+    ):
+        audio_files(tmp_path, "TOY")
 
 
 def test_a_missing_root_is_told():

@@ -1,0 +1,201 @@
+"""How preparing a corpus and starting on it again grow with its size: seconds and memory, and what faults cost.
+
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [--clips 1000 10000 100000] [--scratch FOLDER] [--again] [--readme]
+
+Writes as many clips of noise as a `csv` corpus (16 kHz, 0.25 s each: 24 kB a clip on the disk with its waveform,
+2.4 GB for 100,000), and then, each time in a process of its own, does what a run does before it trains:
+
+- `first`: load the table, split it by speakers, prepare the waveforms, look for near duplicates (clips so short can be
+  no pair, so that their fingerprints alone are timed; `benchmarks/near_duplicates.py` has the rest), audit the split;
+- `second`: the same again, all of it prepared already;
+- `resumed`: prepare in another cache, whose first process was killed (SIGKILL) halfway;
+- `damaged`: the same once more, after one bit of one clip in the middle was turned over.
+
+Of every step: seconds by the clock, seconds of the processor (all threads; on a busy machine the figure to compare),
+and the peak of the resident memory during it, beside that of a process that has imported everything. The peak of
+`near duplicates` includes pages of the mapped file, which the system takes back as it likes. Sizes that
+benchmarks/results/scale.json has are not measured again (`--again` does); what was written is deleted.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results" / "scale.json"
+RATE, SECONDS = 16000, 0.25
+LABELS = ("angry", "happy", "neutral", "sad")
+CLIPS_OF_A_SPEAKER, CLIPS_IN_A_FOLDER = 50, 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, nargs="+", default=[1000, 10000, 100000])
+    parser.add_argument("--scratch", help="folder for what is written (default: the system's)")
+    parser.add_argument("--again", action="store_true", help="measure sizes that have been measured before")
+    parser.add_argument("--readme", action="store_true", help="print the table of the results and measure nothing")
+    parser.add_argument("--start", nargs=4, metavar=("TABLE", "CACHE", "DIE_AT", "LAST"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.start:
+        table, cache, die_at, last = options.start
+        start(Path(table), Path(cache), int(die_at), last)
+        return
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"sizes": {}}
+    for clips in [] if options.readme else options.clips:
+        if str(clips) not in results["sizes"] or options.again:
+            with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+                results["sizes"][str(clips)] = measure(clips, Path(scratch))
+            save(results)
+    print(table_of(results["sizes"]))
+
+
+def save(results: dict[str, Any]) -> None:
+    from ser_hf.environment import environment
+
+    results["sizes"] = dict(sorted(results["sizes"].items(), key=lambda item: int(item[0])))
+    results |= {"environment": environment(), "clip_seconds": SECONDS}
+    RESULTS.with_suffix(".partial").write_text(json.dumps(results, indent=1) + "\n")
+    RESULTS.with_suffix(".partial").rename(RESULTS)
+
+
+def measure(clips: int, scratch: Path) -> dict[str, Any]:
+    table, cache = write(clips, scratch / "corpus"), scratch / "cache"
+    found: dict[str, Any] = {"first": child(table, cache), "second": child(table, cache)}
+    shutil.rmtree(cache)
+    child(table, cache, die_at=clips // 2)
+    found["resumed"] = child(table, cache, last="prepare")
+    (samples,) = cache.glob("waveforms/*/waveforms.f32")
+    with samples.open("r+b") as file:
+        file.seek(samples.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    found["store_bytes"] = samples.stat().st_size
+    found["damaged"] = child(table, cache, last="prepare")
+    print(clips, json.dumps(found), flush=True)
+    return found
+
+
+def write(clips: int, folder: Path) -> Path:
+    """The table of a corpus of noise, no two clips alike."""
+    generator, rows = np.random.default_rng(0), []
+    for i in range(clips):
+        name = f"{i // CLIPS_IN_A_FOLDER:03d}/{i:06d}.wav"
+        if i % CLIPS_IN_A_FOLDER == 0:
+            (folder / name).parent.mkdir(parents=True)
+        samples = generator.integers(-8000, 8000, round(RATE * SECONDS), dtype=np.int16)
+        (folder / name).write_bytes(_header(samples.nbytes) + samples.tobytes())
+        rows.append((name, LABELS[i % len(LABELS)], f"s{i // CLIPS_OF_A_SPEAKER:04d}"))
+    with (folder / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "speaker"), *rows])
+    return folder / "clips.csv"
+
+
+def _header(size: int) -> bytes:
+    """Of a mono WAV file with so many bytes of 16-bit samples."""
+    chunks = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    return chunks + struct.pack("<4sI", b"data", size)
+
+
+def child(table: Path, cache: Path, die_at: int = 0, last: str = "audit") -> dict[str, Any]:
+    """What `start` measures in a process of its own; empty if that was killed, as it is to be at clip `die_at`."""
+    command = [sys.executable, __file__, "--start", str(table), str(cache), str(die_at), last]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != (-signal.SIGKILL if die_at else 0):
+        raise SystemExit(f"{' '.join(command)}: ended with {done.returncode}")
+    return {} if die_at else json.loads(done.stdout)
+
+
+def start(table: Path, cache: Path, die_at: int, last: str) -> None:
+    """Prints, as JSON, seconds and memory of each step of a run before it trains, up to `last`."""
+    from ser_hf.audio import near_duplicates, prepare, store
+    from ser_hf.corpora import load_corpus
+    from ser_hf.protocols import audit, split_corpus
+
+    measured: dict[str, Any] = {"imported": {"peak_mb": peak()}}
+    decoded = decoding(store, die_at)
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        clock, processor = time.perf_counter(), time.process_time()
+        result = work()
+        measured[name] = {
+            "seconds": time.perf_counter() - clock,
+            "processor_seconds": time.process_time() - processor,
+            "peak_mb": peak(),
+        }
+        return result
+
+    dataset = step("load", lambda: load_corpus("csv", table))
+    (split,) = step("split", lambda: split_corpus(dataset, "speaker_independent", validation=0.1, test=0.2))
+    dataset, waveforms = step("prepare", lambda: prepare(dataset, RATE, cache))
+    measured["decoded"] = len(decoded)
+    if last == "audit":
+        twins = step("near duplicates", lambda: near_duplicates(waveforms))
+        step("audit", lambda: audit(split, dataset, twins))
+    print(json.dumps(measured))
+
+
+def decoding(store: Any, die_at: int) -> list[None]:
+    """Grows by one with every clip that the store writes; ends the process as a power cut would at clip `die_at`."""
+    written, append = [], store.append
+
+    def counted(*given: Any) -> None:
+        append(*given)
+        written.append(None)
+        if len(written) == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store.append = counted
+    return written
+
+
+def peak() -> float:
+    """Megabytes of the largest resident memory since it was last set back."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1000
+
+
+def table_of(sizes: dict[str, Any]) -> str:
+    """Processor seconds by size, and the memory that rows, preparing and opening take on top of what was there."""
+    lines = ["| clips | " + " | ".join(f"{int(clips):,}" for clips in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+
+    def line(name: str, cell: Callable[[dict], str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(cell(found) for found in sizes.values()) + " |")
+
+    def processor(steps: dict[str, Any], *names: str) -> float:
+        return sum(steps[name]["processor_seconds"] for name in names)
+
+    everything = ("load", "split", "prepare", "near duplicates", "audit")
+    line("waveforms", lambda found: f"{found['store_bytes'] / 1e6:,.0f} MB")
+    line("first run: preparing", lambda found: f"{processor(found['first'], 'prepare'):.1f} s")
+    line("... all before training", lambda found: f"{processor(found['first'], *everything):.1f} s")
+    line("second run: opening", lambda found: f"{processor(found['second'], 'prepare'):.2f} s")
+    line("... all before training", lambda found: f"{processor(found['second'], *everything):.1f} s")
+    line("memory of the rows", lambda found: f"{_grown(found['first'], 'imported', 'load'):,.0f} MB")
+    line("memory of preparing", lambda found: f"{_grown(found['first'], 'split', 'prepare'):,.0f} MB")
+    line("memory of opening", lambda found: f"{_grown(found['second'], 'split', 'prepare'):,.0f} MB")
+    line("killed halfway: decoded again", lambda found: f"{found['resumed']['decoded']:,}")
+    line("one bit turned over: decoded again", lambda found: f"{found['damaged']['decoded']:,}")
+    return "\n".join(lines)
+
+
+def _grown(steps: dict[str, Any], before: str, step: str) -> float:
+    """Megabytes by which the peak of a step stands above that of the step before."""
+    return steps[step]["peak_mb"] - steps[before]["peak_mb"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Work on threads: in order, little of it ahead of the reader, and none begun once the reader has left."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ser_hf.threads import in_order
+
+
+@pytest.mark.parametrize("workers", [1, 3, None])
+def test_results_come_in_the_order_of_the_items(workers):
+    assert list(in_order(lambda i: i * i, range(100), workers)) == [i * i for i in range(100)]
+
+
+def test_items_are_taken_a_little_ahead_of_the_reader():
+    taken = []
+    results = in_order(lambda i: i, (taken.append(i) or i for i in range(100)), workers=2)
+    assert next(results) == 0
+    assert len(taken) == 16
+
+
+def test_a_reader_that_leaves_waits_for_nothing_that_has_not_begun(monkeypatch):
+    begun, leaving, shutdown = [], threading.Event(), ThreadPoolExecutor.shutdown
+
+    def work(i):
+        begun.append(i)
+        if i:
+            leaving.wait(60)
+        return i
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", lambda pool, wait=True: leaving.set() or shutdown(pool, wait))
+    results = in_order(work, range(100), workers=1)
+    assert next(results) == 0
+    results.close()
+    assert begun in ([0], [0, 1])
+
+
+def test_a_fault_of_the_work_is_the_reader_s():
+    results = in_order(lambda i: 1 // (3 - i), range(100), workers=1)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
