@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .corpora import load_corpus
     from .errors import UserError
     from .inspection import inspect_corpus, write_inspection
+    from .prediction import predict
     from .protocols import audit, speaker_independent, split_corpus
     from .recipe import read_recipe
     from .train import run_recipe
@@ -27,6 +28,7 @@ _HOMES = {
     "inspect_corpus": "inspection",
     "load_corpus": "corpora",
     "near_duplicates": "audio",
+    "predict": "prediction",
     "prepare": "audio",
     "read_recipe": "recipe",
     "run_recipe": "train",
@@ -42,6 +44,7 @@ __all__ = [
     "inspect_corpus",
     "load_corpus",
     "near_duplicates",
+    "predict",
     "prepare",
     "read_recipe",
     "run_recipe",

@@ -1,0 +1,175 @@
+"""ser-hf predict: what a trained model says of recordings, as a table, and its embeddings of them."""
+
+import argparse
+import contextlib
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from ..prediction.recordings import Recording
+
+EXAMPLE = "ser-hf predict runs/ravdess_crnn --corpus ravdess --root data/RAVDESS --embeddings ravdess.parquet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a run's folder, a model folder or a Hub id, of any audio classifier")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="audio files, folders, or tables (CSV, TSV) with a column path; with --corpus options of the corpus as "
+        "key=value, with --recipe its section.key=value",
+    )
+    parser.add_argument("--corpus", metavar="NAME", help="hear a corpus, such as ravdess; its folder is --root")
+    parser.add_argument("--root", metavar="DIR", help="the folder (of csv the table) of the corpus")
+    parser.add_argument("--recipe", metavar="RECIPE", help="hear the corpus of a recipe, with its labels")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="labels, probabilities and logits, as FILE.csv, .json or .parquet (default: labels to the terminal)",
+    )
+    parser.add_argument("--embeddings", metavar="FILE", help="the same and an embedding of each clip, as FILE.parquet")
+    parser.add_argument(
+        "--layer",
+        type=int,
+        metavar="N",
+        help="embeddings are the mean of the encoder's hidden state N over real frames: 0 enters the lowest layer, n "
+        "leaves the n-th, -1 the top one (default: what the classifier's last layer is given)",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="hear longer clips in windows of at most that (default: as its recipe judged it)",
+    )
+    parser.add_argument(
+        "--by-window", action="store_true", help="a row for each window in place of one for each clip (their mean)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="windows at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("error", "skip"),
+        default="error",
+        help="what becomes of files that cannot be read (default: %(default)s)",
+    )
+    parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU, if there is one)")
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that a model of others brings; ours need none"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Hears everything, writes the files whole and says what was written."""
+    # Imported late: `--help` must not wait for these.
+    from ..prediction.expert import load_expert
+    from ..prediction.files import check_output, writing
+    from ..prediction.predictions import Asked, answers, facts_of
+
+    asked = Asked(
+        options.embeddings is not None,
+        options.layer,
+        options.window,
+        options.by_window,
+        options.batch_size,
+        options.on_error == "skip",
+    )
+    kinds = {"--output": (".csv", ".json", ".parquet"), "--embeddings": (".parquet",)}
+    given = {"--output": options.output, "--embeddings": options.embeddings}
+    paths = {
+        key: check_output(path, kinds[key], key, [*options.inputs, *filter(None, [options.root])])
+        for key, path in given.items()
+        if path is not None
+    }
+    if len({path.absolute() for path in paths.values()}) < len(paths):
+        raise UserError(f"--embeddings: {options.embeddings} is --output too; name another file")
+    recordings = _recordings(options)
+    expert = load_expert(
+        options.model,
+        revision=options.revision,
+        device=options.device,
+        trust_remote_code=options.trust_remote_code,
+    )
+    facts, skipped, rows = facts_of(expert, asked), [], 0
+    with contextlib.ExitStack() as files:
+        writes = [files.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
+        for table in answers(expert, recordings, asked, facts, skipped):
+            rows += len(table)
+            for write in writes or [_show]:
+                write(table)
+    if not paths:
+        return
+    left_out = f", {_counted(len(skipped), 'file')} left out" if skipped else ""
+    print(f"{_counted(rows, 'window' if options.by_window else 'clip')}{left_out}")
+    for key, path in paths.items():
+        embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
+        print(f"  {key.removeprefix('--')}{embedding}: {path}")
+
+
+def _recordings(options: argparse.Namespace) -> "Sequence[Recording] | Dataset":
+    from ..prediction.recordings import from_paths
+
+    sources = [key for key in ("corpus", "recipe") if getattr(options, key) is not None]
+    if len(sources) == 2:
+        raise UserError("--recipe: names its corpus itself; leave out --corpus")
+    if options.root is not None and not sources:
+        raise UserError("--root: belongs to --corpus or --recipe; name folders of your own without it")
+    if not sources:
+        if not options.inputs:
+            raise UserError("INPUT: missing; name audio files, folders or a table, or a corpus with --corpus")
+        return from_paths(options.inputs)
+    for word in options.inputs:
+        if "=" not in word:
+            raise UserError(f"{word}: besides --{sources[0]} only key=value; hear your own files without it")
+    if options.recipe is not None:
+        from ..material import corpus_of
+        from ..recipe import read_recipe
+
+        root = [] if options.root is None else [f"corpus.root={options.root}"]
+        return corpus_of(read_recipe(options.recipe, [*options.inputs, *root]))
+    from ..corpora import load_corpus
+
+    return load_corpus(options.corpus, options.root, **dict(_settings(options.inputs)))
+
+
+def _settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Keys of the recipe's corpus section out of ``key=value`` words; a corpus checks its own options itself."""
+    from ..sections import CorpusSection
+    from ..strict import coerce, parse_yaml
+
+    kinds = typing.get_type_hints(CorpusSection)
+    for word in words:
+        key, _, text = word.partition("=")
+        key = key.removeprefix("corpus.")
+        value = parse_yaml(text, f"the option {word}")
+        if key in ("name", "root", "options"):
+            raise UserError(f"{word}: the corpus is named by --corpus, its folder by --root")
+        yield key, coerce(value, kinds[key], f"corpus.{key}") if key in kinds else value
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _show(table: "pa.Table") -> None:
+    """A line for each row: how sure, what, and of which recording."""
+    from ..prediction.tables import matrix
+
+    best = matrix(table, "probabilities").max(axis=1)
+    rows = table.select(["id", "predicted", "window", "windows", "start", "end"]).to_pylist()
+    for row, probability in zip(rows, best, strict=True):
+        windows = ""
+        if row["windows"] > 1:
+            pieces = f"{row['windows']} windows" if row["window"] is None else f"{row['start']:.2f}-{row['end']:.2f} s"
+            windows = f"  ({pieces})"
+        print(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}")
+    sys.stdout.flush()

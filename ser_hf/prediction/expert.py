@@ -1,0 +1,217 @@
+"""A trained classifier and what has to be known of it to ask it as it was judged: of a run, a folder or the Hub."""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+)
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
+
+from ..errors import UserError
+from ..models.feature_extraction_prepared import PreparedFeatureExtractor
+from ..models.modeling_acoustic import AcousticClassifier
+from ..models.waveform_preparation import Preparation
+from ..recipe_checks import SHORTEST
+from ..run_folder import RunFolder
+from ..strict import read_yaml
+from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..training.loading import first_line
+
+# What reading somebody's model folder may raise; RuntimeError is that of tensors of other shapes.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    HfHubHTTPError,
+    SafetensorError,
+    StrictDataclassError,
+)
+_TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no answer depends on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """A model in evaluation mode, in float32 and on its device, behind the extractor that it was published with.
+
+    Args:
+        source: as the user named it.
+        extractor: without the preparation of waveforms, which `preparation` tells of.
+        revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
+        judged_window: seconds of the windows that its own recipe was judged in (`evaluation.window`), None without.
+    """
+
+    source: str
+    model: PreTrainedModel
+    extractor: SequenceFeatureExtractor
+    preparation: Preparation
+    revision: str | None
+    judged_window: float | None
+
+    @property
+    def labels(self) -> list[str]:
+        names = self.model.config.id2label
+        return [names[i] for i in range(self.model.config.num_labels)]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each label has a probability of its own, as `pipeline` decides it."""
+        return self.model.config.problem_type == "multi_label_classification"
+
+    @property
+    def encoder(self) -> bool:
+        """Whether there is a speech encoder of transformers in it, under its own head or ours."""
+        return encoder_config(self.model.config).model_type in ENCODERS
+
+    @property
+    def padding_safe(self) -> bool:
+        """Whether a padded clip gets the answer that it gets alone; of networks that nothing is known of, it may not.
+
+        A published extractor that gives no mask is heeded: it is what `pipeline` asks the model with.
+        """
+        if isinstance(self.extractor, Wav2Vec2FeatureExtractor) and not self.extractor.return_attention_mask:
+            return False
+        if self.encoder:
+            return mask_valid(self.model.config)
+        return isinstance(self.model, AcousticClassifier)
+
+    def window(self, asked: float | None = None) -> int | None:
+        """Samples of the longest piece that is heard at once; None hears clips whole.
+
+        Args:
+            asked: seconds; None takes those that its recipe was judged in.
+        """
+        seconds = self.judged_window if asked is None else asked
+        longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
+        limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)
+        return min((samples for samples in limits if samples), default=None)
+
+
+def load_expert(
+    source: str | Path, *, revision: str | None = None, device: str | None = None, trust_remote_code: bool = False
+) -> Expert:
+    """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load.
+
+    Args:
+        revision: of a model on the Hub: a branch, tag or commit.
+        device: such as ``"cuda:1"`` (default: the GPU if there is one).
+        trust_remote_code: run code that a model of others brings along; those of ser_hf need none.
+
+    Raises:
+        UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
+    """
+    source = str(source)
+    place = _place(source, revision)
+    trust = {"trust_remote_code": trust_remote_code}
+    try:
+        # All files of one commit, whatever is pushed meanwhile.
+        commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
+        pinned = commit or revision
+        config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
+        extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
+        model, info = AutoModelForAudioClassification.from_pretrained(
+            place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(source, error) from None
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
+    if missing:
+        raise UserError(
+            f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
+            "first (ser-hf train)"
+        )
+    if config.problem_type == "regression":
+        raise UserError(f"{source}: answers numbers, not labels (problem_type: regression); use a classifier")
+    preparation = Preparation()
+    if isinstance(extractor, PreparedFeatureExtractor):
+        preparation, extractor = extractor.preparation, extractor.stock()
+    model = _on_device(model, device)
+    judged_window = _judged_window(place, pinned)
+    return Expert(source, model.eval(), extractor, preparation, _revision(place, commit), judged_window)
+
+
+def _place(source: str, revision: str | None) -> str:
+    """The folder that holds the model, or a Hub id as it is."""
+    folder = Path(source)
+    if folder.is_file():
+        raise UserError(f"{source}: a file; name a run's folder, a model folder or a Hub id")
+    if not folder.is_dir():
+        return source
+    if revision is not None:
+        raise UserError(f"--revision: {source} is a folder, which has no revisions; leave it out")
+    run = RunFolder(folder)
+    for place in (folder, run.model):
+        if (place / "config.json").is_file():
+            return str(place)
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{source}: an adapter alone; name the model folder around it, whose weights are whole")
+    if run.recipe.is_file():
+        raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
+    raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
+
+
+def _unreadable(source: str, error: Exception) -> UserError:
+    if "trust_remote_code" in str(error):
+        return UserError(f"{source}: brings code of its own; --trust-remote-code runs it, if you trust its author")
+    known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
+    return UserError(f"{source}: {known}{first_line(error)}")
+
+
+def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
+    if device is None:
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if found is None else found.type
+    try:
+        return model.to(torch.device(device))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch that was built without it
+        raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
+
+
+def _judged_window(place: str, revision: str | None) -> float | None:
+    """`evaluation.window` of the recipe that a model of ours is published with."""
+    path = cached_file(
+        place,
+        "recipe.yaml",
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if path is None:
+        return None
+    evaluation = None
+    with contextlib.suppress(UserError):  # other projects' recipes have other grammars
+        evaluation = read_yaml(path).get("evaluation")
+    window = evaluation.get("window") if isinstance(evaluation, dict) else None
+    return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
+
+
+def _revision(place: str, commit: str | None) -> str | None:
+    folder = Path(place)
+    if not folder.is_dir():
+        return commit
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        with path.open("rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

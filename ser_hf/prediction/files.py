@@ -1,0 +1,130 @@
+"""Rows to a CSV, JSON or Parquet file, chunk by chunk; the file is there whole or not at all."""
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import UserError
+from .tables import matrix
+
+Write = Callable[[pa.Table], None]
+_PLAIN = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
+
+
+def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Sequence[str | Path] = ()) -> Path:
+    """The path, if a file of one of these kinds may come to stand there. Raises a `UserError` naming `key`."""
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{key}: {path} ends with none of {', '.join(suffixes)}; give it the suffix of what it holds")
+    if path.is_dir():
+        raise UserError(f"{key}: {path} is a folder; name a file")
+    if any(os.path.abspath(given) == os.path.abspath(path) for given in inputs):
+        raise UserError(f"{key}: {path} is what is to be read; name another file")
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
+    """A function that takes tables of `ser_hf.prediction.tables`; the file stands at the end, in place of any before.
+
+    CSV, JSON (a list of objects) and Parquet hold the probability and the logit of each label by name (``p_angry``,
+    ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of `key` ``--embeddings`` holds the
+    tables as they are.
+
+    Raises:
+        UserError: naming `key`, if the file cannot be written.
+    """
+    kinds = {".csv": _csv, ".json": _json, ".parquet": _parquet if key == "--embeddings" else _flat_parquet}
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with kinds[path.suffix.lower()](partial, labels) as write:
+                yield write
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _csv(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(flat_names(labels))
+
+        def write(table: pa.Table) -> None:
+            for row in _records(table, labels):
+                numbers = [_short(row[kind][label]) for kind in ("probabilities", "logits") for label in labels]
+                writer.writerow([row[name] for name in _PLAIN] + numbers)
+
+        yield write
+
+
+@contextlib.contextmanager
+def _json(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        between = "\n"
+
+        def write(table: pa.Table) -> None:
+            nonlocal between
+            for row in _records(table, labels):
+                file.write(between + json.dumps(row, ensure_ascii=False))
+                between = ",\n"
+
+        yield write
+        file.write("\n]\n")
+
+
+@contextlib.contextmanager
+def _parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    with contextlib.ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+
+        def write(table: pa.Table) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+        yield write
+
+
+@contextlib.contextmanager
+def _flat_parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    with _parquet(path, labels) as write:
+        yield lambda table: write(flat(table, labels))
+
+
+def flat(table: pa.Table, labels: Sequence[str]) -> pa.Table:
+    """The table without lists: a column for the probability and one for the logit of each label."""
+    columns = [table[name] for name in _PLAIN]
+    for kind in ("probabilities", "logits"):
+        columns += [pa.array(column) for column in matrix(table, kind).T]
+    return pa.table(columns, names=flat_names(labels)).replace_schema_metadata(table.schema.metadata)
+
+
+def flat_names(labels: Sequence[str]) -> list[str]:
+    return [*_PLAIN, *(f"p_{label}" for label in labels), *(f"logit_{label}" for label in labels)]
+
+
+def _records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows as JSON has them; numbers with the seven digits that float32 holds."""
+    rows = table.select(_PLAIN).to_pylist()
+    for kind in ("probabilities", "logits"):
+        for row, values in zip(rows, matrix(table, kind).tolist(), strict=True):
+            row[kind] = {label: float(_short(value)) for label, value in zip(labels, values, strict=True)}
+    return rows
+
+
+def _short(value: float) -> str:
+    return f"{value:.7g}"

@@ -1,0 +1,210 @@
+"""Recordings in, answers out: the whole way, in memory or chunk by chunk.
+
+from ser_hf import predict
+
+answers = predict("runs/ravdess_crnn", ["interviews", "more/one.wav"], embeddings=True)
+answers.predicted[0], answers.probabilities[0], answers.embeddings.shape
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from ..errors import UserError
+from ..recipe_checks import SHORTEST
+from .expert import Expert, load_expert
+from .hearing import hear
+from .reading import Chunk, read_chunks
+from .recordings import Recording, from_dataset, from_paths
+from .tables import Facts, matrix, table
+from .vectors import layer_number, listening
+
+logger = logging.getLogger(__name__)
+
+_LONG_SECONDS = 120  # heard whole, such a clip may take much memory: that of attention grows with its square
+POOLED = "what the classifier's last layer is given"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """How recordings are heard.
+
+    Args:
+        embeddings: keep them.
+        layer: of an encoder of transformers: the hidden state that they are the mean of, over real frames
+            (`ser_hf.prediction.vectors.listening`); None is what the classifier's last layer is given.
+        window: seconds; longer clips are heard in windows of at most that. None takes what the model's own recipe was
+            judged with and, whatever that is, no more than the model can take.
+        by_window: a row for each window; else one a clip, whose probabilities and embedding are the windows' mean by
+            duration.
+        batch_size: windows at a time.
+        skip: leave out recordings that cannot be read, and tell of them; else the first one ends it.
+
+    Raises:
+        UserError: for a value out of its range.
+    """
+
+    embeddings: bool = False
+    layer: int | None = None
+    window: float | None = None
+    by_window: bool = False
+    batch_size: int = 16
+    skip: bool = False
+
+    def __post_init__(self):
+        if self.layer is not None and not self.embeddings:
+            raise UserError("--layer: says which embeddings; ask for them (--embeddings FILE.parquet)")
+        if self.window is not None and not SHORTEST <= self.window < math.inf:
+            raise UserError(f"--window: expected seconds, {SHORTEST} or more, got {self.window}")
+        if self.batch_size < 1:
+            raise UserError(f"--batch-size: expected one or more, got {self.batch_size}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Answers in the order of the recordings: `table` has the rows (`ser_hf.prediction.tables.table`), `facts` what
+    they come from, `skipped` the recordings that could not be read, as (id, reason)."""
+
+    table: pa.Table
+    facts: Facts
+    skipped: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> list[str]:
+        return self.table["id"].to_pylist()
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the columns of probabilities and logits."""
+        return self.facts.labels
+
+    @property
+    def predicted(self) -> list[str]:
+        return self.table["predicted"].to_pylist()
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float32 (rows, labels)."""
+        return matrix(self.table, "probabilities")
+
+    @property
+    def logits(self) -> np.ndarray:
+        """float32 (rows, labels)."""
+        return matrix(self.table, "logits")
+
+    @property
+    def embeddings(self) -> np.ndarray | None:
+        """float32 (rows, size); None where none were asked for."""
+        return matrix(self.table, "embedding") if "embedding" in self.table.column_names else None
+
+
+def predict(
+    model: str | Path,
+    inputs: str | Path | Sequence[str | Path] | Dataset,
+    *,
+    embeddings: bool = False,
+    layer: int | None = None,
+    window: float | None = None,
+    by_window: bool = False,
+    batch_size: int = 16,
+    on_error: str = "error",
+    device: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Predictions:
+    """Asks a trained model about recordings, as it was judged: the same preparation, windows, padding and mask.
+
+    Args:
+        model: a run's folder, a model folder or a Hub id; ours and any audio classifier of transformers.
+        inputs: audio files, folders and tables (`ser_hf.prediction.recordings.from_paths`), or a dataset such as
+            `ser_hf.load_corpus` returns.
+        embeddings, layer, window, by_window, batch_size: see `Asked`.
+        on_error: ``"error"`` ends with the first recording that cannot be read, ``"skip"`` leaves such ones out.
+        device, revision, trust_remote_code: see `ser_hf.prediction.expert.load_expert`.
+
+    Raises:
+        UserError: naming the model, the file or the argument that is wrong.
+    """
+    if on_error not in ("error", "skip"):
+        raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
+    asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip")
+    if isinstance(inputs, str | Path):
+        inputs = [inputs]
+    recordings = inputs if isinstance(inputs, Dataset) else from_paths(inputs)
+    expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+    skipped: list[tuple[str, str]] = []
+    facts = facts_of(expert, asked)
+    tables = list(answers(expert, recordings, asked, facts, skipped))
+    return Predictions(pa.concat_tables(tables), facts, skipped)
+
+
+def facts_of(expert: Expert, asked: Asked) -> Facts:
+    """What the tables will say of themselves. Raises a `UserError` where the model has no such layer."""
+    layer = None if asked.layer is None else layer_number(expert, asked.layer)
+    rate, window = expert.extractor.sampling_rate, expert.window(asked.window)
+    words = POOLED if layer is None else f"hidden state {layer} of the encoder, averaged over real frames"
+    embedding = words if asked.embeddings else None
+    seconds = None if window is None else window / rate
+    return Facts(expert.source, expert.revision, rate, expert.labels, seconds, layer, embedding)
+
+
+def answers(
+    expert: Expert,
+    recordings: Sequence[Recording] | Dataset,
+    asked: Asked,
+    facts: Facts,
+    skipped: list[tuple[str, str]],
+) -> Iterator[pa.Table]:
+    """The tables of one chunk after the other, with a progress bar; memory holds one chunk at a time.
+
+    Args:
+        skipped: (id, reason) of recordings that are left out is appended to it.
+
+    Raises:
+        AudioError: naming the first recording that cannot be read, unless they are skipped.
+        UserError: if none could be read.
+    """
+    rate, window = expert.extractor.sampling_rate, expert.window(asked.window)
+    total = len(recordings)
+
+    def skip(recording: Recording, reason: str) -> None:
+        logger.warning("left out: %s", reason)
+        skipped.append((recording.id, reason))
+
+    rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
+    chunks = read_chunks(rows, rate, expert.preparation, skip if asked.skip else None)
+    with contextlib.ExitStack() as held:
+        vectors = held.enter_context(listening(expert, asked.layer)) if asked.embeddings else None
+        bar = held.enter_context(tqdm(total=total, desc="predicting", unit="clip", disable=None))
+        for chunk in _told(chunks, window):
+            heard = hear(expert, chunk, window, asked.batch_size, vectors, bar.update)
+            yield table(chunk, heard, expert, asked.by_window, facts)
+    if len(skipped) == total:
+        raise UserError(f"{skipped[0][1]}; none of {total} recordings can be read" if total else "inputs: empty")
+
+
+def _told(chunks: Iterable[Chunk], window: int | None) -> Iterator[Chunk]:
+    """The chunks; the first clip that will take long to hear whole is told of."""
+    told = window is not None
+    for chunk in chunks:
+        limit = _LONG_SECONDS * chunk.sampling_rate
+        if not told and chunk.lengths.max() > limit:
+            recording = chunk.recordings[int(chunk.lengths.argmax())]
+            seconds = chunk.lengths.max() / chunk.sampling_rate
+            logger.warning(
+                "%s lasts %.0f s and is heard whole, which may take much memory; --window 30 hears it in pieces",
+                *(recording.path, seconds),
+            )
+            told = True
+        yield chunk

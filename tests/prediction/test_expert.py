@@ -1,0 +1,172 @@
+"""Where models are found, and what is no model to ask."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ser_hf import UserError
+from ser_hf.prediction.expert import load_expert
+from ser_hf.prediction.vectors import listening
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    """A copy of a wav2vec2 classifier, to be altered."""
+    for path in published("wav2vec2").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_a_run_and_its_model_folder_are_one(run):
+    by_run, by_folder = load_expert(run, device="cpu"), load_expert(run / "model")
+    assert by_run.revision == by_folder.revision
+    assert by_run.preparation.trim_silence == 30
+    assert not hasattr(by_run.extractor, "trim_silence"), "waveforms would be trimmed twice"
+    assert by_run.judged_window == 0.4
+    assert by_run.padding_safe
+    assert not by_run.model.training
+    assert (by_run.window(), by_run.window(0.25)) == (6400, 4000)
+
+
+def test_the_revision_of_a_folder_follows_its_weights(copy):
+    before = load_expert(copy, device="cpu").revision
+    tensors = load_file(copy / "model.safetensors")
+    tensors["classifier.bias"] += 1
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    assert load_expert(copy, device="cpu").revision != before
+
+
+@pytest.mark.parametrize("window", ["[1, 2]", "-1", "soon", "null", ".inf"])
+def test_a_recipe_of_another_grammar_has_no_window(window, copy):
+    (copy / "recipe.yaml").write_text(f"evaluation: {{window: {window}}}\n")
+    assert load_expert(copy, device="cpu").judged_window is None
+    (copy / "recipe.yaml").write_text("evaluation: by hand\n")
+    assert load_expert(copy, device="cpu").judged_window is None
+    (copy / "recipe.yaml").write_text("- [")
+    assert load_expert(copy, device="cpu").judged_window is None
+
+
+def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
+    with pytest.raises(UserError, match=r"has no trained classifier, 4 tensors are missing \(classifier.bias\)"):
+        load_expert(encoder_folder("wav2vec2"), device="cpu")
+
+
+def test_numbers_in_place_of_labels_are_refused(copy):
+    change(copy / "config.json", problem_type="regression")
+    with pytest.raises(UserError, match="answers numbers, not labels"):
+        load_expert(copy, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "Error|header|invalid"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "preprocessor|feature extractor"),
+        (lambda folder: change(folder / "config.json", hidden_size=32), "wav2vec2|size"),
+        (lambda folder: change(folder / "config.json", model_type="nosuch"), "nosuch"),
+        (
+            lambda folder: change(folder / "config.json", model_type="nosuch", auto_map={"AutoConfig": "code.Config"}),
+            "brings code of its own; --trust-remote-code runs it",
+        ),
+    ],
+)
+def test_a_damaged_folder_is_told_in_a_line(spoil, told, copy):
+    spoil(copy)
+    with pytest.raises(UserError, match=told) as refused:
+        load_expert(copy, device="cpu")
+    assert str(refused.value).startswith(f"{copy}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_model_is_told(tmp_path, copy):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for place, told in [
+        (copy / "config.json", "a file; name a run's folder, a model folder or a Hub id"),
+        (empty, r"holds neither a model \(config.json\) nor a run"),
+        ("nobody/nothing-of-the-kind", "no such folder here, and as a model on the Hub: "),
+    ]:
+        with pytest.raises(UserError, match=told):
+            load_expert(place, device="cpu")
+    (empty / "recipe.yaml").touch()
+    with pytest.raises(UserError, match="the run in it has no model yet; finish it with --resume"):
+        load_expert(empty)
+    (empty / "adapter_config.json").touch()
+    with pytest.raises(UserError, match="an adapter alone; name the model folder around it"):
+        load_expert(empty)
+    with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
+        load_expert(copy, revision="main")
+
+
+def test_a_device_that_is_not_there_is_told(copy):
+    for device in ("nosuch", "cuda:99"):
+        with pytest.raises(UserError, match=f"--device: {device} cannot be used here"):
+            load_expert(copy, device=device)
+
+
+def test_memory_that_runs_out_is_no_mistake_of_the_users(copy, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ser_hf.prediction.expert.AutoFeatureExtractor.from_pretrained", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            load_expert(copy)
+    monkeypatch.setattr("transformers.PreTrainedModel.to", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_expert(copy, device="cpu")
+
+
+def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(copy, monkeypatch):
+    """As its cache has it: the branch may have moved on."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cache = copy / "hub"
+    place = cache / "models--someone--voices"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    (place / "snapshots" / commit).mkdir(parents=True)
+    for path in [path for path in copy.iterdir() if path.is_file()]:
+        path.rename(place / "snapshots" / commit / path.name)
+    for module in ("huggingface_hub.constants.HF_HUB_CACHE", "transformers.utils.hub.constants.HF_HUB_CACHE"):
+        monkeypatch.setattr(module, str(cache))
+    expert = load_expert("someone/voices", device="cpu")
+    assert expert.revision == commit
+    assert expert.source == "someone/voices"
+    assert expert.judged_window is None
+
+
+class Stranger(nn.Module):
+    """A head as others make them, which is not called classifier."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.config = type("Config", (), {"num_labels": 4, "model_type": "stranger"})
+        self.below, self.last = nn.Linear(3, 5), last
+
+    def forward(self, values):
+        return self.last(self.below(values))
+
+
+def test_the_last_layer_of_others_is_the_one_that_makes_their_labels(copy):
+    expert = load_expert(copy, device="cpu")
+    stranger = Stranger(nn.Linear(5, 4))
+    object.__setattr__(expert, "model", stranger)
+    assert not expert.padding_safe
+    with listening(expert, None) as vectors:
+        stranger(torch.ones(2, 3))
+        kept = vectors.take({}, torch.tensor([3, 3]))
+        torch.testing.assert_close(kept, stranger.below(torch.ones(2, 3)))
+        stranger(torch.ones(2, 7, 3))
+        with pytest.raises(UserError, match="has no layer at its end that is given one vector a clip"):
+            vectors.take({}, torch.tensor([3, 3]))
+    object.__setattr__(expert, "model", Stranger(nn.Linear(5, 7)))
+    with pytest.raises(UserError, match="has no linear layer of 4 labels at its end"), listening(expert, None):
+        pass
