@@ -7,7 +7,9 @@ from importlib import import_module
 
 # Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
 VERBS = {
+    "download": "get a corpus from where it is published, every file checked, or check a folder",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",
+    "predict": "what a trained model says of recordings: labels, probabilities, logits and embeddings",
     "reproduce": "rerun the recipe saved with a model, and compare the figures",
     "sweep": "run a recipe many times with other values of some keys, and find the best on validation",
     "train": "train, judge and describe a model as a recipe says",

@@ -7,7 +7,7 @@ from typing import Any
 # What decides the verdict.
 HEADLINE = ("uar", "macro_f1", "wa")
 # Keys that say where things stand, not what is learnt, and who saved it.
-_PLACES = ("output_dir", "corpus.root", "audio.cache_dir", "provenance")
+_PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
 
 def compare(

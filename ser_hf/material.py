@@ -11,7 +11,8 @@ from datasets import Dataset
 from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .audio.augmenting import open_recordings
 from .cache import key_of
-from .corpora import load_corpus
+from .corpora import Corpus, read_corpus, sources_facts
+from .download import complete
 from .errors import UserError
 from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, split_corpus
@@ -40,7 +41,8 @@ class Material:
     """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
     one), how long it all took, and `notes`: what a reader of the figures must know of the model.
     `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
-    holds, and a digest `sha` of their samples."""
+    holds, and a digest `sha` of their samples. `sources` is what became of every label of the corpus's files, and
+    `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`)."""
 
     dataset: Dataset
     store: WaveformStore
@@ -50,6 +52,8 @@ class Material:
     seconds: dict[str, float]
     notes: list[str] = dataclasses.field(default_factory=list)
     recordings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -60,7 +64,8 @@ def gather(recipe: Recipe) -> Material:
     """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
     audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
     began = time.perf_counter()
-    dataset = corpus_of(recipe)
+    corpus = _read(recipe)
+    dataset = corpus.dataset
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
@@ -99,13 +104,20 @@ def gather(recipe: Recipe) -> Material:
         logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
     recordings = _recordings(recipe)
     seconds = {"preparation": time.perf_counter() - began}
-    return Material(dataset, store, plan, folds, foil, seconds, notes, recordings)
+    sources = sources_facts(corpus.sources)
+    return Material(dataset, store, plan, folds, foil, seconds, notes, recordings, sources, corpus.weights)
 
 
 def corpus_of(recipe: Recipe) -> Dataset:
-    """The rows of the recipe's corpus, nothing decoded yet."""
+    """The rows of the recipe's corpus, nothing decoded yet; downloaded first, where the recipe asks for it."""
+    return _read(recipe).dataset
+
+
+def _read(recipe: Recipe) -> Corpus:
     corpus = recipe.corpus
-    return load_corpus(
+    if corpus.download:
+        complete(corpus.name, corpus.root, corpus.options)
+    return read_corpus(
         corpus.name,
         corpus.root,
         labels=corpus.labels,

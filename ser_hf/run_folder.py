@@ -85,11 +85,11 @@ class RunFolder:
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved = _flat(read_yaml(self.recipe))
         wanted = _flat(recipe)
-        ignored = ("provenance", "output_dir")
+        ignored = ("provenance", "output_dir", "corpus.download")  # which change nothing of what is computed
         differing = [
             key
             for key in sorted(saved.keys() | wanted.keys())
-            if key.partition(".")[0] not in ignored and saved.get(key) != wanted.get(key)
+            if not {key, key.partition(".")[0]} & {*ignored} and saved.get(key) != wanted.get(key)
         ]
         if differing:
             key = differing[0]

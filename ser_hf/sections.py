@@ -10,7 +10,8 @@ from .strict import dump_yaml
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSection:
-    """Which recordings, and which of their emotions the model learns. `exclude` lists ids to leave out."""
+    """Which recordings, and which of their emotions the model learns. `exclude` lists ids to leave out; `download`
+    gets what is missing below `root` from where the corpus is published."""
 
     name: str
     root: str | None = None
@@ -19,6 +20,7 @@ class CorpusSection:
     drop: list[str] = dataclasses.field(default_factory=list)
     exclude: list[str] = dataclasses.field(default_factory=list)
     on_unknown: Literal["error", "skip"] = "error"
+    download: bool = False
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -180,10 +182,12 @@ class TrainingSection:
 
     `head_learning_rate` is for what stands outside an encoder, `layer_decay` multiplies the rate of each of its layers
     by that of the one above. `precision: auto` is the fastest that the device does well (bf16, or fp16; fp32 on a
-    CPU). `deterministic` forbids operations whose result depends on timing. `sync_batch_norm` takes batch statistics
-    over all processes. `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the networks that
-    scikit-learn can fit (absent or null: as the network is usually fitted); `grid` lists the values of each setting
-    that it then tries.
+    CPU). `balance` has every epoch meet corpora, classes, or the classes of each corpus equally often, in as many
+    clips as there are: rare ones more than once, of frequent ones another part in each epoch (validation and test
+    stay as they are). `deterministic` forbids operations whose result depends on timing. `sync_batch_norm` takes
+    batch statistics over all processes. `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the
+    networks that scikit-learn can fit (absent or null: as the network is usually fitted); `grid` lists the values of
+    each setting that it then tries.
     """
 
     seeds: list[int] = dataclasses.field(default_factory=lambda: [42])
@@ -193,6 +197,7 @@ class TrainingSection:
     head_learning_rate: float | None = None
     layer_decay: float | None = None
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
     sync_batch_norm: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from ser_hf import cli, train
+from ser_hf.cli import VERBS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
@@ -58,7 +59,8 @@ def ravdess(ravdess_root, tmp_path):
         ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, se_resnet, separable_resnet, "),
         (
             "corpus.name=ravdes",
-            "corpus.name: 'ravdes' is none of cremad, csv, emodb, iemocap, mixture, ravdess, savee, synthetic, tess",
+            "corpus.name: 'ravdes' is none of audformat, audiofolder, cremad, csv, emobox, emodb, esd, hub, iemocap, "
+            "meld, mixture, ravdess, savee, synthetic, tess",
         ),
         ("protocol.name=spaker_independent", "protocol.name: 'spaker_independent' is none of speaker_independent, "),
         ("protocol.k=3", "protocol.k: unknown key"),
@@ -249,7 +251,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
 
 
 def test_help_loads_no_torch():
-    asked = [["--help"], ["train", "--help"], ["inspect", "--help"], ["reproduce", "--help"], ["--version"]]
+    asked = [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]
     code = f"""
 import sys
 from ser_hf.cli import main

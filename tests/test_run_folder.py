@@ -59,6 +59,11 @@ def test_checking_writes_nothing(folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_changes_no_figure_may_differ_in_a_run_that_goes_on(folder, started):
+    folder.check(changed(corpus={"download": True}) | {"output_dir": "elsewhere"}, resume=True, overwrite=False)
+    assert refusal(folder, changed(corpus={"takes": 3}), resume=True).startswith("corpus.takes: 3 here, 2 in the run")
+
+
 @pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, False), (False, True)])
 def test_a_folder_of_other_files_is_refused_whatever_is_asked(folder, resume, overwrite):
     folder.path.mkdir(parents=True)

@@ -8,6 +8,7 @@ from ..errors import UserError
 from .schema import Clip, Listing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
+UNFINISHED = ".download"  # in a corpus's folder while a download has not put everything in its place
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
 
@@ -16,14 +17,19 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
     """Every audio file below `root`, sorted by name, so that no order depends on the file system.
 
     Raises:
-        UserError: if the folder is missing, holds no audio, or holds Git LFS pointers or links to nothing in place of
-            audio.
+        UserError: if the folder is missing, holds no audio or half a download, or holds Git LFS pointers or links to
+            nothing in place of audio.
     """
     if root is None:
         raise UserError(f"corpus.root: missing; {corpus} needs the folder that holds its audio")
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; it should hold the audio of {corpus}")
+    if (root / UNFINISHED).is_dir():
+        raise UserError(
+            f"{root / UNFINISHED}: a download into {root} has not ended; give its command again (ser-hf download), or "
+            "remove that folder to take the audio as it stands"
+        )
     named = _named_as_audio(root)
     files = [path for path in named if os.path.isfile(path)]
     lost = [path for path in set(named).difference(files) if not path.exists()]

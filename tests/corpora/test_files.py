@@ -164,3 +164,12 @@ def test_a_corpus_may_leave_out_clips_of_its_own_grammar(tmp_path):
     listing = read(write(tmp_path, "sad_1.wav", "angry_2.wav"), leave_out=leave_out)
     assert [clip.id for clip in listing.clips] == ["toy/angry_2"]
     assert listing.skipped == [(str(tmp_path / "sad_1.wav"), "too sad")]
+
+
+def test_half_a_download_is_no_corpus(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    (tmp_path / ".download").mkdir()
+    with pytest.raises(UserError, match=r"\.download: a download into .* has not ended; give its command again"):
+        audio_files(tmp_path, "RAVDESS")
+    (tmp_path / ".download").rmdir()
+    assert audio_files(tmp_path, "RAVDESS") == [tmp_path / "a.wav"]

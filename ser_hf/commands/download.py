@@ -1,0 +1,52 @@
+"""ser-hf download: a corpus from where it is published, every file checked; or the check alone."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLE = "ser-hf download ravdess data/RAVDESS"
+INTERRUPTED = "; the same command goes on where it stopped"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "corpus", help="ravdess, cremad, tess or emodb; others say where to register (savee, then: --source ARCHIVE)"
+    )
+    parser.add_argument("folder", metavar="DIR", help="where it goes; what is there already is not downloaded again")
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="one of the corpus's sources (such as zenodo, gitlab, kaggle), an archive or a folder that you have, or "
+        "the address of a mirror (default: the corpus's own, one after another)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=8,
+        metavar="N",
+        help="files at a time, where they come singly (default: %(default)s)",
+    )
+    parser.add_argument("--verify", action="store_true", help="download nothing: compare every byte with the release")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Downloads, or only looks, and tells how the folder stands; what is not whole is an error."""
+    # Imported late: `--help` must not wait for these.
+    from tqdm import tqdm
+
+    from ..corpora.manifest import NAMES
+    from ..download import download, look
+    from ..errors import UserError
+
+    if not options.verify:
+        standing = download(options.corpus, options.folder, options.source, options.jobs)
+    elif options.corpus not in NAMES:
+        raise UserError(
+            f"{options.corpus}: no list of its files is known to check them by, only of {', '.join(NAMES)}"
+        )
+    elif not Path(options.folder).is_dir():
+        raise UserError(f"{options.folder}: is no folder")
+    else:
+        standing = look(options.corpus, options.folder, progress=lambda files: tqdm(files, "checking", leave=False))
+    if not standing.whole:
+        raise UserError(standing.told())
+    print(standing.told())

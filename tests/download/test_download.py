@@ -1,0 +1,447 @@
+"""A corpus from its sources into a folder, through the command: every fault, what the user reads, what is on disk."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import sys
+import threading
+import time
+import types
+
+import pytest
+from filelock import FileLock
+from loopback import another, endless, lie, redirect, stall, status, truncate
+from small_release import HASTY, POINTER, zipped
+
+from ser_hf import cli
+from ser_hf.corpora import load_corpus
+from ser_hf.download import complete, download, look
+from ser_hf.download.sources import Archive, Companion, Dataverse, Kaggle, LfsStore
+from ser_hf.errors import UserError
+
+
+@pytest.fixture
+def command(capsys, caplog):
+    """Runs ``ser-hf download``; its exit code, what it printed and its one line of complaint."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.main(["download", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        complaints = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert len(complaints) == (code == 2)
+        return code, out.strip().splitlines()[-1] if code == 0 else complaints[0]
+
+    return run
+
+
+@pytest.fixture
+def ravdess(release, server, sourced):
+    """A small release in one archive of the server, with its MD5."""
+    ours = release()
+    content = zipped(ours.files, under="audio_speech/")
+    server.files["/a.zip"] = content
+    sourced("ravdess", Archive("official", f"{server.url}/a.zip", len(content), hashlib.md5(content).hexdigest()))
+    return ours
+
+
+def test_an_archive_becomes_the_release_and_nothing_else(ravdess, server, command, tmp_path, caplog):
+    folder = tmp_path / "data" / "RAVDESS"
+    code, line = command("ravdess", folder)
+    assert (code, line) == (0, f"{folder}: RAVDESS is whole, 8 files, every byte as released")
+    assert ravdess.is_in(folder)
+    assert "RAVDESS (licence: cc-by-nc-sa-4.0): 8 of 8 files to come, 0.02 MB; " in caplog.text
+    assert "please cite: Livingstone" in caplog.text
+    asked = len(server.asked)
+    assert command("ravdess", folder)[0] == 0
+    assert len(server.asked) == asked  # what is there is not asked for
+
+
+FAULTS = {
+    "stalls once": ([stall(9000)], None),
+    "breaks off twice": ([truncate(9000), truncate(9000)], None),
+    "is busy": ([status(429, Retry_After="0"), status(503), status(500)][:2], None),
+    "redirects": ([redirect("/b.zip")], None),
+    "always stalls": (stall(0), r"stalled after 0 of [\d,]+ bytes \(tried 3 times\)"),
+    "always breaks off": (truncate(0), r"broke off after 0 of [\d,]+ bytes"),
+    "announces too little": (lie(100), r"announces 100 bytes, [\d,]+ are published"),
+    "announces too much": (lie(1 << 30), r"announces 1,073,741,824 bytes, [\d,]+ are published"),
+    "never ends": (endless, r"does not end after [\d,]+ bytes"),
+    "redirects in a circle": (redirect("/a.zip"), "redirects more than 10 times"),
+    "asks to wait an hour": (status(429, Retry_After="3600"), "HTTP 429 Too Many Requests, and asks to wait 60 min"),
+    "is down": (status(503), r"HTTP 503 Service Unavailable \(tried 3 times\)"),
+    "is broken": (status(500), r"HTTP 500 Internal Server Error \(tried 3 times\)"),
+    "has lost it": (status(404), "HTTP 404 Not Found"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server_that_misbehaves(fault, ravdess, server, command, tmp_path):
+    what, reason = FAULTS[fault]
+    server.files["/b.zip"] = server.files["/a.zip"]
+    if reason is None:
+        server.faults["/a.zip"] = list(what)
+        assert command("ravdess", tmp_path)[0] == 0
+        assert ravdess.is_in(tmp_path)
+        return
+    server.always["/a.zip"] = what
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert line.startswith("error: ravdess: 8 of 8 files did not come (127.0.0.1: ")
+    assert line.endswith(f"; the same command goes on with what is in {tmp_path / '.download'}")
+    assert re.search(reason, line)
+    assert not list(tmp_path.rglob("*.wav"))
+    with pytest.raises(UserError, match="has not ended; give its command again"):
+        load_corpus("ravdess", tmp_path)
+    # The same command goes on once the server is well.
+    server.always.clear()
+    assert command("ravdess", tmp_path)[0] == 0
+    assert ravdess.is_in(tmp_path)
+
+
+def test_a_file_that_changed_while_it_was_downloaded(ravdess, server, command, tmp_path):
+    server.faults["/a.zip"] = [truncate(9000), another(server.files["/a.zip"][::-1])]
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert "sends another file: its md5 is" in line
+    assert not list(tmp_path.rglob("*.wav"))
+    assert command("ravdess", tmp_path)[0] == 0
+    assert ravdess.is_in(tmp_path)
+
+
+def test_an_archive_of_bad_will(ravdess, server, command, sourced, tmp_path):
+    server.files["/a.zip"] = zipped(ravdess.files | {"../../evil.wav": b"x"})
+    sourced("ravdess", Archive("mirror", f"{server.url}/a.zip"))
+    code, line = command("ravdess", tmp_path / "data")
+    assert code == 2
+    assert "(the archive of 127.0.0.1: refused, its member '../../evil.wav' leaves its folder (..)" in line
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], ["lock"])
+
+
+def test_what_one_source_lacks_the_next_one_gives(ravdess, server, sourced, command, tmp_path, caplog):
+    paths = list(ravdess.files)
+    server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[:3]})
+    sourced(
+        "ravdess",
+        Archive("half", f"{server.url}/half.zip"),
+        Archive("gone", f"{server.url}/gone.zip"),
+        LfsStore("objects", server.lfs(ravdess.objects)),
+        Kaggle("kaggle", "nobody/asked"),
+    )
+    assert command("ravdess", tmp_path)[0] == 0
+    assert ravdess.is_in(tmp_path)
+    assert "127.0.0.1: HTTP 404 Not Found" in caplog.text
+    assert len([path for _, path, _ in server.asked if path.startswith("/objects")]) == 7 - 3
+
+
+def test_what_no_source_has_is_told_with_what_each_said(ravdess, server, sourced, command, tmp_path, caplog):
+    paths = list(ravdess.files)
+    server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[:3]})
+    sourced("ravdess", Archive("half", f"{server.url}/half.zip"), Kaggle("kaggle", "nobody/asked"))
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert f"(half has not got {paths[3]} and 4 more as released)" in line
+    assert line.endswith(", and --source kaggle asks another mirror")
+    assert not list(tmp_path.rglob("*.wav"))
+    server.files["/half.zip"] = zipped({path: ravdess.files[path] for path in paths[3:]})
+    assert command("ravdess", tmp_path)[0] == 0
+    assert ravdess.is_in(tmp_path)
+    assert "3 of them are here from a download that did not end" in caplog.text
+
+
+def test_stubs_are_replaced_where_they_lie_and_other_files_are_left(ravdess, command, tmp_path):
+    clone = ravdess.write(tmp_path, under="clone")
+    paths = sorted(clone.rglob("*.wav"))
+    paths[0].write_bytes(POINTER)
+    paths[1].write_bytes(b"")
+    paths[2].unlink()
+    paths[3].write_bytes(b"edited by somebody")
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert "of 8 files: 1 altered or damaged, to be deleted and downloaded again (first clone/Actor_02/" in line
+    assert paths[3].read_bytes() == b"edited by somebody"
+    paths[3].unlink()
+    assert command("ravdess", tmp_path)[0] == 0
+    assert look("ravdess", tmp_path).whole
+    assert paths[0].read_bytes() == ravdess.files[paths[0].relative_to(clone / "clone").as_posix()]
+    assert not (tmp_path / ".download").exists()
+
+
+def test_an_archive_or_a_folder_of_ones_own(ravdess, server, command, tmp_path):
+    archive = tmp_path / "mine.zip"
+    archive.write_bytes(server.files["/a.zip"])
+    assert command("ravdess", tmp_path / "one", "--source", archive)[0] == 0
+    assert ravdess.is_in(tmp_path / "one")
+    doubled = ravdess.write(ravdess.write(tmp_path / "doubled"), under="audio_speech_actors_01-24")
+    assert "8 a second copy (mirrors often hold" in command("ravdess", doubled, "--verify")[1]
+    assert command("ravdess", tmp_path / "two", "--source", doubled)[0] == 0
+    assert ravdess.is_in(tmp_path / "two")
+    assert not server.asked
+
+
+def test_a_clone_without_its_content_is_recognised(ravdess, command, tmp_path):
+    clone = ravdess.write(tmp_path / "clone")
+    for path in clone.rglob("*.wav"):
+        path.write_bytes(POINTER)
+    code, line = command("ravdess", tmp_path / "new", "--source", clone)
+    assert code == 2
+    assert f"{clone}: 8 Git LFS pointers in place of files (first 03-01-04-01-01-01-01.wav); `git lfs pull`" in line
+
+
+def test_addresses_of_mirrors(ravdess, server, command, tmp_path):
+    assert command("ravdess", tmp_path / "one", "--source", f"{server.url}/a.zip")[0] == 0
+    assert command("ravdess", tmp_path / "two", "--source", server.lfs(ravdess.objects), "--jobs", "2")[0] == 0
+    assert ravdess.is_in(tmp_path / "one")
+    assert ravdess.is_in(tmp_path / "two")
+
+
+def test_kaggles_doubled_folder_is_one_release(ravdess, sourced, command, tmp_path, monkeypatch):
+    mirror = ravdess.write(ravdess.write(tmp_path / "kaggle"), under="audio_speech_actors_01-24")
+    handles = []
+    kagglehub = types.SimpleNamespace(dataset_download=lambda handle: handles.append(handle) or str(mirror))
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub)
+    sourced("ravdess", Kaggle("kaggle", "somebody/ravdess"))
+    assert command("ravdess", tmp_path / "new", "--source", "kaggle")[0] == 0
+    assert ravdess.is_in(tmp_path / "new")
+    assert handles == ["somebody/ravdess"]
+
+
+def test_kaggle_without_kagglehub_or_without_an_answer(ravdess, sourced, command, tmp_path, monkeypatch):
+    sourced("ravdess", Kaggle("kaggle", "somebody/ravdess"))
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    code, line = command("ravdess", tmp_path, "--source", "kaggle")
+    assert line == 'error: --source kaggle: needs kagglehub; pip install "ser_hf[kaggle]"'
+
+    def refuse(handle):
+        raise RuntimeError("403 you must\naccept the rules")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=refuse))
+    code, line = command("ravdess", tmp_path, "--source", "kaggle")
+    assert "(kaggle (somebody/ravdess): 403 you must accept the rules)" in line
+    assert "another mirror" not in line
+
+
+def test_dataverse_through_the_command(release, server, sourced, command, tmp_path):
+    ours = release("tess")
+    files = [
+        {"dataFile": {"id": n, "filename": os.path.basename(path)}}
+        for n, path in enumerate(["notes.pdf", *ours.files])
+    ]
+    server.files["/api/datasets/:persistentId/"] = json.dumps({"data": {"latestVersion": {"files": files}}}).encode()
+    server.files |= {f"/api/access/datafile/{n}": content for n, content in enumerate(ours.files.values(), start=1)}
+    sourced("tess", Dataverse("borealis", server.url, "doi:10.5683/SP2/E8H2MF"))
+    assert command("tess", tmp_path)[0] == 0
+    assert ours.is_in(tmp_path)
+
+
+@pytest.fixture
+def voted(release, server, sourced):
+    """A small CREMA-D with a table beside it."""
+    ours, table = release("cremad"), b"votes"
+    server.files["/votes.csv"] = table
+    companion = Companion("tables/votes.csv", 5, hashlib.sha256(table).hexdigest(), "votes", f"{server.url}/votes.csv")
+    sourced("cremad", LfsStore("store", server.lfs(ours.objects)), companions=(companion,))
+    return ours
+
+
+def test_files_beside_the_audio_come_too(voted, server, command, tmp_path):
+    assert command("cremad", tmp_path)[0] == 0
+    assert (tmp_path / "tables" / "votes.csv").read_bytes() == b"votes"
+    (tmp_path / "tables" / "votes.csv").unlink()
+    objects = len(server.asked)
+    assert command("cremad", tmp_path)[0] == 0
+    assert (tmp_path / "tables" / "votes.csv").read_bytes() == b"votes"
+    assert [path for _, path, _ in server.asked[objects:]] == ["/votes.csv"]
+
+
+def test_without_them_a_download_is_whole_all_the_same(voted, server, command, tmp_path, caplog):
+    server.always["/votes.csv"] = another(b"stove")
+    assert command("cremad", tmp_path)[0] == 0
+    assert "tables/votes.csv, which votes needs, did not come: 127.0.0.1: sends another file" in caplog.text
+    assert voted.is_in(tmp_path)
+
+
+def test_files_beside_the_audio_are_taken_from_the_archive(release, server, sourced, command, tmp_path):
+    ours, text = release("emodb"), b"perception"
+    server.files["/a.zip"] = zipped(ours.files | {"erkennung.txt": text}, under="download/")
+    companion = Companion("erkennung.txt", len(text), hashlib.sha256(text).hexdigest(), "corpus.perception")
+    sourced("emodb", Archive("official", f"{server.url}/a.zip"), companions=(companion,))
+    assert command("emodb", tmp_path)[0] == 0
+    assert (tmp_path / "erkennung.txt").read_bytes() == text
+    (tmp_path / "erkennung.txt").unlink()
+    asked = len(server.asked)
+    assert command("emodb", tmp_path)[0] == 0  # the archive is not downloaded for it
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ravdes", "x"], "corpus: 'ravdes' is none of "),
+        (["savee", "x"], "savee: cannot be downloaded: its makers send it after registration at http://kahlan"),
+        (["iemocap", "x"], "iemocap: cannot be downloaded: USC sends it on request"),
+        (["csv", "x"], "csv: there is nothing known to download"),
+        (["csv", "x", "--source", "y"], "--source: no list of the files of csv is known to check them by"),
+        (
+            ["ravdess", "x", "--source", "zendo"],
+            "--source: 'zendo' is none of zenodo, kaggle, a file, a folder, or an",
+        ),
+        (["savee", "x", "--source", "zendo"], "--source: 'zendo' is none of a file, a folder, or an address"),
+        (["ravdess", "x", "--jobs", "0"], "--jobs: expected one or more, got 0"),
+        (["iemocap", "x", "--verify"], "iemocap: no list of its files is known to check them by, only of cremad, "),
+        (["ravdess", "nowhere", "--verify"], "nowhere: is no folder"),
+        (["ravdess", "file"], "file: is no folder"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, complaint, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, line = command(*arguments)
+    assert code == 2
+    assert line.startswith(f"error: {complaint}")
+
+
+def test_verify_looks_and_changes_nothing(ravdess, server, command, tmp_path):
+    ravdess.write(tmp_path)
+    assert command("ravdess", tmp_path, "--verify")[0] == 0
+    next(tmp_path.rglob("*.wav")).unlink()
+    code, line = command("ravdess", tmp_path, "--verify")
+    assert code == 2
+    assert "of 8 files: 1 missing (first Actor_" in line
+    assert not server.asked
+    assert len(list(tmp_path.rglob("*"))) == 4 + 7
+
+
+@pytest.mark.parametrize("free", [0, 100 << 20, (100 << 20) + 40_000])
+def test_a_disk_that_is_too_small_is_told_before_anything_comes(free, ravdess, server, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=free))
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert f"error: {tmp_path}: 0.0" in line
+    assert " MB are to come, but " in line
+    assert not server.asked
+
+
+def test_a_disk_that_fills_up(ravdess, server, command, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ser_hf.download.fetch", full)
+    code, line = command("ravdess", tmp_path)
+    assert (
+        line == f"error: {tmp_path}: cannot be written to (No space left on device); make room, or name another folder"
+    )
+
+
+def _download(folder, entries, url, began):
+    from ser_hf.corpora import manifest
+
+    manifest._entries = lambda name: entries
+    began.set()
+    download("ravdess", folder, url, patience=HASTY)
+
+
+def test_two_processes_download_once(ravdess, server, tmp_path):
+    began = multiprocessing.get_context("spawn").Event()
+    context = multiprocessing.get_context("fork")
+    server.faults["/a.zip"] = [stall(9000)]
+    arguments = (tmp_path / "data", ravdess.entries, f"{server.url}/a.zip", began)
+    processes = [context.Process(target=_download, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert ravdess.is_in(tmp_path / "data")
+    assert len(server.asked) == 2  # the stalled request and the one that went on
+
+
+def test_who_waits_for_another_process_says_so(ravdess, tmp_path, caplog):
+    (tmp_path / ".download").mkdir()
+    caplog.set_level("INFO", logger="ser_hf")
+    with FileLock(tmp_path / ".download" / "lock"):
+        thread = threading.Thread(target=download, args=("ravdess", tmp_path))
+        thread.start()
+        for _ in range(500):
+            if "another process downloads into it; waiting" in caplog.text:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("did not say that it waits")
+    thread.join(30)
+    assert ravdess.is_in(tmp_path)
+
+
+def test_who_held_the_lock_clears_its_folder_away(ravdess, tmp_path, monkeypatch):
+    acquire, seen = FileLock.acquire, []
+
+    def cleared(self, **options):
+        if not seen:
+            seen.append((tmp_path / ".download").rmdir())
+            raise FileNotFoundError
+        return acquire(self, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", cleared)
+    assert download("ravdess", tmp_path).whole
+    assert seen
+
+
+def test_a_recipe_downloads_what_is_missing(ravdess, server, tmp_path):
+    complete("ravdess", str(tmp_path), {})
+    assert ravdess.is_in(tmp_path)
+    asked = len(server.asked)
+    complete("ravdess", str(tmp_path), {})
+    assert len(server.asked) == asked
+
+
+def test_the_corpora_of_a_mixture_are_downloaded_each_into_its_folder(ravdess, tmp_path):
+    savee = tmp_path / "savee"
+    savee.mkdir()
+    (savee / "DC_a01.wav").write_bytes(b"audio of one's own")
+    items = [
+        {"name": "ravdess", "root": str(tmp_path / "ravdess"), "song": False},
+        {"name": "savee", "root": str(savee)},
+    ]
+    complete("mixture", None, {"corpora": items})
+    assert ravdess.is_in(tmp_path / "ravdess")
+    complete("mixture", None, {"corpora": None})
+
+
+def test_what_a_recipe_cannot_download_must_be_there(ravdess, tmp_path):
+    with pytest.raises(UserError, match="savee: cannot be downloaded: its makers send it"):
+        complete("savee", str(tmp_path), {})
+    with pytest.raises(UserError, match="iemocap: cannot be downloaded"):
+        complete("iemocap", None, {})
+    with pytest.raises(UserError, match="corpus.root: missing; name the folder to download RAVDESS into"):
+        complete("ravdess", None, {})
+
+
+def test_a_recipe_is_told_of_files_that_are_not_the_releases(ravdess, tmp_path, caplog):
+    ravdess.write(tmp_path)
+    path = next(tmp_path.rglob("*.wav"))
+    path.write_bytes(b"edited")
+    complete("ravdess", str(tmp_path), {})
+    assert "of 8 files: 1 altered or damaged" in caplog.text
+
+
+def test_sung_clips_are_not_promised(ravdess, tmp_path):
+    with pytest.raises(
+        UserError, match="corpus.song is true; unpack Audio_Song_Actors_01-24.zip of https://zenodo.org"
+    ):
+        complete("ravdess", str(tmp_path), {"song": True})
+    (tmp_path / "03-02-05-01-01-01-01.wav").write_bytes(b"sung")
+    complete("ravdess", str(tmp_path), {"song": True})
+
+
+def test_corpus_download_in_a_recipe(ravdess, tmp_path, monkeypatch):
+    from ser_hf.material import corpus_of
+    from ser_hf.recipe import read_recipe
+
+    settings = {"name": "ravdess", "root": str(tmp_path), "download": True}
+    recipe = read_recipe({"name": "x", "corpus": settings, "model": {"architecture": "crnn"}, "output_dir": "x"})
+    dataset = corpus_of(recipe)
+    assert len(dataset) == len(ravdess.files)
+    assert ravdess.is_in(tmp_path)
+    assert "download: true" in recipe.to_yaml()
