@@ -7,13 +7,34 @@ from types import ModuleType
 from typing import Any
 
 from ..strict import coerce, unknown_key
-from . import cremad, csv_table, emodb, iemocap, ravdess, savee, synthetic, tess
+from . import (
+    audformat_table,
+    audio_folder,
+    cremad,
+    csv_table,
+    emobox,
+    emodb,
+    esd,
+    hub,
+    iemocap,
+    meld,
+    ravdess,
+    savee,
+    synthetic,
+    tess,
+)
 
 SINGLE = {
+    "audformat": audformat_table,
+    "audiofolder": audio_folder,
     "cremad": cremad,
     "csv": csv_table,
+    "emobox": emobox,
     "emodb": emodb,
+    "esd": esd,
+    "hub": hub,
     "iemocap": iemocap,
+    "meld": meld,
     "ravdess": ravdess,
     "savee": savee,
     "synthetic": synthetic,
@@ -22,13 +43,16 @@ SINGLE = {
 
 
 def parser_options(module: ModuleType) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of the options that a module's `parse` takes beside root and on_unknown."""
-    hints = typing.get_type_hints(module.parse)
-    return {
-        option: (hints[option], parameter.default)
-        for option, parameter in inspect.signature(module.parse).parameters.items()
-        if option not in ("root", "on_unknown")
-    }
+    """Name -> (annotation, default) of the options that a module's `parse` takes beside root and on_unknown, and its
+    `facts` beside those."""
+    options: dict[str, tuple[Any, Any]] = {}
+    for function in (module.parse, getattr(module, "facts", None)):
+        if function is not None:
+            hints = typing.get_type_hints(function)
+            for option, parameter in inspect.signature(function).parameters.items():
+                if option not in ("root", "on_unknown") and parameter.kind != inspect.Parameter.VAR_KEYWORD:
+                    options.setdefault(option, (hints[option], parameter.default))
+    return options
 
 
 def checked(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], key: str) -> dict[str, Any]:
@@ -44,10 +68,11 @@ def facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What cards and reports say of one corpus; see `ser_hf.corpora.corpus_facts`."""
     module = SINGLE[name]
     if hasattr(module, "facts"):
-        told = module.facts(**options)
+        defaults = {option: default for option, (_, default) in parser_options(module).items()}
+        told = module.facts(**defaults | dict(options))
     else:
         keys = ("title", "license", "language", "url", "citation", "acted")
         told = {key: getattr(module, key.upper()) for key in keys}
     # Licences of corpora that one registers for are no Hub licence; their modules say what they forbid.
     non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (told["license"] or ""))
-    return {"name": name, **told, "non_commercial": non_commercial}
+    return {"name": name, "non_commercial": non_commercial} | told

@@ -13,7 +13,14 @@ from datasets import Dataset
 
 from ..errors import UserError
 from .audit import audit, audit_table, worst
-from .folds import kfold, leave_one_sentence_out, leave_one_session_out, leave_one_speaker_out
+from .columns import OF_COLUMNS
+from .folds import (
+    kfold,
+    leave_one_corpus_out,
+    leave_one_sentence_out,
+    leave_one_session_out,
+    leave_one_speaker_out,
+)
 from .listed import from_file
 from .published import PUBLISHED
 from .random_clips import random, random_stratified
@@ -27,8 +34,10 @@ PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "leave_one_speaker_out": leave_one_speaker_out,
     "leave_one_session_out": leave_one_session_out,
     "leave_one_sentence_out": leave_one_sentence_out,
+    "leave_one_corpus_out": leave_one_corpus_out,
     "speaker_and_sentence_disjoint": speaker_and_sentence_disjoint,
     "file": from_file,
+    **OF_COLUMNS,
     **PUBLISHED,
     "random": random,
     "random_stratified": random_stratified,

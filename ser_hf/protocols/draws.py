@@ -1,12 +1,13 @@
-"""Drawing whole groups (speakers, sentences, sessions) so that labels and sexes come out in proportion."""
+"""Drawing whole groups (speakers, sentences, sessions) so that labels, sexes and corpora come out in proportion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
 from sklearn.model_selection import ShuffleSplit
 
 from ..errors import UserError
+from ..proportions import apportion
 from .split import read_column
 
 _DRAWS = 256
@@ -17,7 +18,22 @@ def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, 
 
     Of `_DRAWS` random draws the one is taken whose labels and sexes come nearest to those of all `rows`, among those
     that leave every class on both sides where any does.
+
+    Of several corpora each is drawn from by itself, in proportion to its groups, so that none is missing: one group at
+    the least, which may make them more than `count`, and not the last one, which may make them fewer.
     """
+    pools = _by_corpus(dataset, rows, column)
+    sizes = [len(set(_values(dataset, own, column))) for own in pools]
+    if len(pools) > 1 and max(sizes) > 1:
+        least, most = [min(1, size - 1) for size in sizes], [size - 1 for size in sizes]
+        counts = apportion(count, sizes, least, most)
+    else:
+        pools, counts = [rows], [count]
+    drawn = [_nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n]
+    return sorted(group for own in drawn for group in own)
+
+
+def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
     groups = sorted(set(_values(dataset, rows, column)))
     profiles = _profiles(dataset, rows, column, groups)
     classes = len(dataset.features["label"].names)
@@ -32,13 +48,36 @@ def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, 
     return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
 
 
+def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
+    """The rows of each corpus; all together where a group stands in several, as sentences may."""
+    pools: dict[str, list[int]] = {}
+    home: dict[str, str] = {}
+    columns = (_values(dataset, rows, name) for name in (column, "corpus"))
+    for row, group, corpus in zip(rows, *columns, strict=True):
+        if home.setdefault(group, corpus) != corpus:
+            return [rows]
+        pools.setdefault(corpus, []).append(row)
+    return [pools[corpus] for corpus in sorted(pools)]
+
+
+def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Notes on the corpora of which a part has no clip, where there are several corpora in `parts`."""
+    found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
+    missing: dict[str, list[str]] = {}
+    for corpus in sorted(set().union(*found.values())):
+        lacking = [part for part in found if corpus not in found[part]]
+        if lacking:
+            missing.setdefault(" and ".join(lacking), []).append(corpus)
+    return tuple(f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items())
+
+
 def hold_out(
     dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
 ) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
     """Divides the rows that are not tested into train and validation.
 
-    Validation takes a share of the groups (speakers, or `by`); where only one is left, as with TESS's two speakers, a
-    share of its sentences.
+    Validation takes a share of the groups (speakers, or `by`), of several corpora each in proportion; where only one
+    is left, as with TESS's two speakers, a share of its sentences.
 
     Returns:
         train rows, validation rows, the columns that they keep apart, and notes for the report.
@@ -65,7 +104,9 @@ def hold_out(
     drawn = set(draw_groups(dataset, rows, column, count, seed))
     values = _values(dataset, rows, column)
     train = [row for row, value in zip(rows, values, strict=True) if value not in drawn]
-    return train, [row for row, value in zip(rows, values, strict=True) if value in drawn], apart, notes
+    validation = [row for row, value in zip(rows, values, strict=True) if value in drawn]
+    notes += absent_corpora(dataset, {"train": train, "validation": validation})
+    return train, validation, apart, notes
 
 
 def check_share(key: str, share: float) -> None:

@@ -10,13 +10,16 @@ from ..errors import UserError
 from .draws import hold_out
 from .split import Split, make_split, read_column, rows_where
 
+# Columns whose plural is no matter of an s.
+_PLURALS = {"corpus": "corpora"}
+
 # More speakers than this are counted, not named, in a fold's title.
 _NAMED = 6
 
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """k folds of speakers, labels in proportion (scikit-learn's `StratifiedGroupKFold`); validation is a share of the
-    training speakers of each fold.
+    """k folds of speakers, labels in proportion (scikit-learn's `StratifiedGroupKFold`), of several corpora those of
+    each; validation is a share of the training speakers of each fold.
 
     Raises:
         UserError: for fewer than two folds, or more folds than speakers, or than any label has clips.
@@ -25,9 +28,12 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     if not 2 <= k <= len(speakers):
         raise UserError(f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}")
     folds = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
-    of = np.asarray(read_column(dataset, "speaker"))
+    of, labels = np.asarray(read_column(dataset, "speaker")), read_column(dataset, "label")
+    corpora = read_column(dataset, "corpus")
+    if len(set(corpora)) > 1:
+        labels = [f"{corpus} {label}" for corpus, label in zip(corpora, labels, strict=True)]
     try:
-        parts = [sorted(set(of[test])) for _, test in folds.split(of, read_column(dataset, "label"), of)]
+        parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
     except ValueError:
         raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
     if not all(parts):  # stratifying may leave a fold without a speaker where there are few
@@ -44,6 +50,36 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
     """
     speakers = _groups(dataset, "speaker", "leave_one_speaker_out")
     return folds_by_speaker("leave_one_speaker_out", dataset, [[name] for name in speakers], validation, seed)
+
+
+def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+    """One fold a corpus: what is a recogniser worth in another room, with other microphones, sentences and
+    instructions to the speakers? Validation is a share of the speakers of each corpus that is learnt from.
+
+    Raises:
+        UserError: with one corpus only, and for a class that one corpus alone has, which nothing could be learnt of
+            while that corpus is tested.
+    """
+    name = "leave_one_corpus_out"
+    corpora = _groups(dataset, "corpus", name)
+    labels, names = read_column(dataset, "label"), dataset.features["label"].names
+    homes: dict[int, set[str]] = {}
+    for label, corpus in zip(labels, read_column(dataset, "corpus"), strict=True):
+        homes.setdefault(label, set()).add(corpus)
+    for label in sorted(homes):
+        if len(homes[label]) == 1:
+            raise UserError(
+                f"protocol.name: {name} needs every class in two corpora or more, but {names[label]} stands in "
+                f"{', '.join(homes[label])} alone; merge it (corpus.merge) or drop it (corpus.drop)"
+            )
+    folds = []
+    for corpus in corpora:
+        tested = rows_where(dataset, "corpus", [corpus])
+        rest = sorted(set(range(len(dataset))) - set(tested))
+        train, validated, apart, notes = hold_out(dataset, rest, validation, seed)
+        rows = {"train": train, "validation": validated, "test": tested}
+        folds.append(make_split(name, dataset, rows, validation_apart=apart, fold=corpus, notes=notes))
+    return folds
 
 
 def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
@@ -126,7 +162,8 @@ def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
     if None in values:
         raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not tell it")
     if len(values) < 2:
-        raise UserError(f"protocol.name: {name} needs at least two {column}s, the corpus has {', '.join(values)}")
+        plural = _PLURALS.get(column, f"{column}s")
+        raise UserError(f"protocol.name: {name} needs at least two {plural}, the corpus has {', '.join(values)}")
     return sorted(values)
 
 

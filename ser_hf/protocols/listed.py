@@ -15,7 +15,12 @@ from .draws import hold_out
 from .split import PARTS, Split, make_split, read_column
 
 NAME = "file"
-_SPELLINGS = {"train": "train", "validation": "validation", "dev": "validation", "val": "validation", "test": "test"}
+SPELLINGS = {
+    "train": "train",
+    "validation": "validation",
+    **dict.fromkeys(("valid", "val", "dev", "devel"), "validation"),
+    "test": "test",
+}
 
 
 def from_file(
@@ -67,6 +72,28 @@ def _split(
         for row in own:
             if first.setdefault(row, part) != part:
                 raise UserError(f"{path}: {dataset[row]['id']} stands in {first[row]} and in {part}")
+    return split_as_listed(NAME, dataset, rows, path, fold, shared_speakers, validation, seed)
+
+
+def split_as_listed(
+    name: str,
+    dataset: Dataset,
+    rows: dict[str, list[int]],
+    where: str,
+    fold: str | None,
+    shared_speakers: bool,
+    validation: float,
+    seed: int,
+) -> Split:
+    """A split of rows that somebody listed; a part for validation is drawn where none is listed.
+
+    Args:
+        where: the list, for messages.
+        shared_speakers: allows speakers that are heard in training or validation among the test speakers.
+
+    Raises:
+        UserError: for shared speakers that were not allowed, and as `hold_out` and `make_split` do.
+    """
     notes: list[str] = []
     kept: tuple[str, ...] = ()
     if not rows.get("validation"):
@@ -80,14 +107,14 @@ def _split(
     if both and not notes:
         notes = [f"{both} speakers stand in train and in validation, as listed."]
     split = make_split(
-        *(NAME, dataset, rows),
+        *(name, dataset, rows),
         test_apart=() if heard["test"] & (heard["train"] | heard["validation"]) else ("speaker",),
         validation_apart=kept,
         fold=fold,
         notes=notes,
     )
     if split.leak and not shared_speakers:
-        raise UserError(f"{path}: {split.leak} Mend the list, or set protocol.shared_speakers: true")
+        raise UserError(f"{where}: {split.leak} Mend the list, or set protocol.shared_speakers: true")
     return split
 
 
@@ -139,11 +166,11 @@ def _fold(path: Path, content: Any) -> tuple[str | None, dict[str, list[str]]]:
         raise UserError(f"{path}: expected train, validation and test, each with a list")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for key, entries in content.items():
-        if key.lower() not in _SPELLINGS:
+        if key.lower() not in SPELLINGS:
             raise UserError(f"{path}: {key!r} is not a part; the parts are train, validation (or dev) and test")
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        parts[_SPELLINGS[key.lower()]] += entries
+        parts[SPELLINGS[key.lower()]] += entries
     return name if isinstance(name, str) else None, parts
 
 
@@ -161,7 +188,7 @@ def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[
         for column in ("part", entry):
             if row[column] is None:
                 raise UserError(f"{where}: the cell of {column} is empty")
-        part = _SPELLINGS.get(row["part"].lower())
+        part = SPELLINGS.get(row["part"].lower())
         if part is None:
             raise UserError(f"{where}: {row['part']!r} is not a part (train, validation, test)")
         if (fold is not None) != named:
@@ -171,10 +198,10 @@ def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[
                 "in every line or in none"
             )
         folds.setdefault(fold, {part: [] for part in PARTS})[part].append(row[entry])
-    return sorted(folds.items(), key=lambda fold: _natural(fold[0] or ""))
+    return sorted(folds.items(), key=lambda fold: natural(fold[0] or ""))
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
+def natural(name: str) -> tuple[list[str | int], str]:
     """Sorts 2 before 10, and fold2 before fold10."""
     pieces = re.split(r"([0-9]{1,18})", name)  # text and digits in turn
     return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datasets import Dataset
 
 from ..errors import UserError
-from .draws import check_share, draw_groups, hold_out
+from .draws import absent_corpora, check_share, draw_groups, hold_out
 from .split import PARTS, Split, make_split, read_column, rows_where
 
 NAME = "speaker_independent"
@@ -28,8 +28,8 @@ def speaker_independent(
     Args:
         train: speakers to learn from; by default all that the other parts leave.
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
-            (`ser_hf.protocols.draws.draw_groups`). Where test leaves one speaker, as in TESS, a share for validation
-            holds out sentences of that one.
+            (`ser_hf.protocols.draws.draw_groups`), of several corpora each in proportion. Where test leaves one
+            speaker, as in TESS, a share for validation holds out sentences of that one.
         seed: of the draws.
 
     Raises:
@@ -65,7 +65,8 @@ def speaker_independent(
         parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
         if not parts["train"]:
             raise UserError("protocol.train: the other parts leave no speaker to learn from")
-    return make_split(NAME, dataset, {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS})
+    rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
+    return make_split(NAME, dataset, rows, notes=absent_corpora(dataset, rows))
 
 
 def _with_held_out_sentences(dataset: Dataset, left: list[str], test: list[str], share: float, seed: int) -> Split:

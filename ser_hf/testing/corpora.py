@@ -12,6 +12,14 @@ What each is like, and what is written beside the audio:
 - ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
   ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; beside the emotions
   of the conventions, each actor has utterances without a majority (``xxx``).
+- ``esd``: ``0011/Angry/0011_000351.wav``, the speakers of English first.
+- ``meld``: ``train_splits/dia0_utt0.wav`` with the release's three tables; the characters stand in all parts.
+- ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``, with
+  ``metadata.csv`` (file_name, speaker, gender).
+- ``emobox``: RAVDESS as above below ``audio``, and EmoBox's metadata of it in ``data/ravdess``, a fold for every two
+  actors; `corpus.root` is the latter, `corpus.audio_root` the former.
+- ``hub``: ``data/train-00000-of-00001.parquet`` and one for ``test`` (the last speaker), audio inside, with a card.
+- ``audformat``: ``wav/s00_angry_0.wav`` with ``db.yaml`` and a table a part.
 - ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, the file that `corpus.root` names; its columns are path,
   label, speaker, sex, session and loudness (dB relative to full scale).
 """
@@ -25,8 +33,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import soundfile
 
-from ..corpora import cremad, emodb, iemocap, ravdess, savee, tess
+from ..corpora import cremad, emodb, esd, iemocap, meld, ravdess, savee, tess
 from ..corpora.synthetic_voice import EMOTIONS, utterance, voice
+from .tables import Told, write_audformat, write_emobox, write_meld_tables, write_metadata, write_parquet
 
 # The synthetic voices know six emotions; where an official corpus has more, the nearest one speaks.
 _STAND_INS = {
@@ -77,7 +86,7 @@ def write_corpus(
     """Writes a corpus of synthetic speech below `root` as the official release names and places its files.
 
     Args:
-        name: ``"ravdess"``, ``"cremad"``, ``"tess"``, ``"savee"``, ``"emodb"``, ``"iemocap"`` or ``"csv"`` (above).
+        name: one of those above.
         speakers: the first actors of the release, at most as many as it has.
         takes: clips per actor and emotion, at most as many as the grammar has names for (TESS: 20).
         sampling_rate: Hz of the files.
@@ -88,7 +97,7 @@ def write_corpus(
         layout: ``"flat"`` as mirrors of TESS and SAVEE have it.
 
     Returns:
-        The audio files in the order they were written.
+        The audio files in the order they were written (of ``hub`` the parquet files).
 
     Raises:
         ValueError: for a corpus that is not listed, or an option that is not the corpus's.
@@ -100,6 +109,12 @@ def write_corpus(
         "savee": _savee,
         "emodb": _emodb,
         "iemocap": _iemocap,
+        "esd": _esd,
+        "meld": _meld,
+        "audiofolder": _audiofolder,
+        "emobox": _emobox,
+        "hub": _wav,
+        "audformat": _wav,
         "csv": _csv,
     }
     if name not in writers:
@@ -126,6 +141,9 @@ def write_corpus(
         _write_evaluations(root, written, sampling_rate)
     elif name == "csv":
         _write_table(root, written, seed)
+    elif name in _DESCRIBED:
+        told = [_told(clip, seed, sampling_rate) for clip in written]
+        return _DESCRIBED[name](root, told) or [clip.path for clip in written]
     return [clip.path for clip in written]
 
 
@@ -184,6 +202,40 @@ def _iemocap(speakers: int, takes: int) -> Iterator[_Plan]:
             stem = f"Session{session}/sentences/wav/{dialogue}/{dialogue}_{sex}{counts[scene]:03d}"
             counts[scene] += 1
             yield _Plan(stem, emotion, number, take)
+
+
+def _esd(speakers: int, takes: int) -> Iterator[_Plan]:
+    for number in range(min(speakers, 20)):
+        speaker = f"00{(number + 10) % 20 + 1:02d}"
+        for place, (word, emotion) in enumerate(esd.EMOTION_CODES.items()):
+            for take in range(min(takes, esd.SENTENCES)):
+                yield _Plan(
+                    f"{speaker}/{word}/{speaker}_{place * esd.SENTENCES + take + 1:06d}", emotion, number, take
+                )
+
+
+def _meld(speakers: int, takes: int) -> Iterator[_Plan]:
+    folders = ("train_splits", "dev_splits_complete", "output_repeated_splits_test")
+    for number, emotion in itertools.product(range(speakers), meld.EMOTION_CODES.values()):
+        for folder, take in itertools.product(folders, range(takes)):
+            utterance = list(meld.EMOTION_CODES.values()).index(emotion) * takes + take
+            yield _Plan(f"{folder}/dia{number}_utt{utterance}", emotion, number, take + takes * folders.index(folder))
+
+
+def _audiofolder(speakers: int, takes: int) -> Iterator[_Plan]:
+    for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
+        part = {speakers - 1: "test", speakers - 2: "validation"}.get(number, "train")
+        yield _Plan(f"{part}/{emotion}/s{number:02d}_{take}", emotion, number, take)
+
+
+def _emobox(speakers: int, takes: int) -> Iterator[_Plan]:
+    for plan in _ravdess(speakers, takes, song=False):
+        yield plan._replace(stem=f"audio/{plan.stem}")
+
+
+def _wav(speakers: int, takes: int) -> Iterator[_Plan]:
+    for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
+        yield _Plan(f"wav/s{number:02d}_{emotion}_{take}", emotion, number, take)
 
 
 def _csv(speakers: int, takes: int) -> Iterator[_Plan]:
@@ -247,3 +299,46 @@ def _write_table(root: Path, written: list[_Written], seed: int) -> None:
             speaker = f"s{plan.voice:02d}"
             cells = [plan.emotion, speaker, voice(plan.voice, seed).sex, session, f"{decibel:.1f}"]
             writer.writerow([clip.path.relative_to(root).as_posix(), *cells])
+
+
+def _told(clip: _Written, seed: int, sampling_rate: int) -> Told:
+    plan, seconds = clip.plan, len(clip.samples) / sampling_rate
+    return Told(clip.path, plan.emotion, f"s{plan.voice:02d}", voice(plan.voice, seed).sex, seconds, sampling_rate)
+
+
+def _describe_emobox(root: Path, clips: list[Told]) -> None:
+    words = {emotion: emotion.capitalize() for emotion in ravdess.EMOTION_CODES.values()}
+    words |= {"fear": "Fearful", "surprise": "Surprised"}
+    clips = [clip._replace(speaker=clip.path.stem[-2:]) for clip in clips]
+    actors = sorted({clip.speaker for clip in clips})
+    folds = [actors[i : i + 2] for i in range(0, len(actors), 2)]
+    paths = [
+        f"downloads/ravdess/{clip.path.relative_to(root / 'audio').with_suffix('.wav').as_posix()}" for clip in clips
+    ]
+    write_emobox(root / "data" / "ravdess", list(zip(clips, paths, strict=True)), folds, words)
+
+
+def _describe_hub(root: Path, clips: list[Told]) -> list[Path]:
+    last = max(clip.speaker for clip in clips)
+    written = []
+    for part in ("train", "test"):
+        path = root / "data" / f"{part}-00000-of-00001.parquet"
+        write_parquet(path, [clip for clip in clips if (clip.speaker == last) == (part == "test")], EMOTIONS)
+        written.append(path)
+    for clip in clips:
+        clip.path.unlink()
+    clips[0].path.parent.rmdir()
+    lists = "".join(f"  - split: {part}\n    path: data/{part}-*\n" for part in ("train", "test"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{lists}---\n\n# Generated\n"
+    (root / "README.md").write_text(card, encoding="utf-8")
+    return written
+
+
+# What is written beside the audio of corpora that a table describes.
+_DESCRIBED = {
+    "audformat": write_audformat,
+    "audiofolder": write_metadata,
+    "emobox": _describe_emobox,
+    "hub": _describe_hub,
+    "meld": write_meld_tables,
+}

@@ -5,7 +5,9 @@ from collections import Counter
 import pytest
 
 from ser_hf.errors import UserError
-from ser_hf.protocols.draws import check_share, draw_groups, hold_out
+from ser_hf.protocols import speaker_independent
+from ser_hf.protocols.draws import absent_corpora, check_share, draw_groups, hold_out
+from ser_hf.protocols.folds import kfold
 
 
 def everything(dataset):
@@ -100,3 +102,88 @@ def test_a_share_is_between_0_and_1(make_corpus, share):
         check_share("protocol.test", share)
     with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1"):
         hold_out(make_corpus(3), list(range(18)), share, 0)
+
+
+# ------------------------------------------------------------------------------------------------- several corpora
+
+
+@pytest.fixture
+def mixed(make_corpus, with_column):
+    """A function from {corpus: speakers} to a dataset of them all, each speaker twice in every emotion."""
+
+    def make(sizes, **options):
+        speakers = {
+            f"{corpus}:{n:02d}": ["angry", "happy", "sad"] * 2 for corpus in sizes for n in range(sizes[corpus])
+        }
+        dataset = make_corpus(speakers, **options)
+        return with_column(dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]])
+
+    return make
+
+
+def of_corpora(speakers):
+    return Counter(speaker.partition(":")[0] for speaker in speakers)
+
+
+def test_of_several_corpora_each_gives_its_share(mixed):
+    dataset = mixed({"a": 24, "b": 12, "c": 4, "d": 2, "e": 1})
+    for seed in range(3):
+        drawn = draw_groups(dataset, everything(dataset), "speaker", 8, seed)
+        assert of_corpora(drawn) == {"a": 4, "b": 2, "c": 1, "d": 1}
+        assert drawn == sorted(drawn)
+
+
+def test_no_corpus_is_missing_where_the_count_is_smaller_than_the_corpora(mixed):
+    dataset = mixed({"a": 3, "b": 3, "c": 3})
+    assert of_corpora(draw_groups(dataset, everything(dataset), "speaker", 1, 0)) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_the_last_speaker_of_a_corpus_is_not_drawn(mixed):
+    dataset = mixed({"a": 2, "b": 2})
+    assert of_corpora(draw_groups(dataset, everything(dataset), "speaker", 3, 0)) == {"a": 1, "b": 1}
+
+
+def test_corpora_of_one_speaker_each_are_drawn_from_together(mixed):
+    dataset = mixed({"a": 1, "b": 1, "c": 1, "d": 1})
+    assert len(draw_groups(dataset, everything(dataset), "speaker", 2, 0)) == 2
+
+
+def test_sentences_of_several_corpora_are_drawn_together(mixed):
+    dataset = mixed({"a": 3, "b": 3}, sentence=lambda n, take: f"sentence {take}")
+    assert len(draw_groups(dataset, everything(dataset), "sentence", 1, 0)) == 1
+
+
+def test_a_corpus_that_does_not_validate_is_told(mixed):
+    dataset = mixed({"a": 6, "b": 1, "c": 1})
+    train, validation, _, notes = hold_out(dataset, everything(dataset), 0.2, 0)
+    assert {dataset[row]["corpus"] for row in train} == {"a", "b", "c"}
+    assert {dataset[row]["corpus"] for row in validation} == {"a"}
+    assert notes == ("No clip of b, c in validation.",)
+
+
+def test_corpora_that_parts_lack_are_told_by_part(mixed):
+    dataset = mixed({"a": 1, "b": 1, "c": 1})
+    rows = {corpus: list(range(6 * i, 6 * i + 6)) for i, corpus in enumerate("abc")}
+    parts = {"train": rows["a"] + rows["b"], "validation": rows["a"], "test": rows["a"] + rows["c"]}
+    assert absent_corpora(dataset, parts) == (
+        "No clip of b in validation and test.",
+        "No clip of c in train and validation.",
+    )
+    assert absent_corpora(dataset, {"train": rows["a"], "test": rows["a"]}) == ()
+
+
+def test_a_split_of_a_mixture_has_every_corpus_in_every_part(mixed):
+    split = speaker_independent(mixed({"a": 24, "b": 12, "c": 4, "d": 2}))
+    assert {part: of_corpora(speakers) for part, speakers in split.speakers.items()} == {
+        "train": {"a": 17, "b": 8, "c": 2, "d": 1},
+        "validation": {"a": 3, "b": 2, "c": 1},
+        "test": {"a": 4, "b": 2, "c": 1, "d": 1},
+    }
+    assert split.notes == ("No clip of d in validation.",), "of its two speakers one judges and one is learnt from"
+
+
+def test_folds_of_speakers_have_every_corpus(mixed):
+    splits = kfold(mixed({"a": 12, "b": 8, "c": 4}), k=4)
+    for split in splits:
+        assert of_corpora(split.speakers["test"]) == {"a": 3, "b": 2, "c": 1}
+        assert set(of_corpora(split.speakers["validation"])) == {"a", "b", "c"}

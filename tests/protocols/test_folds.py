@@ -7,7 +7,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_hf.errors import UserError
 from ser_hf.protocols import audit, split_corpus
-from ser_hf.protocols.folds import kfold, leave_one_sentence_out, leave_one_session_out, leave_one_speaker_out
+from ser_hf.protocols.folds import (
+    kfold,
+    leave_one_corpus_out,
+    leave_one_sentence_out,
+    leave_one_session_out,
+    leave_one_speaker_out,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("few_draws"),
@@ -190,3 +196,51 @@ def test_sentences_must_be_known(make_corpus):
 def test_the_share_that_validates_is_a_share(make_corpus, name):
     with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1, got 1.0"):
         split_corpus(make_corpus(6, session=by_two), name, validation=1.0)
+
+
+# --------------------------------------------------------------------------------------------------- corpora left out
+
+
+def corpora_of(make_corpus, with_column, emotions):
+    """{corpus: [emotions of each speaker]} as rows."""
+    speakers = {f"{corpus}:{n}": own for corpus, each in emotions.items() for n, own in enumerate(each)}
+    dataset = make_corpus(speakers)
+    return with_column(dataset, "corpus", [speaker.partition(":")[0] for speaker in dataset["speaker"][:]])
+
+
+def test_each_corpus_is_left_out_once_and_speakers_of_all_others_validate(make_corpus, with_column):
+    every = ["angry", "happy", "sad"]
+    dataset = corpora_of(make_corpus, with_column, {"a": [every] * 8, "b": [every] * 4, "c": [every] * 2})
+    splits = leave_one_corpus_out(dataset, validation=0.2)
+    assert [split.fold for split in splits] == ["a", "b", "c"]
+    assert times_tested(splits) == Counter(range(len(dataset)))
+    for split in splits:
+        heard = {part: Counter(name.partition(":")[0] for name in own) for part, own in split.speakers.items()}
+        assert set(heard["test"]) == {split.fold}
+        assert set(heard["train"]) == set(heard["validation"]) == {"a", "b", "c"} - {split.fold}
+        assert audit(split, dataset)["shared"]["train/validation"]["speakers"] == 0
+        assert split.leak is None
+        assert split.notes == ()
+    assert Counter(name.partition(":")[0] for name in splits[2].speakers["validation"]) == {"a": 1, "b": 1}
+
+
+def test_a_class_that_the_tested_corpus_lacks_is_told(make_corpus, with_column):
+    every = ["angry", "happy", "sad"]
+    emotions = {"a": [every] * 3, "b": [every] * 3, "c": [["angry", "happy"]] * 3}
+    splits = leave_one_corpus_out(corpora_of(make_corpus, with_column, emotions))
+    assert splits[2].notes == ("No clip of sad in test: its UAR is the mean over the other classes.",)
+
+
+def test_a_class_of_one_corpus_alone_is_refused(make_corpus, with_column):
+    emotions = {"a": [["angry", "happy", "sad"]] * 3, "b": [["angry", "happy"]] * 3}
+    with pytest.raises(UserError) as error:
+        leave_one_corpus_out(corpora_of(make_corpus, with_column, emotions))
+    assert str(error.value) == (
+        "protocol.name: leave_one_corpus_out needs every class in two corpora or more, but sad stands in a alone; "
+        "merge it (corpus.merge) or drop it (corpus.drop)"
+    )
+
+
+def test_one_corpus_makes_no_folds(make_corpus):
+    with pytest.raises(UserError, match="leave_one_corpus_out needs at least two corpora, the corpus has x$"):
+        leave_one_corpus_out(make_corpus(4))

@@ -19,6 +19,7 @@ from ser_hf.corpora.manifest import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.errors import UserError
 from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
+from ser_hf.protocols.columns import OF_COLUMNS
 from ser_hf.protocols.published import PUBLISHED
 
 # scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The least populated class:UserWarning"),
 ]
 
-GENERAL = [name for name in PROTOCOLS if name not in PUBLISHED and name != "file"]
+GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
 SPEAKERS_ARE_HEARD = BY_CLIP | {"leave_one_sentence_out"}
 # What the test side shares with no other part, by protocol; speakers where nothing is said here.
@@ -37,7 +38,9 @@ TEST_APART = {
     "leave_one_sentence_out": ("sentence",),
     "speaker_and_sentence_disjoint": ("speaker", "sentence"),
 }
-TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_sentence_out"}
+TESTED_ONCE = {
+    *("kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_sentence_out", "leave_one_corpus_out")
+}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
 
 
@@ -69,6 +72,7 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
     sessions = draw(st.sampled_from(sessions))
     unknown = draw(st.sampled_from([0.0, 0.0, 0.0, 0.2]))
     copies = draw(st.sampled_from([0.0, 0.0, 0.1]))
+    mixed = draw(st.sampled_from([1, 2, 3]))
     chance = np.random.default_rng(draw(st.integers(0, 2**16)))
     rows = []
     for speaker in range(speakers):
@@ -91,7 +95,7 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
             row = {
                 "label": int(label),
                 "speaker": f"x:{speaker}",
-                "corpus": "x",
+                "corpus": f"c{speaker % mixed}",
                 "id": f"x/{speaker}_{take}",
                 "sex": sex,
                 "sentence": f"sentence {sentence}" if told else None,
@@ -233,12 +237,13 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 @settings(max_examples=2)
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
-    """Six speakers in three sessions say four sentences in three emotions: nobody may complain of that."""
+    """Six speakers in three sessions (or corpora, where those are left out) say four sentences in three emotions:
+    nobody may complain of that."""
     rows = [
         {
             "label": label,
             "speaker": f"x:{speaker}",
-            "corpus": "x",
+            "corpus": f"c{speaker // 2}" if name == "leave_one_corpus_out" else "x",
             "id": f"x/{speaker}_{take}",
             "sex": ("female", "male")[speaker % 2],
             "sentence": f"sentence {sentence}",
@@ -254,6 +259,7 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
     require_sound(splits, dataset, name)
     assert split_corpus(dataset, name, seed=seed, **options) == splits
     folds = {"kfold": 5, "leave_one_speaker_out": 6, "leave_one_session_out": 3, "leave_one_sentence_out": 4}
+    folds["leave_one_corpus_out"] = 3
     assert len(splits) == folds.get(name, 1)
     for split in splits:
         if name not in SPEAKERS_ARE_HEARD:

@@ -1,0 +1,313 @@
+"""EmoBox's metadata: 32 corpora in one form, with the folds that their published figures are made on (name `emobox`).
+
+    corpus: {name: emobox, root: EmoBox/data/ravdess, audio_root: data/RAVDESS}
+    protocol: {name: emobox/lists}
+
+`corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`), `corpus.audio_root` the
+folder that holds its audio as its owners release it.
+
+Source: Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus
+Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024. The metadata is under the MIT licence; the audio is
+under that of each corpus, which cards quote where the user tells it (or where the corpus has a module here).
+
+What is read:
+- ``ravdess.jsonl``, a JSON object a clip: key, dataset, wav, emo, length, and start_time and end_time where clips are
+  parts of a long recording (PAVOQUE). Where the whole list is missing, the lists of the folds together are it.
+- ``label_map.json``, EmoBox's words for each corpus's own: ``{"Fearful": "Fear", "ps": "Surprise"}``. Words that are
+  no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) want a `label_map`, such as ``{Poker: other}``.
+- ``data.seg.wrd.stm``, the only file that tells who speaks: ``key channel speaker start end <...> label``.
+- ``fold_1/ravdess_test_fold_1.jsonl``: the parts of each fold, which become a column ``fold_1`` and so on.
+
+Audio is found by name: of the files below `audio_root` with the stem that `wav` ends in, in whatever format, the one
+whose folders agree with it furthest from the end.
+
+Quirks:
+- The language that stm files tell is English throughout, whatever is spoken; `LANGUAGES` has the right one.
+- IEMOCAP's speaker there is who wore the markers in that dialogue (``Ses05M``), under whose name both actors of the
+  session speak; here it is who speaks, as `ser_hf.corpora.iemocap` reads it from the name.
+- MER2023 and RESD have the clip's own name for its speaker: nobody knows. They load with `no_speaker: one`, and every
+  figure on them is told to be speaker-dependent.
+- Corpora that have a module here (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows from the grammar of that
+  module, which tells more, and the same ids; a label that differs from EmoBox's is refused. Their known bad clips are
+  left out here too.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from ..errors import UserError
+from ..strict import read_text
+from . import cremad, emodb, iemocap, ravdess, savee, tess
+from . import told as _told
+from .audio_folder import read_json_lines
+from .files import audio_files
+from .pieces import Piece, cut
+from .schema import Clip, Listing
+from .table_rows import NoSpeaker, Reading, Row, clips_of
+
+URL = "https://github.com/emo-box/EmoBox"
+CITATION = (
+    "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus "
+    "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
+)
+# ISO 639-1 of what is spoken, from the table of the project's page; ASVP-ESD and ESD have several languages.
+LANGUAGES = {
+    "aesdd": "el",
+    "ased": "am",
+    "cafe": "fr",
+    "casia": "zh",
+    "cremad": "en",
+    "emns": "en",
+    "emodb": "de",
+    "emovdb": "en",
+    "emovo": "it",
+    "emozionalmente": "it",
+    "enterface": "en",
+    "iemocap": "en",
+    "jlcorpus": "en",
+    "m3ed": "zh",
+    "mead": "en",
+    "meld": "en",
+    "mer2023": "zh",
+    "mesd": "es",
+    "msppodcast": "en",
+    "oreau": "fr",
+    "pavoque": "de",
+    "polish": "pl",
+    "ravdess": "en",
+    "resd": "ru",
+    "savee": "en",
+    "shemo": "fa",
+    "subesco": "bn",
+    "tess": "en",
+    "turevdb": "tr",
+    "urdu": "ur",
+}
+OWN = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
+PARTS = {"train": "train", "valid": "validation", "test": "test"}
+_FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
+_STM = re.compile(r"(?P<key>\S.*?) \S+ (?P<speaker>\S.*?) [0-9.e-]+ [0-9.e-]+ <id=(?P=key),.*> .*")
+_UNKNOWN = {"", "unknown", "none", "nan", "-1"}
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    audio_root: str | None = None,
+    label_map: dict[str, str] | None = None,
+    speaker_pattern: str | None = None,
+    no_speaker: NoSpeaker = "error",
+    known_bad: Literal["drop", "keep"] = "drop",
+    **told: Any,
+) -> Listing:
+    """Reads a corpus's metadata and finds its audio.
+
+    Args:
+        root: the corpus's folder of EmoBox's ``data``.
+        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out and told.
+        audio_root: the folder that holds the audio.
+        label_map: words of EmoBox, or of the corpus, -> canonical emotions.
+        speaker_pattern, no_speaker: see `ser_hf.corpora.table_rows.Reading`; the pattern is matched with `wav`.
+        known_bad: ``"drop"`` leaves out what the corpus's own module knows to be bad.
+        told: what `ser_hf.corpora.told.facts` takes.
+
+    Raises:
+        UserError: naming file and line, or the key.
+    """
+    if root is None or not Path(root).is_dir():
+        raise UserError(f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data")
+    if audio_root is None:
+        raise UserError("corpus.audio_root: missing; EmoBox has metadata alone: name the folder of the audio")
+    root = Path(root)
+    folds = _folds(root)
+    listed = _listed(root, folds)
+    name = next(iter(listed.values()))[1]["dataset"]
+    words = _label_map(root)
+    reading = Reading(name, label_map, None, LANGUAGES.get(name), speaker_pattern, no_speaker)
+    speakers = {} if name in OWN else _speakers(root, name)
+    places = _Audio(Path(audio_root), name)
+    rows = []
+    for key, (where, content) in listed.items():
+        word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
+        wav = PurePosixPath(content["wav"])
+        path = places.find(wav)
+        parts = {fold: members[key] for fold, members in folds.items() if key in members}
+        rows.append(
+            Row(
+                where=where,
+                path=path or Path(wav),
+                name=key.removeprefix(f"{name}-"),
+                place=str(wav),
+                label=word,
+                **_who(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
+                absent=None
+                if path
+                else f"no audio {wav.stem} below {audio_root}, in any format; complete it, or set "
+                "corpus.on_unknown: skip",
+            )
+        )
+    rows = _cut(rows, listed) if any("start_time" in content for _, content in listed.values()) else rows
+    if name in OWN:
+        return Listing(name, *_own_clips(OWN[name], rows, reading, on_unknown, known_bad))
+    return Listing(name, *clips_of(rows, reading, on_unknown))
+
+
+def facts(
+    title: str | None = None,
+    license: str | None = None,
+    language: str | None = None,
+    citation: str | None = None,
+    acted: bool = False,
+    **others: Any,
+) -> dict[str, Any]:
+    """What cards and reports say: as much as the options tell (`ser_hf.corpora.told`), with EmoBox cited beside."""
+    cited = " ".join(filter(None, [citation, CITATION]))
+    return _told.facts("emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted)
+
+
+def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Key -> where it stands and its content: of the whole list, or of the lists of all folds."""
+    whole = root / f"{root.resolve().name}.jsonl"
+    tables = [whole] if whole.is_file() else [path for fold in folds for path in _lists(root / fold).values()]
+    listed: dict[str, tuple[str, dict[str, Any]]] = {}
+    for table in tables:
+        for line, content in read_json_lines(table):
+            where = f"{table}, line {line}"
+            for field in ("key", "dataset", "wav", "emo"):
+                if not isinstance(content.get(field), str) or not content[field]:
+                    raise UserError(f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo")
+            listed.setdefault(content["key"], (where, content))
+    if not listed:
+        raise UserError(
+            f"corpus.root: {root} has neither {whole.name} nor fold_1 with lists of clips; name a corpus's folder of "
+            f"EmoBox's data, such as data/ravdess ({URL})"
+        )
+    return listed
+
+
+def _folds(root: Path) -> dict[str, dict[str, str]]:
+    """Fold -> key -> part, folds in the order of their numbers."""
+    folds = {}
+    names = [path.name for path in root.iterdir() if path.is_dir() and _FOLD.fullmatch(path.name)]
+    for name in sorted(names, key=lambda fold: int(fold[5:])):
+        members: dict[str, str] = {}
+        for part, table in _lists(root / name).items():
+            for line, content in read_json_lines(table):
+                if members.setdefault(content.get("key", ""), part) != part:
+                    raise UserError(f"{table}, line {line}: {content['key']} is listed in another part too")
+        folds[name] = members
+    return folds
+
+
+def _lists(fold: Path) -> dict[str, Path]:
+    """Part -> its list in a fold's folder."""
+    found = {}
+    for word, part in PARTS.items():
+        tables = sorted(fold.glob(f"*_{word}_{fold.name}.jsonl"))
+        if tables:
+            found[part] = tables[0]
+    return found
+
+
+def _label_map(root: Path) -> dict[str, str]:
+    path = root / "label_map.json"
+    if not path.is_file():
+        return {}
+    try:
+        words = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+        raise UserError(f'{path}: expected words for words, such as {{"Fearful": "Fear"}}')
+    return words
+
+
+def _speakers(root: Path, name: str) -> dict[str, str]:
+    """Key -> speaker, from the stm file; empty where there is none."""
+    path = root / "data.seg.wrd.stm"
+    if not path.is_file():
+        return {}
+    speakers = {}
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if text.strip():
+            fields = _STM.fullmatch(text.rstrip("\r"))
+            if fields is None:
+                raise UserError(f"{path}, line {line}: expected key channel speaker start end <id=key,...> label")
+            speakers[fields["key"]] = fields["speaker"]
+    return speakers
+
+
+def _who(name: str, wav: PurePosixPath, told: str | None, key: str, extra: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that tell who speaks; `speaker` is None where the metadata does not know."""
+    if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
+        speaker = f"Ses0{fields['session']}{fields['sex']}"
+        session = f"Session{fields['session']}"
+        return {"speaker": speaker, "cells": {"sex": fields["sex"]}, "extra": {"session": session} | extra}
+    nobody = told is None or told.lower() in _UNKNOWN or told in (key.removeprefix(f"{name}-"), wav.name, wav.stem)
+    return {"speaker": None if nobody else told, "extra": extra}
+
+
+class _Audio:
+    """The audio below a folder, by name."""
+
+    def __init__(self, root: Path, name: str):
+        self._by_stem: dict[str, list[Path]] = {}
+        self._root = root
+        for path in audio_files(root, f"{name} (corpus.audio_root)"):
+            self._by_stem.setdefault(path.stem, []).append(path)
+
+    def find(self, wav: PurePosixPath) -> Path | None:
+        """The file that agrees with `wav` furthest from the end; None without one.
+
+        Raises:
+            UserError: where two agree as far.
+        """
+        wanted = wav.parts[:-1][::-1]
+        best: list[Path] = []
+        furthest = -1
+        for path in self._by_stem.get(wav.stem, ()):
+            folders = path.relative_to(self._root).parts[:-1][::-1]
+            agreeing = next((i for i, (a, b) in enumerate(zip(folders, wanted, strict=False)) if a != b), None)
+            far = min(len(folders), len(wanted)) if agreeing is None else agreeing
+            if far > furthest:
+                best, furthest = [], far
+            if far == furthest:
+                best.append(path)
+        if len(best) > 1:
+            raise UserError(f"{best[1]}: as near to EmoBox's {wav} as {best[0]}; remove one of the two")
+        return best[0] if best else None
+
+
+def _cut(rows: list[Row], listed: Mapping[str, tuple[str, dict[str, Any]]]) -> list[Row]:
+    """The rows with the parts of long recordings as files of their own."""
+    timed = [content for _, content in listed.values()]
+    there = [i for i, row in enumerate(rows) if not row.absent and "start_time" in timed[i]]
+    pieces = [Piece(rows[i].path, float(timed[i]["start_time"]), float(timed[i]["end_time"])) for i in there]
+    for i, path in zip(there, cut(pieces), strict=True):
+        rows[i] = dataclasses.replace(rows[i], path=path)
+    return rows
+
+
+def _own_clips(
+    module: Any, rows: list[Row], reading: Reading, on_unknown: str, known_bad: str
+) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """Clips by the grammar of the corpus's own module."""
+    clips, skipped = [], []
+    for row in rows:
+        clip = module.read_name(row.path)
+        said = f"not a file name of {module.TITLE}" if clip is None else None
+        if clip is not None and clip.emotion != reading.emotion(row.label):
+            said = f"{row.label} in EmoBox, {clip.emotion} by its name"
+        if row.absent or said:
+            if on_unknown == "error":
+                raise UserError(f"{row.where}: {row.absent or said}" + ("" if row.absent else f" ({row.path})"))
+            skipped.append((row.where, "no such file" if row.absent else said))
+        elif known_bad == "drop" and row.path.stem in getattr(module, "KNOWN_BAD", {}):
+            skipped.append((str(row.path), module.KNOWN_BAD[row.path.stem]))
+        else:
+            clips.append(dataclasses.replace(clip, extra=dict(clip.extra) | dict(row.extra)))
+    return clips, skipped

@@ -1,0 +1,178 @@
+"""MELD: the Multimodal EmotionLines Dataset.
+
+13,708 utterances of 1,433 dialogues of the television series Friends, in seven emotions, labelled from text, sound and
+picture together: 9,989 to learn from, 1,109 to validate, 2,610 to test. Acted for an audience: laughter, music and
+other voices are in the clips, and half of them are neutral.
+
+Licence: GPL-3.0 as the page says; the recordings belong to their makers. Taken as non-commercial here.
+Source: https://affective-meld.github.io, https://github.com/declare-lab/MELD
+Citation: Poria S, Hazarika D, Majumder N, Naik G, Cambria E, Mihalcea R (2019). MELD: A Multimodal Multi-Party Dataset
+for Emotion Recognition in Conversations. ACL 2019: 527-536.
+
+Layout: `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv` with a row an utterance, and its film as
+`dia0_utt0.mp4` in `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. Audio has to be taken out
+of the films first, into the same folders or others whose names begin alike (train, dev, output_repeated_splits_test or
+test):
+
+    for f in */dia*.mp4; do ffmpeg -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done
+
+Quirks:
+- The film of `dia125_utt3` (train) is damaged, that of `dia110_utt7` (dev) is not in the release; both are left out
+  and told (`known_bad`). So are files without a row, such as `final_videos_testdia0_utt0`.
+- Speakers are names of characters. The six friends stand in all parts, so the official parts are speaker-dependent:
+  the protocol `column` (by `split`) asks for `shared_speakers: true`. A Waitress in two dialogues may be two people.
+- Files on macOS disks have twins that begin with `._`, which are passed over.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from ..delimited import read_table
+from ..errors import UserError
+from .files import audio_paths, is_lfs_pointer
+from .schema import Clip, Listing
+
+LICENSE = "gpl-3.0"
+NON_COMMERCIAL = True
+LANGUAGE = "en"
+TITLE = "MELD"
+URL = "https://affective-meld.github.io"
+CITATION = (
+    "Poria S, Hazarika D, Majumder N, Naik G, Cambria E, Mihalcea R (2019). MELD: A Multimodal Multi-Party Dataset "
+    "for Emotion Recognition in Conversations. ACL 2019: 527-536."
+)
+ACTED = True
+
+EMOTION_CODES = {
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+    "joy": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprise": "surprise",
+}
+# Part -> its table, and how the folders of its films begin.
+PARTS = {
+    "train": ("train_sent_emo.csv", ("train",)),
+    "validation": ("dev_sent_emo.csv", ("dev",)),
+    "test": ("test_sent_emo.csv", ("output_repeated_splits_test", "test")),
+}
+COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode")
+KNOWN_BAD = {
+    ("train", "dia125_utt3"): "its film is damaged (corpus.known_bad: drop)",
+    ("validation", "dia110_utt7"): "its film is not in the release (corpus.known_bad: drop)",
+}
+GRAMMAR = re.compile(r"dia(?P<dialogue>[0-9]+)_utt(?P<utterance>[0-9]+)", re.ASCII)
+
+
+def parse(
+    root: str | Path | None,
+    on_unknown: Literal["error", "skip"] = "error",
+    known_bad: Literal["drop", "keep"] = "drop",
+) -> Listing:
+    """Reads the utterances of the tables below `root`; the parts whose table is there.
+
+    Args:
+        on_unknown: with ``"skip"``, utterances without a file of audio are left out and told.
+        known_bad: ``"drop"`` leaves out the two utterances without a usable film.
+
+    Raises:
+        UserError: where no table is found, a table lacks a column or has a cell that cannot be, or an utterance has no
+            audio.
+    """
+    if root is None or not Path(root).is_dir():
+        raise UserError(f"corpus.root: {root or 'missing'}; MELD needs the folder with its tables and audio")
+    root = Path(root)
+    tables = {part: _table(root, name) for part, (name, _) in PARTS.items()}
+    if not any(tables.values()):
+        raise UserError(f"corpus.root: {root} holds none of {', '.join(name for name, _ in PARTS.values())}")
+    audio = _by_part(root)
+    clips, skipped, seen = [], [], set()
+    for part, table in tables.items():
+        for line, row in _rows(table) if table else ():
+            where = f"{table}, line {line}"
+            name = f"dia{_number(row, 'Dialogue_ID', where)}_utt{_number(row, 'Utterance_ID', where)}"
+            if known_bad == "drop" and (part, name) in KNOWN_BAD:
+                skipped.append((where, KNOWN_BAD[part, name]))
+                continue
+            path = audio.get((part, name))
+            if path is None and on_unknown == "error":
+                raise UserError(
+                    f"{where}: no audio {name}.wav (or .flac) in a folder that begins with {PARTS[part][1][0]} below "
+                    f"{root}; take it out of the films with ffmpeg (the docstring of ser_hf.corpora.meld has the "
+                    "line), or set corpus.on_unknown: skip"
+                )
+            if path is None:
+                skipped.append((where, "no such file"))
+                continue
+            if is_lfs_pointer(path):
+                raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
+            seen.add(path)
+            clips.append(_clip(row, where, path, part, name))
+    skipped += [(str(path), "in no table") for path in audio_paths(root) if path not in seen]
+    return Listing("meld", clips, skipped)
+
+
+def _clip(row: dict[str, str | None], where: str, path: Path, part: str, name: str) -> Clip:
+    emotion = EMOTION_CODES.get((row["Emotion"] or "").lower())
+    if emotion is None or not row["Speaker"]:
+        raise UserError(f"{where}: expected a speaker and one of {', '.join(EMOTION_CODES)}, got {row['Emotion']!r}")
+    return Clip(
+        path=str(path),
+        emotion=emotion,
+        speaker=f"meld:{row['Speaker']}",
+        id=f"meld/{part}/{name}",
+        language=LANGUAGE,
+        sentence=row["Utterance"],
+        extra={
+            "split": part,
+            "dialogue": f"{part} {row['Dialogue_ID']}",
+            "sentiment": row["Sentiment"],
+            "season": row["Season"],
+            "episode": row["Episode"],
+        },
+    )
+
+
+def _table(root: Path, name: str) -> Path | None:
+    """A table, in the root or below it, the nearest first."""
+    found = sorted(root.rglob(name), key=lambda path: (len(path.parts), path))
+    return found[0] if found else None
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
+    content = table.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # some copies went through a Windows program
+        text = content.decode("cp1252", errors="replace")
+    columns, rows = read_table(table, text.replace("\r\n", "\n"))
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise UserError(f"{table}: not MELD's table, it lacks the column {missing[0]!r}; take it from {URL}")
+    return rows
+
+
+def _number(row: dict[str, str | None], column: str, where: str) -> int:
+    cell = row[column] or ""
+    if not re.fullmatch(r"[0-9]{1,6}", cell, re.ASCII):
+        raise UserError(f"{where}: {column} should be a number, got {cell!r}")
+    return int(cell)
+
+
+def _by_part(root: Path) -> dict[tuple[str, str], Path]:
+    """Part and name of an utterance -> its audio."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in audio_paths(root):
+        part = next((part for folder in reversed(path.relative_to(root).parts[:-1]) if (part := _part(folder))), None)
+        if part and GRAMMAR.fullmatch(path.stem):
+            first = found.setdefault((part, path.stem), path)
+            if first != path:
+                raise UserError(f"{path}: {path.stem} of {part} stands at {first} too; remove one of the two")
+    return found
+
+
+def _part(folder: str) -> str | None:
+    return next((part for part, (_, begins) in PARTS.items() if folder.lower().startswith(begins)), None)

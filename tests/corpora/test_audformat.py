@@ -1,0 +1,163 @@
+"""audEERING's databases: schemes, labels of schemes, parts by table, segments."""
+
+import builtins
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.corpora import load_corpus
+from ser_hf.corpora.audformat_table import parse
+from ser_hf.errors import UserError
+from ser_hf.testing.tables import Told, write_audformat
+
+SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A function that writes a database of three speakers with two clips each, and gives its folder."""
+    pytest.importorskip("audformat")
+
+    def write(segmented=False):
+        clips = []
+        for number, (speaker, sex) in enumerate(SPEAKERS):
+            for emotion in ("anger", "joy"):
+                path = tmp_path / "wav" / f"{speaker}_{emotion}.wav"
+                path.parent.mkdir(exist_ok=True)
+                samples = np.arange(8000, dtype=np.int16) + number
+                soundfile.write(path, samples, 8000)
+                clips.append(Told(path, emotion, speaker, sex, 1.0, 8000))
+        write_audformat(tmp_path, clips, segmented)
+        return tmp_path
+
+    return write
+
+
+def read(root, **options):
+    return sorted(parse(root, **options).clips, key=lambda clip: clip.id)
+
+
+def edit(root, file, old, new):
+    text = (root / file).read_text(encoding="utf-8")
+    assert old in text
+    (root / file).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_a_database(database):
+    clips = read(database(), language="de")
+    assert [clip.id for clip in clips[:2]] == ["audformat/wav/anna_anger", "audformat/wav/anna_joy"]
+    assert [clip.emotion for clip in clips[:2]] == ["angry", "happy"]
+    assert [clip.speaker for clip in clips[::2]] == ["audformat:anna", "audformat:ben", "audformat:cleo"]
+    assert [clip.sex for clip in clips[::2]] == ["female", "male", "female"]
+    assert [clip.extra["split"] for clip in clips[::2]] == ["train", "validation", "test"]
+    assert clips[0].language == "de"
+
+
+def test_tables_are_chosen(database):
+    clips = parse(database(), tables=["emotion.train", "emotion.test"]).clips
+    assert {clip.extra["split"] for clip in clips} == {"train", "test"}
+
+
+def test_segments_are_cut_out(database):
+    clips = read(database(segmented=True))
+    assert [clip.id for clip in clips[:2]] == [
+        f"audformat/wav/anna_{emotion}/0.100-0.900" for emotion in ("anger", "joy")
+    ]
+    samples = soundfile.read(clips[0].path, dtype="int16")[0]
+    assert np.array_equal(samples, np.arange(800, 7200, dtype=np.int16))
+
+
+def test_a_segment_that_is_the_whole_file_is_that_file(database):
+    root = database(segmented=True)
+    edit(root, "db.emotion.train.csv", "0 days 00:00:00.100000,0 days 00:00:00.900000", "0 days 00:00:00,")
+    edit(
+        root, "db.emotion.test.csv", "0 days 00:00:00.100000,0 days 00:00:00.900000,anger", "0 days 00:00:00.5,,anger"
+    )
+    clips = {clip.id: clip for clip in parse(root).clips}
+    assert clips["audformat/wav/anna_joy"].path == str(root / "wav/anna_joy.wav")
+    cut = next(clip for key, clip in clips.items() if key.startswith("audformat/wav/cleo_anger/"))
+    assert len(soundfile.read(cut.path)[0]) == 4000
+
+
+def test_other_schemes_by_name(database):
+    root = database()
+    for part in ("train", "dev", "test"):
+        edit(root, f"db.emotion.{part}.csv", "emotion,speaker", "emotion,speaker,years,session")
+        text = (root / f"db.emotion.{part}.csv").read_text(encoding="utf-8").splitlines()
+        lines = [text[0], *(f"{line},31,{part} room" for line in text[1:])]
+        (root / f"db.emotion.{part}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    column = "      speaker:\n        scheme_id: speaker\n"
+    edit(root, "db.yaml", column, column + "      years: {}\n      session: {}\n")
+    clips = read(root, columns={"age": "years"})
+    assert clips[0].age == 31
+    assert clips[0].extra == {"split": "train", "session": "train room"}
+
+
+def test_missing_cells_and_missing_files(database):
+    root = database()
+    edit(root, "db.emotion.train.csv", "anger,anna", ",anna")
+    (root / "wav/ben_joy.wav").unlink()
+    listing = parse(root, on_unknown="skip")
+    assert sorted(reason for _, reason in listing.skipped) == ["no label", "no such file"]
+    with pytest.raises(UserError, match="db.yaml, emotion of wav/anna_anger.wav: no label"):
+        parse(root, tables=["emotion.train"])
+    with pytest.raises(UserError, match="emotion of wav/ben_joy.wav: no file .*; complete the database"):
+        parse(root, tables=["emotion.dev"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"label": "mood"}, "corpus.label: the database has no scheme 'mood'; it has emotion, gender, speaker"),
+        (
+            {"tables": ["votes"]},
+            "corpus.tables: no table 'votes'; the database has emotion.dev, emotion.test, emotion.train",
+        ),
+        ({"speaker": "who"}, "it is not told who speaks"),
+    ],
+)
+def test_what_is_not_in_the_database_is_named(database, options, told):
+    with pytest.raises(UserError, match=told):
+        parse(database(), **options)
+
+
+def test_tables_that_contradict_each_other_are_named(database):
+    root = database()
+    edit(root, "db.emotion.test.csv", "file,emotion,speaker\n", "file,emotion,speaker\nwav/anna_joy.wav,anger,anna\n")
+    with pytest.raises(
+        UserError,
+        match="corpus.tables: name the tables whose emotion is meant, of emotion.dev, emotion.test, emotion.train; ",
+    ):
+        parse(root)
+
+
+@pytest.mark.parametrize("root", [None, "."])
+def test_a_folder_without_a_database_is_named(root, tmp_path):
+    pytest.importorskip("audformat")
+    with pytest.raises(
+        UserError, match="^corpus.root: .*; audformat needs the folder of a database, with its db.yaml"
+    ):
+        parse(root and tmp_path)
+
+
+def test_the_package_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
+    usual = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "audformat":
+            raise ImportError(name)
+        return usual(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(
+        UserError, match=r'^corpus.name: audformat needs the package .*pip install "ser_hf\[audformat\]"'
+    ):
+        parse(tmp_path)
+
+
+def test_rows(database):
+    dataset = load_corpus("audformat", database(), corpus_name="calls")
+    assert dataset.features["label"].names == ["angry", "happy"]
+    assert Path(dataset[0]["audio"]["path"]).is_file()

@@ -1,0 +1,262 @@
+"""EmoBox's metadata: rows of 32 corpora with the folds of its figures, and what its files get wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.corpora import corpus_facts, iemocap, load_corpus
+from ser_hf.corpora.emobox import LANGUAGES, OWN, parse
+from ser_hf.errors import UserError
+from ser_hf.protocols import split_corpus
+from ser_hf.protocols.published import published_list
+from ser_hf.testing.tables import Told, write_emobox
+
+
+def line(key, wav, emo, dataset, more):
+    told = {"type": "raw", "sample_rate": 16000, "num_frame": 16000.0, "task": "category", "length": 1.0}
+    return json.dumps({"key": key, "dataset": dataset, "wav": wav, **told, "emo": emo, "channel": 1} | more)
+
+
+def spoken(key, speaker, emo):
+    return f"{key} 1 {speaker} 0 1.5 <id={key},lang=en,spk={speaker},emotion={emo}> {emo}"
+
+
+@pytest.fixture
+def emobox(tmp_path):
+    """A function that writes a corpus's metadata and empty audio, and gives both folders. `clips` are (name, speaker,
+    word); `wavs` the audio that is there, by default all; further arguments are files of the metadata."""
+
+    def write(clips, name="cafe", wavs=None, stm=True, label_map=None, whole=True, folds=(), more=None):
+        root, audio = tmp_path / "data" / name, tmp_path / "audio"
+        root.mkdir(parents=True)
+        audio.mkdir()
+        lines = {}
+        for clip, _, word in clips:
+            key = f"{name}-{Path(clip).stem}"
+            lines[clip] = line(key, f"downloads/{name}/{clip}", word, name, (more or {}).get(clip, {}))
+        for wav in [clip for clip, *_ in clips] if wavs is None else wavs:
+            (audio / wav).parent.mkdir(parents=True, exist_ok=True)
+            (audio / wav).write_bytes(b"not decoded here")
+        if whole:
+            (root / f"{name}.jsonl").write_text("\n".join(lines.values()) + "\n", encoding="utf-8")
+        if stm:
+            told = [spoken(f"{name}-{Path(clip).stem}", speaker, word) for clip, speaker, word in clips]
+            (root / "data.seg.wrd.stm").write_text("\n".join(told) + "\n\n", encoding="utf-8")
+        if label_map is not None:
+            (root / "label_map.json").write_text(label_map, encoding="utf-8")
+        for number, parts in folds:
+            (root / f"fold_{number}").mkdir()
+            for part, own in parts.items():
+                text = "\n".join(lines[clip] for clip in own)
+                (root / f"fold_{number}" / f"{name}_{part}_fold_{number}.jsonl").write_text(text, encoding="utf-8")
+        return {"root": root, "audio_root": str(audio)}
+
+    return write
+
+
+CLIPS = [("F/a.wav", "F", "Joie"), ("G/b.wav", "Göran B", "neu"), ("G/c.wav", "Göran B", "Joie")]
+MAP = '{"Joie": "Happy", "neu": "Neutral"}'
+
+
+def test_rows_of_a_corpus_without_a_module(emobox):
+    folds = [(10, {"train": ["F/a.wav"], "valid": ["G/b.wav"], "test": ["G/c.wav"]}), (2, {"train": ["G/b.wav"]})]
+    listing = parse(**emobox(CLIPS, label_map=MAP, folds=folds))
+    assert [clip.id for clip in listing.clips] == ["cafe/a", "cafe/b", "cafe/c"]
+    assert [clip.emotion for clip in listing.clips] == ["happy", "neutral", "happy"]
+    assert [clip.speaker for clip in listing.clips] == ["cafe:F", "cafe:Göran B", "cafe:Göran B"]
+    assert {clip.language for clip in listing.clips} == {"fr"}
+    assert [clip.extra for clip in listing.clips] == [
+        {"fold_2": None, "fold_10": "train"},
+        {"fold_2": "train", "fold_10": "validation"},
+        {"fold_2": None, "fold_10": "test"},
+    ]
+    assert list(listing.clips[0].extra) == ["fold_2", "fold_10"]
+
+
+def test_the_lists_of_the_folds_are_the_list_where_the_whole_one_is_missing(emobox):
+    folds = [(1, {"train": ["F/a.wav", "G/b.wav"], "test": ["G/c.wav"]}), (2, {"test": ["F/a.wav"]})]
+    assert len(parse(**emobox(CLIPS, label_map=MAP, folds=folds, whole=False)).clips) == 3
+
+
+def test_the_user_s_words_come_first(emobox):
+    options = emobox([("a.wav", "x", "poker"), ("b.wav", "x", "sad")], "pavoque", label_map='{"poker": "Poker"}')
+    with pytest.raises(UserError, match="line 1: 'Poker' is not an emotion known here; .* corpus.label_map"):
+        parse(**options)
+    assert parse(**options, label_map={"Poker": "other"}).clips[0].emotion == "other"
+    assert parse(**options, label_map={"poker": "neutral"}).clips[0].emotion == "neutral"
+    assert [reason for _, reason in parse(**options, on_unknown="skip").skipped] == ["label 'Poker' is not an emotion"]
+
+
+@pytest.mark.parametrize("speaker", ["a.wav", "a", "Unknown"])
+def test_a_clip_s_own_name_is_no_speaker(emobox, speaker):
+    options = emobox([("a.wav", speaker, "sad")], "resd")
+    with pytest.raises(UserError, match="resd.jsonl, line 1: it is not told who speaks"):
+        parse(**options)
+    assert parse(**options, no_speaker="one").clips[0].speaker == "resd:unknown"
+    assert parse(**options, speaker_pattern="resd/(.)").clips[0].speaker == "resd:a"
+
+
+def test_without_the_file_of_speakers_nobody_knows_them(emobox):
+    with pytest.raises(UserError, match="it is not told who speaks"):
+        parse(**emobox(CLIPS, label_map=MAP, stm=False))
+
+
+def test_who_speaks_in_iemocap_is_not_who_wore_the_markers(emobox):
+    wav = "Session5/sentences/wav/Ses05M_impro01/Ses05M_impro01_F023.wav"
+    (clip,) = parse(**emobox([(wav, "Ses05M", "exc")], "iemocap", label_map='{"exc": "Happy"}')).clips
+    assert (clip.speaker, clip.id, clip.sex) == ("iemocap:Ses05F", "iemocap/Ses05M_impro01_F023", "female")
+    assert (clip.extra["session"], clip.emotion) == ("Session5", "happy")
+    assert iemocap.GRAMMAR.fullmatch(Path(wav).stem)["sex"] == "F"
+
+
+def test_audio_is_found_in_another_place_and_format_by_the_end_of_its_path(emobox):
+    clips = [("AudioData/DC/a01.wav", "DC", "a"), ("AudioData/JE/a01.wav", "JE", "a")]
+    for i, (clip, *_) in enumerate(clips):
+        clips[i] = (clip, clips[i][1], "sad")
+    options = emobox(clips[:1], "turevdb", wavs=["DC/a01.flac", "JE/a01.flac", "x.wav"])
+    assert parse(**options).clips[0].path.endswith("DC/a01.flac")
+    root = Path(options["audio_root"])
+    (root / "copy/DC").mkdir(parents=True)
+    (root / "copy/DC/a01.wav").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"copy/DC/a01.wav: as near to EmoBox's downloads/turevdb/.*a01.wav as .*DC/a01.flac"
+    ):
+        parse(**options)
+
+
+def test_audio_that_is_not_there(emobox):
+    options = emobox(CLIPS, label_map=MAP, wavs=["F/a.wav", "G/b.wav"])
+    with pytest.raises(UserError, match="cafe.jsonl, line 3: no audio c below .*, in any format; complete it"):
+        parse(**options)
+    assert [reason for _, reason in parse(**options, on_unknown="skip").skipped] == ["no such file"]
+
+
+def test_parts_of_a_long_recording_are_cut_out(emobox):
+    times = {"x1.wav": {"start_time": 0.5, "end_time": 1.0}, "x2.wav": {"start_time": 1.0, "end_time": 1.25}}
+    for own in times.values():
+        own["wav"] = "downloads/pavoque/long.flac"
+    options = emobox([("x1.wav", "S", "sad"), ("x2.wav", "S", "angry")], "pavoque", wavs=[], more=times)
+    samples = np.arange(16000, dtype=np.int16)
+    soundfile.write(Path(options["audio_root"]) / "long.flac", samples, 8000)
+    first, second = parse(**options).clips
+    assert (first.id, second.id) == ("pavoque/x1", "pavoque/x2")
+    assert np.array_equal(soundfile.read(first.path, dtype="int16")[0], samples[4000:8000])
+    assert np.array_equal(soundfile.read(second.path, dtype="int16")[0], samples[8000:10000])
+
+
+SAVEE = [("ALL/DC_a01.wav", "DC", "a"), ("ALL/JE_h01.wav", "JE", "h")]
+SAVEE_MAP = '{"a": "Angry", "h": "Happy"}'
+
+
+def test_corpora_with_a_module_have_its_rows(emobox):
+    options = emobox(SAVEE, "savee", label_map=SAVEE_MAP)
+    clips = load_corpus("emobox", **options)
+    own = load_corpus("savee", options["audio_root"])
+    assert all(clips[name][:] == own[name][:] for name in own.column_names)
+
+
+@pytest.mark.parametrize(
+    ("clip", "told"),
+    [
+        (("ALL/DC_a02.wav", "DC", "h"), r"savee.jsonl, line 1: Happy in EmoBox, angry by its name \(.*DC_a02.wav\)"),
+        (("ALL/a02.wav", "DC", "a"), "savee.jsonl, line 1: not a file name of SAVEE"),
+    ],
+)
+def test_what_the_module_and_emobox_do_not_agree_on_is_refused(emobox, clip, told):
+    options = emobox([clip, SAVEE[0]], "savee", label_map=SAVEE_MAP)
+    with pytest.raises(UserError, match=told):
+        parse(**options)
+    listing = parse(**options, on_unknown="skip")
+    assert (len(listing.clips), len(listing.skipped)) == (1, 1)
+
+
+def test_a_missing_clip_of_a_corpus_with_a_module(emobox):
+    options = emobox(SAVEE, "savee", label_map=SAVEE_MAP, wavs=["DC_a01.wav"])
+    with pytest.raises(UserError, match="savee.jsonl, line 2: .*no audio JE_h01"):
+        parse(**options)
+    assert [reason for _, reason in parse(**options, on_unknown="skip").skipped] == ["no such file"]
+
+
+def test_known_bad_clips_are_left_out_here_too(emobox):
+    names = ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
+    options = emobox([(f"{name}.wav", "07", "Happy") for name in names], "ravdess")
+    listing = parse(**options)
+    assert (len(listing.clips), listing.skipped[0][1]) == (
+        1,
+        "the same audio as " + names[0] + " (corpus.known_bad: drop)",
+    )
+    assert len(parse(**options, known_bad="keep").clips) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"label_map": "{"}, "label_map.json: not valid JSON"),
+        ({"label_map": '{"a": 1}'}, "label_map.json: expected words for words"),
+        ({"whole": False}, "corpus.root: .* has neither cafe.jsonl nor fold_1 with lists"),
+        ({"more": {"F/a.wav": {"wav": ""}}}, "cafe.jsonl, line 1: no wav; EmoBox's lines have key"),
+        (
+            {"folds": [(1, {"train": ["F/a.wav"], "test": ["F/a.wav"]})]},
+            "cafe_test_fold_1.jsonl, line 1: cafe-a is listed in another part too",
+        ),
+    ],
+)
+def test_a_mistake_in_the_metadata_is_named(emobox, options, told):
+    with pytest.raises(UserError, match=told):
+        parse(**emobox(CLIPS, **{"label_map": MAP, **options}))
+
+
+def test_a_mistake_in_the_file_of_speakers_is_named(emobox):
+    options = emobox(CLIPS, label_map=MAP)
+    (options["root"] / "data.seg.wrd.stm").write_text("\ncafe-a F 0 1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="data.seg.wrd.stm, line 2: expected key channel speaker start end"):
+        parse(**options)
+
+
+def test_both_folders_are_needed(emobox, tmp_path):
+    with pytest.raises(UserError, match="^corpus.root: missing; emobox needs"):
+        parse(None)
+    with pytest.raises(UserError, match="^corpus.audio_root: missing; EmoBox has metadata alone"):
+        parse(tmp_path)
+
+
+def test_a_list_of_clips_may_be_without_words_for_labels(emobox):
+    assert parse(**emobox([("a.wav", "x", "Sad")])).clips[0].emotion == "sad"
+
+
+def test_facts_cite_emobox_beside_the_corpus():
+    facts = corpus_facts("emobox", {"title": "CaFE", "citation": "Gournay P (2018).", "license": "cc-by-nc-sa-4.0"})
+    assert facts["title"] == "CaFE"
+    assert facts["citation"].startswith("Gournay P (2018). Ma Z, ")
+    assert facts["non_commercial"] is True
+
+
+def test_the_languages_of_corpora_with_a_module_are_that_module_s():
+    assert {name: LANGUAGES[name] for name in OWN} == {name: module.LANGUAGE for name, module in OWN.items()}
+
+
+WORDS = {"fear": "Fearful", "surprise": "Surprised"}
+
+
+def test_ravdess_by_emobox_has_the_rows_and_folds_of_our_own(real_corpora, tmp_path):
+    """Of the whole corpus; the metadata is written here by the grammar of EmoBox's files, with its published folds."""
+    root = real_corpora("RAVDESS")
+    own = load_corpus("ravdess", root)
+    names = own.features["label"].names
+    emotions = [names[label] for label in own["label"]]
+    clips = []
+    for audio, emotion, speaker, sex in zip(own["audio"], emotions, own["speaker"], own["sex"], strict=True):
+        path = Path(audio["path"])
+        wav = f"downloads/ravdess/audio/Audio_Speech_Actors_01-24/{path.parent.name}/{path.stem}.wav"
+        clips.append((Told(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
+    folds = published_list("emobox")["corpora"]["ravdess"]["folds"]
+    words = {emotion: WORDS.get(emotion, emotion.capitalize()) for emotion in names}
+    metadata = write_emobox(tmp_path / "ravdess", clips, folds, words)
+    read = load_corpus("emobox", metadata, audio_root=str(root))
+    assert len(read) == 1439
+    assert {name: read[name][:] for name in own.column_names} == {name: own[name][:] for name in own.column_names}
+    published = split_corpus(own, "emobox/ravdess")
+    assert [split.sha256 for split in split_corpus(read, "emobox/lists")] == [split.sha256 for split in published]

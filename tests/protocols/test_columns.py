@@ -1,0 +1,149 @@
+"""Parts that a column tells, one column a fold; EmoBox's folds."""
+
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.protocols import PARTS, split_corpus
+from ser_hf.protocols.columns import by_column, emobox_lists
+
+OF_SPEAKER = {"x:01": "train", "x:02": "train", "x:03": "train", "x:04": "dev", "x:05": "test", "x:06": "test"}
+
+
+@pytest.fixture(scope="module")
+def dataset(make_corpus):
+    return make_corpus(6)
+
+
+@pytest.fixture(scope="module")
+def with_parts(dataset):
+    """A function from names of columns, and for each a function from a row's speaker and number to its word, to the
+    corpus that has them."""
+
+    def add(**columns):
+        made = dataset
+        for name, word in columns.items():
+            made = made.add_column(name, [word(speaker, i) for i, speaker in enumerate(dataset["speaker"])])
+        return made
+
+    return add
+
+
+def of_speaker(words):
+    return lambda speaker, i: words.get(speaker)
+
+
+def test_the_words_of_a_column_are_the_parts(with_parts):
+    (split,) = split_corpus(with_parts(split=of_speaker(OF_SPEAKER)), "column")
+    assert split.speakers == {"train": ["x:01", "x:02", "x:03"], "validation": ["x:04"], "test": ["x:05", "x:06"]}
+    assert (split.name, split.fold, split.leak, split.notes) == ("column", None, None, ())
+    assert split.apart == dict.fromkeys(split.apart, ("speaker",))
+
+
+@pytest.mark.parametrize("word", ["dev", "Validation", "valid", "VAL", "devel"])
+def test_spellings_of_validation(with_parts, word):
+    corpus = with_parts(split=of_speaker(OF_SPEAKER | {"x:04": word}))
+    assert by_column(corpus).speakers["validation"] == ["x:04"]
+
+
+def test_clips_without_a_word_stand_in_no_part(with_parts):
+    split = by_column(with_parts(split=of_speaker({s: p for s, p in OF_SPEAKER.items() if s != "x:03"})))
+    assert split.speakers["train"] == ["x:01", "x:02"]
+
+
+def test_other_words_are_parts_as_the_recipe_says(with_parts):
+    words = {"x:01": "1", "x:02": "2", "x:03": "3", "x:04": "4"}
+    parts = {"1": "train", "2": "validation", "3": "test"}
+    split = by_column(with_parts(session=of_speaker(words)), "session", parts)
+    assert [split.speakers[part] for part in PARTS] == [["x:01"], ["x:02"], ["x:03"]]
+
+
+def test_speakers_validate_where_the_column_tells_no_validation(with_parts):
+    split = by_column(with_parts(split=of_speaker(OF_SPEAKER | {"x:04": "train"})), validation=0.5)
+    assert len(split.speakers["validation"]) == 2
+    assert split.notes == ("The list has no validation part: 0.5 of what it trains on was drawn for it.",)
+
+
+def test_one_column_a_fold(with_parts):
+    swapped = OF_SPEAKER | {"x:01": "test", "x:05": "train", "x:06": "train"}
+    corpus = with_parts(a=of_speaker(OF_SPEAKER), b=of_speaker(swapped))
+    folds = split_corpus(corpus, "column", column=["a", "b"])
+    assert [(fold.fold, fold.speakers["test"]) for fold in folds] == [("a", ["x:05", "x:06"]), ("b", ["x:01"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"column": "fold"}, "protocol.column: the corpus has no column 'fold'; it has audio, label, speaker, "),
+        ({"column": []}, "protocol.column: an empty list"),
+        ({"parts": {"a": "dev"}}, "protocol.parts.a: 'dev' is none of train, validation, test"),
+        ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
+        ({"parts": {"test": "test"}}, "protocol.column: no clip has train in the column 'split'"),
+        ({"column": "speaker"}, "protocol.column: 'x:01' in the column 'speaker' is no part; say which is with"),
+    ],
+)
+def test_a_mistake_is_named(with_parts, options, told):
+    with pytest.raises(UserError) as error:
+        by_column(with_parts(split=of_speaker(OF_SPEAKER)), **options)
+    assert str(error.value).startswith(told)
+
+
+def by_clip(speaker, i):
+    """Each speaker's two takes of a label stand in both parts."""
+    return "test" if i // 3 % 2 else "train"
+
+
+def test_shared_speakers_are_allowed_by_name_only(with_parts):
+    corpus = with_parts(split=by_clip)
+    with pytest.raises(UserError, match="^protocol.column: split: Speaker-dependent: 5 of the 6 test speakers"):
+        by_column(corpus)
+    assert by_column(corpus, shared_speakers=True).leak
+
+
+def test_emoboxes_folds_by_speaker(with_parts):
+    others = OF_SPEAKER | {"x:04": "train"}
+    corpus = with_parts(fold_10=of_speaker(others | {"x:01": "test"}), fold_2=of_speaker(others))
+    second, tenth = split_corpus(corpus, "emobox/lists", validation=0.3)
+    assert (second.fold, tenth.fold) == ("fold_2", "fold_10")
+    assert tenth.speakers["test"] == ["x:01", "x:05", "x:06"]
+    assert len(second.speakers["validation"]) == 1
+    assert second.apart == dict.fromkeys(second.apart, ("speaker",))
+
+
+def test_emoboxes_folds_by_clip_share_speakers_as_published(with_parts):
+    split = emobox_lists(with_parts(fold_1=by_clip), validation=0.5, seed=1)
+    assert split.fold is None
+    assert [len(split.rows[part]) for part in PARTS] == [9, 9, 18]
+    assert split.leak
+    assert split.apart == dict.fromkeys(split.apart, ())
+    labels = split.table(with_parts(fold_1=by_clip)).splitlines()[2].split()[3:]
+    assert labels == ["3", "3", "3"]
+
+
+def test_validation_that_emobox_lists_is_taken(with_parts):
+    split = emobox_lists(with_parts(fold_1=of_speaker(OF_SPEAKER)))
+    assert split.speakers["validation"] == ["x:04"]
+    assert split.apart["train/validation"] == ("speaker",)
+    shared = emobox_lists(with_parts(fold_1=lambda speaker, i: ("train", "dev", "test")[i // 12]))
+    assert shared.speakers["validation"] == ["x:03", "x:04"]
+    mixed = emobox_lists(
+        with_parts(
+            fold_1=lambda speaker, i: (
+                "test" if speaker > "x:04" else "dev" if by_clip(speaker, i) == "test" else "train"
+            )
+        )
+    )
+    assert mixed.apart["train/validation"] == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "told"),
+    [
+        ({}, {}, "protocol.name: emobox/lists reads the columns fold_1 and so on, which the corpus emobox has"),
+        ({"fold_1": lambda speaker, i: "test"}, {}, "protocol emobox/lists: no clip in train"),
+        ({"fold_1": of_speaker(OF_SPEAKER)}, {"validation": 2.0}, "protocol.validation: a share lies between 0 and 1"),
+    ],
+)
+def test_folds_that_cannot_be_are_named(with_parts, columns, options, told):
+    with pytest.raises(UserError) as error:
+        emobox_lists(with_parts(**columns), **options)
+    assert str(error.value).startswith(told)
