@@ -49,6 +49,7 @@ def header(
         "protocol": protocol_facts(folds, recipe.evaluation.part),
         "audit": worst([fold.audit for fold in folds]),
         **({"recordings": material.recordings} if material.recordings else {}),
+        "sources": material.sources,
         "foil": foil and _gap(metrics, foil),
         "model": {
             "architecture": recipe.model.architecture,

@@ -22,7 +22,7 @@ from .protocols import PARTS
 from .run_folder import RunFolder
 from .sections import Recipe
 from .training.arguments import EmotionTrainingArguments, training_arguments
-from .training.balancing import oversampled
+from .training.balancing import Turns, balance_table, balanced, met_by_corpus, met_labels, oversampled
 from .training.batches import Changes, part
 from .training.build import build_model
 from .training.classical import fit_classical
@@ -71,13 +71,12 @@ def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingA
     """What only the clips and the network can say of a recipe, before the first file is written."""
     _tell_idle_gain(recipe, material)
     for fold in [*material.folds, *material.foil]:
-        labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
-        _loss(recipe, material, labels.tolist())
         learnt = _part(recipe, material, fold, "train", learnt=True)
+        _loss(recipe, material, _labels(recipe, material, fold, learnt))
         if recipe.training.solver == "trainer":
             _changes(recipe, material, fold)
             freezing = Freezing(**recipe.freeze.freezing)
-            rehearse(material.plan, arguments, len(learnt), freezing, _lora(recipe), recipe.freeze.cache)
+            rehearse(material.plan, arguments, len(Turns(learnt)), freezing, _lora(recipe), recipe.freeze.cache)
 
 
 def run_one(
@@ -119,9 +118,8 @@ def _train(
     lora = _lora(recipe)
     if lora is not None:
         model = add_lora(model, lora)
-    labels = np.asarray(material.dataset["label"][:])[fold.split.rows["train"]]
-    loss = _loss(recipe, material, labels.tolist())
     parts = [_part(recipe, material, fold, "train", learnt=True), _part(recipe, material, fold, "validation")]
+    loss = _loss(recipe, material, _labels(recipe, material, fold, parts[0]))
     common = (model, material.plan.extractor, material.store, *parts, arguments, trainer_metrics)
     if recipe.training.solver == "sklearn":
         speakers = material.dataset["speaker"][:]
@@ -136,7 +134,11 @@ def _train(
         tracking = tracked(arguments.report_to, arguments.run_name or name, folder.log.parent, arguments.project)
         arguments.run_name = during.enter_context(tracking)
         patience = recipe.training.early_stopping.patience
-        _tell_oversampling(recipe, len(labels), len(parts[0]))
+        _tell_oversampling(recipe, len(fold.split.rows["train"]), len(parts[0]))
+        if _balances(recipe, material):
+            clips = part(material.dataset, fold.split.rows["train"], material.store)
+            corpora = material.dataset["corpus"][:]
+            logger.info("%s", balance_table(clips, parts[0], corpora, material.labels))
         return fit(
             *common,
             loss=loss,
@@ -164,6 +166,19 @@ def _lora(recipe: Recipe) -> Lora | None:
     return None if recipe.lora.rank is None else Lora(**dataclasses.asdict(recipe.lora))
 
 
+def _labels(recipe: Recipe, material: Material, fold: Fold, learnt: Dataset) -> list[int]:
+    """Labels of the training clips, each as often as an epoch meets it by its corpus and class; over-sampling, which
+    no correction goes with, leaves them as they are."""
+    if _balances(recipe, material):
+        return met_labels(learnt)
+    return np.asarray(material.dataset["label"][:])[fold.split.rows["train"]].tolist()
+
+
+def _balances(recipe: Recipe, material: Material) -> bool:
+    """Whether an epoch meets some clips more often than others by the weights of corpora, or `training.balance`."""
+    return recipe.training.balance is not None or any(weight != 1 for weight in material.weights.values())
+
+
 def _loss(recipe: Recipe, material: Material, labels: list[int]) -> ClassificationLoss:
     """The recipe's loss, its weights and priors those of the training clips, whose `labels` these are."""
     asked = recipe.training.loss
@@ -185,14 +200,18 @@ def _loss(recipe: Recipe, material: Material, labels: list[int]) -> Classificati
 
 def _part(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
     """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
-    votes and over-sampled if the recipe says so; all others are whole, in windows where they are too long."""
+    votes, over-sampled and balanced if the recipe says so; all others are whole, in windows if they are too long."""
     rows, rate = fold.split.rows[name], material.store.sampling_rate
     if learnt and recipe.training.solver == "trainer":
         longest = material.plan.longest_clip
         limits = [recipe.audio.max_duration, longest and longest / rate]
         limit = min((seconds for seconds in limits if seconds), default=None)
         clips = part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
-        return oversampled(clips, recipe.training.seeds[0]) if recipe.augment.oversample else clips
+        seed = recipe.training.seeds[0]
+        if _balances(recipe, material):
+            corpora, speakers = material.dataset["corpus"][:], material.dataset["speaker"][:]
+            return balanced(clips, corpora, speakers, material.weights, recipe.training.balance, seed)
+        return oversampled(clips, seed) if recipe.augment.oversample else clips
     return part(material.dataset, rows, material.store, window=_window(recipe, material))
 
 
@@ -290,6 +309,10 @@ def _judge(
     report["training"] = _training_facts(fitted.trainer.args)
     if recipe.training.solver == "trainer":
         report["training"] |= _strategy(fitted)
+    if _balances(recipe, material):
+        learnt = _part(recipe, material, fold, "train", learnt=True)
+        met = met_by_corpus(learnt, material.dataset["corpus"][:])
+        report["training"] |= {"balance": recipe.training.balance, "clips_per_epoch": met}
     report["warnings"] += (
         material.notes + fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
     )

@@ -83,6 +83,7 @@ def check(recipe: Recipe) -> None:
         raise UserError(f"training.seeds: each seed once, got {training.seeds}")
     _check_audio(audio)
     _check_augmentation(recipe)
+    _check_balance(recipe)
     _check_model(recipe)
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
@@ -121,6 +122,32 @@ def _check_augmentation(recipe: Recipe) -> None:
                 f"training.loss.{key}: augment.oversample makes classes equally frequent already, and both together "
                 "correct twice; leave out one of the two"
             )
+
+
+def _check_balance(recipe: Recipe) -> None:
+    """Two rules about how often an epoch meets a clip would undo each other."""
+    balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
+    weighted = _weighted(recipe)
+    if balance in ("corpus", "corpus_and_class"):
+        if recipe.corpus.name != "mixture":
+            raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
+        for key in weighted:
+            raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
+    if augment.oversample:
+        for key in ["training.balance"] * bool(balance) + weighted:
+            raise UserError(f"augment.oversample: {key} says how often clips are met; leave out one of the two")
+    for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
+        if balance in ("class", "corpus_and_class") and asked:
+            raise UserError(
+                f"training.loss.{key}: training.balance: {balance} corrects how frequent classes are already, and "
+                "both together correct twice; leave out one of the two"
+            )
+
+
+def _weighted(recipe: Recipe) -> list[str]:
+    """The keys of a mixture's weights that are not 1."""
+    items = recipe.corpus.options.get("corpora") if recipe.corpus.name == "mixture" else None
+    return [f"corpus.corpora[{i}].weight" for i, item in enumerate(items or ()) if item["weight"] != 1]
 
 
 def _check_model(recipe: Recipe) -> None:
@@ -290,10 +317,11 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
             asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
     for field in dataclasses.fields(AverageSection):
         asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
-    for key in ("head_learning_rate", "layer_decay", "precision", "deterministic", "sync_batch_norm"):
+    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic", "sync_batch_norm"):
         asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
     augment = recipe.augment
     asked |= {f"augment.{name}": True for name in augment.steps}
+    asked |= dict.fromkeys(_weighted(recipe), True)
     asked |= {"augment.mixup": augment.mixup.probability, "augment.oversample": augment.oversample}
     for key, value in training.arguments.items():
         if key not in USED_BY_SKLEARN:

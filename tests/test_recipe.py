@@ -174,7 +174,7 @@ def test_a_bad_override_is_told(override, told):
         ("corpus.song=true", "corpus.song: unknown key"),
         ("corpus.options={takes: 2}", "corpus.options: unknown key"),
         ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
-        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of cremad, "),
+        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of audformat, "),
         ("corpus.name=[ravdess]", "corpus.name: "),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
         ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
@@ -243,6 +243,7 @@ OPTIONS = {
     "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
     "leave_one_session_out": {"validation": 0.25, "seed": 4},
     "leave_one_sentence_out": {"validation": 0.25, "seed": 4},
+    "leave_one_corpus_out": {"validation": 0.25, "seed": 4},
     "speaker_and_sentence_disjoint": {
         "validation": [6],
         "test": ["1-2"],
@@ -253,6 +254,14 @@ OPTIONS = {
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
     "emosuperb/cremad": {},
+    "column": {
+        "column": ["fold_1", "fold_2"],
+        "parts": {"learn": "train"},
+        "shared_speakers": True,
+        "validation": 0.25,
+        "seed": 4,
+    },
+    "emobox/lists": {"validation": 0.25, "seed": 4},
     **{
         f"emobox/{corpus}": {"validation": 0.25, "seed": 4}
         for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")

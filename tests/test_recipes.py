@@ -1,6 +1,7 @@
 """The recipes that ship, kept alive: each has a twin, the same recipe at a tiny size, that trains and answers."""
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def leaves(value, key=""):
         ("emodb_crnn", "emodb_cnn2d", r"\.model\."),
         ("ravdess_cnn2d", "ravdess_cnn1d", r"\.(model|augment\.gain)\."),
         ("cremad_cnn2d", "cremad_cnn1d_descriptors", r"\.(model|training\.num_train_epochs$)"),
+        ("mixture_four_cnn2d", "mixture_leave_one_corpus_out", r"\.(corpus|protocol)\."),
     ],
 )
 def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
@@ -159,10 +161,12 @@ def smaller(path, recipe, roots, encoder_folder, folder):
     yield "protocol.validation=2.0e-1" if path.stem == FOILED else "protocol.foil=null"
     if FOLDS.match(recipe.protocol.name):
         yield "protocol.folds=[1]"
-    if recipe.corpus.name == "mixture":  # whose lists of speakers are of all CREMA-D
-        names = [name for name, _ in corpora_of(recipe)]
-        items = [f"{{name: {name}, root: {roots(name, 91 if name == 'cremad' else None)}}}" for name in names]
-        yield f"corpus.corpora=[{', '.join(items)}]"
+    if recipe.corpus.name == "mixture":
+        listed = isinstance(recipe.protocol.options["validation"], list)  # of speakers, those of all CREMA-D
+        last = {"cremad": 91} if listed else {}
+        items = recipe.corpus.options["corpora"]
+        items = [item | {"root": str(roots(item["name"], last.get(item["name"])))} for item in items]
+        yield f"corpus.corpora={json.dumps(items)}"
     elif recipe.corpus.name == "synthetic":
         yield from ("corpus.speakers=6", "corpus.takes=1")
     else:

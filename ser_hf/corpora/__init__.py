@@ -13,18 +13,23 @@ from datasets import Dataset
 from ..errors import UserError
 from . import mixture, single
 from .labels import treat_labels
+from .mixture import Mixed, beyond_caps
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 from .single import SINGLE, checked, parser_options
+from .sources import Source, sources_facts, sources_of, sources_table
 
 __all__ = [
     "CORPORA",
     "EMOTIONS",
     "Clip",
+    "Corpus",
     "Listing",
     "complete_options",
     "corpus_facts",
     "corpus_options",
     "load_corpus",
+    "read_corpus",
+    "sources_facts",
 ]
 
 logger = logging.getLogger(__name__)
@@ -32,6 +37,16 @@ logger = logging.getLogger(__name__)
 _LISTED = 8
 
 CORPORA = dict(sorted({**SINGLE, "mixture": mixture}.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A corpus as a recipe asks for it: its rows, what became of every label of its files, and by corpus how often an
+    epoch meets its training clips (1 where a mixture says nothing else; empty for one corpus)."""
+
+    dataset: Dataset
+    sources: list[Source]
+    weights: dict[str, float]
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
@@ -50,7 +65,13 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
 
-def load_corpus(
+def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Dataset:
+    """The rows of a corpus as a `datasets.Dataset`, in the order of their ids, with nothing decoded yet: the `dataset`
+    of `read_corpus`, which says what it takes and raises."""
+    return read_corpus(name, root, **settings).dataset
+
+
+def read_corpus(
     name: str,
     root: str | Path | None = None,
     *,
@@ -61,8 +82,8 @@ def load_corpus(
     on_unknown: str = "error",
     sampling_rate: int = 16000,
     **options: Any,
-) -> Dataset:
-    """The rows of a corpus as a `datasets.Dataset`, in the order of their ids, with nothing decoded yet.
+) -> Corpus:
+    """Reads a corpus and tells what becomes of every label of its files.
 
     Args:
         name: a key of `CORPORA`.
@@ -77,21 +98,37 @@ def load_corpus(
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
-    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **complete_options(name, options))
+    options = complete_options(name, options)
+    listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
     _tell_skipped(listing)
     if not listing.clips:
         raise UserError(
             f"corpus.root: {root} holds no clip of {name} to learn from ({len(listing.skipped)} files skipped)"
         )
-    clips = sorted(listing.clips, key=lambda clip: clip.id)
-    require_unique_ids(clips)
-    clips = _without(clips, exclude)
-    treatment = treat_labels(clips, labels, merge, drop)
-    for source, (target, count) in sorted(treatment.fate.items()):
-        if source != target:
-            logger.info("%d clips of %s: %s", count, source, f"counted as {target}" if target else "dropped")
-    kept = dataclasses.replace(listing, clips=[clips[i] for i in treatment.kept])
-    return to_dataset(kept, treatment.emotions, treatment.labels, sampling_rate, treatment.votes)
+    members = listing.members if isinstance(listing, Mixed) else {}
+    everything = sorted(listing.clips, key=lambda clip: clip.id)
+    require_unique_ids(everything)
+    clips = _without(everything, exclude)
+    treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
+    over = beyond_caps(listing, [clips[i] for i in treatment.kept], treatment.emotions) if members else {}
+    left_out = {i: "dropped" for i, target in enumerate(treatment.targets) if target is None}
+    left_out |= {treatment.kept[place]: why for place, why in over.items()}
+    stays = [place for place, i in enumerate(treatment.kept) if i not in left_out]
+    emotions = [treatment.emotions[place] for place in stays]
+    kept = dataclasses.replace(listing, clips=[clips[treatment.kept[place]] for place in stays])
+    votes = treatment.votes and [treatment.votes[place] for place in stays]
+
+    outcomes = [(clip, label, None) for clip, label in zip(kept.clips, emotions, strict=True)]
+    outcomes += [(clips[i], None, why) for i, why in left_out.items()]
+    outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
+    listings = {corpus: (own.item["name"], own.item, own.listing) for corpus, own in members.items()}
+    listings = listings or {listing.corpus: (name, options, listing)}
+    skipped = [(corpus, why) for corpus, (*_, own) in listings.items() for _, why in own.skipped]
+    codes = {corpus: _codes(module, own) for corpus, (module, own, _) in listings.items()}
+    sources = sources_of(outcomes, skipped, listing.corpus, codes)
+    logger.info("%s", sources_table(sources))
+    dataset = to_dataset(kept, emotions, treatment.labels, sampling_rate, votes)
+    return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
 
 
 def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
@@ -101,7 +138,19 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
             raise UserError(f"corpus.exclude: no clip {clip_id!r} (they read like {clips[0].id})")
     if exclude:
         logger.warning("left out, listed in corpus.exclude: %d", len(set(exclude)))
-    return [clip for clip in clips if clip.id not in set(exclude)]
+    excluded = set(exclude)
+    return [clip for clip in clips if clip.id not in excluded]
+
+
+def _codes(name: str, options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Emotion -> the words of the corpus's files for it. Of labels that are raters' (`target`), and of those that the
+    parser itself merges (`merge_excited`), no single word can be told."""
+    codes: dict[str, list[str]] = {}
+    if options.get("target", "intended") == "intended" and "merge_excited" not in options:
+        words = getattr(CORPORA[name], "EMOTION_CODES", {}) | (options.get("label_map") or {})
+        for word, emotion in words.items():
+            codes.setdefault(emotion, []).append(word)
+    return codes
 
 
 def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

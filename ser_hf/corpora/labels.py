@@ -2,22 +2,49 @@
 
 import dataclasses
 import difflib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import UserError
 from .schema import EMOTIONS, Clip
 
 
 @dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a recipe says of emotions under one key: which are counted as another, which are left out.
+
+    Raises:
+        UserError: for a word that is no emotion, and for one that is both merged and dropped.
+    """
+
+    merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop: Sequence[str] = ()
+    key: str = "corpus"
+
+    def __post_init__(self):
+        _require_canonical(f"{self.key}.merge", [*self.merge, *self.merge.values()])
+        _require_canonical(f"{self.key}.drop", self.drop)
+        for word in self.drop:
+            if word in self.merge or word in self.merge.values():
+                raise UserError(f"{self.key}.drop: {word!r} is merged as well")
+
+    def __contains__(self, emotion: str) -> bool:
+        return emotion in self.merge or emotion in self.drop
+
+    def __getitem__(self, emotion: str) -> str | None:
+        """The class that an emotion is counted as; None where it is left out."""
+        return None if emotion in self.drop else self.merge.get(emotion, emotion)
+
+
+@dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order, each kept clip's class, the positions of the kept clips, what became of each emotion as
-    {source: (class or None, count)}, and each kept clip's votes as probabilities over the classes where it has any."""
+    """The classes in order, and of each clip the class that its own emotion is counted as (`targets`; None is left
+    out). Of the kept clips: their positions, their classes, which votes may make others than their targets, and their
+    votes as probabilities over the classes where they have any."""
 
     labels: list[str]
-    emotions: list[str]
+    targets: list[str | None]
     kept: list[int]
-    fate: dict[str, tuple[str | None, int]]
+    emotions: list[str]
     votes: list[list[float] | None] | None
 
 
@@ -26,6 +53,7 @@ def treat_labels(
     labels: Sequence[str] | None = None,
     merge: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    own: Mapping[str, Rule] | None = None,
 ) -> Treatment:
     """Maps each clip's emotion to a class.
 
@@ -33,51 +61,66 @@ def treat_labels(
         labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
         merge: emotion -> the class it is counted as, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
+        own: corpus -> what is said of its clips alone. What it says of an emotion goes before `merge` and `drop`:
+            ``{"calm": "calm"}`` keeps a corpus's calm that others' is merged.
 
     Raises:
         UserError: for a word that is no emotion, for an emotion that is neither listed, merged nor dropped, and for
             a class without a clip.
     """
-    merge = dict(merge or {})
-    named = {"corpus.labels": labels or (), "corpus.merge": [*merge, *merge.values()], "corpus.drop": drop}
-    for key, words in named.items():
-        for word in words:
-            if word not in EMOTIONS:
-                nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
-                raise UserError(f"{key}: {word!r} is no canonical emotion; the nearest is {nearest!r}")
+    common, own = Rule(merge or {}, drop), own or {}
+    _require_canonical("corpus.labels", labels or ())
     if labels is not None and len(set(labels)) != len(labels):
         raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
-
-    for word in drop:
-        if word in merge or word in merge.values():
-            raise UserError(f"corpus.drop: {word!r} is merged as well")
-    counts = Counter(clip.emotion for clip in clips)
-    for word in [*merge, *drop]:
-        if word in (labels or ()):
+    for word in labels or ():
+        if word in common and not any(rule.merge.get(word) == word for rule in own.values()):
             raise UserError(f"corpus.labels: {word!r} is listed, and merged or dropped as well")
-    fate = {source: (None if source in drop else merge.get(source, source), n) for source, n in counts.items()}
-    kept_classes = {target for target, _ in fate.values() if target is not None}
-    classes = list(labels) if labels is not None else [e for e in EMOTIONS if e in kept_classes]
-    for source, (target, count) in fate.items():
-        if target is not None and target not in classes:
-            first = next(clip.path for clip in clips if clip.emotion == source)
-            raise UserError(
-                f"corpus.labels: {source!r} ({count} clips, the first {first}) is not listed; "
-                "list it, merge it (corpus.merge) or drop it (corpus.drop)"
-            )
+
+    def counted_as(clip: Clip, emotion: str) -> str | None:
+        rule = own.get(clip.corpus, common)
+        return rule[emotion] if emotion in rule else common[emotion]
+
+    targets = [counted_as(clip, clip.emotion) for clip in clips]
+    present = set(targets) - {None}
+    classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
+    if present - set(classes):
+        raise _unlisted(clips, targets, classes, own)
     for label in classes:
-        if label not in kept_classes:
-            raise UserError(f"corpus.labels: no clip is {label!r}; the corpus has {', '.join(sorted(counts))}")
+        if label not in present:
+            found = sorted({clip.emotion for clip in clips})
+            raise UserError(f"corpus.labels: no clip is {label!r}; the corpus has {', '.join(found)}")
     if len(classes) < 2:
         raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
 
-    targets = [fate[clip.emotion][0] for clip in clips]
     kept = [i for i, target in enumerate(targets) if target is not None]
     emotions, shares = [targets[i] for i in kept], None
     if any(clips[i].votes for i in kept):
-        shares = [_shares(clips[i], targets[i], classes, merge, drop) for i in kept]
-        emotions = [_winner(own, target, classes) for own, target in zip(shares, emotions, strict=True)]
-    return Treatment(classes, emotions, kept, fate, shares)
+        shares = [_shares(clips[i], targets[i], classes, counted_as) for i in kept]
+        emotions = [_winner(mine, target, classes) for mine, target in zip(shares, emotions, strict=True)]
+    return Treatment(classes, targets, kept, emotions, shares)
+
+
+def _require_canonical(key: str, words: Sequence[str]) -> None:
+    for word in words:
+        if word not in EMOTIONS:
+            nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
+            raise UserError(f"{key}: {word!r} is no canonical emotion; the nearest is {nearest!r}")
+
+
+def _unlisted(
+    clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], own: Mapping[str, Rule]
+) -> UserError:
+    """The complaint about the first emotion that no class is made of."""
+    pairs = [(clip, target) for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+    first, target = pairs[0]
+    count = sum(clip.emotion == first.emotion for clip, _ in pairs)
+    merged = f", counted as {target!r}," if target != first.emotion else ""
+    keys = ["corpus", *(own[corpus].key for corpus in own if corpus == first.corpus)]
+    merge, drop = (" or ".join(f"{key}.{word}" for key in keys) for word in ("merge", "drop"))
+    return UserError(
+        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}){merged} is not listed; "
+        f"list it, merge it ({merge}) or drop it ({drop})"
+    )
 
 
 def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
@@ -88,16 +131,16 @@ def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
 
 
 def _shares(
-    clip: Clip, target: str, classes: list[str], merge: Mapping[str, str], drop: Sequence[str]
+    clip: Clip, target: str, classes: list[str], counted_as: Callable[[Clip, str], str | None]
 ) -> list[float] | None:
     """Votes of a clip as probabilities over the classes; those for emotions that are no class are left out."""
     if not clip.votes:
         return None
     sums = dict.fromkeys(classes, 0.0)
     for emotion, votes in clip.votes.items():
-        counted_as = merge.get(emotion, emotion)
-        if counted_as in sums:  # a dropped emotion is never a class
-            sums[counted_as] += votes
+        label = counted_as(clip, emotion)
+        if label in sums:  # a dropped emotion is never a class
+            sums[label] += votes
     total = sum(sums.values())
     # Raters may all have chosen what is no class here: the clip's own label is then all that is known.
     return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]

@@ -4,25 +4,38 @@
       name: mixture
       corpora:
         - {name: ravdess, root: data/RAVDESS}
-        - {name: cremad, root: data/CREMA-D, target: voice}
+        - {name: cremad, root: data/CREMA-D, target: voice, weight: 0.5}
+        - {name: tess, root: data/TESS, merge: {surprise: happy}, cap: 800}
       merge: {calm: neutral}
 
-Each item takes the keys of its own corpus. What concerns labels, and ids to leave out, stands beside `corpora` and
-holds for all of them together: classes are comparable only if they are made alike. Rows say in `corpus` where they
-come from. Speakers carry their corpus in their names, and so do sessions here: Session1 of one corpus is no session of
-another. Sentences do not: words that were heard in one corpus are known words in the other. What only some of the
-corpora know is null in the rows of the rest.
+Each item takes the keys of its own corpus. The classes (`labels`) stand beside `corpora`, and ids to leave out. So do
+`merge` and `drop`, which hold for all of them; an item may have its own besides, and what it says of an emotion goes
+before what is said for all: TESS's surprise is a pleasant one, and one corpus's calm may be another's neutral.
+
+- `cap`: at most so many clips of a corpus, in all parts together: a smaller corpus, drawn by `corpus.seed` so that
+  speakers stay in proportion, and each speaker's emotions. The rest is neither decoded nor judged.
+- `weight`: clips of a corpus that an epoch meets, by the number of its training clips: of 0.5 half of them, and the
+  other half in the next epoch; of 2 each twice. Who is judged does not change.
+
+Rows say in `corpus` where they come from. Speakers carry their corpus in their names, and so do sessions here:
+Session1 of one corpus is no session of another. Sentences do not: words that were heard in one corpus are known words
+in the other. What only some of the corpora know is null in the rows of the rest.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ..errors import UserError
+from ..proportions import in_turns
 from ..strict import coerce
 from . import single
+from .labels import Rule
 from .schema import COLUMNS, Clip, Listing
 from .single import SINGLE, checked, parser_options
 
@@ -31,16 +44,42 @@ _OWN = {
     "name": (str, None),
     "root": (str | None, None),
     "on_unknown": (Literal["error", "skip"] | None, None),
+    "merge": (dict[str, str], {}),
+    "drop": (list[str], []),
+    "weight": (float, 1.0),
+    "cap": (int | None, None),
 }
-_OF_ALL = ("labels", "merge", "drop", "exclude")
+_OF_ALL = ("labels", "exclude")
 _RESERVED = {"audio", "label", "votes", *COLUMNS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One corpus of a mixture: its place in the recipe (``corpus.corpora[1]``), its item, and its own listing."""
+
+    key: str
+    item: Mapping[str, Any]
+    listing: Listing
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.item["merge"], self.item["drop"], self.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed(Listing):
+    """The clips of several corpora, with the members by the name of their corpus."""
+
+    members: dict[str, Member] = dataclasses.field(default_factory=dict)
+    seed: int = 0
 
 
 def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
     """The items of `corpus.corpora` with every key of their corpora, defaults where nothing is said.
 
     Raises:
-        UserError: naming the key (``corpus.corpora[1].sung``) that is missing, unknown or of a wrong type.
+        UserError: naming the key (``corpus.corpora[1].sung``) that is missing, unknown, of a wrong type or out of its
+            range, or the word of `merge` or `drop` that is no emotion.
     """
     if not corpora:
         raise UserError(
@@ -59,7 +98,13 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         known = _OWN | parser_options(SINGLE[name])
         # Defaults are coerced like values, so that what is completed reads back equal.
         defaults = {option: default for option, (_, default) in known.items()}
-        items.append(checked(defaults | item, known, key))
+        own = checked(defaults | item, known, key)
+        Rule(own["merge"], own["drop"], key)  # complains of its own
+        if not 0 < own["weight"] < math.inf:
+            raise UserError(f"{key}.weight: expected more than zero, got {own['weight']}")
+        if own["cap"] is not None and own["cap"] < 1:
+            raise UserError(f"{key}.cap: expected a clip or more, got {own['cap']}")
+        items.append(own)
     return items
 
 
@@ -67,13 +112,16 @@ def parse(
     root: str | Path | None = None,
     on_unknown: Literal["error", "skip"] = "error",
     corpora: list[dict[str, Any]] | None = None,
-) -> Listing:
+    seed: int = 0,
+) -> Mixed:
     """Reads all the corpora.
 
     Args:
         root: of no use here; each corpus has its own.
         on_unknown: of the corpora that do not say themselves.
-        corpora: for each its name, its root and whatever its own `parse` takes.
+        corpora: for each its name, its root, `merge`, `drop`, `weight` and `cap` (above), and whatever its own `parse`
+            takes.
+        seed: of the clips that a `cap` leaves.
 
     Raises:
         UserError: as the corpora's own parsers do, keys with their place in the list; for a corpus without a clip,
@@ -81,8 +129,10 @@ def parse(
     """
     if root is not None:
         raise UserError("corpus.root: a mixture has none; each corpus of corpus.corpora has its own")
+    if seed < 0:
+        raise UserError(f"corpus.seed: expected zero or more, got {seed}")
     clips, skipped = [], []
-    places: dict[str, str] = {}
+    members: dict[str, Member] = {}
     kinds: dict[str, tuple[type, str]] = {}
     for position, item in enumerate(completed(corpora)):
         key, listing = _key(position), _parse_one(position, item, on_unknown)
@@ -91,21 +141,34 @@ def parse(
                 f"{key}.root: {item['root']} holds no clip of {item['name']} to learn from "
                 f"({len(listing.skipped)} files skipped)"
             )
-        first = places.setdefault(listing.corpus, key)
-        if first != key:
-            remedy = (
-                "give each table a corpus_name of its own" if item["name"] == "csv" else "list it once, over one root"
-            )
-            raise UserError(f"{key}.name: {listing.corpus} stands in {first} already; {remedy}")
+        if listing.corpus in members:
+            own_name = "give each a corpus_name of its own"
+            remedy = own_name if "corpus_name" in item else "list it once, over one root"
+            raise UserError(f"{key}.name: {listing.corpus} stands in {members[listing.corpus].key} already; {remedy}")
         _require_alike(listing, key, kinds)
         clips += [_of(listing.corpus, clip) for clip in listing.clips]
         skipped += listing.skipped
-    return Listing("mixture", clips, skipped)
+        members[listing.corpus] = Member(key, item, listing)
+    return Mixed("mixture", clips, skipped, members, seed)
 
 
-def facts(corpora: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str]) -> dict[int, str]:
+    """Which of `clips`, whose classes are `emotions`, are over the cap of their corpus: position -> the key that says
+    so. Those that stay have the speakers in proportion, to a clip, and the classes of each speaker."""
+    over = {}
+    for corpus, member in listing.members.items():
+        cap = member.item["cap"]
+        if cap is not None:
+            # In the order of ids, so that the draw is that of no file system.
+            own = sorted((i for i, clip in enumerate(clips) if clip.corpus == corpus), key=lambda i: clips[i].id)
+            order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
+            over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
+    return over
+
+
+def facts(corpora: list[dict[str, Any]] | None = None, **others: Any) -> dict[str, Any]:
     """What cards and reports say of all corpora together: one forbids commercial use for all. `license` and `language`
-    are a list where the corpora differ."""
+    are a list where the corpora differ. `others` are further options of `parse`."""
     told = []
     for item in completed(corpora) if corpora else []:
         options = {option: value for option, value in item.items() if option not in _OWN}
@@ -166,5 +229,6 @@ def _of(corpus: str, clip: Clip) -> Clip:
 
 def _one_or_list(told: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
     """The value that all corpora share, or each value once in the corpora's order; None where none has any."""
-    values = list(dict.fromkeys(one[key] for one in told if one[key]))
+    lists = [one[key] if isinstance(one[key], list) else [one[key]] for one in told if one[key]]
+    values = list(dict.fromkeys(value for own in lists for value in own))
     return values if len(values) > 1 else next(iter(values), None)

@@ -11,9 +11,17 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
+from .by_corpus import by_corpus
 from .intervals import FEW_SPEAKERS, bootstrap_intervals
 from .metrics import DEFINITIONS, classification_metrics, confusion, per_class
-from .plots import confusion_figure, curves_figure, distribution_figure, folds_figure, save_figure
+from .plots import (
+    confusion_figure,
+    corpora_figure,
+    curves_figure,
+    distribution_figure,
+    folds_figure,
+    save_figure,
+)
 from .slices import COLUMNS, slice_metrics
 
 logger = logging.getLogger(__name__)
@@ -28,7 +36,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def judge(
     dataset: Dataset, rows: np.ndarray, predictions: np.ndarray, *, bootstrap: int = 2000, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """The judgement of one part: metrics, intervals, per_class, confusion, slices and warnings.
+    """The judgement of one part: metrics, intervals, per_class, confusion, slices, corpora and warnings. `corpora`
+    holds the judgement of each corpus where there are several (`ser_hf.evaluation.by_corpus`).
 
     Args:
         dataset: the corpus's rows.
@@ -62,6 +71,7 @@ def judge(
         "per_class": classes,
         "confusion": confusion(pooled_labels, pooled, len(names)),
         "slices": slices,
+        "corpora": by_corpus(columns["corpus"], columns["speaker"], labels, runs, names),
         "warnings": [],
     }
     speakers = len(set(columns["speaker"]))
@@ -116,6 +126,9 @@ def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part
     save_figure(distribution_figure(counts, names), folder / "class_distribution.png")
     title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on {judged_people(report)}"
     save_figure(confusion_figure(report["confusion"], names, title), folder / "confusion_matrix.png")
+    if report.get("corpora"):
+        confusions = {corpus: own["confusion"] for corpus, own in report["corpora"].items()}
+        save_figure(corpora_figure(confusions, names), folder / "confusion_by_corpus.png")
     if "folds" in report["protocol"]:
         scores = {number: own["metrics"]["uar"] for number, own in report["protocol"]["folds"].items()}
         save_figure(folds_figure(scores, report["metrics"]["uar"]), folder / "folds.png")

@@ -8,6 +8,8 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from .balancing import Turns
+
 # What torch's and transformers' losses call a target that does not count.
 UNCOUNTED = -100
 
@@ -20,6 +22,7 @@ class EpochOrder(Sampler[int]):
         strategy: ``random``, ``sequential``, or ``group_by_length``: batches of similar length, in random order.
         step_batch_size: clips of one optimiser step, over all processes and accumulated batches.
         clock: the epoch, noted by the Trainer and read by all who need it, in whatever process.
+        turns: which clips an epoch meets; None for all of them.
     """
 
     def __init__(
@@ -29,26 +32,31 @@ class EpochOrder(Sampler[int]):
         step_batch_size: int,
         seed: int,
         clock: torch.Tensor | None = None,
+        turns: Turns | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
         self.seed = seed
         self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
+        self.turns = turns
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) if self.turns is None else len(self.turns)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._order())
+        if self.turns is None:
+            return iter(self._order(self.lengths))
+        met = self.turns.of(int(self.clock)).tolist()
+        return iter([met[i] for i in self._order([self.lengths[clip] for clip in met])])
 
-    def _order(self) -> list[int]:
+    def _order(self, lengths: list[int]) -> list[int]:
         if self.strategy == "sequential":
-            return list(range(len(self.lengths)))
+            return list(range(len(lengths)))
         # Seeds of neighbouring epochs and runs must not meet: seed 1 in epoch 2 is not seed 2 in epoch 1.
         drawn = np.random.SeedSequence((self.seed, int(self.clock))).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
         if self.strategy == "group_by_length":
-            return get_length_grouped_indices(self.lengths, self.step_batch_size, generator=generator)
-        return torch.randperm(len(self.lengths), generator=generator).tolist()
+            return get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
+        return torch.randperm(len(lengths), generator=generator).tolist()
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -78,7 +86,8 @@ class EpochBatches(Sampler[list[int]]):
             turn = order[begin : begin + together]
             if self.drop_last and len(turn) < together:
                 return
-            repeated = [len(order) + order[i % len(order)] for i in range(self.processes - len(turn))]
+            beyond = len(self.order.lengths)
+            repeated = [beyond + order[i % len(order)] for i in range(self.processes - len(turn))]
             for piece in np.array_split(turn + repeated, self.processes):
                 yield piece.tolist()
 

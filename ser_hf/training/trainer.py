@@ -21,7 +21,7 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage
-from .balancing import recordings
+from .balancing import Turns, recordings
 from .batch_norm import broadcast_buffers
 from .batches import Collator
 from .checkpoints import cannot_be_written, rotate, seal
@@ -190,7 +190,7 @@ class EmotionTrainer(Trainer):
         arguments, processes = self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
-        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock)
+        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, Turns(clips))
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             self.train_dataset,
@@ -240,7 +240,7 @@ class EmotionTrainer(Trainer):
                 self.optimizer if optimizer is None else optimizer,
                 steps=steps,
                 warmup_steps=self.args.get_warmup_steps(steps),
-                epochs=steps / math.ceil(len(self.train_dataset) / self.args.step_batch_size),
+                epochs=steps / math.ceil(len(Turns(self.train_dataset.clips)) / self.args.step_batch_size),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,
             )

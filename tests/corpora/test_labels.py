@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_hf.corpora.labels import treat_labels
+from ser_hf.corpora.labels import Rule, treat_labels
 from ser_hf.corpora.schema import Clip
 from ser_hf.errors import UserError
 
@@ -26,8 +26,7 @@ def test_merged_clips_take_the_class_they_are_merged_into():
     treatment = treat_labels(CLIPS, merge={"calm": "neutral"})
     assert treatment.labels == ["angry", "happy", "neutral", "sad"]
     assert treatment.emotions == ["sad", "neutral", "angry", "neutral", "neutral", "happy"]
-    assert treatment.fate["calm"] == ("neutral", 2)
-    assert treatment.fate["sad"] == ("sad", 1)
+    assert treatment.targets == treatment.emotions
 
 
 def test_a_merge_may_make_a_class_that_the_corpus_has_not():
@@ -41,7 +40,7 @@ def test_dropped_clips_are_left_out_and_counted():
     assert treatment.labels == ["angry", "neutral", "sad"]
     assert treatment.kept == [0, 2, 3]
     assert treatment.emotions == ["sad", "angry", "neutral"]
-    assert treatment.fate["calm"] == (None, 2)
+    assert treatment.targets == ["sad", None, "angry", "neutral", None, None]
 
 
 def test_dropping_or_merging_what_the_corpus_has_not_changes_nothing():
@@ -64,6 +63,13 @@ def test_dropping_or_merging_what_the_corpus_has_not_changes_nothing():
             {},
             [],
             "corpus.labels: 'calm' (2 clips, the first 1.wav) is not listed",
+        ),
+        (
+            ["sad", "angry", "neutral"],
+            {"calm": "happy"},
+            [],
+            "corpus.labels: 'calm' (2 clips, the first 1.wav), counted as 'happy', is not listed; list it, merge it "
+            "(corpus.merge) or drop it (corpus.drop)",
         ),
         ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
         (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip is 'fear'"),
@@ -141,3 +147,76 @@ def test_votes_decide_the_label_after_merging():
     assert treated.emotions == ["fear", "fear", "angry"]
     assert treated.votes[0] == pytest.approx([0.4, 0.6])
     assert treated.votes[2] is None
+
+
+# ------------------------------------------------------------------------------------------ several corpora together
+
+MIXED = [
+    Clip(path=f"{corpus}/{i}.wav", emotion=emotion, speaker=f"{corpus}:1", id=f"{corpus}/{i}", corpus=corpus)
+    for corpus in ("a", "b")
+    for i, emotion in enumerate(["calm", "neutral", "surprise", "happy"])
+]
+
+
+def test_what_is_said_of_one_corpus_goes_before_what_is_said_of_all():
+    own = {"a": Rule({"calm": "calm"}, key="corpus.corpora[0]"), "b": Rule({"surprise": "happy"}, ["neutral"])}
+    treatment = treat_labels(MIXED, merge={"calm": "neutral"}, own=own)
+    assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
+    assert treatment.targets == ["calm", "neutral", "surprise", "happy", "neutral", None, "happy", "happy"]
+    assert treatment.kept == [0, 1, 2, 3, 4, 6, 7]
+
+
+def test_a_common_rule_may_concern_a_listed_class_that_one_corpus_keeps():
+    labels = ["calm", "neutral", "surprise", "happy"]
+    own = {"a": Rule({"calm": "calm"})}
+    assert treat_labels(MIXED, labels, {"calm": "neutral"}, own=own).labels == labels
+    with pytest.raises(UserError, match="^corpus.labels: 'calm' is listed, and merged or dropped as well"):
+        treat_labels(MIXED, labels, {"calm": "neutral"}, own={"a": Rule({"surprise": "happy"})})
+
+
+def test_a_class_of_the_others_may_be_merged_or_dropped_in_one_corpus():
+    treatment = treat_labels(MIXED, own={"a": Rule({"surprise": "happy"}), "b": Rule(drop=["calm"])})
+    assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
+    assert treatment.targets == ["calm", "neutral", "happy", "happy", None, "neutral", "surprise", "happy"]
+
+
+def test_rules_are_not_chained():
+    own = {"a": Rule({"surprise": "calm"})}
+    assert treat_labels(MIXED, merge={"calm": "neutral"}, own=own).targets[2] == "calm"
+
+
+def test_votes_are_counted_as_their_corpus_says():
+    clips = [
+        Clip("a.wav", "happy", "a:1", "a/1", votes={"happy": 2, "surprise": 3, "calm": 5}, corpus="a"),
+        Clip("b.wav", "happy", "b:1", "b/1", votes={"happy": 2, "surprise": 3, "calm": 5}, corpus="b"),
+        Clip("c.wav", "surprise", "b:1", "b/2", corpus="b"),
+    ]
+    own = {"a": Rule({"surprise": "happy"}, ["calm"])}
+    treatment = treat_labels(clips, drop=["calm"], own=own)
+    assert treatment.labels == ["happy", "surprise"]
+    assert treatment.votes == [[1.0, 0.0], pytest.approx([0.4, 0.6]), None]
+    assert treatment.emotions == ["happy", "surprise", "surprise"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"merge": {"clam": "neutral"}}, "here.merge: 'clam' is no canonical emotion; the nearest is 'calm'"),
+        ({"drop": ["ps"]}, "here.drop: 'ps' is no canonical emotion; the nearest is"),
+        ({"merge": {"calm": "sad"}, "drop": ["sad"]}, "here.drop: 'sad' is merged as well"),
+    ],
+)
+def test_a_rule_of_one_corpus_is_named_by_its_place(rule, told):
+    with pytest.raises(UserError) as error:
+        Rule(**rule, key="here")
+    assert str(error.value).startswith(told)
+
+
+def test_an_emotion_that_one_corpus_leaves_over_is_told_with_both_places():
+    own = {"b": Rule({"surprise": "sad"}, key="corpus.corpora[1]")}
+    with pytest.raises(UserError) as error:
+        treat_labels(MIXED, ["calm", "neutral", "surprise", "happy"], own=own)
+    assert str(error.value) == (
+        "corpus.labels: 'surprise' (1 clips, the first b/2.wav), counted as 'sad', is not listed; list it, merge it "
+        "(corpus.merge or corpus.corpora[1].merge) or drop it (corpus.drop or corpus.corpora[1].drop)"
+    )

@@ -1,12 +1,15 @@
 """Several corpora as one: rows of all of them under one label treatment, every mistake with its place in the list."""
 
+from collections import Counter
+
 import pytest
 from datasets import Value
 
 from ser_hf import cli
 from ser_hf.audio import prepare
-from ser_hf.corpora import complete_options, corpus_facts, load_corpus
+from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
+from ser_hf.corpora.single import SINGLE
 from ser_hf.delivery import keep_recipe_and_report
 from ser_hf.errors import UserError
 from ser_hf.inspection import inspect_corpus
@@ -129,17 +132,22 @@ def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplo
         ([], "corpus.corpora: missing; "),
         ("ravdess", "corpus.corpora: expected a list, each item a mapping or null, got the word 'ravdess'"),
         (["ravdess"], "corpus.corpora[0]: expected a mapping, got the word 'ravdess'"),
-        ([{"root": "a"}], "corpus.corpora[0].name: None is none of cremad, csv, emodb, iemocap, ravdess, "),
-        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: 'mixture' is none of cremad, "),
-        ([{"name": ["savee"]}], "corpus.corpora[0].name: ['savee'] is none of cremad, "),
+        ([{"root": "a"}], f"corpus.corpora[0].name: None is none of {', '.join(SINGLE)}"),
+        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: 'mixture' is none of "),
+        ([{"name": ["savee"]}], "corpus.corpora[0].name: ['savee'] is none of "),
         ([{"name": "savee"}, {"name": "ravdess", "sung": True}], "corpus.corpora[1].sung: unknown key; the nearest "),
         ([{"name": "cremad", "target": "voices"}], "corpus.corpora[0].target: expected one of intended, voice, "),
         ([{"name": "savee", "on_unknown": "drop"}], "corpus.corpora[0].on_unknown: expected one of error, skip or "),
         ([{"name": "savee", "root": 3}], "corpus.corpora[0].root: expected a word or null, got the number 3"),
         (
-            [{"name": "savee", "merge": {"calm": "sad"}}],
-            "corpus.corpora[0].merge: holds for all corpora together; write it as corpus.merge",
+            [{"name": "savee", "labels": ["calm", "sad"]}],
+            "corpus.corpora[0].labels: holds for all corpora together; write it as corpus.labels",
         ),
+        ([{"name": "savee", "merge": {"ps": "happy"}}], "corpus.corpora[0].merge: 'ps' is no canonical emotion; the "),
+        ([{"name": "savee", "drop": "sad"}], "corpus.corpora[0].drop: expected a list"),
+        ([{"name": "savee", "weight": 0}], "corpus.corpora[0].weight: expected more than zero, got 0.0"),
+        ([{"name": "savee", "weight": float("inf")}], "corpus.corpora[0].weight: expected more than zero, got inf"),
+        ([{"name": "ravdess"}, {"name": "savee", "cap": 0}], "corpus.corpora[1].cap: expected a clip or more, got 0"),
     ],
 )
 def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, told):
@@ -175,7 +183,7 @@ def test_a_root_of_the_mixture_itself_is_refused(item):
 def test_a_corpus_stands_in_a_mixture_once(item):
     with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee stands in corpus\.corpora\[0\] already; list it"):
         load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("savee")])
-    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv stands in .*; give each table a corpus_name"):
+    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv stands in .*; give each a corpus_name of its own"):
         load_corpus("mixture", corpora=[item("csv"), item("csv")])
 
 
@@ -206,7 +214,8 @@ def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tm
         {"corpus": {"name": "mixture", "corpora": [item("ravdess", song="yes"), item("cremad")]}, "model": MODEL}
     )
     first, second = recipe.corpus.options["corpora"]
-    assert first == item("ravdess", on_unknown=None, song=True, known_bad="drop")
+    own = {"on_unknown": None, "merge": {}, "drop": [], "weight": 1.0, "cap": None}
+    assert first == item("ravdess", song=True, known_bad="drop", **own)
     assert second["target"] == "intended"
     assert read_recipe(recipe.to_dict()) == recipe
     file = tmp_path / "resolved.yaml"
@@ -277,3 +286,119 @@ def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monke
     assert "Licence of the corpus: its makers&#39; own terms, odbl." in page
     assert cli.main(["inspect", "mixture", "corpora=[{name: savee, rot: a}]", *options]) == 2
     assert "corpora[0].rot: unknown key; the nearest known key is corpus.corpora[0].root" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------- labels, caps and weights of an item
+
+
+def outcomes(corpus):
+    """{(corpus, emotion): {class or reason: clips}}"""
+    found = {}
+    for source in corpus.sources:
+        found.setdefault((source.corpus, source.emotion), {})[source.label or source.left_out] = source.clips
+    return found
+
+
+def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
+    corpora = [item("ravdess", merge={"calm": "calm"}), item("savee", merge={"surprise": "happy"}, drop=["disgust"])]
+    with caplog.at_level("INFO", "ser_hf"):
+        corpus = read_corpus(
+            "mixture", corpora=corpora, merge={"calm": "neutral"}, drop=["fear"], exclude=["savee/DC_a01"]
+        )
+    found = outcomes(corpus)
+    assert found["ravdess", "calm"] == {"calm": 3}
+    assert found["savee", "surprise"] == {"happy": 3}
+    assert found["ravdess", "surprise"] == {"surprise": 3}
+    assert found["savee", "disgust"] == {"dropped": 3}
+    assert found["ravdess", "disgust"] == {"disgust": 3}
+    assert found["ravdess", "fear"] == found["savee", "fear"] == {"dropped": 3}
+    assert found["savee", "angry"] == {"angry": 2, "corpus.exclude": 1}
+    assert sum(source.clips for source in corpus.sources) == 8 * 3 + 7 * 3
+    assert sum(source.clips for source in corpus.sources if source.label) == len(corpus.dataset)
+    lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
+    assert "savee surprise (su) 3 happy" in lines
+    assert "savee angry (a) 1 left out: corpus.exclude" in lines
+
+
+def test_files_that_are_no_clips_are_accounted_for_in_their_corpus(tmp_path, item):
+    write_corpus("ravdess", tmp_path, speakers=2, takes=1, song=True)
+    found = outcomes(read_corpus("mixture", corpora=[item("savee"), {"name": "ravdess", "root": str(tmp_path)}]))
+    assert found["ravdess", None] == {"song (corpus.corpora[1].song is false)": 12}
+    assert ("savee", None) not in found
+
+
+def test_labels_by_votes_are_counted_as_they_are_learnt(item):
+    corpus = read_corpus("mixture", corpora=[item("cremad", target="voice"), item("savee")], drop=["disgust"])
+    learnt = {(source.corpus, source.emotion): source.codes for source in corpus.sources}
+    assert learnt["cremad", "sad"] == (), "raters have no words of the files"
+    assert learnt["savee", "sad"] == ("sa",)
+    names = corpus.dataset.features["label"].names
+    for name in names:
+        counted = sum(source.clips for source in corpus.sources if source.label == name)
+        assert counted == corpus.dataset["label"][:].count(names.index(name))
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """TESS's two speakers, the second with half as many clips, in five and in ten takes of seven emotions."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for path in write_corpus("tess", folder, speakers=2, takes=8, seed=9):
+        if path.name.startswith("YAF") and path.name.split("_")[1] in ("bean", "beg", "bite", "boat"):
+            path.unlink()
+    return str(folder)
+
+
+def test_a_cap_keeps_speakers_and_their_emotions_in_proportion(item, uneven):
+    tess = {"name": "tess", "root": uneven, "cap": 42, "drop": ["disgust"]}
+    corpus = read_corpus("mixture", corpora=[item("savee"), tess])
+    kept = [(row["speaker"], row["label"]) for row in corpus.dataset if row["corpus"] == "tess"]
+    assert len(kept) == 42, "clips that are dropped do not count"
+    by_speaker = Counter(speaker for speaker, _ in kept)
+    assert by_speaker == {"tess:OAF": 28, "tess:YAF": 14}
+    assert set(Counter(pair for pair in kept if pair[0] == "tess:OAF").values()) <= {4, 5}
+    assert set(Counter(pair for pair in kept if pair[0] == "tess:YAF").values()) <= {2, 3}
+    found = outcomes(corpus)
+    assert found["tess", "disgust"] == {"dropped": 12}
+    assert sum(own.get("over corpus.corpora[1].cap", 0) for own in found.values()) == 72 - 42
+    assert Counter(corpus.dataset["corpus"][:])["savee"] == 21
+
+
+def test_a_cap_s_draw_is_the_seed_s_and_a_cap_over_all_clips_takes_all(item, uneven):
+    def ids(seed, cap):
+        tess = {"name": "tess", "root": uneven, "cap": cap}
+        return load_corpus("mixture", corpora=[tess], seed=seed)["id"][:]
+
+    assert ids(0, 30) == ids(0, 30) != ids(1, 30)
+    assert ids(0, 1000) == load_corpus("tess", uneven)["id"][:]
+    with pytest.raises(UserError, match="^corpus.seed: expected zero or more, got -1"):
+        ids(-1, 30)
+
+
+def test_weights_are_told_by_corpus(item):
+    table = item("csv", corpus_name="calls", weight=2)
+    assert read_corpus("mixture", corpora=[table, item("savee")]).weights == {"calls": 2.0, "savee": 1.0}
+    assert read_corpus("savee", item("savee")["root"]).weights == {}
+
+
+def test_words_of_a_table_are_told_where_a_map_says_them(tmp_path):
+    words = table(tmp_path / "words.csv", "path,label,speaker\na.wav,froh,anna\nb.wav,sad,anna\n")
+    corpus = read_corpus("csv", words, label_map={"froh": "happy"})
+    assert [(source.emotion, source.codes) for source in corpus.sources] == [("happy", ("froh",)), ("sad", ())]
+
+
+def test_every_label_of_two_real_corpora_is_accounted_for(real_corpora):
+    roots = {"ravdess": real_corpora("RAVDESS"), "emodb": real_corpora("EMO-DB")}
+    corpora = [{"name": name, "root": str(root)} for name, root in roots.items()]
+    corpora[0] |= {"merge": {"calm": "neutral"}, "drop": ["surprise"]}
+    corpora[1] |= {"drop": ["boredom"], "cap": 100}
+    corpus = read_corpus("mixture", corpora=corpora)
+    found = outcomes(corpus)
+    assert found["ravdess", "calm"] == {"neutral": 192}
+    assert found["ravdess", "surprise"] == {"dropped": 192}
+    assert found["emodb", "boredom"] == {"dropped": 81}
+    assert sum(own.get("over corpus.corpora[1].cap", 0) for own in found.values()) == 535 - 81 - 100
+    assert sum(source.clips for source in corpus.sources) == 1440 + 535
+    everyone = Counter(load_corpus("emodb", roots["emodb"], drop=["boredom"])["speaker"][:])
+    kept = Counter(row["speaker"] for row in corpus.dataset if row["corpus"] == "emodb")
+    assert kept.keys() == everyone.keys()
+    assert all(abs(kept[speaker] - everyone[speaker] * 100 / 454) < 1 for speaker in everyone)

@@ -6,6 +6,7 @@ import pytest
 from ser_hf.evaluation.plots import (
     COLOURS,
     confusion_figure,
+    corpora_figure,
     curves_figure,
     distribution_figure,
     folds_figure,
@@ -29,6 +30,18 @@ def test_confusion_shows_shares_of_the_true_class_and_counts():
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted", "true", "A title")
     assert [label.get_text() for label in axes.get_yticklabels()] == ["angry", "sad"]
+
+
+def test_corpora_stand_side_by_side_and_what_one_does_not_have_is_grey():
+    confusions = {"a": [[3, 1], [0, 2]], "b": [[0, 0], [1, 1]], "c": [[1, 0], [0, 1]]}
+    figure = corpora_figure(confusions, ["calm", "sad"])
+    first, second, third, empty, bar = figure.axes
+    titles = [axes.get_title() for axes in (first, second, third)]
+    assert titles == ["a (6 predictions)", "b (2 predictions)", "c (2 predictions)"]
+    assert [text.get_text() for text in second.texts] == ["50%\n1", "50%\n1"], "of calm b has no shares"
+    assert (len(first.patches), len(second.patches)) == (0, 1)
+    assert not empty.axison
+    assert bar.get_ylabel() == "share of the true class"
 
 
 @pytest.mark.parametrize(("metric", "kept"), [("uar", 2), ("macro_f1", 3), ("loss", 2)])

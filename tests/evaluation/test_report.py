@@ -123,6 +123,23 @@ def test_the_folder_holds_pictures_and_strict_json(dataset, tmp_path):
         assert pixels[..., :3].std() > 0.02, f"{path.name} is blank"
 
 
+def test_several_corpora_have_a_judgement_and_a_picture_each(dataset, tmp_path, monkeypatch):
+    corpora = ["a" if i < 12 else "b" for i in range(CLIPS)]
+    mixed = dataset.remove_columns("corpus").add_column("corpus", corpora)
+    judgement = _judge(mixed)
+    assert {corpus: own["clips"] for corpus, own in judgement["corpora"].items()} == {"a": 6, "b": 6}
+    assert judgement["corpora"]["a"]["metrics"]["wa"] == 0.5
+    assert (
+        np.sum([own["confusion"] for own in judgement["corpora"].values()], axis=0).tolist() == judgement["confusion"]
+    )
+    assert _judge(dataset)["corpora"] == {}
+    drawn = {}
+    monkeypatch.setattr("ser_hf.evaluation.report.save_figure", lambda figure, path: drawn.update({path.name: figure}))
+    write_report(tmp_path, _report(mixed, history=[]), mixed, {"test": ROWS})
+    titles = [axes.get_title() for axes in drawn["confusion_by_corpus.png"].axes]
+    assert titles == ["a (6 predictions)", "b (6 predictions)", ""]
+
+
 def test_folds_have_a_picture_and_bars_of_their_own(dataset, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("ser_hf.evaluation.report.save_figure", lambda figure, path: drawn.update({path.name: figure}))

@@ -90,6 +90,37 @@ def _report(**changes):
     } | changes
 
 
+# A mixture's judgement, and what became of the labels of its files.
+MIXED = {
+    "corpora": {
+        corpus: {
+            "clips": 4,
+            "speakers": 1,
+            "metrics": METRICS,
+            "per_class": {name: {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 4} for name in own},
+            "confusion": counts,
+            "collisions": collisions,
+        }
+        for corpus, own, counts, collisions in (
+            ("emodb", ["angry", "sad"], [[3, 1], [0, 4]], []),
+            (
+                "cremad",
+                ["sad"],
+                [[0, 0], [3, 1]],
+                [{"label": "sad", "taken_for": "angry", "share": 0.75, "foreign": True}],
+            ),
+        )
+    },
+    "sources": [
+        {"corpus": "emodb", "emotion": "angry", "codes": ["W"], "label": "angry", "left_out": None, "clips": 4},
+        {"corpus": "emodb", "emotion": "fear", "codes": [], "label": None, "left_out": "dropped", "clips": 2},
+        {"corpus": "emodb", "emotion": None, "codes": [], "label": None, "left_out": "song", "clips": 1},
+    ],
+    "training": {
+        **{"precision": "bf16", "clips_per_step": 16, "data_workers": 0},
+        **{"balance": "corpus_and_class", "clips_per_epoch": {"cremad": 50, "emodb": 50}},
+    },
+}
 LEAK = "Speaker-dependent: 1 of the 1 test speakers were learnt from, so these figures say nothing about others."
 LEAKY = {"protocol": _report()["protocol"] | {"name": "random", "leak": LEAK}}
 DEVIATIONS = dict.fromkeys(METRICS, 0.01)
@@ -147,7 +178,7 @@ CASES = {
     "foil that does not flatter": ({"foil": FOIL | {"gap": dict.fromkeys(METRICS, -0.1)}}, {}),
     "own table": ({}, {"corpus": corpus_facts("csv", {})}),
     "savee": ({}, {"corpus": corpus_facts("savee", {})}),
-    "mixture": ({}, {"corpus": corpus_facts("mixture", {"corpora": [{"name": n} for n in ("cremad", "emodb")]})}),
+    "mixture": (MIXED, {"corpus": corpus_facts("mixture", {"corpora": [{"name": n} for n in ("cremad", "emodb")]})}),
 }
 
 
@@ -218,7 +249,8 @@ def test_nothing_is_left_unfilled(case):
 @every_case
 def test_tables_are_tables(case):
     tables = _tables(str(_card(case)))
-    assert len(tables) == (5 if "seeds" in case or case == "folds" else 4)
+    # What became of labels, each corpus by itself, a confusion of each.
+    assert len(tables) == (8 if case == "mixture" else 5 if "seeds" in case or case == "folds" else 4)
     _require_tables(tables)
 
 
@@ -249,7 +281,7 @@ def test_figures_stand_in_the_tables():
 def test_the_non_commercial_note_follows_the_corpus(name, monkeypatch):
     """By the licence's own name, or, where there is no standard licence, by what the corpus's module says."""
     facts = corpus_facts(name, {})
-    assert facts["non_commercial"] is (name in {"ravdess", "tess", "savee", "emodb", "iemocap"})
+    assert facts["non_commercial"] is (name in {"ravdess", "tess", "savee", "emodb", "iemocap", "esd", "meld"})
     monkeypatch.setitem(CASES, "licensed", ({}, {"corpus": facts}))
     assert ("forbids commercial use" in str(_card("licensed"))) is facts["non_commercial"]
 
@@ -292,6 +324,33 @@ def test_a_mixture_s_card_tells_each_licence_and_counts_its_languages(monkeypatc
     facts = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, calls]})
     monkeypatch.setitem(CASES, "calls", ({}, {"corpus": facts}))
     assert "speakers of these corpora" in str(_card("calls"))
+
+
+def test_a_mixture_s_card_shows_where_labels_collide():
+    _, sources, _, _, _, corpora, emodb, cremad = [rows for _, rows in _tables(str(_card("mixture")))]
+    cells = [[cell.strip() for cell in row] for row in sources[2:]]
+    assert cells == [
+        ["emodb", "angry (W)", "4", "angry"],
+        ["emodb", "fear", "2", "*left out: dropped*"],
+        ["emodb", "-", "1", "*left out: song*"],
+    ]
+    assert [row[-1].strip() for row in corpora[2:]] == ["none", "sad for angry (no label of cremad): 75 %"]
+    assert [cell.strip() for cell in emodb[2]] == ["angry", "**75 %**", "25 %", "4"]
+    assert [[cell.strip() for cell in row] for row in cremad[2:]] == [["sad", "75 %", "**25 %**", "4"]]
+    told = "An epoch met 50 clips of cremad, 50 clips of emodb, all corpora, and the classes of each, equally often."
+    assert told in str(_card("mixture"))
+    assert "An epoch met" not in str(_card())
+
+
+def test_a_mixture_s_page_shows_each_corpus_and_its_picture():
+    page = report_page(_report(**MIXED, seeds=None))
+    assert "## Corpora" in page
+    assert "![Confusion matrix of each corpus](confusion_by_corpus.png)" in page
+    assert "## Labels" in page
+    assert "sad for angry (no label of cremad): 75 %" in page
+    _require_tables(_tables(page))
+    for absent in ("## Corpora", "## Labels", "confusion_by_corpus"):
+        assert absent not in report_page(_report(seeds=None))
 
 
 def test_the_judged_part_is_told():

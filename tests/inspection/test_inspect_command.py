@@ -40,7 +40,7 @@ def test_a_corpus_without_a_folder(tmp_path, capsys, monkeypatch):
 
 
 def test_mistakes_are_one_line(small, tmp_path, capsys):
-    assert "corpus: 'ravdes' is none of cremad, csv, emodb" in complaint(capsys, "ravdes", small)
+    assert "corpus: 'ravdes' is none of audformat, audiofolder, cremad" in complaint(capsys, "ravdes", small)
     assert "is not a folder" in complaint(capsys, "ravdess", tmp_path / "nowhere")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in complaint(
         capsys, "ravdess", small, "songs=true"

@@ -1,4 +1,5 @@
-"""Over-sampling: every class as often as the most frequent one, whole rounds first, the rest by lot."""
+"""Over-sampling: every class as often as the most frequent one, whole rounds first, the rest by lot. Quotas of corpora
+and classes: as many clips in every epoch, others in each, and each clip's turn before one comes again."""
 
 from collections import Counter
 
@@ -6,7 +7,17 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.training.balancing import oversampled, recordings
+from ser_hf.training.balancing import (
+    ALWAYS,
+    Turns,
+    balance_table,
+    balanced,
+    met_by_corpus,
+    met_labels,
+    oversampled,
+    quotas,
+    recordings,
+)
 from ser_hf.training.batches import part
 
 
@@ -57,3 +68,130 @@ def test_votes_go_with_their_clips(uneven, store):
     own = part(uneven.add_column("votes", votes), range(12), store, soft_labels=True)
     more = oversampled(own, 0)
     assert np.argmax(more["shares"][:], axis=1).tolist() == more["labels"][:]
+
+
+# -------------------------------------------------------------------------------------------------------------- quotas
+
+SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
+
+
+@pytest.mark.parametrize(
+    ("weights", "balance", "expected"),
+    [
+        ({}, None, SIZES),
+        ({"a": 0.5, "b": 2.0}, None, {("a", 0): 30, ("a", 1): 10, ("b", 0): 20, ("b", 1): 10, ("b", 2): 10}),
+        ({}, "corpus", {("a", 0): 38, ("a", 1): 12, ("b", 0): 25, ("b", 1): 13, ("b", 2): 12}),
+        ({}, "class", {("a", 0): 29, ("a", 1): 27, ("b", 0): 5, ("b", 1): 6, ("b", 2): 33}),
+        ({"a": 0.25}, "class", {("a", 0): 8, ("a", 1): 7, ("b", 0): 5, ("b", 1): 7, ("b", 2): 13}),
+        ({}, "corpus_and_class", {("a", 0): 25, ("a", 1): 25, ("b", 0): 17, ("b", 1): 17, ("b", 2): 16}),
+        ({"a": 0.001}, None, {("a", 0): 1, ("a", 1): 1, ("b", 0): 9, ("b", 1): 5, ("b", 2): 4}),
+    ],
+)
+def test_an_epoch_s_clips_are_shared_out_by_weight_and_balance(weights, balance, expected):
+    found = quotas(SIZES, weights, balance)
+    total = sum(count * weights.get(corpus, 1.0) for (corpus, _), count in SIZES.items())
+    assert sum(found.values()) == round(total)
+    for cell in SIZES:
+        assert abs(found[cell] - expected[cell]) <= 1, cell
+    sums = Counter()
+    for (corpus, label), count in found.items():
+        sums[corpus] += count
+        sums[label] += count
+    if balance in ("corpus", "corpus_and_class"):
+        assert abs(sums["a"] - sums["b"]) <= 1
+    if balance == "class":
+        assert max(sums[label] for label in range(3)) - min(sums[label] for label in range(3)) <= 1
+
+
+# Twelve clips: eight of corpus a (five of class 0, of three speakers), four of corpus b.
+CORPORA = ["a"] * 8 + ["b"] * 4
+SPEAKERS = ["a:1", "a:2", "a:3", "a:1", "a:2", "a:1", "a:2", "a:3", "b:1", "b:1", "b:2", "b:2"]
+
+
+@pytest.fixture
+def mixed(store):
+    dataset = Dataset.from_dict({"label": [0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 2]})
+    return part(dataset.cast_column("label", ClassLabel(names=["x", "y", "z"])), range(12), store, max_duration=0.5)
+
+
+def rows_of(entries, epoch):
+    rows = entries["row"][:]
+    return [rows[i] for i in Turns(entries).of(epoch)]
+
+
+def test_every_epoch_meets_its_quota_and_each_clip_has_its_turn(mixed):
+    entries = balanced(mixed, CORPORA, SPEAKERS, {"a": 0.5, "b": 1.5}, None, seed=0)
+    assert len(Turns(entries)) == 10
+    met = Counter()
+    for epoch in range(20):
+        rows = rows_of(entries, epoch)
+        assert len(rows) == 10
+        assert met_by_corpus(entries, CORPORA) == {"a": 4, "b": 6}
+        assert Counter(CORPORA[row] for row in rows) == {"a": 4, "b": 6}
+        assert sum(CORPORA[row] == "a" and row < 5 for row in rows) in (2, 3)
+        met.update(rows)
+    assert sorted(set(met)) == list(range(12)), "nothing is left out for ever"
+    cells = [range(5), range(5, 8), range(8, 10), [10], [11]]
+    for cell in cells:
+        assert max(met[row] for row in cell) - min(met[row] for row in cell) <= 1
+
+
+def test_the_next_epoch_goes_on_where_the_last_one_left_off(mixed):
+    entries = balanced(mixed, CORPORA, SPEAKERS, {"a": 0.5}, None, seed=0)
+    first, second = (set(rows_of(entries, epoch)) & set(range(8)) for epoch in (0, 1))
+    assert len(first) == len(second) == 4
+    assert len(first & second) <= 1, "of five clips an epoch meets two or three"
+
+
+def test_turns_keep_speakers_in_proportion(store):
+    """Eight clips of one speaker, four of another: of the three in an epoch two are the first's."""
+    dataset = Dataset.from_dict({"label": [0] * 12}).cast_column("label", ClassLabel(names=["x", "y"]))
+    clips = part(dataset, range(12), store)
+    speakers = ["s", "s", "t"] * 4
+    for seed in range(4):
+        entries = balanced(clips, ["a"] * 12, speakers, {"a": 0.25}, None, seed)
+        for epoch in range(4):
+            assert Counter(speakers[row] for row in rows_of(entries, epoch)) in ({"s": 2, "t": 1},)
+
+
+def test_copies_are_told_apart_and_every_recording_is_there_once(mixed):
+    entries = balanced(mixed, CORPORA, SPEAKERS, {"a": 0.5, "b": 2.5}, None, seed=0)
+    pairs = list(zip(entries["row"][:], entries["copy"][:], strict=True))
+    assert len(set(pairs)) == len(pairs)
+    once = recordings(entries)
+    assert once.select_columns(mixed.column_names).to_dict() == mixed.to_dict()
+    lots = np.asarray(entries["lot"][:])
+    assert set(np.asarray(entries["copy"][:])[lots == ALWAYS]) == {0, 1, 2}
+    assert entries["length"][:] == sorted(entries["length"])
+
+
+def test_the_turns_are_the_seed_s_and_no_order_s(mixed):
+    def turns(clips, seed):
+        entries = balanced(clips, CORPORA, SPEAKERS, {"a": 0.4, "b": 1.3}, None, seed)
+        columns = (entries[name][:] for name in ("row", "copy", "lot", "turn", "take"))
+        return sorted(zip(*columns, strict=True))
+
+    shuffled = mixed.select(np.random.default_rng(1).permutation(12))
+    assert turns(mixed, 3) == turns(shuffled, 3)
+    assert len({str(turns(mixed, seed)) for seed in range(6)}) > 1
+
+
+def test_where_nothing_is_asked_every_epoch_meets_every_clip_once(mixed):
+    for entries in (mixed, balanced(mixed, CORPORA, SPEAKERS, {}, None, 0), oversampled(mixed, 0)):
+        assert Turns(entries).of(3).tolist() == list(range(len(entries)))
+    entries = balanced(mixed, CORPORA, SPEAKERS, {}, None, 0)
+    assert rows_of(entries, 5) == mixed["row"][:]
+
+
+def test_labels_are_counted_as_they_are_met(mixed):
+    entries = balanced(mixed, CORPORA, SPEAKERS, {}, "class", seed=0)
+    assert Counter(met_labels(entries)) == {0: 4, 1: 4, 2: 4}
+    for epoch in range(3):
+        labels = np.asarray(entries["labels"][:])[Turns(entries).of(epoch)]
+        assert Counter(labels.tolist()) == {0: 4, 1: 4, 2: 4}
+
+
+def test_the_table_tells_clips_and_how_many_of_them_are_met(mixed):
+    entries = balanced(mixed, CORPORA, SPEAKERS, {"b": 2.0}, None, seed=0)
+    lines = [" ".join(line.split()) for line in balance_table(mixed, entries, CORPORA, ["x", "y", "z"]).splitlines()]
+    assert lines == ["clips -> an epoch x y z", "a 5 -> 5 3 -> 3", "b 2 -> 4 1 -> 2 1 -> 2"]

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
+from datasets import Dataset
 from torch.utils.data import BatchSampler
 
+from ser_hf.training.balancing import ALWAYS, Turns
 from ser_hf.training.sampling import UNCOUNTED, EpochBatches, EpochOrder, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
@@ -88,3 +90,40 @@ def test_batches_are_counted_as_they_come():
     for size, processes, drop_last in ((2, 2, False), (4, 2, True), (3, 1, False), (5, 3, True), (13, 1, True)):
         batches = EpochBatches(EpochOrder(LENGTHS, "random", size, 0), size, processes, drop_last)
         assert len(list(batches)) == len(batches)
+
+
+# ----------------------------------------------------------------------------------------- epochs that do not meet all
+
+
+@pytest.fixture
+def turns():
+    """Thirteen entries: five that are always met, two of a lot of six, one of a lot of two."""
+    columns = {
+        "lot": [ALWAYS] * 5 + [0] * 6 + [1] * 2,
+        "turn": [0] * 5 + [3, 1, 0, 2, 5, 4] + [1, 0],
+        "take": [0] * 5 + [2] * 6 + [1] * 2,
+    }
+    return Turns(Dataset.from_dict(columns))
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
+def test_an_epoch_meets_those_whose_turn_it_is(strategy, turns):
+    assert len(EpochOrder(LENGTHS, strategy, 4, 0, turns=turns)) == 8
+    met = [sorted(order(strategy, epoch=epoch, turns=turns)) for epoch in range(4)]
+    always = [0, 1, 2, 3, 4]
+    assert met == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]
+
+
+def test_those_that_are_met_come_in_an_order_of_their_own(turns):
+    first, again = (order(epoch=0, turns=turns) for _ in range(2))
+    assert first == again
+    assert first != sorted(first)
+    assert order("sequential", epoch=1, turns=turns) == [0, 1, 2, 3, 4, 5, 8, 11]
+
+
+def test_too_few_for_all_processes_are_repeated_and_do_not_count(turns):
+    """Numbers beyond the last entry begin again, however few of the entries an epoch meets."""
+    batches = list(EpochBatches(EpochOrder(LENGTHS, "sequential", 3, 0, turns=turns), 1, 3))
+    assert batches == [[0], [1], [2], [3], [4], [6], [7], [12], [13]]
+    clips = Repeating(Dataset.from_dict({"row": range(13), "labels": [7] * 13}))
+    assert clips[13] == {"row": 0, "labels": UNCOUNTED}

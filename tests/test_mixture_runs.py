@@ -1,0 +1,246 @@
+"""Several corpora learnt from as one: what an epoch meets of each, what the report and the card say of each."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path, PurePath
+
+import numpy as np
+import pytest
+
+import ser_hf
+import ser_hf.evaluation.report
+from ser_hf.corpora import CORPORA, Listing, manifest
+from ser_hf.corpora.labels import treat_labels
+from ser_hf.corpora.schema import to_dataset
+from ser_hf.errors import UserError
+from ser_hf.material import gather
+from ser_hf.one_run import _labels, _part, arguments_for, rehearse_all
+from ser_hf.protocols import split_corpus
+from ser_hf.recipe import read_recipe
+from ser_hf.run_folder import RunFolder
+from ser_hf.testing import write_corpus
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+SPEAKERS = {"ravdess": 6, "cremad": 6, "tess": 2, "savee": 4}
+FOUR = ("ravdess", "cremad", "tess", "savee")
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    """Four small corpora, each with voices of its own: the item of each."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for seed, name in enumerate(FOUR):
+        write_corpus(name, folder / name, speakers=SPEAKERS[name], takes=4 if name == "tess" else 1, seed=seed)
+    items = {name: {"name": name, "root": str(folder / name)} for name in FOUR}
+    items["tess"] |= {"cap": 28}
+    items["cremad"] |= {"weight": 0.5}
+    return items
+
+
+@pytest.fixture
+def recipe(items, tmp_path):
+    """A function from overrides to the recipe, over all four corpora or those named."""
+
+    def read(*overrides, names=FOUR, corpus=None):
+        source = {
+            "name": "mixed",
+            "output_dir": str(tmp_path / "run"),
+            "corpus": {"name": "mixture", "corpora": [items[name] for name in names]} | (corpus or {}),
+            "protocol": {"validation": 0.2, "test": 0.2, "near_duplicates": "skip"},
+            "audio": {"max_duration": 0.5},
+            "model": {"architecture": "mfcc_mlp", "hidden": [8]},
+            "training": {"num_train_epochs": 2, "seeds": [1], "use_cpu": True},
+            "evaluation": {"bootstrap": 20},
+        }
+        return read_recipe(source, overrides)
+
+    return read
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """A function that runs a recipe and draws its pictures without rendering them."""
+    drawn = {}
+
+    def save(figure, path):
+        drawn[path.name] = figure
+        path.write_bytes(b"a picture")
+
+    monkeypatch.setattr(ser_hf.evaluation.report, "save_figure", save)
+
+    def run(recipe):
+        drawn.clear()
+        return ser_hf.run_recipe(recipe.to_dict()), drawn
+
+    return run
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_four_corpora_are_learnt_and_judged_each_by_itself(recipe, run, tmp_path, caplog):
+    with caplog.at_level("INFO", "ser_hf"):
+        report, drawn = run(recipe())
+    assert report["labels"] == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"]
+    assert list(report["corpora"]) == ["cremad", "ravdess", "savee", "tess"]
+    assert "No clip of tess in validation." in report["protocol"]["notes"]
+    total = np.sum([own["confusion"] for own in report["corpora"].values()], axis=0)
+    assert total.tolist() == report["confusion"]
+    assert set(report["slices"]["corpus"]) == set(FOUR)
+    # Before training: what became of every label of the files.
+    capped = [source for source in report["sources"] if source["left_out"] == "over corpus.corpora[2].cap"]
+    assert sum(source["clips"] for source in capped) == 2 * 7 * 4 - 28
+    log = [" ".join(line.split()[2:]) for line in text_of(tmp_path / "run" / "logs" / "run.log").splitlines()]
+    assert any(line.startswith("corpus emotion clips learnt as") for line in log)
+    assert text_of(tmp_path / "run" / "logs" / "run.log").index("learnt as") < caplog.text.index("clips -> an epoch")
+    # Half of CREMA-D's training clips are met by an epoch, all of the others'.
+    train = report["protocol"]["parts"]["train"]["speakers"]
+    clips = {"ravdess": 8, "cremad": 6, "savee": 7}
+    met = {name: clips[name] * sum(own.startswith(name) for own in train) for name in clips}
+    found = report["training"]["clips_per_epoch"]
+    assert {name: found[name] for name in clips} == met | {"cremad": met["cremad"] // 2}
+    assert found["tess"] == 14
+    assert report["training"]["balance"] is None
+    assert "confusion_by_corpus.png" in drawn
+    page, card = (text_of(tmp_path / "run" / name / "README.md") for name in ("report", "model"))
+    for text in (page, card):
+        assert "Each corpus by itself" in text
+        assert "| tess | surprise (ps) |" in text
+    assert "An epoch met " in card
+    kept = json.loads(text_of(tmp_path / "run" / "report" / "report.json"))
+    assert kept["sources"] == report["sources"]
+
+
+def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
+    merged = recipe("protocol={name: leave_one_corpus_out, near_duplicates: skip, validation: 2.0e-1}")
+    with pytest.raises(UserError, match="needs every class in two corpora or more, but calm stands in ravdess alone"):
+        run(merged)
+    report, drawn = run(recipe("protocol.name=leave_one_corpus_out", *fold_overrides()))
+    assert list(report["corpora"]) == ["cremad", "ravdess", "savee", "tess"]
+    assert {own["tested"] for own in report["protocol"]["folds"].values()} == set(FOUR)
+    assert report["corpora"]["cremad"]["clips"] == 36, "all of it, when it was left out"
+    assert "confusion_by_corpus.png" in drawn
+    fold = json.loads(text_of(tmp_path / "run" / "fold-1" / "report" / "report.json"))
+    assert (fold["protocol"]["fold"], fold["corpora"]) == ("cremad", {})
+    assert set(fold["training"]["clips_per_epoch"]) == set(FOUR) - {"cremad"}
+
+
+def fold_overrides():
+    protocol = "protocol={name: leave_one_corpus_out, near_duplicates: skip, validation: 2.0e-1}"
+    return [protocol, "corpus.merge={calm: neutral}", "training.num_train_epochs=1"]
+
+
+def test_classes_of_each_corpus_are_met_equally_often(recipe):
+    asked = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
+    material = gather(asked)
+    fold = material.folds[0]
+    learnt = _part(asked, material, fold, "train", learnt=True)
+    labels = np.bincount(_labels(asked, material, fold, learnt), minlength=8)
+    assert labels.sum() == len(fold.split.rows["train"])
+    assert labels[:7].max() - labels[:7].min() <= 4
+    assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"
+    rehearse_all(asked, material, _arguments(asked))
+    judged = _part(asked, material, fold, "validation")
+    assert sorted(judged["row"][:]) == fold.split.rows["validation"], "whoever judges is met once"
+
+
+def _arguments(recipe):
+    return arguments_for(recipe, RunFolder(recipe.output_dir), 1)
+
+
+def test_class_weights_are_those_of_what_is_met(recipe):
+    """Balanced weights are by the clips of a class: of half of CREMA-D, not of all."""
+    asked = recipe("training.loss.class_weights=balanced")
+    material = gather(asked)
+    fold = material.folds[0]
+    learnt = _part(asked, material, fold, "train", learnt=True)
+    met = _labels(asked, material, fold, learnt)
+    plain = recipe("training.loss.class_weights=balanced", names=("ravdess", "savee"))
+    assert len(met) < len(fold.split.rows["train"])
+    material = gather(plain)
+    fold = material.folds[0]
+    learnt = _part(plain, material, fold, "train", learnt=True)
+    assert "lot" not in learnt.column_names
+    labels = np.asarray(material.dataset["label"])[fold.split.rows["train"]]
+    assert _labels(plain, material, fold, learnt) == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "names", "told"),
+    [
+        (["training.balance=corpus"], ("cremad",), "corpus.corpora[0].weight: training.balance makes corpora equally"),
+        (
+            ["training.balance=class", "training.loss.class_weights=balanced"],
+            ("savee",),
+            "training.loss.class_weights: training.balance: class corrects how frequent classes are already, and ",
+        ),
+        (
+            ["training.balance=corpus_and_class", "training.loss.logit_adjustment=1.0"],
+            ("savee",),
+            "training.loss.logit_adjustment: training.balance: corpus_and_class corrects",
+        ),
+        (
+            ["training.balance=class", "augment.oversample=true"],
+            ("savee",),
+            "augment.oversample: training.balance says how often clips are met; leave out one of the two",
+        ),
+        (
+            ["augment.oversample=true"],
+            ("savee", "cremad"),
+            "augment.oversample: corpus.corpora[1].weight says how often clips are met; leave out one of the two",
+        ),
+        (
+            ["training.solver=sklearn", "training.balance=class"],
+            ("savee",),
+            "training.balance: of no use to scikit-learn",
+        ),
+        (["training.solver=sklearn"], ("cremad",), "corpus.corpora[0].weight: of no use to scikit-learn"),
+        (
+            ["training.balance=classes"],
+            ("savee",),
+            "training.balance: expected one of corpus, class, corpus_and_class",
+        ),
+    ],
+)
+def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, told):
+    with pytest.raises(UserError) as error:
+        recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
+    assert str(error.value).startswith(told)
+
+
+def test_one_corpus_cannot_be_balanced_against_others():
+    source = {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
+    for balance in ("corpus", "corpus_and_class"):
+        with pytest.raises(UserError) as error:
+            read_recipe(source, [f"training.balance={balance}"])
+        assert str(error.value) == f"training.balance: {balance} needs several corpora (corpus.name: mixture)"
+    assert read_recipe(source, ["training.balance=class"]).training.balance == "class"
+
+
+def test_what_balance_and_weights_leave_alone_may_stand_beside_them(recipe):
+    loss = "training.loss={class_weights: balanced, logit_adjustment: 1.0}"
+    assert recipe(loss, "training.balance=corpus", names=("savee", "ravdess")).training.balance == "corpus"
+    assert recipe(loss, names=("cremad", "savee")).training.loss.class_weights == "balanced"
+
+
+def test_the_shipped_mixture_has_the_speakers_that_its_head_tells():
+    """By the lists of the official files, and classes in every part."""
+    recipe = read_recipe(RECIPES / "mixture_four_cnn2d.yaml")
+    files = [(CORPORA[name], PurePath(entry.path)) for name in FOUR for entry in manifest.manifest(name)]
+    clips = [module.read_name(path) for module, path in files]
+    clips = [dataclasses.replace(clip, corpus=clip.id.partition("/")[0]) for clip in clips]
+    treated = treat_labels(clips, recipe.corpus.labels)
+    dataset = to_dataset(Listing("mixture", clips), treated.emotions, treated.labels, 16000)
+    (split,) = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
+    counts = {part: Counter(name.partition(":")[0] for name in own) for part, own in split.speakers.items()}
+    assert counts["test"]["tess"] == counts["train"]["tess"] == 1
+    assert set(counts["test"]) == set(counts["train"]) == set(FOUR)
+    assert split.notes == ("No clip of tess in validation.",)
+    assert counts["test"]["savee"] == counts["validation"]["savee"] == 1
+    assert sum(counts["test"].values()) == 24
+    sex = dict(zip(dataset["speaker"][:], dataset["sex"][:], strict=True))
+    for part in ("validation", "test"):
+        women = sum(sex[name] == "female" for name in split.speakers[part] if name.startswith(("ravdess", "cremad")))
+        assert abs(2 * women - counts[part]["ravdess"] - counts[part]["cremad"]) <= 3
