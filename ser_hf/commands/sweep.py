@@ -25,6 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-test", action="store_true", help="write the best recipe, and do not run it")
     parser.add_argument("--keep-models", action="store_true", help="keep the weights of all trials, not the best's")
     parser.add_argument(
+        "--failed",
+        choices=("again", "pass"),
+        help="trials that failed: try all once more, or leave them and go on however many fail alike (default: those "
+        "that failed alike, or by the machine's trouble, are tried once more)",
+    )
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="--storage: run anew what folders on other machines were running; those machines must be no more",
+    )
+    parser.add_argument(
         "--backend",
         choices=("local", "ray"),
         default="local",
@@ -56,6 +67,8 @@ def run(options: argparse.Namespace) -> None:
         storage=options.storage,
         test=not options.no_test,
         keep_models=options.keep_models,
+        failed=options.failed,
+        take_over=options.take_over,
         backend=options.backend,
         workers=options.workers,
         gpus=options.gpus,

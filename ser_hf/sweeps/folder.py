@@ -59,7 +59,7 @@ class SweepFolder:
         with self.lock():
             if not self.identity.is_file():
                 replace_text(self.identity, json.dumps({"home": uuid.uuid4().hex, **wanted}, indent=1) + "\n")
-            saved = json.loads(self.identity.read_text(encoding="utf-8"))
+            saved = self._read_identity()
         for kind, what in (("recipe", ""), ("space", "the space's ")):
             if (differing := first_difference(saved[kind], wanted[kind])) is not None:
                 key, before, now = differing
@@ -69,13 +69,26 @@ class SweepFolder:
                 )
         return saved["home"]
 
+    def _read_identity(self) -> dict[str, Any]:
+        try:
+            saved = json.loads(self.identity.read_text(encoding="utf-8"))
+        except ValueError:
+            saved = None
+        if not isinstance(saved, dict) or saved.keys() != {"home", "recipe", "space"}:
+            raise UserError(f"--output: {self.identity} is no sweep's of ours; choose another folder")
+        return saved
+
     def _strangers(self) -> list[str]:
-        if self.identity.is_file() or not self.path.is_dir():
+        """What is in the folder that a start which was cut off has not left, before there is a sweep.json."""
+        if not self.path.is_dir():
             return []
-        own = {"sweep.lock", "trials"}  # of a start that was cut off
-        return sorted(
-            child.name for child in self.path.iterdir() if child.name not in own and ".partial" not in child.name
-        )
+        found = sorted(child.name for child in self.path.iterdir() if not self._is_of_a_start(child))
+        return [] if self.identity.is_file() else found  # asked last: another process may be starting the sweep
+
+    def _is_of_a_start(self, child: Path) -> bool:
+        if child.name == "trials":
+            return child.is_dir() and not any(child.iterdir())
+        return child.name == "sweep.lock" or (child.name.startswith("sweep.json.") and child.name.endswith(".partial"))
 
     def lock(self) -> FileLock:
         return FileLock(self.path / "sweep.lock")

@@ -13,8 +13,9 @@ import jinja2
 from .. import __version__
 from ..evaluation.metrics import NAMES
 from .folder import replace_text
-from .space import written
-from .study import Row, Study
+from .parameters import written
+from .rows import STATES, Row
+from .study import Study
 
 METRICS = ("uar", "wa", "macro_f1", "weighted_f1", "loss")
 # Of the picture, in the units of its view box.
@@ -52,17 +53,26 @@ def table(rows: Sequence[Row], columns: Sequence[str], metric: str) -> str:
                 *(row.metrics.get(name, "") for name in METRICS),
                 row.epochs or "",
                 "" if row.seconds is None else f"{row.seconds:.1f}",
-                *(written(row.shown[key]) if key in row.shown else "" for key in columns),
-                row.message,
+                *(_cell(row.shown[key]) if key in row.shown else "" for key in columns),
+                _text(row.message),
             ]
         )
     return text.getvalue()
 
 
+def _text(text: str) -> str:
+    """What a spreadsheet would take for a formula has an apostrophe before it, as is usual there."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _cell(value: Any) -> str:
+    return _text(written(value)) if isinstance(value, str) else written(value)
+
+
 def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, judged_on: str) -> str:
     """The page as HTML, every string escaped."""
     metric = study.search.metric
-    tested = study.noted("tested")
+    tested = study.test.done()
     return _template().render(
         version=__version__,
         name=name,
@@ -74,9 +84,7 @@ def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, j
         names=NAMES,
         rows=rows,
         columns=columns,
-        counts={
-            state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "running", "failed")
-        },
+        counts={state: sum(row.state == state for row in rows) for state in STATES},
         winner=study.winner(),
         tested=tested,
         tested_row=tested and next(row for row in rows if row.number == tested["trial"]),

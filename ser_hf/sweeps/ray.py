@@ -6,7 +6,7 @@ run. The sweep's folder, the corpus and the study must be reached by the same pa
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import UserError
 from .study import Study
@@ -19,7 +19,7 @@ def run_on_ray(
     """Runs the trials that are left, `workers` at a time, each with `gpus` GPUs (default: one where Ray has any).
 
     Raises:
-        UserError: if Ray is not installed, or the first three trials fail alike.
+        UserError: if Ray is not installed, no machine has the GPUs of a trial, or three trials in a row fail alike.
     """
     try:
         # Ray tells its makers about its use unless it is told not to, and runs a trial in a folder of its own, where
@@ -37,9 +37,7 @@ def run_on_ray(
     if gpus > resources.get("GPU", 0.0):
         raise UserError(f"--gpus: {gpus:g} for each trial, and the cluster has {resources.get('GPU', 0.0):g}")
     workers = workers or max(1, int(resources["GPU"] / gpus if gpus else 1))
-    begun = len(study.rows())
-    unfinished = sum(row.state == "running" for row in study.rows())
-    left = study.asked - begun + unfinished
+    left = study.left
     if left <= 0:
         return
     folder = os.getcwd()
@@ -55,7 +53,7 @@ def run_on_ray(
 
         one_trial(plan, plan.open(), run, print, hear)
 
-    cores = max(1, int(resources["CPU"] // workers))
+    cores = cores_each([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, gpus)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cores, "gpu": gpus}),
         tune_config=tune.TuneConfig(num_samples=left, max_concurrent_trials=workers),
@@ -67,3 +65,23 @@ def run_on_ray(
     results = tuner.fit()
     for error in results.errors:
         raise UserError(str(getattr(error, "cause", None) or error).strip().splitlines()[-1])
+
+
+def cores_each(machines: Sequence[Mapping[str, float]], workers: int, gpus: float) -> int:
+    """As many cores for each trial as leave room for `workers` at a time; a trial is on one machine.
+
+    Args:
+        machines: CPUs and GPUs of each, under "CPU" and "GPU".
+
+    Raises:
+        UserError: if no machine has so many GPUs.
+    """
+    usable = [own for own in machines if own.get("GPU", 0) >= gpus and own.get("CPU", 0) >= 1]
+    if not usable:
+        raise UserError(f"--gpus: {gpus:g} for each trial, and no machine of the cluster has so many, and a core")
+
+    def room(cores: int) -> int:
+        return sum(min(int(own["CPU"] // cores), int(own["GPU"] / gpus) if gpus else workers) for own in usable)
+
+    most = int(max(own["CPU"] for own in usable))
+    return next((cores for cores in range(most, 0, -1) if room(cores) >= workers), 1)

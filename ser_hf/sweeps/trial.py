@@ -1,7 +1,9 @@
 """One trial: one whole run of the recipe, judged on validation, from its claim to its result."""
 
+import contextlib
 import dataclasses
 import gc
+import logging
 import math
 import sys
 import time
@@ -10,13 +12,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from ..errors import UserError
 from ..run_folder import RunFolder
 from .folder import SweepFolder
-from .space import overrides
-from .study import Claim, Row, Study
+from .parameters import overrides
+from .rows import Row
+from .storage import StorageTrouble
+from .study import Claim, Study
+
+logger = logging.getLogger(__name__)
 
 # `ser_hf.run_recipe`, or what stands in for it in tests.
 Runner = Callable[..., dict[str, Any]]
@@ -56,11 +63,14 @@ def run_trial(
 ) -> Row:
     """Runs a claimed trial to its end, from its last checkpoint if it was interrupted, and records the result.
 
-    What goes wrong in the run is the trial's failure and not the sweep's; only what is no `Exception` (Ctrl-C) leaves
-    the trial as it is, to go on another time.
+    What goes wrong in the run is the trial's failure and not the sweep's; only what is no `Exception` (Ctrl-C), and a
+    storage that does not answer, leave the trial as it is, to go on another time.
 
     Args:
         hear: is told epoch and metric after each validation of the trial's first fold or seed.
+
+    Raises:
+        UserError: if the storage does not answer, or another machine has taken the trial over.
     """
     began = time.monotonic()
     before = claim.trial.user_attrs.get("seconds", 0.0)
@@ -69,6 +79,12 @@ def run_trial(
         return {"seconds": before + time.monotonic() - began}
 
     def watch(place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
+        try:
+            tell(place, epoch, metrics)
+        except StorageTrouble as error:  # it trains on; what matters is that the end can be told
+            logger.warning("trial %d, epoch %g, is not noted: %s", claim.number, epoch, error)
+
+    def tell(place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
         study.progress(claim, place, epoch, **facts())
         # One fold or seed, the same in all trials: what is compared at an epoch must be alike.
         if study.first_place(claim) != list(place):
@@ -100,8 +116,15 @@ def run_trial(
         return study.finish(claim, TrialState.COMPLETE, result.pop("value"), **result, **facts())
     except Pruned:
         return study.finish(claim, TrialState.PRUNED, **facts())
+    except StorageTrouble:
+        with contextlib.suppress(StorageTrouble):
+            study.interrupted(claim)
+        raise
+    except UpdateFinishedTrialError:
+        raise UserError(f"trial {claim.number} was taken over by another machine, which runs it anew") from None
     except Exception as error:
-        return study.finish(claim, TrialState.FAIL, message=_message(error, folder, claim), **facts())
+        told = {"message": failure(error, folder.trial(claim.number)), "cause": _cause(error)}
+        return study.finish(claim, TrialState.FAIL, **told, **facts())
     except BaseException:
         study.interrupted(claim)
         raise
@@ -123,7 +146,11 @@ def _result(report: Mapping[str, Any], where: Path, metric: str) -> dict[str, An
         "value": metrics[metric],
         "metrics": metrics,
         "interval": report.get("intervals", {}).get(metric),
-        "judged": {"labels": list(report["labels"]), "protocol": report["protocol"]["sha256"]},
+        "judged": {
+            "labels": list(report["labels"]),
+            "protocol": report["protocol"]["sha256"],
+            "folds": len(report["protocol"].get("folds", "1")),
+        },
     }
 
 
@@ -140,7 +167,7 @@ def _kept_loss(folder: RunFolder) -> float | None:
 
 def _require_comparable(study: Study, judged: dict[str, Any]) -> None:
     """All trials are judged on the same clips with the same labels, or their figures say nothing of each other."""
-    for row in study.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    for row in study.complete():
         if row.user_attrs["judged"] != judged:
             raise UserError(
                 f"other labels or another split than trial {row.number}: their figures cannot be compared; leave "
@@ -149,14 +176,22 @@ def _require_comparable(study: Study, judged: dict[str, Any]) -> None:
         return
 
 
-def _message(error: Exception, folder: SweepFolder, claim: Claim) -> str:
-    """One line; what is no mistake of the user's leaves its traceback beside it."""
+def _cause(error: Exception) -> str:
+    """Whose fault: the settings', which would fail again, or the machine's, whose disk was full or whose GPU was lost.
+    Memory that runs out is the settings'."""
+    memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return "settings" if memory or isinstance(error, UserError) else "machine"
+
+
+def failure(error: Exception, run: Path) -> str:
+    """An error in one line; what is no mistake of the user's leaves its traceback in the run's logs/failure.txt."""
     text = " ".join(str(error).split())
     if not isinstance(error, UserError):
         text = f"{type(error).__name__}: {text}"
-        file = folder.trial(claim.number) / "logs" / "failure.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        file = run / "logs" / "failure.txt"
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 

@@ -70,6 +70,30 @@ def test_ray_is_asked_for_by_its_extra(tmp_path, monkeypatch):
         sweep(RECIPE, space, TINY, output=tmp_path, backend="ray")
 
 
+@pytest.mark.parametrize(
+    ("machines", "workers", "gpus", "cores"),
+    [
+        ([{"CPU": 4}], 2, 0, 2),
+        ([{"CPU": 4}, {"CPU": 4}], 1, 0, 4),  # a trial is on one machine
+        ([{"CPU": 6}, {"CPU": 2}], 2, 0, 3),
+        ([{"CPU": 8, "GPU": 4}, {"CPU": 64}], 4, 1, 2),  # only the first has GPUs
+        ([{"CPU": 8, "GPU": 1}], 2, 0.5, 4),
+        ([{"CPU": 2}], 5, 0, 1),
+    ],
+)
+def test_cores_of_a_trial_fit_one_machine(machines, workers, gpus, cores):
+    from ser_hf.sweeps.ray import cores_each
+
+    assert cores_each(machines, workers, gpus) == cores
+
+
+def test_gpus_that_no_machine_has_are_refused():
+    from ser_hf.sweeps.ray import cores_each
+
+    with pytest.raises(UserError, match="--gpus: 2 for each trial, and no machine of the cluster has so many"):
+        cores_each([{"CPU": 8, "GPU": 1}, {"CPU": 8, "GPU": 1}], 1, 2)
+
+
 ON_RAY = """
 import sys
 import ray

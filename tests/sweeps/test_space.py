@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from ser_hf.errors import UserError
 from ser_hf.recipe import read_recipe
 from ser_hf.strict import parse_yaml
-from ser_hf.sweeps.space import Range, at, corners, grid, overrides, read_space
-from ser_hf.sweeps.sweep import check_points
+from ser_hf.sweeps.parameters import Range, overrides
+from ser_hf.sweeps.plan import check_points
+from ser_hf.sweeps.points import at, between, corners, grid
+from ser_hf.sweeps.space import read_space
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RATE = {"training.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
@@ -70,7 +72,34 @@ def points(space):
         ({"space": {"a.b": {"low": 1.0, "high": 4, "step": -1}}}, "space.a.b.step: expected more than zero, got -1"),
         (
             {"space": {"training": {"learning_rate": [1]}}},
-            "space.training.learning_rate: expected a bundle",
+            "space.training: bundles have a name of their own, without a dot; keys of a section are written with one",
+        ),
+        (
+            {"space": {"x": {"A": [1]}}},
+            "space.x.A: expected a bundle, recipe keys with their values, got [1]; keys of",
+        ),
+        (
+            {"space": {"x": {"A": {"training": {"learning_rate": 1e-3}}}}},
+            "space.x.A.training: training is a section, whose other keys would be lost; set its keys one by one, with "
+            "a dot, such as training.learning_rate",
+        ),
+        ({"space": {"training.loss": [{"focal_gamma": 2.0}]}}, "space.training.loss: training.loss is a section, who"),
+        (
+            {"space": {"corpus": [{"name": "synthetic"}, {"name": "synthetic", "root": "elsewhere"}]}},
+            "space.corpus: corpus is a section",
+        ),
+        ({"space": {"training.seeds": [[1], [2]]}}, "space.training.seeds: cannot vary; the best of several seeds is"),
+        ({"space": {"message": {"A": {"a.b": 1}}}}, "space.message: the leaderboard has a column of that name"),
+        ({"space": {"validation_uar": {"A": {"a.b": 1}}}}, "space.validation_uar: the leaderboard has a column of"),
+        (
+            {"space": {"x": {"A": {"space": {"b.c.d": [1]}}, "A.b": {"space": {"c.d": [1]}}}}},
+            "space: two parameters are both called x.A.b.c.d; give one of their bundles another name",
+        ),
+        ({"space": {"a.b": [b"hi"]}}, "space.a.b: expected words, numbers, true, false or null, got a bytes"),
+        ({"space": {"x": {"A": {"a.b": {"c": {1}}}}}}, "space.x.A.a.b.c: expected words, numbers, true, false or nu"),
+        (
+            {"metric": "loss", "space": {"x": {"A": {}, "B": {"space": {"training.loss.focal_gamma": [0.0, 2.0]}}}}},
+            "metric: space.x.B.space.training.loss.focal_gamma changes what the loss is, so that trials' losses say",
         ),
         ({"space": {"output_dir": ["a"]}}, "space.output_dir: cannot vary; each trial has a folder of its own"),
         (
@@ -87,8 +116,8 @@ def points(space):
             "space.audio.max_duration: space.strategy.FAST.audio.max_duration sets audio.max_duration too; what only",
         ),
         (
-            {"space": {"x": {"A": {"audio.level": "peak", "space": {"audio": [{"level": "peak"}]}}}}},
-            "space.x.A.space.audio: space.x.A.audio.level sets audio.level too",
+            {"space": {"x": {"A": {"corpus.merge.sad": "low", "space": {"corpus.merge": [{"calm": "low"}]}}}}},
+            "space.x.A.space.corpus.merge: space.x.A.corpus.merge.sad sets corpus.merge.sad too",
         ),
         ({"search": "grid"}, "space.training.learning_rate: a grid needs a list of values, or a step and no log"),
         (
@@ -144,6 +173,7 @@ def test_corners_hold_every_bound_choice_and_bundle_and_stand_beside_the_others_
     assert found == [
         {"a.b": 1, "a.c": 0.0, **fast},
         {"a.b": 2, "a.c": 0.0, **fast},
+        {"a.b": 1, "a.c": between(Range(0.0, 1.0)), **fast},
         {"a.b": 1, "a.c": 1.0, **fast},
         {"a.b": 1, "a.c": 0.0, **fast},
         {"a.b": 1, "a.c": 0.0, **full},
@@ -191,6 +221,17 @@ def test_a_key_or_value_that_no_recipe_takes_is_told_before_anything_runs(search
         "(at model.dropout=0.1, training.loss.label_smoothing=1)"
     )
     assert told({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
+
+
+def test_a_range_is_checked_between_its_ends_too():
+    recipe = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
+    for ends in ({"low": 8, "high": 6.4e1}, {"low": 8.0, "high": 64.0, "step": 0.5}):
+        search = read_space({"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}})
+        with pytest.raises(UserError, match=r"model\.lstm_hidden: expected a whole number, got .* \(at model"):
+            check_points(recipe, [], search)
+    whole = read_space({"search": "random", "trials": 1, "space": {"model.lstm_hidden": {"low": 8, "high": 64}}})
+    check_points(recipe, [], whole)
+    assert between(Range(8, 64, log=True)) == 36
 
 
 @pytest.mark.parametrize("path", sorted((RECIPES / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)

@@ -197,17 +197,15 @@ def test_weights_of_folds_and_seeds_are_cleared_too_and_nothing_else(tmp_path):
 
 
 def test_the_best_run_that_was_killed_before_it_was_noted_is_not_run_again(swept, monkeypatch):
-    from ser_hf.sweeps.study import Study
+    from ser_hf.sweeps.one_test import OneTest
 
     points = {"space": {"training.learning_rate": [5e-3, 1e-3]}}
 
-    def die(self, key, value, note=Study.note):
-        if key == "tested":
-            raise KeyboardInterrupt
-        note(self, key, value)
+    def die(*_):
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Study, "note", die)
+        patched.setattr(OneTest, "end", die)
         with pytest.raises(KeyboardInterrupt):
             swept({**GRID, **points, "trials": 1})
     result, run, _ = swept({**GRID, **points, "trials": 2})
@@ -243,7 +241,7 @@ def test_a_test_on_another_machine_is_waited_for(swept, tmp_path, monkeypatch):
     result, run, lines = swept(GRID, storage=url, output=tmp_path / "elsewhere")
     assert run.recipes == []
     assert result["tested"] is None
-    assert "trial 0 is being tested on another machine" in lines
+    assert "trial 0 is being tested on another machine; --take-over, if that one is no more" in lines
 
 
 @pytest.fixture
