@@ -14,14 +14,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import datasets
-import transformers
-
 from .aggregate import over_folds, over_seeds, read_predictions
 from .delivery import card, keep_recipe_and_report, save_report
 from .environment import environment
 from .errors import UserError
-from .logs import recorded
+from .logs import quiet_libraries, recorded
 from .material import Fold, Material, foil_protocol, gather
 from .one_run import Watch, arguments_for, rehearse_all, run_one
 from .protocols import fingerprint, save_splits
@@ -35,25 +32,8 @@ logger = logging.getLogger(__name__)
 
 def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> dict[str, Any]:
     """Runs a recipe in its `output_dir` and returns the report. What `watch` raises ends it, resumable as it is."""
-    with _quiet_libraries():
+    with quiet_libraries():
         return _run(recipe, resume, overwrite, watch)
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """The libraries' bars for casting columns and writing shards would drown the few that tell how long it takes, and
-    transformers' report of missing keys is checked, and told, by `training.loading`."""
-    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers.utils.logging.get_verbosity()
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers.utils.logging.set_verbosity(verbosity)
-        transformers.utils.logging.enable_progress_bar()
-        if bars:
-            datasets.enable_progress_bars()
 
 
 def _run(recipe: Recipe, resume: bool, overwrite: bool, watch: Watch | None) -> dict[str, Any]:

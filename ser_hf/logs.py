@@ -2,6 +2,7 @@
 
 import logging
 import logging.handlers
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,12 @@ PACKAGE = logging.getLogger("ser_hf")
 
 
 class TerminalHandler(logging.Handler):
-    """Prints above a progress bar in place of through it."""
+    """Prints above a progress bar in place of through it, to stderr: what a command answers goes to stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record))
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextmanager
@@ -47,3 +48,23 @@ def recorded() -> Iterator[Callable[[Path], None]]:
         PACKAGE.setLevel(level)
         for file in files:
             file.close()
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """The libraries' bars for casting columns, writing shards and reading weights would drown the few that tell how
+    long it takes, and transformers' report of missing keys is checked, and told, by whoever loads a model."""
+    import datasets
+    import transformers
+
+    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers.utils.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+        transformers.utils.logging.enable_progress_bar()
+        if bars:
+            datasets.enable_progress_bars()

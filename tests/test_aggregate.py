@@ -66,7 +66,8 @@ def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, **facts)
-    return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0})
+    told = {"recordings": {}, "sources": [], "seconds": {"preparation": 1.0}}
+    return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **told)
 
 
 def recipe(*overrides):

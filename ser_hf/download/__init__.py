@@ -72,7 +72,7 @@ def download(
     if _lacking(name, folder):
         with _alone_in(folder):
             _bring(name, folder, chosen, jobs, patience or Patience())
-    return look(name, folder, progress=lambda files: tqdm(files, "checking", unit="file", leave=False))
+    return look(name, folder, progress=lambda files: tqdm(files, "checking", unit="file", leave=False, disable=None))
 
 
 def complete(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -245,7 +245,7 @@ def _ask(name: str, source: Source, shelf: Shelf, jobs: int, patience: Patience)
         size = source.bytes or 0
         logger.info("an archive%s from %s", f" of {told_size(size)}" if size else "", host(source.url))
     title = source.name if source.name != source.url else host(source.url)
-    bar = tqdm(total=size or None, desc=f"{name}, {title}", unit="B", unit_scale=True, leave=False)
+    bar = tqdm(total=size or None, desc=f"{name}, {title}", unit="B", unit_scale=True, leave=False, disable=None)
     with bar, Line(jobs, patience, bar.update) as line:
         if isinstance(source, Archive):
             _ask_for_archive(line, source, shelf, most)

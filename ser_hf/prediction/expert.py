@@ -21,6 +21,7 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from ..errors import UserError
+from ..logs import quiet_libraries
 from ..models.feature_extraction_prepared import PreparedFeatureExtractor
 from ..models.modeling_acoustic import AcousticClassifier
 from ..models.waveform_preparation import Preparation
@@ -125,9 +126,10 @@ def load_expert(
         pinned = commit or revision
         config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
         extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
-        model, info = AutoModelForAudioClassification.from_pretrained(
-            place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
-        )
+        with quiet_libraries():
+            model, info = AutoModelForAudioClassification.from_pretrained(
+                place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
+            )
     except torch.OutOfMemoryError:
         raise
     except _UNREADABLE as error:
