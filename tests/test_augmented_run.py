@@ -15,6 +15,8 @@ from ser_hf.one_run import _changes, _tell_idle_gain, _tell_oversampling, rehear
 from ser_hf.recipe import read_recipe
 from ser_hf.training.run import fit
 
+pytestmark = pytest.mark.slow  # whole runs
+
 RECIPE = {
     "corpus": {
         "name": "synthetic",

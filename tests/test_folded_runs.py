@@ -16,6 +16,8 @@ from ser_hf.protocols import fingerprint
 from ser_hf.recipe import read_recipe
 from ser_hf.train import summary
 
+pytestmark = pytest.mark.slow  # whole runs
+
 RECIPE = {
     "name": "folds",
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 2, "drop": ["disgust", "fear", "happy"]},

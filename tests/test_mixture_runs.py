@@ -21,6 +21,8 @@ from ser_hf.recipe import read_recipe
 from ser_hf.run_folder import RunFolder
 from ser_hf.testing import write_corpus
 
+pytestmark = pytest.mark.slow  # whole runs
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 SPEAKERS = {"ravdess": 6, "cremad": 6, "tess": 2, "savee": 4}
 FOUR = ("ravdess", "cremad", "tess", "savee")

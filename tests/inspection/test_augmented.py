@@ -34,6 +34,8 @@ from ser_hf.inspection.page import Picture
 from ser_hf.training.batches import Changes, Collator, part
 from ser_hf.training.build import _extractor
 
+pytestmark = pytest.mark.slow  # whole runs
+
 HOSTILE = '<script>alert(1)</script>&"$x$/../'
 CHAIN = Augmentation(
     speed=Speed(0.6, [0.8, 1.25]),

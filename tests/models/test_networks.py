@@ -123,6 +123,7 @@ print(json.dumps(answers))
     return expected, json.loads(printed.splitlines()[-1])
 
 
+@pytest.mark.slow
 @EACH
 def test_the_pipeline_needs_no_ser_hf(name, without_ser_hf):
     expected, answers = without_ser_hf

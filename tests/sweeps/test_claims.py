@@ -13,6 +13,8 @@ from ser_hf.sweeps.folder import SweepFolder
 from ser_hf.sweeps.plan import make_plan, without_places
 from ser_hf.sweeps.study import Study
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 def grid(*rates, **settings):
     return {"search": "grid", "trials": None, "space": {"training.learning_rate": list(rates)}, **settings}

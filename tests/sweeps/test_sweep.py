@@ -98,6 +98,7 @@ def test_trials_of_the_command_line_come_before_those_of_the_space(swept):
     assert len(run.recipes) == 1
 
 
+@pytest.mark.slow
 # TPE draws its first ten at random.
 @pytest.mark.parametrize(("search", "trials"), [("random", 4), ("tpe", 12)])
 def test_a_sweep_in_two_goes_tries_what_one_go_tries(search, trials, swept, tmp_path):
@@ -272,6 +273,7 @@ def process(swept, tmp_path):
     return start, lambda: [line.split() for line in log.read_text().splitlines()], printed
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_points_of_a_grid(swept, process):
     start, log, printed = process
     space = {**GRID, "space": {"training.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.dropout": [0.1, 0.2, 0.3]}}
@@ -286,6 +288,7 @@ def test_two_processes_share_the_points_of_a_grid(swept, process):
     assert sum("on the test speakers" in "".join(printed(name)) for name in ("one", "other")) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_trial_that_was_running(swept, process):
     start, log, printed = process
     worker = start("killed", GRID, 0.2)
@@ -306,6 +309,7 @@ def test_a_killed_sweep_goes_on_with_the_trial_that_was_running(swept, process):
     assert all(json.loads(line) for line in (swept.folder / "study.journal").read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_a_trial_that_goes_on_elsewhere_is_not_touched_and_the_sweep_not_closed(swept, process):
     start, log, printed = process
     space = {**GRID, "space": {"model.dropout": [0.1]}}

@@ -43,6 +43,8 @@ from ser_hf.training.classical import (
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.run import fit, predict
 
+pytestmark = pytest.mark.slow  # whole runs
+
 TINY = {"n_mels": 16, "n_mfcc": 4}
 KINDS = {
     "linear": (nn.Linear(1, 1), {"C": 1.0}),

@@ -12,6 +12,8 @@ from ser_hf.one_run import _strategy
 from ser_hf.recipe import read_recipe
 from ser_hf.training.run import Fit
 
+pytestmark = pytest.mark.slow  # whole runs
+
 CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}
 FROZEN = ENCODER | {"freeze": {"encoder": True, "cache": True}}

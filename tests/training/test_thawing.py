@@ -118,6 +118,7 @@ def test_optimisers_that_choose_their_groups_are_told_of_by_module(training, cap
     assert told.splitlines()[1].split() == ["module", "parameters", "trained"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("average", "lost"), [(None, (3, 8)), (None, (4, 8)), ("ema", (3, 8))])
 def test_an_interrupted_thaw_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
     """From the middle of an epoch and from its end, before and after the last thaw."""
