@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
+from ..folders import folders_below
 from .decode import SUFFIXES
 from .store import WaveformStore, open_store
 
@@ -47,20 +48,12 @@ def _audio_files(root: Path, key: str) -> Iterator[Path]:
         reason = _REASONS.get(error.errno) if error.filename == str(root) else None
         raise _refused(key, error.filename, reason or f"cannot be read ({error.strerror})") from None
 
-    met = set()
-    for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
-        real = os.path.realpath(folder)
-        if real in met:  # by another link, or a link to what it lies in
-            inside.clear()
-            continue
-        met.add(real)
-        inside.sort()  # whichever path leads to a folder first is its name
+    for folder, names in folders_below(root, refuse):
         for name in names:
             path = Path(folder, name)
             named = path.suffix.lower() in _SUFFIXES
-            # Hidden files are no recordings: macOS leaves `._name.wav` beside what it copies. A link may have lost its
-            # folder, whose recordings would be missing.
-            if name.startswith(".") or not (named or os.path.islink(path)):
+            # A link may have lost its folder, whose recordings would be missing.
+            if not (named or os.path.islink(path)):
                 continue
             try:
                 regular = stat.S_ISREG(path.stat().st_mode)

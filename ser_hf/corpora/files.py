@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from ..errors import UserError
+from ..folders import folders_below
 from .schema import Clip, Listing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
@@ -60,26 +61,15 @@ def audio_paths(root: Path) -> list[Path]:
 
 
 def _named_as_audio(root: Path) -> list[Path]:
-    """Files and links with the name of an audio file, and links that may have lost a folder of them, sorted by name.
-
-    Links to folders are followed, and a folder to which several paths lead is met once, by the first of them. Hidden
-    files and folders hold no recordings: macOS leaves `._name.wav` beside each file that it copies to a foreign disk,
-    and version control keeps copies of its own.
-    """
+    """What has the name of an audio file, and links that may have lost a folder of them, sorted by name."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
 
-    found, met = [], set()  # by their parts, which compare faster than paths
-    for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
-        real = os.path.realpath(folder)
-        if real in met:  # by another link, or a link to what it lies in
-            inside.clear()
-            continue
-        met.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
+    found = []  # by their parts, which compare faster than paths
+    for folder, names in folders_below(root, refuse):
         parts = Path(folder).parts
-        for name in (name for name in names if not name.startswith(".")):
+        for name in names:
             path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
             if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
                 found.append(((*parts, name), path))
