@@ -23,7 +23,7 @@ def open_audio_folder(
 
     It is built on the first call and lies in `cache_dir` ever after; pieces are then read from the memory-mapped
     file, which costs neither a decoder nor memory of each worker's own, however long the recordings are. Links are
-    followed, and a folder to which several lead is met once.
+    followed, a folder to which several lead is met once, and hidden folders and files are left out.
 
     Raises:
         UserError: naming `key`, the recipe's, and the path that is missing, cannot be read or holds no audio.

@@ -36,7 +36,7 @@ from ..proportions import in_turns
 from ..strict import coerce
 from . import single
 from .labels import Rule
-from .schema import COLUMNS, Clip, Listing
+from .schema import RESERVED, Clip, Listing
 from .single import SINGLE, checked, parser_options
 
 # Keys of each corpus that are no option of its parser.
@@ -50,7 +50,6 @@ _OWN = {
     "cap": (int | None, None),
 }
 _OF_ALL = ("labels", "exclude")
-_RESERVED = {"audio", "label", "votes", *COLUMNS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _require_alike(listing: Listing, key: str, kinds: dict[str, tuple[type, str]
     """Refuses a column of a corpus's own that has the name of one of ours, or other values than in another corpus."""
     for clip in listing.clips:
         for name, value in clip.extra.items():
-            if name in _RESERVED:
+            if name in RESERVED:
                 raise UserError(f"{key}.root: {listing.corpus} has a column {name!r}, which is one of ours; rename it")
             if value is None:
                 continue

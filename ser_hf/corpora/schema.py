@@ -73,6 +73,8 @@ COLUMNS = {
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }
+# Names that a column of a corpus's own cannot have.
+RESERVED = {"audio", "label", "votes", *COLUMNS}
 
 
 def to_dataset(

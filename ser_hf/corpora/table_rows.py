@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..errors import UserError
 from .files import is_lfs_pointer
-from .schema import COLUMNS, EMOTIONS, Clip
+from .schema import EMOTIONS, RESERVED, Clip
 
 SYNONYMS = {
     "anger": "angry",
@@ -44,7 +44,6 @@ SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 # What a column may say of a clip beside its audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
 NoSpeaker = Literal["error", "skip", "one"]
-_RESERVED = {"audio", "label", "votes", *COLUMNS}
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which names something; 64 bits hold 18 digits
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _KINDS = {int: _WHOLE, float: _NUMBER}
@@ -210,7 +209,7 @@ def carried(
         if not filled:
             continue
         kind = str if name == "session" else _kind(filled, guess)
-        called = f"own_{name}" if rename and name in _RESERVED else name
+        called = f"own_{name}" if rename and name in RESERVED else name
         for row, value in zip(kept, values, strict=True):
             row[called] = None if value is None else kind(value)
     return kept
