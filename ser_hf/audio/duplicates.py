@@ -17,7 +17,6 @@ clips. `benchmarks/near_duplicates.py` measures what is found.
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ import scipy.fft
 from tqdm.auto import tqdm
 
 from ..cache import built_once, key_of
-from ..environment import usable_cores
+from ..threads import in_order
 from .fingerprint import ACTIVE_DB, BAND, BITS, HOP_SECONDS, Fingerprint, fingerprint
 from .store import WaveformStore
 
@@ -47,6 +46,7 @@ _KEY_NEIGHBOURS = 32
 _GLANCES = 32  # frames looked at before all are
 _MAX_GLANCE_ERROR = 0.42
 _BLOCK = 1 << 16  # alignments glanced at together, in some 50 MB
+_SORTED = 1 << 21  # frames that are sorted by key together, in some 100 MB
 
 
 @dataclass(frozen=True, order=True)
@@ -83,9 +83,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
     def work(row: int) -> Fingerprint:
         return fingerprint(store[row], store.sampling_rate)
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        clips = pool.map(work, rows)
-        prints = list(tqdm(clips, total=len(rows), desc="fingerprints", unit="clip", disable=None))
+    prints = list(tqdm(in_order(work, rows), total=len(rows), desc="fingerprints", unit="clip", disable=None))
     found = []
     for a, b, offset, error in _Comparison(prints).alike():
         overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
@@ -132,25 +130,36 @@ class _Comparison:
         says little, and would cost their square. Smaller groups meet completely; of more copies than that of
         one take each still meets its neighbours.
         """
-        clip = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        later = np.arange(len(self.bits)) + _KEY_GAP
-        inside = later < np.repeat(self.begins + self.lengths, self.lengths)
-        frames = np.flatnonzero(inside & self.active)
-        frames = frames[self.active[frames + _KEY_GAP]]
+        usable = self._with_a_later_frame()
         mask = np.uint32((1 << _KEY_BITS) - 1)
         for start in _KEY_STARTS:
-            part = (self.bits >> np.uint32(start)) & mask
-            keys = part[frames] << np.uint32(_KEY_BITS) | part[frames + _KEY_GAP]
-            order = np.argsort(keys, kind="stable")
-            keys, sorted_frames = keys[order], frames[order]
-            for distance in range(1, _KEY_NEIGHBOURS + 1):
-                same = np.flatnonzero(keys[:-distance] == keys[distance:])
-                if len(same) == 0:
-                    break
-                one, other = sorted_frames[same], sorted_frames[same + distance]
-                a, b = clip[one], clip[other]
-                offset = (other - self.begins[b]) - (one - self.begins[a])
-                yield np.unique(self._pack(a, b, offset)[a != b])
+            half = ((self.bits >> np.uint32(start)) & mask).astype(np.uint16)
+            for lowest, highest in _parts(half, usable):
+                # Stable sorting keeps the frames of a key in the order of the clips.
+                frames = np.flatnonzero(usable & (half >= lowest) & (half <= highest))
+                keys = half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
+                order = np.argsort(keys, kind="stable")
+                keys, frames = keys[order], frames[order]
+                for distance in range(1, _KEY_NEIGHBOURS + 1):
+                    same = np.flatnonzero(keys[:-distance] == keys[distance:])
+                    if len(same) == 0:
+                        break
+                    one, other = frames[same], frames[same + distance]
+                    a, b = self._clip_of(one), self._clip_of(other)
+                    offset = (other - self.begins[b]) - (one - self.begins[a])
+                    yield np.unique(self._pack(a, b, offset)[a != b])
+
+    def _with_a_later_frame(self) -> np.ndarray:
+        """For each frame, whether it and the one `_KEY_GAP` later are heard, in one clip."""
+        usable = np.zeros_like(self.active)
+        usable[:-_KEY_GAP] = self.active[:-_KEY_GAP] & self.active[_KEY_GAP:]
+        clips = self.lengths > 0
+        begins, ends = self.begins[clips, None], (self.begins + self.lengths)[clips, None]
+        usable[np.maximum(ends - 1 - np.arange(_KEY_GAP), begins)] = False
+        return usable
+
+    def _clip_of(self, frames: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.begins, frames, side="right") - 1
 
     def _pack(self, a: np.ndarray, b: np.ndarray, offset: np.ndarray) -> np.ndarray:
         return (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
@@ -191,6 +200,25 @@ class _Comparison:
             counts[i] = np.count_nonzero(heard)
             wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[heard].sum()
         return wrong / np.maximum(BITS * counts, 1), counts
+
+
+def _parts(half: np.ndarray, usable: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of the first frame's bits, both ends included, that split the usable frames into parts of `_SORTED`.
+
+    A single value that more frames have is one part.
+    """
+    counts = np.zeros(1 << _KEY_BITS, np.int64)
+    for begin in range(0, len(half), _SORTED):  # bincount works on a copy of eight bytes a frame
+        block = slice(begin, begin + _SORTED)
+        counts += np.bincount(half[block][usable[block]], minlength=len(counts))
+    lowest, frames = 0, 0
+    for value, count in enumerate(counts.tolist()):
+        if frames and frames + count > _SORTED:
+            yield lowest, value - 1
+            lowest, frames = value, 0
+        frames += count
+    if frames:
+        yield lowest, len(counts) - 1
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:

@@ -164,10 +164,30 @@ def test_it_does_not_depend_on_the_number_of_threads(takes, tmp_path, monkeypatc
     rows = list(range(len(store)))
     one_by_one = []
     for cores in (1, 3):
-        monkeypatch.setattr(module, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("ser_hf.threads.usable_cores", lambda cores=cores: cores)
         one_by_one.append(module._search(store, rows))
     assert one_by_one[0] == one_by_one[1]
     assert len(one_by_one[0]) == len(takes)
+
+
+def test_it_does_not_depend_on_how_many_frames_are_sorted_together(takes, tmp_path, monkeypatch):
+    scraps = [
+        wav(np.zeros(RATE // 10)),
+        wav(takes[0][: RATE // 4]),
+    ]  # no frame, and fewer than lie between two of a key
+    clips = [scraps[0], *map(wav, takes), *scraps, *(KINDS["mp3"](take) for take in takes), scraps[0]]
+    store = store_of(clips, tmp_path)
+    rows = list(range(len(store)))
+    at_once = module._search(store, rows)
+    assert len(at_once) == len(takes)
+    monkeypatch.setattr(module, "_SORTED", 100)
+    parts = []
+    monkeypatch.setattr(
+        module, "_parts", lambda *arrays, split=module._parts: parts.append([*split(*arrays)]) or parts[-1]
+    )
+    assert module._search(store, rows) == at_once
+    assert min(map(len, parts)) > 10
+    assert all(low <= high for ends in parts for low, high in ends)
 
 
 def sources(folder, pattern):
