@@ -62,7 +62,7 @@ def parse(
     table = Path(root)
     needed = {"path": path, "label": label, "speaker": speaker}
     lines = _lines(table, needed)
-    folder = Path(audio_root) if audio_root is not None else table.parent
+    folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = carried([cells for _, cells in lines], {*needed.values(), *KNOWN})
     rows, first = [], {}
     for (line, cells), others in zip(lines, extra, strict=True):
@@ -70,7 +70,7 @@ def parse(
         for key, column in needed.items():
             if not cells[column]:
                 raise UserError(f"{where}: the cell of {column!r} (corpus.{key}) is empty")
-        audio = Path(os.path.normpath(folder / cells[path]))
+        audio = os.path.normpath(os.path.join(folder, cells[path]))
         if first.setdefault(audio, line) != line:
             raise UserError(f"{where}: {cells[path]} stands in line {first[audio]} too; list each clip once")
         absent = (
@@ -79,14 +79,14 @@ def parse(
         rows.append(
             Row(
                 where=where,
-                path=audio,
+                path=Path(audio),
                 name=_stem(audio, folder),
                 place=cells[path],
                 label=cells[label],
                 speaker=cells[speaker],
                 cells=cells,
                 extra=others,
-                absent=None if audio.is_file() else absent,
+                absent=None if os.path.isfile(audio) else absent,
             )
         )
     return Listing(corpus_name, *clips_of(rows, reading, on_unknown))
@@ -107,7 +107,8 @@ def _lines(table: Path, needed: Mapping[str, str]) -> list[tuple[int, dict[str, 
     return rows
 
 
-def _stem(audio: Path, folder: Path) -> str:
-    """A clip's name: its path without the suffix, from `folder` on where it is below it."""
-    base = Path(os.path.normpath(folder))
-    return (audio.relative_to(base) if audio.is_relative_to(base) else audio).with_suffix("").as_posix()
+def _stem(audio: str, folder: str) -> str:
+    """A clip's name: its path without the suffix, from `folder` on where it is below it. Both paths are normal."""
+    below = os.path.join(folder, "")
+    stem = os.path.splitext(audio[len(below) :] if audio.startswith(below) else audio)[0]
+    return stem.replace(os.sep, "/")
