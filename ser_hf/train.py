@@ -8,6 +8,8 @@ torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 import argparse
 import logging
 import os
+import select
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -118,13 +120,28 @@ def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
         PACKAGE.addHandler(TerminalHandler())
     try:
         command(options)
+        sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")  # in one piece, as other processes may write too
         return 2
     except KeyboardInterrupt:
         print(f"interrupted{interrupted}", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        return 128 + signal.SIGPIPE
     return 0
+
+
+def _unread() -> bool:
+    """Whether nobody reads the output any more, as after `| head`; what is left of it is thrown away then."""
+    polled = select.poll()
+    polled.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in polled.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end
+    return True
 
 
 if __name__ == "__main__":

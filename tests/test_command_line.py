@@ -278,6 +278,32 @@ def test_the_verb_without_arguments_shows_help_and_an_unknown_verb_is_refused(ca
     assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize("flushed", [True, False])
+def test_answers_that_nobody_reads_any_more_end_the_command_without_a_traceback(flushed):
+    """As in `ser-hf predict ... | head`, whether a line cannot be written or what the interpreter holds at its end."""
+    code = f"""
+import sys, ser_hf.train
+sys.stdin.read()
+sys.exit(ser_hf.train.guarded(lambda _: print("happy", flush={flushed}), None))
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_broken_pipe_elsewhere_is_no_reader_gone(monkeypatch):
+    def command(_):
+        raise BrokenPipeError("a worker's")
+
+    with Path(os.devnull).open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError, match="a worker's"):
+            train.guarded(command, None)
+
+
 @pytest.mark.slow
 def test_a_launcher_of_two_processes_writes_one_whole_run(tmp_path):
     """`accelerate launch`, which starts them as torchrun does; had it started one, that would have been refused."""
