@@ -121,11 +121,9 @@ def read_corpus(
     outcomes = [(clip, label, None) for clip, label in zip(kept.clips, emotions, strict=True)]
     outcomes += [(clips[i], None, why) for i, why in left_out.items()]
     outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
-    listings = {corpus: (own.item["name"], own.item, own.listing) for corpus, own in members.items()}
-    listings = listings or {listing.corpus: (name, options, listing)}
-    skipped = [(corpus, why) for corpus, (*_, own) in listings.items() for _, why in own.skipped]
-    codes = {corpus: _codes(module, own) for corpus, (module, own, _) in listings.items()}
-    sources = sources_of(outcomes, skipped, listing.corpus, codes)
+    listings = {corpus: own.listing for corpus, own in members.items()} or {listing.corpus: listing}
+    skipped = [(corpus, why) for corpus, own in listings.items() for _, why in own.skipped]
+    sources = sources_of(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
     dataset = to_dataset(kept, emotions, treatment.labels, sampling_rate, votes)
     return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
@@ -140,17 +138,6 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
         logger.warning("left out, listed in corpus.exclude: %d", len(set(exclude)))
     excluded = set(exclude)
     return [clip for clip in clips if clip.id not in excluded]
-
-
-def _codes(name: str, options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Emotion -> the words of the corpus's files for it. Of labels that are raters' (`target`), and of those that the
-    parser itself merges (`merge_excited`), no single word can be told."""
-    codes: dict[str, list[str]] = {}
-    if options.get("target", "intended") == "intended" and "merge_excited" not in options:
-        words = getattr(CORPORA[name], "EMOTION_CODES", {}) | (options.get("label_map") or {})
-        for word, emotion in words.items():
-            codes.setdefault(emotion, []).append(word)
-    return codes
 
 
 def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

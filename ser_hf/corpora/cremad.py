@@ -105,6 +105,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
+        word=fields["emotion"],
         speaker=f"cremad:{fields['actor']}",
         id=f"cremad/{path.stem}",
         sex="female" if _SEXES[position] == "F" else "male",
@@ -178,6 +179,7 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
             perceived = dataclasses.replace(
                 clip,
                 emotion=clip.emotion if clip.emotion in winners else winners[0],
+                word=None,
                 votes=counts if soft else None,
                 extra={"intended": clip.emotion, "agreement": share},
             )

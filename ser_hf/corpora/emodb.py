@@ -88,6 +88,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
+        word=fields["emotion"],
         speaker=f"emodb:{fields['speaker']}",
         id=f"emodb/{path.stem}",
         sex=sex,

@@ -56,6 +56,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[word],
+        word=word,
         speaker=f"esd:{speaker}",
         id=f"esd/{path.stem}",
         language=language,

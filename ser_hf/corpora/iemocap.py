@@ -146,6 +146,7 @@ def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -
     return Clip(
         path=str(path),
         emotion="happy" if merged and emotion == "excited" else emotion,
+        word=rating.label,
         speaker=f"iemocap:Ses0{fields['session']}{fields['sex']}",
         id=f"iemocap/{path.stem}",
         sex="female" if fields["sex"] == "F" else "male",

@@ -122,6 +122,7 @@ def _clip(row: dict[str, str | None], where: str, path: Path, part: str, name: s
     return Clip(
         path=str(path),
         emotion=emotion,
+        word=row["Emotion"],
         speaker=f"meld:{row['Speaker']}",
         id=f"meld/{part}/{name}",
         language=LANGUAGE,

@@ -69,6 +69,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
+        word=fields["emotion"],
         speaker=f"ravdess:{fields['actor']}",
         id=f"ravdess/{path.stem}",
         sex="female" if int(fields["actor"]) % 2 == 0 else "male",

@@ -68,6 +68,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=EMOTION_CODES[fields["emotion"]],
+        word=fields["emotion"],
         speaker=f"savee:{speaker}",
         id=f"savee/{speaker}_{fields['emotion']}{fields['number']}",
         sex="male",

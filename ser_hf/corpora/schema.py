@@ -32,6 +32,7 @@ EMOTIONS = (
 class Clip:
     """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix.
 
+    `word` is what the name or table calls the emotion; None where that is not a word of theirs, but raters' votes.
     `votes` are what raters perceived, {emotion: votes or share}; `extra` becomes further columns, such as `session`.
     `corpus` is told where it is not that of the listing.
     """
@@ -49,6 +50,7 @@ class Clip:
     votes: Mapping[str, float] | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     corpus: str | None = None
+    word: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

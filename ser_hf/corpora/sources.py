@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .schema import EMOTIONS, Clip
@@ -13,13 +13,13 @@ UNREAD = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """`clips` clips of one emotion of one corpus, and what became of them: `label`, the class that they are learnt as,
-    or None and the reason in `left_out`. `codes` are the words of the corpus's own files for that emotion, where its
-    parser has a table of them; `emotion` is None for files that were left out unread."""
+    """`clips` clips that one corpus labels alike, and what became of them: `label`, the class that they are learnt as,
+    or None and the reason in `left_out`. `word` is the label as the corpus's own files have it (see
+    `ser_hf.corpora.schema.Clip`), `emotion` how it was read; that is None for files that were left out unread."""
 
     corpus: str
     emotion: str | None
-    codes: tuple[str, ...]
+    word: str | None
     label: str | None
     left_out: str | None
     clips: int
@@ -29,34 +29,27 @@ def sources_of(
     outcomes: Iterable[tuple[Clip, str | None, str | None]],
     skipped: Sequence[tuple[str, str]],
     corpus: str,
-    codes: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> list[Source]:
-    """Counts what became of clips, in the order of corpora, emotions, classes.
+    """Counts what became of clips, in the order of corpora, emotions, words, classes.
 
     Args:
         outcomes: of each clip its class, or None and why it was left out.
         skipped: corpus and reason of each file that is no clip.
         corpus: of clips that do not tell theirs.
-        codes: corpus -> emotion -> words of its files.
     """
-    counts = Counter((clip.corpus or corpus, clip.emotion, label, why) for clip, label, why in outcomes)
-    counts.update((own, None, None, why) for own, why in skipped)
+    counts = Counter((clip.corpus or corpus, clip.emotion, clip.word, label, why) for clip, label, why in outcomes)
+    counts.update((own, None, None, None, why) for own, why in skipped)
     places = {emotion: i for i, emotion in enumerate(EMOTIONS)}
 
-    def place(key: tuple[str, str | None, str | None, str | None]) -> tuple:
-        own, emotion, label, why = key
-        return own, places.get(emotion, len(places)), places.get(label, len(places)), why or ""
+    def place(key: tuple[str, str | None, str | None, str | None, str | None]) -> tuple:
+        own, emotion, word, label, why = key
+        return own, places.get(emotion, len(places)), word or "", places.get(label, len(places)), why or ""
 
-    sources = []
-    for key in sorted(counts, key=place):
-        own, emotion, label, why = key
-        words = tuple(codes.get(own, {}).get(emotion, ()))
-        sources.append(Source(own, emotion, words, label, why, counts[key]))
-    return sources
+    return [Source(*key, counts[key]) for key in sorted(counts, key=place)]
 
 
 def sources_table(sources: Sequence[Source]) -> str:
-    """The sources as lines to print, an emotion with the words of its files where they are others."""
+    """The sources as lines to print, an emotion with the word of its files where that is another."""
     rows = [("corpus", "emotion", "clips", "learnt as")]
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"
@@ -70,9 +63,9 @@ def sources_table(sources: Sequence[Source]) -> str:
 
 def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """The sources as reports keep them."""
-    return [dataclasses.asdict(source) | {"codes": list(source.codes)} for source in sources]
+    return [dataclasses.asdict(source) for source in sources]
 
 
 def _spelled(source: Source) -> str:
-    others = [code for code in source.codes if code != source.emotion]
-    return (source.emotion or UNREAD) + (f" ({', '.join(others)})" if others else "")
+    other = f" ({source.word})" if source.word not in (None, source.emotion) else ""
+    return (source.emotion or UNREAD) + other

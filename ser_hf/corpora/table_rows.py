@@ -144,6 +144,7 @@ class Reading:
         return Clip(
             path=str(row.path),
             emotion=emotion,
+            word=row.label,
             speaker=f"{self.corpus_name}:{speaker}",
             id=f"{self.corpus_name}/{texts['id'] or row.name}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),

@@ -72,6 +72,7 @@ def read_name(path: PurePath) -> Clip | None:
     return Clip(
         path=str(path),
         emotion=emotion,
+        word=code,
         speaker=f"tess:{speaker}",
         id=f"tess/{speaker}_{word}_{code}",
         sex="female",

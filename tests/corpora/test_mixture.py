@@ -329,9 +329,9 @@ def test_files_that_are_no_clips_are_accounted_for_in_their_corpus(tmp_path, ite
 
 def test_labels_by_votes_are_counted_as_they_are_learnt(item):
     corpus = read_corpus("mixture", corpora=[item("cremad", target="voice"), item("savee")], drop=["disgust"])
-    learnt = {(source.corpus, source.emotion): source.codes for source in corpus.sources}
-    assert learnt["cremad", "sad"] == (), "raters have no words of the files"
-    assert learnt["savee", "sad"] == ("sa",)
+    learnt = {(source.corpus, source.emotion): source.word for source in corpus.sources}
+    assert learnt["cremad", "sad"] is None, "raters have no words of the files"
+    assert learnt["savee", "sad"] == "sa"
     names = corpus.dataset.features["label"].names
     for name in names:
         counted = sum(source.clips for source in corpus.sources if source.label == name)
@@ -380,10 +380,13 @@ def test_weights_are_told_by_corpus(item):
     assert read_corpus("savee", item("savee")["root"]).weights == {}
 
 
-def test_words_of_a_table_are_told_where_a_map_says_them(tmp_path):
-    words = table(tmp_path / "words.csv", "path,label,speaker\na.wav,froh,anna\nb.wav,sad,anna\n")
+def test_each_word_of_a_table_is_told(tmp_path, caplog):
+    words = table(tmp_path / "words.csv", "path,label,speaker\na.wav,froh,anna\nb.wav,sad,anna\nc.wav,Joy,anna\n")
     corpus = read_corpus("csv", words, label_map={"froh": "happy"})
-    assert [(source.emotion, source.codes) for source in corpus.sources] == [("happy", ("froh",)), ("sad", ())]
+    counted = [(source.emotion, source.word, source.clips) for source in corpus.sources]
+    assert counted == [("happy", "Joy", 1), ("happy", "froh", 1), ("sad", "sad", 1)]
+    lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
+    assert {"csv happy (Joy) 1 happy", "csv sad 1 sad"} <= set(lines)
 
 
 def test_every_label_of_two_real_corpora_is_accounted_for(real_corpora):

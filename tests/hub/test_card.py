@@ -112,9 +112,9 @@ MIXED = {
         )
     },
     "sources": [
-        {"corpus": "emodb", "emotion": "angry", "codes": ["W"], "label": "angry", "left_out": None, "clips": 4},
-        {"corpus": "emodb", "emotion": "fear", "codes": [], "label": None, "left_out": "dropped", "clips": 2},
-        {"corpus": "emodb", "emotion": None, "codes": [], "label": None, "left_out": "song", "clips": 1},
+        {"corpus": "emodb", "emotion": "angry", "word": "W", "label": "angry", "left_out": None, "clips": 4},
+        {"corpus": "emodb", "emotion": "fear", "word": None, "label": None, "left_out": "dropped", "clips": 2},
+        {"corpus": "emodb", "emotion": None, "word": None, "label": None, "left_out": "song", "clips": 1},
     ],
     "training": {
         **{"precision": "bf16", "clips_per_step": 16, "data_workers": 0},
