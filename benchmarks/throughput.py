@@ -2,11 +2,11 @@
 
     python benchmarks/throughput.py --corpus-root data/RAVDESS [--part a b c d e] [--again] [--repeats 3] [--readme]
 
-a   The crnn of recipes/ravdess_crnn.yaml for an epoch, validation and checkpoint included: our Trainer, which reads
+a   The crnn at its defaults for an epoch, validation and checkpoint included: our Trainer, which reads
     the waveform store, against transformers' audio-classification example (`example_loop.py`). The network, its
     optimiser, batches of 16 and the longest crop are the same; the example reads the same clips as WAV or FLAC files
-    of 16 bit. The store is made once a corpus: where the example reads 48 kHz, a 36th of its making is counted to
-    each epoch, as the recipe has 36. Whole clips are what the example takes unless told.
+    of 16 bit. The store is made once a corpus: where the example reads 48 kHz, a 40th of its making is counted to
+    each epoch, as ravdess_crnn has 40. Whole clips are what the example takes unless told.
 b   An encoder as large as wav2vec2-base with random weights, its stem frozen, as in the example, on clips of 1 to 8 s:
     batches of similar length against the example's random ones.
 c   Such an encoder all frozen: `freeze.cache` against computing it anew in each epoch, by the same recipe.

@@ -34,7 +34,7 @@ from ser_hf.training.layers import Freezing
 from ser_hf.training.machine import data_workers, precision_arguments
 from ser_hf.training.trainer import EmotionTrainer
 
-EPOCHS = 36  # of recipes/ravdess_crnn.yaml
+EPOCHS = 40  # of recipes/ravdess_crnn.yaml
 MAX_LENGTH_SECONDS = 20.0  # the example's, unless told
 COMMON = {
     "learning_rate": 2e-3,

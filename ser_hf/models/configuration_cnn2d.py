@@ -12,7 +12,9 @@ class CNN2dConfig(AcousticConfig):
         channels: filters of each convolutional block.
         time_pooling, band_pooling: pooling factor of each block along frames and bands.
         kernel_size: of the convolutions; odd.
-        pooling: ``"mean"`` or ``"max"`` over frames and bands.
+        pooling: ``"mean"``, ``"max"`` or ``"mean_max"`` (their sum).
+        pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
+            ``"frames"`` keeps the bands that the blocks leave apart, as flattening does.
         hidden: size of the dense layer before the classifier.
         conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
     """
@@ -23,7 +25,8 @@ class CNN2dConfig(AcousticConfig):
     time_pooling: list[int] = (2, 2, 2, 2)
     band_pooling: list[int] = (2, 2, 2, 2)
     kernel_size: int = 3
-    pooling: Literal["mean", "max"] = "mean"
+    pooling: Literal["mean", "max", "mean_max"] = "mean"
+    pooling_over: Literal["frames_and_bands", "frames"] = "frames_and_bands"
     hidden: int = 64
     conv_dropout: float = 0.05
     dropout: float = 0.2

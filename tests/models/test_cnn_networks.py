@@ -106,17 +106,24 @@ def test_a_block_without_convolutions_is_told():
         StackedCNNLSTMConfig(depth=0)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("over", ["frames_and_bands", "frames"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "mean_max"])
 @torch.no_grad()
-def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling):
-    model, seen = _cnn2d(pooling=pooling, band_pooling=[2, 2]), []
+def test_the_2d_cnn_pools_as_torchs_adaptive_pooling_does(pooling, over):
+    model, seen = _cnn2d(pooling=pooling, pooling_over=over, band_pooling=[2, 2]), []
     model.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    clip = noise(9000)
-    model(clip)
+    clip, longer = noise(9000), noise(12000)
+    waveforms, lengths = ragged(clip, longer)
+    model(waveforms, attention_mask=mask_of(*lengths))
     frames, _ = model.stack(*model.front_end(clip, torch.tensor([9000])))
     picture = frames.unflatten(2, (6, 8)).permute(0, 2, 1, 3)
-    adaptive = {"mean": functional.adaptive_avg_pool2d, "max": functional.adaptive_max_pool2d}[pooling]
-    torch.testing.assert_close(seen[0], adaptive(picture, 1).flatten(1))
+    size = 1 if over == "frames_and_bands" else (1, 8)
+    both = {
+        "mean": functional.adaptive_avg_pool2d(picture, size),
+        "max": functional.adaptive_max_pool2d(picture, size),
+    }
+    expected = both[pooling] if pooling in both else both["mean"] + both["max"]
+    torch.testing.assert_close(seen[0][:1], expected.flatten(1), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
