@@ -163,8 +163,14 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise _Mismatch
         key_hint, value_hint = arguments or (Any, Any)
-        join = {k: _join(path, k) for k in value}
-        return {coerce(k, key_hint, f"{join[k]} (the key)"): coerce(v, value_hint, join[k]) for k, v in value.items()}
+        taken = {}
+        for key, content in value.items():
+            here = _join(path, _key_text(key))
+            taken_key = coerce(_key_text(key) if key_hint is str else key, key_hint, f"{here} (the key)")
+            if taken_key in taken:
+                raise UserError(f"{here}: stands twice, once as a number or a truth value and once in quotes")
+            taken[taken_key] = coerce(content, value_hint, here)
+        return taken
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _Mismatch
@@ -211,6 +217,16 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     raise _Mismatch
+
+
+def _key_text(key: Any) -> Any:
+    """A number or truth value as the word that a mapping of words has for it, in YAML's spelling: the keys of
+    ``{0: train, true: test}`` name cells of tables, which are words."""
+    if isinstance(key, bool):
+        return str(key).lower()
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return str(key) if isinstance(key, int | float) else key
 
 
 def _join(path: str, key: Any) -> str:

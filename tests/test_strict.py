@@ -8,7 +8,7 @@ import pytest
 from transformers import SchedulerType
 
 from ser_hf.errors import UserError
-from ser_hf.strict import coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+from ser_hf.strict import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,8 +182,37 @@ def test_a_wrong_word_of_an_enumeration_is_told_the_right_ones():
 
 
 def test_a_wrong_key_of_a_mapping_is_told_as_a_key():
-    with pytest.raises(UserError, match=r"a\.b.*(key|word).* 1\b"):
-        coerce({1: "x"}, dict[str, str], "a.b")
+    with pytest.raises(UserError, match=r"^a\.b\.None \(the key\): expected a word, got nothing \(null\)$"):
+        coerce({None: "x"}, dict[str, str], "a.b")
+    with pytest.raises(UserError, match=r"^a\.b\.x \(the key\): expected a whole number, got the word 'x'$"):
+        coerce({"x": 1}, dict[int, int], "a.b")
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("{0: x, -1: y}", ["0", "-1"]),
+        ("{true: x, False: y}", ["true", "false"]),
+        ("{1.5: x, 2.0: y, 1e20: z}", ["1.5", "2", "100000000000000000000"]),
+        ("{'007': x, 'True': y}", ["007", "True"]),
+    ],
+)
+def test_numbers_and_truth_values_are_keys_of_words_as_their_text(text, keys):
+    taken = coerce(parse_yaml(text, "here"), dict[str, str], "a.b")
+    assert list(taken) == keys
+    assert coerce(parse_yaml(dump_yaml(taken), "here"), dict[str, str], "a.b") == taken
+
+
+def test_a_key_that_stands_twice_in_two_spellings_is_refused():
+    with pytest.raises(UserError, match=r"^a\.b\.1: stands twice, once as a number"):
+        coerce({1: "x", "1": "y"}, dict[str, str], "a.b")
+
+
+def test_values_stay_what_they_are():
+    with pytest.raises(UserError, match=r"^a\.b\.0: expected a word, got the number 1$"):
+        coerce({0: 1}, dict[str, str], "a.b")
+    assert coerce({0: 1}, dict[int, int], "a.b") == {0: 1}
+    assert coerce({0: 1}, dict, "a.b") == {0: 1}
 
 
 def test_a_number_too_large_for_a_float_is_no_crash():

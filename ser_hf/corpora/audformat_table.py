@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UserError
-from .audio_folder import PARTS
+from .part_words import part_of
 from .pieces import Piece, cut
 from .schema import Listing
 from .table_rows import KNOWN, NoSpeaker, Reading, Row, clips_of
@@ -73,7 +73,7 @@ def parse(
             'audb.load_to(folder, "emodb") makes)'
         )
     root = Path(root)
-    database = audformat.Database.load(str(root))
+    database = _loaded(audformat, root)
     for name in tables or ():
         if name not in database.tables:
             raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
@@ -89,7 +89,7 @@ def parse(
         having = ", ".join(_tables_with(database, label))
         raise UserError(
             f"corpus.tables: name the tables whose {label} is meant, of {having}; they contradict each other: "
-            + " ".join(str(error).split())[:200]
+            + _said(error)
         ) from None
     splits = _splits(database, tables or _tables_with(database, label))
     rows, pieces = [], []
@@ -116,6 +116,31 @@ def parse(
         rows.append(row)
         pieces.append(None if whole else Piece(row.path, first, last))
     return Listing(corpus_name, *clips_of(_cut(rows, pieces), reading, on_unknown))
+
+
+def _loaded(audformat: Any, root: Path) -> Any:
+    """The database with all its tables, so that what is damaged is told by its own name.
+
+    Raises:
+        UserError: for a header or a table that cannot be read.
+    """
+    header = root / "db.yaml"
+    try:
+        database = audformat.Database.load(str(root))
+    except Exception as error:  # whatever its parts meet: YAML, keys that are missing, values of other types
+        raise UserError(f"{header}: cannot be read as the header of a database: {_said(error)}") from None
+    for name, table in (*database.tables.items(), *database.misc_tables.items()):
+        try:
+            table.load(str(root / f"db.{name}"))
+        except Exception as error:  # as above, of CSV, parquet and pickle
+            raise UserError(
+                f"{root / f'db.{name}'}.csv (or .parquet): the table {name} cannot be read: {_said(error)}"
+            ) from None
+    return database
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _schemes(database: Any) -> set[str]:
@@ -151,7 +176,7 @@ def _splits(database: Any, tables: Sequence[str]) -> dict[Any, str]:
         told = database[name].split_id
         if told is not None:
             for entry in database[name].index:
-                splits.setdefault(entry, PARTS.get(told, told))
+                splits.setdefault(entry, part_of(told) or told)
     return splits
 
 

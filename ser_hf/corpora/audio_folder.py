@@ -3,48 +3,50 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the folder above a file is its label. A `metadata.csv` or `metadata.jsonl` in the root, or in any
-folder below it, names its files in the column `file_name`, from its own folder on; it may tell the label
-(`corpus.label`), the speaker (`corpus.speaker`) and the columns that every table may (`ser_hf.corpora.csv_table`), and
-files that no metadata names are then left out and told. Where metadata has no column of labels, the folder stays the
-label.
+Without metadata the folder above a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in the
+root, or in any folder below it that is not hidden, names its files in the column `file_name`, from its own folder on;
+it may tell the label (`corpus.label`), the speaker (`corpus.speaker`) and the columns that every table may
+(`ser_hf.corpora.csv_table`), and files that no metadata names are then left out and told. Where metadata has no column
+of labels, the folder stays the label.
 
-A folder of the root named train, validation (dev, valid, val) or test is a part: the column `split` has it, and the
-protocol `column` splits by it. Who speaks is told by the column, or by `corpus.speaker_pattern`, a regular expression
-over the path from the root on: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
+The outermost folder named train, validation, test or one of their kin (`ser_hf.corpora.part_words`) is a part, as in
+``data/train/angry``: the column `split` has it, and the protocol `column` splits by it; a column `split` of the
+metadata's own is ``own_split`` then. Who speaks is told by the column, or by `corpus.speaker_pattern`, a regular
+expression over the path from the root on: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..delimited import read_table
 from ..errors import UserError
+from ..folders import folders_below
 from ..strict import read_text
+from .cells import carried, with_parts
 from .files import audio_files
+from .other_formats import other_recordings
+from .parquet_table import opened, rows_of
+from .part_words import part_of
 from .schema import Listing
-from .table_rows import KNOWN, NoSpeaker, Reading, Row, carried, clips_of
+from .table_rows import KNOWN, NoSpeaker, Reading, Row, clips_of
 from .told import facts
 
-__all__ = ["PARTS", "facts", "parse", "read_json_lines"]
+__all__ = ["facts", "parse", "read_folder", "read_json_lines"]
 
-METADATA = ("metadata.csv", "metadata.jsonl")
-# Names of a part, as `datasets` knows them.
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
+
+
+class _Described(NamedTuple):
+    """A row of metadata: its file, the table and the place in it, its cells."""
+
+    path: Path
+    table: Path
+    where: str
+    cells: dict[str, Any]
 
 
 def parse(
@@ -76,64 +78,100 @@ def parse(
         UserError: naming the file, the line of metadata, or the key.
     """
     reading = Reading(corpus_name, label_map, columns, language, speaker_pattern, no_speaker)
+    return read_folder(root, reading, on_unknown, label, speaker)
+
+
+def read_folder(
+    root: str | Path | None,
+    reading: Reading,
+    on_unknown: Literal["error", "skip"],
+    label: str,
+    speaker: str,
+    chosen: Mapping[Path, str | None] | None = None,
+) -> Listing:
+    """As `parse`.
+
+    Args:
+        chosen: the files of audio that are meant, or the tables of metadata, where only some of what lies there is;
+            each with its part where a card tells it.
+    """
     root = None if root is None else Path(os.path.normpath(root))
-    files = audio_files(root, corpus_name)
+    files = audio_files(root, reading.corpus_name)
     described = _described(root)
+    others = other_recordings(root) if chosen is None else []
+    if chosen is not None:
+        by_table = any(path.name in METADATA for path in chosen) and chosen.keys().isdisjoint(files)
+        described = [row for row in described if (row.table if by_table else row.path) in chosen]
+        files = [row.path for row in described] if by_table else [path for path in files if path in chosen]
     used = {label, speaker, _FILE, *map(reading.column, KNOWN)}
-    guess = all(where.rpartition(", ")[0].endswith(".csv") for _, where, _ in described)
-    extra = carried([cells for *_, cells in described], used, guess)
-    rows, named = [], {}
-    for (path, where, cells), others in zip(described, extra, strict=True):
-        if named.setdefault(path, where) != where:
-            raise UserError(f"{where}: {path} stands in {named[path]} too; list each file once")
-        word = cells.get(label, path.parent.name)
-        rows.append(_row(root, path, where, word, cells.get(speaker), cells, others))
+    guess = all(row.table.suffix == ".csv" for row in described)
+    extra = carried([row.cells for row in described], used, guess)
+    named: dict[Path, str] = {}
+    for row in described:
+        if named.setdefault(row.path, row.where) != row.where:
+            raise UserError(f"{row.where}: {row.path} stands in {named[row.path]} too; list each file once")
     unnamed = [path for path in files if path not in named]
     if not described:
-        rows = [_row(root, path, str(path), path.parent.name, None, {}, {}) for path in unnamed]
-        unnamed = []
+        described, extra, unnamed = [_Described(path, path, str(path), {}) for path in unnamed], [{}] * len(files), []
+    told = chosen or {}
+    parts = [told.get(row.path) or told.get(row.table) or _part(_place(root, row.path)) for row in described]
+    rows = [
+        Row(
+            where=row.where,
+            path=row.path,
+            name=_place(root, row.path).removesuffix(row.path.suffix),
+            place=_place(root, row.path),
+            label=row.cells.get(label, row.path.parent.name),
+            speaker=row.cells.get(speaker),
+            cells=row.cells,
+            extra=own,
+            absent=None if row.path.is_file() else f"no file {row.path}; mend the row, or set corpus.on_unknown: skip",
+        )
+        for row, own in zip(described, with_parts(parts, extra), strict=True)
+    ]
     clips, skipped = clips_of(rows, reading, on_unknown)
-    return Listing(corpus_name, clips, skipped + [(str(path), "in no metadata") for path in unnamed])
+    skipped += [(str(path), "in no metadata") for path in unnamed]
+    skipped += [
+        (str(path), f"{path.suffix} is not read here; convert it to .wav or .flac")
+        for path in others
+        if path not in named
+    ]
+    return Listing(reading.corpus_name, clips, skipped)
 
 
-def _row(
-    root: Path, path: Path, where: str, label: Any, speaker: Any, cells: dict[str, Any], extra: dict[str, Any]
-) -> Row:
-    place = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    part = PARTS.get(place.partition("/")[0].lower()) if "/" in place else None
-    return Row(
-        where=where,
-        path=path,
-        name=place.removesuffix(path.suffix),
-        place=place,
-        label=None if label in (None, "") else str(label),
-        speaker=None if speaker in (None, "") else str(speaker),
-        cells=cells,
-        extra=({"split": part} if part else {}) | extra,
-        absent=None if path.is_file() else f"no file {path}; mend the row, or set corpus.on_unknown: skip",
-    )
+def _place(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _described(root: Path) -> list[tuple[Path, str, dict[str, Any]]]:
-    """Of each row of metadata below `root` the file, where the row stands, and its cells."""
+def _part(place: str) -> str | None:
+    """The part that the outermost folder named like one tells."""
+    return next((part for folder in place.split("/")[:-1] if (part := part_of(folder))), None)
+
+
+def _described(root: Path) -> list[_Described]:
+    """The rows of all metadata below `root`."""
     found = []
-    for table in sorted(path for name in METADATA for path in root.rglob(name) if path.is_file()):
+    below = folders_below(root, lambda error: None)  # whoever looked for audio has complained of it
+    for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
         lines = list(_lines(table))
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it for labels by folder")
-        for line, cells in lines:
+        for where, cells in lines:
             name = cells.get(_FILE)
             if not isinstance(name, str) or not name:
-                raise UserError(f"{table}, line {line}: no {_FILE}; it names the audio, from the table's folder on")
-            found.append((Path(os.path.normpath(table.parent / name)), f"{table}, line {line}", cells))
+                raise UserError(f"{where}: no {_FILE}; it names the audio, from the table's folder on")
+            found.append(_Described(Path(os.path.normpath(table.parent / name)), table, where, cells))
     return found
 
 
-def _lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if table.suffix == ".jsonl":
-        yield from read_json_lines(table)
-    else:
-        yield from read_table(table, read_text(table))[1]
+def _lines(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each row stands, and its cells."""
+    if table.suffix == ".parquet":
+        yield from ((f"{table}, row {number}", cells) for number, cells in enumerate(rows_of(opened(table), ())))
+        return
+    lines = read_json_lines(table) if table.suffix == ".jsonl" else read_table(table, read_text(table))[1]
+    for line, cells in lines:
+        yield f"{table}, line {line}", cells
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -19,7 +19,7 @@ What is read:
 - ``fold_1/ravdess_test_fold_1.jsonl``: the parts of each fold, which become a column ``fold_1`` and so on.
 
 Audio is found by name: of the files below `audio_root` with the stem that `wav` ends in, in whatever format, the one
-whose folders agree with it furthest from the end.
+whose folders agree with it furthest from the end (`ser_hf.corpora.emobox_audio`).
 
 Quirks:
 - The language that stm files tell is English throughout, whatever is spoken; `LANGUAGES` has the right one.
@@ -27,6 +27,7 @@ Quirks:
   session speak; here it is who speaks, as `ser_hf.corpora.iemocap` reads it from the name.
 - MER2023 and RESD have the clip's own name for its speaker: nobody knows. They load with `no_speaker: one`, and every
   figure on them is told to be speaker-dependent.
+- EMNS is released as WebM and MELD as films; audio is to be taken out of them first, which a clip without any says.
 - Corpora that have a module here (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows from the grammar of that
   module, which tells more, and the same ids; a label that differs from EmoBox's is refused. Their known bad clips are
   left out here too.
@@ -35,7 +36,7 @@ Quirks:
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -44,8 +45,7 @@ from ..strict import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tess
 from . import told as _told
 from .audio_folder import read_json_lines
-from .files import audio_files
-from .pieces import Piece, cut
+from .emobox_audio import ListedAudio, require_one_row_each, with_parts_cut
 from .schema import Clip, Listing
 from .table_rows import NoSpeaker, Reading, Row, clips_of
 
@@ -91,7 +91,6 @@ OWN = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "te
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 _STM = re.compile(r"(?P<key>\S.*?) \S+ (?P<speaker>\S.*?) [0-9.e-]+ [0-9.e-]+ <id=(?P=key),.*> .*")
-_UNKNOWN = {"", "unknown", "none", "nan", "-1"}
 
 
 def parse(
@@ -129,7 +128,8 @@ def parse(
     words = _label_map(root)
     reading = Reading(name, label_map, None, LANGUAGES.get(name), speaker_pattern, no_speaker)
     speakers = {} if name in OWN else _speakers(root, name)
-    places = _Audio(Path(audio_root), name)
+    contents = [content for _, content in listed.values()]
+    places = ListedAudio(Path(audio_root), name, [PurePosixPath(content["wav"]) for content in contents])
     rows = []
     for key, (where, content) in listed.items():
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
@@ -144,13 +144,11 @@ def parse(
                 place=str(wav),
                 label=word,
                 **_who(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
-                absent=None
-                if path
-                else f"no audio {wav.stem} below {audio_root}, in any format; complete it, or set "
-                "corpus.on_unknown: skip",
+                absent=None if path else places.absent(wav),
             )
         )
-    rows = _cut(rows, listed) if any("start_time" in content for _, content in listed.values()) else rows
+    require_one_row_each(rows, contents)
+    rows = with_parts_cut(rows, contents)
     if name in OWN:
         return Listing(name, *_own_clips(OWN[name], rows, reading, on_unknown, known_bad))
     return Listing(name, *clips_of(rows, reading, on_unknown))
@@ -175,11 +173,7 @@ def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tup
     tables = [whole] if whole.is_file() else [path for fold in folds for path in _lists(root / fold).values()]
     listed: dict[str, tuple[str, dict[str, Any]]] = {}
     for table in tables:
-        for line, content in read_json_lines(table):
-            where = f"{table}, line {line}"
-            for field in ("key", "dataset", "wav", "emo"):
-                if not isinstance(content.get(field), str) or not content[field]:
-                    raise UserError(f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo")
+        for where, content in _entries(table):
             listed.setdefault(content["key"], (where, content))
     if not listed:
         raise UserError(
@@ -196,11 +190,21 @@ def _folds(root: Path) -> dict[str, dict[str, str]]:
     for name in sorted(names, key=lambda fold: int(fold[5:])):
         members: dict[str, str] = {}
         for part, table in _lists(root / name).items():
-            for line, content in read_json_lines(table):
-                if members.setdefault(content.get("key", ""), part) != part:
-                    raise UserError(f"{table}, line {line}: {content['key']} is listed in another part too")
+            for where, content in _entries(table):
+                if members.setdefault(content["key"], part) != part:
+                    raise UserError(f"{where}: {content['key']} is listed in another part too")
         folds[name] = members
     return folds
+
+
+def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each clip of a list stands, and its content."""
+    for line, content in read_json_lines(table):
+        where = f"{table}, line {line}"
+        for field in ("key", "dataset", "wav", "emo"):
+            if not isinstance(content.get(field), str) or not content[field]:
+                raise UserError(f"{where}: no {field}; EmoBox's lines have key, dataset, wav and emo")
+        yield where, content
 
 
 def _lists(fold: Path) -> dict[str, Path]:
@@ -247,49 +251,8 @@ def _who(name: str, wav: PurePosixPath, told: str | None, key: str, extra: dict[
         speaker = f"Ses0{fields['session']}{fields['sex']}"
         session = f"Session{fields['session']}"
         return {"speaker": speaker, "cells": {"sex": fields["sex"]}, "extra": {"session": session} | extra}
-    nobody = told is None or told.lower() in _UNKNOWN or told in (key.removeprefix(f"{name}-"), wav.name, wav.stem)
+    nobody = told in (None, key.removeprefix(f"{name}-"), wav.name, wav.stem)
     return {"speaker": None if nobody else told, "extra": extra}
-
-
-class _Audio:
-    """The audio below a folder, by name."""
-
-    def __init__(self, root: Path, name: str):
-        self._by_stem: dict[str, list[Path]] = {}
-        self._root = root
-        for path in audio_files(root, f"{name} (corpus.audio_root)"):
-            self._by_stem.setdefault(path.stem, []).append(path)
-
-    def find(self, wav: PurePosixPath) -> Path | None:
-        """The file that agrees with `wav` furthest from the end; None without one.
-
-        Raises:
-            UserError: where two agree as far.
-        """
-        wanted = wav.parts[:-1][::-1]
-        best: list[Path] = []
-        furthest = -1
-        for path in self._by_stem.get(wav.stem, ()):
-            folders = path.relative_to(self._root).parts[:-1][::-1]
-            agreeing = next((i for i, (a, b) in enumerate(zip(folders, wanted, strict=False)) if a != b), None)
-            far = min(len(folders), len(wanted)) if agreeing is None else agreeing
-            if far > furthest:
-                best, furthest = [], far
-            if far == furthest:
-                best.append(path)
-        if len(best) > 1:
-            raise UserError(f"{best[1]}: as near to EmoBox's {wav} as {best[0]}; remove one of the two")
-        return best[0] if best else None
-
-
-def _cut(rows: list[Row], listed: Mapping[str, tuple[str, dict[str, Any]]]) -> list[Row]:
-    """The rows with the parts of long recordings as files of their own."""
-    timed = [content for _, content in listed.values()]
-    there = [i for i, row in enumerate(rows) if not row.absent and "start_time" in timed[i]]
-    pieces = [Piece(rows[i].path, float(timed[i]["start_time"]), float(timed[i]["end_time"])) for i in there]
-    for i, path in zip(there, cut(pieces), strict=True):
-        rows[i] = dataclasses.replace(rows[i], path=path)
-    return rows
 
 
 def _own_clips(

@@ -9,34 +9,35 @@ choose among what the card lists; the column `split` has the part, and the proto
 
 Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns` for sex, age,
 language, sentence, intensity, take and id. Labels that are class numbers are read by the names that the file has for
-them. Every other plain column is carried along; one that has the name of one of ours (`duration`) as ``own_duration``.
+them. Every other plain column is carried along; one that has the name of one of ours (`duration`) as ``own_duration``,
+and so a column `split` beside parts that files or the card tell. Features and further recordings are not read.
 
 Embedded audio is written to the cache once, as the files that it was, so that rows have paths like every corpus's.
+That is the environment's SER_HF_CACHE, else ~/.cache/ser_hf.
 Nothing is decoded: `datasets` itself needs torchcodec for that.
 """
 
+import dataclasses
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Features
 
-from ..cache import key_of
 from ..errors import UserError
 from . import audio_folder, pieces
-from .files import audio_paths
-from .hub_files import commit_of, data_files, snapshot
-from .schema import Listing
-from .table_rows import KNOWN, NoSpeaker, Reading, Row, carried, clips_of
+from .cells import carried, with_parts
+from .hub_files import commit_of, data_files, require_parts, snapshot
+from .parquet_table import audio_of, bytes_of, contents_of, opened, rows_of
+from .schema import Clip, Listing
+from .table_rows import KNOWN, NoSpeaker, Reading, Row, clips_of
 from .told import facts
 
 __all__ = ["facts", "parse"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_BATCH = 64
 
 
 def parse(
@@ -79,17 +80,21 @@ def parse(
     if dataset is not None:
         _require_commit(dataset, revision)
         root = snapshot(dataset, revision, config, splits)
-    files = data_files(Path(root), config, splits)
-    if files is None:
-        if not audio_paths(Path(root)):
-            raise UserError(f"corpus.root: {root} holds neither parquet nor audio files")
-        options = {"label": label, "speaker": speaker, "columns": columns, "label_map": label_map}
-        options |= {"speaker_pattern": speaker_pattern, "no_speaker": no_speaker, "language": language}
-        listing = audio_folder.parse(root, on_unknown, corpus_name=corpus_name, **options)
-        kept = [clip for clip in listing.clips if splits is None or clip.extra.get("split") in splits]
-        return Listing(corpus_name, kept, listing.skipped)
-    rows = _rows(files, {"audio": audio, "label": label, "speaker": speaker}, reading)
-    return Listing(corpus_name, *clips_of(rows, reading, on_unknown))
+    root = Path(os.path.normpath(root))
+    files = data_files(root, config, splits)
+    if files.tables:
+        return Listing(
+            corpus_name,
+            *_parse_tables(files.tables, {"audio": audio, "label": label, "speaker": speaker}, reading, on_unknown),
+        )
+    listing = audio_folder.read_folder(root, reading, on_unknown, label, speaker, files.chosen)
+    if splits is None:
+        return listing
+    parts = [clip.extra.get("split") or "train" for clip in listing.clips]  # as `datasets` has it without parts
+    if not any((files.chosen or {}).values()):  # else the card has told them
+        require_parts(parts, splits)
+    kept = [clip for clip, part in zip(listing.clips, parts, strict=True) if part in splits]
+    return dataclasses.replace(listing, clips=kept)
 
 
 def _require_commit(dataset: str, revision: str | None) -> None:
@@ -101,47 +106,73 @@ def _require_commit(dataset: str, revision: str | None) -> None:
         )
 
 
-def _rows(files: Sequence[tuple[str, Path]], needed: dict[str, str], reading: Reading) -> list[Row]:
-    tables = [(split, path, _open(path, needed)) for split, path in files]
-    where, cells, words, audio = [], [], [], []
-    for split, path, table in tables:
-        names = _class_names(table)
-        for number, row in enumerate(_without_bytes(table, needed["audio"])):
-            audio.append((row.pop(needed["audio"]), path))
-            named = {name: _named(value, names.get(name)) for name, value in row.items()}
-            words.append(named)
-            cells.append({"split": split} | named)
-            where.append(f"{path}, row {number}")
+def _parse_tables(
+    files: Sequence[tuple[str | None, Path]], needed: dict[str, str], reading: Reading, on_unknown: str
+) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """Labels and speakers first: audio is unpacked where they let a clip be, a folder a file."""
+    tables = {path: _open(path, needed) for _, path in files}
+    rows = _rows([(part, path, tables[path]) for part, path in files], needed, reading)
+    inside = {str(row.path): number for number, row in enumerate(rows) if row.inside}
+    clips, skipped = clips_of(rows, reading, on_unknown)
+    wanted = {rows[inside[clip.path]].path.parent for clip in clips if clip.path in inside}
+    column = needed["audio"]
+    unpacked = {
+        path: pieces.unpacked(path, column, contents_of(table, column), bytes_of(table, column))
+        for path, table in tables.items()
+        if path in wanted
+    }
+    for i, clip in enumerate(clips):
+        if clip.path in inside:
+            place = rows[inside[clip.path]].path
+            clips[i] = dataclasses.replace(clip, path=str(unpacked[place.parent][int(place.name)]))
+    return clips, skipped
+
+
+def _rows(
+    tables: Sequence[tuple[str | None, Path, pq.ParquetFile]], needed: dict[str, str], reading: Reading
+) -> list[Row]:
+    """The rows of all files. The path of audio that is inside is a table's with the number of its row below it."""
+    column = needed["audio"]
     used = {*needed.values(), *map(reading.column, KNOWN)}
-    extra = carried(cells, used, guess=False, rename=True)
-    paths = _paths(tables, needed["audio"], audio)
-    names = _names([None if told is None else told[1] for told, _ in audio], [own["split"] for own in cells])
+    places, cells, parts = [], [], []
+    for part, path, table in tables:
+        told = zip(audio_of(table, column), rows_of(table, used - {column}), strict=True)
+        for number, ((size, name), row) in enumerate(told):
+            places.append((path, number, size, name))
+            cells.append(row)
+            parts.append(part)
+    extra = carried(cells, used, guess=False)
+    if any(parts) or not any("split" in own for own in extra):
+        parts = [part or "train" for part in parts]
+    names = _names([name for *_, name in places], [part or "train" for part in parts])
     rows = []
-    for i, path in enumerate(paths):
-        told, name = words[i], names[i]
-        absent = None if path.is_file() else f"no audio at {path}; mend the table, or set corpus.on_unknown: skip"
-        spoken, who = (told.get(needed[key]) for key in ("label", "speaker"))
+    for (path, number, size, name), own, others, called in zip(
+        places, cells, with_parts(parts, extra), names, strict=True
+    ):
+        inside = bool(size)
+        there = path / str(number) if inside else path.parent / (name or "no audio")
+        absent = f"no audio at {there}" if size is None else "its audio has no bytes"
         rows.append(
             Row(
-                where=where[i],
-                path=path,
-                name=name,
-                place=(audio[i][0] or (None, None))[1] or name,
-                label=None if spoken in (None, "") else str(spoken),
-                speaker=None if who in (None, "") else str(who),
-                cells=told,
-                extra=extra[i],
-                absent=absent,
+                where=f"{path}, row {number}",
+                path=there,
+                name=called,
+                place=name,
+                label=own.get(needed["label"]),
+                speaker=own.get(needed["speaker"]),
+                cells=own,
+                extra=others,
+                absent=None
+                if inside or (size is None and name and there.is_file())
+                else f"{absent}; mend the table, or set corpus.on_unknown: skip",
+                inside=inside,
             )
         )
     return rows
 
 
 def _open(path: Path, needed: dict[str, str]) -> pq.ParquetFile:
-    try:
-        table = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from None
+    table = opened(path)
     columns = table.schema_arrow.names
     for key in ("audio", "label"):
         if needed[key] not in columns:
@@ -152,81 +183,9 @@ def _open(path: Path, needed: dict[str, str]) -> pq.ParquetFile:
     return table
 
 
-def _class_names(table: pq.ParquetFile) -> dict[str, list[str]]:
-    """Names of the classes, of the columns that hold their numbers."""
-    try:
-        features = Features.from_arrow_schema(table.schema_arrow)
-    except ValueError:  # features of a later version of datasets
-        return {}
-    return {name: feature.names for name, feature in features.items() if isinstance(feature, ClassLabel)}
-
-
-def _named(value: Any, names: Sequence[str] | None) -> Any:
-    if names is None or not isinstance(value, int):
-        return value
-    return names[value] if 0 <= value < len(names) else None
-
-
-def _without_bytes(table: pq.ParquetFile, audio: str) -> Iterator[dict[str, Any]]:
-    """The rows; their audio as (whether there are bytes, the path), or None. Bytes are never held together."""
-    for batch in table.iter_batches(_BATCH):
-        place = batch.schema.get_field_index(audio)
-        column = batch.column(place)
-        rest = batch.drop_columns([audio]).to_pylist() if batch.num_columns > 1 else [{}] * batch.num_rows
-        for row, told in zip(rest, _audio(column, audio), strict=True):
-            yield row | {audio: told}
-
-
-def _audio(column: pa.Array, name: str) -> list[tuple[bool, str | None] | None]:
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return [None if path is None else (False, path) for path in column.to_pylist()]
-    if not pa.types.is_struct(column.type) or not {"bytes", "path"} <= {field.name for field in column.type}:
-        raise UserError(
-            f"corpus.audio: the column {name!r} holds {column.type}, not audio (bytes and path, or a path); name the "
-            "one that does"
-        )
-    known = column.field("bytes").is_valid().to_pylist()
-    paths = column.field("path").to_pylist()
-    told = zip(known, paths, strict=True)
-    return [(there, path) if there or path is not None else None for there, path in told]
-
-
-def _paths(
-    tables: Sequence[tuple[str, Path, pq.ParquetFile]],
-    audio: str,
-    told: Sequence[tuple[tuple[bool, str | None] | None, Path]],
-) -> list[Path]:
-    """Where each row's audio lies: its own file, or what its bytes were written to."""
-    inside = [i for i, (own, _) in enumerate(told) if own is not None and own[0]]
-    paths = [path.parent / ((own or (False, None))[1] or "no audio") for own, path in told]
-    if not inside:
-        return paths
-    described = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for _, path, _ in tables]
-    size = sum(_bytes_of(table, audio) for *_, table in tables)
-    source = f"{len(tables)} parquet files" if len(tables) > 1 else str(tables[0][1])
-    folder = pieces.unpacked(key_of([described, audio]), _clips(tables, audio), size, source)
-    for i, path in zip(inside, pieces.files_of(folder), strict=True):
-        paths[i] = path
-    return paths
-
-
-def _clips(tables: Sequence[tuple[str, Path, pq.ParquetFile]], audio: str) -> Iterator[tuple[str | None, bytes]]:
-    for *_, table in tables:
-        for batch in table.iter_batches(_BATCH, columns=[audio]):
-            for clip in batch.column(0).to_pylist():
-                if isinstance(clip, dict) and clip["bytes"] is not None:
-                    yield clip["path"], clip["bytes"]
-
-
-def _bytes_of(table: pq.ParquetFile, audio: str) -> int:
-    groups = (table.metadata.row_group(i) for i in range(table.num_row_groups))
-    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == audio)
-
-
 def _names(paths: Sequence[str | None], splits: Sequence[str]) -> list[str]:
     """Names of the clips: those of their files where each has one of its own, else part and number."""
-    stems = [None if path is None else re.sub(r"\.[A-Za-z0-9]{1,4}$", "", path).lstrip("./") for path in paths]
+    stems = [None if not path else re.sub(r"\.[A-Za-z0-9]{1,4}$", "", path).lstrip("./") for path in paths]
     if None not in stems and len(set(stems)) == len(stems):
         return stems
     counts: dict[str, int] = {}

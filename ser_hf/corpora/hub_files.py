@@ -1,102 +1,122 @@
-"""Which parquet files a data set's card lists under which part, and how they come from the Hub."""
+"""Which files of a data set are meant, and of which part each is; how they come from the Hub."""
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from ..errors import UserError
-from .audio_folder import METADATA, PARTS
+from ..folders import folders_below
+from .audio_folder import METADATA
 from .files import AUDIO_SUFFIXES
+from .hub_card import chosen_patterns, configurations, matching
+from .part_words import part_of
 
-_FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
-_SHARD = re.compile(r"(?P<split>[A-Za-z0-9_]+?)(?:-\d{5}-of-\d{5})?(?:-[0-9a-f]{16})?\.parquet")
+_SHARD = re.compile(r"(?P<split>[A-Za-z0-9_.]+?)(?P<shard>-\d{5}-of-\d{5})?(?:-[0-9a-f]{16})?\.parquet")
 
 
-def data_files(root: Path, config: str | None, splits: Sequence[str] | None) -> list[tuple[str, Path]] | None:
-    """Part and path of each parquet file, in the order of parts and names; None where there is none at all.
+@dataclasses.dataclass(frozen=True)
+class DataFiles:
+    """What to read: parquet files, each with its part (None where nothing tells it), in the order of parts and names;
+    or, without any, files of audio or metadata as `ser_hf.corpora.audio_folder.read_folder` takes them (None: all)."""
+
+    tables: list[tuple[str | None, Path]]
+    chosen: Mapping[Path, str | None] | None = None
+
+
+def data_files(root: Path, config: str | None, splits: Sequence[str] | None) -> DataFiles:
+    """The files of a configuration and of the parts that are asked for.
 
     The card (`README.md`) lists them by configuration; without a card a file's name tells its part, as `push_to_hub`
     writes it (``train-00000-of-00002.parquet``), or its folder.
 
     Raises:
-        UserError: for a configuration or part that is not there.
+        UserError: for a configuration or part that is not there, and where there is nothing to read.
     """
     if root.is_file():
-        return [(_part(root, root.parent), root)]
+        return DataFiles(_of_parts([(_part(root.name), root)], splits))
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is neither a folder nor a parquet file")
-    listed = _configurations(root)
+    names = _below(root)
+    listed = configurations(root)
     if listed:
-        chosen = _chosen(listed, config, root)
-        files = [(part, path) for part, pattern in chosen for path in sorted(root.glob(pattern)) if path.is_file()]
-        files = [file for file in files if file[1].suffix == ".parquet"]
-    else:
-        base = root if config is None else root / config
-        if config is not None and not base.is_dir():
-            raise UserError(f"corpus.config: {root} has no card that lists configurations, and no folder {config!r}")
-        files = [(_part(path, base), path) for path in sorted(base.rglob("*.parquet"))]
-    if not files:
-        return None
-    return _of_parts(files, splits)
+        return _listed(root, names, chosen_patterns(listed, config, root), splits)
+    if config is not None and not (root / config).is_dir():
+        raise UserError(f"corpus.config: {root} has no card that lists configurations, and no folder {config!r}")
+    if config is not None:
+        names = [name for name in names if name.startswith(f"{config.strip('/')}/")]
+    tables, others = _kinds(names)
+    if tables:
+        skipped = 0 if config is None else len(config.strip("/")) + 1
+        return DataFiles(_of_parts([(_part(name[skipped:]), root / name) for name in tables], splits))
+    if not others:
+        raise UserError(f"corpus.root: {root} holds neither parquet nor audio files")
+    return DataFiles([], None if config is None else dict.fromkeys(root / name for name in others))
 
 
-def _of_parts(files: Sequence[tuple[str, Any]], splits: Sequence[str] | None) -> list[tuple[str, Any]]:
-    """Those of the parts that are asked for."""
-    parts = list(dict.fromkeys(part for part, _ in files))
+def _listed(
+    root: Path, names: Sequence[str], patterns: Sequence[tuple[str | None, str]], splits: Sequence[str] | None
+) -> DataFiles:
+    """The files that a card lists. Patterns of parts that nobody asks for may match nothing: they are not fetched."""
+    found: dict[str, str | None] = {}
+    others: list[tuple[str | None, Path]] = []
+    for part, pattern in patterns:
+        if splits is not None and part is not None and part not in splits:
+            others.append((part, root))
+        else:
+            for name in matching(pattern, names, root):
+                found.setdefault(name, part or _part(name))
+    tables, audio = _kinds(list(found))
+    if not tables and not audio and found:
+        raise UserError(f"{root / 'README.md'}: lists {next(iter(found))}, which is neither parquet nor audio")
+    kept = _of_parts([(found[name], root / name) for name in tables or audio] + others, splits)
+    return DataFiles(kept) if tables else DataFiles([], {path: part for part, path in kept})
+
+
+def _below(root: Path) -> list[str]:
+    """The paths of all files, from `root` on, sorted."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
+
+    found = (Path(folder, name) for folder, names in folders_below(root, refuse) for name in names)
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _kinds(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The tables of clips, and the rest that can be read. A `metadata.parquet` beside audio says what that is."""
+    audio = [name for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+    metadata = [name for name in names if Path(name).name in METADATA]
+    tables = [name for name in names if name.endswith(".parquet") and (name not in metadata or not audio)]
+    if not audio and len(tables) > 1:
+        tables = [name for name in tables if name not in metadata] or tables
+    return tables, [*audio, *(name for name in metadata if name not in tables)]
+
+
+def _of_parts(files: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None) -> list[tuple[str | None, Path]]:
+    """Those of the parts that are asked for; what no part is told of is train, as `datasets` has it."""
+    require_parts([part for part, _ in files], splits)
+    return [(part, file) for part, file in files if splits is None or (part or "train") in splits]
+
+
+def require_parts(parts: Sequence[str | None], splits: Sequence[str] | None) -> None:
+    """Refuses to read a part that is not there. None among `parts` is train."""
+    known = list(dict.fromkeys(part or "train" for part in parts))
     for split in splits or ():
-        if split not in parts:
-            raise UserError(f"corpus.splits: no part {split!r}; the data set has {', '.join(parts)}")
-    return [(part, file) for part, file in files if splits is None or part in splits]
+        if split not in known:
+            raise UserError(f"corpus.splits: no part {split!r}; the data set has {', '.join(known)}")
 
 
-def _part(path: Path, base: Path) -> str:
-    """The part that a file's name or folder tells, by `datasets`' words for it; train where neither does."""
-    named = _SHARD.fullmatch(path.name)
-    words = [named["split"] if named else "", *path.relative_to(base).parts[:-1]]
-    known = [PARTS[word.lower()] for word in words if word.lower() in PARTS]
-    return known[0] if known else "train"
-
-
-def _chosen(listed: list[dict[str, Any]], config: str | None, root: Path) -> list[tuple[str, str]]:
-    """Part and pattern of the files of one configuration."""
-    names = [item.get("config_name", "default") for item in listed]
-    if config is None:
-        first = next((item for item in listed if item.get("default")), None)
-        if first is None and len(listed) > 1 and "default" not in names:
-            raise UserError(f"corpus.config: {root} has several, {', '.join(names)}; name one")
-        chosen = first or listed[names.index("default") if "default" in names else 0]
-    elif config in names:
-        chosen = listed[names.index(config)]
-    else:
-        raise UserError(f"corpus.config: no configuration {config!r}; the data set has {', '.join(names)}")
-    files = chosen.get("data_files")
-    items = files if isinstance(files, list) else [files]
-    items = [item if isinstance(item, dict) else {"path": item} for item in items]
-    patterns = []
-    for item in items:
-        paths = item.get("path")
-        for path in map(str, paths if isinstance(paths, list) else [paths]):
-            if path.startswith("/") or ".." in path.split("/") or "://" in path:
-                raise UserError(f"{root / 'README.md'}: lists {path}, which lies outside the data set")
-            patterns.append((str(item.get("split", "train")), path))
-    return patterns
-
-
-def _configurations(root: Path) -> list[dict[str, Any]]:
-    """What the card's `configs` lists with files."""
-    card = root / "README.md"
-    front = _FRONT.match(card.read_text(encoding="utf-8-sig", errors="replace")) if card.is_file() else None
-    try:
-        content = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError as error:
-        raise UserError(f"{card}: its metadata is not valid YAML: {' '.join(str(error).split())}") from None
-    listed = content.get("configs") if isinstance(content, dict) else None
-    return [item for item in listed or () if isinstance(item, dict) and item.get("data_files")]
+def _part(name: str) -> str | None:
+    """The part that a file's name or folder tells: what `push_to_hub` calls it, or `datasets`' words for one."""
+    *folders, own = name.split("/")
+    named = _SHARD.fullmatch(own)
+    words = [*([named["split"]] if named else []), *folders]
+    known = next((part for word in words if (part := part_of(word))), None)
+    return known or (named["split"] if named and named["shard"] else None)
 
 
 def commit_of(dataset: str, revision: str | None) -> str:
@@ -121,9 +141,13 @@ def snapshot(dataset: str, revision: str, config: str | None, splits: Sequence[s
     card = ["README.md", *METADATA]
     try:
         folder = Path(_fetched(dataset, revision, card))
-        listed = _configurations(folder)
+        listed = configurations(folder)
         if listed:
-            patterns = [path for _, path in _of_parts(_chosen(listed, config, folder), splits)]
+            chosen = chosen_patterns(listed, config, folder)
+            if all(part for part, _ in chosen):
+                require_parts([part for part, _ in chosen], splits)
+            patterns = [path for part, path in chosen if splits is None or part is None or part in splits]
+            patterns += [f"*/{name}" for name in METADATA]
         else:
             below = "" if config is None else f"{config}/"
             patterns = [f"{below}*{suffix}" for suffix in (".parquet", *sorted(AUDIO_SUFFIXES), *METADATA)]

@@ -90,10 +90,13 @@ def parse(
         raise UserError(f"corpus.root: {root} holds none of {', '.join(name for name, _ in PARTS.values())}")
     audio = _by_part(root)
     clips, skipped, seen = [], [], set()
+    lines: dict[tuple[str, str], int] = {}
     for part, table in tables.items():
         for line, row in _rows(table) if table else ():
             where = f"{table}, line {line}"
             name = f"dia{_number(row, 'Dialogue_ID', where)}_utt{_number(row, 'Utterance_ID', where)}"
+            if lines.setdefault((part, name), line) != line:
+                raise UserError(f"{where}: {name} stands in line {lines[part, name]} too; remove one of the two rows")
             if known_bad == "drop" and (part, name) in KNOWN_BAD:
                 skipped.append((where, KNOWN_BAD[part, name]))
                 continue

@@ -19,10 +19,12 @@ before what is said for all: TESS's surprise is a pleasant one, and one corpus's
 
 Rows say in `corpus` where they come from. Speakers carry their corpus in their names, and so do sessions here:
 Session1 of one corpus is no session of another. Sentences do not: words that were heard in one corpus are known words
-in the other. What only some of the corpora know is null in the rows of the rest.
+in the other. What only some of the corpora know is null in the rows of the rest, and a column that is numbers in one
+and text in another is text in all.
 """
 
 import dataclasses
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -35,9 +37,12 @@ from ..errors import UserError
 from ..proportions import in_turns
 from ..strict import coerce
 from . import single
+from .cells import text
 from .labels import Rule
 from .schema import RESERVED, Clip, Listing
 from .single import SINGLE, checked, parser_options
+
+logger = logging.getLogger(__name__)
 
 # Keys of each corpus that are no option of its parser.
 _OWN = {
@@ -132,7 +137,7 @@ def parse(
         raise UserError(f"corpus.seed: expected zero or more, got {seed}")
     clips, skipped = [], []
     members: dict[str, Member] = {}
-    kinds: dict[str, tuple[type, str]] = {}
+    kinds: dict[str, dict[type, str]] = {}
     for position, item in enumerate(completed(corpora)):
         key, listing = _key(position), _parse_one(position, item, on_unknown)
         if not listing.clips:
@@ -144,11 +149,11 @@ def parse(
             own_name = "give each a corpus_name of its own"
             remedy = own_name if "corpus_name" in item else "list it once, over one root"
             raise UserError(f"{key}.name: {listing.corpus} stands in {members[listing.corpus].key} already; {remedy}")
-        _require_alike(listing, key, kinds)
+        _own_columns(listing, key, kinds)
         clips += [_of(listing.corpus, clip) for clip in listing.clips]
         skipped += listing.skipped
         members[listing.corpus] = Member(key, item, listing)
-    return Mixed("mixture", clips, skipped, members, seed)
+    return Mixed("mixture", _alike(clips, kinds), skipped, members, seed)
 
 
 def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str]) -> dict[int, str]:
@@ -201,22 +206,33 @@ def _parse_one(position: int, item: Mapping[str, Any], on_unknown: str) -> Listi
     return dataclasses.replace(listing, skipped=skipped)
 
 
-def _require_alike(listing: Listing, key: str, kinds: dict[str, tuple[type, str]]) -> None:
-    """Refuses a column of a corpus's own that has the name of one of ours, or other values than in another corpus."""
+def _own_columns(listing: Listing, key: str, kinds: dict[str, dict[type, str]]) -> None:
+    """Refuses a column of a corpus's own that has the name of one of ours, and notes what kinds of values each holds,
+    with the first corpus that has it."""
     for clip in listing.clips:
         for name, value in clip.extra.items():
             if name in RESERVED:
                 raise UserError(f"{key}.root: {listing.corpus} has a column {name!r}, which is one of ours; rename it")
-            if value is None:
-                continue
-            kind = float if type(value) is int else type(value)
-            first, there = kinds.setdefault(name, (kind, key))
-            if kind is not first:
-                words = {float: "numbers", str: "text", bool: "true and false"}
-                raise UserError(
-                    f"{key}.root: the column {name!r} of {listing.corpus} holds {words[kind]}, in {there} it holds "
-                    f"{words[first]}; rename one of the two"
-                )
+            if value is not None:
+                kind = float if type(value) is int else type(value)
+                kinds.setdefault(name, {}).setdefault(kind, key)
+
+
+def _alike(clips: list[Clip], kinds: Mapping[str, Mapping[type, str]]) -> list[Clip]:
+    """The clips, with text in every column that holds other kinds of values in one corpus than in another."""
+    words = {float: "numbers", str: "text", bool: "true and false"}
+    mixed = [name for name, held in kinds.items() if len(held) > 1]
+    for name in mixed:
+        told = ", ".join(f"{words.get(kind, kind.__name__)} in {key}" for kind, key in kinds[name].items())
+        logger.warning("the column %r holds %s: taken as text in all corpora", name, told)
+    if not mixed:
+        return clips
+    return [
+        dataclasses.replace(
+            clip, extra={name: text(value) if name in mixed else value for name, value in clip.extra.items()}
+        )
+        for clip in clips
+    ]
 
 
 def _of(corpus: str, clip: Clip) -> Clip:

@@ -75,6 +75,9 @@ COLUMNS = {
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }
+# Who speaks in clips of which nobody knows it, where a recipe loads them all the same (`no_speaker: one`): after the
+# corpus's prefix the name that no speaker has. Splits know it, as a test speaker may be among them.
+UNNAMED = "unknown"
 # Names that a column of a corpus's own cannot have.
 RESERVED = {"audio", "label", "votes", *COLUMNS}
 

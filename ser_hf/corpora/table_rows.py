@@ -7,15 +7,18 @@ claims new speakers is worth what the names of its speakers are worth.
 
 import dataclasses
 import difflib
-import math
+import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UserError
+from .cells import UNTOLD, text, whole
 from .files import is_lfs_pointer
-from .schema import EMOTIONS, RESERVED, Clip
+from .schema import EMOTIONS, UNNAMED, Clip
+
+logger = logging.getLogger(__name__)
 
 SYNONYMS = {
     "anger": "angry",
@@ -44,26 +47,27 @@ SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 # What a column may say of a clip beside its audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
 NoSpeaker = Literal["error", "skip", "one"]
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which names something; 64 bits hold 18 digits
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
-_KINDS = {int: _WHOLE, float: _NUMBER}
+# Of these the ones that are whole numbers.
+_NUMBERS = ("age", "take")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One row of a table: `where` it stands, for messages; the audio's `path`; the clip's `name`, unique within the
-    corpus; its `place`, the path that a speaker pattern is matched with; its label and its speaker as the table has
-    them; all its `cells`. `absent` says why its audio cannot be had, with the remedy."""
+    corpus; its `place`, the path that a speaker pattern is matched with, or None where its audio had no name; its
+    label and its speaker as the table has them; all its `cells`. `absent` says why its audio cannot be had, with the
+    remedy; `inside` that its audio is no file yet."""
 
     where: str
     path: Path
     name: str
-    place: str
-    label: str | None
-    speaker: str | None
+    place: str | None
+    label: Any
+    speaker: Any
     cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     absent: str | None = None
+    inside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Reading:
         speaker_pattern: regular expression searched in a clip's place; its group ``speaker``, else its first group,
             else all of the match is the speaker.
         no_speaker: of rows that do not tell who speaks: ``"error"``, ``"skip"``, or ``"one"``, which counts them as
-            one speaker, so that a split with them in two parts is told to be speaker-dependent.
+            one speaker, `UNNAMED`. Anybody may be among them, so that a split with them in one part and clips of the
+            same corpus in another is told to be speaker-dependent.
 
     Raises:
         UserError: naming the option that cannot be.
@@ -92,6 +97,11 @@ class Reading:
     no_speaker: NoSpeaker = "error"
 
     def __post_init__(self):
+        if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/"):
+            raise UserError(
+                f"corpus.corpus_name: {self.corpus_name!r} cannot stand before ids and speakers (NAME/id, "
+                "NAME:speaker); give a name without colons, slashes and line breaks"
+            )
         for word, emotion in (self.label_map or {}).items():
             if emotion not in EMOTIONS:
                 raise UserError(f"corpus.label_map.{word}: {emotion!r} is none of {', '.join(EMOTIONS)}")
@@ -109,38 +119,47 @@ class Reading:
 
     def emotion(self, word: str | None) -> str | None:
         """The canonical emotion of a table's word, or None."""
-        if word in (self.label_map or {}):
-            return self.label_map[word]
         lower = (word or "").lower()
+        for spelled in (word, lower) if lower in ("true", "false") else (word,):
+            if spelled in (self.label_map or {}):
+                return self.label_map[spelled]
         return lower if lower in EMOTIONS else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
         """Who speaks, without the corpus's prefix; None where the row is to be left out.
 
         Raises:
-            UserError: where it is not told, and no option says what to do.
+            UserError: where it is not told, and no option says what to do; for a list or mapping.
         """
         if self.speaker_pattern is not None:
-            found = re.search(self.speaker_pattern, row.place)
+            found = re.search(self.speaker_pattern, row.place) if row.place else None
             if found:
                 named = found.groupdict().get("speaker") or (found.group(1) if found.re.groups else found.group())
-                if named:
+                if named and named != UNNAMED:
                     return named
-            told = f"corpus.speaker_pattern ({self.speaker_pattern}) finds no speaker in {row.place}"
-        elif row.speaker:
-            return row.speaker
+            searched = row.place or "audio without a file name"
+            told = f"corpus.speaker_pattern ({self.speaker_pattern}) finds no speaker in {searched}"
+        elif isinstance(row.speaker, list | tuple | dict):
+            raise UserError(
+                f"{row.where}: its speaker is {row.speaker}, where one name should be; name a column with one "
+                "(corpus.speaker), or give a corpus.speaker_pattern"
+            )
         else:
-            told = "it is not told who speaks, and a speaker-independent split needs to know"
+            named = text(row.speaker)
+            if (named or "").lower() not in UNTOLD:
+                return named
+            said = f"{named!r} as its speaker says that nobody knows" if named else "it is not told"
+            told = f"{said} who speaks, and a speaker-independent split needs to know"
         if self.no_speaker == "error":
             raise UserError(
                 f"{row.where}: {told}; name the column (corpus.speaker), give a corpus.speaker_pattern that finds the "
                 "speaker in the path, or set corpus.no_speaker: skip, or one (all as one speaker)"
             )
-        return "unknown" if self.no_speaker == "one" else None
+        return UNNAMED if self.no_speaker == "one" else None
 
     def clip(self, row: Row, emotion: str, speaker: str) -> Clip:
         cells = {name: row.cells.get(self.column(name)) for name in KNOWN}
-        texts = {name: None if _empty(cell) else str(cell) for name, cell in cells.items()}
+        texts = {name: text(cell) for name, cell in cells.items()}
         return Clip(
             path=str(row.path),
             emotion=emotion,
@@ -148,8 +167,8 @@ class Reading:
             speaker=f"{self.corpus_name}:{speaker}",
             id=f"{self.corpus_name}/{texts['id'] or row.name}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
-            age=_whole(cells["age"], self.column("age"), row.where),
-            take=_whole(cells["take"], self.column("take"), row.where),
+            age=whole(cells["age"]),
+            take=whole(cells["take"]),
             language=texts["language"] or self.language,
             sentence=texts["sentence"],
             intensity=texts["intensity"],
@@ -162,12 +181,16 @@ def clips_of(
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     """The clips, and what was left out with the reason.
 
+    A column of ages or takes with a cell that is no whole number is carried along as ``own_age``, as the text that it
+    is, and a warning tells it; the age itself is null in those rows.
+
     Raises:
         UserError: naming the row, for a label that is no emotion, audio that cannot be had (both may be skipped), a
-            speaker that is not told (`Reading.no_speaker`), a Git LFS pointer, or a cell that is no number.
+            speaker that is not told (`Reading.no_speaker`), or a Git LFS pointer.
     """
     clips, skipped = [], []
-    for row in rows:
+    for row in _with_own_numbers(list(rows), reading):
+        row = dataclasses.replace(row, label=text(row.label))
         emotion = reading.emotion(row.label)
         if emotion is None or row.absent:
             if on_unknown == "error":
@@ -175,7 +198,7 @@ def clips_of(
             said = f"label {row.label!r} is not an emotion" if row.label else "no label"
             skipped.append((row.where, said if emotion is None else "no such file"))
             continue
-        if is_lfs_pointer(row.path):
+        if not row.inside and is_lfs_pointer(row.path):
             raise UserError(
                 f"{row.where}: {row.path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
             )
@@ -187,63 +210,22 @@ def clips_of(
     return clips, skipped
 
 
-def carried(
-    cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True, rename: bool = False
-) -> list[dict[str, Any]]:
-    """Of each row the columns that are carried along: those not `used` that hold anything plain.
-
-    A column is true and false, whole numbers, numbers, or text, whichever fits all its cells; `session` names
-    something, so that it is text whatever stands in it. Lists, mappings and bytes are left out.
-
-    Args:
-        guess: whether text that reads like numbers is numbers, as in a CSV file.
-        rename: whether a column that has the name of one of ours (`duration`) is carried as ``own_duration``; else
-            `ser_hf.corpora.schema.to_dataset` refuses it.
-    """
-    kept: list[dict[str, Any]] = [{} for _ in cells]
-    used = set(used)
-    for name in dict.fromkeys(name for row in cells for name in row):
-        if name in used:
-            continue
-        values = [_plain(row.get(name)) for row in cells]
-        filled = [value for value in values if value is not None]
-        if not filled:
-            continue
-        kind = str if name == "session" else _kind(filled, guess)
-        called = f"own_{name}" if rename and name in RESERVED else name
-        for row, value in zip(kept, values, strict=True):
-            row[called] = None if value is None else kind(value)
-    return kept
-
-
-def _kind(values: Sequence[Any], guess: bool) -> type:
-    types = {type(value) for value in values}
-    if types == {bool}:
-        return bool
-    if types <= {int, float}:
-        return int if types == {int} else float
-    if guess and types == {str}:
-        return next((kind for kind, grammar in _KINDS.items() if all(map(grammar.fullmatch, values))), str)
-    return str
-
-
-def _plain(value: Any) -> Any:
-    if _empty(value) or isinstance(value, list | tuple | dict | bytes):
-        return None
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _empty(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _whole(cell: Any, column: str, where: str) -> int | None:
-    if _empty(cell):
-        return None
-    text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
-        raise UserError(f"{where}: {column} should be a whole number or empty, got {cell!r}")
-    return int(text)
+def _with_own_numbers(rows: list[Row], reading: Reading) -> list[Row]:
+    for name in _NUMBERS:
+        column = reading.column(name)
+        words = [text(row.cells.get(column)) for row in rows]
+        odd = next((i for i, word in enumerate(words) if word is not None and whole(word) is None), None)
+        if odd is not None:
+            logger.warning(
+                "%s: %s %r is no whole number; the column is kept as own_%s, and %s is empty there (corpus.columns "
+                "says which column is meant)",
+                *(rows[odd].where, column, words[odd], name, name),
+            )
+            rows = [
+                dataclasses.replace(row, extra={f"own_{name}": word} | dict(row.extra))
+                for row, word in zip(rows, words, strict=True)
+            ]
+    return rows
 
 
 def _unknown_label(row: Row) -> UserError:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from datasets import Dataset
 
+from ..corpora.cells import text
+from ..corpora.part_words import part_of
 from ..errors import UserError
 from .draws import check_share, hold_out
-from .listed import SPELLINGS, natural, split_as_listed
+from .listed import natural, split_as_listed
 from .random_clips import draw_clips
 from .split import PARTS, Split, make_split, read_column
 
@@ -26,8 +28,9 @@ def by_column(
 
     Args:
         column: the column, or one column a fold. Clips without a value stand in no part.
-        parts: the column's words -> train, validation, test; by default those words, and dev, devel, val and valid
-            for validation. What is not among given parts stands in no part.
+        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default those words
+            and their kin (`ser_hf.corpora.part_words`): dev is validation, eval is test. What is not among given
+            parts stands in no part.
         shared_speakers: a split whose test speakers are heard in training or validation is an error unless this is
             true. Speakers in both train and validation are told, not refused.
         validation: share of the training speakers that validates where the column tells no validation part.
@@ -111,19 +114,27 @@ def _rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dic
         raise UserError(
             f"protocol.column: the corpus has no column {column!r}; it has {', '.join(dataset.column_names)}"
         )
+    words = [text(word) for word in read_column(dataset, column)]
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, word in enumerate(read_column(dataset, column)):
+    for row, word in enumerate(words):
         if word is None:
             continue
-        part = parts.get(str(word)) if parts is not None else SPELLINGS.get(str(word).lower())
+        part = part_of(word) if parts is None else parts.get(word) or parts.get(_truth(word))
         if part is not None:
             rows[part].append(row)
         elif parts is None:
+            found = sorted(set(words) - {None}, key=natural)
+            such = f"{{{found[0]}: train, {found[-1]}: test}}" if len(found) > 1 else f"{{{word}: train}}"
             raise UserError(
                 f"protocol.column: {word!r} in the column {column!r} is no part; say which is with protocol.parts, "
-                f"such as {{{word}: train}}"
+                f"such as {such}"
             )
     return rows
+
+
+def _truth(word: str) -> str | None:
+    """True, FALSE and kin as YAML spells them, which is what they are as keys of `protocol.parts`."""
+    return word.lower() if word.lower() in ("true", "false") else None
 
 
 OF_COLUMNS = {"column": by_column, "emobox/lists": emobox_lists}

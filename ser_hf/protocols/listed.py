@@ -8,6 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from ..corpora.part_words import PART_WORDS
 from ..delimited import read_table
 from ..errors import UserError
 from ..strict import read_text
@@ -15,12 +16,6 @@ from .draws import hold_out
 from .split import PARTS, Split, make_split, read_column
 
 NAME = "file"
-SPELLINGS = {
-    "train": "train",
-    "validation": "validation",
-    **dict.fromkeys(("valid", "val", "dev", "devel"), "validation"),
-    "test": "test",
-}
 
 
 def from_file(
@@ -166,11 +161,11 @@ def _fold(path: Path, content: Any) -> tuple[str | None, dict[str, list[str]]]:
         raise UserError(f"{path}: expected train, validation and test, each with a list")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for key, entries in content.items():
-        if key.lower() not in SPELLINGS:
+        if key.lower() not in PART_WORDS:
             raise UserError(f"{path}: {key!r} is not a part; the parts are train, validation (or dev) and test")
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        parts[SPELLINGS[key.lower()]] += entries
+        parts[PART_WORDS[key.lower()]] += entries
     return name if isinstance(name, str) else None, parts
 
 
@@ -188,7 +183,7 @@ def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[
         for column in ("part", entry):
             if row[column] is None:
                 raise UserError(f"{where}: the cell of {column} is empty")
-        part = SPELLINGS.get(row["part"].lower())
+        part = PART_WORDS.get(row["part"].lower())
         if part is None:
             raise UserError(f"{where}: {row['part']!r} is not a part (train, validation, test)")
         if (fold is not None) != named:

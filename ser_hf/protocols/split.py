@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from datasets import Dataset
 
+from ..corpora.schema import UNNAMED
 from ..errors import UserError
 
 PARTS = ("train", "validation", "test")
@@ -44,13 +45,22 @@ class Split:
 
     @property
     def leak(self) -> str | None:
-        """What makes its figures too good for speakers never heard, found by counting; None where nothing does."""
+        """What makes its figures too good for speakers never heard, found by counting, or what may make them so as
+        nobody knows who speaks; None where nothing does."""
         for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
             heard = set(self.speakers["test"]) & set(self.speakers[known])
             if heard:
                 return (
                     f"Speaker-dependent: {len(heard)} of the {len(self.speakers['test'])} test speakers were {what}, "
                     "so these figures say nothing about speakers never heard."
+                )
+        for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
+            unnamed = _may_share(self.speakers["test"], self.speakers[known])
+            if unnamed:
+                return (
+                    f"Speaker-dependent, as far as anybody knows: of clips of {', '.join(unnamed)} it is not told who "
+                    f"speaks, so test speakers may have been {what}, and these figures say nothing certain about "
+                    "speakers never heard."
                 )
         return None
 
@@ -76,6 +86,13 @@ class Split:
             lines.append(f"{'in no part':<11} {left_out:>6}")
         lines += [f"{part}: {', '.join(self.speakers[part])}" for part in PARTS]
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
+
+
+def _may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    """The corpora with speakers on both sides, on one of which somebody unnamed speaks (`UNNAMED`)."""
+    sides = [[speaker.partition(":") for speaker in side] for side in (one, other)]
+    both = set.intersection(*({corpus for corpus, _, _ in side} for side in sides))
+    return sorted({corpus for side in sides for corpus, _, name in side if name == UNNAMED} & both)
 
 
 def make_split(

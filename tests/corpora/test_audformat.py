@@ -133,6 +133,24 @@ def test_tables_that_contradict_each_other_are_named(database):
         parse(root)
 
 
+@pytest.mark.parametrize("header", ["a: [b", "", "- 1", "name: x\ntables: 3\n"])
+def test_a_damaged_header_is_named(database, header):
+    root = database()
+    (root / "db.yaml").write_text(header, encoding="utf-8")
+    with pytest.raises(UserError, match="db.yaml: cannot be read as the header of a database: "):
+        parse(root)
+
+
+def test_a_table_that_is_missing_or_damaged_is_named(database):
+    root = database()
+    (root / "db.emotion.dev.csv").write_bytes(b"\xff\xfe\x00garbage")
+    with pytest.raises(UserError, match=r"db.emotion.dev.csv \(or .parquet\): the table emotion.dev cannot be read: "):
+        parse(root)
+    (root / "db.emotion.dev.csv").unlink()
+    with pytest.raises(UserError, match=r"db.emotion.dev.csv \(or .parquet\): the table emotion.dev cannot be read: "):
+        parse(root, tables=["emotion.train"])
+
+
 @pytest.mark.parametrize("root", [None, "."])
 def test_a_folder_without_a_database_is_named(root, tmp_path):
     pytest.importorskip("audformat")

@@ -1,8 +1,12 @@
 """A folder in datasets' layout: labels by folder or metadata, parts by folder, speakers told and never guessed."""
 
 import json
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Features
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audio_folder import parse
@@ -46,6 +50,78 @@ def test_a_folder_of_the_root_is_a_part(folder, part, split):
     (clip,) = parse(folder(f"{part}/sad/ben_2.wav"), speaker_pattern=PATTERN).clips
     assert clip.extra == {"split": split}
     assert clip.emotion == "sad"
+
+
+def test_parts_may_lie_below_other_folders(folder):
+    root = folder("data/train/sad/ben_2.wav", "data/Eval/sad/cleo_1.wav", "data/sad/dora_1.wav")
+    clips = parse(root, speaker_pattern=PATTERN).clips
+    assert {clip.speaker: clip.extra for clip in clips} == {
+        "audiofolder:ben": {"split": "train"},
+        "audiofolder:cleo": {"split": "test"},
+        "audiofolder:dora": {"split": None},
+    }
+
+
+def test_parts_of_folders_come_before_a_column_of_that_name(folder):
+    text = "file_name,speaker,split\ntrain/sad/a.wav,anna,one\ntest/sad/b.wav,ben,two\n"
+    root = folder("train/sad/a.wav", "test/sad/b.wav", metadata_csv=text)
+    assert [clip.extra for clip in parse(root).clips] == [
+        {"split": "train", "own_split": "one"},
+        {"split": "test", "own_split": "two"},
+    ]
+    root = folder("x/sad/a.wav", "x/sad/b.wav", metadata_csv=text.replace("train/", "x/").replace("test/", "x/"))
+    assert [clip.extra for clip in parse(root).clips] == [{"split": "one"}, {"split": "two"}]
+
+
+def test_metadata_in_parquet(folder):
+    root = folder("x/a.wav", "x/b.wav", "x/stray.wav")
+    table = {"file_name": ["a.wav", "b.wav"], "label": [0, 1], "speaker": ["anna", "ben"], "note": ["1", "2"]}
+    features = Features({"label": ClassLabel(names=["joy", "sad"])}).arrow_schema
+    table = pa.table(table).replace_schema_metadata(features.metadata)
+    pq.write_table(table, root / "x/metadata.parquet")
+    listing = parse(root)
+    assert [(clip.emotion, clip.speaker, clip.extra) for clip in listing.clips] == [
+        ("happy", "audiofolder:anna", {"note": "1"}),
+        ("sad", "audiofolder:ben", {"note": "2"}),
+    ]
+    assert listing.skipped == [(str(root / "x/stray.wav"), "in no metadata")]
+    pq.write_table(table.drop_columns("file_name"), root / "x/metadata.parquet")
+    with pytest.raises(UserError, match="x/metadata.parquet, row 0: no file_name; it names the audio"):
+        parse(root)
+
+
+def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "a.wav").write_bytes(b"not decoded here")
+    (elsewhere / "metadata.csv").write_text("file_name,label,speaker\na.wav,sad,anna\n", encoding="utf-8")
+    root = folder(".ipynb_checkpoints/x.wav")
+    (root / ".ipynb_checkpoints/metadata.csv").write_text("file_name,label\nx.wav,happy\n", encoding="utf-8")
+    (root / "happy").symlink_to(elsewhere)
+    (clip,) = parse(root).clips
+    assert (clip.path, clip.emotion, clip.speaker) == (str(root / "happy/a.wav"), "sad", "audiofolder:anna")
+
+
+def test_recordings_in_formats_that_are_not_read_are_told(folder, caplog):
+    root = folder("sad/anna_1.wav", "angry/ben_1.wav", "sad/cleo_1.m4a", "sad/dora_1.Opus", "sad/notes.txt")
+    reasons = {Path(path).name: reason for path, reason in parse(root, speaker_pattern=PATTERN).skipped}
+    assert reasons == {
+        "cleo_1.m4a": ".m4a is not read here; convert it to .wav or .flac",
+        "dora_1.Opus": ".Opus is not read here; convert it to .wav or .flac",
+    }
+    load_corpus("audiofolder", root, speaker_pattern=PATTERN)
+    assert "left out, .m4a is not read here; convert it to .wav or .flac: 1" in caplog.text
+
+
+def test_columns_of_our_names_are_renamed(folder):
+    text = "file_name,label,speaker,duration,age\na.wav,sad,anna,1.5,20-30\n"
+    (clip,) = parse(folder("a.wav", metadata_csv=text)).clips
+    assert (clip.age, clip.extra) == (None, {"own_age": "20-30", "own_duration": 1.5})
+
+
+def test_speakers_that_are_no_number_are_nobody(folder):
+    lines = '{"file_name": "a.wav", "label": "sad", "speaker": NaN}\n'
+    with pytest.raises(UserError, match="metadata.jsonl, line 1: it is not told who speaks"):
+        parse(folder("a.wav", metadata_jsonl=lines))
 
 
 def test_metadata_tells_and_files_beside_it_are_left_out(folder):

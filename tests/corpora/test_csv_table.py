@@ -115,16 +115,19 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("path,label\na.wav,sad\n", "corpus.speaker: .* has no column 'speaker'; it has path, label; .* who speaks"),
+        (
+            "path,label\na.wav,sad\n",
+            "corpus.speaker: .* has no column 'speaker'; it has path, label; .*corpus.speaker_pattern .* who speaks",
+        ),
         ("file,label,speaker\na.wav,sad,x\n", "corpus.path: .* has no column 'path'; it has file, label, speaker"),
         ("path,speaker\na.wav,x\n", "corpus.label: .* has no column 'label'"),
         ("", "corpus.path: .* it has none"),
-        ("path,label,speaker\na.wav,sad,\n", r"line 2: the cell of 'speaker' \(corpus.speaker\) is empty"),
+        ("path,label,speaker\na.wav,sad,\n", "line 2: it is not told who speaks"),
+        ("path,label,speaker\na.wav,sad,nan\n", "line 2: 'nan' as its speaker says that nobody knows who speaks"),
         ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
-        ("path,label,speaker\na.wav, ,x\n", r"line 2: the cell of 'label' \(corpus.label\) is empty"),
+        ("path,label,speaker\na.wav, ,x\n", "line 2: no label; fill it in, or set corpus.on_unknown: skip"),
         ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' stands in its header twice"),
-        ("path,label,speaker,age\na.wav,sad,x,old\n", "line 2: age should be a whole number or empty, got 'old'"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav stands in line 2 too"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\n,sad,x,"two\nlines"\n', "line 4: the cell of 'path'"),
@@ -135,6 +138,31 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
 def test_a_mistake_is_named(table, text, told):
     with pytest.raises(UserError, match=told):
         parse(table(text))
+
+
+def test_empty_cells_are_skipped_where_that_is_asked_for(table):
+    root = table("path,label,speaker\na.wav,,anna\n,sad,ben\n,sad,cleo\nsub/b.wav,sad,\nsub/c.flac,sad,dora\n")
+    listing = parse(root, on_unknown="skip", no_speaker="skip")
+    assert [clip.speaker for clip in listing.clips] == ["csv:dora"]
+    assert [reason for _, reason in listing.skipped] == [
+        *("no label", "no such file", "no such file"),
+        "its speaker is not told",
+    ]
+
+
+def test_speakers_may_be_in_the_path_or_unknown(table):
+    root = table("path,label,gender,sex\na.wav,sad,F,1\nsub/b.wav,happy,M,2\n")
+    clips = parse(root, speaker_pattern="([a-z])\\.wav", columns={"sex": "gender"}).clips
+    assert [(clip.speaker, clip.sex, clip.extra) for clip in clips] == [
+        ("csv:a", "female", {"own_sex": 1}),
+        ("csv:b", "male", {"own_sex": 2}),
+    ]
+    assert {clip.speaker for clip in parse(root, no_speaker="one").clips} == {"csv:unknown"}
+
+
+def test_columns_of_our_names_are_renamed(table):
+    dataset = load_corpus("csv", table("path,label,speaker,duration\na.wav,sad,anna,1.5\nsub/b.wav,happy,ben,2\n"))
+    assert dataset["own_duration"][:] == [1.5, 2.0]
 
 
 def test_an_ids_second_row_is_refused(table):

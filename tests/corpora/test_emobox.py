@@ -93,7 +93,7 @@ def test_the_user_s_words_come_first(emobox):
 @pytest.mark.parametrize("speaker", ["a.wav", "a", "Unknown"])
 def test_a_clip_s_own_name_is_no_speaker(emobox, speaker):
     options = emobox([("a.wav", speaker, "sad")], "resd")
-    with pytest.raises(UserError, match="resd.jsonl, line 1: it is not told who speaks"):
+    with pytest.raises(UserError, match="resd.jsonl, line 1: .* who speaks, and a speaker-independent split"):
         parse(**options)
     assert parse(**options, no_speaker="one").clips[0].speaker == "resd:unknown"
     assert parse(**options, speaker_pattern="resd/(.)").clips[0].speaker == "resd:a"
@@ -125,6 +125,93 @@ def test_audio_is_found_in_another_place_and_format_by_the_end_of_its_path(emobo
         UserError, match=r"copy/DC/a01.wav: as near to EmoBox's downloads/turevdb/.*a01.wav as .*DC/a01.flac"
     ):
         parse(**options)
+
+
+CASIA = [
+    (f"{speaker}/{emotion}/{number}.wav", speaker, emotion)
+    for speaker in ("liu", "wang")
+    for emotion in ("angry", "sad")
+    for number in (201, 202)
+]
+
+
+@pytest.fixture
+def casia(emobox):
+    """A function from the files of audio that are there to the options of a corpus whose names repeat."""
+
+    def write(wavs):
+        # Keys of their own, which the names of the files would not be.
+        more = {clip: {"key": f"casia-{clip[:-4].replace('/', '-')}"} for clip, *_ in CASIA}
+        options = emobox(CASIA, "casia", wavs=wavs, stm=False, more=more)
+        told = [spoken(more[clip]["key"], speaker, emotion) for clip, speaker, emotion in CASIA]
+        (options["root"] / "data.seg.wrd.stm").write_text("\n".join(told) + "\n", encoding="utf-8")
+        return options
+
+    return write
+
+
+def test_names_that_repeat_are_told_apart_by_their_folders(casia):
+    options = casia([clip.replace(".wav", ".flac") for clip, *_ in CASIA])
+    clips = parse(**options).clips
+    assert len({clip.path for clip in clips}) == len(CASIA)
+    assert all(f"/{clip.speaker[6:]}/{clip.word}/{clip.id[-3:]}.flac" in clip.path for clip in clips)
+    below = parse(**options | {"audio_root": options["audio_root"] + "/liu"}, on_unknown="skip")
+    assert {clip.speaker for clip in below.clips} == {"casia:liu"}
+
+
+@pytest.mark.parametrize("there", [4, 2, 1])
+def test_no_other_speaker_s_clip_takes_the_place_of_a_missing_one(casia, there):
+    options = casia([clip for clip, *_ in CASIA[:there]])
+    with pytest.raises(UserError, match=r"casia.jsonl, line \d: no audio \w+/\w+/20[12] below .*, in any format"):
+        parse(**options)
+    listing = parse(**options, on_unknown="skip")
+    below = [Path(clip.path).relative_to(options["audio_root"]).as_posix() for clip in listing.clips]
+    assert below == [clip for clip, *_ in CASIA[:there]]
+    assert len(listing.skipped) == len(CASIA) - there
+
+
+def test_two_rows_may_not_take_one_file(emobox):
+    clips = [("x/a.wav", "x", "sad"), ("x/b.wav", "x", "sad")]
+    options = emobox(clips, more={"x/b.wav": {"wav": "downloads/cafe/x/a.wav"}})
+    with pytest.raises(UserError, match=r"cafe.jsonl, line 2: .*x/a.wav is the audio of .*line 1 already; mend the"):
+        parse(**options)
+
+
+def test_audio_that_has_to_be_converted_first_is_told(emobox):
+    options = emobox([("a.webm", "x", "sad"), ("b.wav", "x", "sad")], "emns")
+    with pytest.raises(
+        UserError, match=r"no audio a below .*a.webm: .webm is not read here; convert it: ffmpeg -i .*"
+    ):
+        parse(**options)
+    (Path(options["audio_root"]) / "b.wav").unlink()
+    with pytest.raises(
+        UserError, match=r"^corpus.audio_root: .* holds no audio file .*a.webm: .webm is not read here"
+    ):
+        parse(**options)
+    with pytest.raises(UserError, match="^corpus.audio_root: .*nowhere is not a folder; it should hold the audio of"):
+        parse(options["root"], audio_root="nowhere")
+    Path(options["audio_root"], "a.webm").unlink()
+    with pytest.raises(UserError, match=r"^corpus.audio_root: .* holds no audio file \([^;]*$"):
+        parse(**options)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        *({"start_time": None, "end_time": 1.0}, {"start_time": 0.5}, {"start_time": "0", "end_time": "1"}),
+        *({"start_time": float("nan"), "end_time": 1.0}, {"start_time": True, "end_time": 2}),
+    ],
+)
+def test_times_that_are_no_numbers_are_named(emobox, times):
+    options = emobox([("a.wav", "x", "sad")], "pavoque", more={"a.wav": times})
+    with pytest.raises(UserError, match="pavoque.jsonl, line 1: start_time and end_time should be numbers of seconds"):
+        parse(**options)
+
+
+def test_times_that_are_null_mean_the_whole_recording(emobox):
+    times = {"start_time": None, "end_time": None}
+    options = emobox([("a.wav", "x", "sad")], "pavoque", more={"a.wav": times})
+    assert parse(**options).clips[0].path.endswith("audio/a.wav")
 
 
 def test_audio_that_is_not_there(emobox):
@@ -196,6 +283,7 @@ def test_known_bad_clips_are_left_out_here_too(emobox):
     [
         ({"label_map": "{"}, "label_map.json: not valid JSON"),
         ({"label_map": '{"a": 1}'}, "label_map.json: expected words for words"),
+        ({"folds": [(1, {"train": ["F/a.wav"]})], "more": {"F/a.wav": {"key": None}}}, "fold_1.jsonl, line 1: no key"),
         ({"whole": False}, "corpus.root: .* has neither cafe.jsonl nor fold_1 with lists"),
         ({"more": {"F/a.wav": {"wav": ""}}}, "cafe.jsonl, line 1: no wav; EmoBox's lines have key"),
         (

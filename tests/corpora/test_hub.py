@@ -12,7 +12,8 @@ from datasets import ClassLabel, Features, Value
 from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from ser_hf.corpora import hub_files, load_corpus
+from ser_hf.corpora import hub_files, load_corpus, pieces
+from ser_hf.corpora.audio_folder import METADATA
 from ser_hf.corpora.hub import parse
 from ser_hf.errors import UserError
 
@@ -48,7 +49,8 @@ def test_audio_inside_becomes_files(write):
     assert Path(first.path).read_bytes() == b"RIFF not decoded herea.wav"
     assert Path(third.path).read_bytes() == b"RIFF not decoded herec.wav"
     assert first.extra == {"split": "train"}
-    assert parse(write(), **NAMES).clips[0].path != parse(write("data/test.parquet"), **NAMES).clips[0].path
+    assert first.path.endswith("row_0000000.wav")
+    assert Path(first.path).parent.name.startswith("train-00000-of-00001-")
 
 
 def test_the_second_time_the_files_stand(write):
@@ -132,6 +134,124 @@ def test_a_speaker_pattern_is_matched_with_the_name_that_a_file_had(write):
     assert [clip.speaker for clip in clips] == ["hub:anna", "hub:ben"]
 
 
+def test_without_file_names_no_pattern_finds_a_speaker(write):
+    root = write(audio=[audio(name) | {"path": None} for name, *_ in ROWS])
+    assert parse(root, **NAMES).clips[2].id == "hub/train/0000002"
+    with pytest.raises(UserError, match=r"of-00001.parquet, row 0: .* finds no speaker in audio without a file name"):
+        parse(root, **NAMES, speaker_pattern="([0-9]+)")
+
+
+def test_speakers_as_numbers_with_a_gap(write):
+    root = write(who=[1.0, float("nan"), 2.0])
+    with pytest.raises(UserError, match="of-00001.parquet, row 1: it is not told who speaks"):
+        parse(root, **NAMES)
+    clips = parse(root, **NAMES, no_speaker="one").clips
+    assert [clip.speaker for clip in clips] == ["hub:1", "hub:unknown", "hub:2"]
+
+
+def folders():
+    unpacked = pieces.cache_root() / "unpacked"
+    named = [path for path in unpacked.iterdir() if path.is_dir()] if unpacked.is_dir() else []
+    return {path.name for path in named if path.name.startswith("kept")}
+
+
+def test_audio_is_unpacked_after_the_checks_and_once_whatever_parts_are_read(write):
+    """Of files that no other test has: the cache is that of all of them."""
+    write("data/kept1-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")])
+    root = write("data/kept2-00000-of-00001.parquet", [("s.wav", "sad", None)])
+    with pytest.raises(UserError, match="'weird' is not an emotion"):
+        parse(root, **NAMES)
+    with pytest.raises(UserError, match="it is not told who speaks"):
+        parse(root, on_unknown="skip", **NAMES)
+    assert folders() == set()
+    options = {"on_unknown": "skip", "no_speaker": "one", **NAMES}
+    parse(root, splits=["kept1"], **options)
+    assert {name.partition("-")[0] for name in folders()} == {"kept1"}
+    parse(root, splits=["kept2"], **options)
+    both = folders()
+    path = root / "data/kept1-00000-of-00001.parquet"
+    path.touch()
+    clips = parse(root, **options).clips
+    assert folders() == both
+    assert len(both) == 2
+    assert [Path(clip.path).read_bytes()[-5:] for clip in clips] == [b"q.wav", b"s.wav"]
+
+
+def test_columns_that_nobody_uses_are_not_read(write, monkeypatch):
+    root = write(clean=[audio("x.wav")] * 3, mel=[[0.5] * 9] * 3, raw=[b"x"] * 3, note=["x"] * 3)
+    read = []
+    usual = pq.ParquetFile.iter_batches
+
+    def iter_batches(table, size, columns):
+        read.extend(columns)
+        return usual(table, size, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    assert parse(root, **NAMES).clips[0].extra == {"split": "train", "note": "x"}
+    assert set(read) == {"audio", "emotion", "who", "note"}
+
+
+def test_lists_where_words_should_be_are_refused(write):
+    with pytest.raises(UserError, match=r"row 0: its speaker is \['anna'\], where one name should be"):
+        parse(write(who=[["anna"], ["ben"], ["cleo"]]), **NAMES)
+    with pytest.raises(UserError, match=r"""row 0: "\['sad'\]" is not an emotion"""):
+        parse(write(emotion=[["sad"], ["sad"], ["sad"]]), **NAMES)
+
+
+def test_audio_without_bytes_is_absent(write):
+    root = write(audio=[audio("a.wav"), {"bytes": b"", "path": "b.wav"}, audio("c.wav")])
+    with pytest.raises(UserError, match="of-00001.parquet, row 1: its audio has no bytes; mend the table, or set"):
+        parse(root, **NAMES)
+    listing = parse(root, on_unknown="skip", **NAMES)
+    assert [Path(clip.path).read_bytes()[-5:] for clip in listing.clips] == [b"a.wav", b"c.wav"]
+
+
+def test_a_table_without_any_bytes(write, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/b.wav").write_bytes(b"not decoded here")
+    root = write(audio=[{"bytes": None, "path": "b.wav"}] * 3)
+    assert {clip.path for clip in parse(root, **NAMES).clips} == {str(root / "data/b.wav")}
+
+
+def test_damaged_audio_of_the_cache_is_unpacked_anew(write):
+    root = write(rows=[(f"damaged {name}", *rest) for name, *rest in ROWS])
+    paths = [Path(clip.path) for clip in parse(root, **NAMES).clips]
+    paths[1].unlink()
+    (paths[0].parent / "row_0000001.flac").write_bytes(b"strange")
+    assert [Path(clip.path) for clip in parse(root, **NAMES).clips] == paths
+    assert [path.read_bytes()[-5:] for path in paths] == [b"a.wav", b"b.wav", b"c.wav"]
+
+
+def test_the_part_of_a_file_comes_before_a_column_of_that_name(write):
+    own = {"split": ["Session1", None, "x"]}
+    write("data/test-00000-of-00001.parquet", **own)
+    root = write(**own)
+    listing = parse(root, splits=["test"], **NAMES)
+    assert [clip.extra for clip in listing.clips] == [{"split": "test", "own_split": word} for word in own["split"]]
+    alone = write("alone/calls.parquet", **own) / "alone/calls.parquet"
+    assert [clip.extra["split"] for clip in parse(alone, **NAMES).clips] == own["split"]
+
+
+def test_parts_that_push_to_hub_has_named_need_no_card(write):
+    write("data/fold1-00000-of-00001.parquet", ROWS[:1])
+    root = write("data/fold2-00000-of-00001.parquet", ROWS[1:])
+    assert [clip.extra["split"] for clip in parse(root, **NAMES).clips] == ["fold1", "fold2", "fold2"]
+
+
+def test_parts_are_asked_of_a_single_file_too(write):
+    path = write("calls.parquet") / "calls.parquet"
+    with pytest.raises(UserError, match="^corpus.splits: no part 'test'; the data set has train$"):
+        parse(path, splits=["test"], **NAMES)
+    assert len(parse(path, splits=["train"], **NAMES).clips) == 3
+
+
+def test_a_git_lfs_pointer_in_place_of_a_table(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (tmp_path / "x.parquet").write_bytes(pointer)
+    with pytest.raises(UserError, match=r"x.parquet: a Git LFS pointer, not a parquet file; run `git lfs pull`"):
+        parse(tmp_path)
+
+
 CARD = """---
 configs:
 - config_name: one
@@ -176,6 +296,21 @@ def test_the_default_configuration(carded):
         (CARD, {"config": "one", "splits": ["dev"]}, "corpus.splits: no part 'dev'; the data set has train, held_out"),
         (CARD.replace("one/train-*", "../*"), {"config": "one"}, "README.md: lists ../\\*, which lies outside"),
         (CARD.replace("one/train-*", "/etc/*"), {"config": "one"}, "README.md: lists /etc/\\*, which lies outside"),
+        (
+            CARD.replace("one/train-*", "one/nothing-*"),
+            {"config": "one"},
+            "README.md: lists one/nothing-\\*, which matches no file below .*; complete the data set, or choose",
+        ),
+        (
+            CARD.replace("one/train-*", "one/[z-a]*"),
+            {"config": "one"},
+            "README.md: lists one/.*, which is no pattern: ",
+        ),
+        (
+            CARD.replace("one/train-*", "README.md"),
+            {"config": "one", "splits": ["train"]},
+            "neither parquet nor audio",
+        ),
         ("---\na: [\n---\n", {}, "README.md: its metadata is not valid YAML"),
         (
             "no front matter",
@@ -191,6 +326,90 @@ def test_a_mistake_in_choosing_is_named(carded, card, options, told):
         parse(carded, **options, **NAMES)
 
 
+@pytest.mark.parametrize(
+    ("configs", "config", "expected"),
+    [
+        ("- {config_name: a, data_dir: one}\n- {config_name: b, data_dir: other}", "a", {"train", "test"}),
+        ("- {config_name: b, data_dir: ./one/, data_files: [{split: dev, path: test-*}]}", None, {"dev"}),
+        ("- data_files: one/**", None, {"train"}),
+        ("- data_files: '**/x.parquet'", None, {"train"}),
+        ("- data_files: {train: 'one/tra?n-*', held: 'one/te[!r]t-*'}", None, {"train", "held"}),
+        ("- 5\n- {config_name: 7, data_files: [other/*]}", "7", {"train"}),
+    ],
+)
+def test_cards_in_all_their_forms(carded, configs, config, expected):
+    (carded / "README.md").write_text(f"---\nconfigs:\n{configs}\n---\n", encoding="utf-8")
+    assert {clip.extra["split"] for clip in parse(carded, config=config, **NAMES).clips} == expected
+
+
+def test_several_folders_of_a_card_are_not_mixed(carded):
+    text = "---\nconfigs:\n- {config_name: a, data_dir: one}\n- {config_name: b, data_dir: other}\n---\n"
+    (carded / "README.md").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="^corpus.config: .* has several, a, b; name one"):
+        parse(carded, **NAMES)
+    with pytest.raises(UserError, match="^corpus.splits: no part 'dev'; the data set has test, train"):
+        parse(carded, config="a", splits=["dev"], **NAMES)
+
+
+@pytest.fixture
+def sounding(tmp_path):
+    """Files of audio in two configurations, with the card that lists them."""
+    for name in ("en/x/sad/anna_1.wav", "en/y/sad/ben_1.wav", "zh/x/angry/li_1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"not decoded here")
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: en\n  data_files:\n  - {split: train, path: en/x/**}\n"
+        "  - {split: held, path: en/y/*/*.wav}\n- config_name: zh\n  data_dir: zh\n---\n",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+PATTERN = {"speaker_pattern": "([a-z]+)_[0-9]"}
+
+
+def test_the_card_s_configurations_and_parts_hold_for_files_of_audio(sounding):
+    def told(**options):
+        return [(clip.speaker, clip.extra.get("split")) for clip in parse(sounding, **options, **PATTERN).clips]
+
+    assert told(config="en") == [("hub:anna", "train"), ("hub:ben", "held")]
+    assert told(config="en", splits=["held"]) == [("hub:ben", "held")]
+    assert told(config="zh") == [("hub:li", None)]
+    with pytest.raises(UserError, match="^corpus.config: no configuration 'xx'; the data set has en, zh"):
+        told(config="xx")
+    (sounding / "README.md").unlink()
+    assert told(config="en") == [("hub:anna", None), ("hub:ben", None)]
+    assert len(told(splits=["train"])) == 3
+    with pytest.raises(UserError, match="^corpus.config: .* no folder 'fr'"):
+        told(config="fr")
+
+
+def test_metadata_is_of_the_files_that_are_meant(sounding):
+    lines = ["file_name,label,speaker", "x/sad/anna_1.wav,happy,zoe", "y/sad/ben_1.wav,happy,yves"]
+    (sounding / "en/metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (clip,) = parse(sounding, config="en", splits=["train"]).clips
+    assert (clip.speaker, clip.emotion, clip.extra) == ("hub:zoe", "happy", {"split": "train"})
+    card = "---\nconfigs:\n- data_files: [{split: test, path: en/metadata.csv}]\n---\n"
+    (sounding / "README.md").write_text(card, encoding="utf-8")
+    assert [(clip.speaker, clip.extra) for clip in parse(sounding).clips] == [
+        ("hub:zoe", {"split": "test"}),
+        ("hub:yves", {"split": "test"}),
+    ]
+
+
+def test_metadata_in_parquet_beside_audio_is_no_table_of_clips(sounding):
+    (sounding / "README.md").unlink()
+    table = pa.table({"file_name": ["en/x/sad/anna_1.wav"], "label": ["happy"], "speaker": ["zoe"]})
+    pq.write_table(table, sounding / "metadata.parquet")
+    assert [clip.speaker for clip in parse(sounding).clips] == ["hub:zoe"]
+
+
+def test_metadata_in_parquet_beside_tables_is_none_of_them(write):
+    root = write()
+    pq.write_table(pa.table({"file_name": ["a.wav"]}), root / "data/metadata.parquet")
+    assert len(parse(root, **NAMES).clips) == 3
+
+
 def test_without_a_card_folders_are_configurations(carded):
     (carded / "README.md").unlink()
     assert [clip.extra["split"] for clip in parse(carded, config="one", **NAMES).clips] == ["test"] * 3 + ["train"] * 3
@@ -204,6 +423,8 @@ def test_without_parquet_the_folder_is_an_audiofolder(tmp_path):
     assert [clip.speaker for clip in clips] == ["hub:ben", "hub:anna"]
     (clip,) = parse(tmp_path, speaker_pattern="/([a-z]+)_", splits=["train"]).clips
     assert clip.id == "hub/train/sad/anna_1"
+    with pytest.raises(UserError, match="^corpus.splits: no part 'trian'; the data set has test, train$"):
+        parse(tmp_path, speaker_pattern="/([a-z]+)_", splits=["trian"])
 
 
 @pytest.mark.parametrize(
@@ -231,6 +452,15 @@ def test_what_is_no_data_set_is_named(tmp_path, write):
     pq.write_table(pa.table({"audio": [1], "emotion": ["sad"]}), tmp_path / "n.parquet")
     with pytest.raises(UserError, match="corpus.audio: the column 'audio' holds int64, not audio"):
         parse(tmp_path / "n.parquet", **NAMES)
+
+
+def test_a_folder_that_cannot_be_read_is_named(write, monkeypatch):
+    def refused(root, refuse):
+        refuse(PermissionError(13, "Permission denied", f"{root}/data"))
+
+    monkeypatch.setattr(hub_files, "folders_below", refused)
+    with pytest.raises(UserError, match=r"/data: cannot be read \(Permission denied\); corpus.root and all in it"):
+        parse(write(), **NAMES)
 
 
 @pytest.fixture
@@ -267,14 +497,14 @@ def test_a_data_set_of_the_hub(on_the_hub):
     assert dataset["split"][:] == ["held_out"] * 3 + ["train"] * 3
     assert dataset["corpus"][0] == "calls"
     parse(**options, splits=["train"])
-    assert on_the_hub[-1][-1:] == ["one/train-*"]
+    assert on_the_hub[-1][4:] == ["one/train-*", *(f"*/{name}" for name in METADATA)]
 
 
 def test_a_data_set_without_a_card(on_the_hub, carded):
     (carded / "README.md").unlink()
     listing = parse(dataset="user/calls", revision=COMMIT, config="other", **NAMES)
     assert len(listing.clips) == 3
-    assert on_the_hub[-1][3:5] == ["other/*.parquet", "other/*.aif"]
+    assert on_the_hub[-1][4:6] == ["other/*.parquet", "other/*.aif"]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ def test_an_utterance_in_two_places_is_refused(meld):
         parse(root)
 
 
+def test_a_row_that_stands_twice_is_refused(meld):
+    root = meld("train_splits/dia0_utt0.wav", train=line(0, 0) + line(1, 0, said="x") + line(0, 0, emotion="anger"))
+    with pytest.raises(UserError, match="line 4: dia0_utt0 stands in line 2 too; remove one of the two rows"):
+        parse(root, on_unknown="skip")
+
+
 def test_a_git_lfs_pointer_is_no_audio(meld):
     root = meld("train_splits/dia0_utt0.wav", train=line(0, 0))
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"

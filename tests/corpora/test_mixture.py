@@ -1,6 +1,7 @@
 """Several corpora as one: rows of all of them under one label treatment, every mistake with its place in the list."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from datasets import Value
@@ -9,6 +10,7 @@ from ser_hf import cli
 from ser_hf.audio import prepare
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
+from ser_hf.corpora.schema import Clip, Listing
 from ser_hf.corpora.single import SINGLE
 from ser_hf.delivery import keep_recipe_and_report
 from ser_hf.errors import UserError
@@ -187,26 +189,29 @@ def test_a_corpus_stands_in_a_mixture_once(item):
         load_corpus("mixture", corpora=[item("csv"), item("csv")])
 
 
-def test_columns_of_tables_are_alike_or_refused(tmp_path):
+def test_columns_of_tables_are_alike_or_text(tmp_path, caplog):
     whole = table(tmp_path / "whole.csv", "path,label,speaker,score\na.wav,sad,anna,1\nb.wav,happy,anna,\n")
     share = table(tmp_path / "share.csv", "path,label,speaker,score\nc.wav,sad,anna,0.5\n")
     words = table(tmp_path / "words.csv", "path,label,speaker,score\nd.wav,sad,anna,low\n")
-    ours = table(tmp_path / "ours.csv", "path,label,who,speaker\ne.wav,sad,anna,left\n")
+    ours = table(tmp_path / "ours.csv", "path,label,who,speaker\ne.wav,sad,anna,left\nf.wav,happy,anna,right\n")
 
     def load(*paths, **options):
         return load_corpus(
-            "mixture", corpora=[{"name": "csv", "root": path, "corpus_name": path[-9:-4], **options} for path in paths]
+            "mixture",
+            corpora=[{"name": "csv", "root": path, "corpus_name": Path(path).stem, **options} for path in paths],
         )
 
     assert load(whole, share)["score"][:] == [0.5, 1.0, None]
-    with pytest.raises(UserError) as error:
-        load(whole, words)
-    assert str(error.value) == (
-        "corpus.corpora[1].root: the column 'score' of words holds text, in corpus.corpora[0] it holds numbers; "
-        "rename one of the two"
-    )
-    with pytest.raises(UserError, match=r"corpora\[0\]\.root: .* has a column 'speaker', which is one of ours"):
-        load(ours, speaker="who")
+    assert load(whole, words)["score"][:] == ["1", None, "low"]
+    assert "the column 'score' holds numbers in corpus.corpora[0], text in corpus.corpora[1]: taken" in caplog.text
+    assert load(ours, speaker="who")["own_speaker"][:] == ["left", "right"]
+
+
+def test_a_column_of_a_corpus_s_own_may_not_have_one_of_our_names(item, monkeypatch):
+    clip = Clip(path="a.wav", emotion="sad", speaker="savee:1", id="savee/a", extra={"duration": 1})
+    monkeypatch.setattr(SINGLE["savee"], "parse", lambda **options: Listing("savee", [clip]))
+    with pytest.raises(UserError, match=r"corpora\[0\]\.root: savee has a column 'duration', which is one of ours"):
+        load_corpus("mixture", corpora=[item("savee")])
 
 
 def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tmp_path):

@@ -1,14 +1,16 @@
 """Parts of recordings and bytes inside tables become files in the cache, once, and to the last bit."""
 
+import hashlib
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
 import soundfile
 
 from ser_hf.corpora import pieces
-from ser_hf.corpora.pieces import Piece, cut, files_of, unpacked
+from ser_hf.corpora.pieces import Piece, content_sha256, cut, unpacked
 from ser_hf.errors import UserError
 
 SAMPLES = np.random.default_rng(0).integers(-(2**15), 2**15, (8000, 2)).astype(np.int16)
@@ -67,6 +69,20 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path):
         cut([Piece(tmp_path / "no.wav", 0, 1)])
 
 
+@pytest.mark.parametrize("times", [(float("nan"), 1.0), (0.0, float("inf"))])
+def test_times_that_are_no_numbers_are_refused(recording, times):
+    with pytest.raises(UserError, match=r"long.flac: no piece from .* s; times are finite numbers"):
+        cut([Piece(recording, *times)])
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A file that stands for a table, whose content is the test's own."""
+    path = tmp_path / "train 1.parquet"
+    path.write_text(str(tmp_path), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize(
     ("name", "content", "suffix"),
     [
@@ -75,25 +91,100 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path):
         ("x/a.MP3", b"\xff\xfb", ".mp3"),
         (None, b"\xff\xfb", ".mp3"),
         ("a", b"OggS", ".ogg"),
+        ("a.m4a/..: x", b"?", ".mp3"),
     ],
 )
-def test_bytes_are_files_named_for_what_they_are(name, content, suffix):
-    folder = unpacked(f"of {name} {suffix}", [(name, content)], len(content), "a table")
-    (path,) = files_of(folder)
-    assert path.name == f"0000000{suffix}"
+def test_bytes_are_files_named_for_where_they_are_from_and_what_they_are(table, name, content, suffix):
+    ((row, path),) = unpacked(table, "audio", [(7, name, content)], len(content)).items()
+    assert (row, path.name) == (7, f"row_0000007{suffix}")
+    assert path.parent.name.startswith("train_1-")
     assert path.read_bytes() == content
 
 
-def test_bytes_are_unpacked_once_and_their_size_is_told(caplog):
-    def forbidden():
-        raise AssertionError("read again")
-        yield
+def forbidden():
+    raise AssertionError("read again")
+    yield
 
+
+CLIPS = [(0, "a.wav", b"RIFF one"), (2, "b.wav", b"RIFF two")]
+
+
+def test_bytes_are_unpacked_once_and_their_size_is_told(table, caplog):
     with caplog.at_level(logging.INFO, "ser_hf"):
-        folder = unpacked("told once", [("a.wav", b"RIFF"), ("b.wav", b"RIFF")], 2_500_000, "2 parquet files")
-    assert "the audio inside 2 parquet files: about 2.50 MB to be written to" in caplog.text
-    assert unpacked("told once", forbidden(), 8, "2 parquet files") == folder
-    assert [path.stem for path in files_of(folder)] == ["0000000", "0000001"]
+        first = unpacked(table, "audio", CLIPS, 2_500_000)
+    assert f"the audio inside {table}: about 2.50 MB to be written to" in caplog.text
+    assert list(first) == [0, 2]
+    assert unpacked(table, "audio", forbidden(), 8) == first
+    assert unpacked(table, "clean", CLIPS, 8) != first
+
+
+def test_a_table_is_known_by_its_content(table, tmp_path):
+    first = unpacked(table, "audio", CLIPS, 8)
+    os.utime(table, ns=(1, 1))
+    assert unpacked(table, "audio", forbidden(), 8) == first
+    (tmp_path / "copy").mkdir()
+    copy = shutil.copy(table, tmp_path / "copy")
+    assert unpacked(tmp_path / "copy" / table.name, "audio", forbidden(), 8) == first, copy
+    before = table.stat()
+    table.write_text(str(tmp_path)[::-1], encoding="utf-8")
+    assert table.stat().st_size == before.st_size
+    assert unpacked(table, "audio", CLIPS, 8) != first
+
+
+def test_digests_are_remembered_and_rest_on_no_note(table, monkeypatch):
+    expected = hashlib.sha256(table.read_bytes()).hexdigest()
+    assert content_sha256(table) == expected
+    monkeypatch.setattr(pieces, "_sha256", lambda path: pytest.fail("read again"))
+    assert content_sha256(table) == expected
+    monkeypatch.undo()
+    for note in (pieces.cache_root() / "unpacked" / "digests").iterdir():
+        note.write_text("?", encoding="utf-8")
+    assert content_sha256(table) == expected
+    with pytest.raises(UserError, match=r"gone.parquet: cannot be read \(No such file"):
+        content_sha256(table.with_name("gone.parquet"))
+
+
+def another(path):
+    """Another file of the same size."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), another, lambda path: path.write_bytes(b"RIFF")])
+def test_a_file_that_is_missing_or_another_is_noticed(table, recording, caplog, harm):
+    wanted = [Piece(recording, 0.25, 0.5), Piece(recording, 0.5, 0.75)]
+    for build in (lambda: unpacked(table, "audio", CLIPS, 8), lambda: dict(enumerate(cut(wanted)))):
+        caplog.clear()
+        files = build()
+        contents = [path.read_bytes() for path in files.values()]
+        harm(next(iter(files.values())))
+        assert build() == files
+        assert "is damaged (" in caplog.text
+        assert [path.read_bytes() for path in files.values()] == contents
+
+
+def test_strange_files_beside_move_nothing_and_new_dates_are_looked_into(table, recording, caplog):
+    for build in (
+        lambda: unpacked(table, "audio", CLIPS, 8),
+        lambda: dict(enumerate(cut([Piece(recording, 0, 0.5)]))),
+    ):
+        files = build()
+        first = next(iter(files.values()))
+        for name in (".DS_Store", "0000000.wav.bak", "row_0000000"):
+            (first.parent / name).write_bytes(b"strange")
+        os.utime(first, ns=(1, 1))
+        assert build() == files
+    assert "damaged" not in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_to_is_told_what_helps(table, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError) as error:
+        unpacked(table, "audio", CLIPS, 8)
+    assert "set the environment's SER_HF_CACHE (audio.cache_dir is for waveforms alone) to another" in str(error.value)
 
 
 def test_too_little_room_is_a_warning(caplog):

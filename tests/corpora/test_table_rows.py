@@ -1,10 +1,8 @@
 """From a table's row to a clip: who speaks is told or refused, words are emotions, columns keep their kind."""
 
-from pathlib import Path
-
 import pytest
 
-from ser_hf.corpora.table_rows import Reading, Row, carried, clips_of
+from ser_hf.corpora.table_rows import Reading, Row, clips_of
 from ser_hf.errors import UserError
 
 
@@ -93,10 +91,72 @@ def test_a_git_lfs_pointer_is_no_audio(row, tmp_path):
         read(row())
 
 
-@pytest.mark.parametrize("age", ["old", -3, 31.5])
-def test_a_number_that_is_none_is_refused(row, age):
-    with pytest.raises(UserError, match="line 2: years should be a whole number or empty, got"):
-        read(row(cells={"years": age}), columns={"age": "years"})
+@pytest.mark.parametrize("age", ["old", "20-30", -3, 31.5, 10**12])
+def test_an_age_that_is_no_whole_number_is_carried_along_as_text(row, caplog, age):
+    rows = [row(cells={"years": 23.0}), row(cells={"years": age}), row(cells={"years": None})]
+    clips, _ = clips_of(rows, Reading("calls", columns={"age": "years"}), "error")
+    assert [clip.age for clip in clips] == [23, None, None]
+    assert [clip.extra for clip in clips] == [{"own_age": word} for word in ("23", str(age), None)]
+    assert len(caplog.records) == 1
+    assert f"t.csv, line 2: years '{age}' is no whole number; the column is kept as own_age" in caplog.text
+    assert "corpus.columns" in caplog.text
+
+
+def test_a_take_that_is_no_whole_number_is_carried_along_too(row):
+    ((clip,), _) = read(row(cells={"take": "a"}, extra={"split": "test"}))
+    assert (clip.take, clip.extra) == (None, {"own_take": "a", "split": "test"})
+
+
+@pytest.mark.parametrize("age", [23, 23.0, "23", "23.0", " 23 "])
+def test_whole_numbers_are_read_in_every_spelling(row, age, caplog):
+    ((clip,), _) = read(row(cells={"age": age}))
+    assert (clip.age, dict(clip.extra), caplog.text) == (23, {}, "")
+
+
+@pytest.mark.parametrize("speaker", [float("nan"), "nan", "Unknown", "NONE", "-1", -1, -1.0, "<NA>", " ", ""])
+def test_words_for_nobody_are_no_speaker(row, speaker):
+    with pytest.raises(UserError, match="line 2: .* who speaks, and a speaker-independent split needs to know"):
+        read(row(speaker=speaker))
+    ((clip,), _) = read(row(speaker=speaker), no_speaker="one")
+    assert clip.speaker == "calls:unknown"
+
+
+@pytest.mark.parametrize(("speaker", "name"), [(1.0, "1"), (7, "7"), (" Anna ", "Anna"), (1.5, "1.5")])
+def test_speakers_are_words(row, speaker, name):
+    assert read(row(speaker=speaker))[0][0].speaker == f"calls:{name}"
+
+
+def test_a_list_is_no_speaker(row):
+    with pytest.raises(UserError, match=r"^t.csv, line 2: its speaker is \['s0', 'q'\], where one name should be"):
+        read(row(speaker=["s0", "q"]), no_speaker="one")
+
+
+def test_a_pattern_needs_a_file_name_and_finds_nobody_named_unknown(row):
+    with pytest.raises(UserError, match="line 2: .* finds no speaker in audio without a file name; name the column"):
+        read(row(place=None, name="train/0000007"), speaker_pattern="([0-9]+)")
+    with pytest.raises(UserError, match="finds no speaker in unknown_1.wav"):
+        read(row(place="unknown_1.wav"), speaker_pattern="^([a-z]+)_")
+    assert read(row(place="nan_1.wav"), speaker_pattern="^([a-z]+)_")[0][0].speaker == "calls:nan"
+
+
+@pytest.mark.parametrize(
+    ("label", "emotion"), [(" Happy ", "happy"), (1, "sad"), (1.0, "sad"), (True, "fear"), ("True", "fear")]
+)
+def test_labels_are_words_whatever_a_table_has(row, label, emotion):
+    ((clip,), _) = read(row(label=label), label_map={"1": "sad", "true": "fear"})
+    assert clip.emotion == emotion
+    assert isinstance(clip.word, str)
+
+
+def test_audio_inside_a_table_is_not_looked_at(row, tmp_path):
+    ((clip,), _) = read(row(path=tmp_path / "t.parquet" / "7", inside=True))
+    assert clip.path.endswith("t.parquet/7")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny"])
+def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
+    with pytest.raises(UserError, match="^corpus.corpus_name: .* cannot stand before ids and speakers"):
+        Reading(name)
 
 
 @pytest.mark.parametrize(
@@ -110,19 +170,3 @@ def test_a_number_that_is_none_is_refused(row, age):
 def test_options_that_cannot_be_are_named(options, told):
     with pytest.raises(UserError, match=f"^{told}"):
         Reading("calls", **options)
-
-
-def test_columns_are_carried_in_the_kind_that_fits_all_cells():
-    cells = [
-        {"n": 1, "x": 1, "s": "1", "b": True, "mixed": 1, "session": 3, "list": [1], "bytes": b"", "day": Path("d")},
-        {"n": 2, "x": 0.5, "s": "2", "b": False, "mixed": "a", "session": None, "list": [2], "none": None},
-    ]
-    typed = {"n": 1, "x": 1.0, "s": "1", "b": True, "mixed": "1", "session": "3", "day": "d"}
-    assert carried(cells, (), guess=False)[0] == typed
-    assert carried(cells, ("n", "x", "b", "mixed", "session"))[0] == {"s": 1, "day": "d"}
-    assert carried(cells, ("s",))[1] == {"n": 2, "x": 0.5, "b": False, "mixed": "a", "session": None, "day": None}
-
-
-def test_a_column_of_one_of_our_names_may_be_renamed():
-    assert carried([{"duration": 1.5, "corpus": "x"}], (), rename=True) == [{"own_duration": 1.5, "own_corpus": "x"}]
-    assert carried([{"duration": 1.5}], ()) == [{"duration": 1.5}]

@@ -5,6 +5,7 @@ import pytest
 from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, split_corpus
 from ser_hf.protocols.columns import by_column, emobox_lists
+from ser_hf.strict import coerce, parse_yaml
 
 OF_SPEAKER = {"x:01": "train", "x:02": "train", "x:03": "train", "x:04": "dev", "x:05": "test", "x:06": "test"}
 
@@ -37,6 +38,32 @@ def test_the_words_of_a_column_are_the_parts(with_parts):
     assert split.speakers == {"train": ["x:01", "x:02", "x:03"], "validation": ["x:04"], "test": ["x:05", "x:06"]}
     assert (split.name, split.fold, split.leak, split.notes) == ("column", None, None, ())
     assert split.apart == dict.fromkeys(split.apart, ("speaker",))
+
+
+@pytest.mark.parametrize(("train", "test"), [("training", "eval"), ("TRAIN", "Evaluation"), ("train", "testing")])
+def test_spellings_of_the_other_parts(with_parts, train, test):
+    words = {speaker: {"train": train, "test": test}.get(part, part) for speaker, part in OF_SPEAKER.items()}
+    assert by_column(with_parts(split=of_speaker(words))).speakers["test"] == ["x:05", "x:06"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "hint", "parts"),
+    [
+        ((0, 10, 9), "{0: train, 10: test}", "{0: train, 9: validation, 10: test}"),
+        ((0.0, 10.0, 9.0), "{0: train, 10: test}", "{0: train, 9: validation, 10: test}"),
+        ((False, True, False), "{false: train, true: test}", "{False: train, True: test}"),
+        (("False", "True", "False"), "{False: train, True: test}", "{False: train, True: test}"),
+    ],
+)
+def test_numbers_and_truth_values_are_parts_as_the_hint_says(with_parts, cells, hint, parts):
+    train, test, dev = cells
+    words = {"train": train, "dev": dev, "test": test}
+    corpus = with_parts(fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()}))
+    with pytest.raises(UserError) as error:
+        by_column(corpus, "fold")
+    assert str(error.value).endswith(f"such as {hint}")
+    taken = coerce(parse_yaml(parts, "here"), dict[str, str] | None, "protocol.parts")
+    assert by_column(corpus, "fold", taken).speakers["test"] == ["x:05", "x:06"]
 
 
 @pytest.mark.parametrize("word", ["dev", "Validation", "valid", "VAL", "devel"])
@@ -78,7 +105,12 @@ def test_one_column_a_fold(with_parts):
         ({"parts": {"a": "dev"}}, "protocol.parts.a: 'dev' is none of train, validation, test"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
         ({"parts": {"test": "test"}}, "protocol.column: no clip has train in the column 'split'"),
-        ({"column": "speaker"}, "protocol.column: 'x:01' in the column 'speaker' is no part; say which is with"),
+        (
+            {"column": "speaker"},
+            "protocol.column: 'x:01' in the column 'speaker' is no part; say which is with protocol.parts, such as "
+            "{x:01: train, x:06: test}",
+        ),
+        ({"column": "corpus"}, "protocol.column: 'x' in the column 'corpus' is no part; say which is with"),
     ],
 )
 def test_a_mistake_is_named(with_parts, options, told):

@@ -224,7 +224,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ({"folds": []}, "folds is not a list of parts"),
         ({"folds": WHOLE}, "folds is not a list of parts"),
         ({"folds": [WHOLE, "x:01"]}, "expected train, validation and test, each with a list"),
-        (WHOLE | {"eval": ["x:04"]}, "'eval' is not a part; the parts are train, validation (or dev) and test"),
+        (WHOLE | {"exam": ["x:04"]}, "'exam' is not a part; the parts are train, validation (or dev) and test"),
         (WHOLE | {"test": "x:03"}, "test is not a list of ids or speakers"),
         (WHOLE | {"test": [3]}, "test is not a list of ids or speakers"),
         ({"dev": ["x:02"], "test": ["x:03"]}, "nothing is listed for train"),

@@ -204,3 +204,31 @@ def test_every_fold_needs_its_audit(make_corpus, tmp_path):
     with pytest.raises(ValueError, match="shorter|longer"):
         save_splits([split, split], [{}], tmp_path / "split.json")
     assert not list(tmp_path.iterdir())
+
+
+UNNAMED = {
+    "of the same corpus in train": ({"train": "x:unknown"}, "learnt from"),
+    "of the same corpus in validation": ({"validation": "x:unknown"}, "used to pick the checkpoint"),
+    "of the same corpus in test": ({"test": "x:unknown"}, "learnt from"),
+    "of another corpus": ({"train": "y:unknown"}, None),
+    "a speaker whose name says so in part": ({"train": "x:unknown 1"}, None),
+}
+
+
+@pytest.mark.parametrize(("renamed", "told"), UNNAMED.values(), ids=UNNAMED)
+def test_clips_of_nobody_may_be_of_a_test_speaker(make_corpus, with_column, renamed, told):
+    dataset = make_corpus(4)
+    rows = split_of(dataset).rows
+    speakers = list(dataset["speaker"])
+    for part, name in renamed.items():
+        for row in rows[part][:6]:
+            speakers[row] = name
+    split = make_split("p", with_column(dataset, "speaker", speakers), rows)
+    if told is None:
+        assert split.leak is None
+    else:
+        assert split.leak == (
+            "Speaker-dependent, as far as anybody knows: of clips of x it is not told who speaks, so test speakers "
+            f"may have been {told}, and these figures say nothing certain about speakers never heard."
+        )
+        assert split.table(dataset).endswith(split.leak)
