@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+def folders_below(
+    root: Path, refuse: Callable[[OSError], None], hidden: bool = False
+) -> Iterator[tuple[str, list[str]]]:
     """Each folder from `root` on and the names of the files in it, whatever order the file system has them in.
 
     Links to folders are followed, and a folder to which several paths lead is met once, by the first of them. Hidden
@@ -14,6 +16,7 @@ def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tup
 
     Args:
         refuse: hears of a folder that cannot be read, and raises what is to be said of it.
+        hidden: takes those as well.
     """
     met = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
@@ -22,5 +25,5 @@ def folders_below(root: Path, refuse: Callable[[OSError], None]) -> Iterator[tup
             inside.clear()
             continue
         met.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        yield folder, [name for name in names if not name.startswith(".")]
+        inside[:] = sorted(name for name in inside if hidden or not name.startswith("."))
+        yield folder, [name for name in names if hidden or not name.startswith(".")]

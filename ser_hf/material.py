@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +12,13 @@ from datasets import Dataset
 from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .audio.augmenting import open_recordings
 from .cache import key_of
-from .corpora import Corpus, read_corpus, sources_facts
+from .corpora import EMOTIONS, Corpus, read_corpus, sources_facts
+from .corpora.labels import Rule
 from .download import complete
 from .errors import UserError
 from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, split_corpus
-from .sections import ProtocolSection, Recipe
+from .sections import CorpusSection, ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
 from .training.frozen_parts import masks_in_vain
 from .training.layers import Freezing
@@ -115,19 +117,39 @@ def corpus_of(recipe: Recipe) -> Dataset:
 
 def _read(recipe: Recipe) -> Corpus:
     corpus = recipe.corpus
+    root, options = _at_home(corpus.root), dict(corpus.options)
+    if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
+        options["corpora"] = [
+            {**item, "root": _at_home(item["root"])} if isinstance(item, dict) and "root" in item else item
+            for item in options["corpora"]
+        ]
     if corpus.download:
-        complete(corpus.name, corpus.root, corpus.options)
+        _require_emotions(corpus)  # before much comes
+        complete(corpus.name, root, options)
     return read_corpus(
         corpus.name,
-        corpus.root,
+        root,
         labels=corpus.labels,
         merge=corpus.merge,
         drop=corpus.drop,
         exclude=corpus.exclude,
         on_unknown=corpus.on_unknown,
         sampling_rate=recipe.audio.sampling_rate,
-        **corpus.options,
+        **options,
     )
+
+
+def _at_home(root: Any) -> Any:
+    """A path with the user's folder in place of ``~``; what is none is for others to complain of."""
+    return os.path.expanduser(root) if isinstance(root, str) else root
+
+
+def _require_emotions(corpus: CorpusSection) -> None:
+    """Raises a `UserError` for a word of `labels`, `merge` or `drop` that is no emotion."""
+    Rule(corpus.merge, corpus.drop)
+    for word in corpus.labels or ():
+        if word not in EMOTIONS:
+            raise UserError(f"corpus.labels: {word!r} is no canonical emotion, which are {', '.join(EMOTIONS)}")
 
 
 def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:

@@ -18,20 +18,15 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
     """Every audio file below `root`, sorted by name, so that no order depends on the file system.
 
     Raises:
-        UserError: if the folder is missing, holds no audio or half a download, or holds Git LFS pointers or links to
-            nothing in place of audio.
+        UserError: if the folder is missing, holds no audio, holds half a download at any depth, or Git LFS pointers
+            or links to nothing in place of audio.
     """
     if root is None:
         raise UserError(f"corpus.root: missing; {corpus} needs the folder that holds its audio")
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"corpus.root: {root} is not a folder; it should hold the audio of {corpus}")
-    if (root / UNFINISHED).is_dir():
-        raise UserError(
-            f"{root / UNFINISHED}: a download into {root} has not ended; give its command again (ser-hf download), or "
-            "remove that folder to take the audio as it stands"
-        )
-    named = _named_as_audio(root)
+    named = _named_as_audio(root, _refuse_unfinished)
     files = [path for path in named if os.path.isfile(path)]
     lost = [path for path in set(named).difference(files) if not path.exists()]
     if lost:
@@ -60,14 +55,35 @@ def audio_paths(root: Path) -> list[Path]:
     return [path for path in _named_as_audio(root) if os.path.isfile(path)]
 
 
-def _named_as_audio(root: Path) -> list[Path]:
-    """What has the name of an audio file, and links that may have lost a folder of them, sorted by name."""
+def unfinished(folder: str | Path) -> bool:
+    """Whether a download into this very folder has left something that is not in its place."""
+    try:
+        with os.scandir(os.path.join(folder, UNFINISHED)) as inside:
+            return next(inside, None) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        return True
+
+
+def _refuse_unfinished(folder: str) -> None:
+    if unfinished(folder):
+        raise UserError(
+            f"{os.path.join(folder, UNFINISHED)}: a download into {folder} has not ended; give its command again "
+            "(ser-hf download), or remove that folder to take the audio as it stands"
+        )
+
+
+def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: None) -> list[Path]:
+    """What has the name of an audio file, and links that may have lost a folder of them, sorted by name; `check` hears
+    of each folder."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
 
     found = []  # by their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
+        check(folder)
         parts = Path(folder).parts
         for name in names:
             path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
@@ -111,8 +127,15 @@ def parse_files(
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is the text stub that Git LFS leaves where the content was not fetched."""
-    if os.path.getsize(path) > _LFS_POINTER_BYTES:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_LFS_HEADER)) == _LFS_HEADER
+    """Whether a file is the text stub that Git LFS leaves where the content was not fetched.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        if os.path.getsize(path) > _LFS_POINTER_BYTES:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_LFS_HEADER)) == _LFS_HEADER
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import httpx2
 
-from .line import Interrupted, Line, SourceFailed, host
+from .line import Interrupted, Line, SourceFailed, host, spoken
 
-_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)")
-_UNSATISFIED = re.compile(r"bytes \*/([0-9]+)")
+# Sizes of up to eighteen digits, which is an exabyte.
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,25 +34,43 @@ class Expected:
 
 
 def fetch(line: Line, url: str, path: Path, expected: Expected, headers: Mapping[str, str] | None = None) -> None:
-    """Downloads `url` into `path`.
+    """Downloads `url` into `path`; what is whole there already is not asked for.
 
     Raises:
         SourceFailed: if the server refuses, is of another opinion on the size, or sends other content than expected.
     """
     part = _Part(path, url, expected)
+    if path.exists():
+        if part.wrong(path) is None:
+            line.moved(path.stat().st_size)
+            return
+        path.unlink()
     resumed = part.size
     line.moved(resumed)
-    line.patiently(lambda: _attempt(line, part, headers or {}), host(url))
-    wrong = part.wrong()
-    if wrong is not None and resumed:
-        # Perhaps it was resumed behind the beginning of something else: once more, all of it.
-        part.drop(line)
+    try:
         line.patiently(lambda: _attempt(line, part, headers or {}), host(url))
-        wrong = part.wrong()
-    if wrong is not None:
-        part.drop(line)
-        raise SourceFailed(f"{host(url)}: {wrong}")
-    part.finish()
+        wrong = part.wrong(part.path)
+        if wrong is not None and resumed:
+            # Perhaps it was resumed behind the beginning of something else: once more, all of it.
+            part.drop(line)
+            line.patiently(lambda: _attempt(line, part, headers or {}), host(url))
+            wrong = part.wrong(part.path)
+        if wrong is not None:
+            part.drop(line)
+            raise SourceFailed(f"{host(url)}: {wrong}")
+        part.finish()
+    finally:
+        part.tidy()
+
+
+def arrived(path: Path) -> int:
+    """How many bytes of what `fetch` downloads into `path` are on the disk."""
+    there = (one for one in (path, _beginning(path)) if one.is_file())
+    return next((one.stat().st_size for one in there), 0)
+
+
+def _beginning(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
 
 
 class _Part:
@@ -58,7 +78,7 @@ class _Part:
 
     def __init__(self, target: Path, url: str, expected: Expected):
         self.target = target
-        self.path = target.with_name(target.name + ".part")
+        self.path = _beginning(target)
         self.note = target.with_name(target.name + ".part.json")
         self.url = url
         self.expected = expected
@@ -92,14 +112,20 @@ class _Part:
         self.path.replace(self.target)
         self.note.unlink(missing_ok=True)
 
-    def wrong(self) -> str | None:
-        """How the content differs from what was expected, in words."""
-        if self.expected.bytes not in (None, self.size):
-            return f"sends {self.size:,} bytes, {self.expected.bytes:,} are published"
+    def tidy(self) -> None:
+        """Leaves nothing behind where nothing has come."""
+        if not self.size:
+            self._remove()
+
+    def wrong(self, path: Path) -> str | None:
+        """How the content of a file differs from what was expected, in words."""
+        size = path.stat().st_size
+        if self.expected.bytes not in (None, size):
+            return f"sends {size:,} bytes, {self.expected.bytes:,} are published"
         if self.expected.digest is None:
             return None
         algorithm, published = self.expected.digest
-        with self.path.open("rb") as file:
+        with path.open("rb") as file:
             digest = hashlib.file_digest(file, algorithm).hexdigest()
         return None if digest == published else f"sends another file: its {algorithm} is {digest}, not {published}"
 
@@ -172,10 +198,11 @@ def _total(response: httpx2.Response, have: int) -> int | None:
     if response.status_code == 206:
         match = _RANGE.fullmatch(ranged)
         if match is None or int(match[1]) != have:
-            raise SourceFailed(f"{host(str(response.url))}: asked from byte {have:,} on, answers {ranged or 'a part'}")
+            answers = spoken(ranged) or "a part"
+            raise SourceFailed(f"{host(str(response.url))}: asked from byte {have:,} on, answers {answers}")
         return int(match[2]) if match[2] != "*" else None
     length = response.headers.get("content-length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if _LENGTH.fullmatch(length) else None
 
 
 def _require_size(part: _Part, total: int | None) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from ..corpora.files import is_lfs_pointer
 from ..errors import UserError
+from ..folders import folders_below
 from .archives import unpack
-from .line import SourceFailed
+from .line import SourceFailed, spoken
+from .members import Content
 from .shelf import Shelf
 from .sources import Kaggle
 
@@ -15,14 +17,37 @@ def take_on_disk(path: Path, shelf: Shelf, most: int) -> None:
     release's own, or hold everything twice.
 
     Raises:
-        SourceFailed: for an archive that is damaged or must not be trusted, and for a clone without its LFS content.
+        SourceFailed: for an archive that is damaged or must not be trusted, for a clone without its LFS content, and
+            where something is still missing and a file or a folder cannot be read.
     """
     if path.is_file():
         unpack(path, shelf, most)
         return
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    taken = [shelf.take_file(file) for file in files]
-    if not any(taken) and (pointers := [file for file in files if is_lfs_pointer(file)]):
+    lost: list[str] = []
+
+    def lose(error: OSError) -> None:
+        lost.append(f"{error.filename}: cannot be read ({error.strerror})")
+
+    # Hidden folders too: a clone keeps what it has fetched from Git LFS below `.git`.
+    walk = folders_below(path, lose, hidden=True)
+    taken, others = 0, []
+    for file in sorted(Path(folder, name) for folder, names in walk for name in names):
+        try:
+            if not file.is_file():
+                continue
+            size = file.stat().st_size
+            if not shelf.may_want(size):
+                others.append(file)
+                continue
+            content = file.open("rb")
+        except OSError as error:
+            lose(error)
+            continue
+        with content:
+            taken += shelf.take(Content(content, str(file)), size)
+    if lost and shelf.missing():
+        raise SourceFailed(f"{lost[0]}{f', and {len(lost) - 1:,} more' if lost[1:] else ''}")
+    if not taken and (pointers := [file for file in others if is_lfs_pointer(file)]):
         raise SourceFailed(
             f"{path}: {len(pointers):,} Git LFS pointers in place of files (first {pointers[0].name}); `git lfs pull` "
             "there fetches their content"
@@ -43,4 +68,4 @@ def kaggle_folder(source: Kaggle) -> Path:
     try:
         return Path(kagglehub.dataset_download(source.handle))
     except Exception as error:  # kagglehub's own errors, those of requests, and OSError
-        raise SourceFailed(f"kaggle ({source.handle}): {' '.join(str(error).split())}") from error
+        raise SourceFailed(f"kaggle ({source.handle}): {spoken(error)}") from error

@@ -2,10 +2,8 @@
 
 import dataclasses
 import email.utils
-import functools
 import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,15 +12,15 @@ from typing import Any
 
 import httpx2
 
-from .. import __version__
+from .client import Sockets, open_client
 
 logger = logging.getLogger(__name__)
 
 # Statuses after which the same request may succeed; 509 is what Git LFS servers say of a bandwidth limit.
 _PASSING = {408, 425, 429, 500, 502, 503, 504, 509}
-_REDIRECTS = 10
 _ANSWER_BYTES = 64 << 20
 _REASON_BYTES = 4096
+_SPOKEN = 200
 # An attempt that brought so much is no failure: the next one goes on behind it.
 _SOMETHING = 64 << 10
 
@@ -76,15 +74,8 @@ class Line:
         self._moving = threading.Lock()
         self._stop = threading.Event()
         self._quiet_until = 0.0  # by time.monotonic: when a server that asked for a pause may be asked again
-        self._client = httpx2.Client(
-            follow_redirects=True,
-            max_redirects=_REDIRECTS,
-            verify=_trusted(),
-            timeout=httpx2.Timeout(patience.stall, pool=None),
-            limits=httpx2.Limits(max_connections=jobs, max_keepalive_connections=jobs),
-            # What is stored is what the server stores; a body compressed on the way could not be resumed.
-            headers={"User-Agent": f"ser_hf/{__version__}", "Accept-Encoding": "identity"},
-        )
+        self._sockets = Sockets()
+        self._client = open_client(jobs, patience.stall)
 
     def __enter__(self) -> "Line":
         return self
@@ -98,8 +89,9 @@ class Line:
             self._moved(count)
 
     def stop(self) -> None:
-        """Ends what all threads do on this line, by `Stopped`."""
+        """Ends what all threads do on this line, by `Stopped`; those that wait for a server hear of it at once."""
         self._stop.set()
+        self._sockets.shut()
 
     def require_running(self) -> None:
         if self._stop.is_set():
@@ -118,6 +110,7 @@ class Line:
             try:
                 return attempt()
             except Interrupted as error:
+                self.require_running()  # else it is `stop` that has interrupted it
                 failures = 1 if error.brought >= _SOMETHING else failures + 1
                 if error.wait is not None and error.wait > self.patience.longest:
                     raise SourceFailed(f"{what}: {error}, and asks to wait {told_time(error.wait)}") from None
@@ -140,20 +133,22 @@ class Line:
             SourceFailed: for what will not: a refusal, redirects without end, what is no address.
         """
         try:
-            with self._client.stream(method, url, headers=dict(headers), json=body) as response:
+            watched = {"trace": self._sockets.heed}
+            with self._client.stream(method, url, headers=dict(headers), json=body, extensions=watched) as response:
                 if response.status_code in _PASSING:
-                    raise Interrupted(_told_status(response), _retry_after(response.headers.get("retry-after")))
-                if response.status_code >= 400 and response.status_code != 416:
-                    raise Refused(f"{host(url)}: {_told_status(response)}")
+                    raise Interrupted(self._told_status(response), _retry_after(response.headers.get("retry-after")))
+                ranged = response.status_code == 416 and "Range" in headers
+                if response.status_code >= 400 and not ranged:
+                    raise Refused(f"{host(url)}: {self._told_status(response)}")
                 yield response
         except httpx2.TooManyRedirects:
-            raise SourceFailed(f"{host(url)}: redirects more than {_REDIRECTS} times") from None
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise SourceFailed(f"{host(url)}: {error}") from None
+            raise SourceFailed(f"{host(url)}: redirects more than {self._client.max_redirects} times") from None
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.LocalProtocolError, UnicodeError) as error:
+            raise SourceFailed(f"{host(url)}: {spoken(error)}") from None
         except httpx2.TimeoutException:
             raise Interrupted(f"nothing came for {told_time(self.patience.stall)}") from None
         except httpx2.TransportError as error:
-            raise Interrupted(" ".join(str(error).split()) or type(error).__name__) from None
+            raise Interrupted(spoken(error) or type(error).__name__) from None
 
     def json(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> Any:
         """The JSON that a server answers with.
@@ -164,11 +159,11 @@ class Line:
 
         def attempt() -> bytes:
             with self.answer(method, url, headers, body) as response:
-                return _read(response, _ANSWER_BYTES)
+                return _read(response, _ANSWER_BYTES, self.patience.longest)
 
         try:
             return json.loads(self.patiently(attempt, host(url)))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SourceFailed(f"{host(url)}: answers with something that is not JSON") from None
 
     def _keep_quiet(self) -> None:
@@ -180,19 +175,22 @@ class Line:
         if self._stop.wait(seconds):
             raise Stopped
 
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """The certificates that all lines trust, which take a moment to load."""
-    return httpx2.create_ssl_context()
+    def _told_status(self, response: httpx2.Response) -> str:
+        """The status, and the reason that a server gives in JSON, as Git LFS and Dataverse do."""
+        told = spoken(f"HTTP {response.status_code} {response.reason_phrase}")
+        try:
+            reason = json.loads(_read(response, _REASON_BYTES, self.patience.stall))["message"]
+        except (ValueError, LookupError, TypeError, RecursionError, httpx2.HTTPError):
+            return told
+        return f"{told}: {spoken(reason)}"
 
 
 def host(url: str) -> str:
     """Whom an address asks, for messages; the address itself where that cannot be told."""
     try:
-        return httpx2.URL(url).host or url
-    except httpx2.InvalidURL:
-        return url
+        return spoken(httpx2.URL(url).host or url)
+    except (httpx2.InvalidURL, UnicodeError):
+        return spoken(url)
 
 
 def told_time(seconds: float) -> str:
@@ -200,23 +198,23 @@ def told_time(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _read(response: httpx2.Response, most: int) -> bytes:
-    content = bytearray()
+def spoken(words: Any) -> str:
+    """What a server or an archive says, for a message: one line of at most 200 characters, with nothing in it that
+    steers a terminal."""
+    line = " ".join(str(words).split())
+    line = line if len(line) <= _SPOKEN else f"{line[:_SPOKEN]}..."
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+
+def _read(response: httpx2.Response, most: int, seconds: float) -> bytes:
+    content, end = bytearray(), time.monotonic() + seconds
     for block in response.iter_bytes():
         content += block
         if len(content) > most:
             break
+        if time.monotonic() > end:
+            raise httpx2.ReadTimeout("a trickle")
     return bytes(content[:most])
-
-
-def _told_status(response: httpx2.Response) -> str:
-    """The status, and the reason that a server gives in JSON, as Git LFS and Dataverse do."""
-    told = f"HTTP {response.status_code} {response.reason_phrase}".strip()
-    try:
-        reason = json.loads(_read(response, _REASON_BYTES))["message"]
-    except (ValueError, LookupError, TypeError, httpx2.HTTPError):
-        return told
-    return f"{told}: {' '.join(str(reason).split())}"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -224,8 +222,8 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return float(value)  # however many digits: at worst it is endless
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one before the calendar
         return None

@@ -1,5 +1,7 @@
 """Files that come one by one, many at a time: the objects of a Git LFS store, the files of a Dataverse."""
 
+import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import PurePath
@@ -7,15 +9,20 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .fetch import Expected, fetch
-from .line import Line, SourceFailed, host
+from .line import Line, SourceFailed, host, spoken
 from .shelf import Shelf, Wanted
 from .sources import Dataverse, LfsStore
+
+logger = logging.getLogger(__name__)
 
 # What Git LFS servers take in one question; GitHub and GitLab both answer a hundred.
 _BATCH = 100
 _LFS_JSON = "application/vnd.git-lfs+json"
 # Failed files after which the rest is not tried: it is the server that fails.
 _ENOUGH = 10
+# A name and a value that may stand in a request (RFC 9110, section 5); an address is bounded as servers bound it.
+_NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}"), re.compile(r"[\t\x20-\x7e]{0,8192}")
+_ADDRESS = 8192
 
 
 class Request(NamedTuple):
@@ -63,7 +70,7 @@ def fetch_from_dataverse(
             item = find(PurePath(file["filename"]))
             if item is not None and item.sha256 in wants:
                 requests.append(Request(wants.pop(item.sha256), f"{source.url}/api/access/datafile/{int(file['id'])}"))
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         raise SourceFailed(f"{source.name}: {host(source.url)} answers with no list of files") from None
     requests += [Request(item, refused="not in the data set") for item in wants.values()]
     failures = _fetch_all(line, requests, shelf, jobs)
@@ -98,12 +105,17 @@ def _ask_lfs(line: Line, source: LfsStore, batch: list[Wanted]) -> list[Request]
 
 def _lfs_request(item: Wanted, answered: Mapping[str, Any]) -> Request:
     if "error" in answered:
-        return Request(item, refused=f"{answered['error']['code']} {answered['error']['message']}")
+        return Request(item, refused=spoken(f"{answered['error']['code']} {answered['error']['message']}"))
     if "actions" not in answered:
         return Request(item, refused="the server has no such object")
     action = answered["actions"]["download"]
     headers = {str(name): str(value) for name, value in (action.get("header") or {}).items()}
-    return Request(item, str(action["href"]), headers)
+    for name, value in headers.items():
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            return Request(item, refused=f"the server names a header that is none ({spoken(f'{name}: {value}')})")
+    if len(address := str(action["href"])) > _ADDRESS:
+        return Request(item, refused=f"the server names an address of {len(address):,} letters")
+    return Request(item, address, headers)
 
 
 def _fetch_all(line: Line, requests: Iterable[Request], shelf: Shelf, jobs: int) -> dict[str, str]:
@@ -122,8 +134,9 @@ def _fetch_all(line: Line, requests: Iterable[Request], shelf: Shelf, jobs: int)
                     if len(failures) >= _ENOUGH:
                         break
         finally:
-            # Nothing is left over unless too much failed, or something worse happened.
+            # Nothing is left over unless too much failed, or something worse happened (Ctrl-C, a full disk).
             if not all(future.done() for future in running):
+                logger.info("stopping")
                 line.stop()
                 pool.shutdown(cancel_futures=True)
     return failures

@@ -8,9 +8,10 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from ..corpora.files import UNFINISHED
+from ..errors import UserError
 
 _BLOCK = 1 << 20
 
@@ -21,6 +22,13 @@ class Wanted(Protocol):
     path: str
     bytes: int
     sha256: str
+
+
+class Readable(Protocol):
+    """What can be read piece by piece."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`; none at the end."""
 
 
 class Shelf:
@@ -43,18 +51,26 @@ class Shelf:
 
     def missing(self) -> list[Wanted]:
         """The wanted files that have not arrived, in the order asked for."""
-        return [item for item in self._wanted if not self.path(item.sha256).exists()]
+        return [item for item in self._wanted if not self.has(item)]
 
     def open_wants(self) -> list[Wanted]:
         """The same with each content once: four pairs of the releases' files have one content under two names."""
         return list({item.sha256: item for item in reversed(self.missing())}.values())[::-1]
 
+    def has(self, item: Wanted) -> bool:
+        """Whether a file has arrived."""
+        return self.path(item.sha256).exists()
+
     def may_want(self, size: int) -> bool:
         """Whether some wanted file has that size: other content need not be read at all."""
         return size in self._sizes
 
-    def take(self, stream: BinaryIO, size: int) -> bool:
-        """Reads at most `size` bytes and keeps them if they are what is wanted; whether they are."""
+    def take(self, stream: Readable, size: int) -> bool:
+        """Reads at most `size` bytes and keeps them if they are what is wanted; whether they are.
+
+        Raises:
+            OSError: if they cannot be written down; what reading them raises goes through as it is.
+        """
         partial = self.folder / "taking.part"
         digest, left = hashlib.sha256(), size
         try:
@@ -70,24 +86,35 @@ class Shelf:
         finally:
             partial.unlink(missing_ok=True)
 
-    def take_file(self, path: Path) -> bool:
-        """Keeps a copy of a file that lies on this disk or another, if it is what is wanted; whether it is."""
-        size = path.stat().st_size
-        if not self.may_want(size):
-            return False
-        with path.open("rb") as file:
-            return self.take(file, size)
+    def require_places(self, places: Mapping[str, Path]) -> None:
+        """Looks whether everything could be moved to its place.
+
+        Raises:
+            UserError: naming what stands in the way.
+        """
+        for items in self._by_hash.values():
+            for target in (self._target(item, places) for item in items):
+                if target.is_dir():
+                    raise UserError(f"{target}: a folder stands where a file belongs; move it away")
+                # The nearest thing above it that is there, links to nothing too; `self.root` is.
+                above = next(folder for folder in target.parents if folder.exists() or folder.is_symlink())
+                if not above.is_dir():
+                    raise UserError(f"{above}: stands where a folder belongs; move it away")
 
     def place(self, places: Mapping[str, Path]) -> None:
         """Moves what has arrived to its path in the release, or to the place that `places` names by that path.
 
-        Everything that is moved was missing: what stands in a place is a stub that it replaces.
+        Everything that is moved was missing: what stands in a place is a stub that it replaces, or what is to be.
+
+        Raises:
+            UserError: as `require_places`, with nothing moved.
         """
+        self.require_places(places)
         for sha256, items in self._by_hash.items():
             source = self.path(sha256)
             if not source.exists():
                 continue
-            targets = [places.get(item.path, self.root / item.path) for item in items]
+            targets = [self._target(item, places) for item in items]
             for target in targets:
                 target.parent.mkdir(parents=True, exist_ok=True)
             for target in targets[1:]:
@@ -95,3 +122,6 @@ class Shelf:
                 shutil.copyfile(source, copy)
                 copy.replace(target)
             source.replace(targets[0])
+
+    def _target(self, item: Wanted, places: Mapping[str, Path]) -> Path:
+        return places.get(item.path, self.root / item.path)

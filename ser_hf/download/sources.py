@@ -13,6 +13,7 @@ in it are what is checked. Whatever a source serves, a file is taken by its SHA-
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,8 @@ Source = Archive | LfsStore | Dataverse | Kaggle | OnDisk
 
 @dataclasses.dataclass(frozen=True)
 class Companion:
-    """A file beside the audio that some options of a corpus need (`why`), known as well by its bytes.
+    """A file beside the audio, known as well by its bytes, that some options of a corpus need: `option` where it has
+    one of `values`.
 
     It is found in archives by its size and hash, or else fetched from `url` (None: it is only in the archives).
     Without it a download is whole all the same.
@@ -71,8 +73,14 @@ class Companion:
     path: str
     bytes: int
     sha256: str
-    why: str
+    option: str
+    values: tuple[Any, ...]
     url: str | None = None
+
+    @property
+    def why(self) -> str:
+        """The settings that need it."""
+        return f"corpus.{self.option}: {' or '.join(str(value).lower() for value in self.values)}"
 
 
 SOURCES: Mapping[str, tuple[Source, ...]] = {
@@ -126,7 +134,8 @@ COMPANIONS: Mapping[str, tuple[Companion, ...]] = {
             _VOTES,
             4_057_953,
             "774d9d759cb5caf2542758a39eca8c0f1d2777f9987ff5d5adf8066d192f377b",
-            "corpus.target: voice, face and multimodal",
+            "target",
+            ("voice", "face", "multimodal"),
             f"https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master/{_VOTES}",
         ),
     ),
@@ -135,7 +144,8 @@ COMPANIONS: Mapping[str, tuple[Companion, ...]] = {
             "erkennung.txt",
             32_758,
             "9c317eb758cf111090fe697ef1cce68faf7da8109e7b7e80fc2d884791f47967",
-            "corpus.perception",
+            "perception",
+            (True,),
         ),
     ),
 }

@@ -3,14 +3,16 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from ..corpora import CORPORA
 from ..corpora.files import audio_paths, is_lfs_pointer
 from ..corpora.manifest import Entry, manifest
 from ..environment import usable_cores
+from ..errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +56,31 @@ class Standing:
         pointers = f", {len(self.stubs)} of them Git LFS pointers or empty" if self.stubs else ""
         parts = [
             (self.missing, f"missing{pointers}", lambda entry: entry.path),
-            (self.altered, "altered or damaged, to be deleted and downloaded again", self._below),
+            (self.altered, "altered or damaged, which --replace downloads anew", self._below),
             (self.reencoded, "converted to another format, which cannot be checked", self._below),
             (self.copies, "a second copy (mirrors often hold the whole folder twice), to be deleted", self._below),
         ]
         found = [f"{len(items):,} {what} (first {show(items[0])})" for items, what, show in parts if items]
         return f"{self.folder}: not {title} as released; of {self.clips:,} files: {'; '.join(found)}"
+
+    def listed(self, most: int = 20) -> list[str]:
+        """A line for each file that is there and not as it should be, where there are several of a kind: at most so
+        many of each kind, and how many more there are."""
+        lines = []
+        for what, paths in (
+            ("altered", self.altered),
+            ("another format", self.reencoded),
+            ("a second copy", self.copies),
+        ):
+            if len(paths) > 1:
+                lines += [f"{what}: {self._below(path)}" for path in paths[:most]]
+                lines += [f"{what}: {len(paths) - most:,} more"] if paths[most:] else []
+        return lines
+
+    def altered_entries(self) -> dict[Path, Entry]:
+        """What the release has in place of each altered file."""
+        entries, read_name = by_clip(self.name), CORPORA[self.name].read_name
+        return {path: entries[read_name(path).id] for path in self.altered}
 
     @property
     def _matching(self) -> str:
@@ -83,7 +104,8 @@ def look(
         progress: wraps the files to hash, as tqdm does.
 
     Raises:
-        UserError: for a corpus without a list, and for a name that contradicts its folder (`read_name` of the corpus).
+        UserError: for a corpus without a list, for a name that contradicts its folder (`read_name` of the corpus), and
+            for a file that cannot be read.
     """
     folder = Path(folder)
     entries = by_clip(name)
@@ -121,13 +143,26 @@ def by_clip(name: str) -> dict[str, Entry]:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    with _readable(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_stub(path: Path) -> bool:
-    return path.stat().st_size == 0 or is_lfs_pointer(path)
+    with _readable(path):
+        return path.stat().st_size == 0 or is_lfs_pointer(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _compared(
@@ -135,7 +170,9 @@ def _compared(
 ) -> dict[Path, bool]:
     def same(file: tuple[Path, Entry]) -> bool:
         path, entry = file
-        return path.stat().st_size == entry.bytes and (not hashed or sha256_of(path) == entry.sha256)
+        with _readable(path):
+            size = path.stat().st_size
+        return size == entry.bytes and (not hashed or sha256_of(path) == entry.sha256)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         answers = pool.map(same, files)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files
+from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files, unfinished
 from ser_hf.corpora.schema import Clip
 from ser_hf.errors import UserError
 
@@ -166,10 +166,35 @@ def test_a_corpus_may_leave_out_clips_of_its_own_grammar(tmp_path):
     assert listing.skipped == [(str(tmp_path / "sad_1.wav"), "too sad")]
 
 
-def test_half_a_download_is_no_corpus(tmp_path):
-    (tmp_path / "a.wav").write_bytes(b"RIFF")
-    (tmp_path / ".download").mkdir()
-    with pytest.raises(UserError, match=r"\.download: a download into .* has not ended; give its command again"):
+@pytest.mark.parametrize("root", ["", "data"], ids=["itself", "a folder above"])
+def test_half_a_download_is_no_corpus(root, tmp_path):
+    folder = tmp_path / "data" / "RAVDESS" if root else tmp_path
+    write(folder, "a.wav")
+    (folder / ".download").mkdir()
+    assert audio_files(tmp_path, "RAVDESS") == [folder / "a.wav"]  # nothing is lost of an empty one
+    write(folder, ".download/0123")
+    with pytest.raises(UserError, match=rf"^{folder}/\.download: a download into {folder} has not ended; give its"):
         audio_files(tmp_path, "RAVDESS")
-    (tmp_path / ".download").rmdir()
-    assert audio_files(tmp_path, "RAVDESS") == [tmp_path / "a.wav"]
+    assert audio_paths(tmp_path) == [folder / "a.wav"]
+
+
+def test_what_may_not_be_looked_into_is_half_a_download(tmp_path, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    assert not unfinished(tmp_path)
+    (tmp_path / ".download").write_bytes(b"a file")
+    assert not unfinished(tmp_path)
+    monkeypatch.setattr(os, "scandir", closed)
+    assert unfinished(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    write(tmp_path, "sad_1.wav")
+
+    def closed(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "open", closed)
+    with pytest.raises(UserError, match=r"sad_1\.wav: cannot be read \(Permission denied\)"):
+        audio_files(tmp_path, "TOY")

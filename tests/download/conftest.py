@@ -37,12 +37,12 @@ def sourced(monkeypatch):
     """A function that gives a corpus other sources, and no companions but those named."""
 
     def give(name: str, *given, companions=()):
-        monkeypatch.setattr("ser_hf.download.SOURCES", {**sources.SOURCES, name: given})
-        monkeypatch.setattr("ser_hf.download.COMPANIONS", {name: companions})
+        monkeypatch.setattr(sources, "SOURCES", {**sources.SOURCES, name: given})
+        monkeypatch.setattr(sources, "COMPANIONS", {name: companions})
 
     return give
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr("ser_hf.download.Patience", lambda: HASTY)
+    monkeypatch.setattr("ser_hf.download.release.Patience", lambda: HASTY)

@@ -39,8 +39,9 @@ class Release:
         return folder
 
     def is_in(self, folder) -> bool:
-        """Whether the folder holds these files, each with its bytes, and nothing else."""
-        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        """Whether the folder holds these files, each with its bytes, and nothing else but the lock."""
+        files = (path for path in folder.rglob("*") if path.is_file() and path != folder / ".download.lock")
+        found = {path.relative_to(folder).as_posix(): path for path in files}
         return {path: file.read_bytes() for path, file in found.items()} == self.files
 
 

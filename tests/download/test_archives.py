@@ -18,9 +18,9 @@ RELEASE = Release("x", ["a/one.wav", "a/two.wav", "b/three.wav"])
 MOST = 100_000
 
 
-def tarred(files: dict[str, bytes], mode: str = "w", infos=()) -> bytes:
+def tarred(files: dict[str, bytes], mode: str = "w", infos=(), format=tarfile.GNU_FORMAT) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode=mode) as archive:
+    with tarfile.open(fileobj=stream, mode=mode, format=format) as archive:
         for path, content in files.items():
             info = tarfile.TarInfo(path)
             info.size = len(content)
@@ -148,6 +148,122 @@ def test_so_many_members_are_no_release(take, monkeypatch):
     monkeypatch.setattr("ser_hf.download.archives._MEMBERS", 2)
     with pytest.raises(SourceFailed, match="has more than 2 members"):
         take(zipped(RELEASE.files))
+
+
+def packed(content: bytes, method: int) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("a/one.wav", content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_packing_that_fills_the_memory_is_refused(method, take):
+    with pytest.raises(SourceFailed, match=rf"'a/one.wav' is packed as no release is \(method {method}\)"):
+        take(packed(bytes(3000), method))
+
+
+def test_folders_count_as_members(take, monkeypatch):
+    monkeypatch.setattr("ser_hf.download.archives._MEMBERS", 20)
+    folders = [special(tarfile.DIRTYPE, "folder")] * 18
+    assert not take(tarred(RELEASE.files, infos=folders[1:])).open_wants()
+    with pytest.raises(SourceFailed, match="has more than 20 members"):
+        take(tarred(RELEASE.files, infos=folders))
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g", b"X"])
+def test_headers_before_a_member_are_bounded(kind, take):
+    info = special(kind, "././@LongLink", "")
+    info.size = 200 << 20
+    with pytest.raises(SourceFailed, match="refused, its headers have 209,715,200 bytes"):
+        take(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+
+
+def test_headers_are_bounded_together(take, monkeypatch):
+    monkeypatch.setattr("ser_hf.download.members._HEADERS_BYTES", 700)
+    names = {f"{'x' * 200}/{place}": b"" for place in range(4)}
+    with pytest.raises(SourceFailed, match="refused, its headers have 812 bytes"):
+        take(tarred(RELEASE.files | names, "w:gz"))
+
+
+def test_long_names_are_no_harm(take):
+    names = {f"{'ü' * 120}/{path}": content for path, content in RELEASE.files.items()}
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        assert not take(tarred(names, format=form)).open_wants()
+
+
+def test_sparse_members_are_refused(take):
+    info = special(tarfile.GNUTYPE_SPARSE)
+    with pytest.raises(SourceFailed, match="'x.wav' is a link or a device"):
+        take(tarred(RELEASE.files, infos=[info]))
+    info = tarfile.TarInfo("x.wav")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x.wav"}
+    with pytest.raises(SourceFailed, match="refused, its member '.*' is a link or a device"):
+        take(tarred(RELEASE.files, infos=[info], format=tarfile.PAX_FORMAT))
+
+
+def test_the_list_of_a_zips_members_is_bounded(take, monkeypatch):
+    monkeypatch.setattr("ser_hf.download.members._DIRECTORY_BYTES", 100_000)
+    # Of members without content, which no other bound stops.
+    with pytest.raises(SourceFailed, match=r"refused, its list of members has 1[0-9]{2},[0-9]{3} bytes"):
+        take(zipped({f"{place}{'x' * 200}": b"" for place in range(500)}))
+
+
+TONE = {path: (bytes(range(256)) * 12 + bytes([place]))[: 3000 + 2 * place] for place, path in enumerate("abc")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        zipped(TONE),
+        tarred(TONE, "w:gz"),
+        tarred(TONE, "w:bz2"),
+        tarred(TONE, "w:xz"),
+        tarred(TONE, format=tarfile.PAX_FORMAT),
+        tarred({"ü" * 120 + path: content for path, content in TONE.items()}, format=tarfile.PAX_FORMAT),
+        tarred({"x" * 120 + path: content for path, content in TONE.items()}, format=tarfile.GNU_FORMAT),
+    ],
+    ids=["zip", "gz", "bz2", "xz", "tar", "pax", "gnu"],
+)
+def test_whatever_byte_is_altered_is_told_of_the_archive(content, tmp_path, monkeypatch):
+    """Content that can be compressed, so that the packing itself is met and not only the sums behind it."""
+    monkeypatch.setattr(Shelf, "may_want", lambda self, size: True)
+    shelf, archive, failed = Shelf(tmp_path / "corpus", RELEASE.entries), tmp_path / "archive", 0
+    end = len(content) - 40
+    for place in [*range(0, end, max(1, end // 60)), *range(end, len(content))]:
+        archive.write_bytes(content[:place] + bytes([content[place] ^ 129]) + content[place + 1 :])
+        try:
+            unpack(archive, shelf, MOST)
+        except SourceFailed:
+            failed += 1
+    assert failed
+    assert not any(shelf.folder.iterdir())
+
+
+def test_a_place_before_the_start_is_damage_of_the_archive(take, monkeypatch):
+    content = bytearray(zipped(RELEASE.files))
+    content[content.index(b"PK\5\6") + 16] ^= 128  # where the list of members begins
+    with pytest.raises(SourceFailed, match=r"damaged \("):
+        take(bytes(content))
+
+
+def test_an_archive_without_memory_for_it_is_damaged(take, monkeypatch):
+    def greedy(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", greedy)
+    with pytest.raises(SourceFailed, match=r"damaged \(MemoryError\)"):
+        take(zipped(RELEASE.files))
+
+
+def test_an_archive_that_may_not_be_read(tmp_path, monkeypatch):
+    def closed(self, *_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    shelf = Shelf(tmp_path, RELEASE.entries)
+    monkeypatch.setattr(type(tmp_path), "open", closed)
+    with pytest.raises(SourceFailed, match=r"/mine.zip: cannot be read \(Permission denied\)"):
+        unpack(tmp_path / "mine.zip", shelf, MOST)
 
 
 @pytest.mark.parametrize(

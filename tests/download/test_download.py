@@ -1,6 +1,8 @@
 """A corpus from its sources into a folder, through the command: every fault, what the user reads, what is on disk."""
 
+import errno
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -9,6 +11,7 @@ import sys
 import threading
 import time
 import types
+from contextlib import nullcontext
 
 import pytest
 from filelock import FileLock
@@ -18,6 +21,7 @@ from small_release import HASTY, POINTER, zipped
 from ser_hf import cli
 from ser_hf.corpora import load_corpus
 from ser_hf.download import complete, download, look
+from ser_hf.download.shelf import Shelf
 from ser_hf.download.sources import Archive, Companion, Dataverse, Kaggle, LfsStore
 from ser_hf.errors import UserError
 
@@ -90,10 +94,11 @@ def test_a_server_that_misbehaves(fault, ravdess, server, command, tmp_path):
     code, line = command("ravdess", tmp_path)
     assert code == 2
     assert line.startswith("error: ravdess: 8 of 8 files did not come (127.0.0.1: ")
-    assert line.endswith(f"; the same command goes on with what is in {tmp_path / '.download'}")
+    assert line.endswith("; the same command tries again")
+    assert not (tmp_path / ".download").exists()  # where nothing has come nothing is left
     assert re.search(reason, line)
     assert not list(tmp_path.rglob("*.wav"))
-    with pytest.raises(UserError, match="has not ended; give its command again"):
+    with pytest.raises(UserError, match="holds no audio file"):
         load_corpus("ravdess", tmp_path)
     # The same command goes on once the server is well.
     server.always.clear()
@@ -117,7 +122,7 @@ def test_an_archive_of_bad_will(ravdess, server, command, sourced, tmp_path):
     code, line = command("ravdess", tmp_path / "data")
     assert code == 2
     assert "(the archive of 127.0.0.1: refused, its member '../../evil.wav' leaves its folder (..)" in line
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], ["lock"])
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".download.lock"]
 
 
 def test_what_one_source_lacks_the_next_one_gives(ravdess, server, sourced, command, tmp_path, caplog):
@@ -160,7 +165,7 @@ def test_stubs_are_replaced_where_they_lie_and_other_files_are_left(ravdess, com
     paths[3].write_bytes(b"edited by somebody")
     code, line = command("ravdess", tmp_path)
     assert code == 2
-    assert "of 8 files: 1 altered or damaged, to be deleted and downloaded again (first clone/Actor_02/" in line
+    assert "of 8 files: 1 altered or damaged, which --replace downloads anew (first clone/Actor_02/" in line
     assert paths[3].read_bytes() == b"edited by somebody"
     paths[3].unlink()
     assert command("ravdess", tmp_path)[0] == 0
@@ -241,7 +246,9 @@ def voted(release, server, sourced):
     """A small CREMA-D with a table beside it."""
     ours, table = release("cremad"), b"votes"
     server.files["/votes.csv"] = table
-    companion = Companion("tables/votes.csv", 5, hashlib.sha256(table).hexdigest(), "votes", f"{server.url}/votes.csv")
+    companion = Companion(
+        "tables/votes.csv", 5, hashlib.sha256(table).hexdigest(), "target", ("voice",), f"{server.url}/votes.csv"
+    )
     sourced("cremad", LfsStore("store", server.lfs(ours.objects)), companions=(companion,))
     return ours
 
@@ -259,14 +266,17 @@ def test_files_beside_the_audio_come_too(voted, server, command, tmp_path):
 def test_without_them_a_download_is_whole_all_the_same(voted, server, command, tmp_path, caplog):
     server.always["/votes.csv"] = another(b"stove")
     assert command("cremad", tmp_path)[0] == 0
-    assert "tables/votes.csv, which votes needs, did not come: 127.0.0.1: sends another file" in caplog.text
+    assert (
+        "tables/votes.csv, which corpus.target: voice needs, did not come: 127.0.0.1: sends another file"
+        in caplog.text
+    )
     assert voted.is_in(tmp_path)
 
 
 def test_files_beside_the_audio_are_taken_from_the_archive(release, server, sourced, command, tmp_path):
     ours, text = release("emodb"), b"perception"
     server.files["/a.zip"] = zipped(ours.files | {"erkennung.txt": text}, under="download/")
-    companion = Companion("erkennung.txt", len(text), hashlib.sha256(text).hexdigest(), "corpus.perception")
+    companion = Companion("erkennung.txt", len(text), hashlib.sha256(text).hexdigest(), "perception", (True,))
     sourced("emodb", Archive("official", f"{server.url}/a.zip"), companions=(companion,))
     assert command("emodb", tmp_path)[0] == 0
     assert (tmp_path / "erkennung.txt").read_bytes() == text
@@ -320,7 +330,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_comes(free, ravdess, s
     code, line = command("ravdess", tmp_path)
     assert code == 2
     assert f"error: {tmp_path}: 0.0" in line
-    assert " MB are to come, but " in line
+    assert " MB are still to come and 104.86 MB stay free, but " in line
     assert not server.asked
 
 
@@ -328,7 +338,7 @@ def test_a_disk_that_fills_up(ravdess, server, command, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ser_hf.download.fetch", full)
+    monkeypatch.setattr("ser_hf.download.asking.fetch", full)
     code, line = command("ravdess", tmp_path)
     assert (
         line == f"error: {tmp_path}: cannot be written to (No space left on device); make room, or name another folder"
@@ -358,10 +368,9 @@ def test_two_processes_download_once(ravdess, server, tmp_path):
     assert len(server.asked) == 2  # the stalled request and the one that went on
 
 
-def test_who_waits_for_another_process_says_so(ravdess, tmp_path, caplog):
-    (tmp_path / ".download").mkdir()
+def test_who_waits_for_another_process_says_so_and_asks_again_what_is_lacking(ravdess, server, tmp_path, caplog):
     caplog.set_level("INFO", logger="ser_hf")
-    with FileLock(tmp_path / ".download" / "lock"):
+    with FileLock(tmp_path / ".download.lock"):
         thread = threading.Thread(target=download, args=("ravdess", tmp_path))
         thread.start()
         for _ in range(500):
@@ -370,78 +379,266 @@ def test_who_waits_for_another_process_says_so(ravdess, tmp_path, caplog):
             time.sleep(0.01)
         else:
             pytest.fail("did not say that it waits")
+        ravdess.write(tmp_path)
+        assert not (tmp_path / ".download").exists()  # nobody who waits makes it, which would stop who trains already
     thread.join(30)
     assert ravdess.is_in(tmp_path)
+    assert not server.asked
 
 
-def test_who_held_the_lock_clears_its_folder_away(ravdess, tmp_path, monkeypatch):
-    acquire, seen = FileLock.acquire, []
-
-    def cleared(self, **options):
-        if not seen:
-            seen.append((tmp_path / ".download").rmdir())
-            raise FileNotFoundError
-        return acquire(self, **options)
-
-    monkeypatch.setattr(FileLock, "acquire", cleared)
-    assert download("ravdess", tmp_path).whole
-    assert seen
-
-
-def test_a_recipe_downloads_what_is_missing(ravdess, server, tmp_path):
-    complete("ravdess", str(tmp_path), {})
-    assert ravdess.is_in(tmp_path)
-    asked = len(server.asked)
-    complete("ravdess", str(tmp_path), {})
-    assert len(server.asked) == asked
-
-
-def test_the_corpora_of_a_mixture_are_downloaded_each_into_its_folder(ravdess, tmp_path):
-    savee = tmp_path / "savee"
-    savee.mkdir()
-    (savee / "DC_a01.wav").write_bytes(b"audio of one's own")
-    items = [
-        {"name": "ravdess", "root": str(tmp_path / "ravdess"), "song": False},
-        {"name": "savee", "root": str(savee)},
-    ]
-    complete("mixture", None, {"corpora": items})
-    assert ravdess.is_in(tmp_path / "ravdess")
-    complete("mixture", None, {"corpora": None})
-
-
-def test_what_a_recipe_cannot_download_must_be_there(ravdess, tmp_path):
-    with pytest.raises(UserError, match="savee: cannot be downloaded: its makers send it"):
-        complete("savee", str(tmp_path), {})
-    with pytest.raises(UserError, match="iemocap: cannot be downloaded"):
-        complete("iemocap", None, {})
-    with pytest.raises(UserError, match="corpus.root: missing; name the folder to download RAVDESS into"):
-        complete("ravdess", None, {})
-
-
-def test_a_recipe_is_told_of_files_that_are_not_the_releases(ravdess, tmp_path, caplog):
+def test_what_an_earlier_download_has_left_goes_once_nothing_is_lacking(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
-    path = next(tmp_path.rglob("*.wav"))
-    path.write_bytes(b"edited")
-    complete("ravdess", str(tmp_path), {})
-    assert "of 8 files: 1 altered or damaged" in caplog.text
+    for act in (lambda: command("ravdess", tmp_path), lambda: complete("ravdess", str(tmp_path), {})):
+        (tmp_path / ".download").mkdir()
+        (tmp_path / ".download" / "0123").write_bytes(b"left")
+        assert command("ravdess", tmp_path, "--verify")[0] == 0
+        assert f"{tmp_path / '.download'}: left by a download that has not ended" in caplog.text
+        assert (tmp_path / ".download" / "0123").exists()
+        act()
+        assert ravdess.is_in(tmp_path)
+        assert len(load_corpus("ravdess", tmp_path)) == 8
+    assert not server.asked
 
 
-def test_sung_clips_are_not_promised(ravdess, tmp_path):
-    with pytest.raises(
-        UserError, match="corpus.song is true; unpack Audio_Song_Actors_01-24.zip of https://zenodo.org"
-    ):
-        complete("ravdess", str(tmp_path), {"song": True})
-    (tmp_path / "03-02-05-01-01-01-01.wav").write_bytes(b"sung")
-    complete("ravdess", str(tmp_path), {"song": True})
+def test_what_cannot_be_removed_is_told(ravdess, command, tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    code, line = command("ravdess", tmp_path)
+    # Nothing is in `.download` any more, so that nothing has to go.
+    assert code == 0
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download" / "0123").write_bytes(b"left")
+    code, line = command("ravdess", tmp_path)
+    told = "cannot be written to (Permission denied); name a folder that you may write to"
+    assert (code, line) == (2, f"error: {tmp_path / '.download'}: {told}")
 
 
-def test_corpus_download_in_a_recipe(ravdess, tmp_path, monkeypatch):
-    from ser_hf.material import corpus_of
-    from ser_hf.recipe import read_recipe
+def _complete(folder, entries, url, barrier, told):
+    from ser_hf.corpora import manifest
+    from ser_hf.download import sources
 
-    settings = {"name": "ravdess", "root": str(tmp_path), "download": True}
-    recipe = read_recipe({"name": "x", "corpus": settings, "model": {"architecture": "crnn"}, "output_dir": "x"})
-    dataset = corpus_of(recipe)
-    assert len(dataset) == len(ravdess.files)
+    manifest._entries = lambda name: entries
+    sources.SOURCES = {"ravdess": (Archive("official", url),)}
+    barrier.wait(60)
+    try:
+        complete("ravdess", str(folder), {})
+        told.put(len(load_corpus("ravdess", folder)))
+    except Exception as error:
+        told.put(repr(error))
+
+
+def test_processes_that_complete_one_folder_at_once_all_read_all_of_it(ravdess, server, tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, told = context.Barrier(4), context.Queue()
+    arguments = (tmp_path / "data", ravdess.entries, f"{server.url}/a.zip", barrier, told)
+    processes = [context.Process(target=_complete, args=arguments) for _ in range(4)]
+    for process in processes:
+        process.start()
+    assert [told.get(timeout=60) for _ in processes] == [8] * 4
+    for process in processes:
+        process.join(60)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_archive_that_has_arrived_is_not_asked_for_again(error, ravdess, server, command, tmp_path, monkeypatch):
+    take, taken = Shelf.take, []
+
+    def interrupted(self, stream, size):
+        taken.append(size)
+        if len(taken) == 4:
+            raise error
+        return take(self, stream, size)
+
+    monkeypatch.setattr(Shelf, "take", interrupted)
+    with pytest.raises(type(error)) if isinstance(error, KeyboardInterrupt) else nullcontext():
+        download("ravdess", tmp_path) if isinstance(error, KeyboardInterrupt) else command("ravdess", tmp_path)
+    with pytest.raises(UserError, match="has not ended; give its command again"):
+        load_corpus("ravdess", tmp_path)
+    assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)
-    assert "download: true" in recipe.to_yaml()
+    assert len(server.asked) == 1
+
+
+def test_altered_files_are_listed_and_replaced_where_they_lie(ravdess, server, command, tmp_path, caplog):
+    ravdess.write(tmp_path, under="mine")
+    paths = sorted(tmp_path.rglob("*.wav"))[1:5]
+    for place, path in enumerate(paths):
+        path.write_bytes(path.read_bytes()[: -1 - place] + b"?" * (place % 2))
+    code, line = command("ravdess", tmp_path, "--verify")
+    assert code == 2
+    assert "4 altered or damaged, which --replace downloads anew (first mine/Actor_" in line
+    for path in paths:
+        assert f"altered: {path.relative_to(tmp_path).as_posix()}" in caplog.text
+    assert command("ravdess", tmp_path)[0] == 2
+    assert not server.asked
+    assert command("ravdess", tmp_path, "--verify", "--replace")[1].startswith("error: --replace: changes files")
+    assert command("ravdess", tmp_path, "--replace")[0] == 0
+    assert look("ravdess", tmp_path).whole
+    assert len(list(tmp_path.rglob("*.wav"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "told"),
+    [
+        (lambda at: (at / "Actor_02/03-01-05-01-01-01-02.wav").mkdir(parents=True), "where a file belongs"),
+        (lambda at: (at / "Actor_03").write_text("x"), "Actor_03: stands where a folder belongs; move it away"),
+        (lambda at: (at / "Actor_04").symlink_to("/nowhere"), "Actor_04: stands where a folder belongs; move it away"),
+        (lambda at: (at / ".download").write_text("x"), r".download: stands in the way \(File exists\); move it"),
+        (lambda at: (at / ".download.lock").mkdir(), r"lock: .* \(Is a directory\); move it away"),
+    ],
+    ids=["folder", "file", "link", "unfinished", "lock"],
+)
+def test_what_stands_in_the_way_is_named_before_anything_comes(obstacle, told, ravdess, server, command, tmp_path):
+    obstacle(tmp_path)
+    code, line = command("ravdess", tmp_path)
+    assert code == 2
+    assert line.startswith(f"error: {tmp_path}/")
+    assert re.search(told, line)
+    assert not server.asked
+    assert not [path for path in tmp_path.rglob("*.wav") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EROFS, "x: cannot be written to (no); name a folder that you may write to"),
+        (errno.ENOTDIR, "x: stands in the way (no); move it away, or name another folder"),
+        (errno.EIO, "x: cannot be written to (no); name another folder, or another disk"),
+        (errno.EDQUOT, "FOLDER: cannot be written to (no); make room, or name another folder"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_by_its_kind(number, told, ravdess, command, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, "no", "x")
+
+    monkeypatch.setattr(Shelf, "place", refuse)
+    assert command("ravdess", tmp_path)[1] == f"error: {told.replace('FOLDER', str(tmp_path))}"
+
+
+def closed(monkeypatch, name: str):
+    """Makes files and folders of that name ones that may not be read."""
+    opened, scanned = io.open, os.scandir
+
+    def refuse(act):
+        def acting(path, *arguments, **options):
+            if str(path).endswith(name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return act(path, *arguments, **options)
+
+        return acting
+
+    monkeypatch.setattr(io, "open", refuse(opened))
+    monkeypatch.setattr(os, "scandir", refuse(scanned))
+
+
+def test_a_clip_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeypatch):
+    ravdess.write(tmp_path)
+    closed(monkeypatch, "03-01-04-01-01-01-02.wav")
+    path = tmp_path / "Actor_02" / "03-01-04-01-01-01-02.wav"
+    for arguments in (["--verify"], []):
+        code, line = command("ravdess", tmp_path, *arguments)
+        assert line == f"error: {path}: cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize("name", ["Actor_02", "03-01-05-01-01-01-02.wav"])
+def test_what_cannot_be_read_of_a_source_is_named_where_it_lacks(name, ravdess, command, tmp_path, monkeypatch):
+    source = ravdess.write(tmp_path / "mine")
+    closed(monkeypatch, f"mine/Actor_02/{name}" if name.endswith("wav") else f"mine/{name}")
+    code, line = command("ravdess", tmp_path / "new", "--source", source)
+    assert re.search(rf"files did not come \({source}/Actor_02.*: cannot be read \(Permission denied\)\)", line)
+    ravdess.write(tmp_path / "new", only=lambda path: path.startswith("Actor_02"))
+    assert command("ravdess", tmp_path / "new", "--source", source)[0] == 0
+
+
+def test_room_is_asked_for_what_has_not_arrived(ravdess, server, command, tmp_path, monkeypatch):
+    size = len(server.files["/a.zip"])
+    server.always["/a.zip"] = truncate(0)
+    server.faults["/a.zip"] = [truncate(size - 100)]
+    assert command("ravdess", tmp_path)[0] == 2
+    assert (tmp_path / ".download").exists()
+    server.always.clear()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=(100 << 20) + 21_100))
+    assert command("ravdess", tmp_path)[1].endswith("make room, or name a folder on another disk")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: types.SimpleNamespace(free=(100 << 20) + 21_200))
+    assert command("ravdess", tmp_path)[0] == 0
+
+
+def test_a_table_that_is_lacking_alone_comes_from_the_source_that_is_named(voted, server, command, tmp_path):
+    source = voted.write(tmp_path / "mine")
+    (source / "votes.csv").write_bytes(b"votes")
+    folder = voted.write(tmp_path / "new")
+    assert command("cremad", folder, "--source", source)[0] == 0
+    assert (folder / "tables" / "votes.csv").read_bytes() == b"votes"
+    assert not server.asked
+
+
+def test_where_a_table_is_that_is_only_in_an_archive(release, server, sourced, command, tmp_path, caplog):
+    ours, text = release("emodb"), b"perception"
+    server.files["/a.zip"] = zipped(ours.files | {"erkennung.txt": text})
+    companion = Companion("erkennung.txt", len(text), hashlib.sha256(text).hexdigest(), "perception", (True,))
+    sourced("emodb", Archive("official", f"{server.url}/a.zip"), companions=(companion,))
+    ours.write(tmp_path)
+    assert command("emodb", tmp_path)[0] == 0
+    assert f"erkennung.txt, which corpus.perception: true needs, is not in {tmp_path}; it is in the " in caplog.text
+    assert f"ser-hf download emodb {tmp_path} --source official" in caplog.text
+    assert command("emodb", tmp_path, "--source", "official")[0] == 0
+    assert (tmp_path / "erkennung.txt").read_bytes() == text
+
+
+def test_a_whole_corpus_needs_neither_a_table_nor_a_disk_to_write_to(voted, server, tmp_path, monkeypatch, caplog):
+    voted.write(tmp_path)
+    server.always["/votes.csv"] = status(503)
+    complete("cremad", str(tmp_path), {})
+    complete("cremad", str(tmp_path), {"target": "voice", "tables": "elsewhere"})
+    assert not server.asked
+    assert not (tmp_path / ".download.lock").exists()
+    complete("cremad", str(tmp_path), {"target": "voice"})
+    assert len(server.asked) == 1  # nobody waits for what the audio is whole without
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert download("cremad", tmp_path).whole
+    assert "tables/votes.csv, which corpus.target: voice needs, was not asked for: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("", "--source: '' is none of"), (" ", "--source: ' ' is none of"), ("a\0b", r"--source: 'a\\x00b' is none of")],
+)
+def test_a_source_that_is_none(source, told, ravdess, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"^{told}"):
+        download("ravdess", tmp_path / "new", source)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("", "DIR: empty; name the folder that RAVDESS is to lie in"),
+        ("x" * 300, "DIR: 'x{200}' cannot be a folder .File name too long."),
+        ("a\0b", r"DIR: 'a\\x00b' cannot be a folder .embedded null byte."),
+        ("file/below", "DIR: 'file/below' cannot be a folder .Not a directory."),
+        ("link", r"link: stands in the way \(File exists\); move it away"),
+    ],
+)
+def test_a_folder_that_cannot_be_one(folder, told, ravdess, server, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("/nowhere/at/all")
+    assert re.match(f"error: {told}", command("ravdess", folder)[1])
+    if folder != "link":
+        assert re.match(f"error: {told}", command("ravdess", folder, "--verify")[1])
+    assert not server.asked
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
+def test_addresses_as_people_write_them(ravdess, server, command, tmp_path):
+    url = server.url.replace("http", "HTTP")
+    assert command("ravdess", tmp_path / "one", "--source", f"{url}/a.zip")[0] == 0
+    assert command("ravdess", tmp_path / "two", "--source", f"{server.lfs(ravdess.objects)}/")[0] == 0

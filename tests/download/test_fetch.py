@@ -1,7 +1,10 @@
 """One address into one file, against a server that does everything wrong: what comes of it, and what stays on disk."""
 
+import dataclasses
 import hashlib
 import json
+import sys
+import threading
 import time
 from email.utils import formatdate
 
@@ -10,8 +13,10 @@ import pytest
 from loopback import another, chunked, endless, lie, redirect, silent, stall, status, told, trickle, truncate
 from small_release import HASTY
 
+from ser_hf.download import client
 from ser_hf.download.fetch import Expected, fetch
 from ser_hf.download.line import Interrupted, Line, SourceFailed, Stopped, host, told_time
+from ser_hf.errors import UserError
 
 CONTENT = np.random.default_rng(1).bytes(200_000)
 OTHER = np.random.default_rng(2).bytes(200_000)
@@ -161,6 +166,7 @@ def test_without_a_version_only_a_checksum_allows_to_resume(version, get, server
     assert get(KNOWN) == CONTENT
     assert server.asked[-1][2]["Range"] == "bytes=50000-"
     assert "If-Range" not in server.asked[-1][2]
+    (tmp_path / "file").unlink()
     (tmp_path / "file.part").write_bytes(CONTENT[:50_000])
     assert get(UNKNOWN) == CONTENT
     assert "Range" not in server.asked[-1][2]
@@ -192,11 +198,133 @@ def test_a_beginning_as_long_as_the_file_or_longer(size, get, server, tmp_path):
 def test_a_whole_beginning_of_unpublished_size_is_recognised_by_the_servers_answer(get, server, tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT)
     assert get(Expected(digest=MD5)) == CONTENT  # HTTP 416 with the size
+    (tmp_path / "file").unlink()
     (tmp_path / "file.part").write_bytes(CONTENT + b"x")
     assert get(Expected(digest=MD5)) == CONTENT
+    (tmp_path / "file").unlink()
     server.faults["/file"] = [status(416)]
     (tmp_path / "file.part").write_bytes(CONTENT[:5])
     assert get(Expected(digest=MD5)) == CONTENT
+    assert len(server.asked) == 1 + 2 + 2
+
+
+def test_what_is_whole_already_is_not_asked_for(get, server, tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    assert get() == CONTENT
+    assert not server.asked
+    (tmp_path / "file").write_bytes(OTHER)
+    assert get() == CONTENT
+    assert len(server.asked) == 1
+
+
+def test_a_range_that_nobody_asked_for_is_a_refusal(get, server):
+    server.always["/file"] = status(416)
+    with pytest.raises(SourceFailed, match=r"127.0.0.1: HTTP 416 [^()]*$"):  # not tried again
+        get()
+
+
+@pytest.mark.parametrize(
+    ("always", "reason"),
+    [
+        (lambda handler, _: handler.send(404, b"[" * 4090), "HTTP 404 Not Found$"),
+        (told(403, "\x1b[2J\x1b[31mgone" + "x" * 4000), r"Forbidden: \\x1b\[2J\\x1b\[31mgonex{187}\.\.\.$"),
+        (redirect("http://127.0.0.1/" + "x" * 60_000 + "\x01"), r"^.{,300}$"),
+    ],
+    ids=["nested", "steering", "long"],
+)
+def test_what_a_hostile_server_says_is_cut_and_shown_as_it_is(always, reason, get, server):
+    server.always["/file"] = always
+    with pytest.raises(SourceFailed, match=reason) as error:
+        get()
+    assert str(error.value).isprintable()
+
+
+def test_sizes_that_no_number_holds(get, server, tmp_path):
+    begin(server, get, tmp_path)
+    ranged = {"ETag": f'"{MD5[1]}"', "Content-Range": "bytes 100000-9/" + "9" * 5000}
+    server.always["/file"] = lambda handler, content: handler.send(206, content, ranged)
+    with pytest.raises(SourceFailed, match=r"asked from byte 100,000 on, answers bytes 100000-9/9{185}\.\.\.$"):
+        get()
+
+
+@pytest.mark.parametrize("code", [404, 503])
+def test_what_a_server_says_of_its_fault_may_not_trickle(code, get, server):
+    def fault(handler, _):
+        handler.send(code, b"", {}, 4000)
+        for _ in range(40):
+            try:
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+            except OSError:
+                break
+            if server.released.wait(0.1):
+                break
+        handler.hang_up()
+
+    server.always["/file"] = fault
+    began = time.monotonic()
+    with pytest.raises(SourceFailed, match=f"HTTP {code}"):
+        get(patience=dataclasses.replace(HASTY, tries=1))
+    assert time.monotonic() - began < 3  # of 4 s that it would take
+
+
+def test_an_answer_in_json_may_not_trickle_or_be_nested_without_end(server):
+    server.files["/answer"] = b" " * 400
+    server.always["/answer"] = trickle(0.1)
+    server.files["/nested"] = b"[" * 100_000
+    with Line(1, dataclasses.replace(HASTY, tries=1, longest=0.5)) as line:
+        with pytest.raises(SourceFailed, match="nothing came for 0.4 s"):
+            line.json("GET", f"{server.url}/answer", {})
+        with pytest.raises(SourceFailed, match="answers with something that is not JSON"):
+            line.json("GET", f"{server.url}/nested", {})
+
+
+def test_a_line_that_is_stopped_wakes_who_waits(get, server, tmp_path):
+    patient = dataclasses.replace(HASTY, stall=15.0)
+    server.always |= {"/silent": silent, "/stalled": stall(9)}
+    server.files["/stalled"] = CONTENT
+    ended = {}
+    with Line(2, patient) as line:
+
+        def work(path):
+            try:
+                fetch(line, f"{server.url}{path}", tmp_path / path[1:], KNOWN)
+            except Stopped:
+                ended[path] = time.monotonic()
+
+        threads = [threading.Thread(target=work, args=(path,)) for path in ("/silent", "/stalled")]
+        for thread in threads:
+            thread.start()
+        while len(server.asked) < 2 or not (tmp_path / "stalled.part").exists():
+            time.sleep(0.01)
+        stopped = time.monotonic()
+        line.stop()
+        for thread in threads:
+            thread.join(20)
+    assert set(ended) == {"/silent", "/stalled"}
+    assert max(ended.values()) - stopped < 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("ALL_PROXY", "socks5://me:secret@127.0.0.1:1", "a SOCKS proxy needs a package; pip install socksio"),
+        ("HTTPS_PROXY", "foo://127.0.0.1", "Unknown scheme .*; give the address of a proxy"),
+    ],
+)
+def test_a_proxy_that_is_of_no_use(variable, value, told, get, monkeypatch):
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=f"^{variable}=.*127.0.0.1.*: {told}") as error:
+        get()
+    assert "secret" not in str(error.value)
+
+
+def test_certificates_that_are_not_there(get, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    client._trusted.cache_clear()
+    with pytest.raises(UserError, match="^SSL_CERT_FILE=/nowhere.pem.*: cannot be read as certificates"):
+        get()
 
 
 @pytest.mark.parametrize("note", ["", "[1]", "{}", '{"url": "http://other/", "version": "1"}'])
@@ -264,7 +392,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(get, server):
     assert time.monotonic() - began > 0.4
 
 
-@pytest.mark.parametrize("value", ["soon", "Mon, 99 Foo"])
+@pytest.mark.parametrize("value", ["soon", "Mon, 99 Foo", "Mon, 01 Jan 0001 00:00:00 +2359"])
 def test_an_unreadable_pause_is_none(value, get, server):
     server.faults["/file"] = [status(429, Retry_After=value)]
     assert get() == CONTENT

@@ -1,9 +1,11 @@
 """Files that come one by one: Git LFS servers and Dataverses, with what they answer when they do not want to."""
 
+import dataclasses
 import json
+import time
 
 import pytest
-from loopback import another, status, told, truncate
+from loopback import another, silent, status, told, truncate
 from small_release import HASTY
 
 from ser_hf.corpora import CORPORA
@@ -87,6 +89,53 @@ def test_objects_that_a_server_has_not_got_are_told_and_the_rest_is_kept(cremad,
     with pytest.raises(SourceFailed, match=f"store: 2 not to be had, {first}: 410 Object removed"):
         run(url)
     assert [item.sha256 for item in shelf.open_wants()] == [lost, others[0][0]]
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        ({"header": {"X-A": "€"}}, r"the server names a header that is none \(X-A: €\)"),
+        ({"header": {"X-A": "a\nb"}}, r"names a header that is none \(X-A: a b\)"),
+        ({"header": {"X A": "a"}}, r"names a header that is none \(X A: a\)"),
+        ({"href": "x" * 70_000}, "names an address of 70,000 letters"),
+    ],
+    ids=["letter", "line", "name", "address"],
+)
+def test_what_no_request_can_be_made_of_is_told(action, reason, cremad, server):
+    ours, shelf, run = cremad
+    url = server.lfs(ours.objects)
+    good = server.answers[BATCH]
+
+    def answer(question):
+        answered = good(question)
+        for each in answered["objects"]:
+            each["actions"]["download"] |= action
+        return answered
+
+    server.answers[BATCH] = answer
+    with pytest.raises(SourceFailed, match=f"store: 5 not to be had, AudioWAV/.*: .*{reason}"):
+        run(url)
+    assert not [path for _, path, _ in server.asked if path.startswith("/objects")]
+
+
+def test_interrupted_nobody_waits_for_servers_that_say_nothing(cremad, server, monkeypatch, caplog):
+    ours, shelf, _ = cremad
+    url = server.lfs(ours.objects)
+    server.always |= {f"/objects/{sha256}": silent for sha256 in ours.objects}
+    caplog.set_level("INFO", logger="ser_hf")
+
+    def interrupted(running):
+        while sum(path.startswith("/objects") for _, path, _ in server.asked) < 3:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ser_hf.download.objects.as_completed", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Line(3, dataclasses.replace(HASTY, stall=15.0)) as line:
+        fetch_from_lfs(line, LfsStore("store", url), shelf, 3)
+    assert time.monotonic() - began < 8
+    assert "stopping" in caplog.text
+    assert "trying again" not in caplog.text
 
 
 def test_an_address_that_expired_is_asked_for_again(cremad, server):

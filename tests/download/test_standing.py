@@ -51,7 +51,7 @@ def test_each_fault_is_told_with_an_example(release, tmp_path):
     assert standing.told() == (
         f"{tmp_path}: not RAVDESS as released; of 8 files: "
         "3 missing, 2 of them Git LFS pointers or empty (first Actor_01/03-01-05-01-01-01-01.wav); "
-        "1 altered or damaged, to be deleted and downloaded again (first Actor_01/03-01-04-01-01-01-01.wav); "
+        "1 altered or damaged, which --replace downloads anew (first Actor_01/03-01-04-01-01-01-01.wav); "
         "1 converted to another format, which cannot be checked (first Actor_03/03-01-04-01-01-01-03.flac); "
         "1 a second copy (mirrors often hold the whole folder twice), to be deleted "
         "(first again/03-01-05-01-01-01-03.wav)"
