@@ -1,5 +1,6 @@
 """Work on threads, in order, with a bounded number of results in memory."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,23 +13,43 @@ Result = TypeVar("Result")
 _AHEAD = 8
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    size: Callable[[Item], float] = lambda item: 0,
+    most: float = math.inf,
+) -> Iterator[Result]:
     """`work` of each item, in the order of the items, at most `_AHEAD` a thread ahead of the reader.
 
     Args:
         work: what releases the GIL, as libsndfile and soxr do.
         workers: threads (default: the cores this process may use).
+        size: of an item's result, in any unit, told beforehand.
+        most: of the sizes of all that is ahead of the reader; a larger item is worked on with nothing else ahead.
     """
     workers = workers or usable_cores()
-    pending: deque[Future] = deque()
+    pending: deque[tuple[Future, float]] = deque()
+    ahead = 0.0
+
+    def earliest() -> Result:
+        nonlocal ahead
+        future, own = pending.popleft()
+        ahead -= own
+        return future.result()
+
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(work, item))
+                own = size(item)
+                while pending and ahead + own > most:
+                    yield earliest()
+                pending.append((pool.submit(work, item), own))
+                ahead += own
                 if len(pending) >= _AHEAD * workers:
-                    yield pending.popleft().result()
+                    yield earliest()
             while pending:
-                yield pending.popleft().result()
+                yield earliest()
         finally:  # a reader that leaves early, or is interrupted, waits for what is under way alone
-            for future in pending:
+            for future, _ in pending:
                 future.cancel()

@@ -131,6 +131,11 @@ def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
         if not _unread():
             raise
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not _unwritable():
+            raise
+        sys.stderr.write(f"error: the output cannot be written: {error.strerror}\n")
+        return 2
     return 0
 
 
@@ -140,8 +145,22 @@ def _unread() -> bool:
     polled.register(sys.stdout.fileno(), select.POLLOUT)
     if not any(event & select.POLLERR for _, event in polled.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end
+    _throw_away()
     return True
+
+
+def _unwritable() -> bool:
+    """Whether it is the output that takes no more, as on a full disk; what is left of it is thrown away then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _throw_away()
+        return True
+    return False
+
+
+def _throw_away() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes at its end
 
 
 if __name__ == "__main__":

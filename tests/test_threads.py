@@ -20,6 +20,20 @@ def test_items_are_taken_a_little_ahead_of_the_reader():
     assert len(taken) == 16
 
 
+def test_no_more_is_ahead_of_the_reader_than_its_sizes_allow(monkeypatch):
+    """Large items one by one, small ones together; the order stays."""
+    begun, submit = [], ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *given: begun.append(given[-1]) or submit(*given))
+    sizes = [1, 1, 1, 9, 30, 1, 1, 8, 1]
+    results = in_order(lambda i: i, range(len(sizes)), workers=2, size=lambda i: sizes[i], most=10)
+    most = []
+    for i in results:
+        most.append(max(begun))
+        assert i == len(most) - 1
+    # Read are 0, then 1; 3 fits beside 2 alone, 4 with nothing else; then 5 and 6, and 7 with them.
+    assert most == [2, 2, 3, 3, 4, 7, 8, 8, 8]
+
+
 def test_a_reader_that_leaves_waits_for_nothing_that_has_not_begun(monkeypatch):
     begun, leaving, shutdown = [], threading.Event(), ThreadPoolExecutor.shutdown
 

@@ -14,11 +14,11 @@ from ..errors import UserError
 
 # What libsndfile calls a format, and the suffixes that tell the truth about it.
 SUFFIXES = {
-    "WAV": {".wav"},
-    "WAVEX": {".wav"},
+    "WAV": {".wav", ".wave"},
+    "WAVEX": {".wav", ".wave"},
     "RF64": {".wav"},
     "FLAC": {".flac"},
-    "OGG": {".ogg"},
+    "OGG": {".ogg", ".oga", ".opus"},
     "MP3": {".mp3"},
     "MPEG": {".mp3"},
     "AIFF": {".aiff", ".aif"},
@@ -26,10 +26,18 @@ SUFFIXES = {
 }
 # WAV writers that stream (ffmpeg to a pipe) cannot know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
+# An Ogg page (RFC 3533, section 6): its mark, a header of so many bytes whose last counts the segments, and their
+# sizes, up to 255 of 255 bytes.
+_OGG_MARK, _OGG_HEADER, _OGG_PAGE = b"OggS", 27, 27 + 255 + 255 * 255
+_OGG_LAST = 4  # the flag of a stream's last page
 
 
 class AudioError(UserError):
     """A file that is no usable recording; the message names it."""
+
+
+class NotAudioError(AudioError):
+    """A file in a format that libsndfile does not know, or too damaged to tell."""
 
 
 class Decoded(NamedTuple):
@@ -45,25 +53,45 @@ class Decoded(NamedTuple):
     format: str
 
 
-def decode(path: str | None, data: bytes | None = None, sampling_rate: int | None = None) -> Decoded:
+def decode(
+    path: str | None,
+    data: bytes | None = None,
+    sampling_rate: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Decoded:
     """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean, resamples by soxr (HQ).
 
+    An Ogg stream that stops at the end of a page without being marked as ended is taken as it is: recorders that are
+    switched off leave such.
+
+    Args:
+        start, end: seconds of the part that is wanted (None: to the end); no more is read into memory.
+
     Raises:
-        AudioError: if the file is missing, empty, truncated, not audio, or holds NaN or infinite samples.
+        NotAudioError: if it is no audio.
+        AudioError: if the file is missing, empty, truncated, or holds NaN or infinite samples; if its path is not
+            UTF-8, which no table can hold; if the part has no sample or reaches beyond the end (by more than
+            rounding).
     """
-    name = str(path)
+    name = _name(path)
     size = _size(name, data)
     try:
         with soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file:
             announced, source_rate, kind = file.frames, file.samplerate, file.format
-            samples = file.read(dtype="float32", always_2d=True)
+            if announced and (start or end is not None):
+                first, announced = _part(name, file, start, end)
+                file.seek(first)
+            samples = file.read(announced, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         reason = str(error).rpartition(": ")[2].rstrip(".") or "unknown"
-        raise AudioError(f"{name}: not readable as audio ({reason}); restore or remove this file") from None
+        raise NotAudioError(f"{name}: not readable as audio ({reason}); restore or remove this file") from None
     if len(samples) == 0:
         raise AudioError(f"{name}: holds no samples; restore or remove this file")
     if len(samples) < announced or (kind == "WAV" and _riff_size(name, data) > size):
         raise AudioError(f"{name}: truncated, its header announces more than the file holds; copy it again")
+    if kind == "OGG" and _torn(_read(name, data, max(0, size - 2 * _OGG_PAGE))):
+        raise AudioError(f"{name}: truncated, it ends within a page of its Ogg stream; copy it again")
     channels = samples.shape[1]
     mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
     if not np.isfinite(mono).all():
@@ -85,6 +113,28 @@ def honest_suffix(path: str | Path, format: str) -> bool:
     )
 
 
+def _name(path: str | None) -> str:
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        told = os.fsencode(name).decode(errors="backslashreplace")
+        raise AudioError(f"{told}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
+    return name
+
+
+def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None) -> tuple[int, int]:
+    """The first sample and the number of samples between two times."""
+    first = round(start * file.samplerate)
+    last = file.frames if end is None else round(end * file.samplerate)
+    if not 0 <= first < last or last > file.frames + file.samplerate // 100:
+        raise AudioError(
+            f"{name}: no piece from {start:g} to {last / file.samplerate:g} s; the recording has "
+            f"{file.frames / file.samplerate:g} s"
+        )
+    return first, min(last, file.frames) - first
+
+
 def _size(name: str, data: bytes | None) -> int:
     try:
         size = len(data) if data is not None else os.path.getsize(name)
@@ -97,11 +147,29 @@ def _size(name: str, data: bytes | None) -> int:
 
 def _riff_size(name: str, data: bytes | None) -> int:
     """The file size that a RIFF header announces; 0 where it announces none."""
-    if data is None:
-        with Path(name).open("rb") as file:
-            head = file.read(8)
-    else:
-        head = data[:8]
+    head = _read(name, data, 0, 8)
     announced = int.from_bytes(head[4:8], "little")
     # libsndfile itself reads on where only the padding byte of an odd chunk is missing.
     return 0 if head[:4] != b"RIFF" or announced in _UNKNOWN_RIFF_SIZES else announced + 8 - (announced & 1)
+
+
+def _torn(tail: bytes) -> bool:
+    """Whether the last Ogg page of a file's end is cut, or its last packet goes on in a page that is not there."""
+    begin = tail.rfind(_OGG_MARK)
+    if begin < 0:  # what else stands after a stream, such as tags
+        return False
+    page = tail[begin:]
+    segments = page[_OGG_HEADER : _OGG_HEADER + page[_OGG_HEADER - 1]] if len(page) >= _OGG_HEADER else b""
+    if len(page) < _OGG_HEADER or len(segments) < page[_OGG_HEADER - 1]:
+        return True
+    length = _OGG_HEADER + len(segments) + sum(segments)
+    goes_on = segments[-1:] == b"\xff" and not page[5] & _OGG_LAST
+    return len(page) < length or goes_on or page[length:] in (_OGG_MARK[:1], _OGG_MARK[:2], _OGG_MARK[:3])
+
+
+def _read(name: str, data: bytes | None, begin: int, count: int = -1) -> bytes:
+    if data is not None:
+        return data[begin:] if count < 0 else data[begin : begin + count]
+    with Path(name).open("rb") as file:
+        file.seek(begin)
+        return file.read(count)

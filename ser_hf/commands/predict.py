@@ -2,10 +2,14 @@
 
 import argparse
 import contextlib
+import dataclasses
+import os
+import signal
 import sys
+import threading
 import typing
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
 
@@ -24,12 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="audio files, folders, or tables (CSV, TSV) with a column path; with --corpus options of the corpus as "
-        "key=value, with --recipe its section.key=value",
+        help="audio files, folders, tables (CSV, TSV, JSON lines, Parquet) with a column path and perhaps start and "
+        "end in seconds, or - for a recording on standard input; with --corpus options of the corpus as key=value, "
+        "with --recipe its section.key=value",
     )
     parser.add_argument("--corpus", metavar="NAME", help="hear a corpus, such as ravdess; its folder is --root")
     parser.add_argument("--root", metavar="DIR", help="the folder (of csv the table) of the corpus")
-    parser.add_argument("--recipe", metavar="RECIPE", help="hear the corpus of a recipe, with its labels")
+    parser.add_argument(
+        "--recipe", metavar="RECIPE", help="hear the corpus of a recipe, or of a run's folder, with its labels"
+    )
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -72,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     """Hears everything, writes the files whole and says what was written."""
     # Imported late: `--help` must not wait for these.
     from ..prediction.expert import load_expert
-    from ..prediction.files import check_output, writing
+    from ..prediction.files import check_output, same_file, writing
     from ..prediction.predictions import Asked, answers, facts_of
 
     asked = Asked(
@@ -83,16 +90,13 @@ def run(options: argparse.Namespace) -> None:
         options.batch_size,
         options.on_error == "skip",
     )
+    source = _source(options)
     kinds = {"--output": (".csv", ".json", ".parquet"), "--embeddings": (".parquet",)}
     given = {"--output": options.output, "--embeddings": options.embeddings}
-    paths = {
-        key: check_output(path, kinds[key], key, [*options.inputs, *filter(None, [options.root])])
-        for key, path in given.items()
-        if path is not None
-    }
-    if len({path.absolute() for path in paths.values()}) < len(paths):
+    paths = {key: check_output(path, kinds[key], key, source.files) for key, path in given.items() if path is not None}
+    if len(paths) == 2 and same_file(*paths.values()):
         raise UserError(f"--embeddings: {options.embeddings} is --output too; name another file")
-    recordings = _recordings(options)
+    recordings = source.recordings()
     expert = load_expert(
         options.model,
         revision=options.revision,
@@ -100,33 +104,42 @@ def run(options: argparse.Namespace) -> None:
         trust_remote_code=options.trust_remote_code,
     )
     facts, skipped, rows = facts_of(expert, asked), [], 0
-    with contextlib.ExitStack() as files:
+    with _terminated(), contextlib.ExitStack() as files:
         writes = [files.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
         for table in answers(expert, recordings, asked, facts, skipped):
             rows += len(table)
             for write in writes or [_show]:
                 write(table)
-    if not paths:
-        return
     left_out = f", {_counted(len(skipped), 'file')} left out" if skipped else ""
-    print(f"{_counted(rows, 'window' if options.by_window else 'clip')}{left_out}")
+    if paths or skipped:  # without a file the terminal's output is the answers alone
+        count = _counted(rows, "window" if options.by_window else "clip")
+        print(f"{count}{left_out}", file=sys.stdout if paths else sys.stderr)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
         print(f"  {key.removeprefix('--')}{embedding}: {path}")
 
 
-def _recordings(options: argparse.Namespace) -> "Sequence[Recording] | Dataset":
-    from ..prediction.recordings import from_paths
+class _Source(NamedTuple):
+    """What is to be heard: the files and folders that it comes from, and how it is had."""
+
+    files: list[str]
+    recordings: "Callable[[], Sequence[Recording] | Dataset]"
+
+
+def _source(options: argparse.Namespace) -> _Source:
+    from ..prediction.paths import PIPED, from_paths
 
     sources = [key for key in ("corpus", "recipe") if getattr(options, key) is not None]
     if len(sources) == 2:
         raise UserError("--recipe: names its corpus itself; leave out --corpus")
     if options.root is not None and not sources:
         raise UserError("--root: belongs to --corpus or --recipe; name folders of your own without it")
+    own = [options.model, *filter(None, [options.root])]  # a run's predictions are no answers to be replaced
     if not sources:
         if not options.inputs:
             raise UserError("INPUT: missing; name audio files, folders or a table, or a corpus with --corpus")
-        return from_paths(options.inputs)
+        named = [word for word in options.inputs if word != PIPED]
+        return _Source([*own, *named], lambda: from_paths(options.inputs, options.on_error == "skip"))
     for word in options.inputs:
         if "=" not in word:
             raise UserError(f"{word}: besides --{sources[0]} only key=value; hear your own files without it")
@@ -134,11 +147,25 @@ def _recordings(options: argparse.Namespace) -> "Sequence[Recording] | Dataset":
         from ..material import corpus_of
         from ..recipe import read_recipe
 
+        path = options.recipe
+        if os.path.isdir(path):
+            path = os.path.join(path, "recipe.yaml")
         root = [] if options.root is None else [f"corpus.root={options.root}"]
-        return corpus_of(read_recipe(options.recipe, [*options.inputs, *root]))
+        recipe = read_recipe(path, [*options.inputs, *root])
+        return _Source([*own, path, *_words(dataclasses.asdict(recipe.corpus))], lambda: corpus_of(recipe))
     from ..corpora import load_corpus
 
-    return load_corpus(options.corpus, options.root, **dict(_settings(options.inputs)))
+    settings = dict(_settings(options.inputs))
+    return _Source([*own, *_words(settings)], lambda: load_corpus(options.corpus, options.root, **settings))
+
+
+def _words(values: Any) -> Iterator[str]:
+    """All text among a corpus's options, such as the roots of a mixture's items: it may be a path."""
+    if isinstance(values, str) and values and "\0" not in values:
+        yield values
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _words(value)
 
 
 def _settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -154,6 +181,19 @@ def _settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
         if key in ("name", "root", "options"):
             raise UserError(f"{word}: the corpus is named by --corpus, its folder by --root")
         yield key, coerce(value, kinds[key], f"corpus.{key}") if key in kinds else value
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Ends by SIGTERM as by an exception, so that half-written files go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _counted(count: int, what: str) -> str:

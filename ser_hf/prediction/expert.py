@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -117,6 +118,8 @@ def load_expert(
     Raises:
         UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(f"model: expected a run's folder, a model folder or a Hub id, got {type(source).__name__}")
     source = str(source)
     place = _place(source, revision)
     trust = {"trust_remote_code": trust_remote_code}
@@ -140,6 +143,18 @@ def load_expert(
             f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
             "first (ser-hf train)"
         )
+    names = list(config.id2label.values())
+    if set(config.id2label) != set(range(len(names))):
+        raise UserError(
+            f"{source}: its labels have the numbers {', '.join(map(str, config.id2label))}, not 0 to "
+            f"{len(names) - 1}; mend id2label in its config.json"
+        )
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise UserError(
+            f"{source}: several of its labels are called {doubled!r}; give each a name of its own "
+            "(id2label in its config.json)"
+        )
     if config.problem_type == "regression":
         raise UserError(f"{source}: answers numbers, not labels (problem_type: regression); use a classifier")
     preparation = Preparation()
@@ -160,6 +175,12 @@ def _place(source: str, revision: str | None) -> str:
     if revision is not None:
         raise UserError(f"--revision: {source} is a folder, which has no revisions; leave it out")
     run = RunFolder(folder)
+    above = folder.resolve().parent
+    if above.name == run.checkpoints.name and RunFolder(above.parent).recipe.is_file():
+        raise UserError(
+            f"{source}: a checkpoint of the run in {above.parent}, to go on from with --resume; name {above.parent}, "
+            "whose model is whole"
+        )
     for place in (folder, run.model):
         if (place / "config.json").is_file():
             return str(place)
@@ -182,10 +203,13 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         device = "cpu" if found is None else found.type
     try:
-        return model.to(torch.device(device))
+        place = torch.device(device)
+        if place.type == "meta":
+            raise UserError("--device: meta holds no numbers; choose one that computes, such as cpu")
+        return model.to(place)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, AssertionError) as error:  # the latter of a torch that was built without it
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # also of a torch built without it
         raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
 
 

@@ -4,7 +4,8 @@ import contextlib
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,67 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
-from .tables import matrix
+from .tables import METADATA, matrix
 
 Write = Callable[[pa.Table], None]
 _PLAIN = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
 
 
-def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Sequence[str | Path] = ()) -> Path:
-    """The path, if a file of one of these kinds may come to stand there. Raises a `UserError` naming `key`."""
+_HEADS = (",".join(_PLAIN).encode(), b'[\n{"id": ', b"[\n]")  # of the CSV and JSON files written here
+
+
+def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
+    """The path, if a file of one of these kinds may come to stand there.
+
+    Args:
+        inputs: what is to be read, under whatever path or link. In such a folder only answers that were written here
+            before are replaced: what else stands there may be its table of labels.
+
+    Raises:
+        UserError: naming `key`.
+    """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise UserError(f"{key}: {path} ends with none of {', '.join(suffixes)}; give it the suffix of what it holds")
     if path.is_dir():
         raise UserError(f"{key}: {path} is a folder; name a file")
-    if any(os.path.abspath(given) == os.path.abspath(path) for given in inputs):
-        raise UserError(f"{key}: {path} is what is to be read; name another file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{key}: {path} is no regular file; name another one")
+    for given in inputs:
+        if same_file(given, path):
+            raise UserError(f"{key}: {path} is what is to be read; name another file")
+        below = Path(os.path.realpath(given)) in Path(os.path.realpath(path)).parents
+        if below and path.exists() and not _is_answers(path):
+            raise UserError(
+                f"{key}: {path} stands in {given}, which is to be read, and is not replaced; name another file"
+            )
     return path
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one file, be it there or not."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _is_answers(path: Path) -> bool:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return METADATA in (pq.read_schema(path).metadata or {})
+        with path.open("rb") as file:
+            return file.read(max(map(len, _HEADS))).startswith(_HEADS)
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
-    """A function that takes tables of `ser_hf.prediction.tables`; the file stands at the end, in place of any before.
+    """A function that takes tables of `ser_hf.prediction.tables`; the file stands at the end, in place of any before,
+    which may have been written meanwhile by another command. A link is left, and the file that it leads to written.
 
     CSV, JSON (a list of objects) and Parquet hold the probability and the logit of each label by name (``p_angry``,
     ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of `key` ``--embeddings`` holds the
@@ -42,13 +83,14 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
         UserError: naming `key`, if the file cannot be written.
     """
     kinds = {".csv": _csv, ".json": _json, ".parquet": _parquet if key == "--embeddings" else _flat_parquet}
-    partial = path.with_name(f"{path.name}.partial")
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f"ser_hf-{secrets.token_hex(8)}.partial")
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with kinds[path.suffix.lower()](partial, labels) as write:
                 yield write
-            partial.replace(path)
+            partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:

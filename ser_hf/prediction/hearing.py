@@ -85,6 +85,11 @@ def hear(
         del batch["labels"]
         batch = batch.to(device)
         answer = expert.model(**batch).logits.float()
+        if answer.shape[1:] != (len(expert.labels),):
+            raise UserError(
+                f"{expert.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for {len(expert.labels)} "
+                "labels; mend id2label in its config.json"
+            )
         if not answer.isfinite().all():
             worst = clips[begin + int((~answer.isfinite()).any(dim=1).nonzero()[0])]["row"]
             raise UserError(f"{expert.source}: its answer to {chunk.recordings[worst].path} is not a finite number")

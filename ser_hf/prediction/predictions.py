@@ -8,22 +8,28 @@ answers.predicted[0], answers.probabilities[0], answers.embeddings.shape
 
 import contextlib
 import dataclasses
+import inspect
 import logging
 import math
+import numbers
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 
 from ..errors import UserError
 from ..recipe_checks import SHORTEST
 from .expert import Expert, load_expert
 from .hearing import hear
+from .paths import from_paths
 from .reading import Chunk, read_chunks
-from .recordings import Recording, from_dataset, from_paths
+from .recordings import Recording, from_dataset
 from .tables import Facts, matrix, table
 from .vectors import layer_number, listening
 
@@ -60,6 +66,15 @@ class Asked:
     skip: bool = False
 
     def __post_init__(self):
+        for flag, value, kind, told in (
+            ("--layer", self.layer, numbers.Integral, "a whole number"),
+            ("--window", self.window, numbers.Real, "seconds"),
+            ("--batch-size", self.batch_size, numbers.Integral, "a whole number"),
+        ):
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise UserError(f"{flag}: expected {told}, got {value!r}")
+        if self.batch_size is None:
+            raise UserError("--batch-size: expected one or more, got None")
         if self.layer is not None and not self.embeddings:
             raise UserError("--layer: says which embeddings; ask for them (--embeddings FILE.parquet)")
         if self.window is not None and not SHORTEST <= self.window < math.inf:
@@ -111,7 +126,7 @@ class Predictions:
 
 def predict(
     model: str | Path,
-    inputs: str | Path | Sequence[str | Path] | Dataset,
+    inputs: str | os.PathLike | Iterable[str | os.PathLike] | Dataset,
     *,
     embeddings: bool = False,
     layer: int | None = None,
@@ -127,7 +142,7 @@ def predict(
 
     Args:
         model: a run's folder, a model folder or a Hub id; ours and any audio classifier of transformers.
-        inputs: audio files, folders and tables (`ser_hf.prediction.recordings.from_paths`), or a dataset such as
+        inputs: audio files, folders and tables (`ser_hf.prediction.paths.from_paths`), or a dataset such as
             `ser_hf.load_corpus` returns.
         embeddings, layer, window, by_window, batch_size: see `Asked`.
         on_error: ``"error"`` ends with the first recording that cannot be read, ``"skip"`` leaves such ones out.
@@ -136,17 +151,47 @@ def predict(
     Raises:
         UserError: naming the model, the file or the argument that is wrong.
     """
-    if on_error not in ("error", "skip"):
-        raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
-    asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip")
-    if isinstance(inputs, str | Path):
-        inputs = [inputs]
-    recordings = inputs if isinstance(inputs, Dataset) else from_paths(inputs)
-    expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
-    skipped: list[tuple[str, str]] = []
-    facts = facts_of(expert, asked)
-    tables = list(answers(expert, recordings, asked, facts, skipped))
+    try:
+        if on_error not in ("error", "skip"):
+            raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
+        asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip")
+        recordings = _recordings(inputs, asked.skip)
+        expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+        skipped: list[tuple[str, str]] = []
+        facts = facts_of(expert, asked)
+        tables = list(answers(expert, recordings, asked, facts, skipped))
+    except UserError as error:
+        raise type(error)(_in_python(str(error))) from None
     return Predictions(pa.concat_tables(tables), facts, skipped)
+
+
+def _recordings(inputs: Any, skip: bool) -> Sequence[Recording] | Dataset:
+    """Raises a `UserError` that lists what may be asked about, for anything else."""
+    if isinstance(inputs, Dataset):
+        return inputs
+    if isinstance(inputs, DatasetDict):
+        raise UserError(f"inputs: a DatasetDict; give one of its parts, such as [{next(iter(inputs), 'train')!r}]")
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    paths = list(paths) if isinstance(paths, list | tuple | set | Iterator) else [inputs]
+    odd = [given for given in paths if not isinstance(given, str | os.PathLike)]
+    if odd:
+        raise UserError(
+            "inputs: expected paths of audio files, folders and tables, or a datasets.Dataset with a column audio, "
+            f"got {type(odd[0]).__name__}; samples in memory are heard from a Dataset, as WAV in its column audio"
+        )
+    return from_paths(paths, skip)
+
+
+def _in_python(message: str) -> str:
+    """A complaint with the arguments of `predict` in place of the command's flags."""
+    values = {"skip": '="skip"', "FILE.parquet": "=True"}
+
+    def argument(flag: re.Match) -> str:
+        value = values.get(flag[2], f"={flag[2]}" if flag[2] else "")
+        return flag[1].replace("-", "_") + value
+
+    names = [name.replace("_", "-") for name in inspect.signature(predict).parameters]
+    return re.sub(rf"(?<![\w/.-])--({'|'.join(names)})\b(?: (skip|FILE\.parquet|\d+))?", argument, message)
 
 
 def facts_of(expert: Expert, asked: Asked) -> Facts:
@@ -166,7 +211,8 @@ def answers(
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """The tables of one chunk after the other, with a progress bar; memory holds one chunk at a time.
+    """The tables of one chunk after the other, with a progress bar; memory holds the chunk that is heard, and as much
+    again or one recording that is decoded meanwhile.
 
     Args:
         skipped: (id, reason) of recordings that are left out is appended to it.

@@ -1,16 +1,20 @@
 """From recordings to waveforms in memory, a chunk at a time: nothing is kept on disk of what is heard once."""
 
 import dataclasses
+import io
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
-from ..audio.decode import AudioError, decode
+from ..audio.decode import AudioError, NotAudioError, decode
 from ..corpora.files import is_lfs_pointer
 from ..errors import UserError
 from ..models.waveform_preparation import Preparation, prepare_waveform
 from ..threads import in_order
+from .paths import not_read
 from .recordings import Recording
 
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk of its own
@@ -43,7 +47,8 @@ def read_chunks(
     preparation: Preparation,
     skipped: Callable[[Recording, str], None] | None = None,
 ) -> Iterator[Chunk]:
-    """Decodes on threads, a little ahead of the reader; chunks come in the order of the recordings.
+    """Decodes on threads, ahead of the reader by no more than a chunk holds, or by one recording; chunks come in the
+    order of the recordings.
 
     Args:
         sampling_rate: Hz that the waveforms have afterwards.
@@ -56,19 +61,28 @@ def read_chunks(
 
     def work(recording: Recording) -> tuple[Recording, np.ndarray | UserError]:
         try:
+            if recording.fault:
+                raise AudioError(recording.fault)
             if recording.data is None and Path(recording.path).is_file() and is_lfs_pointer(Path(recording.path)):
                 raise AudioError(f"{recording.path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
-            samples = decode(recording.path, recording.data, sampling_rate).samples
+            part = recording.start, recording.end
+            samples = decode(recording.path, recording.data, sampling_rate, *part).samples
             # Bytes are not needed any more.
             recording = dataclasses.replace(recording, data=None)
             return recording, prepare_waveform(samples, sampling_rate, preparation)
+        except NotAudioError as error:
+            told = not_read(Path(recording.path))
+            return recording, error if told is None else AudioError(told)
         except AudioError as error:
             return recording, error
         except OSError as error:
             return recording, AudioError(f"{recording.path}: cannot be read ({error.strerror})")
 
+    def size(recording: Recording) -> float:
+        return _samples(recording, sampling_rate)
+
     heard, waveforms, samples = [], [], 0
-    for recording, waveform in in_order(work, recordings):
+    for recording, waveform in in_order(work, recordings, size=size, most=CHUNK_SAMPLES):
         if isinstance(waveform, AudioError):
             if skipped is None:
                 raise AudioError(f"{waveform} (--on-error skip leaves such files out)")
@@ -82,3 +96,16 @@ def read_chunks(
             heard, waveforms, samples = [], [], 0
     if heard:
         yield Chunk(heard, waveforms, sampling_rate)
+
+
+def _samples(recording: Recording, sampling_rate: int) -> float:
+    """What a recording takes in memory while it is decoded and afterwards, at most, as its header tells; 0 where that
+    cannot be read, as nothing comes of it then."""
+    if recording.data is None and not os.path.isfile(recording.path):  # a pipe would not be left
+        return 0
+    try:
+        header = soundfile.info(recording.path if recording.data is None else io.BytesIO(recording.data))
+    except (RuntimeError, OSError, ValueError):
+        return 0
+    end = header.duration if recording.end is None else min(recording.end, header.duration)
+    return max(0.0, end - recording.start) * max(header.samplerate * header.channels, sampling_rate)

@@ -1,10 +1,14 @@
 """Decoding: what comes out of a good file, and which complaint a bad one gets."""
 
+import os
+import re
+
 import numpy as np
 import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, decode
+from ser_hf.audio.decode import _torn
 from ser_hf.corpora import load_corpus
 
 RATE = 16000
@@ -176,6 +180,73 @@ def test_an_extra_chunk_is_passed_over(tmp_path, length):
     content[4:8] = (len(content) - 8).to_bytes(4, "little")
     path.write_bytes(content)
     assert decode(str(path)).content_hash == plain.content_hash
+
+
+def test_a_part_is_decoded_alone(tmp_path):
+    path = str(write(tmp_path / "a.wav", subtype="FLOAT"))
+    np.testing.assert_array_equal(decode(path, None, None, 0.25, 0.5).samples, TONE[4000:8000])
+    np.testing.assert_array_equal(decode(path, start=0.75).samples, TONE[12000:])
+    np.testing.assert_array_equal(decode(path, end=1.005).samples, TONE)
+    for start, end, told in ((0.5, 1.5, "0.5 to 1.5"), (1.0, None, "1 to 1"), (0.5, 0.50001, "0.5 to 0.5")):
+        with pytest.raises(AudioError, match=f"a.wav: no piece from {told} s; the recording has 1 s"):
+            decode(path, None, RATE, start, end)
+
+
+def test_a_part_of_a_truncated_file_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav")
+    path.write_bytes(path.read_bytes()[:-8000])
+    with pytest.raises(AudioError):
+        decode(str(path), start=0.0, end=0.9)
+
+
+def test_a_path_that_is_not_utf8_is_told(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"gl\xfccklich.wav")
+    with open(path, "wb") as file:
+        file.write(write(tmp_path / "a.wav").read_bytes())
+    with pytest.raises(AudioError, match=r"gl\\xfccklich.wav: its path is not UTF-8.*rename it"):
+        decode(os.fsdecode(path))
+
+
+def ogg(path, subtype="VORBIS"):
+    """Two seconds of noise, in several pages."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
+    soundfile.write(path, noise, RATE, format="OGG", subtype=subtype)
+    return path.read_bytes()
+
+
+def pages(content):
+    return [found.start() for found in re.finditer(b"OggS", content)]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_that_ends_within_a_page_is_truncated(tmp_path, subtype):
+    path = tmp_path / "a.ogg"
+    content = ogg(path, subtype)
+    last = pages(content)[-1]
+    assert last > 60, "more pages than those of the headers"
+    assert len(decode(str(path)).samples) > RATE
+    for end in (len(content) // 2, last + 2, last + 10, last + 27, last + 40, len(content) - 1):
+        path.write_bytes(content[:end])
+        with pytest.raises(AudioError, match="a.ogg: "):
+            decode(str(path))
+        with pytest.raises(AudioError, match="row 1: "):
+            decode("row 1", content[:end])
+
+
+def test_an_ogg_file_whose_last_packet_goes_on_nowhere_is_truncated():
+    page = b"OggS\0" + bytes(21) + b"\x02\xff\x05" + bytes(260)
+    assert not _torn(bytes(9) + page)
+    assert _torn(bytes(9) + page[:26] + b"\x01\xff" + bytes(255))
+    assert not _torn(b"OggS\0\x04" + bytes(20) + b"\x01\xff" + bytes(255)), "the end is marked"
+    assert not _torn(bytes(99)), "tags after the stream"
+
+
+def test_an_ogg_file_of_a_recorder_that_was_switched_off_is_taken(tmp_path):
+    """Its last page is whole, but not marked as the last: nothing tells that there was more."""
+    path = tmp_path / "a.ogg"
+    content = ogg(path)
+    path.write_bytes(content[: pages(content)[-1]])
+    assert len(decode(str(path)).samples) > 0
 
 
 def test_files_as_released_decode_to_their_durations(real_corpora):

@@ -106,10 +106,33 @@ def test_what_is_no_model_is_told(tmp_path, copy):
         load_expert(copy, revision="main")
 
 
+def test_labels_have_a_name_and_a_number_each(copy):
+    change(copy / "config.json", id2label={"0": "sad", "1": "angry", "2": "sad", "3": "calm"})
+    with pytest.raises(UserError, match="several of its labels are called 'sad'; give each a name of its own"):
+        load_expert(copy, device="cpu")
+    change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
+    with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; mend id2label"):
+        load_expert(copy, device="cpu")
+
+
+def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
+    checkpoint = tmp_path / "own" / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "own" / "recipe.yaml").touch()
+    with pytest.raises(
+        UserError, match=r"checkpoint-3: a checkpoint of the run in .*/own, .* name .*/own, whose model"
+    ):
+        load_expert(checkpoint, device="cpu")
+
+
 def test_a_device_that_is_not_there_is_told(copy):
-    for device in ("nosuch", "cuda:99"):
+    for device in ("nosuch", "cuda:99", "hpu", "xpu"):
         with pytest.raises(UserError, match=f"--device: {device} cannot be used here"):
             load_expert(copy, device=device)
+    with pytest.raises(UserError, match="--device: 1.5 cannot be used here"):
+        load_expert(copy, device=1.5)
+    with pytest.raises(UserError, match="--device: meta holds no numbers; choose one that computes"):
+        load_expert(copy, device="meta")
 
 
 def test_memory_that_runs_out_is_no_mistake_of_the_users(copy, monkeypatch):

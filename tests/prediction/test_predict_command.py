@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -90,6 +92,69 @@ def test_a_corpus_by_name_and_files_left_out(published, tmp_path, capsys):
     assert {row["speaker"] for row in rows} == {"ravdess:01"}
 
 
+def test_the_tables_of_a_corpus_are_never_replaced(published, tmp_path, capsys, monkeypatch):
+    """Be they named by a recipe, as an item of a mixture, through a link or by another path."""
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "c.csv"
+    table.write_text("path,label,speaker\n")
+    (tmp_path / "link.csv").symlink_to("c.csv")
+    (tmp_path / "one.yaml").write_text("corpus: {name: csv, root: c.csv}\nmodel: {architecture: crnn}\n")
+    mixed = "corpus: {name: mixture, corpora: [{name: csv, root: c.csv}]}\nmodel: {architecture: crnn}\n"
+    (tmp_path / "mixed.yaml").write_text(mixed)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    for output in ("c.csv", "link.csv", str(table)):
+        for source in (["--recipe", "one.yaml"], ["--recipe", "mixed.yaml"], ["--corpus", "csv", "--root", "./c.csv"]):
+            told = complaint(capsys, model, *source, "--output", output)
+            assert f"--output: {output} is what is to be read" in told
+    assert "stands in model, which" in complaint(capsys, "model", "c.csv", "--output", "model/config.json")
+    assert "stands in ., which" in complaint(capsys, model, ".", "--output", "c.csv")
+    assert table.read_text() == "path,label,speaker\n"
+
+
+def test_a_folder_of_a_run_is_its_recipe(run, tmp_path, capsys):
+    outputs = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for recipe, output in zip([run, run / "recipe.yaml"], outputs, strict=True):
+        command = ["predict", str(run), "--recipe", str(recipe), "--output", str(output)]
+        assert cli.main(command) == 0
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+def test_a_recording_comes_through_a_pipe(published, recordings):
+    command = [sys.executable, "-m", "ser_hf.cli", "predict", str(published("crnn")), "-", "--device", "cpu"]
+    done = subprocess.run(command, input=(recordings / "e.wav").read_bytes(), capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    answers = predict(published("crnn"), recordings / "e.wav", device="cpu")
+    assert done.stdout.decode().split() == [f"{answers.probabilities.max():.3f}", answers.predicted[0], "-"]
+
+
+def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, tmp_path, capsys):
+    (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
+    (tmp_path / "b.m4a").touch()
+    (tmp_path / "c.wav").symlink_to("gone")
+    assert cli.main(["predict", str(published("crnn")), str(tmp_path), "--on-error", "skip"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert "1 clip, 2 files left out" in told.err.splitlines()
+
+
+def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def table(*given):
+        assert list(tmp_path.iterdir()), "it is being written"
+        assert signal.getsignal(signal.SIGTERM) != before, "else the tests themselves would end"
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("ser_hf.prediction.predictions.table", table)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", str(published("crnn")), str(recordings), "--output", str(tmp_path / "x.csv")])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -102,6 +167,7 @@ def test_a_corpus_by_name_and_files_left_out(published, tmp_path, capsys):
         (["--corpus", "ravdess", "songs=true"], "corpus.songs: unknown key; the nearest known key is corpus.song"),
         (["--corpus", "ravdes"], "corpus.name: 'ravdes' is none of"),
         (["--recipe", "no.yaml", "--root", "x"], "no.yaml: no such file"),
+        (["x.wav", "--output", "a.csv", "--embeddings", "./a.csv"], "--embeddings: ./a.csv ends with none of"),
         (["x.wav", "--output", "x.txt"], "--output: x.txt ends with none of .csv, .json, .parquet"),
         (["x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["--corpus", "csv", "--root", "x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),

@@ -1,10 +1,16 @@
 """Which recordings a user's paths and datasets lead to, and under which ids."""
 
+import io
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
-from ser_hf.prediction.recordings import Recording, from_dataset, from_paths
+from ser_hf.prediction.paths import from_paths
+from ser_hf.prediction.recordings import Recording, from_dataset
 
 
 @pytest.fixture
@@ -23,38 +29,70 @@ def test_a_folder_is_its_audio_files_by_name_and_a_file_is_itself(folder):
     assert own[0] == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
 
 
-def test_a_table_names_files_and_what_is_known_of_them(folder):
-    table = folder / "a" / "list.csv"
-    table.write_text("file_name,label,id,speaker,age\n2.flac,joy,two,anna,7\n../b.wav,,,,\n", encoding="utf-8")
-    first, second = from_paths([table])
-    assert first == Recording("two", str(folder / "a" / "2.flac"), "joy", "anna")
-    assert second == Recording((folder / "b.wav").as_posix(), str(folder / "b.wav"))
-    assert from_paths([table, folder / "b.wav"]) == [first, second]
+def test_a_folder_has_what_libsndfile_reads_by_whatever_suffix(folder):
+    names = ["a/c.OPUS", "d.wave", "e.oga", "f.aifc", "g.caf"]
+    for name in names:
+        (folder / name).touch()
+    (folder / "h.wav").mkdir()
+    found = [Path(recording.path).relative_to(folder).as_posix() for recording in from_paths([folder])]
+    assert found == ["a/1.mp3", "a/2.flac", "a/c.OPUS", "b.wav", "d.wave", "e.oga", "f.aifc", "g.caf"]
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("file,label\nb.wav,joy\n", "list.tsv: has no column path or file_name; there are file, label"),
-        ("", "list.tsv: has no column path or file_name; there are none"),
-        ("path,label\n", "list.tsv: lists no recording"),
-        ("path,label\nb.wav,joy\n,joy\n", "list.tsv, line 3: the cell of 'path' is empty"),
-        ("path,id\nb.wav,x\na/1.mp3,x\n", "1.mp3: its id x is that of .*b.wav too"),
-    ],
-)
-def test_a_table_that_cannot_be_read_is_told(content, told, folder):
-    table = folder / "list.tsv"
-    table.write_text(content, encoding="utf-8")
+def test_what_a_folder_cannot_be_heard_of_is_told(folder):
+    for name in ("a/0.m4a", "c.webm"):
+        (folder / name).touch()
+    (folder / "d.wav").symlink_to("gone.wav")
+    (folder / "e").symlink_to("nowhere")
+    told = r"0.m4a: .m4a is not read here; convert it: ffmpeg -i .*, and 3 more files like it \(--on-error skip leaves"
     with pytest.raises(UserError, match=told):
-        from_paths([table])
+        from_paths([folder])
+    faults = {Path(own.path).name: own.fault for own in from_paths([folder], skip=True)}
+    assert list(faults) == ["0.m4a", "1.mp3", "2.flac", "b.wav", "c.webm", "d.wav", "e"]
+    assert [name for name, fault in faults.items() if fault] == ["0.m4a", "c.webm", "d.wav", "e"]
+    assert "d.wav: a link to gone.wav, which is not there; fetch that" in faults["d.wav"]
+    (folder / "a/0.m4a").unlink()
+    (folder / "c.webm").unlink()
+    (folder / "e").unlink()
+    with pytest.raises(UserError, match=r"d.wav: a link to gone.wav, which is not there.* remove it \(--on-error"):
+        from_paths([folder])
+
+
+def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch):
+    def walk(root, refuse):
+        refuse(PermissionError(13, "Permission denied", str(folder / "a")))
+        yield
+
+    monkeypatch.setattr("ser_hf.prediction.paths.folders_below", walk)
+    with pytest.raises(UserError, match=r"/a: cannot be read \(Permission denied\)"):
+        from_paths([folder])
+
+
+def test_a_file_is_heard_once_whatever_path_leads_to_it(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "link.wav").symlink_to("b.wav")
+    (folder / "again").symlink_to("a", target_is_directory=True)
+    own = from_paths(["a", "b.wav", folder / "b.wav", "./b.wav", "link.wav", "again", folder, "again/1.mp3"])
+    assert [recording.id for recording in own] == ["a/1.mp3", "a/2.flac", "b.wav"]
+
+
+def test_standard_input_is_one_recording(folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
+    assert from_paths(["-", folder / "b.wav"])[0] == Recording("-", "standard input", data=b"RIFF")
 
 
 def test_what_leads_nowhere_is_told(folder):
-    with pytest.raises(UserError, match="nothing: no such file or folder"):
-        from_paths([folder / "nothing"])
     (folder / "c").mkdir()
-    with pytest.raises(UserError, match="c: holds no audio file"):
-        from_paths([folder / "c"])
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "list.json").touch()
+    for name, told in [
+        ("nothing", "nothing: no such file or folder"),
+        ("c", "c: holds no audio file"),
+        ("pipe.wav", "pipe.wav: no regular file; save it as one first, or pipe one recording to -"),
+        ("list.json", r"no audio; lists of recordings are tables \(.csv, .jsonl, .parquet, .tsv\) with a column path"),
+    ]:
+        with pytest.raises(UserError, match=told):
+            from_paths([folder / name])
+    assert len(from_paths([folder])) == 3, "a pipe in a folder is no recording"
 
 
 def test_the_rows_of_a_dataset_keep_what_is_known_of_them():
@@ -76,4 +114,16 @@ def test_the_rows_of_a_dataset_keep_what_is_known_of_them():
     assert named[2] == Recording("y.wav", "y.wav")
     assert next(from_dataset(dataset)).label == "1"
     with pytest.raises(UserError, match=r"a dataset without a column audio \(label, speaker, other\)"):
-        next(from_dataset(dataset.remove_columns("audio")))
+        from_dataset(dataset.remove_columns("audio"))
+
+
+def test_the_rows_of_a_dataset_have_an_id_each():
+    files = [{"path": "x.wav", "bytes": b"1"}, {"path": "x.wav", "bytes": b"2"}, {"path": None, "bytes": None}]
+    dataset = Dataset.from_dict({"audio": files})
+    own = list(from_dataset(dataset))
+    assert [recording.id for recording in own] == ["x.wav", "x.wav (row 1)", "row 2"]
+    assert [recording.fault for recording in own] == [None, None, "row 2: holds no audio"]
+    named = dataset.add_column("id", ["one", None, None])
+    assert [recording.id for recording in from_dataset(named)] == ["one", "x.wav (row 1)", "row 2"]
+    with pytest.raises(UserError, match="inputs: 2 rows of the dataset have the id 'one'"):
+        from_dataset(dataset.add_column("id", ["one", "one", None]))

@@ -90,6 +90,57 @@ def test_a_file_that_cannot_be_written_is_told(answers, tmp_path):
         pass
 
 
+def test_two_commands_with_one_output_write_it_one_after_the_other(answers, tmp_path):
+    path = tmp_path / "x.csv"
+    with writing(path, "--output", LABELS) as first, writing(path, "--output", LABELS) as second:
+        first(answers.table[:1])
+        second(answers.table)
+        assert len(list(tmp_path.iterdir())) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
+    with path.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1, "that of the command which ended last"
+
+
+def test_a_link_is_written_through(answers, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "x.csv").symlink_to("far/y.txt")
+    with writing(tmp_path / "x.csv", "--output", LABELS) as write_table:
+        write_table(answers.table)
+    assert (tmp_path / "x.csv").is_symlink()
+    assert [file.name for file in (tmp_path / "far").iterdir()] == ["y.txt"]
+    assert (tmp_path / "far" / "y.txt").read_text(encoding="utf-8").startswith("id,path,")
+
+
+def test_what_is_read_is_not_replaced_by_whatever_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "c.csv"
+    table.write_text("path,label\n")
+    (tmp_path / "link.csv").symlink_to("c.csv")
+    (tmp_path / "hard.csv").hardlink_to(table)
+    (tmp_path / "up").symlink_to(".")
+    for output in ("c.csv", table, "link.csv", "hard.csv", "up/c.csv"):
+        for given in ("c.csv", "link.csv"):
+            with pytest.raises(UserError, match=r"--output: .* is what is to be read; name another file"):
+                check_output(output, (".csv",), "--output", [given])
+    with pytest.raises(UserError, match=r"null.csv is no regular file"):
+        (tmp_path / "null.csv").symlink_to("/dev/null")
+        check_output("null.csv", (".csv",), "--output")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_in_a_folder_that_is_read_only_answers_are_replaced(suffix, answers, tmp_path):
+    inside = tmp_path / "calls" / f"metadata{suffix}"
+    assert check_output(inside, (suffix,), "--output", [tmp_path]) == inside
+    inside.parent.mkdir()
+    inside.write_text("file_name,label\n")
+    with pytest.raises(UserError, match=rf"metadata{suffix} stands in .*, which is to be read, and is not replaced"):
+        check_output(inside, (suffix,), "--output", [tmp_path])
+    assert check_output(inside, (suffix,), "--output", [tmp_path / "elsewhere"]) == inside
+    with writing(inside, "--output", LABELS) as write_table:
+        write_table(answers.table)
+    assert check_output(inside, (suffix,), "--output", [tmp_path]) == inside
+
+
 def test_where_nothing_may_be_written_is_told(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for path, told in [
