@@ -212,9 +212,11 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
     else:
         start = "configuration only, random start" if plan.random_init else "fine-tuned"
         sentence = f"{plan.config.model_type} from {_public_name(plan.checkpoint)} ({start})."
+    parts = report["protocol"]["parts"]
+    learnt = {speaker.partition(":")[0] for part in ("train", "validation") for speaker in parts[part]["speakers"]}
     return model_card(
         report,
-        corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
+        corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options, learnt),
         location=folder.model.as_posix(),
         architecture=sentence,
         remote_code=report["model"]["remote_code"],

@@ -4,7 +4,7 @@ The table below is the registry."""
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +140,16 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
     return [clip for clip in clips if clip.id not in excluded]
 
 
-def corpus_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def corpus_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] = ()) -> dict[str, Any]:
     """What cards and reports say of a corpus: name, title, license, language, url, citation, acted, non_commercial.
 
     A table of the user's own knows no more than its options say (`facts` of its module). Of a mixture `license` and
-    `language` are a list where its corpora differ.
+    `language` are a list where its corpora differ, and only the corpora `learnt` from are told, where it is given
+    (`ser_hf.corpora.mixture.learnt_items`).
     """
     if name == "mixture":
+        if learnt:
+            options = {**options, "corpora": mixture.learnt_items(options["corpora"], learnt)}
         return {"name": name, **mixture.facts(**options)}
     return single.facts(name, options)
 

@@ -27,7 +27,7 @@ import dataclasses
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,6 +168,13 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str]) 
             order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
+
+
+def learnt_items(corpora: list[dict[str, Any]], learnt: Collection[str]) -> list[dict[str, Any]]:
+    """Those of the list whose corpora, as the rows name them, were `learnt` from; all of the list where one of these
+    calls itself something that its item does not tell."""
+    own = [item for item in corpora if (item.get("corpus_name") or item["name"]) in learnt]
+    return own if len(own) == len(learnt) else corpora
 
 
 def facts(corpora: list[dict[str, Any]] | None = None, **others: Any) -> dict[str, Any]:

@@ -248,6 +248,12 @@ def test_the_facts_of_all_corpora_are_told():
     assert "Livingstone" in facts["citation"]
     assert facts["acted"] is True
     assert facts["non_commercial"] is True, "one that forbids it forbids it for all"
+    corpora = [{"name": "cremad"}, {"name": "ravdess"}, {"name": "csv", "corpus_name": "calls"}]
+    told = [
+        corpus_facts("mixture", {"corpora": corpora}, learnt) for learnt in ({"cremad"}, {"calls", "cremad"}, {"x"})
+    ]
+    assert [one["title"].count("RAVDESS") for one in told] == [0, 0, 1], "what was not learnt is not told"
+    assert [one["non_commercial"] for one in told] == [False, False, True]
     free = corpus_facts("mixture", {"corpora": [{"name": "cremad"}]})
     assert (free["title"], free["license"], free["language"]) == ("CREMA-D", "odbl", "en")
     assert free["non_commercial"] is False
