@@ -132,7 +132,7 @@ def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
             raise
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if not _unwritable():
+        if error.filename is not None or not _unwritable():
             raise
         sys.stderr.write(f"error: the output cannot be written: {error.strerror}\n")
         return 2
@@ -153,6 +153,7 @@ def _unwritable() -> bool:
     """Whether it is the output that takes no more, as on a full disk; what is left of it is thrown away then."""
     try:
         sys.stdout.flush()
+        print(flush=True)  # where nothing is buffered, nothing is left to flush
     except OSError:
         _throw_away()
         return True

@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import math
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -128,12 +130,13 @@ def load_expert(
         commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
         pinned = commit or revision
         config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
+        _check_labels(source, config.id2label)
         extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
         with quiet_libraries():
             model, info = AutoModelForAudioClassification.from_pretrained(
                 place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
             )
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, UserError):
         raise
     except _UNREADABLE as error:
         raise _unreadable(source, error) from None
@@ -142,18 +145,6 @@ def load_expert(
         raise UserError(
             f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
             "first (ser-hf train)"
-        )
-    names = list(config.id2label.values())
-    if set(config.id2label) != set(range(len(names))):
-        raise UserError(
-            f"{source}: its labels have the numbers {', '.join(map(str, config.id2label))}, not 0 to "
-            f"{len(names) - 1}; mend id2label in its config.json"
-        )
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None:
-        raise UserError(
-            f"{source}: several of its labels are called {doubled!r}; give each a name of its own "
-            "(id2label in its config.json)"
         )
     if config.problem_type == "regression":
         raise UserError(f"{source}: answers numbers, not labels (problem_type: regression); use a classifier")
@@ -191,9 +182,29 @@ def _place(source: str, revision: str | None) -> str:
     raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
 
 
+def _check_labels(source: str, names: Mapping[int, str]) -> None:
+    """Refuses labels that could not be told apart, or whose places among the answers are not told."""
+    if set(names) != set(range(len(names))):
+        raise UserError(
+            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; mend "
+            "id2label in its config.json"
+        )
+    doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
+    if doubled is not None:
+        raise UserError(
+            f"{source}: several of its labels are called {doubled!r}; give each a name of its own (id2label in its "
+            "config.json)"
+        )
+
+
 def _unreadable(source: str, error: Exception) -> UserError:
     if "trust_remote_code" in str(error):
         return UserError(f"{source}: brings code of its own; --trust-remote-code runs it, if you trust its author")
+    if "ignore_mismatched_sizes" in str(error):
+        return UserError(
+            f"{source}: its weights have other sizes than its config.json says; restore the one that they were saved "
+            "with (as many labels in id2label as its classifier answers)"
+        )
     known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
     return UserError(f"{source}: {known}{first_line(error)}")
 

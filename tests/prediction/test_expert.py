@@ -113,6 +113,9 @@ def test_labels_have_a_name_and_a_number_each(copy):
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
     with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; mend id2label"):
         load_expert(copy, device="cpu")
+    change(copy / "config.json", id2label={"0": "sad", "1": "angry"}, label2id={"sad": 0, "angry": 1})
+    with pytest.raises(UserError, match=r"its weights have other sizes than .* \(as many labels in id2label as"):
+        load_expert(copy, device="cpu")
 
 
 def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):

@@ -1,11 +1,13 @@
 """ser-hf predict: files, folders and corpora in, a table and embeddings out, a mistake in one line."""
 
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from models_asked import LABELS
 
 from ser_hf import cli, predict
 from ser_hf.testing import write_corpus
+from ser_hf.train import guarded
 
 
 def complaint(capsys, *arguments):
@@ -121,12 +124,28 @@ def test_a_folder_of_a_run_is_its_recipe(run, tmp_path, capsys):
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
-def test_a_recording_comes_through_a_pipe(published, recordings):
-    command = [sys.executable, "-m", "ser_hf.cli", "predict", str(published("crnn")), "-", "--device", "cpu"]
-    done = subprocess.run(command, input=(recordings / "e.wav").read_bytes(), capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def test_a_recording_comes_through_a_pipe(published, recordings, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "e.wav").read_bytes())))
+    assert cli.main(["predict", str(published("crnn")), "-", "--device", "cpu"]) == 0
     answers = predict(published("crnn"), recordings / "e.wav", device="cpu")
-    assert done.stdout.decode().split() == [f"{answers.probabilities.max():.3f}", answers.predicted[0], "-"]
+    assert capsys.readouterr().out.split() == [f"{answers.probabilities.max():.3f}", answers.predicted[0], "-"]
+
+
+@pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_an_output_that_takes_no_more_is_told_in_a_line(flags, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    code = "import sys, ser_hf.train; sys.exit(ser_hf.train.guarded(lambda _: print('happy'), None))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, *flags, "-c", code], stdout=full, stderr=-1, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+
+
+def test_another_fault_of_the_system_is_not_the_outputs():
+    def command(_):
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        guarded(command, None)
 
 
 def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, tmp_path, capsys):
@@ -155,6 +174,13 @@ def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_thread_that_is_not_the_main_one_hears_of_no_signal(published, recordings, capsys):
+    command = ["predict", str(published("crnn")), str(recordings / "e.wav")]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(cli.main, command).result() == 0
+    assert "e.wav" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -167,7 +193,6 @@ def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp
         (["--corpus", "ravdess", "songs=true"], "corpus.songs: unknown key; the nearest known key is corpus.song"),
         (["--corpus", "ravdes"], "corpus.name: 'ravdes' is none of"),
         (["--recipe", "no.yaml", "--root", "x"], "no.yaml: no such file"),
-        (["x.wav", "--output", "a.csv", "--embeddings", "./a.csv"], "--embeddings: ./a.csv ends with none of"),
         (["x.wav", "--output", "x.txt"], "--output: x.txt ends with none of .csv, .json, .parquet"),
         (["x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["--corpus", "csv", "--root", "x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),

@@ -122,8 +122,8 @@ def test_what_is_read_is_not_replaced_by_whatever_path(tmp_path, monkeypatch):
         for given in ("c.csv", "link.csv"):
             with pytest.raises(UserError, match=r"--output: .* is what is to be read; name another file"):
                 check_output(output, (".csv",), "--output", [given])
+    (tmp_path / "null.csv").symlink_to("/dev/null")
     with pytest.raises(UserError, match=r"null.csv is no regular file"):
-        (tmp_path / "null.csv").symlink_to("/dev/null")
         check_output("null.csv", (".csv",), "--output")
 
 

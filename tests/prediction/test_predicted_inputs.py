@@ -1,0 +1,84 @@
+"""What is heard of files that are no usual ones: other formats, odd names, parts, long recordings, wrong arguments."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from datasets import Dataset, DatasetDict
+from models_asked import RATE
+
+from ser_hf import UserError, predict
+from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.prediction import reading
+from ser_hf.prediction.recordings import Recording
+
+
+def test_formats_that_are_not_read_are_told_with_the_remedy(published, recordings, tmp_path):
+    (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
+    (tmp_path / "b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
+    for asked in (tmp_path, tmp_path / "b.m4a"):
+        with pytest.raises(UserError, match=r"b.m4a: .m4a is not read here; convert it: ffmpeg -i"):
+            predict(published("crnn"), asked)
+    answers = predict(published("crnn"), tmp_path, on_error="skip")
+    assert [name.rpartition("/")[2] for name, _ in answers.skipped] == ["b.m4a"]
+    assert len(answers) == 1
+
+
+def test_a_name_that_is_not_utf8_ends_nothing(published, recordings, tmp_path):
+    (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
+    with open(os.path.join(os.fsencode(tmp_path), b"gl\xfccklich.wav"), "wb") as file:
+        file.write((recordings / "e.wav").read_bytes())
+    with pytest.raises(UserError, match="its path is not UTF-8"):
+        predict(published("crnn"), tmp_path)
+    answers = predict(published("crnn"), tmp_path, on_error="skip")
+    assert answers.ids == [(tmp_path / "a.wav").as_posix()]
+    assert len(answers.skipped) == 1
+
+
+def test_parts_of_a_recording_are_heard_alone(published, recordings, tmp_path):
+    samples, _ = soundfile.read(recordings / "b.wav", dtype="int16")
+    soundfile.write(tmp_path / "cut.wav", samples[3200:6400], RATE)
+    (tmp_path / "list.csv").write_text(
+        f"path,start,end\n{recordings / 'b.wav'},0.2,0.4\n{recordings / 'b.wav'},0,0.3\n"
+    )
+    parts = predict(published("crnn"), tmp_path / "list.csv")
+    assert parts.table["end"].to_pylist() == pytest.approx([0.2, 0.3])
+    np.testing.assert_allclose(parts.logits[0], predict(published("crnn"), tmp_path / "cut.wav").logits[0], atol=1e-5)
+
+
+def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
+    """Whatever the number of threads: no more than a chunk is ahead of the reader."""
+    begun, plain = [], reading.decode
+    monkeypatch.setattr(reading, "decode", lambda path, *given: begun.append(path) or plain(path, *given))
+    monkeypatch.setattr(reading, "CHUNK_SAMPLES", RATE // 2)
+    rows = [Recording(str(i), str(recordings / "b.wav")) for i in range(20)]
+    rows[1:1] = [Recording("bytes", "row", data=(recordings / "b.wav").read_bytes())]
+    chunks = reading.read_chunks(rows, RATE, Preparation())
+    assert len(next(chunks)) == 1
+    assert len(begun) <= 2
+    assert sum(len(chunk) for chunk in chunks) == 20
+    samples = [reading._samples(row, 8000) for row in (rows[0], rows[1], Recording("", "/no/file"))]
+    assert samples == [pytest.approx(0.61 * RATE), pytest.approx(0.61 * RATE), 0]
+    assert reading._samples(Recording("", str(recordings / "a" / "short.wav"), start=0.1), RATE) == 0.1 * 2 * 44100
+    assert reading._samples(Recording("", str(recordings / "b.wav"), end=0.5), 48000) == 24000
+    assert reading._samples(Recording("", __file__), RATE) == 0
+
+
+def test_what_is_asked_about_is_told_where_it_cannot_be(published, recordings, tmp_path):
+    dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
+    for inputs, told in [
+        (DatasetDict({"dev": dataset}), r"inputs: a DatasetDict; give one of its parts, such as \['dev'\]"),
+        (np.zeros(9), "inputs: expected paths .* got ndarray; samples in memory"),
+        (None, "inputs: expected paths .* got NoneType"),
+        (7, "inputs: expected paths .* got int"),
+        ({"a.wav": 1}, "inputs: expected paths .* got dict"),
+        ([recordings, 1.5], "inputs: expected paths .* got float"),
+        ([], "inputs: empty"),
+        (dataset.add_column("id", ["x"]).select([0, 0]), "2 rows of the dataset have the id 'x'"),
+    ]:
+        with pytest.raises(UserError, match=told):
+            predict(published("crnn"), inputs)
+    with pytest.raises(UserError, match="model: expected a run's folder, a model folder or a Hub id, got NoneType"):
+        predict(None, recordings)
+    assert len(predict(published("crnn"), iter([recordings / "e.wav"]))) == 1
