@@ -1,6 +1,7 @@
 """One audio file in numbers: format, length, silence, level, clipping. A bad file is measured as bad, never raised."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def measure(path: str) -> Measurement:
         channels = samples[:, None]
         if decoded.channels > 1:
             channels = soundfile.read(path, dtype="float32", always_2d=True)[0]
-    # A name that is not UTF-8 is a ValueError, a header that announces terabytes a MemoryError.
+    # A header that announces terabytes is a MemoryError.
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         return Measurement(bytes=size, error=_reason(error, path))
     leading, trailing, quiet_share, floor = _silence(samples, decoded.sampling_rate)
@@ -156,8 +157,7 @@ def _decibels(power: float) -> float | None:
 
 
 def _reason(error: Exception, path: str) -> str:
-    if isinstance(error, UnicodeError):
-        return "its name is not valid Unicode; rename it"
     if isinstance(error, MemoryError):
         return "its header announces more samples than memory can hold; restore or remove this file"
-    return str(error).removeprefix(f"{path}: ") or type(error).__name__
+    shown = os.fsencode(path).decode(errors="backslashreplace")  # as `decode` tells a path that is not UTF-8
+    return str(error).removeprefix(f"{shown}: ") or type(error).__name__

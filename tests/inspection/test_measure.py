@@ -110,7 +110,7 @@ def test_a_bad_file_is_measured_as_bad(tmp_path, monkeypatch):
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
     soundfile.write(tmp_path / "good.wav", TONE, RATE)
     os.rename(tmp_path / "good.wav", odd)
-    assert measure(odd).error == "its name is not valid Unicode; rename it"
+    assert measure(odd).error == "its path is not UTF-8, which tables of clips cannot hold; rename it"
 
     def greedy(path):
         raise MemoryError
