@@ -18,6 +18,7 @@ clips. `benchmarks/near_duplicates.py` measures what is found.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.fft
@@ -28,7 +29,7 @@ from ..threads import in_order
 from .fingerprint import ACTIVE_DB, BAND, BITS, HOP_SECONDS, Fingerprint, fingerprint
 from .store import WaveformStore
 
-METHOD_VERSION = 2  # to be raised by any change that may alter a result
+METHOD_VERSION = 3  # to be raised by any change that may alter a result
 
 # Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27. Copies stand
 # above 0.9, but for those under noise and those whose phases a telephone's filter moved (mostly 0.7 to 0.9;
@@ -72,11 +73,23 @@ def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> 
     rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
     folder = store.folder.parent.parent / "near_duplicates" / key
-    with built_once(folder) as fresh:
+    with built_once(folder, _read) as fresh:
         if fresh is not None:
             pairs = [astuple(pair) for pair in _search(store, rows)]
-            (fresh / "pairs.json").write_text(json.dumps(pairs))
-    return [NearDuplicate(*pair) for pair in json.loads((folder / "pairs.json").read_text())]
+            (fresh / "pairs.json").write_text(json.dumps({"pairs": pairs, "checksum": key_of(pairs)}))
+    return _read(folder)
+
+
+def _read(folder: Path) -> list[NearDuplicate]:
+    """What is kept.
+
+    Raises:
+        OSError or ValueError: if it is not what was written.
+    """
+    kept = json.loads((folder / "pairs.json").read_text())
+    if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
+        raise ValueError("the pairs are not what was written, by their checksum")
+    return [NearDuplicate(*pair) for pair in kept["pairs"]]
 
 
 def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:

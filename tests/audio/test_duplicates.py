@@ -159,6 +159,18 @@ def test_a_second_search_reads_the_first(takes, tmp_path, monkeypatch):
         near_duplicates(store)
 
 
+@pytest.mark.parametrize("damage", ["", "{", "{}", "[]", '{"pairs": [], "checksum": ""}', None])
+def test_a_damaged_answer_is_noticed_and_searched_for_again(damage, takes, tmp_path, caplog):
+    store = store_of([wav(takes[0]), KINDS["mp3"](takes[0])], tmp_path)
+    first = near_duplicates(store)
+    (kept,) = (tmp_path / "cache" / "near_duplicates").glob("*/pairs.json")
+    whole = kept.read_text()
+    kept.unlink() if damage is None else kept.write_text(damage)
+    assert near_duplicates(store) == first
+    assert f"{kept.parent} is damaged" in caplog.text
+    assert kept.read_text() == whole
+
+
 def test_it_does_not_depend_on_the_number_of_threads(takes, tmp_path, monkeypatch):
     store = store_of([wav(take) for take in takes] + [KINDS["mp3"](take) for take in takes], tmp_path)
     rows = list(range(len(store)))
