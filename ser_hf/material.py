@@ -17,7 +17,7 @@ from .corpora.labels import Rule
 from .download import complete
 from .errors import UserError
 from .models.waveform_preparation import Preparation
-from .protocols import Split, audit, audit_table, split_corpus
+from .protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from .sections import CorpusSection, ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
 from .training.frozen_parts import masks_in_vain
@@ -41,7 +41,7 @@ class Fold:
 @dataclasses.dataclass(frozen=True)
 class Material:
     """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
-    one), how long it all took, and `notes`: what a reader of the figures must know of the model.
+    one), how long it all took, and `notes`: what a reader of the figures must know of the model and the clips.
     `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
     holds, and a digest `sha` of their samples. `sources` is what became of every label of the corpus's files, and
     `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`)."""
@@ -100,6 +100,10 @@ def gather(recipe: Recipe) -> Material:
     twins = None
     if protocol.near_duplicates != "skip":
         twins = near_duplicates(store)
+    contradicted = contradictions(splits, dataset)
+    if contradicted:
+        notes = [*notes, contradicted]
+        logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
@@ -182,9 +186,12 @@ def _audited(
     dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[NearDuplicate] | None
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
+    refused = protocol.near_duplicates == "error"
+    if len(splits) > 1:  # what stands in two parts of any fold is told together
+        require_apart(splits, dataset, twins if refused else None)
     folds = []
     for number, split in zip(numbers, splits, strict=True):
-        audited = audit(split, dataset, twins, refuse_near_duplicates=protocol.near_duplicates == "error")
+        audited = audit(split, dataset, twins, refuse_near_duplicates=refused)
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
         folds.append(Fold(number, split, audited, _digest(dataset, split)))

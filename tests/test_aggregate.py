@@ -66,7 +66,7 @@ def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, **facts)
-    told = {"recordings": {}, "sources": [], "seconds": {"preparation": 1.0}}
+    told = {"recordings": {}, "sources": [], "notes": ["2 clips disagree."], "seconds": {"preparation": 1.0}}
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **told)
 
 
@@ -176,6 +176,7 @@ def test_the_intervals_over_folds_are_of_their_mean(judged):
         assert all(intervals[name][0] <= value[name] <= intervals[name][1] for name in value)
     assert report["intervals"] != report["pooled"]["intervals"]
     assert "6 speakers" in report["warnings"][0]
+    assert report["warnings"][1:] == ["2 clips disagree."]
 
 
 def test_the_protocol_tells_of_each_fold(judged, folds):

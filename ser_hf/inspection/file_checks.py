@@ -149,7 +149,7 @@ def copies(rows: Sequence[Row]) -> Iterator[Finding]:
     readable = [row for row in kept if row.measured is not None and row.measured.error is None]
     for code, level, groups, text, advice in _kinds_of_copies(readable):
         if groups:
-            listed = tuple((row.file.shown, f"set {i}") for i, group in enumerate(groups, 1) for row in group)
+            listed = tuple((row.file.shown, _member(i, row)) for i, group in enumerate(groups, 1) for row in group)
             yield Finding(code, level, f"{count(len(groups), 'set')} of {text}", advice, listed)
 
 
@@ -188,6 +188,10 @@ def near_copies(pairs: Sequence[NearCopy]) -> Iterator[Finding]:
 def _pair(copy: NearCopy) -> tuple[str, str]:
     overlap = f"{copy.overlap:.2f} s in common, {percent(copy.bit_error_rate)} of the fingerprint's bits differ"
     return copy.first.file.shown, f"and {copy.second.file.shown} ({overlap})"
+
+
+def _member(number: int, row: Row) -> str:
+    return f"set {number}" if row.clip is None else f"set {number}, {row.clip.speaker}, {row.clip.emotion}"
 
 
 def _identity(row: Row) -> str:

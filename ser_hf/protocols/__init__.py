@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
-from .audit import audit, audit_table, worst
+from .audit import audit, audit_table, contradictions, require_apart, worst
 from .columns import OF_COLUMNS
 from .folds import (
     kfold,
@@ -54,9 +54,11 @@ __all__ = [
     "Split",
     "audit",
     "audit_table",
+    "contradictions",
     "fingerprint",
     "make_split",
     "protocol_options",
+    "require_apart",
     "save_splits",
     "speaker_independent",
     "split_corpus",

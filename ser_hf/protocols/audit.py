@@ -1,6 +1,6 @@
 """The leakage audit: what two parts share, counted for the report and refused where the protocol forbids it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
@@ -11,6 +11,7 @@ from .split import PAIRS, PARTS, Split, read_column
 
 # What is counted, under the plural that reports use; the columns of `Split.apart` are the singulars.
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
+_TOLD = 10
 
 
 def audit(
@@ -34,14 +35,13 @@ def audit(
         tell, or nobody looked.
 
     Raises:
-        UserError: naming the first thing that stands in two parts against the protocol.
+        UserError: naming the first speaker, session or sentence that stands in two parts against the protocol, and
+            the recordings as `require_apart` does.
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
-    ids, hashes = read_column(dataset, "id"), read_column(dataset, "content_hash")
-    if None in hashes:
-        raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
+    hashes = _hashes(dataset)
     where = f"protocol {split.name}" + (f", fold {split.fold}" if split.fold else "")
-    part_of = {row: part for part in PARTS for row in split.rows[part]}
+    part_of = _part_of(split)
     shared: dict[str, dict[str, int | None]] = {}
     apart: dict[str, list[str]] = {}
     for pair in PAIRS:
@@ -54,29 +54,95 @@ def audit(
             counts[COUNTED[name]] = None if None in inside[0] | inside[1] and not common else len(common)
             if common and name in split.apart[pair]:
                 raise UserError(f"{where}: {name} {common[0]!r} stands in {a} and in {b}")
-        one, other = ({hashes[row]: row for row in reversed(split.rows[part])} for part in (a, b))
-        recordings = sorted(one.keys() & other.keys(), key=lambda key: one[key])
-        if recordings:
-            first, second = one[recordings[0]], other[recordings[0]]
-            raise UserError(
-                f"{where}: {ids[first]} ({a}) and {ids[second]} ({b}) are the same recording, {len(recordings)} such "
-                "in all; list one of each in corpus.exclude"
-            )
         crossing = [twin for twin in twins or () if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
-        if crossing and refuse_near_duplicates:
-            first, second = crossing[0].first, crossing[0].second
-            raise UserError(
-                f"{where}: {ids[first]} ({part_of[first]}) and {ids[second]} ({part_of[second]}) are the same take, "
-                f"cut, re-encoded or re-levelled, {len(crossing)} such in all; list one of each in corpus.exclude, or "
-                "set protocol.near_duplicates: tell if you have heard that they differ"
-            )
         shared[pair] = counts | {"recordings": 0, "near_duplicates": None if twins is None else len(crossing)}
         promised = [*(COUNTED[name] for name in split.apart[pair]), "recordings"]
         if twins is not None and refuse_near_duplicates:
             promised.append("near_duplicates")
         apart[pair] = promised
+    require_apart([split], dataset, twins if refuse_near_duplicates else None)
     used = [hashes[row] for row in part_of]
     return {"shared": shared, "apart": apart, "duplicates": len(used) - len(set(used))}
+
+
+def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
+    """Refuses a recording, and where `twins` are given a take, that stands in two parts of any of the splits.
+
+    Raises:
+        UserError: naming the clips of the first ten and the number of all, so that they can be left out in one go.
+    """
+    ids, hashes = read_column(dataset, "id"), _hashes(dataset)
+    copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
+    found = list(_in_two_parts(splits, copies, ids))
+    if found:
+        raise UserError(
+            f"protocol {splits[0].name}: these are the same recording in two parts: {_first_of(found)}; list one of "
+            "each in corpus.exclude"
+        )
+    found = list(_in_two_parts(splits, [(twin.first, twin.second) for twin in twins or ()], ids))
+    if found:
+        raise UserError(
+            f"protocol {splits[0].name}: these are the same take, cut, re-encoded or re-levelled, in two parts: "
+            f"{_first_of(found)}; list one of each in corpus.exclude, or set protocol.near_duplicates: tell if you "
+            "have heard that they differ"
+        )
+
+
+def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]) -> Iterator[str]:
+    """The groups of rows that some split has in two parts, in words: each once, as the first such split has it."""
+    parts_of = [(split, _part_of(split)) for split in splits]
+    for group in groups:
+        for split, part_of in parts_of:
+            parts: dict[str, list[str]] = {part: [] for part in PARTS}
+            for row in group:
+                if row in part_of:
+                    parts[part_of[row]].append(ids[row])
+            told = [f"{', '.join(_shortened(own))} ({part})" for part, own in parts.items() if own]
+            if len(told) > 1:
+                yield " and ".join(told) + (f" in fold {split.fold}" if split.fold else "")
+                break
+
+
+def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
+    """A sentence about the recordings that stand in the splits under several labels, which no model can learn: how
+    many, and the first ten of them by name. None where there are none."""
+    names = dataset.features["label"].names
+    ids, labels, hashes = read_column(dataset, "id"), read_column(dataset, "label"), _hashes(dataset)
+    used = sorted({row for split in splits for rows in split.rows.values() for row in rows})
+    groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
+    if not groups:
+        return None
+    told = [" and ".join(_shortened([f"{ids[row]} ({names[labels[row]]})" for row in group])) for group in groups]
+    counted = "1 recording stands" if len(groups) == 1 else f"{len(groups)} recordings stand"
+    return f"{counted} under several labels, of which at most one is right: {_first_of(told)}."
+
+
+def _by_value(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
+    """Rows that share a value, in the order of their first."""
+    groups: dict[Any, list[int]] = {}
+    for row in rows:
+        groups.setdefault(values[row], []).append(row)
+    return list(groups.values())
+
+
+def _hashes(dataset: Dataset) -> list[str]:
+    hashes = read_column(dataset, "content_hash")
+    if None in hashes:
+        raise ValueError("content_hash is unknown before ser_hf.audio.prepare has decoded the audio")
+    return hashes
+
+
+def _part_of(split: Split) -> dict[int, str]:
+    return {row: part for part in PARTS for row in split.rows[part]}
+
+
+def _shortened(told: Sequence[str]) -> list[str]:
+    return [*told[:_TOLD], f"{len(told) - _TOLD} more"] if len(told) > _TOLD else list(told)
+
+
+def _first_of(told: Sequence[str]) -> str:
+    more = f"; and {len(told) - _TOLD} more, {len(told)} in all" if len(told) > _TOLD else ""
+    return "; ".join(told[:_TOLD]) + more
 
 
 def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,17 @@ from collections import namedtuple
 import pytest
 
 from ser_hf.errors import UserError
-from ser_hf.protocols import PAIRS, audit, audit_table, make_split, random, split_corpus, worst
+from ser_hf.protocols import (
+    PAIRS,
+    audit,
+    audit_table,
+    contradictions,
+    make_split,
+    random,
+    require_apart,
+    split_corpus,
+    worst,
+)
 from ser_hf.protocols.split import rows_where
 
 Twins = namedtuple("Twins", ["first", "second"])  # all that the audit asks of a near duplicate
@@ -122,15 +132,64 @@ def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copie
         audit(split_of(dataset, test_apart=apart, validation_apart=apart), dataset, refuse_near_duplicates=False)
     ids = dataset["id"][:]
     assert str(error.value) == (
-        f"protocol p: {ids[original]} ({one}) and {ids[copy]} ({other}) are the same recording, 1 such in all; list "
-        "one of each in corpus.exclude"
+        f"protocol p: these are the same recording in two parts: {ids[original]} ({one}) and {ids[copy]} ({other}); "
+        "list one of each in corpus.exclude"
     )
 
 
-def test_the_recordings_in_two_parts_are_counted(make_corpus, with_copies):
-    dataset = with_copies(make_corpus(4), {20: 3, 21: 4, 22: 4})
-    with pytest.raises(UserError, match=r"x:01/3 \(train\) and x:04/2 \(test\) .* 2 such in all"):
+def test_the_recordings_in_two_parts_are_told_together(make_corpus, with_copies):
+    dataset = with_copies(make_corpus(4), {20: 3, 21: 4, 22: 4, 13: 23})
+    with pytest.raises(UserError) as error:
         audit(split_of(dataset), dataset, [])
+    told = (
+        "x:01/3 (train) and x:04/2 (test); x:01/4 (train) and x:04/3, x:04/4 (test); x:03/1 (validation) and x:04/5 "
+    )
+    assert f"in two parts: {told}(test); list one of each" in str(error.value)
+
+
+def test_of_many_recordings_in_two_parts_ten_are_told_and_all_counted(make_corpus, with_copies):
+    dataset = make_corpus({name: ["angry", "happy", "sad"] * 8 for name in ("x:01", "x:02", "x:03", "x:04")})
+    dataset = with_copies(dataset, {72 + i: i for i in range(11)} | {72 + i: 20 for i in range(11, 24)})
+    with pytest.raises(UserError) as error:
+        audit(split_of(dataset), dataset, [])
+    told = str(error.value)
+    assert told.count("(test)") == 10
+    assert "; and 2 more, 12 in all; list one" in told
+    only_one = with_copies(dataset, {72 + i: 0 for i in range(24)})
+    with pytest.raises(UserError, match=r"x:01/0 \(train\) and x:04/0, .*, x:04/9, 14 more \(test\)"):
+        audit(split_of(only_one), only_one, [])
+
+
+def test_what_stands_in_two_parts_of_any_fold_is_told_at_once(make_corpus, with_copies):
+    """Of leave one speaker out a copy in two speakers' clips is a copy in one part in most folds."""
+    dataset = with_copies(make_corpus(6), {8: 1, 20: 13, 32: 26})
+    folds = split_corpus(dataset, "leave_one_speaker_out")
+    with pytest.raises(UserError) as error:
+        require_apart(folds, dataset, [Twins(2, 9)])
+    groups = str(error.value).split("two parts: ")[1].split("; ")
+    named = [{word for word in group.split() if "/" in word} for group in groups[:-1]]
+    assert named == [{"x:01/1", "x:02/2"}, {"x:03/1", "x:04/2"}, {"x:05/2", "x:06/2"}]
+    assert all(group.split(" in fold ")[1].startswith("x:") for group in groups[:-1])
+    apart = make_corpus(6)
+    require_apart(folds, apart)
+    with pytest.raises(
+        UserError, match=r"are the same take.*x:02/3 .* and x:01/2 .* in fold x:01; .*protocol.near_duplicates: tell"
+    ):
+        require_apart(folds, apart, [Twins(2, 9)])
+
+
+def test_a_recording_under_two_labels_is_named_where_it_is_learnt_from(make_corpus, with_copies):
+    dataset = make_corpus(4)
+    assert contradictions([split_of(dataset)], dataset) is None
+    same_label = with_copies(dataset, {3: 0})
+    assert contradictions([split_of(same_label)], same_label) is None
+    two_labels = with_copies(dataset, {7: 0, 19: 18})
+    assert contradictions([split_of(two_labels)], two_labels) == (
+        "2 recordings stand under several labels, of which at most one is right: x:01/0 (angry) and x:02/1 (happy); "
+        "x:04/0 (angry) and x:04/1 (happy)."
+    )
+    only_train = dataclasses.replace(split_of(two_labels), rows={"train": [*range(12)], "validation": [], "test": []})
+    assert contradictions([only_train], two_labels).startswith("1 recording stands under several labels")
 
 
 def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
@@ -147,7 +206,7 @@ def test_copies_outside_the_split_are_nobodys_concern(make_corpus, with_copies):
     ("twin", "told"),
     [
         (Twins(TRAIN, TEST), "x:01/3 (train) and x:04/2 (test)"),
-        (Twins(TEST, TRAIN), "x:04/2 (test) and x:01/3 (train)"),
+        (Twins(TEST, TRAIN), "x:01/3 (train) and x:04/2 (test)"),
         (Twins(VALIDATION, TEST), "x:03/1 (validation) and x:04/2 (test)"),
         (Twins(TRAIN, VALIDATION), "x:01/3 (train) and x:03/1 (validation)"),
     ],
@@ -156,7 +215,7 @@ def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, told):
     dataset = make_corpus(4)
     with pytest.raises(UserError) as error:
         audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
-    assert f"protocol p: {told} are the same take, cut, re-encoded or re-levelled, 1 such in all" in str(error.value)
+    assert f"the same take, cut, re-encoded or re-levelled, in two parts: {told}; list one" in str(error.value)
     assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ser_hf.corpora.manifest import OFFICIAL, manifest
 from ser_hf.errors import UserError
-from ser_hf.protocols import PARTS, PROTOCOLS, audit, split_corpus
+from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
 from ser_hf.protocols.published import PUBLISHED, published_list
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -205,9 +205,13 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     listed = set(EMOBOX["cremad"]["folds"][0].split())
     pairs = (("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"), ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"))
     assert any(len(listed & set(pair)) == 1 for pair in (*pairs, ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX")))
-    with pytest.raises(UserError, match="protocol emobox/cremad: cremad/10.* are the same recording"):
+    with pytest.raises(
+        UserError, match="protocol emobox/cremad: these are the same recording in two parts: cremad/10"
+    ):
         audit(split_official("emobox/cremad")[0], official("cremad"))
-    assert audit(split_official("audb/cremad")[0], official("cremad"))["duplicates"] == 3
+    split = split_official("audb/cremad")[0]
+    assert audit(split, official("cremad"))["duplicates"] == 3
+    assert "3 recordings stand under several labels" in contradictions([split], official("cremad"))
 
 
 # What is left open, and mistakes
