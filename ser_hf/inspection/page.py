@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import jinja2
 
-from .. import __version__
+from .. import __version__, pages
 from ..corpora.schema import EMOTIONS
 from .tables import MEASURES
 
@@ -57,17 +56,8 @@ def render(facts: Mapping[str, Any], charts: Sequence[Picture], examples: Sequen
 
 
 def template(name: str) -> jinja2.Template:
-    """A template beside this module, every string of which is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: resources.files(__package__).joinpath(name).read_text("utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quantity"] = quantity
-    return environment.get_template(name)
+    """A template beside this module, with the filter `quantity`."""
+    return pages.template(__package__, name, quantity=quantity)
 
 
 def quantity(value: float | None, measure: str) -> str:

@@ -5,13 +5,13 @@ import dataclasses
 import functools
 import io
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import jinja2
 
 from .. import __version__
 from ..evaluation.metrics import NAMES
+from ..pages import template
 from .folder import replace_text
 from .parameters import written
 from .rows import STATES, Row
@@ -97,12 +97,7 @@ def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, j
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"figure": figure, "short": short, "duration": duration}
-    source = resources.files(__package__).joinpath("leaderboard.html").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    return template(__package__, "leaderboard.html", figure=figure, short=short, duration=duration)
 
 
 def figure(value: float | None) -> str:
