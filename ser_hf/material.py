@@ -13,7 +13,7 @@ from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .audio.augmenting import open_recordings
 from .cache import key_of
 from .corpora import EMOTIONS, Corpus, read_corpus, sources_facts
-from .corpora.labels import Rule
+from .corpora.labels import Rule, require_merged_into_classes
 from .download import complete
 from .errors import UserError
 from .models.waveform_preparation import Preparation
@@ -149,8 +149,11 @@ def _at_home(root: Any) -> Any:
 
 
 def _require_emotions(corpus: CorpusSection) -> None:
-    """Raises a `UserError` for a word of `labels`, `merge` or `drop` that is no emotion."""
-    Rule(corpus.merge, corpus.drop)
+    """Raises a `UserError` for a word of `labels`, `merge` or `drop` that is no emotion, and for a merge into what is
+    no class."""
+    items = corpus.options.get("corpora") or ()
+    own = [Rule(item["merge"], item["drop"], f"corpus.corpora[{i}]") for i, item in enumerate(items)]
+    require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *own])
     for word in corpus.labels or ():
         if word not in EMOTIONS:
             raise UserError(f"corpus.labels: {word!r} is no canonical emotion, which are {', '.join(EMOTIONS)}")

@@ -13,7 +13,8 @@ class Rule:
     """What a recipe says of emotions under one key: which are counted as another, which are left out.
 
     Raises:
-        UserError: for a word that is no emotion, and for one that is both merged and dropped.
+        UserError: for a word that is no emotion, for one that is both merged and dropped, and for one that is merged
+            into what is merged away itself.
     """
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -26,6 +27,13 @@ class Rule:
         for word in self.drop:
             if word in self.merge or word in self.merge.values():
                 raise UserError(f"{self.key}.drop: {word!r} is merged as well")
+        for word, target in self.merge.items():
+            end = self.merge.get(target, target)
+            if word != target != end:
+                raise UserError(
+                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged into {end!r} itself; say "
+                    f"what {word!r} is to be counted as, {end!r} or another"
+                )
 
     def __contains__(self, emotion: str) -> bool:
         return emotion in self.merge or emotion in self.drop
@@ -65,21 +73,27 @@ def treat_labels(
             ``{"calm": "calm"}`` keeps a corpus's calm that others' is merged.
 
     Raises:
-        UserError: for a word that is no emotion, for an emotion that is neither listed, merged nor dropped, and for
-            a class without a clip.
+        UserError: for a word that is no emotion, for an emotion that is neither listed, merged nor dropped, for rules
+            that contradict each other, and for a class without a clip.
     """
     common, own = Rule(merge or {}, drop), own or {}
     _require_canonical("corpus.labels", labels or ())
+    require_merged_into_classes(labels, [common, *own.values()])
     if labels is not None and len(set(labels)) != len(labels):
         raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
     for word in labels or ():
         if word in common and not any(rule.merge.get(word) == word for rule in own.values()):
             raise UserError(f"corpus.labels: {word!r} is listed, and merged or dropped as well")
 
-    def counted_as(clip: Clip, emotion: str) -> str | None:
-        rule = own.get(clip.corpus, common)
-        return rule[emotion] if emotion in rule else common[emotion]
+    def rule_of(corpus: str | None, emotion: str) -> Rule:
+        rule = own.get(corpus, common)
+        return rule if emotion in rule else common
 
+    def counted_as(clip: Clip, emotion: str) -> str | None:
+        return rule_of(clip.corpus, emotion)[emotion]
+
+    for corpus, emotion in dict.fromkeys((clip.corpus, clip.emotion) for clip in clips):
+        _require_end(emotion, rule_of(corpus, emotion), lambda word, corpus=corpus: rule_of(corpus, word))
     targets = [counted_as(clip, clip.emotion) for clip in clips]
     present = set(targets) - {None}
     classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
@@ -100,6 +114,31 @@ def treat_labels(
     return Treatment(classes, targets, kept, emotions, shares)
 
 
+def require_merged_into_classes(labels: Sequence[str] | None, rules: Sequence[Rule]) -> None:
+    """Refuses a rule that merges into what is none of the classes, where these are listed."""
+    for rule in rules:
+        for word, target in rule.merge.items():
+            if labels is not None and target not in labels:
+                raise UserError(
+                    f"{rule.key}.merge: {word!r} is merged into {target!r}, which is not in corpus.labels; list it "
+                    f"there, or drop {word!r}"
+                )
+
+
+def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:
+    """Refuses a merge, by one rule, into what another rule drops or merges away in the same corpus."""
+    target = rule[emotion]
+    other = rule_of(target) if target is not None else rule
+    if target in (None, emotion) or other[target] == target:
+        return
+    end = "leaves out" if other[target] is None else f"counts as {other[target]!r}"
+    key = f"{other.key}.{'drop' if other[target] is None else 'merge'}"
+    raise UserError(
+        f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which {key} {end} in the same corpus; make the two "
+        "agree"
+    )
+
+
 def _require_canonical(key: str, words: Sequence[str]) -> None:
     for word in words:
         if word not in EMOTIONS:
@@ -111,15 +150,14 @@ def _unlisted(
     clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], own: Mapping[str, Rule]
 ) -> UserError:
     """The complaint about the first emotion that no class is made of."""
-    pairs = [(clip, target) for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
-    first, target = pairs[0]
-    count = sum(clip.emotion == first.emotion for clip, _ in pairs)
-    merged = f", counted as {target!r}," if target != first.emotion else ""
+    clips = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+    first = clips[0]
+    count = sum(clip.emotion == first.emotion for clip in clips)
     keys = ["corpus", *(own[corpus].key for corpus in own if corpus == first.corpus)]
     merge, drop = (" or ".join(f"{key}.{word}" for key in keys) for word in ("merge", "drop"))
     return UserError(
-        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}){merged} is not listed; "
-        f"list it, merge it ({merge}) or drop it ({drop})"
+        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, merge it "
+        f"({merge}) or drop it ({drop})"
     )
 
 

@@ -68,9 +68,15 @@ def test_dropping_or_merging_what_the_corpus_has_not_changes_nothing():
             ["sad", "angry", "neutral"],
             {"calm": "happy"},
             [],
-            "corpus.labels: 'calm' (2 clips, the first 1.wav), counted as 'happy', is not listed; list it, merge it "
-            "(corpus.merge) or drop it (corpus.drop)",
+            "corpus.merge: 'calm' is merged into 'happy', which is not in corpus.labels; list it there, or drop ",
         ),
+        (
+            None,
+            {"calm": "neutral", "neutral": "sad"},
+            [],
+            "corpus.merge: 'calm' is merged into 'neutral', which is merged into 'sad' itself; say what 'calm' is to",
+        ),
+        (None, {"calm": "sad", "sad": "calm"}, [], "corpus.merge: 'calm' is merged into 'sad', which is merged into"),
         ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
         (["sad", "fear"], {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: no clip is 'fear'"),
         (None, {}, ["calm", "angry", "neutral", "happy"], "corpus.labels: at least two classes are needed, got sad"),
@@ -159,11 +165,11 @@ MIXED = [
 
 
 def test_what_is_said_of_one_corpus_goes_before_what_is_said_of_all():
-    own = {"a": Rule({"calm": "calm"}, key="corpus.corpora[0]"), "b": Rule({"surprise": "happy"}, ["neutral"])}
+    own = {"a": Rule({"calm": "calm"}, key="corpus.corpora[0]"), "b": Rule({"surprise": "happy"}, ["calm"])}
     treatment = treat_labels(MIXED, merge={"calm": "neutral"}, own=own)
     assert treatment.labels == ["happy", "neutral", "surprise", "calm"]
-    assert treatment.targets == ["calm", "neutral", "surprise", "happy", "neutral", None, "happy", "happy"]
-    assert treatment.kept == [0, 1, 2, 3, 4, 6, 7]
+    assert treatment.targets == ["calm", "neutral", "surprise", "happy", None, "neutral", "happy", "happy"]
+    assert treatment.kept == [0, 1, 2, 3, 5, 6, 7]
 
 
 def test_a_common_rule_may_concern_a_listed_class_that_one_corpus_keeps():
@@ -180,9 +186,42 @@ def test_a_class_of_the_others_may_be_merged_or_dropped_in_one_corpus():
     assert treatment.targets == ["calm", "neutral", "happy", "happy", None, "neutral", "surprise", "happy"]
 
 
-def test_rules_are_not_chained():
-    own = {"a": Rule({"surprise": "calm"})}
-    assert treat_labels(MIXED, merge={"calm": "neutral"}, own=own).targets[2] == "calm"
+@pytest.mark.parametrize(
+    ("common", "own", "told"),
+    [
+        (
+            {"merge": {"calm": "neutral"}},
+            {"merge": {"surprise": "calm"}},
+            "here.merge: 'surprise' is merged into 'calm', which corpus.merge counts as 'neutral' in the same corpus",
+        ),
+        (
+            {"drop": ["happy"]},
+            {"merge": {"surprise": "happy"}},
+            "here.merge: 'surprise' is merged into 'happy', which corpus.drop leaves out in the same corpus; make",
+        ),
+        (
+            {"merge": {"calm": "neutral"}},
+            {"drop": ["neutral"]},
+            "corpus.merge: 'calm' is merged into 'neutral', which here.drop leaves out in the same corpus; ",
+        ),
+        (
+            {"merge": {"calm": "neutral"}},
+            {"merge": {"neutral": "happy"}},
+            "corpus.merge: 'calm' is merged into 'neutral', which here.merge counts as 'happy' in the same corpus; ",
+        ),
+    ],
+)
+def test_rules_that_undo_each_other_in_one_corpus_are_told(common, own, told):
+    with pytest.raises(UserError) as error:
+        treat_labels(MIXED, own={"a": Rule(**own, key="here")}, **common)
+    assert str(error.value).startswith(told)
+
+
+def test_rules_that_meet_in_no_clip_contradict_nothing():
+    """b has no boredom that could be counted as what b leaves out; a says that its calm is to stay."""
+    own = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
+    treatment = treat_labels(MIXED, merge={"boredom": "neutral", "calm": "neutral"}, own=own)
+    assert treatment.targets == ["calm", "neutral", "calm", "happy", None, None, "surprise", "happy"]
 
 
 def test_votes_are_counted_as_their_corpus_says():
@@ -212,11 +251,18 @@ def test_a_rule_of_one_corpus_is_named_by_its_place(rule, told):
     assert str(error.value).startswith(told)
 
 
-def test_an_emotion_that_one_corpus_leaves_over_is_told_with_both_places():
+def test_what_one_corpus_leaves_over_is_told_with_its_place():
     own = {"b": Rule({"surprise": "sad"}, key="corpus.corpora[1]")}
     with pytest.raises(UserError) as error:
         treat_labels(MIXED, ["calm", "neutral", "surprise", "happy"], own=own)
     assert str(error.value) == (
-        "corpus.labels: 'surprise' (1 clips, the first b/2.wav), counted as 'sad', is not listed; list it, merge it "
-        "(corpus.merge or corpus.corpora[1].merge) or drop it (corpus.drop or corpus.corpora[1].drop)"
+        "corpus.corpora[1].merge: 'surprise' is merged into 'sad', which is not in corpus.labels; list it there, or "
+        "drop 'surprise'"
+    )
+    own = {"a": Rule(drop=["calm"], key="corpus.corpora[0]"), "b": Rule({"calm": "calm"})}
+    with pytest.raises(UserError) as error:
+        treat_labels(MIXED, ["calm", "neutral", "happy"], own=own)
+    assert str(error.value) == (
+        "corpus.labels: 'surprise' (2 clips, the first a/2.wav) is not listed; list it, merge it (corpus.merge or "
+        "corpus.corpora[0].merge) or drop it (corpus.drop or corpus.corpora[0].drop)"
     )
