@@ -173,7 +173,8 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
     """The foil's figures, and by how much they flatter."""
     described = {"protocol": foil["protocol"]["name"], "sha256": foil["protocol"]["sha256"]}
     figures = {key: foil[key] for key in ("metrics", "intervals", "audit")}
-    gap = {name: foil["metrics"][name] - value for name, value in metrics.items()}
+    told = {name: (foil["metrics"].get(name), value) for name, value in metrics.items()}
+    gap = {name: flattered - value for name, (flattered, value) in told.items() if None not in (flattered, value)}
     return described | figures | {"against": dict(metrics), "gap": gap}
 
 

@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset
 
 from .audio.augmenting import Augmenter
 from .delivery import header, save_model, save_report
-from .evaluation.metrics import classification_metrics, trainer_metrics
-from .evaluation.report import judge, prediction_table
+from .evaluation.judged import Judged, of_rows, to_table
+from .evaluation.metrics import all_metrics, trainer_metrics
+from .evaluation.report import judge, softmax
 from .material import Fold, Material
 from .protocols import PARTS
 from .run_folder import RunFolder
@@ -97,8 +99,8 @@ def run_one(
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             save_model(recipe, material, model, report, folder)
-            judged = {name: own for name, own in predicted.items() if name != "train"}
-            save_report(report, material.dataset, fold.split.rows, prediction_table(material.dataset, judged), folder)
+            told = [to_table(name, own) for name, own in predicted.items() if name != "train"]
+            save_report(report, material.dataset, fold.split.rows, pa.concat_tables(told), folder)
     return report
 
 
@@ -264,20 +266,19 @@ def _told(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
 
 def _judge(
     recipe: Recipe, material: Material, fold: Fold, fitted: Fit, folder: RunFolder, foil: dict | None
-) -> tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]:
+) -> tuple[dict[str, Any], dict[str, Judged]]:
     """Predicts each part once; the test part enters here and nowhere else."""
     began = time.perf_counter()
     judged_on = recipe.evaluation.part
     asked = PARTS if judged_on == "test" else PARTS[:2]
-    predicted = {name: predict(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
-    labels = np.asarray(material.dataset["label"][:])
+    answered = {name: predict(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
+    predicted = {name: of_rows(material.dataset, rows, softmax(logits)) for name, (rows, logits) in answered.items()}
     parts = {
-        name: classification_metrics(labels[rows], logits.argmax(axis=1), len(material.labels))
-        for name, (rows, logits) in predicted.items()
+        name: all_metrics(own.labels, own.probabilities[0], own.votes)
+        for name, own in predicted.items()
         if name != "test"
     }
-    rows, logits = predicted[judged_on]
-    judgement = judge(material.dataset, rows, logits.argmax(axis=1), **recipe.evaluation.bootstrapping)
+    judgement = judge(predicted[judged_on], **recipe.evaluation.bootstrapping)
     epochs = fitted.epoch_seconds
     model = fitted.trainer.model
     everything = list(plain_parameters(model))

@@ -5,11 +5,18 @@ and Hinkley 1997, section 3.8). With few speakers it promises too much (with fou
 so reports with fewer than ten say so and show the interval over clips alone beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from .judged import Judged
+from .weighted import Measure, mean_of_known, measure, recalls
+
 FEW_SPEAKERS = 10
+# Counts that are drawn at once: memory stays flat however many clips there are.
+_DRAWN_AT_ONCE = 4_000_000
+
+Intervals = dict[str, list[float]]
 
 
 def bootstrap_intervals(
@@ -20,7 +27,7 @@ def bootstrap_intervals(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, list[float]]:
+) -> Intervals:
     """Percentile intervals {metric: [low, high]} of UAR, WA, macro-F1 and weighted F1.
 
     Args:
@@ -28,55 +35,119 @@ def bootstrap_intervals(
         predictions: (clips,), or (runs, clips) for several seeds on the same clips: the metric is then the runs' mean.
         speakers: (clips,) for the hierarchical bootstrap; None draws clips alone.
     """
-    labels, predictions = np.asarray(labels), np.atleast_2d(predictions)
+    labels = np.asarray(labels)
+    runs = [measure(labels, run, classes) for run in np.atleast_2d(predictions)]
+    return _percentiles(_resampled(runs, len(labels), speakers, resamples, np.random.default_rng(seed)), confidence)
+
+
+def judged_intervals(
+    judged: Judged, by_speaker: bool, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Intervals:
+    """The same of every metric that the answers have (`ser_hf.evaluation.metrics.all_metrics`); one that no resample
+    defines is left out. `by_speaker` draws speakers and their clips, otherwise clips alone are drawn."""
+    speakers = judged.speakers if by_speaker else None
     generator = np.random.default_rng(seed)
-    weights = _clip_counts(len(labels), speakers, resamples, generator)
-    return _percentiles(np.mean([_metrics(weights, labels, run, classes) for run in predictions], axis=0), confidence)
+    return _percentiles(_resampled(_measures(judged), len(judged), speakers, resamples, generator), confidence)
+
+
+def recall_intervals(
+    judged: Judged, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> list[list[float] | None]:
+    """[low, high] of each class's recall over speakers and their clips; None for a class without a clip."""
+    classes, generator = len(judged.names), np.random.default_rng(seed)
+    pairs = [np.eye(classes * classes)[judged.labels * classes + run] for run in judged.predictions]
+    blocks = []
+    for weights in draws(len(judged), judged.speakers, resamples, generator):
+        counts = [(weights @ pair).reshape(-1, classes, classes) for pair in pairs]
+        blocks.append(np.mean([recalls(own) for own in counts], axis=0))
+    return [percentile(own, confidence) for own in np.concatenate(blocks).T]
 
 
 def fold_intervals(
-    folds: Sequence[tuple[np.ndarray, np.ndarray, Sequence[str] | None]],
-    classes: int,
+    folds: Sequence[Judged],
     draw_folds: bool,
+    by_speaker: bool = True,
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, list[float]]:
-    """Percentile intervals of a metric's mean over folds.
+) -> Intervals:
+    """Percentile intervals of a metric's mean over folds, of every metric that the answers have.
 
     Args:
-        folds: labels (clips,), predictions (runs, clips) and speakers (clips,) or None of each fold, as
-            `bootstrap_intervals` takes them.
+        folds: the judged clips of each.
         draw_folds: draw the folds with replacement as well. In leave-one-speaker-out they are the speakers; where a
             fold has several speakers this counts their variation twice, which errs on the wide side. Where a speaker
             stands in several folds, speakers are drawn once for all folds instead, and folds are not.
+        by_speaker: draw speakers and their clips, otherwise clips alone.
     """
     generator = np.random.default_rng(seed)
-    of_fold = [sorted(set(speakers)) for _, _, speakers in folds if speakers is not None]
+    of_fold = [sorted(set(fold.speakers)) for fold in folds if by_speaker]
     everyone = sorted({speaker for own in of_fold for speaker in own})
     drawn = None
     if sum(map(len, of_fold)) > len(everyone):
         counts = generator.multinomial(len(everyone), np.full(len(everyone), 1 / len(everyone)), size=resamples)
         drawn = dict(zip(everyone, counts.T, strict=True))
         draw_folds = False
-    values = []  # (folds, metrics, resamples)
-    for labels, predictions, speakers in folds:
-        weights = _clip_counts(len(labels), speakers, resamples, generator, drawn)
-        runs = [_metrics(weights, labels, run, classes) for run in np.atleast_2d(predictions)]
-        values.append(np.mean(runs, axis=0))
-    stacked = np.stack(values)
+    values = []
+    for fold in folds:
+        speakers = fold.speakers if by_speaker else None
+        values.append(_resampled(_measures(fold), len(fold), speakers, resamples, generator, drawn))
+    stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}  # (folds, resamples) each
     if draw_folds:
         chosen = generator.integers(len(folds), size=(len(folds), resamples))
         # Each drawn fold brings a resample of its own, so that a fold drawn twice is not the same twice.
-        stacked = stacked[chosen, :, generator.integers(resamples, size=chosen.shape)].transpose(0, 2, 1)
-    return _percentiles(np.nanmean(stacked, axis=0), confidence)
+        own = generator.integers(resamples, size=chosen.shape)
+        stacked = {name: one[chosen, own] for name, one in stacked.items()}
+    return _percentiles({name: mean_of_known(one.T) for name, one in stacked.items()}, confidence)
 
 
-def _percentiles(values: np.ndarray, confidence: float) -> dict[str, list[float]]:
+def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
+    """[low, high] of what resamples gave, nan left out; None where there is nothing else."""
+    known = values[np.isfinite(values)]
     tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(values, [tail, 100 - tail], axis=1)
-    names = ("uar", "wa", "macro_f1", "weighted_f1")
-    return {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)}
+    return [float(end) for end in np.percentile(known, [tail, 100 - tail])] if len(known) else None
+
+
+def draws(
+    clips: int,
+    speakers: Sequence[str] | None,
+    resamples: int,
+    generator: np.random.Generator,
+    drawn: Mapping[str, np.ndarray] | None = None,
+) -> Iterator[np.ndarray]:
+    """How often each clip stands in each resample, in blocks of (some resamples, clips): `resamples` in all. `drawn`
+    says how often each speaker does, (resamples,), where that is settled elsewhere."""
+    block = max(1, _DRAWN_AT_ONCE // max(clips, 1))
+    for start in range(0, resamples, block):
+        end = min(start + block, resamples)
+        own = None if drawn is None else {name: counts[start:end] for name, counts in drawn.items()}
+        yield _clip_counts(clips, speakers, end - start, generator, own)
+
+
+def _measures(judged: Judged) -> list[Measure]:
+    classes = len(judged.names)
+    return [measure(judged.labels, run.argmax(axis=1), classes, run, judged.votes) for run in judged.probabilities]
+
+
+def _resampled(
+    runs: Sequence[Measure],
+    clips: int,
+    speakers: Sequence[str] | None,
+    resamples: int,
+    generator: np.random.Generator,
+    drawn: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Each metric's mean over the runs in each resample, (resamples,)."""
+    blocks = []
+    for weights in draws(clips, speakers, resamples, generator, drawn):
+        measured = [run(weights) for run in runs]
+        blocks.append({name: np.mean([own[name] for own in measured], axis=0) for name in measured[0]})
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Intervals:
+    found = {name: percentile(own, confidence) for name, own in values.items()}
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def _clip_counts(
@@ -101,23 +172,3 @@ def _clip_counts(
         # A speaker drawn k times brings k times as many clips, drawn from its own.
         counts[:, own] = generator.multinomial(times[i] * len(own), np.full(len(own), 1 / len(own)))
     return counts
-
-
-def _metrics(weights: np.ndarray, labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """UAR, WA, macro-F1, weighted F1 of every resample at once, (4, resamples)."""
-    label, predicted = np.eye(classes)[labels], np.eye(classes)[predictions]
-    support, called = weights @ label, weights @ predicted
-    hits = weights @ (label * predicted)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # A class that a resample lacks has no recall; it is left out of that resample's mean. So is a fold of which no
-        # speaker was drawn.
-        recall = np.where(support > 0, hits / support, np.nan)
-        f1 = np.where(support > 0, 2 * hits / (support + called), np.nan)
-        total = weights.sum(axis=1)
-        weighted = np.nansum(f1 * support, axis=1) / total
-        return np.stack([_mean(recall), hits.sum(axis=1) / total, _mean(f1), weighted])
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over classes of what is known, (resamples,)."""
-    return np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)

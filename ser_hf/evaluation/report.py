@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import scipy.special
 from datasets import Dataset
 
 from .by_corpus import by_corpus
-from .intervals import FEW_SPEAKERS, bootstrap_intervals
-from .metrics import DEFINITIONS, classification_metrics, confusion, per_class
+from .intervals import FEW_SPEAKERS, judged_intervals, recall_intervals
+from .judged import Judged
+from .metrics import DEFINITIONS, all_metrics, calibration_error, confusion, per_class, reliability
 from .plots import (
     confusion_figure,
     corpora_figure,
@@ -22,59 +23,46 @@ from .plots import (
     folds_figure,
     save_figure,
 )
-from .slices import COLUMNS, slice_metrics
+from .slices import other_label, slice_metrics
 
 logger = logging.getLogger(__name__)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """(clips, classes) logits -> probabilities."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    """(clips, classes) logits -> probabilities, float32."""
+    return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
 
 
-def judge(
-    dataset: Dataset, rows: np.ndarray, predictions: np.ndarray, *, bootstrap: int = 2000, confidence: float = 0.95
-) -> dict[str, Any]:
-    """The judgement of one part: metrics, intervals, per_class, confusion, slices, corpora and warnings. `corpora`
-    holds the judgement of each corpus where there are several (`ser_hf.evaluation.by_corpus`).
-
-    Args:
-        dataset: the corpus's rows.
-        rows: (clips,) row numbers of the part.
-        predictions: (clips,) class ids, or (runs, clips) for several seeds on the same clips; metrics are then the
-            runs' mean, and confusion counts their sum.
-    """
-    names = dataset.features["label"].names
-    columns = {column: dataset[column][:] for column in COLUMNS}
-    columns = {column: [values[row] for row in rows] for column, values in columns.items()}
-    labels = np.asarray(dataset["label"][:])[rows]
-    runs = np.atleast_2d(predictions)
-    measured = [classification_metrics(labels, run, len(names)) for run in runs]
+def judge(judged: Judged, *, bootstrap: int = 2000, confidence: float = 0.95) -> dict[str, Any]:
+    """The judgement of one part: metrics and their intervals, per_class, confusion, calibration, slices and their
+    gaps, perceived, corpora, hardest and warnings. Of several runs metrics are the mean and confusions the sum;
+    `corpora` holds the judgement of each corpus where there are several (`ser_hf.evaluation.by_corpus`)."""
+    names, labels, runs = judged.names, judged.labels, judged.predictions
+    measured = [all_metrics(labels, run, judged.votes) for run in judged.probabilities]
     pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
     settings = {"resamples": bootstrap, "confidence": confidence}
-    classes = per_class(pooled_labels, pooled, names)
-    slices = slice_metrics(
-        {column: values * len(runs) for column, values in columns.items()}, pooled_labels, pooled, len(names)
-    )
-    # Pooling the runs repeats each clip; what is reported is how many there are.
-    for row in classes.values():
-        row["support"] //= len(runs)
-    for values in slices.values():
-        for row in values.values():
-            row["clips"] //= len(runs)
+    slices, gaps = slice_metrics(judged, **settings)
+    bins = reliability(pooled_labels, judged.probabilities.reshape(-1, len(names)))
     judgement: dict[str, Any] = {
-        "metrics": {name: float(np.mean([m[name] for m in measured])) for name in measured[0]},
-        "intervals": bootstrap_intervals(labels, runs, len(names), columns["speaker"], **settings),
-        "clip_intervals": bootstrap_intervals(labels, runs, len(names), **settings),
+        "clips": len(judged),
+        "speakers": len(set(judged.speakers)),
+        "metrics": mean_metrics(measured),
+        "intervals": judged_intervals(judged, True, **settings),
+        "clip_intervals": judged_intervals(judged, False, **settings),
         "confidence": confidence,
-        "per_class": classes,
+        "per_class": _classes(judged, settings),
         "confusion": confusion(pooled_labels, pooled, len(names)),
+        # Pooling the runs repeats each clip; what is reported is how many there are.
+        "calibration": {"bins": [own | {"clips": own["clips"] / len(runs)} for own in bins]},
         "slices": slices,
-        "corpora": by_corpus(columns["corpus"], columns["speaker"], labels, runs, names),
+        "gaps": gaps,
+        "perceived": other_label(judged),
+        "corpora": by_corpus(judged.columns["corpus"], judged.speakers, labels, runs, names),
+        "hardest": hardest(judged),
         "warnings": [],
     }
-    speakers = len(set(columns["speaker"]))
+    judgement["calibration"]["ece"] = calibration_error(bins)
+    speakers = judgement["speakers"]
     if speakers < FEW_SPEAKERS:
         counted = "1 speaker" if speakers == 1 else f"{speakers} speakers"
         judgement["warnings"].append(
@@ -84,35 +72,49 @@ def judge(
     return judgement
 
 
+def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each metric; None where a run leaves it undefined."""
+    return {
+        name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
+        for name in measured[0]
+    }
+
+
+def _classes(judged: Judged, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    runs, names = judged.predictions, judged.names
+    classes = per_class(np.tile(judged.labels, len(runs)), runs.ravel(), names)
+    for row, interval in zip(classes.values(), recall_intervals(judged, **settings), strict=True):
+        # Pooling the runs repeats each clip; what is reported is how many there are.
+        row["support"] //= len(runs)
+        row["recall_interval"] = interval
+    return classes
+
+
+def hardest(judged: Judged, most: int = 20) -> list[dict[str, Any]]:
+    """The clips whose label was given the least probability, mean over runs: id, speaker, label, predicted,
+    probability of the label, path (None for audio that is in no file)."""
+    mean = judged.probabilities.mean(axis=0)
+    own = mean[np.arange(len(judged)), judged.labels]
+    paths = judged.paths or [None] * len(judged)
+    return [
+        {
+            "id": judged.ids[i],
+            "speaker": judged.speakers[i],
+            "label": judged.names[judged.labels[i]],
+            "predicted": judged.names[int(mean[i].argmax())],
+            "probability": float(own[i]),
+            "path": paths[i],
+        }
+        for i in np.argsort(own, kind="stable")[:most]
+    ]
+
+
 def judged_people(report: Mapping[str, Any]) -> str:
     """Who judged, in words that a headline can carry without flattering."""
     shared = report["audit"]["shared"].get(f"train/{report['judged_on']}", {})
     if report["protocol"]["leak"] or shared.get("speakers"):
         return f"{report['judged_on']} clips of speakers heard before"
     return f"the {report['judged_on']} speakers"
-
-
-def prediction_table(dataset: Dataset, predicted: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> pa.Table:
-    """One row a clip: id, part, speaker, label, predicted and the probability of each class (`p_LABEL`).
-
-    Args:
-        predicted: rows (clips,) and logits (clips, classes) of each part.
-    """
-    names = dataset.features["label"].names
-    ids, speakers, labels = dataset["id"][:], dataset["speaker"][:], dataset["label"][:]
-    tables = []
-    for part, (rows, logits) in predicted.items():
-        probabilities = softmax(logits)
-        columns = {
-            "id": [ids[row] for row in rows],
-            "part": [part] * len(rows),
-            "speaker": [speakers[row] for row in rows],
-            "label": [names[labels[row]] for row in rows],
-            "predicted": [names[i] for i in probabilities.argmax(axis=1)],
-        }
-        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(names)}
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)
 
 
 def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]]):

@@ -1,7 +1,7 @@
 """Model cards: the report's facts, poured into a template of hub_cards/."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..evaluation.metrics import DEFINITIONS, NAMES
+from ..evaluation.metrics import DEFINITIONS, HEADLINE, NAMES
 from ..evaluation.report import judged_people
 
 
@@ -19,12 +19,23 @@ def templates() -> jinja2.Environment:
         folder = resources.files("ser_hf.hub_cards")
     except ModuleNotFoundError:
         folder = Path(__file__).parents[2] / "hub_cards"
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
+    environment.filters |= {"figure": _figure, "ends": _ends}
+    return environment
+
+
+def _figure(value: float | None) -> str:
+    """Three digits; a dash for what the clips leave undefined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return "–" if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
 
 def report_page(report: Mapping[str, Any]) -> str:
@@ -87,7 +98,7 @@ def model_card(
 def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report with what templates ask for and not every report has."""
     absent = {"over": None, "pooled": None, "seeds": None, "foil": None}
-    words = {"names": NAMES, "definitions": DEFINITIONS, "judged_people": judged_people(report)}
+    words = {"names": NAMES, "definitions": DEFINITIONS, "headline": HEADLINE, "judged_people": judged_people(report)}
     kinds = list(dict.fromkeys(kind for counts in report["audit"]["shared"].values() for kind in counts))
     protocol = {"folds": None, "fold": None, **report["protocol"]}
     model = {"depth": "", "adapter": False, **report["model"]}

@@ -1,29 +1,109 @@
-"""Slices by speaker, sex, intensity and sentence."""
+"""Slices by speaker, sex, age, language, intensity, sentence and duration, and the gaps between them."""
 
 import numpy as np
 import pytest
+from answers import judged_of
 
-from ser_hf.evaluation.slices import COLUMNS, slice_metrics
+from ser_hf.evaluation.slices import other_label, slice_metrics, slice_values
 
 LABELS, PREDICTIONS = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1])
-NOTHING = dict.fromkeys(COLUMNS, [None] * 4)
+
+
+def _slices(speakers=("s",) * 4, labels=LABELS, predictions=PREDICTIONS, **columns):
+    return slice_metrics(judged_of(labels, predictions, 2, speakers, **columns), resamples=200)
 
 
 def test_each_value_is_judged_on_its_own_clips():
-    slices = slice_metrics(NOTHING | {"speaker": ["b", "b", "a", "a"]}, LABELS, PREDICTIONS, 2)
+    slices, _ = _slices(speakers=["b", "b", "a", "a"])
     assert list(slices) == ["speaker"]
     assert list(slices["speaker"]) == ["a", "b"]
-    assert slices["speaker"]["b"] == {"clips": 2, "uar": 1.0, "wa": 1.0, "macro_f1": 1.0, "weighted_f1": 1.0}
-    assert slices["speaker"]["a"] == pytest.approx(
-        {"clips": 2, "uar": 0.5, "wa": 0.5, "macro_f1": 1 / 3, "weighted_f1": 1 / 3}
+    sure = {"clips": 2, "uar": 1.0, "wa": 1.0, "macro_f1": 1.0, "weighted_f1": 1.0, "interval": [1.0, 1.0]}
+    assert slices["speaker"]["b"] == sure
+    half = slices["speaker"]["a"]
+    assert half["interval"] == [0.0, 1.0]
+    assert {name: half[name] for name in ("clips", "uar", "wa", "macro_f1")} == pytest.approx(
+        {"clips": 2, "uar": 0.5, "wa": 0.5, "macro_f1": 1 / 3}
     )
 
 
 @pytest.mark.parametrize("values", [[None] * 4, ["female"] * 4, ["female", None, "female", None]])
 def test_a_column_that_tells_no_clips_apart_is_left_out(values):
-    assert slice_metrics(NOTHING | {"sex": values}, LABELS, PREDICTIONS, 2) == {}
+    assert _slices(sex=values) == ({}, {})
 
 
 def test_clips_without_a_value_are_in_no_slice():
-    slices = slice_metrics(NOTHING | {"intensity": ["normal", "strong", None, "strong"]}, LABELS, PREDICTIONS, 2)
+    slices, _ = _slices(intensity=["normal", "strong", None, "strong"])
     assert {value: row["clips"] for value, row in slices["intensity"].items()} == {"normal": 1, "strong": 2}
+
+
+def test_ages_and_durations_come_in_groups_in_their_order():
+    slices, _ = _slices(age=[61, 17.5, 18, None], duration=[12.0, 0.5, 2.0, 2.9])
+    assert list(slices["age_group"]) == ["under 18 years", "18 to 30 years", "60 years and more"]
+    assert {value: row["clips"] for value, row in slices["duration"].items()} == {
+        "under 1 s": 1,
+        "2 to 3 s": 2,
+        "10 s and more": 1,
+    }
+    assert list(slices["duration"]) == ["under 1 s", "2 to 3 s", "10 s and more"]
+
+
+def test_an_age_in_words_is_unknown():
+    assert slice_values({"age": ["26-35", 40, 20, float("nan")]})["age_group"] == [
+        None,
+        "30 to 45 years",
+        "18 to 30 years",
+        None,
+    ]
+
+
+def test_many_sentences_are_no_kinds_but_many_speakers_are_all_told():
+    many = [str(i) for i in range(60)]
+    assert set(slice_values({"sentence": many, "speaker": many})) == {"speaker"}
+
+
+def test_the_gap_names_the_worst_speaker_and_how_sure_that_is():
+    labels = np.tile([0, 1], 60)
+    speakers = np.repeat(["a", "b", "c"], 40)
+    # b is right in three of four, the others always.
+    predictions = np.where((speakers == "b") & (np.arange(120) % 4 < 1), 1 - labels, labels)
+    _, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers), resamples=1000)
+    gap = gaps["speaker"]
+    assert (gap["worst"], gap["best"], gap["metric"]) == ("b", "a", "uar")
+    assert gap["gap"] == pytest.approx(0.25)
+    low, high = gap["interval"]
+    # Half of b's clips, one class, are each right by a half: UAR's deviation is that of 20 clips, halved.
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 20) / 2, rel=0.2)
+    assert 0 < low < 0.25 < high
+
+
+def test_two_kinds_that_differ_by_chance_have_a_gap_around_nothing():
+    generator = np.random.default_rng(0)
+    labels = np.tile([0, 1], 200)
+    predictions = np.where(generator.random(400) < 0.7, labels, 1 - labels)
+    speakers = np.repeat([f"s{i}" for i in range(20)], 20)
+    sexes = np.repeat(["female", "male"], 200).tolist()
+    _, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000)
+    low, high = gaps["sex"]["interval"]
+    assert low < 0 < high
+
+
+def test_too_few_clips_make_no_worst():
+    labels = np.tile([0, 1], 10)
+    speakers = ["a"] * 16 + ["b"] * 4
+    predictions = np.where(np.arange(20) < 16, labels, 1 - labels)
+    slices, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers), resamples=50)
+    assert slices["speaker"]["b"]["uar"] == 0
+    assert gaps == {}
+
+
+def test_what_raters_heard_is_held_against_the_same_answers():
+    names = ["angry", "sad"]
+    heard = ["angry", "sad", "sad", None, "fear"]
+    labels, predictions = [0, 1, 0, 0, 1], [0, 1, 1, 1, 1]
+    found = other_label(judged_of(labels, predictions, 2, names=names, perceived=heard))
+    assert (found["by"], found["clips"]) == ("perceived", 3)
+    assert found["agreement"] == pytest.approx(2 / 3)
+    assert found["metrics"]["wa"] == 1.0
+    assert found["same_clips"]["wa"] == pytest.approx(2 / 3)
+    assert found["counts"] == [[1, 1], [0, 1]]
+    assert other_label(judged_of(labels, predictions, 2)) is None

@@ -1,0 +1,26 @@
+"""Answers to made-up clips, for tests of what is measured on them."""
+
+import numpy as np
+
+from ser_hf.evaluation.judged import KNOWN, Judged
+
+
+def judged_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
+    """Clips whose runs, (clips,) or (runs, clips) class ids, were answered for sure unless probabilities are given."""
+    labels, runs = np.asarray(labels), np.atleast_2d(predictions)
+    if probabilities is None:
+        probabilities = np.eye(classes)[runs]
+    known = dict.fromkeys(KNOWN, [None] * len(labels)) | {"corpus": ["toy"] * len(labels)}
+    known["speaker"] = [f"s{i}" for i in range(len(labels))] if speakers is None else list(speakers)
+    names = names or [f"class{i}" for i in range(classes)]
+    ids = [f"toy/{i}" for i in range(len(labels))]
+    return Judged(names, ids, labels, np.asarray(probabilities, np.float32), known | columns)
+
+
+def guesses(clips, classes, runs=1, seed=0, sharpness=1.5):
+    """Labels (clips,) and probabilities (runs, clips, classes) that know something of them."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(classes, size=clips)
+    logits = generator.normal(size=(runs, clips, classes)) + sharpness * np.eye(classes)[labels]
+    shares = np.exp(logits)
+    return labels, (shares / shares.sum(axis=2, keepdims=True)).astype(np.float32)

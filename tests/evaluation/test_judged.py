@@ -1,0 +1,99 @@
+"""The clips of a part, out of a corpus into a table and back."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from answers import guesses
+from datasets import Audio, ClassLabel, Dataset, Features, List, Value
+
+from ser_hf.evaluation.judged import KNOWN, from_table, of_rows, to_table
+
+NAMES = ["angry", "happy", "sad"]
+ROWS = [4, 0, 3]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    features = {
+        "audio": Value("string"),
+        "id": Value("string"),
+        "label": ClassLabel(names=NAMES),
+        "votes": List(Value("float32"), length=3),
+        "intended": Value("string"),
+        **{name: Value("float64" if name in ("age", "duration") else "string") for name in KNOWN},
+    }
+    columns = {
+        "audio": [f"{i}.wav" for i in range(5)],
+        "id": [f"toy/{i}" for i in range(5)],
+        "label": [0, 1, 2, 0, 1],
+        "votes": [[1, 0, 0], None, None, [0, 0.5, 0.5], None],
+        "intended": ["angry", "sad", None, "angry", "happy"],
+        **dict.fromkeys(KNOWN, [None] * 5),
+        "speaker": ["a", "a", "b", "b", "b"],
+        "duration": [1.5, 2.0, 2.5, 3.0, 3.5],
+    }
+    return Dataset.from_dict(columns, features=Features(features)).cast_column("audio", Audio(decode=False))
+
+
+ANSWERS = guesses(3, 3)[1][0]
+
+
+def test_a_table_gives_back_what_it_was_made_of(dataset):
+    judged = of_rows(dataset, ROWS, ANSWERS)
+    assert judged.ids == ["toy/4", "toy/0", "toy/3"]
+    assert judged.labels.tolist() == [1, 0, 0]
+    assert judged.columns["duration"] == [3.5, 1.5, 3.0]
+    back = from_table(pa.concat_tables([to_table("validation", judged), to_table("test", judged)]), "test", NAMES)
+    assert (back.names, back.ids, back.paths) == (judged.names, judged.ids, judged.paths)
+    assert back.columns == judged.columns
+    np.testing.assert_array_equal(back.labels, judged.labels)
+    np.testing.assert_array_equal(back.probabilities, judged.probabilities)
+    np.testing.assert_array_equal(back.votes, judged.votes)
+    assert np.isnan(back.votes[0]).all()
+
+
+def test_predictions_are_a_table_of_clips(dataset):
+    clips = to_table("test", of_rows(dataset, ROWS, ANSWERS)).to_pylist()
+    for clip, row, answer in zip(clips, ROWS, ANSWERS, strict=True):
+        probabilities = {name: clip[f"p_{name}"] for name in NAMES}
+        assert list(probabilities.values()) == pytest.approx(answer.tolist())
+        assert clip["predicted"] == max(probabilities, key=probabilities.get)
+        assert (clip["part"], clip["id"], clip["path"]) == ("test", f"toy/{row}", f"{row}.wav")
+        assert clip["label"] == NAMES[dataset[row]["label"]]
+
+
+def test_older_tables_know_less():
+    probabilities = {f"p_{name}": [0.2, 0.5] for name in NAMES}
+    table = pa.table(
+        {"id": ["a", "b"], "part": ["test"] * 2, "speaker": ["s"] * 2, "label": ["sad"] * 2} | probabilities
+    )
+    judged = from_table(table, "test", NAMES)
+    assert judged.columns["sex"] == [None, None]
+    assert judged.paths == []
+    assert judged.votes is None
+
+
+def _with_seed(dataset, seed, rows=ROWS, answers=ANSWERS):
+    table = to_table("test", of_rows(dataset, rows, answers))
+    return table.append_column("seed", pa.array([seed] * len(table)))
+
+
+def test_seeds_are_runs_on_the_same_clips_whatever_their_order(dataset):
+    turned = _with_seed(dataset, 2, ROWS[::-1], ANSWERS[::-1] ** 2)
+    judged = from_table(pa.concat_tables([_with_seed(dataset, 1), turned]), "test", NAMES)
+    assert len(judged) == 3
+    np.testing.assert_array_equal(judged.probabilities, np.stack([ANSWERS, ANSWERS**2]))
+    with pytest.raises(ValueError, match="other clips"):
+        from_table(
+            pa.concat_tables([_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], ANSWERS[:2])]), "test", NAMES
+        )
+
+
+def test_some_of_the_clips(dataset):
+    judged = of_rows(dataset, ROWS, ANSWERS)
+    by_mask, by_place = judged.only(np.array([False, True, True])), judged.only(np.array([1, 2]))
+    for some in (by_mask, by_place):
+        assert some.ids == ["toy/0", "toy/3"]
+        assert some.paths == ["0.wav", "3.wav"]
+        assert some.columns["speaker"] == ["a", "b"]
+        np.testing.assert_array_equal(some.probabilities, judged.probabilities[:, 1:])
