@@ -13,7 +13,7 @@ from datasets import Dataset
 from ..errors import UserError
 from . import mixture, single
 from .labels import treat_labels
-from .mixture import Mixed, beyond_caps
+from .mixture import Mixed, beyond_caps, require_clips_of_all
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 from .single import SINGLE, checked, parser_options
 from .sources import Source, sources_facts, sources_of, sources_table
@@ -110,6 +110,8 @@ def read_corpus(
     require_unique_ids(everything)
     clips = _without(everything, exclude)
     treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
+    if members:
+        require_clips_of_all(listing, clips, treatment.kept)
     over = beyond_caps(listing, [clips[i] for i in treatment.kept], treatment.emotions) if members else {}
     left_out = {i: "dropped" for i, target in enumerate(treatment.targets) if target is None}
     left_out |= {treatment.kept[place]: why for place, why in over.items()}

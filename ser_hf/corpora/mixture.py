@@ -15,7 +15,9 @@ before what is said for all: TESS's surprise is a pleasant one, and one corpus's
 - `cap`: at most so many clips of a corpus, in all parts together: a smaller corpus, drawn by `corpus.seed` so that
   speakers stay in proportion, and each speaker's emotions. The rest is neither decoded nor judged.
 - `weight`: clips of a corpus that an epoch meets, by the number of its training clips: of 0.5 half of them, and the
-  other half in the next epoch; of 2 each twice. Who is judged does not change.
+  other half in the next epoch; of 2 each twice. Who is judged does not change. Beside `training.balance: class` it is
+  the size that a corpus counts with: classes come equally often, in each class the corpora in proportion to their
+  clips times their weights, and all together in as many clips as the weights make.
 
 Rows say in `corpus` where they come from. Speakers carry their corpus in their names, and so do sessions here:
 Session1 of one corpus is no session of another. Sentences do not: words that were heard in one corpus are known words
@@ -25,7 +27,6 @@ and text in another is text in all.
 
 import dataclasses
 import logging
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ _OWN = {
     "cap": (int | None, None),
 }
 _OF_ALL = ("labels", "exclude")
+_MOST_WEIGHT = 100  # a larger one is a slip, and would make more entries of an epoch than memory has room for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +106,8 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         defaults = {option: default for option, (_, default) in known.items()}
         own = checked(defaults | item, known, key)
         Rule(own["merge"], own["drop"], key)  # complains of its own
-        if not 0 < own["weight"] < math.inf:
-            raise UserError(f"{key}.weight: expected more than zero, got {own['weight']}")
+        if not 0 < own["weight"] <= _MOST_WEIGHT:
+            raise UserError(f"{key}.weight: expected more than zero and at most {_MOST_WEIGHT}, got {own['weight']}")
         if own["cap"] is not None and own["cap"] < 1:
             raise UserError(f"{key}.cap: expected a clip or more, got {own['cap']}")
         items.append(own)
@@ -168,6 +170,26 @@ def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str]) 
             order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
+
+
+def require_clips_of_all(listing: Mixed, clips: Sequence[Clip], kept: Collection[int]) -> None:
+    """Refuses a corpus of which none of its `clips` is among the `kept` ones, by their positions: a figure "over four
+    corpora" would be one over three.
+
+    Args:
+        clips: those that `corpus.exclude` leaves.
+    """
+    left = {clips[i].corpus for i in kept}
+    for corpus, member in listing.members.items():
+        if corpus in left:
+            continue
+        emotions = sorted({clip.emotion for clip in clips if clip.corpus == corpus})
+        keys = [f"{member.key}.drop" if emotion in member.item["drop"] else "corpus.drop" for emotion in emotions]
+        key = keys[0] if keys else "corpus.exclude"
+        why = f"all of its emotions ({', '.join(emotions)}) are dropped" if emotions else "all are excluded"
+        raise UserError(
+            f"{key}: no clip of {corpus} ({member.key}) is left: {why}; keep some, or take it out of the list"
+        )
 
 
 def learnt_items(corpora: list[dict[str, Any]], learnt: Collection[str]) -> list[dict[str, Any]]:

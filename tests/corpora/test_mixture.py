@@ -147,8 +147,13 @@ def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplo
         ),
         ([{"name": "savee", "merge": {"ps": "happy"}}], "corpus.corpora[0].merge: 'ps' is no canonical emotion; the "),
         ([{"name": "savee", "drop": "sad"}], "corpus.corpora[0].drop: expected a list"),
-        ([{"name": "savee", "weight": 0}], "corpus.corpora[0].weight: expected more than zero, got 0.0"),
-        ([{"name": "savee", "weight": float("inf")}], "corpus.corpora[0].weight: expected more than zero, got inf"),
+        *(
+            (
+                [{"name": "savee", "weight": weight}],
+                f"corpus.corpora[0].weight: expected more than zero and at most 100, got {float(weight)}",
+            )
+            for weight in (0, -1, 101, float("inf"), float("nan"))
+        ),
         ([{"name": "ravdess"}, {"name": "savee", "cap": 0}], "corpus.corpora[1].cap: expected a clip or more, got 0"),
     ],
 )
@@ -383,6 +388,29 @@ def test_a_cap_s_draw_is_the_seed_s_and_a_cap_over_all_clips_takes_all(item, une
     assert ids(0, 1000) == load_corpus("tess", uneven)["id"][:]
     with pytest.raises(UserError, match="^corpus.seed: expected zero or more, got -1"):
         ids(-1, 30)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"own": ["fear", "sad"]},
+            "corpus.corpora[1].drop: no clip of calls (corpus.corpora[1]) is left: all of its ",
+        ),
+        ({"drop": ["fear", "sad"]}, "corpus.drop: no clip of calls (corpus.corpora[1]) is left: all of its emotions "),
+        ({"own": ["sad"], "drop": ["fear"]}, "corpus.drop: no clip of calls (corpus.corpora[1]) is left: all of its "),
+        (
+            {"exclude": ["calls/a", "calls/b"]},
+            "corpus.exclude: no clip of calls (corpus.corpora[1]) is left: all are excluded; keep some, or",
+        ),
+    ],
+)
+def test_a_corpus_of_which_nothing_is_left_is_told(item, tmp_path, settings, told):
+    calls = table(tmp_path / "calls.csv", "path,label,speaker\na.wav,sad,anna\nb.wav,fear,anna\n")
+    member = {"name": "csv", "root": calls, "corpus_name": "calls", "drop": settings.pop("own", [])}
+    with pytest.raises(UserError) as error:
+        load_corpus("mixture", corpora=[item("savee"), member], **settings)
+    assert str(error.value).startswith(told)
 
 
 def test_weights_are_told_by_corpus(item):

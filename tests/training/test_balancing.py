@@ -103,6 +103,12 @@ def test_an_epoch_s_clips_are_shared_out_by_weight_and_balance(weights, balance,
         assert max(sums[label] for label in range(3)) - min(sums[label] for label in range(3)) <= 1
 
 
+def test_beside_balanced_classes_a_weight_is_the_size_that_a_corpus_counts_with():
+    """80 clips of a, 40 of b that count thrice: 200 in all, 100 a class, in each by clips times weight."""
+    sizes = {("a", 0): 60, ("a", 1): 20, ("b", 0): 20, ("b", 1): 20}
+    assert quotas(sizes, {"b": 3.0}, "class") == {("a", 0): 50, ("b", 0): 50, ("a", 1): 25, ("b", 1): 75}
+
+
 # Twelve clips: eight of corpus a (five of class 0, of three speakers), four of corpus b.
 CORPORA = ["a"] * 8 + ["b"] * 4
 SPEAKERS = ["a:1", "a:2", "a:3", "a:1", "a:2", "a:1", "a:2", "a:3", "b:1", "b:1", "b:2", "b:2"]
