@@ -1,5 +1,6 @@
 """One report over several runs of a recipe, seeds or folds: mean, deviation, pooled predictions, the preferred run."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,8 @@ def over_folds(
     recipe: Recipe, material: Material, folds: Sequence[Fold], folder: RunFolder, reports: Reports, foil: dict | None
 ) -> dict[str, Any]:
     """The report over folds: metrics are the folds' mean, with the intervals of that mean; `pooled` holds those of
-    all folds' predictions taken together, as do per_class, confusion and slices."""
+    all folds' predictions taken together, as do per_class, confusion and slices. Clips that several folds judge count
+    each time in those, which `warnings` says."""
     tables = [_predictions(folder.child(f"fold-{fold.number}")) for fold in folds]
     judged = [_judged(recipe, material, table) for table in tables]
     everything = _judged(recipe, material, _numbered(tables, "fold", [fold.number for fold in folds]))
@@ -67,6 +69,7 @@ def over_folds(
         "clip_intervals": fold_intervals(judged, draw_folds=False, by_speaker=False, **settings),
         "pooled": pooled,
     }
+    judgement["warnings"] += _repeated(folds, recipe.evaluation.part)
     report = _together(recipe, material, folds, folder, reports, judgement, foil)
     for fold in folds:
         own = reports[fold.number]
@@ -75,6 +78,19 @@ def over_folds(
             "validation": own["parts"]["validation"],
         }
     return report | {"chosen_fold": preferred(reports)}
+
+
+def _repeated(folds: Sequence[Fold], part: str) -> list[str]:
+    """A sentence where folds judge the same clips, as their validation parts mostly do; none where each is judged
+    once."""
+    times = Counter(clip for fold in folds for clip in fold.split.ids[part])
+    several = sum(count > 1 for count in times.values())
+    if not several:
+        return []
+    return [
+        f"{several} of the {len(times)} {part} clips are judged by several folds (up to {max(times.values())}), and "
+        f"count each time in what is pooled: {times.total()} answers in all."
+    ]
 
 
 def preferred(reports: Reports) -> int:

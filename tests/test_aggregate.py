@@ -191,6 +191,23 @@ def test_the_protocol_tells_of_each_fold(judged, folds):
         assert own["validation"] == reports[fold.number]["parts"]["validation"]
 
 
+def test_clips_that_several_folds_judge_are_told(tmp_path, dataset, folds, material):
+    """Speakers 1, 3 and 0 validate: each once. Judged twice by two folds, a speaker's twelve clips count twice."""
+    parted = recipe("evaluation.part=validation")
+    twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
+    for chosen, told in (
+        (folds, []),
+        (twice, ["12 of the 36 validation clips are judged by several folds (up to 2)"]),
+    ):
+        top, reports = RunFolder(tmp_path / str(len(chosen))), {}
+        for fold in chosen:
+            own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [1], column=False)
+            reports[fold.number] = child_report(dataset, fold.split, own)
+        report = over_folds(parted, material, chosen, top, reports, None)
+        assert [warning.split(",")[0] for warning in report["warnings"] if "several folds" in warning] == told
+        assert sum(map(sum, report["confusion"])) == 12 * len(chosen)
+
+
 def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
     report, reports, _ = judged
     best = max(own["validated"] for own in reports.values())
