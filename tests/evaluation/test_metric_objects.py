@@ -1,0 +1,43 @@
+"""The metrics behind the interface of `evaluate`, without a network."""
+
+import evaluate
+import numpy as np
+import pytest
+from answers import guesses
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.metric_objects import OF_SCORES, OF_VOTES, load_metric
+from ser_hf.evaluation.metrics import DEFINITIONS, all_metrics
+
+LABELS, (ANSWERS,) = guesses(50, 4)
+VOTES = np.random.default_rng(1).dirichlet([1.0] * 4, size=50).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_each_is_what_the_report_shows(name):
+    metric = load_metric(name)
+    assert isinstance(metric, evaluate.Metric)
+    assert DEFINITIONS[name] in metric.description
+    given = {"references": LABELS, "predictions": ANSWERS.argmax(axis=1)}
+    if name in OF_SCORES:
+        given = {"references": LABELS, "prediction_scores": ANSWERS}
+    if name in OF_VOTES:
+        given = {"references": VOTES, "prediction_scores": ANSWERS}
+    for start in (0, 20):  # in batches, as evaluate's own loops give them
+        metric.add_batch(**{key: values[start : 20 if start == 0 else 50] for key, values in given.items()})
+    expected = all_metrics(LABELS, ANSWERS, VOTES)[name]
+    assert metric.compute() == {name: pytest.approx(expected, rel=1e-6)}
+
+
+def test_several_are_combined():
+    together = evaluate.combine([load_metric("uar"), load_metric("macro_f1")])
+    found = together.compute(predictions=ANSWERS.argmax(axis=1), references=LABELS)
+    expected = all_metrics(LABELS, ANSWERS)
+    assert found == {name: pytest.approx(expected[name]) for name in ("uar", "macro_f1")}
+
+
+def test_what_there_is_not_is_told_with_what_there_is():
+    with pytest.raises(UserError, match="there is no 'accuracy'; there are uar, wa"):
+        load_metric("accuracy")
+    with pytest.raises(UserError, match="class 4 among the references"):
+        load_metric("ece").compute(prediction_scores=[[0.5, 0.5]], references=[4])
