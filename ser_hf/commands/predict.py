@@ -1,4 +1,4 @@
-"""ser-hf predict: what a trained model says of recordings, as a table, and its embeddings of them."""
+"""ser-hf predict: what a trained model says of recordings, clip by clip or over time, and its embeddings of them."""
 
 import argparse
 import contextlib
@@ -9,12 +9,12 @@ import sys
 import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
 
     from ..prediction.recordings import Recording
@@ -23,14 +23,17 @@ EXAMPLE = "ser-hf predict runs/ravdess_crnn --corpus ravdess --root data/RAVDESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    import soundfile
+
+    formats = ", ".join(sorted(set(soundfile.available_formats()) - {"RAW"}))  # which has no header
     parser.add_argument("model", help="a run's folder, a model folder or a Hub id, of any audio classifier")
     parser.add_argument(
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="audio files, folders, tables (CSV, TSV, JSON lines, Parquet) with a column path and perhaps start and "
-        "end in seconds, or - for a recording on standard input; with --corpus options of the corpus as key=value, "
-        "with --recipe its section.key=value",
+        help=f"audio files ({formats}), folders, tables (CSV, TSV, JSON lines, Parquet) with a column path and "
+        "perhaps start and end in seconds, or - for a recording on standard input; with --corpus options of the "
+        "corpus as key=value, with --recipe its section.key=value",
     )
     parser.add_argument("--corpus", metavar="NAME", help="hear a corpus, such as ravdess; its folder is --root")
     parser.add_argument("--root", metavar="DIR", help="the folder (of csv the table) of the corpus")
@@ -40,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="labels, probabilities and logits, as FILE.csv, .json or .parquet (default: labels to the terminal)",
+        help="labels, probabilities and logits, as FILE.csv, .json, .jsonl or .parquet, and a --timeline of one "
+        "recording as a picture, .png or .svg (default: to standard output as --format says)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "jsonl", "csv"),
+        help="of standard output: a line a clip with its label, or all that --output has (default: table)",
     )
     parser.add_argument("--embeddings", metavar="FILE", help="the same and an embedding of each clip, as FILE.parquet")
     parser.add_argument(
@@ -60,13 +69,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by-window", action="store_true", help="a row for each window in place of one for each clip (their mean)"
     )
     parser.add_argument(
+        "--timeline",
+        action="store_true",
+        help="emotion over time: a row for each of overlapping windows, each heard as a clip by itself; as a table, a "
+        "line for each stretch of time with the same label. --window is 4 s by default, or as the recipe judged it",
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="from one window over time to the next (default: half a window)"
+    )
+    parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="rows over time that do not overlap: for each stretch the mean of the windows that hear it, which the "
+        "table and the picture always show",
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=16, metavar="N", help="windows at a time (default: %(default)s)"
     )
     parser.add_argument(
         "--on-error",
         choices=("error", "skip"),
-        default="error",
-        help="what becomes of files that cannot be read (default: %(default)s)",
+        default="skip",
+        help="files that cannot be read end it, before anything is written, or are told and left out, and the exit "
+        "code is 1 in the end (default: %(default)s)",
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU, if there is one)")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
@@ -76,11 +101,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Hears everything, writes the files whole and says what was written."""
+    """Hears everything, writes the files whole and says what was written; exit code 1 where a file could not be read.
+
+    All that is told goes to standard error where standard output has the answers.
+    """
     # Imported late: `--help` must not wait for these.
+    from ..prediction.reading import NoneReadable
+
+    try:
+        skipped = _predict(options)
+    except NoneReadable as error:
+        if options.on_error == "error":
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        skipped = True
+    if skipped:
+        sys.stdout.flush()
+        raise SystemExit(1)
+
+
+def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:
     from ..prediction.expert import load_expert
-    from ..prediction.files import check_output, same_file, writing
+    from ..prediction.files import writing
     from ..prediction.predictions import Asked, answers, facts_of
+    from ..prediction.text import to_terminal
 
     asked = Asked(
         options.embeddings is not None,
@@ -89,14 +133,15 @@ def run(options: argparse.Namespace) -> None:
         options.by_window,
         options.batch_size,
         options.on_error == "skip",
+        options.timeline,
+        options.hop,
+        options.smooth,
     )
     source = _source(options)
-    kinds = {"--output": (".csv", ".json", ".parquet"), "--embeddings": (".parquet",)}
-    given = {"--output": options.output, "--embeddings": options.embeddings}
-    paths = {key: check_output(path, kinds[key], key, source.files) for key, path in given.items() if path is not None}
-    if len(paths) == 2 and same_file(*paths.values()):
-        raise UserError(f"--embeddings: {options.embeddings} is --output too; name another file")
+    paths = _outputs(options, source.files)
     recordings = source.recordings()
+    if len(recordings) > 1 and _picture(options.output):
+        raise UserError(f"--output: {options.output} is a picture of one recording, and there are {len(recordings)}")
     expert = load_expert(
         options.model,
         revision=options.revision,
@@ -104,19 +149,44 @@ def run(options: argparse.Namespace) -> None:
         trust_remote_code=options.trust_remote_code,
     )
     facts, skipped, rows = facts_of(expert, asked), [], 0
+    shown = not paths or options.format is not None
     with _terminated(), contextlib.ExitStack() as files:
         writes = [files.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
+        if shown:
+            writes.append(to_terminal(options.format or "table", facts.labels, asked.timeline))
         for table in answers(expert, recordings, asked, facts, skipped):
             rows += len(table)
-            for write in writes or [_show]:
+            for write in writes:
                 write(table)
-    left_out = f", {_counted(len(skipped), 'file')} left out" if skipped else ""
-    if paths or skipped:  # without a file the terminal's output is the answers alone
-        count = _counted(rows, "window" if options.by_window else "clip")
-        print(f"{count}{left_out}", file=sys.stdout if paths else sys.stderr)
+    told = sys.stderr if shown else sys.stdout
+    if paths or skipped:
+        left_out = f", {_counted(len(skipped), 'file')} left out" if skipped else ""
+        what = "row" if asked.smooth else "window" if asked.by_window or asked.timeline else "clip"
+        print(f"{_counted(rows, what)}{left_out}", file=told)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
-        print(f"  {key.removeprefix('--')}{embedding}: {path}")
+        print(f"  {key.removeprefix('--')}{embedding}: {path}", file=told)
+    return skipped
+
+
+def _outputs(options: argparse.Namespace, inputs: Sequence[str]) -> dict[str, Path]:
+    """The files that are asked for, by flag. Raises a `UserError` where one may not be written."""
+    from ..prediction.files import PICTURES, check_output, same_file
+
+    kinds = {"--output": (".csv", ".json", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
+    given = {"--output": options.output, "--embeddings": options.embeddings}
+    paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
+    if len(paths) == 2 and same_file(*paths.values()):
+        raise UserError(f"--embeddings: {options.embeddings} is --output too; name another file")
+    if _picture(options.output) and not options.timeline:
+        raise UserError(f"--output: {options.output} is a picture, which shows a --timeline; ask for that")
+    return paths
+
+
+def _picture(path: str | None) -> bool:
+    from ..prediction.files import PICTURES
+
+    return path is not None and path.lower().endswith(PICTURES)
 
 
 class _Source(NamedTuple):
@@ -198,18 +268,3 @@ def _terminated() -> Iterator[None]:
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _show(table: "pa.Table") -> None:
-    """A line for each row: how sure, what, and of which recording."""
-    from ..prediction.tables import matrix
-
-    best = matrix(table, "probabilities").max(axis=1)
-    rows = table.select(["id", "predicted", "window", "windows", "start", "end"]).to_pylist()
-    for row, probability in zip(rows, best, strict=True):
-        windows = ""
-        if row["windows"] > 1:
-            pieces = f"{row['windows']} windows" if row["window"] is None else f"{row['start']:.2f}-{row['end']:.2f} s"
-            windows = f"  ({pieces})"
-        print(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}")
-    sys.stdout.flush()

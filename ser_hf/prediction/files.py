@@ -1,25 +1,23 @@
-"""Rows to a CSV, JSON or Parquet file, chunk by chunk; the file is there whole or not at all."""
+"""Rows to a CSV, JSON, Parquet or picture file, chunk by chunk; the file is there whole or not at all."""
 
 import contextlib
-import csv
+import functools
 import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
 from .tables import METADATA, matrix
+from .text import PLAIN, csv_rows, flat_names, json_lines, records
 
 Write = Callable[[pa.Table], None]
-_PLAIN = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
-
-
-_HEADS = (",".join(_PLAIN).encode(), b'[\n{"id": ', b"[\n]")  # of the CSV and JSON files written here
+PICTURES = (".png", ".svg")
+_HEADS = (",".join(PLAIN).encode(), b'[\n{"id": ', b"[\n]")  # of the CSV and JSON files written here
 
 
 def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
@@ -65,8 +63,10 @@ def _is_answers(path: Path) -> bool:
         if path.suffix.lower() == ".parquet":
             return METADATA in (pq.read_schema(path).metadata or {})
         with path.open("rb") as file:
+            if path.suffix.lower() == ".jsonl":
+                return list(json.loads(file.readline()))[: len(PLAIN)] == list(PLAIN)
             return file.read(max(map(len, _HEADS))).startswith(_HEADS)
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, ValueError, TypeError):
         return False
 
 
@@ -75,14 +75,21 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
     """A function that takes tables of `ser_hf.prediction.tables`; the file stands at the end, in place of any before,
     which may have been written meanwhile by another command. A link is left, and the file that it leads to written.
 
-    CSV, JSON (a list of objects) and Parquet hold the probability and the logit of each label by name (``p_angry``,
-    ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of `key` ``--embeddings`` holds the
-    tables as they are.
+    CSV, JSON (a list of objects), JSON lines and Parquet hold the probability and the logit of each label by name
+    (``p_angry``, ``logit_angry``; in JSON as objects), and no embeddings. The Parquet file of `key` ``--embeddings``
+    holds the tables as they are. A picture (PNG, SVG) shows windows over time, of one recording.
 
     Raises:
         UserError: naming `key`, if the file cannot be written.
     """
-    kinds = {".csv": _csv, ".json": _json, ".parquet": _parquet if key == "--embeddings" else _flat_parquet}
+    kinds = {
+        ".csv": functools.partial(_text, csv_rows),
+        ".json": _json,
+        ".jsonl": functools.partial(_text, json_lines),
+        ".parquet": _parquet if key == "--embeddings" else _flat_parquet,
+        ".png": functools.partial(_picture, "png"),
+        ".svg": functools.partial(_picture, "svg"),
+    }
     target = Path(os.path.realpath(path))
     partial = target.with_name(f"ser_hf-{secrets.token_hex(8)}.partial")
     try:
@@ -98,17 +105,9 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _csv(path: Path, labels: Sequence[str]) -> Iterator[Write]:
+def _text(rows: Callable[..., Write], path: Path, labels: Sequence[str]) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(flat_names(labels))
-
-        def write(table: pa.Table) -> None:
-            for row in _records(table, labels):
-                numbers = [_short(row[kind][label]) for kind in ("probabilities", "logits") for label in labels]
-                writer.writerow([row[name] for name in _PLAIN] + numbers)
-
-        yield write
+        yield rows(file, labels)
 
 
 @contextlib.contextmanager
@@ -119,7 +118,7 @@ def _json(path: Path, labels: Sequence[str]) -> Iterator[Write]:
 
         def write(table: pa.Table) -> None:
             nonlocal between
-            for row in _records(table, labels):
+            for row in records(table, labels):
                 file.write(between + json.dumps(row, ensure_ascii=False))
                 between = ",\n"
 
@@ -149,24 +148,17 @@ def _flat_parquet(path: Path, labels: Sequence[str]) -> Iterator[Write]:
 
 def flat(table: pa.Table, labels: Sequence[str]) -> pa.Table:
     """The table without lists: a column for the probability and one for the logit of each label."""
-    columns = [table[name] for name in _PLAIN]
+    columns = [table[name] for name in PLAIN]
     for kind in ("probabilities", "logits"):
         columns += [pa.array(column) for column in matrix(table, kind).T]
     return pa.table(columns, names=flat_names(labels)).replace_schema_metadata(table.schema.metadata)
 
 
-def flat_names(labels: Sequence[str]) -> list[str]:
-    return [*_PLAIN, *(f"p_{label}" for label in labels), *(f"logit_{label}" for label in labels)]
+@contextlib.contextmanager
+def _picture(kind: str, path: Path, labels: Sequence[str]) -> Iterator[Write]:
+    # Imported late: answers as text must not wait for matplotlib.
+    from .timeline_figure import timeline_figure
 
-
-def _records(table: pa.Table, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows as JSON has them; numbers with the seven digits that float32 holds."""
-    rows = table.select(_PLAIN).to_pylist()
-    for kind in ("probabilities", "logits"):
-        for row, values in zip(rows, matrix(table, kind).tolist(), strict=True):
-            row[kind] = {label: float(_short(value)) for label, value in zip(labels, values, strict=True)}
-    return rows
-
-
-def _short(value: float) -> str:
-    return f"{value:.7g}"
+    tables: list[pa.Table] = []
+    yield tables.append
+    timeline_figure(pa.concat_tables(tables)).savefig(path, format=kind, dpi=150)

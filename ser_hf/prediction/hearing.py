@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from datasets import Dataset
 
 from ..errors import UserError
-from ..training.batches import Collator, part
+from ..training.batches import Collator
 from ..training.encoders import lengths_needed
-from ..training.windows import merge
+from ..training.windows import merge, pieces
 from .expert import Expert
 from .reading import Chunk
 from .vectors import Vectors
@@ -72,9 +71,12 @@ def hear(
     Raises:
         UserError: if an answer is not finite.
     """
-    unlabelled = Dataset.from_dict({"label": [0] * len(chunk)})
-    columns = part(unlabelled, range(len(chunk)), chunk, window=window)[:]
-    clips = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    clips = [
+        {"row": row, "labels": 0, "start": start, "length": length, "max_samples": 0}
+        for row, whole in enumerate(chunk.lengths.tolist())
+        for start, length in pieces(whole, window or whole or 1)
+    ]
+    clips.sort(key=lambda clip: clip["length"])  # as `ser_hf.training.batches.part` has it: little is padded
     least = lengths_needed(expert.model.config)
     collator = Collator(chunk, expert.extractor, 0, *least)
     device = expert.model.device
@@ -98,7 +100,7 @@ def hear(
             lengths = torch.tensor([max(clip["length"], least[0]) for clip in clips[begin:end]], device=device)
             kept.append(vectors.take(batch, lengths).cpu())
         progress(sum(clip["start"] == 0 for clip in clips[begin:end]))
-    rows, starts, lengths = (np.array(columns[name], dtype=np.int64) for name in ("row", "start", "length"))
+    rows, starts, lengths = (np.array([clip[name] for clip in clips]) for name in ("row", "start", "length"))
     order = np.lexsort((starts, rows))
     everything = torch.cat(logits).numpy()[order]
     taken = torch.cat(kept).numpy()[order] if kept else None

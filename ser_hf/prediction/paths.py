@@ -14,7 +14,8 @@ from .recordings import Recording
 
 PIPED = "-"
 # What libsndfile reads.
-HEARD = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", ".w64"}
+_RARER = {".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds"}
+HEARD = set().union(*SUFFIXES.values()) | _RARER | {".snd", ".sph", ".svx", ".voc", ".w64"}
 _NOT_READ = other_formats.SUFFIXES - HEARD
 _NO_AUDIO = {".json", ".lst", ".md", ".ndjson", ".ods", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"}
 
@@ -28,7 +29,8 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
     it; rows of tables that give it several ids, or several times, are a recording each.
 
     Args:
-        skip: keep what a folder cannot be heard of, with its `fault`: formats that are not read here, lost links.
+        skip: keep what cannot be heard, with its `fault`: formats of a folder that are not read here, lost links, and
+            audio files that are named and missing.
 
     Raises:
         UserError: naming the path or line that leads nowhere, the id that stands for two recordings, the row that says
@@ -49,6 +51,8 @@ def from_paths(inputs: Iterable[str | os.PathLike], skip: bool = False) -> list[
                 raise UserError(f"{faults[0]}{more} (--on-error skip leaves such files out)")
             for recording in inside:
                 found.add(recording)
+        elif not path.exists() and skip and path.suffix.lower() in HEARD | _NOT_READ:
+            found.add(_of_file(path, f"{given}: no such file"))
         elif not path.exists():
             raise UserError(f"{given}: no such file or folder")
         elif not path.is_file():

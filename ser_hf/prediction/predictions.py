@@ -26,16 +26,19 @@ from tqdm.auto import tqdm
 from ..errors import UserError
 from ..recipe_checks import SHORTEST
 from .expert import Expert, load_expert
+from .grid import Grid
 from .hearing import hear
 from .paths import from_paths
-from .reading import Chunk, read_chunks
+from .reading import Chunk, NoneReadable, read_chunks
 from .recordings import Recording, from_dataset
 from .tables import Facts, matrix, table
+from .timeline import smooth, whole_recordings
 from .vectors import layer_number, listening
 
 logger = logging.getLogger(__name__)
 
 _LONG_SECONDS = 120  # heard whole, such a clip may take much memory: that of attention grows with its square
+_TIMELINE_SECONDS = 4  # about an utterance of the acted corpora: what most models have learnt from
 POOLED = "what the classifier's last layer is given"
 
 
@@ -51,6 +54,11 @@ class Asked:
             judged with and, whatever that is, no more than the model can take.
         by_window: a row for each window; else one a clip, whose probabilities and embedding are the windows' mean by
             duration.
+        timeline: a row for each of overlapping windows over time (`ser_hf.prediction.grid.sliding`), every one
+            prepared and heard as a clip by itself. Without `window` they last as long as the model's recipe fixes its
+            clips or judged its windows, and 4 s where it does neither.
+        hop: seconds from one such window to the next; None is half a window.
+        smooth: of a timeline, rows that do not overlap: the mean of the windows that hear a stretch of time.
         batch_size: windows at a time.
         skip: leave out recordings that cannot be read, and tell of them; else the first one ends it.
 
@@ -64,11 +72,15 @@ class Asked:
     by_window: bool = False
     batch_size: int = 16
     skip: bool = False
+    timeline: bool = False
+    hop: float | None = None
+    smooth: bool = False
 
     def __post_init__(self):
         for flag, value, kind, told in (
             ("--layer", self.layer, numbers.Integral, "a whole number"),
             ("--window", self.window, numbers.Real, "seconds"),
+            ("--hop", self.hop, numbers.Real, "seconds"),
             ("--batch-size", self.batch_size, numbers.Integral, "a whole number"),
         ):
             if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
@@ -77,8 +89,14 @@ class Asked:
             raise UserError("--batch-size: expected one or more, got None")
         if self.layer is not None and not self.embeddings:
             raise UserError("--layer: says which embeddings; ask for them (--embeddings FILE.parquet)")
-        if self.window is not None and not SHORTEST <= self.window < math.inf:
-            raise UserError(f"--window: expected seconds, {SHORTEST} or more, got {self.window}")
+        for flag, seconds in (("--window", self.window), ("--hop", self.hop)):
+            if seconds is not None and not SHORTEST <= seconds < math.inf:
+                raise UserError(f"{flag}: expected seconds, {SHORTEST} or more, got {seconds}")
+        for flag, given in (("--hop", self.hop is not None), ("--smooth", self.smooth)):
+            if given and not self.timeline:
+                raise UserError(f"{flag}: says which windows over time; ask for them (--timeline)")
+        if self.timeline and self.by_window:
+            raise UserError("--timeline: has a row for each window already; leave out --by-window")
         if self.batch_size < 1:
             raise UserError(f"--batch-size: expected one or more, got {self.batch_size}")
 
@@ -132,6 +150,9 @@ def predict(
     layer: int | None = None,
     window: float | None = None,
     by_window: bool = False,
+    timeline: bool = False,
+    hop: float | None = None,
+    smooth: bool = False,
     batch_size: int = 16,
     on_error: str = "error",
     device: str | None = None,
@@ -144,8 +165,9 @@ def predict(
         model: a run's folder, a model folder or a Hub id; ours and any audio classifier of transformers.
         inputs: audio files, folders and tables (`ser_hf.prediction.paths.from_paths`), or a dataset such as
             `ser_hf.load_corpus` returns.
-        embeddings, layer, window, by_window, batch_size: see `Asked`.
-        on_error: ``"error"`` ends with the first recording that cannot be read, ``"skip"`` leaves such ones out.
+        embeddings, layer, window, by_window, timeline, hop, smooth, batch_size: see `Asked`.
+        on_error: ``"error"`` ends with the first recording that cannot be read, so that there is an answer for each;
+            ``"skip"``, which the command line does, leaves such ones out.
         device, revision, trust_remote_code: see `ser_hf.prediction.expert.load_expert`.
 
     Raises:
@@ -154,7 +176,7 @@ def predict(
     try:
         if on_error not in ("error", "skip"):
             raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
-        asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip")
+        asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth)
         recordings = _recordings(inputs, asked.skip)
         expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         skipped: list[tuple[str, str]] = []
@@ -197,11 +219,27 @@ def _in_python(message: str) -> str:
 def facts_of(expert: Expert, asked: Asked) -> Facts:
     """What the tables will say of themselves. Raises a `UserError` where the model has no such layer."""
     layer = None if asked.layer is None else layer_number(expert, asked.layer)
-    rate, window = expert.extractor.sampling_rate, expert.window(asked.window)
+    rate, window, grid = expert.extractor.sampling_rate, expert.window(asked.window), grid_of(expert, asked)
     words = POOLED if layer is None else f"hidden state {layer} of the encoder, averaged over real frames"
     embedding = words if asked.embeddings else None
-    seconds = None if window is None else window / rate
-    return Facts(expert.source, expert.revision, rate, expert.labels, seconds, layer, embedding)
+    seconds = grid.window / rate if grid else None if window is None else window / rate
+    hop, own = grid.hop / rate if grid else None, (expert.source, expert.revision, rate, expert.labels)
+    return Facts(*own, seconds, hop, expert.multi_label, layer, embedding)
+
+
+def grid_of(expert: Expert, asked: Asked) -> Grid | None:
+    """The windows of a timeline; None where none is asked for. Raises a `UserError` where the model cannot be asked in
+    such windows, or they would leave gaps."""
+    if not asked.timeline:
+        return None
+    rate, fixed = expert.extractor.sampling_rate, expert.preparation.fixed_duration
+    if fixed is not None and asked.window is not None and asked.window > fixed:
+        raise UserError(f"--window: {expert.source} hears the first {fixed:g} s of a clip; ask for that or less")
+    window = expert.window(asked.window or fixed or expert.judged_window or _TIMELINE_SECONDS)
+    hop = max(1, window // 2) if asked.hop is None else round(asked.hop * rate)
+    if hop > window:
+        raise UserError(f"--hop: {asked.hop:g} s leaves gaps between windows of {window / rate:g} s; ask for less")
+    return Grid(window, hop)
 
 
 def answers(
@@ -219,9 +257,10 @@ def answers(
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
-        UserError: if none could be read.
+        NoneReadable: if none could be read.
+        UserError: if there is none.
     """
-    rate, window = expert.extractor.sampling_rate, expert.window(asked.window)
+    rate, window, grid = expert.extractor.sampling_rate, expert.window(asked.window), grid_of(expert, asked)
     total = len(recordings)
 
     def skip(recording: Recording, reason: str) -> None:
@@ -229,18 +268,27 @@ def answers(
         skipped.append((recording.id, reason))
 
     rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
-    chunks = read_chunks(rows, rate, expert.preparation, skip if asked.skip else None)
+    chunks = read_chunks(rows, rate, expert.preparation, skip if asked.skip else None, grid)
+
+    def heard() -> Iterator[pa.Table]:
+        for chunk in _told(chunks, grid or window):
+            if grid:  # how many windows there are is known of what is decoded
+                bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
+            answer = hear(expert, chunk, None if grid else window, asked.batch_size, vectors, bar.update)
+            yield table(chunk, answer, expert, asked.by_window, facts)
+
     with contextlib.ExitStack() as held:
         vectors = held.enter_context(listening(expert, asked.layer)) if asked.embeddings else None
-        bar = held.enter_context(tqdm(total=total, desc="predicting", unit="clip", disable=None))
-        for chunk in _told(chunks, window):
-            heard = hear(expert, chunk, window, asked.batch_size, vectors, bar.update)
-            yield table(chunk, heard, expert, asked.by_window, facts)
+        unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
+        bar = held.enter_context(tqdm(desc="predicting", disable=None, **unit))
+        yield from map(smooth, whole_recordings(heard())) if asked.smooth else heard()
+    if total == 0:
+        raise UserError("inputs: empty")
     if len(skipped) == total:
-        raise UserError(f"{skipped[0][1]}; none of {total} recordings can be read" if total else "inputs: empty")
+        raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
 
 
-def _told(chunks: Iterable[Chunk], window: int | None) -> Iterator[Chunk]:
+def _told(chunks: Iterable[Chunk], window: object | None) -> Iterator[Chunk]:
     """The chunks; the first clip that will take long to hear whole is told of."""
     told = window is not None
     for chunk in chunks:

@@ -14,20 +14,27 @@ from ..corpora.files import is_lfs_pointer
 from ..errors import UserError
 from ..models.waveform_preparation import Preparation, prepare_waveform
 from ..threads import in_order
+from .grid import Grid, Place, sliding
 from .paths import not_read
 from .recordings import Recording
 
 CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording is a chunk of its own
+_FIRST_SAMPLES, _MOST_SAMPLES = 2**19, 2**23  # the first chunk answers soon, later ones fill their batches better
+
+
+class NoneReadable(AudioError):
+    """Not one of the recordings can be heard."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
     """Some recordings with their waveforms, float32 (samples,) each: as much of a waveform store
-    (`ser_hf.audio.WaveformStore`) as batches are made of."""
+    (`ser_hf.audio.WaveformStore`) as batches are made of. With `places` each entry is a window of its recording."""
 
     recordings: list[Recording]
     waveforms: list[np.ndarray]
     sampling_rate: int
+    places: list[Place] | None = None
 
     def __len__(self) -> int:
         return len(self.waveforms)
@@ -46,14 +53,16 @@ def read_chunks(
     sampling_rate: int,
     preparation: Preparation,
     skipped: Callable[[Recording, str], None] | None = None,
+    grid: Grid | None = None,
 ) -> Iterator[Chunk]:
-    """Decodes on threads, ahead of the reader by no more than a chunk holds, or by one recording; chunks come in the
-    order of the recordings.
+    """Decodes on threads, ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording; chunks come in the
+    order of the recordings, small ones first.
 
     Args:
         sampling_rate: Hz that the waveforms have afterwards.
         preparation: what is done to each waveform then, as it was for those that the model learnt from.
         skipped: hears of each recording that cannot be read, and why; None has the first one end it all.
+        grid: cuts recordings into these windows, each then prepared as a clip by itself; a chunk may end between two.
 
     Raises:
         AudioError: naming the file, without `skipped`.
@@ -69,7 +78,7 @@ def read_chunks(
             samples = decode(recording.path, recording.data, sampling_rate, *part).samples
             # Bytes are not needed any more.
             recording = dataclasses.replace(recording, data=None)
-            return recording, prepare_waveform(samples, sampling_rate, preparation)
+            return recording, samples if grid else prepare_waveform(samples, sampling_rate, preparation)
         except NotAudioError as error:
             told = not_read(Path(recording.path))
             return recording, error if told is None else AudioError(told)
@@ -81,21 +90,28 @@ def read_chunks(
     def size(recording: Recording) -> float:
         return _samples(recording, sampling_rate)
 
-    heard, waveforms, samples = [], [], 0
+    heard, waveforms, places, samples, enough = [], [], [], 0, _FIRST_SAMPLES
     for recording, waveform in in_order(work, recordings, size=size, most=CHUNK_SAMPLES):
         if isinstance(waveform, AudioError):
             if skipped is None:
                 raise AudioError(f"{waveform} (--on-error skip leaves such files out)")
             skipped(recording, str(waveform))
             continue
-        heard.append(recording)
-        waveforms.append(waveform)
-        samples += len(waveform)
-        if samples >= CHUNK_SAMPLES:
-            yield Chunk(heard, waveforms, sampling_rate)
-            heard, waveforms, samples = [], [], 0
+        windows = sliding(len(waveform), grid) if grid else [(0, len(waveform))]
+        for number, (start, length) in enumerate(windows):
+            window = waveform[start : start + length]
+            if grid:
+                seconds = (recording.start + sample / sampling_rate for sample in (start, start + length))
+                places.append(Place(number, len(windows), *seconds))
+                window = prepare_waveform(window, sampling_rate, preparation)
+            heard.append(recording)
+            waveforms.append(window)
+            samples += len(window)
+            if samples >= min(enough, CHUNK_SAMPLES):
+                yield Chunk(heard, waveforms, sampling_rate, places if grid else None)
+                heard, waveforms, places, samples, enough = [], [], [], 0, min(2 * enough, _MOST_SAMPLES)
     if heard:
-        yield Chunk(heard, waveforms, sampling_rate)
+        yield Chunk(heard, waveforms, sampling_rate, places if grid else None)
 
 
 def _samples(recording: Recording, sampling_rate: int) -> float:

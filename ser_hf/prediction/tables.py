@@ -26,6 +26,8 @@ class Facts:
         sampling_rate: Hz that the model hears.
         labels: the names of the entries of probabilities and logits.
         window: seconds beyond which clips were heard in pieces, None if they never are.
+        hop: seconds from one window to the next, where they overlap; None where they follow each other.
+        multi_label: each label has a probability of its own, which do not add up to one.
         layer: the hidden state that embeddings are the mean of; None is what the classifier's last layer is given.
         embedding: what that is, in words; None without embeddings.
         version: of ser_hf.
@@ -36,6 +38,8 @@ class Facts:
     sampling_rate: int
     labels: list[str]
     window: float | None
+    hop: float | None
+    multi_label: bool
     layer: int | None
     embedding: str | None
     version: str = __version__
@@ -54,8 +58,9 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
 
     Columns: `id`, `path`, `speaker` and `label` (null where unknown); `window`, its number from 0 (null where a row is
     several windows in one), and `windows`, how many the clip was heard in; `start` and `end`, seconds of the clip as
-    the model hears it; `predicted`; `probabilities` and `logits`, float32 (labels,) each; `embedding`, float32
-    (size,), where there are any. Lists are of one fixed size, so that they read as matrices.
+    the model hears it, of windows over time those of the file; `predicted`; `probabilities` and `logits`, float32
+    (labels,) each; `embedding`, float32 (size,), where there are any. Lists are of one fixed size, so that they read
+    as matrices.
     """
     counts = np.bincount(heard.rows, minlength=len(chunk))
     rows = heard if by_window else heard.by_clip(expert.multi_label)
@@ -66,6 +71,9 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
         numbers = np.arange(len(rows.rows)) - (np.cumsum(counts) - counts)[rows.rows]
     else:
         numbers = np.where(windows == 1, 0, -1)
+    starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
+    if chunk.places is not None:  # each entry of the chunk is a window
+        numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
     shares = probabilities(rows.logits, expert.multi_label)
     columns = {
         "id": pa.array([recording.id for recording in own], pa.string()),
@@ -74,14 +82,14 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
         "label": pa.array([recording.label for recording in own], pa.string()),
         "window": pa.array(numbers, pa.int32(), mask=numbers < 0),
         "windows": pa.array(windows, pa.int32()),
-        "start": pa.array(rows.starts / chunk.sampling_rate, pa.float64()),
-        "end": pa.array((rows.starts + rows.lengths) / chunk.sampling_rate, pa.float64()),
+        "start": pa.array(starts, pa.float64()),
+        "end": pa.array(ends, pa.float64()),
         "predicted": pa.array([facts.labels[i] for i in rows.logits.argmax(axis=1)], pa.string()),
-        "probabilities": _lists(shares),
-        "logits": _lists(rows.logits),
+        "probabilities": of_lists(shares),
+        "logits": of_lists(rows.logits),
     }
     if rows.vectors is not None:
-        columns["embedding"] = _lists(rows.vectors)
+        columns["embedding"] = of_lists(rows.vectors)
     return pa.table(columns).replace_schema_metadata(facts.to_metadata())
 
 
@@ -97,6 +105,7 @@ def matrix(table: pa.Table, column: str) -> np.ndarray:
     return lists.flatten().to_numpy().reshape(len(lists), -1)
 
 
-def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
+def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
+    """(rows, size) as a column of float32 lists."""
     flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])

@@ -15,15 +15,24 @@ import pytest
 from models_asked import LABELS
 
 from ser_hf import cli, predict
+from ser_hf.prediction import predictions, reading
 from ser_hf.testing import write_corpus
 from ser_hf.train import guarded
 
 
 def complaint(capsys, *arguments):
-    assert cli.main(["predict", *map(str, arguments)]) == 2
+    assert ended(*arguments) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
+
+
+def ended(*arguments):
+    """The exit code."""
+    try:
+        return cli.main(["predict", *map(str, arguments)])
+    except SystemExit as stopped:
+        return stopped.code
 
 
 def test_help_loads_no_torch():
@@ -39,6 +48,9 @@ assert not {"torch", "transformers", "datasets", "pyarrow"} & set(sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "example: ser-hf predict" in done.stdout
+    told = " ".join(done.stdout.split())
+    assert all(name in told for name in ("AIFF", "CAF", "FLAC", "MP3", "OGG", "W64", "WAV"))
+    assert "RAW" not in told
 
 
 def test_files_and_folders_are_answered_on_the_terminal(published, recordings, capsys):
@@ -86,8 +98,8 @@ def test_a_corpus_by_name_and_files_left_out(published, tmp_path, capsys):
     paths = write_corpus("ravdess", root, speakers=1, takes=1)
     paths[0].write_bytes(b"")
     output = tmp_path / "answers.json"
-    command = ["predict", str(published("crnn")), "--corpus", "ravdess", "--root", str(root), "corpus.drop=[calm]"]
-    assert cli.main([*command, "known_bad=keep", "--output", str(output), "--on-error", "skip"]) == 0
+    command = [published("crnn"), "--corpus", "ravdess", "--root", root, "corpus.drop=[calm]"]
+    assert ended(*command, "known_bad=keep", "--output", output) == 1
     assert f"{len(paths) - 2} clips, 1 file left out" in capsys.readouterr().out
     rows = json.loads(output.read_text(encoding="utf-8"))
     assert {row["label"] for row in rows} >= {"angry", "surprise"}
@@ -152,10 +164,78 @@ def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, t
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").touch()
     (tmp_path / "c.wav").symlink_to("gone")
-    assert cli.main(["predict", str(published("crnn")), str(tmp_path), "--on-error", "skip"]) == 0
+    assert ended(published("crnn"), tmp_path, tmp_path / "d.wav") == 1
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 1
-    assert "1 clip, 2 files left out" in told.err.splitlines()
+    assert "1 clip, 3 files left out" in told.err.splitlines()
+    assert f"left out: {tmp_path}/d.wav: no such file" in told.err.splitlines()
+
+
+def test_a_bad_file_ends_it_where_that_is_asked_for(published, recordings, tmp_path, capsys):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    asked = (published("crnn"), recordings / "e.wav", tmp_path / "bad.wav", "--on-error", "error")
+    assert "bad.wav: not readable as audio" in complaint(capsys, *asked, "--output", tmp_path / "x.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.wav"]
+    missing = tmp_path / "gone.wav"
+    assert f"{missing}: no such file or folder" in complaint(capsys, *asked[:2], missing, *asked[3:])
+
+
+def test_where_no_file_can_be_read_nothing_is_written(published, tmp_path, capsys):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"RIFF")
+    (folder / "b.mp3").touch()
+    output = tmp_path / "out" / "x.jsonl"
+    output.parent.mkdir()
+    output.write_text("before")
+    model = published("crnn")
+    capsys.readouterr()
+    assert ended(model, folder, "--output", output, "--format", "jsonl") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert [line.partition(": ")[0] for line in told.err.splitlines()] == ["left out", "left out", "error"]
+    assert "none of 2 recordings can be read" in told.err
+    assert [path.read_text() for path in output.parent.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_path, capsys):
+    output = tmp_path / f"x.{kind}"
+    assert ended(published("crnn"), recordings, "--format", kind, "--output", output, "--device", "cpu") == 0
+    told = capsys.readouterr()
+    assert told.out == output.read_text(encoding="utf-8")
+    assert told.err.splitlines()[-2:] == ["6 clips", f"  output: {output}"]
+    answers = predict(published("crnn"), recordings, device="cpu")
+    if kind == "jsonl":
+        rows = [json.loads(line) for line in told.out.splitlines()]
+        shares = [[row["probabilities"][label] for label in LABELS] for row in rows]
+    else:
+        rows = list(csv.DictReader(io.StringIO(told.out)))
+        shares = [[float(row[f"p_{label}"]) for label in LABELS] for row in rows]
+    assert [row["id"] for row in rows] == [row["path"] for row in rows] == answers.ids
+    assert [row["predicted"] for row in rows] == answers.predicted
+    np.testing.assert_allclose(shares, answers.probabilities, rtol=1e-6)
+
+
+def test_answers_come_as_recordings_are_heard(published, recordings, capsys, monkeypatch):
+    """Each chunk is written, and flushed, before the next one is heard."""
+    seen, plain = [], predictions.table
+    monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given))
+    assert ended(published("crnn"), recordings, "--format", "jsonl") == 0
+    assert [out.count("\n") for out in seen] == [0, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_ends_it_quietly(published, recordings, tmp_path):
+    rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))  # of four chunks
+    (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
+    command = f"{sys.executable} -m ser_hf.cli predict {published('crnn')} {tmp_path}/list.csv --format jsonl"
+    line = f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    first, code = done.stdout.splitlines()
+    assert json.loads(first)["id"] == "0"
+    assert (int(code), done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp_path, monkeypatch):
@@ -193,13 +273,23 @@ def test_a_thread_that_is_not_the_main_one_hears_of_no_signal(published, recordi
         (["--corpus", "ravdess", "songs=true"], "corpus.songs: unknown key; the nearest known key is corpus.song"),
         (["--corpus", "ravdes"], "corpus.name: 'ravdes' is none of"),
         (["--recipe", "no.yaml", "--root", "x"], "no.yaml: no such file"),
-        (["x.wav", "--output", "x.txt"], "--output: x.txt ends with none of .csv, .json, .parquet"),
+        (
+            ["x.wav", "--output", "x.txt"],
+            "--output: x.txt ends with none of .csv, .json, .jsonl, .parquet, .png, .svg",
+        ),
+        (["x.wav", "--output", "x.png"], "--output: x.png is a picture, which shows a --timeline; ask for that"),
+        (
+            ["x.wav", "y.wav", "--timeline", "--output", "x.svg"],
+            "--output: x.svg is a picture of one recording, and there",
+        ),
+        (["x.wav", "--hop", "1"], "--hop: says which windows over time; ask for them (--timeline)"),
         (["x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["--corpus", "csv", "--root", "x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["x.wav", "--embeddings", "x.csv"], "--embeddings: x.csv ends with none of .parquet"),
         (["x.wav", "--output", "x.parquet", "--embeddings", "x.parquet"], "--embeddings: x.parquet is --output too"),
         (["x.wav", "--layer", "-1"], "--layer: says which embeddings"),
-        (["x.wav"], "x.wav: no such file or folder"),
+        (["x"], "x: no such file or folder"),
+        (["x.wav", "--on-error", "error"], "x.wav: no such file or folder"),
     ],
 )
 def test_a_mistake_is_one_line(words, told, capsys, tmp_path, monkeypatch):

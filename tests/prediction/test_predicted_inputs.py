@@ -11,6 +11,7 @@ from models_asked import RATE
 from ser_hf import UserError, predict
 from ser_hf.models.waveform_preparation import Preparation
 from ser_hf.prediction import reading
+from ser_hf.prediction.paths import from_paths
 from ser_hf.prediction.recordings import Recording
 
 
@@ -34,6 +35,44 @@ def test_a_name_that_is_not_utf8_ends_nothing(published, recordings, tmp_path):
     answers = predict(published("crnn"), tmp_path, on_error="skip")
     assert answers.ids == [(tmp_path / "a.wav").as_posix()]
     assert len(answers.skipped) == 1
+
+
+FORMATS = [
+    ("wav", "PCM_U8", RATE, 1),
+    ("wav", "PCM_24", RATE, 2),
+    ("wav", "ULAW", 8000, 1),
+    ("wav", "FLOAT", 48000, 2),
+    ("flac", "PCM_24", RATE, 1),
+    ("mp3", "MPEG_LAYER_III", 44100, 2),
+    ("ogg", "VORBIS", 22050, 1),
+    ("opus", "OPUS", 48000, 1),
+    ("aiff", "PCM_24", RATE, 2),
+    ("caf", "ALAC_16", RATE, 1),
+    ("w64", "PCM_16", RATE, 1),
+    ("rf64", "PCM_16", RATE, 1),
+    ("au", "PCM_16", RATE, 1),
+    ("voc", "PCM_16", RATE, 1),
+    ("sph", "PCM_16", RATE, 1),
+]
+
+
+def test_whatever_libsndfile_reads_is_heard(published, tmp_path):
+    def voice(rate):
+        time = np.arange(rate) / rate
+        return np.sin(2 * np.pi * 200 * time + 8 * np.cos(2 * np.pi * 3 * time)) * 0.5
+
+    kinds = {"opus": "OGG", "sph": "NIST"}
+    for number, (suffix, encoding, rate, channels) in enumerate(FORMATS):
+        samples = np.stack([voice(rate)] * channels, axis=1)
+        path = tmp_path / f"{number:02d}.{suffix}"
+        soundfile.write(path, samples, rate, subtype=encoding, format=kinds.get(suffix, suffix.upper()))
+    recordings = from_paths([tmp_path])
+    chunk = next(reading.read_chunks(recordings, RATE, Preparation()))
+    for form, waveform in zip(FORMATS, chunk.waveforms, strict=True):
+        assert len(waveform) == pytest.approx(RATE, rel=0.1), form
+        length = min(len(waveform), RATE)
+        assert np.corrcoef(waveform[:length], voice(RATE)[:length])[0, 1] > 0.99, form
+    assert len(predict(published("crnn"), tmp_path)) == len(FORMATS)
 
 
 def test_parts_of_a_recording_are_heard_alone(published, recordings, tmp_path):

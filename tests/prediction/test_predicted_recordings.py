@@ -30,12 +30,24 @@ def test_a_folder_is_its_audio_files_by_name_and_a_file_is_itself(folder):
 
 
 def test_a_folder_has_what_libsndfile_reads_by_whatever_suffix(folder):
-    names = ["a/c.OPUS", "d.wave", "e.oga", "f.aifc", "g.caf"]
+    names = ["a/c.OPUS", "d.wave", "e.oga", "f.aifc", "g.caf", "i.w64", "j.voc", "k.mp2"]
     for name in names:
         (folder / name).touch()
     (folder / "h.wav").mkdir()
     found = [Path(recording.path).relative_to(folder).as_posix() for recording in from_paths([folder])]
-    assert found == ["a/1.mp3", "a/2.flac", "a/c.OPUS", "b.wav", "d.wave", "e.oga", "f.aifc", "g.caf"]
+    assert found == [
+        "a/1.mp3",
+        "a/2.flac",
+        "a/c.OPUS",
+        "b.wav",
+        "d.wave",
+        "e.oga",
+        "f.aifc",
+        "g.caf",
+        "i.w64",
+        "j.voc",
+        "k.mp2",
+    ]
 
 
 def test_what_a_folder_cannot_be_heard_of_is_told(folder):

@@ -67,7 +67,7 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(answers, tmp_path)
     assert (facts["sampling_rate"], facts["layer"], facts["window"]) == (16000, None, 0.4)
 
 
-@pytest.mark.parametrize("name", ["x.csv", "x.json", "x.parquet"])
+@pytest.mark.parametrize("name", ["x.csv", "x.json", "x.jsonl", "x.parquet"])
 def test_what_goes_wrong_leaves_what_stood(name, answers, tmp_path):
     path = tmp_path / name
     path.write_text("before")
@@ -127,7 +127,7 @@ def test_what_is_read_is_not_replaced_by_whatever_path(tmp_path, monkeypatch):
         check_output("null.csv", (".csv",), "--output")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
 def test_in_a_folder_that_is_read_only_answers_are_replaced(suffix, answers, tmp_path):
     inside = tmp_path / "calls" / f"metadata{suffix}"
     assert check_output(inside, (suffix,), "--output", [tmp_path]) == inside
