@@ -1,0 +1,255 @@
+"""Conditions, measured: each does to a clip what its numbers say, and nothing where there is nothing to do."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.signal import correlate, lfilter, welch
+
+from ser_hf.audio.decode import decode
+from ser_hf.audio.noises import mean_power
+from ser_hf.audio.rooms import DIRECT_SECONDS
+from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.errors import UserError
+from ser_hf.evaluation.conditions import (
+    CONDITIONS,
+    KINDS,
+    Condition,
+    apply_condition,
+    clip_generator,
+    opus_stream,
+    speech_power,
+)
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return utterance(0, "happy", 0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def hiss():
+    return 0.1 * np.random.default_rng(0).standard_normal(4 * RATE, dtype=np.float32)
+
+
+def under(kind, severity, waveform, rate=RATE, clip="a", seed=0):
+    return apply_condition(Condition(kind, severity), waveform, rate, clip_generator(kind, clip, seed))
+
+
+def decibels(ratio):
+    return 10 * np.log10(ratio)
+
+
+def level(samples, low, high, rate=RATE):
+    """Power density in dB between two frequencies."""
+    frequencies, powers = welch(samples, rate, nperseg=1024)
+    return decibels(powers[(frequencies >= low) & (frequencies <= high)].mean())
+
+
+def test_every_kind_is_there_in_its_named_severities():
+    told = {kind: [one.severity for one in own] for kind, own in itertools.groupby(CONDITIONS, lambda one: one.kind)}
+    assert told == {kind: list(of.severities) for kind, of in KINDS.items()}
+    assert len({condition.name for condition in CONDITIONS}) == len(CONDITIONS)
+    assert Condition("noise", 5).name == "pink noise, 5 dB"
+    assert Condition("noise", 5).description.endswith("5 dB below the speech")
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "told"),
+    [
+        ("hum", 1, "'hum' is none of noise, white_noise"),
+        ("telephone", 32, "lines of 64 and 13 kbit/s, not of 32"),
+        ("codec", 5, "codec: expected 6 to 256 kbit/s, got 5"),
+        ("clipping", 100, "expected 0 to 99 %"),
+        ("gain", float("nan"), "got nan"),
+    ],
+)
+def test_what_there_is_not_is_refused(kind, severity, told):
+    with pytest.raises(UserError, match=told):
+        Condition(kind, severity)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_clean_severity_is_the_clean_clip(kind, voice):
+    assert under(kind, KINDS[kind].clean, voice) is voice
+
+
+def test_a_clip_s_random_numbers_hang_on_its_name_the_kind_and_the_seed_alone(voice):
+    for kind in ("noise", "white_noise", "reverberation"):
+        severity = KINDS[kind].severities[0]
+        once = under(kind, severity, voice)
+        np.testing.assert_array_equal(once, under(kind, severity, voice))
+        for other in ({"clip": "b"}, {"seed": 1}):
+            assert not np.array_equal(once, under(kind, severity, voice, **other))
+    draws = {clip_generator(kind, "a", 0).random() for kind in KINDS}
+    assert len(draws) == len(KINDS)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
+def test_any_length_and_rate_and_silence(condition):
+    rng = np.random.default_rng(0)
+    for rate, samples in itertools.product((4000, 8000, 11025, 44100, 96000), (1, 2, 7, 700)):
+        clip = 0.5 * rng.standard_normal(samples, dtype=np.float32)
+        kept = clip.copy()
+        made = apply_condition(condition, clip, rate, clip_generator(condition.kind, "a", 0))
+        assert made.dtype == np.float32
+        assert np.isfinite(made).all()
+        factor = condition.severity if condition.kind == "speed" else 1
+        most = condition.severity * rate if condition.kind == "duration" else np.inf
+        assert len(made) == max(1, min(round(samples / factor), most))
+        np.testing.assert_array_equal(clip, kept)
+        for silence in (np.zeros(samples, dtype=np.float32), clip[:0]):
+            assert apply_condition(condition, silence, rate, clip_generator(condition.kind, "a", 0)) is silence
+
+
+@pytest.mark.parametrize("kind", ["noise", "white_noise"])
+def test_noise_is_as_far_below_the_speech_as_asked_however_much_silence_is_around(kind):
+    tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
+    for before, after in ((0, 0), (RATE, 0), (2 * RATE, RATE // 2)):
+        clip = np.pad(tone, (before, after))
+        for severity in KINDS[kind].severities:
+            noise = under(kind, severity, clip) - clip
+            assert decibels(0.3**2 / 2 / mean_power(noise)) == pytest.approx(severity, abs=0.02)
+
+
+def test_noises_have_their_colours(hiss):
+    octaves = [(125 * 2**i, 250 * 2**i) for i in range(6)]
+    pink = under("noise", 0, hiss) - hiss
+    white = under("white_noise", 0, hiss) - hiss
+    for low, high in octaves:
+        assert level(pink, low, high) - level(pink, 1000, 2000) == pytest.approx(decibels(1500 / (low * 1.5)), abs=1)
+        assert level(white, low, high) == pytest.approx(level(white, 1000, 2000), abs=1)
+
+
+def p56_level(samples, rate):
+    """ITU-T P.56, method B: the active speech level in dB."""
+    decay, hangover, margin = np.exp(-1 / (0.03 * rate)), round(0.2 * rate), 15.9
+    envelope = np.abs(samples)
+    for _ in range(2):
+        envelope = lfilter([1 - decay], [1, -decay], envelope)
+    energy, at = np.square(samples, dtype=np.float64).sum(), np.arange(len(samples))
+    levels = []
+    for threshold in 2.0 ** np.arange(-16, 0):
+        last = np.maximum.accumulate(np.where(envelope >= threshold, at, -(10**9)))
+        active = (at - last <= hangover).sum()
+        if active:
+            levels.append((decibels(energy / active), 20 * np.log10(threshold)))
+    (above, low), (below, high) = next(
+        pair for pair in itertools.pairwise(levels) if pair[1][0] - pair[1][1] <= margin <= pair[0][0] - pair[0][1]
+    )
+    share = (above - low - margin) / ((above - low) - (below - high))
+    return above + share * (below - above)
+
+
+@pytest.mark.parametrize(("corpus", "silence"), [("RAVDESS/Actor_01", 2.0), ("EMO-DB/wav", 0.2)])
+def test_the_level_of_speech_is_the_active_level_of_telephony(corpus, silence, real_corpora):
+    files = sorted(path for path in real_corpora(corpus).iterdir() if path.suffix in (".wav", ".flac"))[::6][:10]
+    clips = [decode(str(file), None, RATE).samples for file in files]
+    own, reference, whole = (
+        np.array([measured(clip) for clip in clips])
+        for measured in (
+            lambda clip: decibels(speech_power(clip, RATE)),
+            lambda clip: p56_level(clip, RATE),
+            lambda clip: decibels(mean_power(clip)),
+        )
+    )
+    assert np.mean(own - reference) == pytest.approx(0.35, abs=0.35)
+    assert np.abs(own - reference).max() < 1.5
+    assert np.mean(own - whole) > silence
+
+
+@pytest.mark.parametrize("decay", KINDS["reverberation"].severities)
+def test_rooms_decay_in_their_time_and_stand_at_their_distance(decay):
+    impulse = np.zeros(round(1.2 * decay * RATE), dtype=np.float32)
+    impulse[0] = 1
+    start = round(DIRECT_SECONDS * RATE)
+    times, ratios = [], []
+    for clip in "abcdef":
+        response = under("reverberation", decay, impulse, clip=clip).astype(np.float64)
+        energy = np.cumsum(response[start:][::-1] ** 2)[::-1]  # Schroeder's integration
+        fall = decibels(np.maximum(energy, 1e-30) / energy[0])
+        part = np.flatnonzero((fall < -5) & (fall > -25))
+        times.append(-60 / np.polyfit(part / RATE, fall[part], 1)[0])
+        ratios.append(decibels((response[:start] ** 2).sum() / energy[0]))
+    assert np.mean(times) == pytest.approx(decay, rel=0.05)
+    # (0.057 sqrt(60 / decay))^2: 0.325 of 0.6 s, that is -4.9 dB.
+    np.testing.assert_allclose(ratios, decibels(0.19494 / decay), atol=0.05)
+
+
+@pytest.mark.parametrize(("line", "below"), [(64, 15), (13, 11)])
+def test_a_telephone_leaves_its_band(line, below, hiss):
+    narrow = under("telephone", line, hiss)
+    inside = level(narrow, 500, 3000)
+    assert inside == pytest.approx(level(hiss, 500, 3000), abs=2.5)
+    assert level(narrow, 4300, 8000) < inside - 50
+    assert level(narrow, 0, 120) < inside - below
+    # 6 dB less at the edges themselves.
+    for low, high in ((250, 350), (3300, 3500)):
+        assert -12 < level(narrow, low, high) - inside < -2
+
+
+def payload_kilobits(stream, seconds):
+    """kbit/s of the packets of an Ogg file (RFC 3533), its two of headers left out."""
+    packets, size, at = [], 0, 0
+    while at < len(stream):
+        assert stream[at : at + 4] == b"OggS"
+        segments = stream[at + 27 : at + 27 + stream[at + 26]]
+        for segment in segments:
+            size += segment
+            if segment < 255:
+                packets.append(size)
+                size = 0
+        at += 27 + len(segments) + sum(segments)
+    return sum(packets[2:]) * 8 / 1000 / seconds
+
+
+@pytest.mark.parametrize("kilobits", KINDS["codec"].severities)
+def test_opus_takes_its_bits_and_keeps_the_voice_in_its_place(kilobits):
+    speech = np.concatenate([utterance(0, "angry", take, seed=0) for take in range(2)])
+    assert 0.8 < payload_kilobits(opus_stream(speech, kilobits, RATE), len(speech) / RATE) / kilobits < 1.02
+    coded = under("codec", kilobits, speech)
+    assert coded.shape == speech.shape
+    assert abs(correlate(coded, speech, "same").argmax() - len(speech) // 2) <= 1
+    assert 0.5 < np.corrcoef(coded, speech)[0, 1] < 0.999
+    # Beyond full scale it is not the coder that cuts off.
+    np.testing.assert_allclose(under("codec", kilobits, speech * 8).max(), 8 * coded.max(), rtol=0.4)
+
+
+def test_gain_is_exact_and_saturation_ends_at_full_scale():
+    clip = np.array([0.05, -0.2, 0.5, -0.9], dtype=np.float32)
+    np.testing.assert_allclose(under("gain", -20, clip), clip / 10, rtol=1e-6)
+    np.testing.assert_allclose(under("gain", 20, clip), clip * 10, rtol=1e-6)
+    np.testing.assert_allclose(under("saturation", 20, clip), [0.5, -1, 1, -1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", KINDS["clipping"].severities)
+def test_as_many_samples_are_clipped_as_asked(share, hiss):
+    made = under("clipping", share, hiss)
+    assert (made != hiss).mean() == pytest.approx(share / 100, abs=1e-4)
+    changed = np.abs(made[made != hiss])
+    assert changed.min() == changed.max() == np.abs(made).max()
+
+
+def test_what_is_left_of_a_shortened_clip_is_the_middle_of_what_is_spoken():
+    clip = np.arange(1, 4 * RATE + 1, dtype=np.float32) * 1e-9
+    clip[RATE : 3 * RATE] += 0.1  # spoken from 1 s to 3 s, in 4 s
+    for seconds in (1, 0.5):
+        begin = round((2 - seconds / 2) * RATE)
+        made = under("duration", seconds, clip)
+        np.testing.assert_array_equal(made, clip[begin : begin + round(seconds * RATE)])
+    # Spoken at the end: the piece ends with the clip.
+    late = np.pad(np.full(RATE, 0.1, dtype=np.float32), (3 * RATE, 0))
+    np.testing.assert_array_equal(under("duration", 2, late), late[-2 * RATE :])
+    short = clip[: RATE // 4]
+    assert under("duration", 0.5, short) is short
+
+
+@pytest.mark.parametrize("factor", KINDS["speed"].severities)
+def test_speed_moves_tempo_and_pitch(factor):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(2 * RATE) / RATE).astype(np.float32)
+    made = under("speed", factor, tone)
+    assert len(made) == round(2 * RATE / factor)
+    frequencies, powers = welch(made, RATE, nperseg=4096)
+    assert frequencies[powers.argmax()] == pytest.approx(1000 * factor, abs=4)
