@@ -191,10 +191,22 @@ def _check_model(recipe: Recipe) -> None:
             f"set model.pooling to {', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out "
             "model.head_layers"
         )
+    if recipe.evaluation.temperature == "store" and _fitted_head(recipe):
+        raise UserError(
+            "evaluation.temperature: no linear layer makes the logits of support vector machines and trees, which a "
+            "temperature could be stored in; leave it at report"
+        )
     _check_depth(recipe)
     if recipe.freeze.cache and training.solver != "sklearn":  # which computes embeddings once anyway
         _check_cache(recipe)
     _check_lora(recipe)
+
+
+def _fitted_head(recipe: Recipe) -> bool:
+    """Whether the classifier is of a kind that scikit-learn alone can fit."""
+    from .training.arguments import solvers_for
+
+    return solvers_for(recipe.model.architecture) == ("sklearn",) or recipe.model.options.get("head") == "svm"
 
 
 def _check_depth(recipe: Recipe) -> None:

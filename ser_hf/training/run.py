@@ -235,10 +235,16 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
     Windows of a clip (`ser_hf.training.windows`) are merged: each row comes once.
     """
+    return merge(*window_logits(trainer, part))
+
+
+def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
+    """Row number and samples of each window of a part (windows,), and its logits (windows, classes), as
+    `ser_hf.training.windows.merge` takes them."""
     output = trainer.predict(part, metric_key_prefix="judged")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
-    return merge(part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32))
+    return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:

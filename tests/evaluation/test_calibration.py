@@ -1,0 +1,105 @@
+"""The temperature: found again where it is known, told where clips cannot tell one."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.calibration import (
+    HIGHEST,
+    LOWEST,
+    at_limit,
+    fit_temperature,
+    temperature_facts,
+    temperature_warning,
+)
+from ser_hf.evaluation.metrics import all_metrics
+from ser_hf.training.windows import merge
+
+
+def drawn(clips=6000, classes=5, seed=0):
+    """Logits whose softmax is the chance of each label, and labels drawn so: their temperature is 1."""
+    generator = np.random.default_rng(seed)
+    logits = 2 * generator.normal(size=(clips, classes))
+    labels = (softmax(logits, axis=1).cumsum(axis=1) > generator.random((clips, 1))).argmax(axis=1)
+    return logits, labels
+
+
+@pytest.mark.parametrize("sharpened", [0.25, 1.0, 4.0])
+def test_logits_that_were_sharpened_are_told_by_how_much(sharpened):
+    logits, labels = drawn()
+    assert fit_temperature((sharpened * logits).astype(np.float32), labels) == pytest.approx(sharpened, rel=0.05)
+
+
+def test_the_temperature_has_the_least_log_loss():
+    logits, labels = drawn(clips=60)
+    clips = np.arange(60)
+
+    def loss(temperature):
+        return -log_softmax(logits / temperature, axis=1)[clips, labels].mean()
+
+    found = fit_temperature(logits, labels)
+    assert all(loss(found) < loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1))
+
+
+def test_two_classes_of_which_three_quarters_are_right_hand_worked():
+    """Four clips with the same margin of 3, one of them wrong: sigmoid(3 / T) = 3/4, so that T = 3 / ln 3."""
+    logits = np.array([[3, 0], [3, 0], [0, 3], [3, 0]])
+    assert fit_temperature(logits, [0, 0, 1, 1]) == pytest.approx(3 / np.log(3), rel=1e-4)
+
+
+def test_clips_that_cannot_tell_a_temperature_end_at_a_limit_that_is_told():
+    labels = np.arange(12) % 3
+    right = np.eye(3)[labels]
+    for margin in (1e-3, 8, 1e30):
+        assert fit_temperature(margin * right, labels) == LOWEST
+    assert fit_temperature(-8 * right, labels) == HIGHEST
+    assert fit_temperature(np.zeros((12, 3)), labels) == 1, "nothing depends on it"
+    assert [at_limit(value) for value in (LOWEST, 1.0, HIGHEST)] == [True, False, True]
+    assert temperature_warning(1.3, asked=True) is None
+    assert "the sharper the probabilities" in temperature_warning(LOWEST, asked=False)
+    assert temperature_warning(HIGHEST, asked=True).endswith("20 is the limit of the search; it was not stored.")
+
+
+def test_windows_are_fitted_as_they_are_judged():
+    """Two windows a clip: what counts are the clips' mean probabilities, not those of the windows."""
+    logits, labels = drawn(clips=400)
+    windows = np.concatenate([logits, logits[::-1]])
+    rows, lengths = np.tile(np.arange(400), 2), np.repeat([3, 1], 400)
+    found = fit_temperature(windows, labels, lambda own: merge(rows, lengths, own)[1])
+
+    def loss(temperature):
+        shares = 0.75 * softmax(windows[:400] / temperature, axis=1) + 0.25 * softmax(windows[400:] / temperature, 1)
+        return -np.log(shares[np.arange(400), labels]).mean()
+
+    assert all(loss(found) < loss(found * factor) for factor in (0.98, 1.02))
+    assert found != pytest.approx(fit_temperature(windows, np.tile(labels, 2)), rel=0.02)
+
+
+def test_what_is_told_are_the_judged_part_s_figures_without_and_with_it():
+    logits, labels = drawn(clips=300)
+    facts = temperature_facts(2.0, labels, 2 * logits, logits, stored=False)
+    assert {key: facts[key] for key in ("value", "fitted_on", "stored")} == {
+        "value": 2.0,
+        "fitted_on": "validation",
+        "stored": False,
+    }
+    for when, own in (("before", 2 * logits), ("after", logits)):
+        measured = all_metrics(labels, softmax(own, axis=1))
+        assert facts[when] == pytest.approx({name: measured[name] for name in ("log_loss", "ece", "brier")})
+    assert all(facts["after"][name] < facts["before"][name] for name in facts["after"])
+
+
+def test_figures_hand_worked():
+    """Probabilities of 3/4, of which two in four are right."""
+    logits = np.log([[3.0, 1.0]] * 4)
+    told = temperature_facts(1.0, [0, 0, 1, 1], logits, logits, stored=True)["before"]
+    assert told["ece"] == pytest.approx(0.25)
+    assert told["brier"] == pytest.approx((2 * (0.25**2 + 0.25**2) + 2 * (0.75**2 + 0.75**2)) / 4)
+    assert told["log_loss"] == pytest.approx(-(2 * np.log(0.75) + 2 * np.log(0.25)) / 4)
+
+
+@pytest.mark.parametrize(("logits", "labels"), [(np.zeros((0, 3)), []), (np.array([[np.nan, 0]]), [0])])
+def test_what_cannot_be_fitted_is_refused(logits, labels):
+    with pytest.raises(UserError, match="temperature: "):
+        fit_temperature(logits, labels)

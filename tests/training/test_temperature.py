@@ -1,0 +1,93 @@
+"""A stored temperature: every kind of classifier answers its logits divided by it, wherever its weights go."""
+
+import pytest
+import torch
+from lora_script import stock_classifier
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForAudioClassification
+
+from ser_hf.errors import UserError
+from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.testing import tiny_config
+from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
+from ser_hf.training.temperature import store_temperature
+
+FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest")
+STOCK = ["wav2vec2", "hubert", "wavlm", "unispeech-sat", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]
+STOCK += ["audio-spectrogram-transformer"]
+
+
+@torch.no_grad()
+def logits_of(model):
+    config = model.config
+    shapes = {
+        "whisper": lambda: (config.num_mel_bins, 2 * config.max_source_positions),
+        "audio-spectrogram-transformer": lambda: (config.max_length, config.num_mel_bins),
+        "wav2vec2-bert": lambda: (40, config.feature_projection_input_dim),
+    }
+    shape = shapes.get(config.model_type, lambda: (16000,))()
+    noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
+    return model.eval()(**{model.main_input_name: 0.1 * noise}).logits
+
+
+def assert_divided(model):
+    plain = logits_of(model)
+    assert plain.abs().max() > 1e-4
+    store_temperature(model, 2.5)
+    torch.testing.assert_close(logits_of(model), plain / 2.5)
+    assert model.config.calibration_temperature == 2.5
+
+
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in FITTED])
+def test_networks_of_ours(architecture):
+    torch.manual_seed(0)
+    assert_divided(ARCHITECTURES[architecture](tiny_config(architecture)))
+
+
+@pytest.mark.parametrize("kind", STOCK)
+def test_stock_classifiers(kind, encoder_folder):
+    assert_divided(stock_classifier(encoder_folder(kind)))
+
+
+def test_our_head_on_an_encoder(encoder_folder):
+    torch.manual_seed(0)
+    stock = AutoConfig.from_pretrained(encoder_folder("wav2vec2-layer"))
+    config = PooledEncoderConfig(encoder=stock, pooling="mean_std", head_layers=[4], num_labels=3)
+    assert_divided(PooledEncoderForAudioClassification(config))
+
+
+@pytest.mark.parametrize("architecture", FITTED)
+def test_a_classifier_without_a_linear_layer_is_refused_and_left_as_it_is(architecture):
+    model = ARCHITECTURES[architecture](tiny_config(architecture))
+    with pytest.raises(UserError, match=r"evaluation\.temperature: no linear layer makes the logits of"):
+        store_temperature(model, 2.0)
+    assert not hasattr(model.config, "calibration_temperature")
+
+
+def test_an_adapted_model_carries_it_in_its_merged_weights_and_in_its_adapter(encoder_folder, tmp_path):
+    base = encoder_folder("hubert-large")
+    torch.manual_seed(0)
+    adapted = add_lora(stock_classifier(base), Lora(2))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name or "modules_to_save" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    plain = logits_of(merged(adapted))
+    store_temperature(adapted, 0.5)
+    torch.testing.assert_close(logits_of(merged(adapted)), plain / 0.5)
+    assert merged(adapted).config.calibration_temperature == 0.5
+    save_adapter(adapted, tmp_path / "adapter", str(base))
+    loaded = PeftModel.from_pretrained(stock_classifier(base), tmp_path / "adapter")
+    torch.testing.assert_close(logits_of(loaded), plain / 0.5)
+
+
+def test_it_survives_saving_and_a_new_training_forgets_it(encoder_folder, tmp_path):
+    model = stock_classifier(encoder_folder("wav2vec2-layer"))
+    store_temperature(model, 1.7)
+    model.save_pretrained(tmp_path / "first")
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path / "first")
+    assert again.config.calibration_temperature == 1.7
+    torch.testing.assert_close(logits_of(again), logits_of(model))
+    store_temperature(again, None)
+    again.save_pretrained(tmp_path / "second")
+    assert "calibration" not in (tmp_path / "second" / "config.json").read_text()
+    torch.testing.assert_close(logits_of(again), logits_of(model))
