@@ -1,10 +1,13 @@
 """Where prepared waveforms and generated corpora live between runs, and how a folder comes to be there whole."""
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import shutil
+import time
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -15,6 +18,11 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows, which refuses to delete what is open
+    fcntl = None
+
 logger = logging.getLogger(__name__)
 
 # What reading files of arrays (`numpy.load`) raised wherever one of their bytes was another; RuntimeError is that of
@@ -22,6 +30,9 @@ logger = logging.getLogger(__name__)
 _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
 # Seconds of waiting for another process until that is told, and until it is told again.
 _PATIENCE, _TOLD_AGAIN = 1.0, 60.0
+PARTIAL = ".partial"
+# Seconds after which a build that was cut off is not gone on with any more.
+_ABANDONED = 30 * 24 * 3600
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -41,26 +52,36 @@ def told_size(size: float) -> str:
 
 @contextmanager
 def built_once(
-    folder: Path, check: Callable[[Path], Any] | None = None, resumed: bool = False
+    folder: Path,
+    check: Callable[[Path], Any] | None = None,
+    resumed: bool = False,
+    needed: Callable[[], float] | None = None,
 ) -> Iterator[Path | None]:
     """Yields a fresh folder to fill, or None where `folder` stands already; filled folders appear by one rename.
 
     A folder that stands is taken without a lock, so that a cache may be read that cannot be written to. Processes that
-    want one that does not stand wait for the one that builds it, and say so. A build that fails leaves nothing behind.
+    want one that does not stand wait for the one that builds it, and say so. A build that fails leaves nothing behind;
+    what a killed one left is taken up or deleted by the next build of the same folder, and after 30 days by that of
+    any folder beside it.
 
     Args:
         check: reads a folder that stands and raises an OSError, ValueError or the like if it is damaged; a damaged one
             is told in the log, deleted and built anew.
         resumed: a build that is cut off (killed, or by the keyboard) leaves what it has, and the next one is given the
             folder as that left it. What of it is whole is the builder's to find out.
+        needed: bytes that a build takes on the disk, asked for where it fills up.
 
     Raises:
-        UserError: if the cache cannot be written to, or its disk fills up.
+        UserError: if the cache cannot be written to, or its disk fills up; naming the folder that is damaged where one
+            would have been built anew.
     """
-    if folder.is_dir() and _damage(folder, check) is None:
+    damage = _damage(folder, check) if folder.is_dir() else None
+    if damage is None and folder.is_dir():
+        with suppress(OSError):  # a cache that cannot be written to does not know when it was used
+            os.utime(folder)
         yield None
         return
-    partial = folder.with_name(folder.name + ".partial")
+    partial = folder.with_name(folder.name + PARTIAL)
     with ExitStack() as held:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +92,12 @@ def built_once(
                 shutil.rmtree(folder)
             stands = folder.is_dir()  # another process may have built it
             if not stands:
+                _clear_abandoned(folder.parent)
                 if not resumed:
                     shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(exist_ok=resumed)
         except OSError as error:
-            raise _unwritable(folder, error) from None
+            raise _unwritable(folder, error, damage, needed) from None
         if stands:
             yield None
             return
@@ -83,11 +105,58 @@ def built_once(
             yield partial
             partial.rename(folder)
         except BaseException as error:
+            written = _bytes_in(partial)
             if isinstance(error, Exception) or not resumed:
                 shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, OSError):
-                raise _unwritable(folder, error) from error
+                raise _unwritable(folder, error, None, needed, written) from error
             raise
+
+
+class InUse:
+    """Marks a folder of the cache as read by this process for as long as this object lives, so that `ser-hf cache`
+    leaves it alone. Marks of several processes stand beside each other; where a file system knows no such locks,
+    nothing is marked."""
+
+    def __init__(self, folder: Path):
+        with suppress(OSError):
+            mark = _opened(folder)
+            weakref.finalize(self, os.close, mark)
+            if fcntl is not None:
+                fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Whether no process builds the folder or has it marked as `InUse`; none can begin to build it meanwhile."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
+            if folder.is_dir() and fcntl is not None:
+                mark = _opened(folder)
+                held.callback(os.close, mark)
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (Timeout, BlockingIOError):
+            yield False
+            return
+        yield True
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY)
+
+
+def _clear_abandoned(beside: Path) -> None:
+    """Deletes what builds that were cut off long ago have left, unless another process is at work there."""
+    for partial in beside.glob(f"*{PARTIAL}"):
+        with suppress(OSError):  # deleted meanwhile
+            last = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+            if time.time() - last < _ABANDONED:
+                continue
+            with unused(partial.with_name(partial.name.removesuffix(PARTIAL))) as free:
+                if free:
+                    logger.info("%s: left by a build that was cut off long ago; deleted", partial)
+                    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _acquired(lock: FileLock, folder: Path, partial: Path) -> AbstractContextManager:
@@ -119,8 +188,21 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
     return None
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{folder.parent}: cannot be written to ({error.strerror or error}); make room there, or set audio.cache_dir, "
-        "or the environment's SER_HF_CACHE, to another folder"
-    )
+def _unwritable(
+    folder: Path,
+    error: OSError,
+    damage: str | None,
+    needed: Callable[[], float] | None,
+    written: float = 0,
+) -> UserError:
+    place, reason = folder.parent, error.strerror or error
+    elsewhere = "or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+    what = f"{place}: cannot be written to ({reason})"
+    if damage is not None:
+        what = f"{folder}: damaged ({damage}), and cannot be built again, as {place} cannot be written to ({reason})"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{what}; make it writable, {elsewhere}")
+    size = f"{told_size(needed())} are needed" if needed else f"more than {told_size(written)} are needed"
+    with suppress(OSError):
+        size += f", {told_size(shutil.disk_usage(place).free)} free"
+    return UserError(f"{what}: {size}; make room there, {elsewhere}")

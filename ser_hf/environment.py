@@ -1,5 +1,6 @@
 """What a figure was measured on: machine, versions, git revision."""
 
+import math
 import os
 import platform
 import subprocess
@@ -19,6 +20,8 @@ PACKAGES = (
     "soxr",
 )
 
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
 
 def environment() -> dict[str, Any]:
     """Versions, processor, accelerator, cores and processes of this run."""
@@ -37,8 +40,14 @@ def environment() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which containers and taskset make fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may run on, which containers and taskset make fewer than the machine has: by its
+    affinity, and by the share of processor time that its control group is given (Linux, version 2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
+        return min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or no limit ("max")
+        return cores
 
 
 def git_revision() -> str | None:

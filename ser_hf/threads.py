@@ -27,8 +27,13 @@ def in_order(
         workers: threads (default: the cores this process may use).
         size: of an item's result, in any unit, told beforehand.
         most: of the sizes of all that is ahead of the reader; a larger item is worked on with nothing else ahead.
+
+    Raises:
+        ValueError: for less than one thread, and a `most` that nothing could be under.
     """
-    workers = workers or usable_cores()
+    workers = usable_cores() if workers is None else workers
+    if workers < 1 or not most > 0:
+        raise ValueError(f"expected a thread or more and room for a result, got {workers} and {most}")
     pending: deque[tuple[Future, float]] = deque()
     ahead = 0.0
 

@@ -2,17 +2,21 @@
 
 import contextlib
 import logging
+import os
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from ser_hf import cache
 from ser_hf.cache import built_once, told_size
 from ser_hf.errors import UserError
 
-REMEDY = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+ROOM = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+REMEDY = "make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
 
 
 def build(folder, check=None):
@@ -55,7 +59,11 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path):
         (fresh / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match="No space left on device"), built_once(tmp_path / "a") as fresh:
+    told = rf"{tmp_path}: cannot be written to \(No space left on device\): more than 0\.00 MB are needed, .*B free; "
+    with pytest.raises(UserError, match=told + ROOM), built_once(tmp_path / "a") as fresh:
+        fill(fresh)
+    told = r"\(No space left on device\): 3\.0 GB are needed, .*B free; "
+    with pytest.raises(UserError, match=told), built_once(tmp_path / "a", needed=lambda: 3e9) as fresh:
         fill(fresh)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
     with pytest.raises(KeyError), built_once(tmp_path / "a"):
@@ -78,6 +86,29 @@ def test_a_damaged_folder_is_told_and_built_again(tmp_path, caplog, content, tol
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["content"]
     assert not build(tmp_path / "a", readable)
     assert not caplog.records
+
+
+def test_a_damaged_folder_that_cannot_be_built_again_is_named(tmp_path, monkeypatch):
+    build(tmp_path / "a", readable)
+    (tmp_path / "a" / "content").write_text("other")
+    monkeypatch.setattr(cache, "FileLock", never)
+    with pytest.raises(UserError) as error:
+        build(tmp_path / "a", readable)
+    assert str(error.value) == (
+        f"{tmp_path}/a: damaged (content is another), and cannot be built again, as {tmp_path} cannot be written to "
+        f"(Permission denied); {REMEDY}"
+    )
+
+
+def test_what_a_killed_build_left_long_ago_goes_with_the_next_build_beside_it(tmp_path):
+    for name, days in (("old", 31), ("new", 1), ("busy", 31)):
+        (tmp_path / f"{name}.partial").mkdir()
+        (tmp_path / f"{name}.partial" / "half").write_text("half")
+        for path in (tmp_path / f"{name}.partial" / "half", tmp_path / f"{name}.partial"):
+            os.utime(path, (0, time.time() - days * 24 * 3600))
+    with FileLock(tmp_path / "busy.lock"):
+        build(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["a", "busy.partial", "new.partial"]
 
 
 def test_wherever_an_index_is_damaged_it_is_told(tmp_path):

@@ -55,3 +55,9 @@ def test_a_fault_of_the_work_is_the_reader_s():
     assert [next(results) for _ in range(3)] == [0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+@pytest.mark.parametrize(("workers", "most"), [(0, 1), (-1, 1), (1, 0), (1, float("nan"))])
+def test_limits_under_which_nothing_could_be_done_are_refused(workers, most):
+    with pytest.raises(ValueError, match="a thread or more and room for a result"):
+        list(in_order(abs, range(3), workers, most=most))

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -23,7 +23,7 @@ import soxr
 import xxhash
 from tqdm.auto import tqdm
 
-from ..cache import built_once, cache_root, key_of, told_size
+from ..cache import InUse, built_once, cache_root, key_of, told_size
 from ..errors import UserError
 from ..threads import in_order
 from .decode import AudioError, Decoded, decode
@@ -41,6 +41,8 @@ _TOLD_BYTES = 1e9  # of a store whose size is told before it is built
 _ASKED = 2000
 # Read through at each opening: a second where they are in memory, and what the first epoch then need not wait for.
 _VERIFIED_BYTES = 4e9
+_SMALL_BYTES = 1 << 18
+_AHEAD_BYTES = 1 << 30  # of decoded audio in memory
 _FACTS = ("source_rate", "channels", "format", "content_hash")  # that decoding tells of a clip
 _DAMAGED = "damaged"  # in a store whose reader found it so
 
@@ -76,6 +78,7 @@ class WaveformStore:
             raise ValueError(f"{SAMPLES} has {size} bytes, and {announced} by the index")
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
+        self._in_use: InUse | None = InUse(folder)
         self._samples: np.ndarray | None = None
         self._verified = bytearray(len(self)) if self.checksums is not None else None
 
@@ -116,17 +119,20 @@ class WaveformStore:
 
     def _hold_to_checksum(self, row: int, samples: np.ndarray) -> None:
         if checksum(samples) != self.checksums[row]:
-            with contextlib.suppress(OSError):  # a cache that cannot be written to
+            remedy = "the next run builds this store again, and --resume goes on from the last checkpoint"
+            try:
                 (self.folder / _DAMAGED).write_text(_damage(row))
-            raise UserError(
-                f"{self.folder}: {_damage(row)}; the next run builds this store again, and --resume goes on from the "
-                "last checkpoint"
-            )
+            except OSError as error:
+                remedy = (
+                    f"and it cannot be marked to be built again ({error.strerror or error}): delete that folder, or "
+                    "set audio.cache_dir, or the environment's SER_HF_CACHE, to another one"
+                )
+            raise UserError(f"{self.folder}: {_damage(row)}; {remedy}")
         self._verified[row] = 1
 
     def __getstate__(self):
         """Workers that receive a copy map the file themselves rather than receive its content."""
-        return self.__dict__ | {"_samples": None}
+        return self.__dict__ | {"_samples": None, "_in_use": None}
 
 
 def _damage(row: int) -> str:
@@ -168,7 +174,10 @@ def open_store(
             store.verify()
         standing.append(store)
 
-    with built_once(folder, check, resumed=True) as fresh:
+    def needed() -> float:
+        return _bytes_needed(sources, sampling_rate, workers, preparation)[0]
+
+    with built_once(folder, check, resumed=True, needed=needed) as fresh:
         if fresh is not None:
             _build(fresh, folder, sources, sampling_rate, workers, preparation)
     store = standing[-1] if standing else WaveformStore(folder)
@@ -199,25 +208,36 @@ def _identity(source: dict) -> list:
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
 
 
-def _tell_size(
-    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
-) -> None:
-    """Says how large a store that is worth a word will be at most, as the headers of its files announce it; of very
-    many files a share is asked, as each takes 0.1 ms."""
+def _bytes_needed(
+    sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> tuple[float, float]:
+    """How large a store will be at most, in bytes, and the seconds it holds, as the headers of its files announce it;
+    of very many files a share is asked, as each takes 0.1 ms."""
 
     def seconds(source: dict) -> float:
-        try:
-            return soundfile.info(
-                source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"])
-            ).duration
-        except (soundfile.LibsndfileError, RuntimeError):
-            return 0.0  # which decoding tells
+        info = _header(source)
+        return 0.0 if info is None else info.duration
 
     asked = sources[:: max(1, len(sources) // _ASKED)]
     duration = sum(in_order(seconds, asked, workers)) * len(sources) / max(1, len(asked))
     if preparation is not None and preparation.fixed_duration is not None:
         duration = len(sources) * preparation.fixed_duration
-    needed = 4 * duration * sampling_rate
+    return SAMPLE_BYTES * duration * sampling_rate, duration
+
+
+def _header(source: dict) -> Any:
+    """What libsndfile knows of a recording without decoding it; None of what it cannot read, which decoding tells."""
+    try:
+        return soundfile.info(source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"]))
+    except (soundfile.LibsndfileError, RuntimeError):
+        return None
+
+
+def _tell_size(
+    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
+) -> None:
+    """Says how large a store that is worth a word will be."""
+    needed, duration = _bytes_needed(sources, sampling_rate, workers, preparation)
     if needed >= _TOLD_BYTES:
         free = shutil.disk_usage(folder.parent).free
         logger.log(
@@ -282,7 +302,8 @@ def _text(column: np.ndarray) -> np.ndarray:
 def _decoded_in_order(
     sources: Iterable[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> Iterator[tuple[Decoded, dict[str, int]] | AudioError]:
-    """Decodes and prepares on threads; a bad file comes back as its error."""
+    """Decodes and prepares on threads; a bad file comes back as its error. What is ahead of the writer is bounded by
+    its size in memory too, so that recordings of hours are decoded few at a time, however many cores there are."""
 
     def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
         try:
@@ -290,7 +311,16 @@ def _decoded_in_order(
         except AudioError as error:
             return error
 
-    return in_order(work, sources, workers)
+    def size(source: dict) -> float:
+        data = source.get("bytes")
+        with contextlib.suppress(OSError):  # gone meanwhile, which decoding tells
+            held = len(data) if data is not None else os.path.getsize(source["path"])
+            # Of a small file, however it is coded, no header needs to be asked.
+            if held > _SMALL_BYTES and (info := _header(source)) is not None:
+                return SAMPLE_BYTES * info.frames * (info.channels + 1)
+        return 0.0
+
+    return in_order(work, sources, workers, size, _AHEAD_BYTES)
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:

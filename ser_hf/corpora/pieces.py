@@ -48,9 +48,10 @@ def cut(pieces: Sequence[Piece]) -> list[Path]:
     sources = {path: [str(path), *_stamp(path)] for path in sorted({piece.path for piece in pieces})}
     described = [_FORMAT, list(sources.values()), [[str(path), *times] for path, *times in pieces]]
     folder = cache_root() / "pieces" / key_of(described)
-    with _built(folder) as fresh:
+    size = sum(source[1] for source in sources.values())
+    with _built(folder, size) as fresh:
         if fresh is not None:
-            _tell(folder, f"{len(pieces)} pieces of {len(sources)} recordings", sum(s[1] for s in sources.values()))
+            _tell(folder, f"{len(pieces)} pieces of {len(sources)} recordings", size)
             by_source: dict[Path, list[int]] = {}
             for number, piece in enumerate(pieces):
                 by_source.setdefault(piece.path, []).append(number)
@@ -97,7 +98,7 @@ def unpacked(table: Path, column: str, clips: Iterable[tuple[int, str | None, by
     """
     told = re.sub(r"[^\w.-]", "_", table.stem)[:80]
     folder = cache_root() / "unpacked" / f"{told}-{key_of([_FORMAT, content_sha256(table), column])}"
-    with _built(folder) as fresh:
+    with _built(folder, size) as fresh:
         if fresh is not None:
             _tell(folder, f"the audio inside {table}", size)
             entries = {}
@@ -130,10 +131,10 @@ def content_sha256(path: Path) -> str:
 
 
 @contextmanager
-def _built(folder: Path) -> Iterator[Path | None]:
+def _built(folder: Path, size: int) -> Iterator[Path | None]:
     """`built_once`, whose complaint names what of its remedies counts here."""
     try:
-        with built_once(folder, _check) as fresh:
+        with built_once(folder, _check, needed=lambda: size) as fresh:
             yield fresh
     except UserError as error:
         both = "audio.cache_dir, or the environment's SER_HF_CACHE,"

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..cache import built_once, cache_root, key_of, told_size
+from ..cache import InUse, built_once, cache_root, key_of, told_size
 from ..errors import UserError
 from ..models.configuration_acoustic import AcousticConfig
 from .batches import Collator
@@ -77,6 +77,7 @@ class FrozenStore:
         announced = int(self._frames.sum()) * self.states * self.size * self.dtype.itemsize
         if self.bytes != announced:
             raise ValueError(f"states has {self.bytes} bytes, and {announced} by the index")
+        self._in_use: InUse | None = InUse(folder)
         self._numbers: np.ndarray | None = None
 
     def verify(self) -> None:
@@ -108,7 +109,7 @@ class FrozenStore:
 
     def __getstate__(self):
         """Workers that receive a copy map the file themselves rather than receive its content."""
-        return self.__dict__ | {"_numbers": None}
+        return self.__dict__ | {"_numbers": None, "_in_use": None}
 
 
 def open_frozen(

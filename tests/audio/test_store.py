@@ -337,10 +337,45 @@ def test_a_store_from_before_there_were_checksums_is_read_as_it_is_and_told(sour
 
 
 def test_a_disk_that_fills_up_is_told_and_leaves_nothing(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "open", lambda path, mode: open("/dev/full", mode))  # noqa: SIM115
-    with pytest.raises(UserError, match=r"waveforms: cannot be written to \(No space left on device\).* SER_HF_CACHE"):
+    real = Path.open
+    full = Path("/dev/full")
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r", **given: real(full if mode == "ab" else path, mode, **given)
+    )
+    needed = f"{sum(4 * 16000 * soundfile.info(one['path']).duration for one in sources) / 1e6:.2f} MB are needed"
+    told = rf"waveforms: cannot be written to \(No space left on device\): {needed}, .* free; .* SER_HF_CACHE"
+    with pytest.raises(UserError, match=told):
         open_store(sources, 16000, tmp_path / "cache")
     assert folders(tmp_path / "cache") == []
+
+
+def test_damage_that_cannot_be_marked_for_the_next_run_is_told_with_what_to_do(sources, tmp_path, monkeypatch):
+    store = open_store(sources, 16000, tmp_path / "cache")
+    flip(store.folder / "waveforms.f32")
+    opened = building.WaveformStore(store.folder)
+
+    def never(*given):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", never)
+    with pytest.raises(UserError) as error:
+        list(opened)
+    assert str(error.value).startswith(f"{store.folder}: the samples of clip ")
+    assert "cannot be marked to be built again (Read-only file system): delete that folder, or set" in str(error.value)
+
+
+def test_recordings_of_hours_are_decoded_few_at_a_time(sources, tmp_path, monkeypatch):
+    """However many threads there are, what waits for the writer is bounded by its size in memory."""
+    monkeypatch.setattr("ser_hf.audio.store._SMALL_BYTES", 1)
+    held = 8 * soundfile.info(sources[0]["path"]).frames
+    monkeypatch.setattr("ser_hf.audio.store._AHEAD_BYTES", 1.5 * held)
+    begun, ahead = [], []
+    decode, append = building.decode, building.append
+    monkeypatch.setattr(building, "decode", lambda *given: begun.append(1) or decode(*given))
+    monkeypatch.setattr(building, "append", lambda *given: (ahead.append(len(begun) - len(ahead)), append(*given)))
+    open_store(sources[:1] * 6, 16000, tmp_path / "cache", workers=4)
+    assert len(ahead) == 6
+    assert max(ahead) <= 2
 
 
 def test_the_size_of_a_large_store_is_told_before_it_is_built(sources, tmp_path, monkeypatch, caplog):

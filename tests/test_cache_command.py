@@ -1,0 +1,134 @@
+"""ser-hf cache: what stands in the cache is told, what is not used goes, what a process uses or others own stays."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from filelock import FileLock
+
+from ser_hf import cli
+from ser_hf.audio import open_store
+from ser_hf.cache_contents import entries, remove
+
+DAY = 24 * 3600
+KEYS = {name: letter * 24 for name, letter in (("old", "a"), ("new", "b"), ("cut off", "c"))}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A cache with a folder of long ago, one of today, what a killed build left, and things of others."""
+    root = tmp_path / "cache"
+    for path, days in (
+        (root / "waveforms" / KEYS["old"], 40),
+        (root / "unpacked" / f"my-table-{KEYS['new']}", 0),
+        (root / "waveforms" / f"{KEYS['cut off']}.partial", 10),
+        (root / "waveforms" / "somebody's", 90),
+        (root / "others" / KEYS["old"], 90),
+    ):
+        path.mkdir(parents=True)
+        (path / "content").write_bytes(b"x" * 10_000)
+        for changed in (path / "content", path):
+            os.utime(changed, (0, time.time() - days * DAY))
+    return root
+
+
+def left(root):
+    return {path.name for kind in root.iterdir() for path in kind.iterdir() if path.is_dir()}
+
+
+def command(root, *arguments):
+    return cli.main(["cache", "--cache-dir", str(root), *arguments])
+
+
+def test_it_lists_the_longest_unused_first(root, capsys):
+    assert command(root) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{root}: 0.03 MB in 3 folders"
+    rows = [line.split() for line in lines[2:]]
+    assert [row[3:] for row in rows] == [
+        ["waveforms", KEYS["old"]],
+        ["waveforms", f"{KEYS['cut off']}.partial,", "unfinished"],
+        ["unpacked", f"my-table-{KEYS['new']}"],
+    ]
+    assert all(row[:2] == ["0.01", "MB"] for row in rows)
+
+
+def test_what_was_not_used_for_long_goes_and_nobody_else_s(root, capsys):
+    assert command(root, "--remove-older-than", "20") == 0
+    assert capsys.readouterr().out == f"{root}: deleted 0.01 MB in 1 folder\n"
+    assert command(root, "--clear", "--yes") == 0
+    assert left(root) == {"somebody's", KEYS["old"]}
+    assert (root / "others" / KEYS["old"] / "content").exists()
+    assert command(root) == 0
+    assert capsys.readouterr().out.endswith(f"{root}: 0.00 MB in 0 folders\n")
+
+
+def test_everything_goes_only_with_a_yes(root, capsys, monkeypatch):
+    before = left(root)
+    assert command(root, "--clear") == 2
+    assert "3 folders? Nobody can be asked here; say --yes" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert command(root, "--clear") == 2
+    assert left(root) == before
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert command(root, "--clear") == 0
+    assert left(root) == before - {entry for entry in before if entry not in ("somebody's", KEYS["old"])}
+
+
+def test_what_is_built_or_open_stays(root, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
+    store = open_store([{"path": str(tmp_path / "a.wav"), "bytes": None}], 16000, root)
+    with FileLock(root / "waveforms" / f"{KEYS['cut off']}.lock"):
+        assert command(root, "--clear", "--yes") == 0
+        assert left(root) == {"somebody's", KEYS["old"], store.folder.name, f"{KEYS['cut off']}.partial"}
+        told = capsys.readouterr().out.splitlines()[-1]
+        assert told.startswith("  left alone, as a process has it open: ")
+        assert {store.folder.name, f"{KEYS['cut off']}.partial"} == set(told.partition("open: ")[2].split(", "))
+        command(root)
+        assert capsys.readouterr().out.count(", in use") == 2
+    folder = store.folder
+    del store
+    assert command(root, "--clear", "--yes") == 0
+    assert not folder.exists()
+
+
+def test_to_open_a_store_is_to_use_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
+    sources = [{"path": str(tmp_path / "a.wav"), "bytes": None}]
+    folder = open_store(sources, 16000, tmp_path / "cache").folder
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (0, time.time() - 40 * DAY))
+    (entry,) = entries(tmp_path / "cache")
+    assert time.time() - entry.last_used > 39 * DAY
+    open_store(sources, 16000, tmp_path / "cache")
+    (entry,) = entries(tmp_path / "cache")
+    assert time.time() - entry.last_used < DAY
+
+
+def test_what_a_killed_removal_left_is_removed(root):
+    half = root / "waveforms" / f"{KEYS['old']}.removed"
+    half.mkdir()
+    (half / "rest").write_text("rest")
+    removed = [entry for entry in entries(root) if entry.path == half]
+    assert [remove(entry) for entry in entries(root)] == [True] * 4
+    assert len(removed) == 1
+    assert left(root) == {"somebody's", KEYS["old"]}
+    assert not half.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--remove-older-than", "-1"], "--remove-older-than: expected days, zero or more, got -1"),
+        (["--remove-older-than", "nan"], "--remove-older-than: expected days, zero or more, got nan"),
+        (["--yes"], "--yes: answers the question of --clear; leave it out"),
+    ],
+)
+def test_a_mistake_is_told(root, arguments, told, capsys):
+    assert command(root, *arguments) == 2
+    assert f"error: {told}\n" == capsys.readouterr().err
+    assert command(root / "nowhere") == 2
+    assert capsys.readouterr().err == f"error: --cache-dir: {root / 'nowhere'} is not a folder\n"
