@@ -30,6 +30,7 @@ _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 # sizes, up to 255 of 255 bytes.
 _OGG_MARK, _OGG_HEADER, _OGG_PAGE = b"OggS", 27, 27 + 255 + 255 * 255
 _OGG_LAST = 4  # the flag of a stream's last page
+_BLOCK = 2**20  # frames that are read at once: of an hour in stereo at 44.1 kHz all would be 1.3 GB
 
 
 class AudioError(UserError):
@@ -60,7 +61,8 @@ def decode(
     start: float = 0.0,
     end: float | None = None,
 ) -> Decoded:
-    """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean, resamples by soxr (HQ).
+    """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean, resamples by soxr (HQ), block
+    by block: memory holds what comes out, and little more.
 
     An Ogg stream that stops at the end of a page without being marked as ended is taken as it is: recorders that are
     switched off leave such.
@@ -82,26 +84,23 @@ def decode(
             if announced and (start or end is not None):
                 first, announced = _part(name, file, start, end)
                 file.seek(first)
-            samples = file.read(announced, dtype="float32", always_2d=True)
+            own = sampling_rate or source_rate
+            mono, count, content_hash, finite = _mono(file, announced, own)
+            channels = file.channels
     except (soundfile.LibsndfileError, RuntimeError) as error:
         reason = str(error).rpartition(": ")[2].rstrip(".") or "unknown"
         raise NotAudioError(f"{name}: not readable as audio ({reason}); restore or remove this file") from None
-    if len(samples) == 0:
+    if count == 0:
         raise AudioError(f"{name}: holds no samples; restore or remove this file")
-    if len(samples) < announced or (kind == "WAV" and _riff_size(name, data) > size):
+    if count < announced or (kind == "WAV" and _riff_size(name, data) > size):
         raise AudioError(f"{name}: truncated, its header announces more than the file holds; copy it again")
     if kind == "OGG" and _torn(_read(name, data, max(0, size - 2 * _OGG_PAGE))):
         raise AudioError(f"{name}: truncated, it ends within a page of its Ogg stream; copy it again")
-    channels = samples.shape[1]
-    mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
-    if not np.isfinite(mono).all():
+    if not finite:
         raise AudioError(f"{name}: holds NaN or infinite samples; restore or remove this file")
-    content_hash = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(mono))
-    if sampling_rate not in (None, source_rate):
-        mono = soxr.resample(mono, source_rate, sampling_rate)
-        if len(mono) == 0:
-            raise AudioError(f"{name}: too short for a single sample at {sampling_rate} Hz; remove this file")
-    return Decoded(np.ascontiguousarray(mono), sampling_rate or source_rate, content_hash, source_rate, channels, kind)
+    if len(mono) == 0:
+        raise AudioError(f"{name}: too short for a single sample at {sampling_rate} Hz; remove this file")
+    return Decoded(mono, own, content_hash, source_rate, channels, kind)
 
 
 def honest_suffix(path: str | Path, format: str) -> bool:
@@ -111,6 +110,32 @@ def honest_suffix(path: str | Path, format: str) -> bool:
     return suffix in SUFFIXES.get(format, set()) or (
         format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
     )
+
+
+def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
+    """The next frames, or as many as there are, mixed and resampled, float32 (samples,); how many they were, the hash
+    of them mixed, and whether all were finite."""
+    hashed, blocks, count, finite = xxhash.xxh3_128(), [], 0, True
+    rates, stream = (file.samplerate, rate), None
+    if rate != file.samplerate and frames > _BLOCK:
+        stream = soxr.ResampleStream(
+            *rates, 1, dtype="float32"
+        )  # the same samples, but slower where there is one block
+    while count < frames:
+        samples = file.read(min(frames - count, _BLOCK), dtype="float32", always_2d=True)
+        if len(samples) == 0:
+            break
+        count += len(samples)
+        mono = np.ascontiguousarray(samples[:, 0]) if file.channels == 1 else samples.mean(axis=1)
+        finite = finite and bool(np.isfinite(mono).all())
+        hashed.update(mono)
+        blocks.append(mono if stream is None else stream.resample_chunk(mono))
+    if stream is not None and count:
+        blocks.append(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+    if rate != file.samplerate and stream is None and count:
+        samples = soxr.resample(samples, *rates)
+    return samples, count, hashed.hexdigest(), finite
 
 
 def _name(path: str | None) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from ser_hf.audio.decode import _torn
 from ser_hf.corpora import load_corpus
 
 RATE = 16000
+MODULE = sys.modules[decode.__module__]  # whose name the function has taken
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
 
 
@@ -269,3 +272,35 @@ def test_files_as_released_decode_to_their_durations(real_corpora):
             assert decoded.channels == channels
             assert len(decoded.samples) == pytest.approx(length / 3, abs=1)
     assert not frames
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, RATE, 44100])
+def test_a_long_recording_block_by_block_is_the_same(rate, channels, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2 * rate + 7, channels))
+    path = str(write(tmp_path / "a.wav", noise, rate))
+    for given in ({}, {"start": 0.3, "end": 1.7}):
+        whole = decode(path, sampling_rate=RATE, **given)
+        with monkeypatch.context() as patch:
+            patch.setattr(MODULE, "_BLOCK", 1000)
+            blocks = decode(path, sampling_rate=RATE, **given)
+        np.testing.assert_array_equal(blocks.samples, whole.samples)
+        assert blocks[1:] == whole[1:]
+    noise[-5] = np.nan
+    write(tmp_path / "a.wav", noise, rate, "FLOAT")
+    monkeypatch.setattr(MODULE, "_BLOCK", 1000)
+    with pytest.raises(AudioError, match="holds NaN"):
+        decode(path)
+
+
+def test_of_a_long_recording_memory_holds_what_comes_out(tmp_path, monkeypatch):
+    """All channels at their own rate would be 21 MB; what comes out is 3.8 MB, twice while its blocks are joined."""
+    monkeypatch.setattr(MODULE, "_BLOCK", 2**16)
+    path = str(write(tmp_path / "a.wav", np.zeros((60 * 44100, 2), dtype=np.int16), 44100))
+    tracemalloc.start()
+    try:
+        samples = decode(path, sampling_rate=RATE).samples
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert samples.nbytes < peak < 2 * samples.nbytes + 2**21
