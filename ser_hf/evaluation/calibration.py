@@ -15,7 +15,7 @@ from ..errors import UserError
 from .metrics import calibration_error, clipped, reliability, squared_errors
 
 # Where the search for a temperature ends; one that stands there was cut off, not found.
-LOWEST, HIGHEST = 0.05, 20.0
+LOWEST, HIGHEST = 0.01, 100.0
 
 
 def fit_temperature(

@@ -58,19 +58,19 @@ def test_clips_that_cannot_tell_a_temperature_end_at_a_limit_that_is_told():
     assert [at_limit(value) for value in (LOWEST, 1.0, HIGHEST)] == [True, False, True]
     assert temperature_warning(1.3, asked=True) is None
     assert "the sharper the probabilities" in temperature_warning(LOWEST, asked=False)
-    assert temperature_warning(HIGHEST, asked=True).endswith("20 is the limit of the search; it was not stored.")
+    assert temperature_warning(HIGHEST, asked=True).endswith("100 is the limit of the search; it was not stored.")
 
 
 def test_windows_are_fitted_as_they_are_judged():
     """Two windows a clip: what counts are the clips' mean probabilities, not those of the windows."""
-    logits, labels = drawn(clips=400)
+    logits, labels = drawn(clips=80)
     windows = np.concatenate([logits, logits[::-1]])
-    rows, lengths = np.tile(np.arange(400), 2), np.repeat([3, 1], 400)
+    rows, lengths = np.tile(np.arange(80), 2), np.repeat([3, 1], 80)
     found = fit_temperature(windows, labels, lambda own: merge(rows, lengths, own)[1])
 
     def loss(temperature):
-        shares = 0.75 * softmax(windows[:400] / temperature, axis=1) + 0.25 * softmax(windows[400:] / temperature, 1)
-        return -np.log(shares[np.arange(400), labels]).mean()
+        shares = 0.75 * softmax(windows[:80] / temperature, axis=1) + 0.25 * softmax(windows[80:] / temperature, 1)
+        return -np.log(shares[np.arange(80), labels]).mean()
 
     assert all(loss(found) < loss(found * factor) for factor in (0.98, 1.02))
     assert found != pytest.approx(fit_temperature(windows, np.tile(labels, 2)), rel=0.02)
