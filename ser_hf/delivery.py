@@ -28,6 +28,7 @@ from .run_folder import RunFolder
 from .sections import Recipe
 from .strict import dump_yaml
 from .training.lora import merged, save_adapter
+from .training.temperature import store_temperature
 from .training.transfer import PUBLISHED
 from .whole import whole_folder
 
@@ -183,6 +184,8 @@ def save_model(
 ) -> None:
     """The publishable folder: weights, configuration, code where it is ours, feature extractor, card, and what
     `ser-hf reproduce` needs. Adapters are merged into the weights, and stand in adapter/ too."""
+    temperature = report["temperature"]
+    store_temperature(model, temperature["value"] if temperature and temperature["stored"] else None)
     with whole_folder(folder.model) as partial:
         merged(model).save_pretrained(partial)
         if isinstance(model, PeftModel):

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from .audio.augmenting import Augmenter
 from .delivery import header, save_model, save_report
+from .evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from .evaluation.judged import Judged, of_rows, to_table
 from .evaluation.metrics import all_metrics, trainer_metrics
 from .evaluation.report import judge, softmax
@@ -37,10 +38,10 @@ from .training.machine import seed_everything
 from .training.mixing import Mixing
 from .training.optimizer import parameter_groups
 from .training.rehearsal import rehearse
-from .training.run import Fit, fit, predict
+from .training.run import Fit, fit, window_logits
 from .training.sharding import size, whole_model
 from .training.tracking import tracked
-from .training.windows import told
+from .training.windows import merge, told
 
 logger = logging.getLogger(__name__)
 
@@ -271,7 +272,8 @@ def _judge(
     began = time.perf_counter()
     judged_on = recipe.evaluation.part
     asked = PARTS if judged_on == "test" else PARTS[:2]
-    answered = {name: predict(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
+    heard = {name: window_logits(fitted.trainer, _part(recipe, material, fold, name)) for name in asked}
+    answered, temperature = _calibrated(recipe, material, heard)
     predicted = {name: of_rows(material.dataset, rows, softmax(logits)) for name, (rows, logits) in answered.items()}
     parts = {
         name: all_metrics(own.labels, own.probabilities[0], own.votes)
@@ -292,6 +294,7 @@ def _judge(
         **header(recipe, material, [fold], folder, judgement["metrics"], foil),
         **judgement,
         "parts": parts,
+        "temperature": temperature,
         "history": fitted.history,
         "selected_by": recipe.training.early_stopping.metric,
         "validated": _validated(fitted, recipe.training.early_stopping.metric),
@@ -317,7 +320,29 @@ def _judge(
     report["warnings"] += (
         material.notes + fitted.notes + _told(recipe, material, _part(recipe, material, fold, judged_on))
     )
+    if temperature and at_limit(temperature["value"]):
+        asked = recipe.evaluation.temperature == "store"
+        report["warnings"].append(temperature_warning(temperature["value"], asked))
     return report, predicted
+
+
+def _calibrated(
+    recipe: Recipe, material: Material, heard: Mapping[str, tuple[Sequence[int], Sequence[int], np.ndarray]]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
+    """Rows and logits of each part as the published model answers them, and what is to be told of the temperature
+    that validation asks for."""
+    plain = {name: merge(*own) for name, own in heard.items()}
+    asked, judged_on = recipe.evaluation.temperature, recipe.evaluation.part
+    if asked == "none":
+        return plain, None
+    labels = np.asarray(material.dataset["label"][:])
+    rows, lengths, logits = heard["validation"]
+    value = fit_temperature(logits, labels[plain["validation"][0]], lambda own: merge(rows, lengths, own)[1])
+    stored = asked == "store" and not at_limit(value)
+    tempered = {name: merge(own, samples, made / value) for name, (own, samples, made) in heard.items()}
+    judged, before = plain[judged_on]
+    facts = temperature_facts(value, labels[judged], before, tempered[judged_on][1], stored)
+    return (tempered if stored else plain), facts
 
 
 def _training_facts(arguments: EmotionTrainingArguments) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def model_card(
 
 def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report with what templates ask for and not every report has."""
-    absent = {"over": None, "pooled": None, "seeds": None, "foil": None}
+    absent = {"over": None, "pooled": None, "seeds": None, "foil": None, "temperature": None}
     words = {"names": NAMES, "definitions": DEFINITIONS, "headline": HEADLINE, "judged_people": judged_people(report)}
     kinds = list(dict.fromkeys(kind for counts in report["audit"]["shared"].values() for kind in counts))
     protocol = {"folds": None, "fold": None, **report["protocol"]}

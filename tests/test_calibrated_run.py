@@ -1,0 +1,105 @@
+"""A recipe that stores a temperature: what it publishes answers as its report says, through `pipeline` too."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.special import softmax
+from transformers import AutoConfig, AutoModelForAudioClassification, pipeline
+from transformers.audio_utils import load_audio
+
+import ser_hf
+from ser_hf.errors import UserError
+from ser_hf.recipe import read_recipe
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+RECIPE = {
+    "name": "calibrated",
+    "corpus": {"name": "synthetic", "speakers": 8, "takes": 2},
+    "protocol": {"validation": 0.25, "test": 0.25, "near_duplicates": "skip"},
+    "model": {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [32, 32]},
+    "training": {"num_train_epochs": 10, "learning_rate": 3e-3, "seeds": [1, 2]},
+    "evaluation": {"bootstrap": 20, "temperature": "store"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "calibrated"
+    ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
+    return folder
+
+
+def read(folder: Path) -> dict:
+    return json.loads((folder / "report" / "report.json").read_text())
+
+
+def judged(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (clips,) and probabilities (clips, classes) of the test part."""
+    report, table = read(folder), pq.read_table(folder / "report" / "predictions.parquet").to_pylist()
+    clips = [clip for clip in table if clip["part"] == "test"]
+    labels = np.asarray([report["labels"].index(clip["label"]) for clip in clips])
+    return labels, np.asarray([[clip[f"p_{label}"] for label in report["labels"]] for clip in clips])
+
+
+@pytest.mark.slow
+def test_each_run_has_a_temperature_of_its_own_and_tells_what_it_does(run):
+    values = set()
+    for seed in (1, 2):
+        folder = run / f"seed-{seed}"
+        temperature = read(folder)["temperature"]
+        assert temperature["stored"]
+        assert temperature["fitted_on"] == "validation"
+        assert (
+            AutoConfig.from_pretrained(folder / "model", trust_remote_code=True).calibration_temperature
+            == (temperature["value"])
+        )
+        for when, exponent in (("after", 1), ("before", temperature["value"])):
+            labels, probabilities = judged(folder)
+            plain = softmax(exponent * np.log(probabilities), axis=1)
+            loss = -np.log(plain[np.arange(len(labels)), labels]).mean()
+            assert temperature[when]["log_loss"] == pytest.approx(loss, rel=1e-4), when
+        assert read(folder)["metrics"]["ece"] == pytest.approx(temperature["after"]["ece"], abs=1e-6)
+        values.add(temperature["value"])
+    assert len(values) == 2
+
+
+@pytest.mark.slow
+def test_pipeline_answers_the_report_s_probabilities(run, private_cache):
+    chosen = run / f"seed-{read(run)['chosen_seed']}"
+    value = read(chosen)["temperature"]["value"]
+    assert abs(np.log(value)) > 0.01, "a temperature of 1 would show nothing"
+    classifier = pipeline("audio-classification", model=str(run / "model"), trust_remote_code=True)
+    table = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()
+    wanted = {clip["id"].partition("/")[2]: clip for clip in table if clip["part"] == "test"}
+    heard = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in wanted][:5]
+    assert len(heard) == 5
+    for path in heard:
+        for item in classifier(load_audio(str(path), sampling_rate=16000), top_k=None):
+            assert item["score"] == pytest.approx(wanted[path.stem][f"p_{item['label']}"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_cards_tell_of_it(run):
+    chosen = run / f"seed-{read(run)['chosen_seed']}"
+    value = read(chosen)["temperature"]["value"]
+    for folder in (run, chosen):
+        card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+        assert (
+            f"The probabilities are calibrated: the validation part says to divide all logits by {value:.3g}" in card
+        )
+        assert "expected calibration error" in card
+    model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True)
+    assert model.config.calibration_temperature == value
+
+
+@pytest.mark.parametrize(
+    "model", [{"architecture": "mfcc_svm"}, {"architecture": "byols", "random_init": True, "head": "svm"}]
+)
+def test_a_head_that_cannot_hold_it_is_refused_before_anything_runs(model):
+    recipe = {"corpus": {"name": "synthetic"}, "model": model, "training": {"solver": "sklearn"}}
+    with pytest.raises(UserError, match=r"^evaluation\.temperature: no linear layer"):
+        read_recipe(recipe, ["evaluation.temperature=store"])
+    assert read_recipe(recipe).evaluation.temperature == "report"
