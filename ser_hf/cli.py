@@ -8,7 +8,9 @@ from importlib import import_module
 # Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
 VERBS = {
     "cache": "list what stands in the cache, or delete what is not used any more",
+    "compare": "runs side by side: a table, a bar chart with intervals, and which differences are more than chance",
     "download": "get a corpus from where it is published, every file checked, or check a folder",
+    "evaluate": "judge a trained model, whoever made it, on a corpus, or several on several",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",
     "predict": "what a trained model says of recordings: labels, probabilities, logits and embeddings",
     "reproduce": "rerun the recipe saved with a model, and compare the figures",

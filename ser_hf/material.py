@@ -66,7 +66,7 @@ def gather(recipe: Recipe) -> Material:
     """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
     audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
     began = time.perf_counter()
-    corpus = _read(recipe)
+    corpus = read_corpus_of(recipe)
     dataset = corpus.dataset
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
@@ -116,10 +116,11 @@ def gather(recipe: Recipe) -> Material:
 
 def corpus_of(recipe: Recipe) -> Dataset:
     """The rows of the recipe's corpus, nothing decoded yet; downloaded first, where the recipe asks for it."""
-    return _read(recipe).dataset
+    return read_corpus_of(recipe).dataset
 
 
-def _read(recipe: Recipe) -> Corpus:
+def read_corpus_of(recipe: Recipe) -> Corpus:
+    """The recipe's corpus with what became of its labels; downloaded first, where the recipe asks for it."""
     corpus = recipe.corpus
     root, options = _at_home(corpus.root), dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):

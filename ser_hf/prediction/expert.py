@@ -59,6 +59,8 @@ class Expert:
         extractor: without the preparation of waveforms, which `preparation` tells of.
         revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
         judged_window: seconds of the windows that its own recipe was judged in (`evaluation.window`), None without.
+        place: the folder that it was read from, or its Hub id; `commit` is that of the Hub.
+        untrained: tensors that its files lack, whose numbers are random.
     """
 
     source: str
@@ -67,6 +69,9 @@ class Expert:
     preparation: Preparation
     revision: str | None
     judged_window: float | None
+    place: str = ""
+    commit: str | None = None
+    untrained: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -108,7 +113,12 @@ class Expert:
 
 
 def load_expert(
-    source: str | Path, *, revision: str | None = None, device: str | None = None, trust_remote_code: bool = False
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    untrained: bool = False,
 ) -> Expert:
     """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load.
 
@@ -116,6 +126,7 @@ def load_expert(
         revision: of a model on the Hub: a branch, tag or commit.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
         trust_remote_code: run code that a model of others brings along; those of ser_hf need none.
+        untrained: take a model whose classifier was never trained, for code that tells its reader so.
 
     Raises:
         UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
@@ -141,7 +152,7 @@ def load_expert(
     except _UNREADABLE as error:
         raise _unreadable(source, error) from None
     missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
-    if missing:
+    if missing and not untrained:
         raise UserError(
             f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
             "first (ser-hf train)"
@@ -153,7 +164,8 @@ def load_expert(
         preparation, extractor = extractor.preparation, extractor.stock()
     model = _on_device(model, device)
     judged_window = _judged_window(place, pinned)
-    return Expert(source, model.eval(), extractor, preparation, _revision(place, commit), judged_window)
+    known = (_revision(place, commit), judged_window, place, commit, tuple(missing))
+    return Expert(source, model.eval(), extractor, preparation, *known)
 
 
 def _place(source: str, revision: str | None) -> str:
@@ -226,13 +238,7 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
 
 def _judged_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
-    path = cached_file(
-        place,
-        "recipe.yaml",
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    path = published_file(place, "recipe.yaml", revision)
     if path is None:
         return None
     evaluation = None
@@ -240,6 +246,17 @@ def _judged_window(place: str, revision: str | None) -> float | None:
         evaluation = read_yaml(path).get("evaluation")
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
+
+
+def published_file(place: str, name: str, revision: str | None) -> str | None:
+    """The path of a file that stands beside a model's weights; None where there is none, or no network to ask."""
+    return cached_file(
+        place,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
 
 
 def _revision(place: str, commit: str | None) -> str | None:

@@ -1,0 +1,182 @@
+"""ser-hf evaluate: our runs and others' models, on one corpus and on several."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import ser_hf
+from ser_hf.cli import main
+from ser_hf.testing import CHECKPOINTS, write_checkpoint, write_corpus
+
+LABELS = ["angry", "happy", "neutral", "sad"]
+RECIPE = {
+    "name": "tiny",
+    "corpus": {
+        "name": "ravdess",
+        "labels": LABELS,
+        "merge": {"calm": "neutral"},
+        "drop": ["fear", "disgust", "surprise"],
+    },
+    "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4},
+    "audio": {"trim_silence": 40},
+    "model": {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4},
+    "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
+    "evaluation": {"bootstrap": 20},
+}
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpora")
+    for name in ("ravdess", "emodb"):
+        write_corpus(name, root / name, speakers=5, takes=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, roots, unrendered):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    with unrendered():
+        ser_hf.run_recipe(RECIPE, [f"corpus.root={roots / 'ravdess'}", f"output_dir={folder}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def random_head(tmp_path_factory):
+    """A stock encoder as it was pretrained, with label words of its own and no classifier among its tensors."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("stock"), **CHECKPOINTS["wavlm-large"])
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {"0": "ang", "1": "hap", "2": "neu", "3": "sad"}
+    config["label2id"] = {word: int(i) for i, word in config["id2label"].items()}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def _evaluate(*words):
+    return main(["evaluate", *map(str, words), "--bootstrap", "20"])
+
+
+def test_a_run_is_judged_again_by_its_own_test_part(run, roots, tmp_path, capsys):
+    assert _evaluate(run, "--recipe", run, "--output", tmp_path / "again") == 0
+    report = json.loads((tmp_path / "again" / "report.json").read_text())
+    saved = json.loads((run / "report" / "report.json").read_text())
+    assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
+    assert report["confusion"] == saved["confusion"]
+    assert report["labels"] == saved["labels"]
+    assert report["audit"]["shared"]["train/test"]["speakers"] == 0
+    columns = ["id", "label", "predicted", "speaker"]
+    again, before = (
+        pq.read_table(folder / "predictions.parquet", filters=[("part", "=", "test")]).select(columns).to_pylist()
+        for folder in (tmp_path / "again", run / "report")
+    )
+    by_id = {row["id"]: row for row in before}
+    assert {row["id"]: row for row in again} == by_id
+    assert f"report: {tmp_path / 'again' / 'index.html'}" in capsys.readouterr().out
+
+
+def test_on_the_whole_corpus_heard_speakers_do_not_judge(run, roots, tmp_path):
+    words = [run, "--corpus", "ravdess", "--root", roots / "ravdess", "merge={calm: neutral}", "--output"]
+    assert _evaluate(*words, tmp_path / "new") == 0
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    saved = json.loads((run / "report" / "report.json").read_text())
+    assert report["protocol"]["parts"]["test"]["speakers"] == saved["protocol"]["parts"]["test"]["speakers"]
+    assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
+    assert any("no label for fear" in note for note in report["protocol"]["notes"])
+    assert _evaluate(*words, tmp_path / "heard", "--heard-speakers") == 0
+    leaky = json.loads((tmp_path / "heard" / "report.json").read_text())
+    assert leaky["protocol"]["leak"].startswith("3 of 5 speakers")
+    assert "Leaky protocol" in (tmp_path / "heard" / "index.html").read_text()
+
+
+def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tmp_path, capsys):
+    words = [random_head, "--corpus", "emodb", "--root", roots / "emodb", "--embeddings"]
+    assert _evaluate(*words, "--output", tmp_path / "stock") == 0
+    report = json.loads((tmp_path / "stock" / "report.json").read_text())
+    assert report["warnings"][0].startswith(f"The classifier of {random_head} was never trained")
+    assert report["model"]["untrained"]
+    assert report["labels"] == LABELS
+    assert report["label_words"][0] == {"word": "ang", "emotion": "angry"}
+    assert report["sources"]
+    assert "was never trained" in (tmp_path / "stock" / "index.html").read_text()
+    assert "was never trained" in capsys.readouterr().out
+    points = pq.read_table(tmp_path / "stock" / "embeddings.parquet")
+    assert len(points) == report["clips"] == report["embeddings"]["clips"]
+
+
+def test_several_models_on_several_corpora_make_a_matrix(run, random_head, roots, tmp_path):
+    corpora = ["--corpus", "ravdess", "--root", roots / "ravdess", "--corpus", "emodb", "--root", roots / "emodb"]
+    words = [run, random_head, *corpora, "ravdess.merge={calm: neutral}", "--output", tmp_path / "matrix"]
+    assert _evaluate(*words) == 0
+    rows = json.loads((tmp_path / "matrix" / "matrix.json").read_text())
+    assert [(row["model"], row["corpus"]) for row in rows] == [
+        ("tiny", "ravdess"),
+        ("tiny", "emodb"),
+        (random_head.name, "ravdess"),
+        (random_head.name, "emodb"),
+    ]
+    assert [row["judged_by"] for row in rows] == [
+        "new speakers of a corpus it learnt",
+        "another corpus",
+        "not told",
+        "not told",
+    ]
+    assert [row["clips"] for row in rows][0] < [row["clips"] for row in rows][2], "its own speakers do not judge a run"
+    for row in rows:
+        assert (tmp_path / "matrix" / row["report"]).is_file()
+    page = (tmp_path / "matrix" / "index.html").read_text()
+    assert all(f'href="{row["report"]}"' in page for row in rows)
+
+
+def test_what_stands_there_is_not_replaced_unasked(run, roots, tmp_path, capsys):
+    words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
+    assert _evaluate(*words, run) == 2
+    assert "holds files that are no evaluation's" in capsys.readouterr().err
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "report.json").write_text("{}")
+    assert _evaluate(*words, tmp_path / "old") == 2
+    assert "replace it with --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "old" / "report.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "--corpus: missing"),
+        (["--corpus", "ravdess", "--corpus", "ravdess"], "--corpus: one of them is named twice"),
+        (["--corpus", "emodb", "--part", "test"], "--protocol: missing"),
+        (["--corpus", "emodb", "tess.merge={calm: neutral}"], "tess is none of emodb"),
+        (["--corpus", "emodb", "--label-map", "nonsense"], "--label-map: expected WORD=EMOTION"),
+        (["--corpus", "emodb", "--label-map", "rage=angry"], "no label 'rage'"),
+        (["--corpus", "emodb", "--robustness-clips", "5"], "--robustness-clips: belongs to --robustness"),
+        (["--recipe", "x.yaml", "--corpus", "emodb"], "--recipe: names its corpus"),
+    ],
+)
+def test_a_users_mistake_is_one_line(words, told, run, roots, tmp_path, capsys):
+    root = ["--root", roots / "emodb"] if words.count("--corpus") == 1 and "--recipe" not in words else []
+    assert _evaluate(run, *words, *root, "--output", tmp_path / "none") == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_label_map_may_be_a_file(run, roots, tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text(yaml.safe_dump({"happy": "surprise"}))
+    words = [
+        run,
+        "--corpus",
+        "ravdess",
+        "--root",
+        roots / "ravdess",
+        "--label-map",
+        path,
+        "--output",
+        tmp_path / "out",
+    ]
+    assert _evaluate(*words) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["labels"] == ["angry", "neutral", "sad", "surprise"]
