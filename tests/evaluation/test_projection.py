@@ -1,0 +1,92 @@
+"""Maps of embeddings: groups stay together, the same seed draws the same map, few clips and odd ones are no trap."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from ser_hf.errors import UserError
+from ser_hf.evaluation.projection import FEWEST, METHODS, available, project, subset
+
+INSTALLED = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
+
+
+def groups(clips=60, size=200, apart=8.0, seed=0):
+    """Vectors of three groups, of features with unlike scales, and the group of each."""
+    generator = np.random.default_rng(seed)
+    of = np.arange(clips) % 3
+    vectors = generator.normal(size=(clips, size)) + apart * generator.normal(size=(3, size))[of] / np.sqrt(size)
+    return vectors * 10.0 ** generator.integers(-3, 4, size), of
+
+
+def neighbours_agree(points, of):
+    """Share of clips whose nearest other clip is of their group."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    return (of[distances.argmin(axis=1)] == of).mean()
+
+
+@pytest.mark.parametrize("method", INSTALLED)
+def test_groups_stay_together_and_a_seed_draws_the_same_map(method):
+    if method not in available():
+        pytest.skip("needs umap-learn")
+    vectors, of = groups()
+    points = project(vectors, [method], seed=3)[method]
+    assert points.shape == (60, 2)
+    assert points.dtype == np.float32
+    assert neighbours_agree(points, of) > 0.9
+    np.testing.assert_array_equal(points, project(vectors, [method], seed=3)[method])
+
+
+def test_pca_is_that_of_standardised_features():
+    """By the singular vectors of the standardised table, up to sign."""
+    vectors, _ = groups(clips=20, size=6)
+    standardised = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
+    left, values, _ = np.linalg.svd(standardised, full_matrices=False)
+    points = project(vectors, ["pca"])["pca"]
+    np.testing.assert_allclose(np.abs(points), np.abs(left[:, :2] * values[:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("clips", "size"), [(FEWEST, 3), (7, 1), (12, 300)])
+def test_few_clips_and_few_features(clips, size):
+    vectors, _ = groups(clips, size)
+    for points in project(vectors).values():
+        assert points.shape == (clips, 2)
+        assert np.isfinite(points).all()
+
+
+def test_a_feature_that_is_constant_counts_for_nothing_and_clips_all_alike_lie_at_one_place():
+    vectors, _ = groups(clips=12, size=5)
+    padded = np.hstack([vectors, np.full((12, 1), 7.0)])
+    np.testing.assert_allclose(project(padded, ["pca"])["pca"], project(vectors, ["pca"])["pca"], atol=1e-5)
+    for points in project(np.ones((12, 5))).values():
+        np.testing.assert_array_equal(points, np.zeros((12, 2)))
+
+
+def test_many_clips_are_drawn_from_by_the_seed():
+    assert subset(5, most=5).tolist() == [0, 1, 2, 3, 4]
+    drawn = subset(1000, seed=1, most=50)
+    assert len(set(drawn.tolist())) == 50
+    assert drawn.tolist() == sorted(drawn.tolist())
+    np.testing.assert_array_equal(drawn, subset(1000, seed=1, most=50))
+    assert drawn.tolist() != subset(1000, seed=2, most=50).tolist()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "methods", "told"),
+    [
+        (np.eye(5), ["som"], "som is none of pca, tsne, umap"),
+        (np.eye(3), ["pca"], "expected 4 clips or more, got 3"),
+        (np.full((5, 2), np.nan), ["pca"], "not all finite"),
+    ],
+)
+def test_what_has_no_map_is_told(vectors, methods, told):
+    with pytest.raises(UserError, match=told):
+        project(vectors, methods)
+
+
+def test_umap_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert available() == [method for method in METHODS if method != "umap"]
+    with pytest.raises(UserError, match=r'umap is not installed: pip install "ser_hf\[umap\]"'):
+        project(np.eye(5), ["umap"])
