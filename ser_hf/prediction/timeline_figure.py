@@ -1,5 +1,7 @@
 """Emotion over time as a picture: the probabilities of a recording, stacked."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
@@ -36,7 +38,7 @@ def timeline_figure(table: pa.Table) -> Figure:
         )
         below = above
     axes.set(xlim=(bounds[0], bounds[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
-    axes.set_title(table["id"][0].as_py(), parse_math=False)  # a path may hold two dollar signs
+    axes.set_title(os.path.basename(table["path"][0].as_py()), parse_math=False)  # a name may hold two dollar signs
     # The labels in the order in which they lie.
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right upper", frameon=False)
