@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from .audio import near_duplicates, prepare
     from .corpora import load_corpus
     from .errors import UserError
+    from .evaluation.metric_objects import load_metric
     from .inspection import inspect_corpus, write_inspection
+    from .judging.evaluate_model import evaluate_model
     from .prediction import predict
     from .protocols import audit, speaker_independent, split_corpus
     from .recipe import read_recipe
+    from .run_comparison import compare_runs
     from .train import run_recipe
 
 try:
@@ -25,8 +28,11 @@ except PackageNotFoundError:  # a checkout that was never installed
 _HOMES = {
     "UserError": "errors",
     "audit": "protocols",
+    "compare_runs": "run_comparison",
+    "evaluate_model": "judging.evaluate_model",
     "inspect_corpus": "inspection",
     "load_corpus": "corpora",
+    "load_metric": "evaluation.metric_objects",
     "near_duplicates": "audio",
     "predict": "prediction",
     "prepare": "audio",
@@ -41,8 +47,11 @@ __all__ = [
     "UserError",
     "__version__",
     "audit",
+    "compare_runs",
+    "evaluate_model",
     "inspect_corpus",
     "load_corpus",
+    "load_metric",
     "near_duplicates",
     "predict",
     "prepare",

@@ -1,0 +1,328 @@
+"""Runs side by side: what is read, what is paired and what is not, and what people see of it."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from page_reader import Page
+
+from ser_hf import UserError, cli, compare_runs
+from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.run_comparison.text import summary
+
+LABELS = ["sad", "angry", "happy"]
+SPEAKERS, CLIPS = 12, 120
+
+
+def answers(draw, right, labels=LABELS, clips=CLIPS, part="test", **more):
+    """A table of predictions as a run keeps it, in an order of its own, and its metrics."""
+    generator = np.random.default_rng(draw)
+    true = np.arange(clips) % 3
+    predicted = np.where(generator.random(clips) < right, true, generator.integers(3, size=clips))
+    order = generator.permutation(clips)
+    # The clip decides the emotion, whatever order the run has the classes in.
+    names = [sorted(labels)[i] for i in true], [sorted(labels)[i] for i in predicted]
+    columns = {
+        "id": [f"toy/{i:03d}" for i in order],
+        "part": [part] * clips,
+        "speaker": [f"toy:{i % SPEAKERS:02d}" for i in order],
+        "label": [names[0][i] for i in order],
+        "predicted": [names[1][i] for i in order],
+    }
+    columns |= {f"p_{name}": [float(names[1][i] == name) for i in order] for name in labels}
+    columns |= {key: [value] * clips for key, value in more.items()}
+    return pa.table(columns), classification_metrics(true, predicted, 3)
+
+
+def report(name, metrics, labels=LABELS, sha256="a" * 64, **changes):
+    values = {
+        "name": name,
+        "judged_on": "test",
+        "labels": labels,
+        "protocol": {
+            "name": "speaker_independent",
+            "sha256": sha256,
+            "leak": None,
+            "parts": {"test": {"clips": CLIPS, "speakers": [f"toy:{i:02d}" for i in range(SPEAKERS)]}},
+        },
+        "audit": {"shared": {"train/test": {"speakers": 0}}},
+        "metrics": metrics,
+        "intervals": {name: [value - 0.05, value + 0.04] for name, value in metrics.items()},
+        "confidence": 0.95,
+        "parts": {"validation": metrics},
+        "model": {"parameters": 190_000, "learning": 648},
+        "seconds": {"training": 7260.0, "per_epoch": None},
+    }
+    return values | changes
+
+
+def write(folder, values, table=None):
+    """The folder of a run that has ended."""
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "report.json").write_text(json.dumps(values), encoding="utf-8")
+    if table is not None:
+        pq.write_table(table, folder / "report" / "predictions.parquet")
+    return folder
+
+
+def run(folder, seed, right, **changes):
+    labels = changes.get("labels", LABELS)
+    table, metrics = answers(seed, right, labels)
+    return write(folder, report(folder.name, metrics, **changes), table)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A run that is better and one that is worse, its classes in another order."""
+    return [run(tmp_path / "good", 0, 0.9), run(tmp_path / "poor", 1, 0.4, labels=sorted(LABELS))]
+
+
+def compare(*sources, **options):
+    return compare_runs(sources, resamples=300, **options)
+
+
+def test_the_better_run_comes_first_and_the_difference_is_tested(two):
+    compared = compare(*reversed(two))
+    assert [row["name"] for row in compared["runs"]] == ["good", "poor"]
+    (pair,) = compared["pairs"]
+    own, (good, poor) = pair["metrics"]["uar"], compared["runs"]
+    # The figures of the predictions are those of the reports: clips and classes were brought into one order.
+    assert own["a"] == pytest.approx(good["metrics"]["uar"])
+    assert own["b"] == pytest.approx(poor["metrics"]["uar"])
+    assert own["interval"][0] > 0
+    assert (pair["verdict"], pair["clips"], pair["speakers"]) == ("a is better", CLIPS, SPEAKERS)
+    assert pair["p_holm"] == own["p"] == pytest.approx(2 / 301)
+    (test,) = pair["mcnemar"]
+    assert test["p"] < 0.001
+    assert compared["unpaired"] == []
+
+
+def test_mcnemar_goes_by_equal_seeds_and_the_bootstrap_by_all(tmp_path):
+    folders = []
+    for name, seeds in (("three", (3, 1, 2)), ("two", (2, 3)), ("others", (8, 9))):
+        tables, metrics = zip(*[answers(10 * seed + len(name), 0.6, seed=seed) for seed in seeds], strict=True)
+        mean = {key: float(np.mean([own[key] for own in metrics])) for key in metrics[0]}
+        seeded = {str(seed): {"metrics": own, "validation": own} for seed, own in zip(seeds, metrics, strict=True)}
+        folders.append(write(tmp_path / name, report(name, mean, seeds=seeded), pa.concat_tables(tables)))
+    compared = compare(*folders)
+    pairs = {frozenset((pair["a"], pair["b"])): pair for pair in compared["pairs"]}
+    assert [test["seed"] for test in pairs[frozenset(("three", "two"))]["mcnemar"]] == [2, 3]
+    assert pairs[frozenset(("three", "others"))]["mcnemar"] == []
+    row = next(row for row in compared["runs"] if row["name"] == "three")
+    assert row["repeats"] == {"kind": "seeds", "number": 3}
+    assert row["deviations"]["uar"] == pytest.approx(np.std(row["values"]["uar"], ddof=1))
+    for pair in compared["pairs"]:
+        sides = {row["name"]: row["metrics"]["uar"] for row in compared["runs"]}
+        assert pair["metrics"]["uar"]["a"] == pytest.approx(sides[pair["a"]])
+        assert not pair["notes"]
+
+
+def test_folds_are_pooled_by_clip(tmp_path):
+    table, metrics = answers(0, 0.8)
+    fold = [1 if int(name[-3:]) < 40 else 2 for name in table["id"].to_pylist()]
+    folded = table.append_column("fold", pa.array(fold))
+    folds = {str(number): {"metrics": metrics, "validation": metrics, "parts": {}} for number in (1, 2)}
+    values = report("folds", metrics)
+    values["protocol"] |= {"folds": folds}
+    compared = compare(write(tmp_path / "folds", values, folded), run(tmp_path / "plain", 5, 0.8))
+    (pair,) = compared["pairs"]
+    assert pair["clips"] == CLIPS
+    assert compared["runs"][0]["repeats"] or compared["runs"][1]["repeats"]
+    assert any("folds' clips taken together" in warning for warning in compared["warnings"])
+
+
+def test_what_cannot_be_paired_is_told_with_its_protocol(two, tmp_path):
+    published = tmp_path / "published"
+    published.mkdir()
+    shutil.copy(run(tmp_path / "alone", 7, 0.5) / "report" / "report.json", published)
+    table, metrics = answers(4, 0.6, clips=90)
+    fewer = write(tmp_path / "fewer", report("fewer", metrics, sha256="b" * 64), table)
+    renamed = run(tmp_path / "renamed", 5, 0.6, labels=["sad", "angry", "calm"])
+    shifted, metrics = answers(6, 0.6)
+    labels = pa.array(["sad" if label == "happy" else label for label in shifted["label"].to_pylist()])
+    relabelled = shifted.set_column(shifted.column_names.index("label"), "label", labels)
+    merged = write(tmp_path / "merged", report("merged", metrics), relabelled)
+    compared = compare(*two, published, fewer, renamed, merged)
+    assert {(pair["a"], pair["b"]) for pair in compared["pairs"]} == {("good", "poor")}
+    why = {frozenset(one["runs"] + one["others"]): one["why"] for one in compared["unpaired"]}
+    assert "are not at hand" in why[frozenset(["alone"])]
+    other = why[frozenset(["good", "poor", "fewer"])]
+    assert "120 test and 90 test clips, 90 in common" in other or "90 test and 120 test clips, 90 in common" in other
+    assert "speaker_independent bbbbbbbb" in other
+    assert "other classes (happy, calm on one side only)" in why[frozenset(["good", "poor", "renamed"])]
+    assert "other labels of 40 of the same clips" in why[frozenset(["good", "poor", "merged"])]
+    assert any("several protocols" in warning for warning in compared["warnings"])
+
+
+def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
+    leaky = run(tmp_path / "leaky", 8, 0.97)
+    path = leaky / "report" / "report.json"
+    values = json.loads(path.read_text())
+    values["protocol"]["leak"] = "Speaker-dependent: all test speakers were learnt from."
+    path.write_text(json.dumps(values))
+    compared = compare(*two, leaky, output=tmp_path / "out")
+    assert "leaky: LEAKY: Speaker-dependent: all test speakers were learnt from." in compared["warnings"]
+    assert "speaker_independent aaaaaaaa LEAKY" in summary(compared)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "leaky has the highest UAR" in page
+    assert "of speakers that it heard in training" in page
+
+
+def test_few_speakers_and_single_trainings_are_told(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        folder = run(tmp_path / name, seed, 0.6)
+        path = folder / "report" / "predictions.parquet"
+        table = pq.read_table(path)
+        speakers = pa.array([f"toy:{int(name[-3:]) % 4}" for name in table["id"].to_pylist()])
+        pq.write_table(table.set_column(table.column_names.index("speaker"), "speaker", speakers), path)
+    compared = compare(tmp_path / "a", tmp_path / "b")
+    assert compared["pairs"][0]["notes"] == ["one training on each side", "4 speakers"]
+    assert any(warning.startswith("Differences on 4 speakers") for warning in compared["warnings"])
+    assert any("trained once" in warning for warning in compared["warnings"])
+
+
+def test_another_part_is_judged_by_the_predictions_of_it(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        test, _ = answers(seed, 0.5)
+        validated, metrics = answers(seed + 5, 0.8 - 0.2 * seed, clips=90, part="validation")
+        values = report(name, answers(seed, 0.5)[1], parts={"validation": metrics})
+        write(tmp_path / name, values, pa.concat_tables([test, validated]))
+    compared = compare(tmp_path / "a", tmp_path / "b", part="validation")
+    row = compared["runs"][0]
+    assert (row["part"], row["clips"], compared["pairs"][0]["clips"]) == ("validation", 90, 90)
+    low, high = row["intervals"]["uar"]
+    assert low < row["metrics"]["uar"] < high
+    assert any("Validation chose" in warning for warning in compared["warnings"])
+    path = tmp_path / "a" / "report" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": {}}))
+    with pytest.raises(UserError, match=r"a: was judged on test, its report says nothing of validation"):
+        compare(tmp_path / "a", tmp_path / "b", part="validation")
+
+
+def test_reports_of_old_and_runs_of_one_name(tmp_path):
+    """What the first versions wrote had no leak, no cost and no columns but the needed ones."""
+    for name in ("first", "second"):
+        table, metrics = answers(len(name), 0.6)
+        old = report("crnn", metrics)
+        del old["protocol"]["leak"], old["audit"], old["model"], old["seconds"]
+        write(tmp_path / name, old, table.drop_columns(["speaker"]))
+    compared = compare(tmp_path / "first", f"{tmp_path / 'second'}/")
+    assert {row["name"] for row in compared["runs"]} == {str(tmp_path / "first"), str(tmp_path / "second")}
+    (pair,) = compared["pairs"]
+    assert pair["speakers"] is None
+    assert pair["metrics"]["uar"]["interval"] == pair["metrics"]["uar"]["clip_interval"]
+
+
+def test_a_sweep_stands_for_its_winner(two, tmp_path):
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match=r"sweep: a sweep whose best recipe has not been run; name its trials"):
+        compare(two[0], sweep)
+    run(sweep / "best", 4, 0.7)
+    compared = compare(two[0], sweep)
+    (row,) = [row for row in compared["runs"] if row["source"] == str(sweep)]
+    assert "leaderboard.html" in row["told"][0]
+
+
+def _unfinished(folder):
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("name: x\n")
+
+
+def _damaged(folder):
+    run(folder, 3, 0.5)
+    (folder / "report" / "predictions.parquet").write_bytes(b"PAR1")
+
+
+def _no_report(folder):
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "report.json").write_text('{"name": "x", "metrics": {}}')
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda folder: None, r"x: no such folder here"),
+        (lambda folder: folder.mkdir(), r"x: holds no report; name a run's folder, a model that ser_hf has saved"),
+        (_unfinished, r"x: an unfinished run; finish it with --resume"),
+        (lambda folder: run(folder / "inner", 3, 0.5), r"x: no run, but a folder of runs \(inner\); name them"),
+        (_damaged, r"x/report/predictions.parquet: not a table of predictions of ser_hf"),
+        (_no_report, r"x/report/report.json: not a report of ser_hf \(KeyError: 'judged_on'\)"),
+        (lambda folder: folder.write_text("{"), r"x: not a report of ser_hf \(JSONDecodeError"),
+        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run is given as .*good too"),
+    ],
+)
+def test_what_is_no_run_is_told_in_one_line(two, tmp_path, make, expected):
+    make(tmp_path / "x")
+    with pytest.raises(UserError, match=expected) as caught:
+        compare(*two, tmp_path / "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command(two, tmp_path, capsys):
+    good, poor = map(str, two)
+    out = tmp_path / "out"
+    assert cli.main(["compare", good, poor, "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "good over poor" in printed
+    assert "good is better" in printed
+    assert "190 k" in printed
+    assert "2.0 h" in printed
+    assert {path.name for path in out.iterdir()} == {
+        *("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html"),
+    }
+    for arguments, expected in (
+        ([], "error: RUN: missing; name two runs or more"),
+        ([good], "one run has nothing to be compared with"),
+        ([good, good], "the same run is given twice; name it once"),
+        ([good, poor, "--output", good], "holds report, which no comparison wrote; choose another folder"),
+    ):
+        assert cli.main(["compare", *arguments]) == 2
+        assert expected in capsys.readouterr().err
+    assert cli.main(["compare", good, poor, "--output", str(out), "--metric", "wa"]) == 0
+    assert json.loads((out / "comparison.json").read_text())["metric"] == "wa"
+
+
+def test_the_files_say_the_same(two, tmp_path):
+    out = tmp_path / "out"
+    third = run(tmp_path / "$x^ <b>&", 5, 0.6)
+    compared = compare(*two, third, output=out)
+    assert json.loads((out / "comparison.json").read_text()) == compared
+    with (out / "comparison.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["uar"]) for line in lines] == [row["metrics"]["uar"] for row in compared["runs"]]
+    assert lines[0]["training_seconds"] == "7260.0"
+    text = (out / "index.html").read_text()
+    page = Page(text)
+    assert "<b>" not in text.partition("</style>")[2].replace("<b>&amp;", "")
+    assert "$x^ <b>& over poor" in page.text
+    assert page.text.count("better") >= 3
+    (image,) = page.all("img")
+    assert image["src"].startswith("data:image/svg+xml;base64,")
+    assert "good 0." in image["alt"]
+    assert not [tag for tag in ("script", "link", "iframe") if page.all(tag)]
+    assert {link["href"] for link in page.all("a")} <= {path.name for path in out.iterdir()}
+    first = (out / "comparison.svg").read_bytes()
+    compare(*two, third, output=out)
+    assert (out / "comparison.svg").read_bytes() == first
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, contextlib\n"
+        "from ser_hf import cli\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    cli.main(['compare', '--help'])\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy', 'pyarrow'} & {*sys.modules}\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "ser-hf compare runs/" in done.stdout
