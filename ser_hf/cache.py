@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import weakref
@@ -31,6 +32,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile
 # Seconds of waiting for another process until that is told, and until it is told again.
 _PATIENCE, _TOLD_AGAIN = 1.0, 60.0
 PARTIAL = ".partial"
+_ORIGIN = "origin.txt"
 # Seconds after which a build that was cut off is not gone on with any more.
 _ABANDONED = 30 * 24 * 3600
 
@@ -43,6 +45,24 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 def key_of(value: Any) -> str:
     """A short stable name for a JSON-able description."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def note_origin(folder: Path, origin: str | Path) -> None:
+    """Notes in a folder of the cache from which table its files are, for what is said of them (`origin_of`)."""
+    note = folder / _ORIGIN
+    with suppress(OSError):  # a cache that cannot be written to
+        if not note.is_file() or note.read_text(encoding="utf-8") != str(origin):
+            note.write_text(str(origin), encoding="utf-8")
+
+
+def origin_of(path: str | Path) -> str | None:
+    """The table and the row that a file of the cache was unpacked from; None for any other file."""
+    path = Path(path)
+    number = re.fullmatch(r"row_(\d+)\..*", path.name)
+    with suppress(OSError, UnicodeDecodeError):
+        if number:
+            return f"{path.with_name(_ORIGIN).read_text(encoding='utf-8')}, row {int(number[1])}"
+    return None
 
 
 def told_size(size: float) -> str:

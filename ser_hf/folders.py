@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .errors import UserError
+
 
 def folders_below(
     root: Path, refuse: Callable[[OSError], None], hidden: bool = False
@@ -27,3 +29,16 @@ def folders_below(
         met.add(real)
         inside[:] = sorted(name for name in inside if hidden or not name.startswith("."))
         yield folder, [name for name in names if hidden or not name.startswith(".")]
+
+
+def require_utf8(path: str | Path) -> None:
+    """Refuses a path with bytes that are no UTF-8, as tables of clips hold text and libsndfile and Arrow read it.
+
+    Raises:
+        UserError: naming it, with these bytes as they are written in Python.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise UserError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None

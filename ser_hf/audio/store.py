@@ -23,7 +23,7 @@ import soxr
 import xxhash
 from tqdm.auto import tqdm
 
-from ..cache import InUse, built_once, cache_root, key_of, told_size
+from ..cache import InUse, built_once, cache_root, key_of, origin_of, told_size
 from ..errors import UserError
 from ..threads import in_order
 from .decode import AudioError, Decoded, decode
@@ -309,7 +309,7 @@ def _decoded_in_order(
         try:
             return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
         except AudioError as error:
-            return error
+            return _of_origin(error, source)
 
     def size(source: dict) -> float:
         data = source.get("bytes")
@@ -321,6 +321,15 @@ def _decoded_in_order(
         return 0.0
 
     return in_order(work, sources, workers, size, _AHEAD_BYTES)
+
+
+def _of_origin(error: AudioError, source: dict) -> AudioError:
+    """The error, told of the table and the row where the audio is from inside a table."""
+    origin = None if source.get("bytes") is not None else origin_of(source["path"])
+    if origin is None:
+        return error
+    reason = str(error).removeprefix(f"{source['path']}: ").partition(";")[0]
+    return AudioError(f"{origin}: its audio: {reason}; mend the table, or leave the clip out with corpus.exclude")
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import UserError
+from ..folders import require_utf8
 from . import mixture, single
 from .labels import treat_labels
 from .mixture import Mixed, beyond_caps, require_clips_of_all
@@ -99,6 +100,8 @@ def read_corpus(
     if name not in CORPORA:
         raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
     options = complete_options(name, options)
+    for place in (root, options.get("audio_root"), *(item["root"] for item in options.get("corpora") or ())):
+        require_utf8(place or "")
     listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
     _tell_skipped(listing)
     if not listing.clips:

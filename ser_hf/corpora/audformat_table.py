@@ -13,7 +13,6 @@ Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
 """
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Literal
 
 from ..errors import UserError
 from .part_words import part_of
-from .pieces import Piece, cut
+from .pieces import Piece
 from .schema import Listing
 from .table_rows import KNOWN, NoSpeaker, Reading, Row, clips_of
 from .told import facts
@@ -92,7 +91,7 @@ def parse(
             + _said(error)
         ) from None
     splits = _splits(database, tables or _tables_with(database, label))
-    rows, pieces = [], []
+    rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
         first, last = _seconds(start) or 0.0, _seconds(end)
@@ -112,10 +111,10 @@ def parse(
             absent=None
             if (root / file).is_file()
             else f"no file {root / file}; complete the database, or set corpus.on_unknown: skip",
+            piece=None if whole else Piece(root / file, first, last),
         )
         rows.append(row)
-        pieces.append(None if whole else Piece(row.path, first, last))
-    return Listing(corpus_name, *clips_of(_cut(rows, pieces), reading, on_unknown))
+    return Listing(corpus_name, *clips_of(rows, reading, on_unknown))
 
 
 def _loaded(audformat: Any, root: Path) -> Any:
@@ -178,15 +177,6 @@ def _splits(database: Any, tables: Sequence[str]) -> dict[Any, str]:
             for entry in database[name].index:
                 splits.setdefault(entry, part_of(told) or told)
     return splits
-
-
-def _cut(rows: Sequence[Row], pieces: Sequence[Piece | None]) -> list[Row]:
-    """The rows, with segments as files of their own."""
-    rows = list(rows)
-    there = [i for i, piece in enumerate(pieces) if piece is not None and not rows[i].absent]
-    for i, path in zip(there, cut([pieces[i] for i in there]) if there else (), strict=True):
-        rows[i] = dataclasses.replace(rows[i], path=path)
-    return rows
 
 
 def _seconds(value: Any) -> float | None:

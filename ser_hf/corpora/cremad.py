@@ -27,6 +27,7 @@ Quirks of the official files, left out unless `known_bad` is ``"keep"``:
 
 import csv
 import dataclasses
+import logging
 import os
 import re
 from pathlib import Path, PurePath
@@ -35,6 +36,8 @@ from typing import Literal
 from ..errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
+
+logger = logging.getLogger(__name__)
 
 LICENSE = "odbl"
 LANGUAGE = "en"
@@ -156,8 +159,27 @@ def parse(
 
     listing = parse_files(root, "cremad", TITLE, "1001_IEO_ANG_HI.wav", read_name, on_unknown, leave_out)
     if target == "intended":
-        return listing
+        return _with_perceived(listing, root, tables)
     return _perceived(listing, _find_table(root, tables), target, agreement, soft)
+
+
+def _with_perceived(listing: Listing, root: str | Path, tables: str | None) -> Listing:
+    """The same clips, where the table of votes is at hand with a column `perceived`: what most of those heard who had
+    the voice alone, None of ties. Reports hold a model's answers against it as well."""
+    try:
+        votes = read_votes(_find_table(root, tables), "voice")
+    except UserError as error:
+        if tables is not None:
+            raise
+        logger.info("what raters perceived is not told: %s", error)  # the labels need no votes
+        return listing
+    clips = []
+    for clip in listing.clips:
+        counts = votes.get(PurePath(clip.path).stem, {})
+        winners = [emotion for emotion, count in counts.items() if count == max(counts.values())]
+        perceived = winners[0] if len(winners) == 1 else None
+        clips.append(dataclasses.replace(clip, extra={**clip.extra, "perceived": perceived}))
+    return dataclasses.replace(listing, clips=clips)
 
 
 def _perceived(listing: Listing, table: Path, target: str, agreement: float, soft: bool) -> Listing:

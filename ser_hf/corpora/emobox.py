@@ -45,7 +45,8 @@ from ..strict import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tess
 from . import told as _told
 from .audio_folder import read_json_lines
-from .emobox_audio import ListedAudio, require_one_row_each, with_parts_cut
+from .emobox_audio import ListedAudio, require_one_row_each, times_of
+from .pieces import Piece
 from .schema import Clip, Listing
 from .table_rows import NoSpeaker, Reading, Row, clips_of
 
@@ -135,6 +136,7 @@ def parse(
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
         wav = PurePosixPath(content["wav"])
         path = places.find(wav)
+        times = times_of(content, where)
         parts = {fold: members[key] for fold, members in folds.items() if key in members}
         rows.append(
             Row(
@@ -145,10 +147,10 @@ def parse(
                 label=word,
                 **_who(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
                 absent=None if path else places.absent(wav),
+                piece=Piece(path, *times) if path and times else None,
             )
         )
-    require_one_row_each(rows, contents)
-    rows = with_parts_cut(rows, contents)
+    require_one_row_each(rows)
     if name in OWN:
         return Listing(name, *_own_clips(OWN[name], rows, reading, on_unknown, known_bad))
     return Listing(name, *clips_of(rows, reading, on_unknown))
@@ -263,7 +265,9 @@ def _own_clips(
     for row in rows:
         clip = module.read_name(row.path)
         said = f"not a file name of {module.TITLE}" if clip is None else None
-        if clip is not None and clip.emotion != reading.emotion(row.label):
+        if row.piece is not None:
+            said = f"a part of a recording, of which {module.TITLE} has none"
+        elif clip is not None and clip.emotion != reading.emotion(row.label):
             said = f"{row.label} in EmoBox, {clip.emotion} by its name"
         if row.absent or said:
             if on_unknown == "error":

@@ -5,7 +5,6 @@ EmoBox's list has a name several times, the folders that tell one from the other
 upwards; a clip that lacks them is absent, and is not replaced by another speaker's.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,6 @@ from typing import Any
 from ..errors import UserError
 from .files import audio_files
 from .other_formats import converted, other_recordings
-from .pieces import Piece, cut
 from .table_rows import Row
 
 
@@ -72,15 +70,11 @@ class ListedAudio:
         return own[: max((_agreeing(own, rival) + 1 for rival in rivals if rival != own), default=0)]
 
 
-def require_one_row_each(rows: Sequence[Row], contents: Sequence[Mapping[str, Any]]) -> None:
+def require_one_row_each(rows: Sequence[Row]) -> None:
     """Refuses a file that two rows take, unless they are parts of it."""
     taken: dict[Path, str] = {}
-    for row, content in zip(rows, contents, strict=True):
-        if (
-            not row.absent
-            and times_of(content, row.where) is None
-            and taken.setdefault(row.path, row.where) != row.where
-        ):
+    for row in rows:
+        if not row.absent and row.piece is None and taken.setdefault(row.path, row.where) != row.where:
             raise UserError(f"{row.where}: {row.path} is the audio of {taken[row.path]} already; mend the list")
 
 
@@ -99,17 +93,6 @@ def times_of(content: Mapping[str, Any], where: str) -> tuple[float, float] | No
                 f"{where}: start_time and end_time should be numbers of seconds, got {times[0]!r} to {times[1]!r}"
             )
     return float(times[0]), float(times[1])
-
-
-def with_parts_cut(rows: Sequence[Row], contents: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The rows, with the parts of long recordings as files of their own."""
-    rows = list(rows)
-    times = [times_of(content, row.where) for row, content in zip(rows, contents, strict=True)]
-    there = [i for i, row in enumerate(rows) if not row.absent and times[i]]
-    pieces = [Piece(rows[i].path, *times[i]) for i in there]
-    for i, path in zip(there, cut(pieces) if pieces else (), strict=True):
-        rows[i] = dataclasses.replace(rows[i], path=path)
-    return rows
 
 
 def _files(root: Path, name: str, others: Mapping[str, Path]) -> list[Path]:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
 from ..errors import UserError
+from ..folders import require_utf8
 from .files import is_lfs_pointer
 
 BATCH = 64
@@ -19,8 +20,9 @@ def opened(path: Path) -> pq.ParquetFile:
     """A parquet file.
 
     Raises:
-        UserError: for a Git LFS pointer, and for a file that is no parquet.
+        UserError: for a Git LFS pointer, for a file that is no parquet, and for a path that is not UTF-8.
     """
+    require_utf8(path)
     try:
         if is_lfs_pointer(path):
             raise UserError(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from ..cache import built_once, cache_root, key_of, told_size
+from ..cache import built_once, cache_root, key_of, note_origin, told_size
 from ..errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ def unpacked(table: Path, column: str, clips: Iterable[tuple[int, str | None, by
                 (fresh / file).write_bytes(content)
                 entries[number] = (file, hashlib.sha256(content).hexdigest())
             _write_index(fresh, entries)
+    note_origin(folder, table)
     return _indexed(folder)
 
 

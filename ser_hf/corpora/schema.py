@@ -9,6 +9,7 @@ import datasets
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
 from ..errors import UserError
+from ..folders import require_utf8
 
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = (
@@ -96,11 +97,13 @@ def to_dataset(
     The Audio column is cast rather than encoded, because encoding needs torchcodec even for paths.
 
     Raises:
-        UserError: if no clip is left, or an extra column has the name of one of ours.
+        UserError: if no clip is left, an extra column has the name of one of ours, or a path is not UTF-8.
     """
     clips = listing.clips
     if not clips:
         raise UserError(f"corpus.root: {listing.corpus} has no clip left to learn from")
+    for clip in clips:
+        require_utf8(clip.path)
     rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(emotions)}
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]

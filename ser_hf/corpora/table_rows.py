@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..errors import UserError
 from .cells import UNTOLD, text, whole
 from .files import is_lfs_pointer
+from .pieces import Piece, cut
 from .schema import EMOTIONS, UNNAMED, Clip
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Row:
     """One row of a table: `where` it stands, for messages; the audio's `path`; the clip's `name`, unique within the
     corpus; its `place`, the path that a speaker pattern is matched with, or None where its audio had no name; its
     label and its speaker as the table has them; all its `cells`. `absent` says why its audio cannot be had, with the
-    remedy; `inside` that its audio is no file yet."""
+    remedy; `inside` that its audio is no file yet; `piece` is the part of the file that is meant, where it is not all
+    of it."""
 
     where: str
     path: Path
@@ -68,6 +70,7 @@ class Row:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     absent: str | None = None
     inside: bool = False
+    piece: Piece | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +182,7 @@ class Reading:
 def clips_of(
     rows: Iterable[Row], reading: Reading, on_unknown: Literal["error", "skip"]
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """The clips, and what was left out with the reason.
+    """The clips, and what was left out with the reason. Parts of recordings are cut out when all labels are known.
 
     A column of ages or takes with a cell that is no whole number is carried along as ``own_age``, as the text that it
     is, and a warning tells it; the age itself is null in those rows.
@@ -188,7 +191,7 @@ def clips_of(
         UserError: naming the row, for a label that is no emotion, audio that cannot be had (both may be skipped), a
             speaker that is not told (`Reading.no_speaker`), or a Git LFS pointer.
     """
-    clips, skipped = [], []
+    clips, skipped, pieces = [], [], {}
     for row in _with_own_numbers(list(rows), reading):
         row = dataclasses.replace(row, label=text(row.label))
         emotion = reading.emotion(row.label)
@@ -205,8 +208,12 @@ def clips_of(
         speaker = reading.speaker(row)
         if speaker is None:
             skipped.append((row.where, "its speaker is not told"))
-        else:
-            clips.append(reading.clip(row, emotion, speaker))
+            continue
+        if row.piece is not None:
+            pieces[len(clips)] = row.piece
+        clips.append(reading.clip(row, emotion, speaker))
+    for i, path in zip(pieces, cut(list(pieces.values())) if pieces else (), strict=True):
+        clips[i] = dataclasses.replace(clips[i], path=str(path))
     return clips, skipped
 
 

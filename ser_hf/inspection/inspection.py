@@ -15,7 +15,7 @@ from .finding import Finding, Level, verdict
 from .findings import find
 from .measure import Measurement, measure_all
 from .official import Official, compare
-from .survey import survey
+from .survey import shown, survey
 from .tables import MEASURES, NearCopy, Row, crosstable, describe, explained
 
 FORMAT = 1
@@ -131,7 +131,7 @@ def inspect_corpus(
     copies = _near_copies(rows, cache_dir) if near_copies else None
     facts = corpus_facts(name, options)
     findings = find(rows, official, copies or [], facts["title"])
-    where = None if root is None else str(root)
+    where = None if root is None else shown(str(root), None)
     return Inspection(name, where, options, facts, rows, official, copies, findings)
 
 

@@ -69,6 +69,15 @@ def test_segments_are_cut_out(database):
     assert np.array_equal(samples, np.arange(800, 7200, dtype=np.int16))
 
 
+def test_labels_are_looked_at_before_anything_is_cut_out(database, monkeypatch):
+    monkeypatch.setattr("ser_hf.corpora.table_rows.cut", lambda pieces: pytest.fail("cut before labels were known"))
+    root = database(segmented=True)
+    edit(root, "db.yaml", "    - joy\n", "    - joy\n    - zest\n")
+    edit(root, "db.emotion.test.csv", ",joy,", ",zest,")
+    with pytest.raises(UserError, match="'zest' is not an emotion known here"):
+        parse(root)
+
+
 def test_a_segment_that_is_the_whole_file_is_that_file(database):
     root = database(segmented=True)
     edit(root, "db.emotion.train.csv", "0 days 00:00:00.100000,0 days 00:00:00.900000", "0 days 00:00:00,")

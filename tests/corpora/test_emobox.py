@@ -234,6 +234,14 @@ def test_parts_of_a_long_recording_are_cut_out(emobox):
     assert np.array_equal(soundfile.read(second.path, dtype="int16")[0], samples[8000:10000])
 
 
+def test_labels_are_looked_at_before_anything_is_cut_out(emobox, monkeypatch):
+    monkeypatch.setattr("ser_hf.corpora.table_rows.cut", lambda pieces: pytest.fail("cut before labels were known"))
+    times = {"x1.wav": {"start_time": 0.5, "end_time": 1.0, "wav": "downloads/pavoque/long.flac"}}
+    options = emobox([("x1.wav", "S", "zestful")], "pavoque", wavs=["long.flac"], more=times)
+    with pytest.raises(UserError, match="'zestful' is not an emotion known here"):
+        parse(**options)
+
+
 SAVEE = [("ALL/DC_a01.wav", "DC", "a"), ("ALL/JE_h01.wav", "JE", "h")]
 SAVEE_MAP = '{"a": "Angry", "h": "Happy"}'
 

@@ -1,12 +1,15 @@
 """Finding a corpus's files, and telling recordings from what only looks like them."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from ser_hf.corpora import load_corpus
 from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files, unfinished
 from ser_hf.corpora.schema import Clip
 from ser_hf.errors import UserError
+from ser_hf.testing import write_corpus
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 375720\n"
 
@@ -33,6 +36,27 @@ def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
     found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path, "TOY")]
     assert found == ["a.ogg", "b/a/sad_1.FLAC", "b/sad_2.wav", "c/d.aiff", "c/e.aif", "c/f.au", "z.mp3"]
     assert audio_files(str(tmp_path), "TOY") == audio_files(tmp_path, "TOY")
+
+
+@pytest.mark.parametrize("name", ["ravdess", "emodb", "csv", "hub"])
+def test_a_path_that_is_not_utf8_is_told(tmp_path, name):
+    """Neither tables of clips nor Arrow hold such a path."""
+    write_corpus(name, tmp_path / "copy", speakers=3, takes=1)
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    try:
+        os.rename(tmp_path / "copy", folder)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    root, options = Path(os.fsdecode(folder)), {}
+    if name == "hub":
+        options = {"label": "emotion", "speaker": "speaker_id"}
+    with pytest.raises(UserError) as error:
+        load_corpus(name, root / "clips.csv" if name == "csv" else root, **options)
+    assert str(error.value).startswith(f"{tmp_path}/caf\\xe9")
+    assert "its path is not UTF-8, which tables of clips cannot hold; rename it" in str(error.value)
+    if name == "ravdess":
+        with pytest.raises(UserError, match="caf.*xe9.*is not UTF-8"):
+            load_corpus(name, tmp_path)
 
 
 def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path):
