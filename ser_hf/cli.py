@@ -9,7 +9,6 @@ from importlib import import_module
 VERBS = {
     "cache": "list what stands in the cache, or delete what is not used any more",
     "compare": "runs side by side: a table, a bar chart with intervals, and which differences are more than chance",
-    "compare": "runs side by side: a table, a bar chart with intervals, and which differences are more than chance",
     "download": "get a corpus from where it is published, every file checked, or check a folder",
     "evaluate": "judge a trained model, whoever made it, on a corpus, or several on several",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",
