@@ -18,7 +18,7 @@ from .audio.augmentation import Augmentation
 from .corpora import corpus_facts
 from .environment import environment
 from .evaluation.metrics import DEFINITIONS
-from .evaluation.report import write_report
+from .evaluation.writing import write_report
 from .hub.card import model_card, report_page
 from .material import Fold, Material
 from .models import ARCHITECTURES, TRANSFERRED
@@ -199,9 +199,9 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
     """recipe.yaml and report.json beside the weights: who has the model alone can rerun it and compare (`ser-hf
     reproduce`). Neither holds a path of this machine; the recipe says which versions it was run with."""
     made_with = {key: report["environment"][key] for key in ("versions", "git_revision")}
-    told = _public(dataclasses.replace(recipe, provenance=made_with).to_dict())
+    told = public(dataclasses.replace(recipe, provenance=made_with).to_dict())
     (folder / "recipe.yaml").write_text(dump_yaml(told), encoding="utf-8")
-    figures = json.dumps(_public(report) | {"definitions": DEFINITIONS}, indent=1, ensure_ascii=False, allow_nan=False)
+    figures = json.dumps(public(report) | {"definitions": DEFINITIONS}, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
 
 
@@ -225,13 +225,14 @@ def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: Run
         architecture=sentence,
         remote_code=report["model"]["remote_code"],
         sampling_rate=plan.extractor.sampling_rate,
-        recipe=dump_yaml(_public(recipe.to_dict())),
+        recipe=dump_yaml(public(recipe.to_dict())),
         # A folder on this machine is nobody else's base model.
         base_model=None if plan.random_init or Path(plan.checkpoint).exists() else plan.checkpoint,
     )
 
 
 def save_report(
+    recipe: Recipe,
     report: dict[str, Any],
     dataset: Dataset,
     rows: Mapping[str, Sequence[int]],
@@ -239,20 +240,37 @@ def save_report(
     folder: RunFolder,
 ) -> None:
     """report/: predictions, the page that people read, pictures, report.json. `rows` are those of each part."""
+    told = {
+        "recipe": dump_yaml(public(recipe.to_dict())),
+        "corpus": corpus_facts(recipe.corpus.name, recipe.corpus.options),
+        "links": report_links(report, folder),
+    }
     with whole_folder(folder.report) as partial:
         pq.write_table(predictions, partial / "predictions.parquet")
         (partial / "README.md").write_text(report_page(report), encoding="utf-8")
-        write_report(partial, report, dataset, rows)
+        write_report(partial, report, dataset, rows, **told)
 
 
-def _public(values: Mapping[str, Any]) -> dict[str, Any]:
+def report_links(report: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """Addresses of the reports above and below one, from its own folder."""
+    folds, seeds = report["protocol"].get("folds"), report.get("seeds")
+    children = {number: f"fold-{number}" for number in folds} if folds else {}
+    children = children or {number: f"seed-{number}" for number in seeds or ()}
+    return {
+        "above": "../../report/index.html" if folder.place else None,
+        "runs": {number: f"../{name}/report/index.html" for number, name in children.items()},
+        "foil": "../foil/report/index.html" if report.get("foil") else None,
+    }
+
+
+def public(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe or report as others may read it: no path of this machine, of which they learn nothing."""
     told = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            told[key] = _public(value)
+            told[key] = public(value)
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-            told[key] = [_public(item) for item in value]  # the corpora of a mixture
+            told[key] = [public(item) for item in value]  # the corpora of a mixture
         elif key not in ("output_dir", "cache_dir"):
             told[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
     return told

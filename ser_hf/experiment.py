@@ -194,7 +194,7 @@ def _deliver(
         card(recipe, material, described, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
     predictions = read_predictions(folder, kind, list(reports))
-    save_report(report, material.dataset, _shown_rows(folds, recipe.evaluation.part), predictions, folder)
+    save_report(recipe, report, material.dataset, _shown_rows(folds, recipe.evaluation.part), predictions, folder)
 
 
 def _shown_rows(folds: list[Fold], judged_on: str) -> dict[str, list[int]]:

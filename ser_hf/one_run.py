@@ -101,7 +101,7 @@ def run_one(
         if arguments.process_index == 0:
             save_model(recipe, material, model, report, folder)
             told = [to_table(name, own) for name, own in predicted.items() if name != "train"]
-            save_report(report, material.dataset, fold.split.rows, pa.concat_tables(told), folder)
+            save_report(recipe, report, material.dataset, fold.split.rows, pa.concat_tables(told), folder)
     return report
 
 

@@ -103,7 +103,7 @@ class RunFolder:
         for child in sorted(
             self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report")
         ):
-            if not _is_ours(child.name):
+            if not is_ours(child.name):
                 continue
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
@@ -111,7 +111,8 @@ class RunFolder:
                 child.unlink()
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a run writes files or folders of this name."""
     return name in CONTENTS or _CHILD.fullmatch(name) is not None
 
 

@@ -45,7 +45,8 @@ def unrendered():
     @contextlib.contextmanager
     def stub():
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("ser_hf.evaluation.report.save_figure", lambda _, path: path.write_bytes(b"a picture"))
+            patched.setattr("ser_hf.evaluation.writing.save_figure", lambda _, path: path.write_bytes(b"a picture"))
+            patched.setattr("ser_hf.evaluation.writing.svg", lambda _: b"a picture")
             yield
 
     return stub

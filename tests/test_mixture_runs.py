@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ser_hf
-import ser_hf.evaluation.report
+import ser_hf.evaluation.writing
 from ser_hf.corpora import CORPORA, Listing, manifest
 from ser_hf.corpora.labels import treat_labels
 from ser_hf.corpora.schema import to_dataset
@@ -69,7 +69,8 @@ def run(monkeypatch):
         drawn[path.name] = figure
         path.write_bytes(b"a picture")
 
-    monkeypatch.setattr(ser_hf.evaluation.report, "save_figure", save)
+    monkeypatch.setattr(ser_hf.evaluation.writing, "save_figure", save)
+    monkeypatch.setattr(ser_hf.evaluation.writing, "svg", lambda figure: b"a picture")
 
     def run(recipe):
         drawn.clear()

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
-import ser_hf.evaluation.report
+import ser_hf.evaluation.writing
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.recipe import read_recipe
 from ser_hf.testing import corpora, tiny_config, write_corpus
@@ -189,9 +189,7 @@ def smaller(path, recipe, roots, encoder_folder, folder):
 def without_pictures():
     """Drawing them takes longer than to train."""
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("distribution_figure", "confusion_figure", "curves_figure"):
-            patched.setattr(ser_hf.evaluation.report, name, lambda *_: None)
-        patched.setattr(ser_hf.evaluation.report, "save_figure", lambda _, path: path.write_bytes(b"a picture"))
+        patched.setattr(ser_hf.evaluation.writing, "figures", lambda *_: [])
         yield
 
 

@@ -1,28 +1,16 @@
-"""The report of a run: what was measured on which clips, as numbers (JSON, parquet) and pictures."""
+"""The judgement of a run: what was measured on which clips."""
 
-import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.special
-from datasets import Dataset
 
 from .by_corpus import by_corpus
 from .intervals import FEW_SPEAKERS, judged_intervals, recall_intervals
 from .judged import Judged
-from .metrics import DEFINITIONS, all_metrics, calibration_error, confusion, per_class, reliability
-from .plots import (
-    confusion_figure,
-    corpora_figure,
-    curves_figure,
-    distribution_figure,
-    folds_figure,
-    save_figure,
-)
+from .metrics import all_metrics, calibration_error, confusion, per_class, reliability
 from .slices import other_label, slice_metrics
 
 logger = logging.getLogger(__name__)
@@ -115,27 +103,3 @@ def judged_people(report: Mapping[str, Any]) -> str:
     if report["protocol"]["leak"] or shared.get("speakers"):
         return f"{report['judged_on']} clips of speakers heard before"
     return f"the {report['judged_on']} speakers"
-
-
-def write_report(folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]]):
-    """The pictures, and report.json."""
-    names = dataset.features["label"].names
-    labels = dataset["label"][:]
-    counts = {}
-    for part, rows in part_rows.items():
-        per_label = Counter(labels[row] for row in rows)
-        counts[part] = [per_label[i] for i in range(len(names))]
-    save_figure(distribution_figure(counts, names), folder / "class_distribution.png")
-    title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on {judged_people(report)}"
-    save_figure(confusion_figure(report["confusion"], names, title), folder / "confusion_matrix.png")
-    if report.get("corpora"):
-        confusions = {corpus: own["confusion"] for corpus, own in report["corpora"].items()}
-        save_figure(corpora_figure(confusions, names), folder / "confusion_by_corpus.png")
-    if "folds" in report["protocol"]:
-        scores = {number: own["metrics"]["uar"] for number, own in report["protocol"]["folds"].items()}
-        save_figure(folds_figure(scores, report["metrics"]["uar"]), folder / "folds.png")
-    if report.get("history"):
-        save_figure(curves_figure(report["history"], report["selected_by"]), folder / "training_curves.png")
-    content = {**report, "definitions": DEFINITIONS}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from .curves import curve_panels, curves_figure
 from .distribution import distribution_figure
 from .folds import folds_figure
 from .per_class import per_class_figure
-from .saving import COLOURS, save_figure
+from .saving import COLOURS, save_figure, svg
 from .slices import slices_figure
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "folds_figure",
     "save_figure",
     "slices_figure",
+    "svg",
 ]

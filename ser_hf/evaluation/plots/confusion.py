@@ -51,5 +51,7 @@ def _draw_confusion(
             axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true")
+    # Names come from files and recipes: a dollar sign in one is no formula.
+    axes.set_title(title, parse_math=False)
     return image

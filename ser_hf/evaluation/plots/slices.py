@@ -17,8 +17,8 @@ def slices_figure(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], uar: fl
     """UAR of each value of each column as a dot, with its interval where the report has it, against that of all clips;
     one panel a column."""
     shown = {column: _shown(column, values) for column, values in slices.items()}
-    heights = [0.9 + 0.27 * len(values) for values in shown.values()]
-    figure = Figure(figsize=(7.5, sum(heights) + 0.5), layout="constrained")
+    heights = [0.45 + 0.3 * len(values) for values in shown.values()]
+    figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights).ravel()
     for axes, (column, values) in zip(panels, shown.items(), strict=True):
         _draw(axes, values, uar)
@@ -41,7 +41,7 @@ def _draw(axes: Axes, values: Mapping[str, Mapping[str, Any]], uar: float) -> No
     for place, row in enumerate(values.values()):
         if row.get("interval"):
             axes.plot(row["interval"], [place, place], color=COLOURS[0], linewidth=2.5, alpha=0.45)
-        axes.plot(row["uar"], place, "o", color=COLOURS[0], markersize=5)
+        axes.plot(row["uar"], place, "o", color=COLOURS[0], markersize=5, clip_on=False)
     names = [f"{_short(value)} ({row['clips']})" for value, row in values.items()]
     # Names come from files and tables: a dollar sign in one is no formula.
     axes.set_yticks(range(len(values)), names, parse_math=False, fontsize=8)

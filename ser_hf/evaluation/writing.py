@@ -1,0 +1,182 @@
+"""The folder of a report: pictures, numbers, and the page that shows them."""
+
+import base64
+import json
+import os
+import urllib.parse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from datasets import Dataset
+from matplotlib.figure import Figure
+
+from .metrics import DEFINITIONS
+from .metrics_table import metrics_table
+from .page import Picture, render
+from .plots import (
+    confusion_figure,
+    corpora_figure,
+    curve_panels,
+    curves_figure,
+    distribution_figure,
+    folds_figure,
+    per_class_figure,
+    save_figure,
+    slices_figure,
+    svg,
+)
+from .reliability_plot import reliability_figure
+from .report import judged_people
+from .robustness_plot import robustness_figure
+
+SCHEMA = "report_schema.json"
+# An SVG of many thousand points is larger than its pixels are, and slower to scroll.
+_MOST_BYTES = 400_000
+# What else a report's folder may hold, in the words of the page.
+_HOLDS = {
+    "report.json": "all of this in numbers",
+    SCHEMA: "what each of these numbers means (JSON Schema)",
+    "metrics.parquet": "every figure with its interval, a row each",
+    "predictions.parquet": "every clip with its label, its answer and the probability of each emotion",
+    "embeddings.parquet": "the places of the clips in the pictures of embeddings",
+    "README.md": "a shorter report in Markdown",
+}
+
+
+def write_report(
+    folder: Path, report: Mapping[str, Any], dataset: Dataset, part_rows: Mapping[str, Sequence[int]], **told: Any
+) -> None:
+    """report.json with the schema that it names, metrics.parquet, pictures (PNG and SVG) and index.html.
+
+    Args:
+        report: finished, as report.json holds it but for `class_distribution` and `definitions`.
+        part_rows: the rows of each part, or of each fold's judged one, whose classes are counted.
+        told: what `write_page` takes beside folder and report.
+    """
+    names, labels = dataset.features["label"].names, dataset["label"][:]
+    counts = {}
+    for part, rows in part_rows.items():
+        per_label = Counter(labels[row] for row in rows)
+        counts[part] = {name: per_label[i] for i, name in enumerate(names)}
+    write_numbers(folder, {**report, "labels": names, "class_distribution": counts}, **told)
+
+
+def write_numbers(folder: Path, report: Mapping[str, Any], **told: Any) -> None:
+    """As `write_report`, of a report that has its class distribution or, being an old one, none."""
+    content = {"$schema": SCHEMA, **report, "definitions": DEFINITIONS}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / SCHEMA).write_bytes(resources.files(__package__).joinpath(SCHEMA).read_bytes())
+    pq.write_table(metrics_table(content), folder / "metrics.parquet")
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_page(folder, content, **told)
+
+
+def write_page(
+    folder: Path,
+    report: Mapping[str, Any],
+    *,
+    recipe: str = "",
+    corpus: Mapping[str, Any] | None = None,
+    links: Mapping[str, Any] | None = None,
+) -> None:
+    """The pictures of a report and index.html, which holds those that it shows.
+
+    Args:
+        recipe, corpus, links: as `ser_hf.evaluation.page.render` takes them.
+    """
+    shown: dict[str, list[Picture]] = {}
+    for section, name, alt, figure in figures(report):
+        shown.setdefault(section, []).append(_keep(figure, folder, name, alt))
+    if "training" in shown:
+        # On the page each panel by itself, so that it can be read on a phone; the files hold all in one.
+        (whole,) = shown["training"]
+        panels = curve_panels(report["history"], report["selected_by"])
+        shown["training"] = [_embedded(figure, f"{whole.alt}: {title}") for title, figure in panels.items()]
+        shown["training"][-1] = _with_files(shown["training"][-1], whole.files)
+    page = render(
+        report,
+        pictures=shown,
+        recipe=recipe,
+        corpus=corpus,
+        links=links,
+        players=players(report.get("hardest", ()), folder),
+        files={name: holds for name, holds in _HOLDS.items() if (folder / name).is_file()},
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def figures(report: Mapping[str, Any]) -> list[tuple[str, str, str, Figure]]:
+    """(section of the page, name of the file, what it shows, figure) of every picture that a report has."""
+    names, found = report["labels"], []
+    title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on {judged_people(report)}"
+    if report.get("class_distribution"):
+        counts = {part: list(own.values()) for part, own in report["class_distribution"].items()}
+        found.append(("classes", "class_distribution", "Clips per class", distribution_figure(counts, names)))
+    confusion = confusion_figure(report["confusion"], names, title)
+    found.append(("confusion", "confusion_matrix", "Confusion matrix", confusion))
+    if report.get("per_class"):
+        found.append(("per_class", "per_class", "Each emotion", per_class_figure(report["per_class"], title)))
+    if report.get("slices"):
+        figure = slices_figure(report["slices"], report["metrics"]["uar"])
+        found.append(("slices", "slices", "UAR of each slice", figure))
+    if report.get("corpora"):
+        confusions = {corpus: own["confusion"] for corpus, own in report["corpora"].items()}
+        figure = corpora_figure(confusions, names)
+        found.append(("corpora", "confusion_by_corpus", "Confusion matrix of each corpus", figure))
+    if report["protocol"].get("folds"):
+        scores = {number: own["metrics"]["uar"] for number, own in report["protocol"]["folds"].items()}
+        found.append(("runs", "folds", "UAR by fold", folds_figure(scores, report["metrics"]["uar"])))
+    if report.get("history"):
+        figure = curves_figure(report["history"], report["selected_by"])
+        found.append(("training", "training_curves", "Training curves", figure))
+    if report.get("calibration"):
+        figure = reliability_figure(report["calibration"], report.get("temperature"))
+        found.append(("calibration", "reliability", "Reliability diagram", figure))
+    if report.get("robustness"):
+        found.append(("robustness", "robustness", "UAR by severity", robustness_figure(report["robustness"])))
+    return found
+
+
+def players(clips: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, str]:
+    """Addresses of the clips' files relative to a page in `folder`, by id; nothing of files that are not there."""
+    found = {}
+    for clip in clips:
+        if clip.get("path") and Path(clip["path"]).is_file():
+            relative = os.path.relpath(Path(clip["path"]).absolute(), folder.absolute())
+            found[clip["id"]] = urllib.parse.quote(Path(relative).as_posix())
+    return found
+
+
+def _keep(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
+    files = [f"{name}.png", f"{name}.svg"]
+    save_figure(figure, folder / files[0])
+    # What stands where is settled; finding it takes longer than drawing it.
+    figure.set_layout_engine("none")
+    save_figure(figure, folder / files[1])
+    chosen = folder / files[1]
+    if chosen.stat().st_size > _MOST_BYTES:
+        chosen = folder / files[0]
+    return Picture(alt, _uri(chosen.read_bytes(), chosen.suffix), *_pixels(figure), files)
+
+
+def _embedded(figure: Figure, alt: str) -> Picture:
+    return Picture(alt, _uri(svg(figure), ".svg"), *_pixels(figure))
+
+
+def _with_files(picture: Picture, files: Sequence[str]) -> Picture:
+    return Picture(picture.alt, picture.source, picture.width, picture.height, files)
+
+
+def _uri(data: bytes, suffix: str) -> str:
+    kind = {".svg": "svg+xml", ".png": "png"}[suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _pixels(figure: Figure) -> tuple[int, int]:
+    """Of CSS, of which an inch has 96."""
+    width, height = figure.get_size_inches()
+    return round(96 * width), round(96 * height)
