@@ -232,7 +232,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(published, recordings, tmp_pat
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
     command = f"{sys.executable} -m ser_hf.cli predict {published('crnn')} {tmp_path}/list.csv --format jsonl"
     line = f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300)
     first, code = done.stdout.splitlines()
     assert json.loads(first)["id"] == "0"
     assert (int(code), done.stderr) == (128 + signal.SIGPIPE, "")
