@@ -1,6 +1,7 @@
 """CREMA-D: the grammar of its file names, intended and perceived labels, its quirks, its own tables."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path, PurePath
 
@@ -196,6 +197,16 @@ def test_the_most_voted_emotion_is_the_label_and_ties_are_left_out(release):
     assert all(clip.votes is None for clip in listing.clips)
     reason = "no majority of voice votes"
     assert listing.skipped == [(str(release / f"{stem}.wav"), reason) for stem in (TIED, TIED_APART)]
+
+
+def test_intended_labels_come_with_what_was_heard_where_the_votes_are_at_hand(release, tmp_path):
+    heard = {clip.id.removeprefix("cremad/"): clip.extra["perceived"] for clip in parse(release).clips}
+    assert heard == {CLEAR: "angry", BARE: "angry", TIED: None, TIED_APART: None}
+    away = tmp_path / "far" / "from" / "tables"
+    shutil.copytree(release, away)
+    assert all("perceived" not in clip.extra for clip in parse(away).clips)
+    with pytest.raises(UserError, match="corpus.tables: no tabulatedVotes.csv"):
+        parse(release, tables=str(away))
 
 
 @pytest.mark.parametrize("target", ["face", "multimodal"])

@@ -180,3 +180,15 @@ def test_a_label_map_may_be_a_file(run, roots, tmp_path):
     assert _evaluate(*words) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["labels"] == ["angry", "neutral", "sad", "surprise"]
+
+
+def test_the_same_by_a_function(run, roots, tmp_path):
+    settings = {"merge": {"calm": "neutral"}}
+    asked = (run, "ravdess", roots / "ravdess")
+    report = ser_hf.evaluate_model(*asked, settings=settings, bootstrap=20, output=tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["metrics"] == report["metrics"]
+    saved = json.loads((run / "report" / "report.json").read_text())
+    assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
+    with pytest.raises(ser_hf.UserError, match="evaluate_model: .*'windows'"):
+        ser_hf.evaluate_model(*asked, windows=3)
