@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .projection import NAMES
 
-# Okabe and Ito (2008) without their yellow, which is lost on white; told apart by colour-blind readers too. Where
-# there are more groups than colours, markers tell those of one colour apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+# Okabe and Ito (2008), told apart by colour-blind readers too, without the yellow, which is lost on white, and with a
+# grey for their black, which is on dark pages. Markers tell groups of one colour apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#6B6B6B")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 # More names than these are no legend but a list.
 MOST_NAMED = 14
@@ -24,8 +23,8 @@ def embeddings_figure(
     corpora: Sequence[str | None],
     method: str,
 ) -> Figure:
-    """The same points coloured by emotion, by speaker and, where there are several, by corpus. Speakers beyond
-    `MOST_NAMED` have colours of a wheel and no legend. None stands for what is not known, and is drawn in grey.
+    """The same points coloured by emotion, by speaker and, where there are several, by corpus. Where there are
+    more than `MOST_NAMED`, as of speakers, no legend names them. None stands for what is not known, in light grey.
 
     Args:
         points: (clips, 2), of `ser_hf.evaluation.projection.project`.
@@ -51,18 +50,12 @@ def _draw(axes: Axes, points: np.ndarray, values: Sequence[str | None]) -> None:
     of = np.asarray([number.get(value, -1) for value in values])
     size = float(np.clip(4000 / len(points), 5, 30))
     axes.scatter(*points[of < 0].T, s=size, color="0.75", linewidths=0)
-    if len(groups) > MOST_NAMED:
-        wheel = matplotlib.colormaps["twilight"](np.linspace(0, 1, len(groups), endpoint=False))
-        axes.scatter(*points[of >= 0].T, s=size, color=wheel[of[of >= 0]], linewidths=0)
-    else:
-        for i, group in enumerate(groups):
-            look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-            if i >= len(COLOURS):
-                look["marker"] = MARKERS[(i + 1) % len(MARKERS)]
-            axes.scatter(*points[of == i].T, s=size, alpha=0.8, linewidths=0, label=group, **look)
-        if groups:
-            legend = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "frameon": False}
-            axes.legend(**legend, ncols=3, fontsize=8, markerscale=max(1.0, (30 / size) ** 0.5))
+    for i, group in enumerate(groups):
+        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+        axes.scatter(*points[of == i].T, s=size, alpha=0.8, linewidths=0, label=group, **look)
+    if 0 < len(groups) <= MOST_NAMED:
+        legend = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "frameon": False}
+        axes.legend(**legend, ncols=3, fontsize=8, markerscale=max(1.0, (30 / size) ** 0.5))
     # Places are read against each other, and the axes have no unit.
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
