@@ -100,10 +100,10 @@ class Reading:
     no_speaker: NoSpeaker = "error"
 
     def __post_init__(self):
-        if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/"):
+        if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/|`<"):
             raise UserError(
                 f"corpus.corpus_name: {self.corpus_name!r} cannot stand before ids and speakers (NAME/id, "
-                "NAME:speaker); give a name without colons, slashes and line breaks"
+                "NAME:speaker) and in tables; give a name without colons, slashes, |, `, < and line breaks"
             )
         for word, emotion in (self.label_map or {}).items():
             if emotion not in EMOTIONS:

@@ -25,8 +25,14 @@ def templates() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
-    environment.filters |= {"figure": _figure, "ends": _ends}
+    environment.filters |= {"figure": _figure, "ends": _ends, "cell": cell}
     return environment
+
+
+def cell(text: object) -> str:
+    """What tables of others call something, as one cell of a Markdown table: nothing in it ends the cell, begins code
+    or HTML, or breaks the line."""
+    return re.sub(r"([\\|`<])", r"\\\1", " ".join(str(text).split()))
 
 
 def _figure(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..audio.decode import SUFFIXES
@@ -17,6 +17,14 @@ PIPED = "-"
 _RARER = {".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds"}
 HEARD = set().union(*SUFFIXES.values()) | _RARER | {".snd", ".sph", ".svx", ".voc", ".w64"}
 _NOT_READ = other_formats.SUFFIXES - HEARD
+# By the first bytes: MP4's box `ftyp`, ADTS's twelve set bits with layer 0, Matroska's EBML, ASF's GUID, AMR's mark.
+_PIPED_KINDS: dict[str, Callable[[bytes], bool]] = {
+    "an MP4 file (m4a, AAC)": lambda head: head[4:8] == b"ftyp",
+    "a stream of AAC": lambda head: head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0,
+    "a Matroska file (WebM)": lambda head: head[:4] == b"\x1a\x45\xdf\xa3",
+    "an ASF file (WMA)": lambda head: head[:4] == b"\x30\x26\xb2\x75",
+    "AMR": lambda head: head[:5] == b"#!AMR",
+}
 _NO_AUDIO = {".json", ".lst", ".md", ".ndjson", ".ods", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"}
 
 
@@ -130,7 +138,7 @@ def _below(root: Path) -> Iterator[Recording]:
         elif suffix in HEARD and not _is_other(path):
             yield _of_file(path)
         elif suffix in _NOT_READ and not _is_other(path):
-            yield _of_file(path, not_read(path))
+            yield _of_file(path, _suffix_not_read(path))
 
 
 def _is_other(path: Path) -> bool:
@@ -138,8 +146,19 @@ def _is_other(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def not_read(path: Path) -> str | None:
-    """What to do about a file whose format is none that is read here; None of others."""
+def not_read(recording: Recording) -> str | None:
+    """What to do about a recording whose format is none that is read here; None of others."""
+    if recording.id == PIPED:
+        head = (recording.data or b"")[:12]
+        kind = next((name for name, is_it in _PIPED_KINDS.items() if is_it(head)), "no audio that is known here")
+        return (
+            f"{recording.path}: {kind}, and only what libsndfile reads is (WAV, FLAC, Ogg, MP3, AIFF and the like); "
+            "convert it on the way: ffmpeg -i FILE -vn -f wav - | ser-hf predict MODEL -"
+        )
+    return _suffix_not_read(Path(recording.path))
+
+
+def _suffix_not_read(path: Path) -> str | None:
     return f"{path}: {other_formats.converted(path)}" if path.suffix.lower() in _NOT_READ else None
 
 

@@ -80,7 +80,7 @@ def read_chunks(
             recording = dataclasses.replace(recording, data=None)
             return recording, samples if grid else prepare_waveform(samples, sampling_rate, preparation)
         except NotAudioError as error:
-            told = not_read(Path(recording.path))
+            told = not_read(recording)
             return recording, error if told is None else AudioError(told)
         except AudioError as error:
             return recording, error

@@ -57,10 +57,10 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     """The rows of a chunk.
 
     Columns: `id`, `path`, `speaker` and `label` (null where unknown); `window`, its number from 0 (null where a row is
-    several windows in one), and `windows`, how many the clip was heard in; `start` and `end`, seconds of the clip as
-    the model hears it, of windows over time those of the file; `predicted`; `probabilities` and `logits`, float32
-    (labels,) each; `embedding`, float32 (size,), where there are any. Lists are of one fixed size, so that they read
-    as matrices.
+    several windows in one), and `windows`, how many the clip was heard in; `start` and `end`, seconds of the file
+    (where silence is trimmed off or added to clips, counted on from where each begins); `predicted`; `probabilities`
+    and `logits`, float32 (labels,) each; `embedding`, float32 (size,), where there are any. Lists are of one fixed
+    size, so that they read as matrices.
     """
     counts = np.bincount(heard.rows, minlength=len(chunk))
     rows = heard if by_window else heard.by_clip(expert.multi_label)
@@ -71,7 +71,9 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
         numbers = np.arange(len(rows.rows)) - (np.cumsum(counts) - counts)[rows.rows]
     else:
         numbers = np.where(windows == 1, 0, -1)
-    starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
+    begins = np.array([recording.start for recording in own])  # of what was asked about, in its file
+    starts = begins + rows.starts / chunk.sampling_rate
+    ends = begins + (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
     shares = probabilities(rows.logits, expert.multi_label)

@@ -153,7 +153,7 @@ def test_audio_inside_a_table_is_not_looked_at(row, tmp_path):
     assert clip.path.endswith("t.parquet/7")
 
 
-@pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny"])
+@pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])
 def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
     with pytest.raises(UserError, match="^corpus.corpus_name: .* cannot stand before ids and speakers"):
         Reading(name)

@@ -496,3 +496,15 @@ def test_a_page_without_a_fact_is_an_error_and_not_a_gap():
     del report["confidence"]
     with pytest.raises(jinja2.UndefinedError, match="confidence"):
         report_page(report)
+
+
+def test_words_of_others_tables_stay_in_their_cells():
+    """A label, a speaker or a sentence may hold what ends a cell, begins code or HTML, or breaks the line."""
+    odd = "a|b`c\n<i>"
+    source = {"corpus": "csv", "emotion": "sad", "word": odd, "clips": 1, "label": None, "left_out": odd}
+    parts = {part: {"clips": 1, "speakers": [f"csv:{odd}"]} for part in ("train", "validation", "test")}
+    protocol = _report()["protocol"] | {"parts": parts}
+    slices = {"sentence": {odd: {"clips": 1, "uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}}}
+    page = report_page(_report(sources=[source], protocol=protocol, slices=slices))
+    assert page.count("a\\|b\\`c \\<i>") == 2 + 3 + 1
+    assert "a|b" not in page

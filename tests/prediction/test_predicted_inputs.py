@@ -82,7 +82,8 @@ def test_parts_of_a_recording_are_heard_alone(published, recordings, tmp_path):
         f"path,start,end\n{recordings / 'b.wav'},0.2,0.4\n{recordings / 'b.wav'},0,0.3\n"
     )
     parts = predict(published("crnn"), tmp_path / "list.csv")
-    assert parts.table["end"].to_pylist() == pytest.approx([0.2, 0.3])
+    assert parts.table["start"].to_pylist() == pytest.approx([0.2, 0.0]), "times within the file"
+    assert parts.table["end"].to_pylist() == pytest.approx([0.4, 0.3])
     np.testing.assert_allclose(parts.logits[0], predict(published("crnn"), tmp_path / "cut.wav").logits[0], atol=1e-5)
 
 

@@ -9,7 +9,10 @@ import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
+from ser_hf.audio import AudioError
+from ser_hf.models.waveform_preparation import Preparation
 from ser_hf.prediction.paths import from_paths
+from ser_hf.prediction.reading import read_chunks
 from ser_hf.prediction.recordings import Recording, from_dataset
 
 
@@ -90,6 +93,23 @@ def test_a_file_is_heard_once_whatever_path_leads_to_it(folder, monkeypatch):
 def test_standard_input_is_one_recording(folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
     assert from_paths(["-", folder / "b.wav"])[0] == Recording("-", "standard input", data=b"RIFF")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x00\x00\x00\x20ftypM4A \x00\x00", "an MP4 file (m4a, AAC)"),
+        (b"\xff\xf1\x50\x80\x2e\x7f\xfc", "a stream of AAC"),
+        (b"\x1a\x45\xdf\xa3\x01", "a Matroska file (WebM)"),
+        (b"RIFF, and no audio", "no audio that is known here"),
+    ],
+)
+def test_what_is_piped_and_not_read_is_told_with_how_to_convert_it(data, kind):
+    piped = Recording("-", "standard input", data=data * 100)
+    with pytest.raises(AudioError) as error:
+        list(read_chunks([piped], 16000, Preparation()))
+    assert str(error.value).startswith(f"standard input: {kind}, and only what libsndfile reads is (WAV, FLAC, Ogg, ")
+    assert "convert it on the way: ffmpeg -i FILE -vn -f wav - | ser-hf predict MODEL -" in str(error.value)
 
 
 def test_what_leads_nowhere_is_told(folder):
