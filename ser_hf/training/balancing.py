@@ -93,7 +93,7 @@ def quotas(
     sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
 ) -> dict[tuple[str, int], int]:
     """Clips that an epoch meets of each (corpus, class), from how many there are: as many in all as there are, each
-    corpus times its weight.
+    corpus times its weight, but a clip of each of its classes at least, which no other corpus is met less for.
 
     ``corpus`` shares them out equally among corpora, each with its classes as they are; ``class`` equally among
     classes, each with its corpora as they are; ``corpus_and_class`` equally among corpora, and each corpus's equally
@@ -102,8 +102,11 @@ def quotas(
     """
     cells = sorted(sizes)
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
-    total = round(mass.sum())
     corpora, classes = (np.asarray([cell[i] for cell in cells]) for i in (0, 1))
+    for corpus in np.unique(corpora):
+        own = corpora == corpus
+        mass[own] *= max(1.0, own.sum() / mass[own].sum())
+    total = round(mass.sum())
     if balance == "corpus_and_class":
         mass = np.ones(len(cells))
     if balance in ("corpus", "corpus_and_class"):
