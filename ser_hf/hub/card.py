@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..evaluation.calibration import at_limit
 from ..evaluation.metrics import DEFINITIONS, HEADLINE, NAMES
 from ..evaluation.report import judged_people
 
@@ -103,11 +104,15 @@ def model_card(
 
 def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report with what templates ask for and not every report has."""
-    absent = {"over": None, "pooled": None, "seeds": None, "foil": None, "temperature": None}
+    absent = {"over": None, "pooled": None, "seeds": None, "foil": None}
     words = {"names": NAMES, "definitions": DEFINITIONS, "headline": HEADLINE, "judged_people": judged_people(report)}
     kinds = list(dict.fromkeys(kind for counts in report["audit"]["shared"].values() for kind in counts))
     protocol = {"folds": None, "fold": None, **report["protocol"]}
     model = {"depth": "", "adapter": False, **report["model"]}
+    temperature = report.get("temperature")
+    if temperature and at_limit(temperature["value"]):  # a warning tells of that
+        temperature = None
+    words["temperature"] = temperature
     return {**absent, **report, **words, "kinds": kinds, "protocol": protocol, "model": model}
 
 

@@ -370,6 +370,22 @@ def test_a_leaky_protocol_is_told_before_anything_else_and_no_other_is(case):
     assert ("leaky protocol (`" in body) is (case == "leaky")
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "would divide all logits by 1.59 (temperature scaling"),
+        ({"stored": True}, "The probabilities are calibrated: the validation part says to divide all logits by 1.59"),
+        ({"value": 100.0}, None),
+    ],
+)
+def test_a_temperature_is_told_with_what_it_does_unless_validation_told_none(changes, told):
+    before, after = {"log_loss": 1.5, "ece": 0.126, "brier": 0.7}, {"log_loss": 1.4, "ece": 0.057, "brier": 0.6}
+    facts = {"value": 1.59, "fitted_on": "validation", "before": before, "after": after, "stored": False}
+    page = report_page(_report(temperature=facts | changes))
+    assert ("expected calibration error 0.126 bec" in page) == (told is not None)
+    assert told is None or told in page
+
+
 def test_the_foil_s_gap_is_told_as_a_claim_only_where_it_flatters():
     flattered, honest = str(_card("folds")), str(_card("foil that does not flatter"))
     assert "Under the leaky protocol `random`, whose test speakers are heard in training" in flattered
