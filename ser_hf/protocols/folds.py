@@ -1,6 +1,9 @@
 """Cross-validation by whole groups: every clip is tested once, in the fold that holds its group out."""
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -9,6 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ..errors import UserError
 from .draws import hold_out
 from .split import Split, make_split, read_column, rows_where
+
+logger = logging.getLogger(__name__)
 
 # Columns whose plural is no matter of an s.
 _PLURALS = {"corpus": "corpora"}
@@ -33,13 +38,26 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     if len(set(corpora)) > 1:
         labels = [f"{corpus} {label}" for corpus, label in zip(corpora, labels, strict=True)]
     try:
-        parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # said below, by its name
+            parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
     except ValueError:
         raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
+    _tell_rare(dataset, labels, k)
     if not all(parts):  # stratifying may leave a fold without a speaker where there are few
         shuffled = np.random.default_rng(seed).permutation(speakers)
         parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
     return folds_by_speaker("kfold", dataset, parts, validation, seed)
+
+
+def _tell_rare(dataset: Dataset, strata: Sequence[Hashable], k: int) -> None:
+    """Says which label, of several corpora which label of which corpus, has fewer clips than there are folds."""
+    rarest, clips = min(Counter(strata).items(), key=lambda item: item[1])
+    if clips < k:
+        row = dataset[strata.index(rarest)]
+        name = dataset.features["label"].int2str(row["label"])
+        where = f" in {row['corpus']}" if isinstance(rarest, str) else ""
+        logger.warning("kfold: %s has %d clips%s for %d folds: some folds test none of them", name, clips, where, k)
 
 
 def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:

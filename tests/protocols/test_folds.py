@@ -70,6 +70,19 @@ def test_a_fold_that_stratifying_leaves_empty_is_filled_by_chance(make_corpus):
     assert times_tested(splits) == Counter(range(len(dataset)))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_label_of_fewer_clips_than_folds_is_told_in_our_words(make_corpus, with_column, caplog):
+    """scikit-learn would warn of "the least populated class in y"."""
+    rare = {f"x:{n}": ["angry", "sad", *(["happy"] if n in (0, 3) else [])] * 2 for n in range(6)}
+    assert len(kfold(make_corpus(rare), k=6)) == 6
+    assert caplog.messages == ["kfold: happy has 4 clips for 6 folds: some folds test none of them"]
+    caplog.clear()
+    mixed = make_corpus({f"x:{n}": ["angry", "sad", "happy"] * 2 for n in range(6)})
+    mixed = with_column(mixed, "corpus", ["a" if speaker < "x:4" else "b" for speaker in mixed["speaker"]])
+    assert len(kfold(mixed, k=5)) == 5
+    assert caplog.messages == ["kfold: angry has 4 clips in b for 5 folds: some folds test none of them"]
+
+
 @pytest.mark.parametrize("k", [0, 1, 5])
 def test_as_many_folds_as_speakers_at_most(make_corpus, k):
     with pytest.raises(UserError, match=f"^protocol.k: 4 speakers make 2 to 4 folds, got {k}"):
