@@ -134,9 +134,9 @@ def built_once(
 
 
 class InUse:
-    """Marks a folder of the cache as read by this process for as long as this object lives, so that `ser-hf cache`
-    leaves it alone. Marks of several processes stand beside each other; where a file system knows no such locks,
-    nothing is marked."""
+    """Marks a folder of the cache, or a file, as used by this process for as long as this object lives, so that nobody
+    deletes it as left over. Marks of several processes stand beside each other; where a file system knows no such
+    locks, nothing is marked."""
 
     def __init__(self, folder: Path):
         with suppress(OSError):
@@ -144,6 +144,24 @@ class InUse:
             weakref.finalize(self, os.close, mark)
             if fcntl is not None:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a process, perhaps this one, has it marked as `InUse`; where that cannot be known, it may be.
+
+    Raises:
+        OSError: if it is not there, or may not be read.
+    """
+    mark = _opened(path)
+    try:
+        if fcntl is None:
+            return True
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(mark)
+    return False
 
 
 @contextmanager

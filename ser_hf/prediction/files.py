@@ -5,17 +5,20 @@ import functools
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..cache import PARTIAL, InUse, is_marked
 from ..errors import UserError
 from .tables import METADATA, matrix
 from .text import PLAIN, csv_rows, flat_names, json_lines, records
 
 Write = Callable[[pa.Table], None]
+_NOT_YET_MARKED = 60  # seconds in which another command may be about to mark its file
 PICTURES = (".png", ".svg")
 _HEADS = (",".join(PLAIN).encode(), b'[\n{"id": ', b"[\n]")  # of the CSV and JSON files written here
 
@@ -91,17 +94,29 @@ def writing(path: Path, key: str, labels: Sequence[str]) -> Iterator[Write]:
         ".svg": functools.partial(_picture, "svg"),
     }
     target = Path(os.path.realpath(path))
-    partial = target.with_name(f"ser_hf-{secrets.token_hex(8)}.partial")
+    partial, mark = target.with_name(f"ser_hf-{secrets.token_hex(8)}{PARTIAL}"), None
     try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_left_over(target.parent)
+            partial.touch()
+            mark = InUse(partial)  # until this ends, or is killed
             with kinds[path.suffix.lower()](partial, labels) as write:
                 yield write
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
+            del mark
     except OSError as error:
         raise UserError(f"{key}: {path} cannot be written: {error.strerror or error}") from None
+
+
+def _clear_left_over(folder: Path) -> None:
+    """Deletes what commands that were killed have left beside their output."""
+    for partial in folder.glob(f"ser_hf-{'[0-9a-f]' * 16}{PARTIAL}"):
+        with contextlib.suppress(OSError):  # deleted meanwhile, or somebody else's
+            if time.time() - partial.stat().st_mtime > _NOT_YET_MARKED and not is_marked(partial):
+                partial.unlink()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import json
+import os
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ from datasets import Dataset
 from models_asked import LABELS
 
 from ser_hf import UserError, predict
+from ser_hf.cache import InUse
 from ser_hf.prediction.files import check_output, flat_names, writing
 from ser_hf.prediction.tables import read_facts
 
@@ -99,6 +102,22 @@ def test_two_commands_with_one_output_write_it_one_after_the_other(answers, tmp_
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
     with path.open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 1, "that of the command which ended last"
+
+
+def test_what_a_killed_command_left_goes_with_the_next_one(tmp_path):
+    left, busy, new, other = (tmp_path / f"ser_hf-{sign * 16}.partial" for sign in ("a", "b", "c", "x"))
+    for path in (left, busy, new, other):
+        path.write_text("half")
+        if path != new:
+            os.utime(path, (0, time.time() - 3600))
+    mark = InUse(busy)
+    with writing(tmp_path / "x.csv", "--output", LABELS):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {busy.name, new.name, other.name, "x.csv"}
+    del mark
+    with writing(tmp_path / "x.csv", "--output", LABELS):
+        pass
+    assert not busy.exists()
 
 
 def test_a_link_is_written_through(answers, tmp_path):
