@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from .cache import told_size
 from .errors import UserError
 
 
@@ -30,9 +31,15 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     try:
         yield partial
     except BaseException as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        written = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file()) if full else 0
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room, and try again") from None
+        if full:
+            free = shutil.disk_usage(folder.parent).free
+            raise UserError(
+                f"{key}: {folder} cannot be written: {error.strerror}: more than {told_size(written)} are needed, "
+                f"{told_size(free)} free; make room there, and try again"
+            ) from None
         raise
     # From here on the new one is whole, and stays whatever happens to the old one.
     try:

@@ -1,5 +1,7 @@
 """Folders that appear whole, and replace what stood there only then."""
 
+import errno
+
 import pytest
 
 from ser_hf.errors import UserError
@@ -52,3 +54,15 @@ def test_a_new_folder_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"
+
+
+def test_a_disk_that_fills_up_is_told_with_place_and_size(tmp_path):
+    def fill(partial):
+        (partial / "model").mkdir()
+        (partial / "model" / "weights").write_bytes(b"x" * 2_000_000)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    told = rf"^--output: {tmp_path}/a cannot be written: No space left .*: more than 2\.00 MB are needed, .* free; "
+    with pytest.raises(UserError, match=told), whole_folder(tmp_path / "a", "--output") as partial:
+        fill(partial)
+    assert list(tmp_path.iterdir()) == []
