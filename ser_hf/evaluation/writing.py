@@ -5,15 +5,18 @@ import json
 import os
 import urllib.parse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from matplotlib.figure import Figure
 
+from .embeddings_plot import embeddings_figure
 from .metrics import DEFINITIONS
 from .metrics_table import metrics_table
 from .page import Picture, render
@@ -29,6 +32,7 @@ from .plots import (
     slices_figure,
     svg,
 )
+from .projection import NAMES
 from .reliability_plot import reliability_figure
 from .report import judged_people
 from .robustness_plot import robustness_figure
@@ -89,7 +93,8 @@ def write_page(
         recipe, corpus, links: as `ser_hf.evaluation.page.render` takes them.
     """
     shown: dict[str, list[Picture]] = {}
-    for section, name, alt, figure in figures(report):
+    points = folder / report["embeddings"]["points"] if report.get("embeddings") else None
+    for section, name, alt, figure in figures(report, points):
         shown.setdefault(section, []).append(_keep(figure, folder, name, alt))
     if "training" in shown:
         # On the page each panel by itself, so that it can be read on a phone; the files hold all in one.
@@ -109,8 +114,12 @@ def write_page(
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def figures(report: Mapping[str, Any]) -> list[tuple[str, str, str, Figure]]:
-    """(section of the page, name of the file, what it shows, figure) of every picture that a report has."""
+def figures(report: Mapping[str, Any], points: Path | None = None) -> list[tuple[str, str, str, Figure]]:
+    """(section of the page, name of the file, what it shows, figure) of every picture that a report has.
+
+    Args:
+        points: the file of its embeddings' places.
+    """
     names, found = report["labels"], []
     title = f"{report['name']}: UAR {report['metrics']['uar']:.3f} on {judged_people(report)}"
     if report.get("class_distribution"):
@@ -138,7 +147,17 @@ def figures(report: Mapping[str, Any]) -> list[tuple[str, str, str, Figure]]:
         found.append(("calibration", "reliability", "Reliability diagram", figure))
     if report.get("robustness"):
         found.append(("robustness", "robustness", "UAR by severity", robustness_figure(report["robustness"])))
+    if points is not None and points.is_file():
+        found += _maps(pq.read_table(points), report["embeddings"]["methods"])
     return found
+
+
+def _maps(points: pa.Table, methods: Sequence[str]) -> Iterator[tuple[str, str, str, Figure]]:
+    groups = [points[name].to_pylist() for name in ("label", "speaker", "corpus")]
+    for method in methods:
+        places = np.stack([points[f"{axis}_{method}"].to_numpy() for axis in ("x", "y")], axis=1)
+        alt = f"Embeddings by {NAMES[method]}, coloured by emotion and speaker"
+        yield "embeddings", f"embeddings_{method}", alt, embeddings_figure(places, *groups, method)
 
 
 def players(clips: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, str]:

@@ -1,11 +1,15 @@
 """What all HTML pages share: one style, and templates of which every string is escaped."""
 
+import functools
+from collections.abc import Callable
 from importlib import resources
+from typing import Any
 
 import jinja2
 
 
-def template(package: str, name: str, **filters) -> jinja2.Template:
+@functools.cache
+def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.Template:
     """The template `name` beside the modules of `package`; what it includes stands there, or here."""
 
     def load(name: str) -> str | None:

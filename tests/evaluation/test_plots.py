@@ -1,5 +1,7 @@
 """Pictures, asked for what they show rather than compared by pixel."""
 
+import re
+
 import matplotlib.image
 import pytest
 
@@ -7,11 +9,15 @@ from ser_hf.evaluation.plots import (
     COLOURS,
     confusion_figure,
     corpora_figure,
+    curve_panels,
     curves_figure,
     distribution_figure,
     folds_figure,
+    per_class_figure,
     save_figure,
+    slices_figure,
 )
+from ser_hf.evaluation.plots.slices import MOST
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -103,3 +109,43 @@ def test_a_saved_figure_is_a_picture(tmp_path):
     pixels = matplotlib.image.imread(tmp_path / "curves.png")
     assert pixels.shape[:2] == (4 * 144, 10 * 144)
     assert pixels[..., :3].std() > 0.02
+
+
+def test_a_figure_gives_the_same_bytes_and_its_svg_has_a_clear_ground(tmp_path):
+    for name in ("a.svg", "b.svg", "a.png", "b.png"):
+        save_figure(folds_figure({"1": 0.25}, 0.25), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    drawn = (tmp_path / "a.svg").read_text()
+    assert drawn == (tmp_path / "b.svg").read_text()
+    assert re.search(r'<g id="patch_1">\s*<path [^>]*style="fill: none', drawn)
+    assert "<text" not in drawn, "letters are drawn, whatever fonts there are"
+
+
+def test_panels_are_the_curves_one_by_one():
+    whole = curves_figure([entry | {"learning_rate": 1e-4} for entry in HISTORY]).axes
+    panels = curve_panels([entry | {"learning_rate": 1e-4} for entry in HISTORY])
+    assert list(panels) == [axes.get_title() for axes in whole]
+    for figure, axes in zip(panels.values(), whole, strict=True):
+        assert _legend(figure.axes[0]) == _legend(axes)
+
+
+def test_classes_have_three_bars_each_and_the_interval_of_the_recall():
+    row = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 8}
+    axes = per_class_figure({"sad": row | {"recall_interval": [0.1, 0.4]}, "calm": row}, "A $ title").axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0.5, 0.5, 0.25, 0.25, 1 / 3, 1 / 3]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["sad\n(8)", "calm\n(8)"]
+    upright, _ = axes.collections
+    assert upright.get_segments()[0][:, 1].tolist() == [0.1, 0.4]
+
+
+def test_slices_show_speakers_from_the_worst_to_the_best_and_of_many_both_ends():
+    rows = {f"s{i:02d}": {"clips": 5, "uar": (i * 7 % 40) / 40, "interval": None} for i in range(40)}
+    sexes = {"male": {"clips": 100, "uar": 0.9, "interval": [0.8, 1.0]}, "female": {"clips": 100, "uar": 0.1}}
+    speakers, sex = slices_figure({"speaker": rows, "sex": sexes}, 0.5).axes
+    shown = [label.get_text().split()[0] for label in speakers.get_yticklabels()]
+    scores = [rows[name]["uar"] for name in shown]
+    assert len(shown) == MOST
+    assert scores == sorted(scores)
+    assert (scores[0], scores[-1]) == (0.0, 39 / 40)
+    assert speakers.get_title("left") == f"speaker (the {MOST // 2} lowest and highest of 40)"
+    assert [label.get_text() for label in sex.get_yticklabels()] == ["male (100)", "female (100)"]

@@ -36,7 +36,9 @@ def banners(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         told = "The same clips picked the checkpoint, so these figures are too good. The test part was left untouched."
         found.append(("warning", f"Judged on the {report['judged_on']} part.", told))
     for warning in report.get("warnings", ()):
-        found.append(("warning", "Mind:", warning))
+        # One that leaves nothing of the figures.
+        void = report.get("model", {}).get("untrained") and "was never trained" in warning
+        found.append(("error", "Random answers.", warning) if void else ("warning", "Mind:", warning))
     return found
 
 
@@ -108,12 +110,10 @@ def shared(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             told = listed([f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in several.items()])
             if len(several) == len(counts) > 1 and len(set(counts.values())) == 1:
                 told = f"{counts[next(iter(counts))]:,} in each pair of them"
-            kept_apart = all(kind in audit.get("apart", {}).get(pair, ()) for pair in several)
-            known = "" if kept_apart else f": {meaning}"
-            found.append((level, f"{one.capitalize()}s in two parts: {told}{known}."))
+            found.append((level, f"{one.capitalize()}s in two parts: {told}: {meaning}."))
         elif all(count is None for count in counts.values()):
-            looked = "were not looked for" if kind == "near_duplicates" else "are not known"
-            found.append(("unknown", f"{one.capitalize()}s in two parts {looked}."))
+            unknown = f"Whether a {one} stands in two parts is not known."
+            found.append(("unknown", "Near duplicates were not looked for." if kind == "near_duplicates" else unknown))
         elif None in counts.values():
             unknown = listed([pair.replace("/", " and ") for pair, count in counts.items() if count is None])
             found.append(("unknown", f"No {one} is known to stand in two parts; of {unknown} nobody can tell."))

@@ -1,0 +1,123 @@
+"""The folder of a report."""
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset
+from whole_report import CLIPS, LABELS, over_folds, whole_report
+
+from ser_hf.evaluation.metrics_table import metrics_table
+from ser_hf.evaluation.writing import figures, players, write_numbers, write_report
+
+
+def embeddings(folder):
+    places = np.random.default_rng(0).normal(size=(2, CLIPS))
+    columns = {"x_pca": places[0], "y_pca": places[1]}
+    columns |= {name: [str(i % 2) for i in range(CLIPS)] for name in ("id", "label", "speaker", "corpus")}
+    pq.write_table(pa.table(columns), folder / "embeddings.parquet")
+
+
+def _refuse(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+@pytest.mark.slow  # draws every picture there is
+def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path):
+    embeddings(tmp_path)
+    write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
+    pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
+    pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
+    numbers = {"report.json", "report_schema.json", "metrics.parquet", "embeddings.parquet", "index.html"}
+    assert {path.name for path in tmp_path.iterdir()} == numbers | {
+        f"{name}.{kind}" for name in pictures for kind in ("png", "svg")
+    }
+    content = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=_refuse)
+    assert (tmp_path / content["$schema"]).is_file()
+    assert set(content["definitions"]) >= set(content["metrics"])
+    for path in tmp_path.glob("*.png"):
+        assert matplotlib.image.imread(path)[..., :3].std() > 0.02, f"{path.name} is blank"
+
+
+def test_the_same_report_gives_the_same_bytes(tmp_path, unrendered):
+    """Of pictures tests/evaluation/test_plots.py says so."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with unrendered():
+            write_numbers(tmp_path / name, whole_report(), recipe="name: toy\n")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_classes_are_counted_in_each_part(tmp_path, unrendered):
+    dataset = Dataset.from_dict({"label": [0, 0, 1, 2, 2, 2]}).cast_column("label", ClassLabel(names=LABELS))
+    with unrendered():
+        write_report(tmp_path, whole_report(), dataset, {"train": range(4), "test": [4, 5]})
+    counts = json.loads((tmp_path / "report.json").read_text())["class_distribution"]
+    assert counts == {
+        "train": {"angry": 2, "happy": 1, "sad": 1},
+        "test": {"angry": 0, "happy": 0, "sad": 2},
+    }
+
+
+def test_a_figure_that_is_not_finite_leaves_no_report(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_numbers(tmp_path, whole_report(seconds={"training": float("nan")}))
+    assert not list(tmp_path.iterdir())
+
+
+def named(report):
+    return {name: figure for _, name, _, figure in figures(report)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "people"),
+    [
+        ({}, "the test speakers"),
+        ({"judged_on": "validation"}, "the validation speakers"),
+        ({"protocol": {"leak": "Speaker-dependent: ..."}}, "test clips of speakers heard before"),
+    ],
+)
+def test_the_title_says_who_judged_without_flattery(changes, people):
+    report = whole_report(**changes)
+    title = named(report)["confusion_matrix"].axes[0].get_title()
+    assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
+
+
+def test_folds_and_corpora_have_a_picture_of_their_own():
+    report = over_folds(whole_report())
+    drawn = named(report)
+    assert "training_curves" not in drawn
+    assert [bar.get_height() for bar in drawn["folds"].axes[0].patches] == [report["metrics"]["uar"]] * 2
+    titles = [axes.get_title() for axes in drawn["confusion_by_corpus"].axes]
+    assert titles == ["a (24 predictions)", "b (24 predictions)", ""]
+
+
+def test_players_read_files_that_are_there_from_where_the_page_stands(tmp_path):
+    recording = tmp_path / "my corpus" / "a#1 50%.wav"
+    recording.parent.mkdir()
+    recording.touch()
+    clips = [{"id": "there", "path": str(recording)}, {"id": "gone", "path": "gone.wav"}, {"id": "none", "path": None}]
+    assert players(clips, tmp_path / "run" / "report") == {"there": "../../my%20corpus/a%231%2050%25.wav"}
+
+
+def test_the_table_has_every_figure_once_with_its_interval():
+    report = over_folds(whole_report())
+    rows = metrics_table(report).to_pylist()
+    keys = [(row["of"], row["name"], row["metric"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    found = dict(zip(keys, rows, strict=True))
+    judged = found["judged", "test", "uar"]
+    assert (judged["value"], judged["clips"]) == (report["metrics"]["uar"], CLIPS)
+    assert [judged["low"], judged["high"]] == report["intervals"]["uar"]
+    recall = report["per_class"]["sad"]
+    assert found["class", "sad", "recall"]["value"] == recall["recall"]
+    assert found["class", "sad", "recall"]["low"] == recall["recall_interval"][0]
+    assert found["class", "sad", "precision"]["low"] is None
+    assert found["speaker", "a:0", "uar"]["high"] == report["slices"]["speaker"]["a:0"]["interval"][1]
+    assert found["fold", "2", "wa"]["clips"] == CLIPS
+    assert found["condition", "noise at 10 dB", "drop"]["high"] == 0.3
+    assert found["foil", "random", "uar"]["value"] == report["foil"]["metrics"]["uar"]
