@@ -13,8 +13,8 @@ Networks come from cheap to dear. Runs are folders under `--runs` and resumable:
 where it was. Rows are merged into benchmarks/results/architectures.json; `--readme` prints its tables, runs nothing.
 
 `--test` is the one step that meets the test speakers: the recipe of each final configuration (recipes/ravdess_*.yaml),
-with three seeds. It is scored once; later calls read what was scored, though its recipe may have changed since, unless
-`--again` is given, and every scoring stays in the results.
+with three seeds unless `--seeds` says otherwise. It is scored once; later calls read what was scored, though its recipe
+may have changed since, unless `--again` is given, and every scoring stays in the results.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--seeds", type=int, nargs="+", help="(default: 1; with --test 1 2 3)")
     parser.add_argument("--only", nargs="+", default=list(NETWORKS), metavar="NAME", choices=NETWORKS)
     parser.add_argument("--runs", type=Path, default=Path("runs/architectures"))
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -79,9 +79,16 @@ def main() -> None:
             pass
         elif options.test is not None:
             for name in options.test or FINAL:
-                score(name, options.corpus_root, options.runs, options.results, options.again)
+                score(
+                    name,
+                    options.seeds or FINAL_SEEDS,
+                    options.corpus_root,
+                    options.runs,
+                    options.results,
+                    options.again,
+                )
         else:
-            for seed in options.seeds:
+            for seed in options.seeds or [1]:
                 for name in (name for name in NETWORKS if name in options.only):
                     compare(name, seed, options.epochs, options.corpus_root, options.runs, options.results)
     except UserError as error:
@@ -115,8 +122,8 @@ def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path
     print(f"{name}, seed {seed}: validation UAR {report['metrics']['uar']:.3f}", flush=True)
 
 
-def score(name: str, root: str, runs: Path, path: Path, again: bool) -> None:
-    """Has the test speakers judge a final configuration, once."""
+def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again: bool) -> None:
+    """Has the test speakers judge a final configuration, once by each seed."""
     from ser_hf.cache import key_of
     from ser_hf.recipe import read_recipe
 
@@ -127,7 +134,7 @@ def score(name: str, root: str, runs: Path, path: Path, again: bool) -> None:
         return
     # Named by its number: a scoring that was cut off is gone on with, and counts once.
     folder = runs / "final" / f"{name}-scoring{len(scored) + 1}"
-    overrides = [f"corpus.root={root}", f"training.seeds={FINAL_SEEDS}", f"output_dir={folder}"]
+    overrides = [f"corpus.root={root}", f"training.seeds={seeds}", f"output_dir={folder}"]
     values = read_recipe(ROOT / "recipes" / f"ravdess_{name}.yaml", overrides).to_dict()
     if values["evaluation"]["part"] != "test":
         raise UserError(f"recipes/ravdess_{name}.yaml: evaluation.part is {values['evaluation']['part']}, not test")
@@ -136,6 +143,7 @@ def score(name: str, root: str, runs: Path, path: Path, again: bool) -> None:
     }
     report = run(values)
     keys = ("metrics", "deviations", "intervals", "clip_intervals", "per_class", "seeds", "seconds", "model")
+    keys = tuple(key for key in keys if key in report)  # one seed has no deviation
     scored.append(
         {"scoring": len(scored) + 1, "configuration": key_of(own), "recipe": own}
         | {key: report[key] for key in (*keys, "environment")}
@@ -178,11 +186,16 @@ def test_table(scorings: dict[str, list[dict[str, Any]]]) -> str:
         for row in [*before, *scorings[name]]:
             metrics, (low, high) = row["metrics"], row["intervals"]["uar"]
             lines.append(
-                f"| `{name}` | {row['scoring']} | {metrics['uar']:.3f} | {row['deviations']['uar']:.3f} | "
+                f"| `{name}` | {row['scoring']} | {metrics['uar']:.3f} | {spread(row)} | "
                 f"{low:.3f} to {high:.3f} | {metrics['wa']:.3f} | {metrics['macro_f1']:.3f} | "
                 f"{PUBLISHED.get(name, '')} |"
             )
     return "\n".join(lines)
+
+
+def spread(row: dict[str, Any]) -> str:
+    """Over seeds; nothing of one."""
+    return f"{row['deviations']['uar']:.3f}" if row.get("deviations") else ""
 
 
 if __name__ == "__main__":

@@ -236,17 +236,20 @@ def save_report(
     report: dict[str, Any],
     dataset: Dataset,
     rows: Mapping[str, Sequence[int]],
-    predictions: pa.Table,
+    tables: Mapping[str, pa.Table | None],
     folder: RunFolder,
 ) -> None:
-    """report/: predictions, the page that people read, pictures, report.json. `rows` are those of each part."""
+    """report/: the page that people read, pictures, report.json, README.md and the `tables`, such as predictions, each
+    as parquet. `rows` are those of each part."""
     told = {
         "recipe": dump_yaml(public(recipe.to_dict())),
         "corpus": corpus_facts(recipe.corpus.name, recipe.corpus.options),
         "links": report_links(report, folder),
     }
     with whole_folder(folder.report) as partial:
-        pq.write_table(predictions, partial / "predictions.parquet")
+        for name, table in tables.items():
+            if table is not None:
+                pq.write_table(table, partial / f"{name}.parquet")
         (partial / "README.md").write_text(report_page(report), encoding="utf-8")
         write_report(partial, report, dataset, rows, **told)
 

@@ -193,8 +193,8 @@ def _deliver(
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, material, described, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
-    predictions = read_predictions(folder, kind, list(reports))
-    save_report(recipe, report, material.dataset, _shown_rows(folds, recipe.evaluation.part), predictions, folder)
+    tables = {"predictions": read_predictions(folder, kind, list(reports))}
+    save_report(recipe, report, material.dataset, _shown_rows(folds, recipe.evaluation.part), tables, folder)
 
 
 def _shown_rows(folds: list[Fold], judged_on: str) -> dict[str, list[int]]:

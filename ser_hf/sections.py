@@ -214,7 +214,8 @@ class EvaluationSection:
     the model can take). `bootstrap` and `confidence` are the resamples and the coverage of the intervals.
     `temperature` calibrates the probabilities by one number that divides all logits, fitted on the validation part
     (Guo et al. 2017, arXiv:1706.04599): `report` tells what it would be and do, `store` puts it into the published
-    weights as well. It changes no answer, but of clips that are heard in windows.
+    weights as well. It changes no answer, but of clips that are heard in windows. `embeddings` draws a map of the
+    judged clips, `robustness` judges them under noise, in rooms, over telephones and codecs too (minutes).
     """
 
     part: Literal["test", "validation"] = "test"
@@ -222,6 +223,8 @@ class EvaluationSection:
     bootstrap: int = 2000
     confidence: float = 0.95
     temperature: Literal["none", "report", "store"] = "report"
+    embeddings: bool = False
+    robustness: bool = False
 
     @property
     def bootstrapping(self) -> dict[str, Any]:

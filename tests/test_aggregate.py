@@ -14,10 +14,10 @@ from ser_hf.evaluation.judged import of_rows, to_table
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.material import Fold
 from ser_hf.models.waveform_preparation import Preparation
-from ser_hf.one_run import _validated
 from ser_hf.protocols import make_split
 from ser_hf.recipe import read_recipe
 from ser_hf.run_folder import RunFolder
+from ser_hf.run_judgement import validated_by
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS, SPEAKERS = 72, 6
@@ -220,4 +220,4 @@ def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
 
 @pytest.mark.parametrize(("metric", "validated"), [("uar", 0.7), ("macro_f1", 0.7), ("loss", -0.7)])
 def test_what_validation_said_is_higher_for_better_whatever_the_metric(metric, validated):
-    assert _validated(SimpleNamespace(validated=0.7), metric) == validated
+    assert validated_by(SimpleNamespace(validated=0.7), metric) == validated

@@ -15,9 +15,10 @@ from ser_hf.corpora.labels import treat_labels
 from ser_hf.corpora.schema import to_dataset
 from ser_hf.errors import UserError
 from ser_hf.material import gather
-from ser_hf.one_run import _labels, _part, arguments_for, rehearse_all
+from ser_hf.one_run import _labels, arguments_for, rehearse_all
 from ser_hf.protocols import split_corpus
 from ser_hf.recipe import read_recipe
+from ser_hf.run_clips import part_of
 from ser_hf.run_folder import RunFolder
 from ser_hf.testing import write_corpus
 
@@ -142,13 +143,13 @@ def test_classes_of_each_corpus_are_met_equally_often(recipe):
     asked = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
     material = gather(asked)
     fold = material.folds[0]
-    learnt = _part(asked, material, fold, "train", learnt=True)
+    learnt = part_of(asked, material, fold, "train", learnt=True)
     labels = np.bincount(_labels(asked, material, fold, learnt), minlength=8)
     assert labels.sum() == len(fold.split.rows["train"])
     assert labels[:7].max() - labels[:7].min() <= 4
     assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"
     rehearse_all(asked, material, _arguments(asked))
-    judged = _part(asked, material, fold, "validation")
+    judged = part_of(asked, material, fold, "validation")
     assert sorted(judged["row"][:]) == fold.split.rows["validation"], "whoever judges is met once"
 
 
@@ -161,13 +162,13 @@ def test_class_weights_are_those_of_what_is_met(recipe):
     asked = recipe("training.loss.class_weights=balanced")
     material = gather(asked)
     fold = material.folds[0]
-    learnt = _part(asked, material, fold, "train", learnt=True)
+    learnt = part_of(asked, material, fold, "train", learnt=True)
     met = _labels(asked, material, fold, learnt)
     plain = recipe("training.loss.class_weights=balanced", names=("ravdess", "savee"))
     assert len(met) < len(fold.split.rows["train"])
     material = gather(plain)
     fold = material.folds[0]
-    learnt = _part(plain, material, fold, "train", learnt=True)
+    learnt = part_of(plain, material, fold, "train", learnt=True)
     assert "lot" not in learnt.column_names
     labels = np.asarray(material.dataset["label"])[fold.split.rows["train"]]
     assert _labels(plain, material, fold, learnt) == labels.tolist()

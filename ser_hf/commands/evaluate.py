@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> None:
     if len(set(models)) < len(models):
         raise UserError("MODEL: one of them is named twice")
     recipes = _asked(options, words)
-    folder = _folder(options, models, list(recipes))
+    names = _names(models)
+    folder = _folder(options, list(names.values()), list(recipes))
 
     # Imported late: `--help` must not wait for these.
     from ..corpora import corpus_facts
@@ -107,32 +108,39 @@ def run(options: argparse.Namespace) -> None:
         for source in models:
             model = candidate(source, label_map, **trust)
             for name, (corpus, chosen) in corpora.items():
-                title = f"{_short(source)} on {name}"
+                title = f"{names[source]} on {name}"
                 judgement = judge_model(model, corpus, title, manner, heard=options.heard_speakers, **chosen)
-                own = f"{_short(source)}-on-{name}" if several else "."
+                own = f"{names[source]}-on-{name}" if several else "."
                 write_judgement(partial / own, judgement, facts[name])
                 print(summary(judgement.report))
                 learnt = (
                     None if model.learnt is None else bool(model.learnt.corpora & set(corpus.dataset["corpus"][:]))
                 )
                 left_out = sum(judgement.left_out.values())
-                cells.append(cell_of(_short(source), name, judgement.report, left_out, own, learnt))
+                cells.append(cell_of(names[source], name, judgement.report, left_out, own, learnt))
         if several:
             write_matrix(partial, cells)
     print(f"report: {folder / 'index.html'}")
 
 
-def _short(source: str) -> str:
-    """A model's own name: of a folder the last part that tells it from others."""
-    path = Path(source)
-    if not path.is_dir():
-        return source.replace("/", "--")
-    own = path.resolve()
-    return own.parent.name if own.name == "model" else own.name
+def _names(sources: Sequence[str]) -> dict[str, str]:
+    """A short name for each model: of folders the last part of the path, or as many as tell them apart."""
+    parts = {}
+    for source in sources:
+        path = Path(os.path.abspath(source))
+        whole = [part for part in path.parts[1:] if part != "model"] if path.is_dir() else source.split("/")
+        parts[source] = (whole, 1 if path.is_dir() else len(whole))
+    while True:
+        names = {source: "-".join(whole[-count:]) for source, (whole, count) in parts.items()}
+        doubled = {name for name in names.values() if list(names.values()).count(name) > 1}
+        longer = [s for s, (whole, count) in parts.items() if names[s] in doubled and count < len(whole)]
+        if not longer:
+            return names
+        parts |= {source: (parts[source][0], parts[source][1] + 1) for source in longer}
 
 
 def _folder(options: argparse.Namespace, models: Sequence[str], corpora: Sequence[str]) -> Path:
-    name = "+".join(map(_short, models))[:80] + "-on-" + "+".join(corpora)[:80]
+    name = "+".join(models)[:80] + "-on-" + "+".join(corpora)[:80]
     folder = Path(options.output or Path("evaluations") / name)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output: {folder} is a file; name a folder")

@@ -66,4 +66,3 @@ def evaluate_model(
         with whole_folder(Path(output), "output") as partial:
             write_judgement(partial, judgement, corpus_facts(corpus, options))
     return judgement.report
-

@@ -11,20 +11,19 @@ import numpy as np
 import pyarrow as pa
 
 from ..audio import prepare
-from ..audio.store import WaveformStore
 from ..corpora import Corpus
 from ..environment import environment
 from ..errors import UserError
 from ..evaluation.judged import Judged, of_rows
-from ..evaluation.projection import available, project, subset
 from ..evaluation.report import judge
-from ..evaluation.robustness import robustness
+from ..logs import quiet_libraries
 from ..models.waveform_preparation import Preparation
 from ..prediction.expert import Expert, load_expert
 from .clips import clips_for
 from .hearing import Listener
 from .label_words import Meaning, meaning_of
 from .learnt import Learnt, learnt_from
+from .views import embeddings_map, robustness_of
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +119,11 @@ def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **c
     Raises:
         UserError: naming what is wrong with the model, the corpus or a flag.
     """
+    with quiet_libraries():
+        return _judged_model(model, corpus, name, manner, chosen)
+
+
+def _judged_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, chosen: Mapping[str, Any]) -> Judgement:
     began = time.perf_counter()
     expert, meaning = model.expert, model.meaning
     clips = clips_for(corpus, meaning.classes, model.learnt, **chosen)
@@ -146,11 +150,12 @@ def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **c
         report["warnings"].insert(0, _untrained(expert))
     points = None
     if manner.embeddings:
-        report["embeddings"], points = _map(judged, vectors)
+        report["embeddings"], points = embeddings_map(judged, vectors)
     if manner.robustness:
         if expert.preparation != Preparation():  # conditions change recordings, before anything is done to them
             _, store = prepare(clips.dataset, expert.extractor.sampling_rate, manner.cache_dir, Preparation())
-        report["robustness"] = _robustness(listener, judged, store, manner)
+        settings = {"bootstrap": manner.bootstrap, "confidence": manner.confidence}
+        report["robustness"] = robustness_of(listener, judged, store, max_clips=manner.robustness_clips, **settings)
     report["seconds"] = {"judgement": time.perf_counter() - began}
     return Judgement(report, judged, points, clips.left_out)
 
@@ -189,40 +194,3 @@ def _model_facts(model: Candidate) -> dict[str, Any]:
         "untrained": list(expert.untrained),
         "learnt_from": sorted(model.learnt.corpora) if model.learnt else None,
     }
-
-
-def _map(judged: Judged, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
-    chosen = subset(len(judged))
-    methods = available()
-    places = project(vectors[chosen], methods)
-    some = judged.only(chosen)
-    columns: dict[str, Any] = {
-        "id": some.ids,
-        "label": [some.names[label] for label in some.labels],
-        "speaker": some.speakers,
-        "corpus": some.columns["corpus"],
-    }
-    for method, own in places.items():
-        columns |= {f"x_{method}": own[:, 0], f"y_{method}": own[:, 1]}
-    facts = {
-        "methods": methods,
-        "clips": len(chosen),
-        "points": "embeddings.parquet",
-        "of": "what the classifier's last layer is given",
-    }
-    return facts, pa.table(columns)
-
-
-def _robustness(listener: Listener, judged: Judged, store: WaveformStore, manner: Manner) -> dict[str, Any]:
-    return robustness(
-        listener,
-        store,
-        judged.ids,
-        judged.labels,
-        judged.speakers,
-        judged.names,
-        rate=listener.rate,
-        max_clips=manner.robustness_clips,
-        bootstrap=manner.bootstrap,
-        confidence=manner.confidence,
-    )

@@ -1,5 +1,6 @@
 """Several models on several corpora: which of them holds where it was not trained, as a table and a picture."""
 
+import base64
 import csv
 import dataclasses
 import json
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import __version__
-from ..evaluation.metrics import HEADLINE, NAMES
+from ..evaluation.metrics import HEADLINE
 from ..evaluation.plots import save_figure
 from ..pages import template
 
@@ -70,13 +71,15 @@ def write_matrix(folder: Path, cells: Sequence[Cell]) -> None:
         writer.writerows(rows)
     text = json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "matrix.json").write_text(text + "\n", encoding="utf-8")
-    save_figure(matrix_figure(cells), folder / "matrix.png")
+    figure = matrix_figure(cells)
+    for suffix in ("png", "svg"):
+        save_figure(figure, folder / f"matrix.{suffix}")
     models, corpora = _axes(cells)
     page = template("ser_hf.judging", "matrix.html").render(
         models=models,
         corpora=corpora,
         cells={(cell.model, cell.corpus): cell for cell in cells},
-        names=NAMES,
+        picture=base64.b64encode((folder / "matrix.svg").read_bytes()).decode(),
         version=__version__,
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -128,6 +131,7 @@ def matrix_figure(cells: Sequence[Cell]) -> Figure:
             axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, **frame))
     axes.set_xticks(range(len(corpora)), corpora)
     axes.set_yticks(range(len(models)), models)
-    axes.set(xlabel="judged on", title="UAR, with its interval (framed: new speakers of a corpus that it learnt)")
-    figure.colorbar(image, ax=axes, label="share of the way from chance to all right")
+    axes.set_xlabel("judged on")
+    axes.set_title("UAR and its interval\nframed: new speakers of a corpus it learnt", fontsize=10)
+    figure.colorbar(image, ax=axes, label="chance is 0, all right is 1")
     return figure

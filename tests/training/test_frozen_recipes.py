@@ -8,8 +8,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.material import gather
-from ser_hf.one_run import _strategy
 from ser_hf.recipe import read_recipe
+from ser_hf.run_judgement import _strategy
 from ser_hf.training.run import Fit
 
 pytestmark = pytest.mark.slow  # whole runs

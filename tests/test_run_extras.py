@@ -1,0 +1,40 @@
+"""A recipe's map of embeddings and its figures under noise: of the model that was saved, on the clips that judged."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+import ser_hf
+from ser_hf.evaluation.conditions import CONDITIONS
+
+RECIPE = {
+    "name": "tiny",
+    # Not in canonical order: what is judged again is put into the recipe's classes.
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 1, "labels": ["sad", "happy", "angry"]},
+    "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
+    "audio": {"trim_silence": 30},
+    "model": {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4},
+    "training": {"num_train_epochs": 3, "learning_rate": 0.02, "use_cpu": True},
+    "evaluation": {"bootstrap": 20, "embeddings": True, "robustness": True},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path):
+    settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
+    report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
+    written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    clean = report["robustness"]["clean"]
+    assert clean["uar"] == pytest.approx(report["metrics"]["uar"])
+    assert clean["wa"] == pytest.approx(report["metrics"]["wa"])
+    assert [own["name"] for own in written["robustness"]["conditions"]] == [own.name for own in CONDITIONS]
+    assert written["robustness"]["clips"] == report["clips"]
+    points = pq.read_table(tmp_path / "run" / "report" / "embeddings.parquet")
+    judged = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
+    labels = [
+        dict(zip(*(table[key].to_pylist() for key in ("id", "label")), strict=True)) for table in (points, judged)
+    ]
+    assert labels[0] == labels[1]
+    assert {"x_pca", "y_pca", "x_tsne", "y_tsne"} <= set(points.column_names)
