@@ -12,9 +12,9 @@ what it can fit. Networks that exist for their published weights (byols, cnn14, 
 Networks come from cheap to dear. Runs are folders under `--runs` and resumable: started again, the script goes on
 where it was. Rows are merged into benchmarks/results/architectures.json; `--readme` prints its tables, runs nothing.
 
-`--test` is the one step that meets the test speakers: the recipe of each final configuration (recipes/ravdess_*.yaml),
-with three seeds unless `--seeds` says otherwise. It is scored once; later calls read what was scored, though its recipe
-may have changed since, unless `--again` is given, and every scoring stays in the results.
+`--test` is the one step that meets the test speakers: the recipe of each final configuration
+(recipes/ravdess_*.yaml), with three seeds unless `--seeds` says otherwise. It is scored once; later calls read what
+was scored, though its recipe may have changed since, unless `--again` is given, and every scoring stays.
 """
 
 import argparse
