@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..evaluation.plots import COLOURS, distribution_figure
+from ..evaluation.plots import COLOURS, clear, distribution_figure
 
 PITCH_RANGE = (60.0, 600.0)
 _BANDS = 80
@@ -117,14 +117,6 @@ def boxes_figure(groups: Mapping[str, Sequence[float]], unit: str, title: str, r
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.3, axis="y")
     return clear(figure)
-
-
-def clear(figure: Figure) -> Figure:
-    """The figure on a transparent ground."""
-    figure.patch.set_alpha(0)
-    for axes in figure.axes:
-        axes.patch.set_alpha(0)
-    return figure
 
 
 def mel_power(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
