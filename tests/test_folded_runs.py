@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from page_reader import Page
 
 import ser_hf
 import ser_hf.evaluation.writing
@@ -227,6 +228,17 @@ def test_the_page_of_the_report_tells_of_every_fold_and_of_the_gap(whole):
         assert picture in page
         assert (whole / "report" / picture).is_file()
     assert "training_curves.png" not in page
+
+
+def test_the_pages_lead_from_each_report_to_those_above_and_below(whole):
+    pages = {page.parents[1]: Page(page.read_text(encoding="utf-8")) for page in whole.rglob("report/index.html")}
+    assert len(pages) == 10, "the run, its folds and its foil, each with two seeds"
+    for run, page in pages.items():
+        addresses = {link["href"] for link in page.all("a") if link["href"].startswith("..")}
+        led = {(run / "report" / address).resolve() for address in addresses}
+        assert all(target.is_file() for target in led)
+        below = {child.parents[1] for child in run.glob("*/report/index.html")}
+        assert {target.parents[1] for target in led} == below | ({run.parent} if run != whole else set())
 
 
 def test_the_summary_tells_of_folds_foil_and_protocol(whole):

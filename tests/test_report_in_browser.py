@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from whole_report import undescribed
 
 import ser_hf
 
@@ -89,6 +90,12 @@ def built_in(tmp_path_factory):
 @pytest.fixture(params=["ravdess", "built_in"])
 def report(request):
     return request.getfixturevalue(request.param)
+
+
+def test_its_numbers_keep_to_the_schema_that_they_name(report):
+    content = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    assert (report / content["$schema"]).is_file()
+    assert undescribed(content) == []
 
 
 def open_page(browser, report, width=1280, scheme="light"):

@@ -1,9 +1,15 @@
 """A report that has everything a report can have, judged from made-up answers, for tests of what is made of it."""
 
+import json
+from importlib import resources
+
+import jsonschema
 import numpy as np
 from answers import guesses, judged_of
 
 from ser_hf.evaluation.report import judge
+
+SCHEMA = json.loads(resources.files("ser_hf.evaluation").joinpath("report_schema.json").read_text(encoding="utf-8"))
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 48
@@ -130,3 +136,20 @@ def over_folds(report):
     pooled = {key: report[key] for key in ("metrics", "intervals", "clip_intervals")}
     deviations = dict.fromkeys(metrics, 0.05)
     return report | {"protocol": protocol, "pooled": pooled, "deviations": deviations, "chosen_fold": 2, "history": []}
+
+
+def undescribed(report):
+    """What a report has that its schema does not know, or knows otherwise."""
+    return [error.message for error in jsonschema.Draft202012Validator(_closed(SCHEMA)).iter_errors(report)]
+
+
+def _closed(schema):
+    """The schema, refusing what it does not describe."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        changed.setdefault("additionalProperties", False)
+    return changed

@@ -1,30 +1,13 @@
 """The schema that a report names: what it says, and that reports keep to it."""
 
 import json
-from importlib import resources
 from pathlib import Path
 
 import jsonschema
 import pytest
-from whole_report import over_folds, whole_report
+from whole_report import SCHEMA, over_folds, undescribed, whole_report
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
-SCHEMA = json.loads(resources.files("ser_hf.evaluation").joinpath("report_schema.json").read_text(encoding="utf-8"))
-
-
-def closed(schema):
-    """The schema, refusing what it does not describe."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    changed = {key: closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "type" in schema:
-        changed.setdefault("additionalProperties", False)
-    return changed
-
-
-STRICT = jsonschema.Draft202012Validator(closed(SCHEMA))
 
 
 def parts_of(schema):
@@ -48,7 +31,7 @@ def test_it_is_a_schema_and_tells_of_every_key():
 
 @pytest.mark.parametrize("report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"])
 def test_it_describes_all_that_a_report_has(report):
-    assert [error.message for error in STRICT.iter_errors(report)] == []
+    assert undescribed(report) == []
 
 
 def test_it_finds_what_is_wrong():
@@ -60,7 +43,7 @@ def test_it_finds_what_is_wrong():
         {key: value for key, value in report.items() if key != "protocol"},
     ):
         assert list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(damaged))
-    assert list(STRICT.iter_errors(report | {"new_key": 1}))
+    assert undescribed(report | {"new_key": 1})
 
 
 def test_reports_of_older_versions_keep_to_it():

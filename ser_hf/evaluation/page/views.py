@@ -127,7 +127,7 @@ def corpora(report: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     rows = []
     for corpus, own in (report.get("corpora") or {}).items():
         taken = [
-            f"{one['label']} for {one['taken_for']} ({one['share']:.0%})"
+            f"{one['label']} for {one['taken_for']} ({100 * one['share']:.0f} %)"
             + (f", no label of {corpus}" if one["foreign"] else "")
             for one in own["collisions"][:3]
         ]
