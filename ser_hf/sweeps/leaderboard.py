@@ -91,8 +91,17 @@ def page(study: Study, rows: Sequence[Row], columns: Sequence[str], name: str, j
         judged_on=judged_on,
         importances=list(study.importances().items()),
         picture=picture(rows, study.lower_is_better),
+        pages=_pages(study, rows),
         seconds=sum(row.seconds or 0.0 for row in rows),
     )
+
+
+def _pages(study: Study, rows: Sequence[Row]) -> dict[int | str, str]:
+    """Addresses of the reports that stand in this folder, of trials by number and of ``"best"``; trials of other
+    machines have theirs there."""
+    folders = {row.number: study.folder.trial(row.number) for row in rows} | {"best": study.folder.best}
+    pages = {whose: folder / "report" / "index.html" for whose, folder in folders.items()}
+    return {whose: page.relative_to(study.folder.path).as_posix() for whose, page in pages.items() if page.is_file()}
 
 
 @functools.cache

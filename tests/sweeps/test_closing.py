@@ -1,5 +1,6 @@
 """The end of a sweep: whom the test speakers judge, once, whatever stands in best/ and whatever goes wrong."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_run_of_the_best_recipe_by_hand_is_the_test_and_its_trials_alone(swept
         assert "  the test speakers have judged trial 0 already; they are not asked again" in lines
     page = (swept.folder / "leaderboard.html").read_text()
     assert "The test speakers judged trial 0. They are not asked a second time" in page
+
+
+def test_the_page_links_the_reports_that_stand_here(swept):
+    class Paged(Checked):
+        def __call__(self, source, *arguments, **named):
+            report = super().__call__(source, *arguments, **named)
+            (Path(read_recipe(source, *arguments[:1]).output_dir) / "report" / "index.html").touch()
+            return report
+
+    swept(grid(5e-3, 1e-3), Paged())
+    (swept.folder / "trials" / "0" / "report" / "index.html").unlink()  # as of a trial of another machine
+    swept(grid(5e-3, 1e-3), Paged())
+    links = re.findall(r'href="([^"]+)"', (swept.folder / "leaderboard.html").read_text())
+    assert sorted(links) == ["best/report/index.html", "trials/1/report/index.html"]
+    assert all((swept.folder / link).is_file() for link in links)
 
 
 def test_a_study_that_was_lost_does_not_ask_the_test_speakers_again(swept):
