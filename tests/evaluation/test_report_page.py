@@ -216,3 +216,24 @@ def test_undefined_figures_are_dashes():
     row = next(row for row in views.results(report) if row["name"] == "AUROC")
     assert row["value"] is None
     assert re.search(r"0\.5 is chance\s*–", Page(render(report)).text)
+
+
+def luminance(colour):
+    """Relative, of WCAG 2."""
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in colour]
+    return sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("scheme", "dark_ink"), [(0, {"", "middle"}), (1, {"middle", "deep"})], ids=["light", "dark"])
+def test_every_share_has_ink_that_stands_out(scheme, dark_ink):
+    source = render(whole_report())
+    ends = []
+    for name in ("raised", "heat"):
+        code = re.findall(rf"--{name}: #(\w{{6}})", source)[scheme]
+        ends.append([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    for percent in range(1001):
+        share = percent / 1000
+        ground = luminance([low + share * (high - low) for low, high in zip(*ends, strict=True)])
+        black = views._depth(share) in dark_ink
+        contrast = (ground + 0.05) / 0.05 if black else 1.05 / (ground + 0.05)
+        assert contrast >= 4.5, f"{share} in {'black' if black else 'white'}: {contrast:.2f}"

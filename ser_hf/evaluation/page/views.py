@@ -88,7 +88,7 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], verb: str =
 
 def _depth(share: float) -> str:
     """Where the ink must change for a contrast of 4.5: on a light ground later than on a dark one."""
-    return "deep" if share > 0.73 else "middle" if share > 0.56 else ""
+    return "deep" if share > 0.73 else "middle" if share > 0.575 else ""
 
 
 def slices(report: Mapping[str, Any]) -> list[dict[str, Any]] | None:
