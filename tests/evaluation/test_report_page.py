@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from page_reader import Page
 from whole_report import over_folds, whole_report
 
