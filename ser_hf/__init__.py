@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .prediction import predict
     from .protocols import audit, speaker_independent, split_corpus
     from .recipe import read_recipe
+    from .rewriting import rewrite_report
     from .run_comparison import compare_runs
     from .train import run_recipe
 
@@ -37,6 +38,7 @@ _HOMES = {
     "predict": "prediction",
     "prepare": "audio",
     "read_recipe": "recipe",
+    "rewrite_report": "rewriting",
     "run_recipe": "train",
     "speaker_independent": "protocols",
     "split_corpus": "protocols",
@@ -56,6 +58,7 @@ __all__ = [
     "predict",
     "prepare",
     "read_recipe",
+    "rewrite_report",
     "run_recipe",
     "speaker_independent",
     "split_corpus",
