@@ -201,7 +201,10 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
     made_with = {key: report["environment"][key] for key in ("versions", "git_revision")}
     told = public(dataclasses.replace(recipe, provenance=made_with).to_dict())
     (folder / "recipe.yaml").write_text(dump_yaml(told), encoding="utf-8")
-    figures = json.dumps(public(report) | {"definitions": DEFINITIONS}, indent=1, ensure_ascii=False, allow_nan=False)
+    report = public(report) | {"definitions": DEFINITIONS}
+    if "hardest" in report:
+        report["hardest"] = [{**clip, "path": None} for clip in report["hardest"]]  # who has the corpus knows the id
+    figures = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
 
 
