@@ -62,10 +62,9 @@ class KernelMachines(nn.Module):
         self.calibration = Calibration(classes)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        # The distance is a small difference of large numbers, which half precision could not hold.
+        # Coefficients may be large (C of 100 and more) and cancel: distances must be exact to the last bits of float32,
+        # which |x|^2 + |v|^2 - 2 x v is not, and half precision could not hold.
         with torch.autocast(vectors.device.type, enabled=False):
-            vectors = vectors.float()
-            squares = vectors.square().sum(dim=1, keepdim=True) + self.vectors.square().sum(dim=1)
-            distances = (squares - 2 * vectors @ self.vectors.T).clamp(min=0)
+            distances = (vectors.float()[:, None] - self.vectors).square().sum(dim=2)
             kernel = torch.exp(-self.gamma * distances)
             return self.calibration(nn.functional.linear(kernel, self.weight, self.bias))
