@@ -15,6 +15,8 @@ from datasets import Dataset
 
 from .audio.augmenting import Augmenter
 from .delivery import save_model, save_report
+from .errors import UserError
+from .evaluation.conditions import check_opus
 from .evaluation.judged import Judged, to_table
 from .evaluation.metrics import trainer_metrics
 from .material import Fold, Material
@@ -71,6 +73,8 @@ def arguments_for(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bo
 def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingArguments) -> None:
     """What only the clips and the network can say of a recipe, before the first file is written."""
     _tell_idle_gain(recipe, material)
+    if recipe.evaluation.robustness:
+        check_opus()
     for fold in [*material.folds, *material.foil]:
         learnt = part_of(recipe, material, fold, "train", learnt=True)
         _loss(recipe, material, _labels(recipe, material, fold, learnt))
@@ -98,8 +102,14 @@ def run_one(
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             save_model(recipe, material, model, report, folder)
-            more, points = extras(recipe, material, fold.split.rows[recipe.evaluation.part], folder)
-            report |= more
+            points = None
+            try:
+                more, points = extras(recipe, material, fold.split.rows[recipe.evaluation.part], folder)
+                report |= more
+            except UserError as error:  # what was trained and judged is not lost for it
+                report["warnings"].append(
+                    f"What evaluation.embeddings or evaluation.robustness asked for failed: {error}"
+                )
             tables = {"predictions": pa.concat_tables(_published(predicted)), "embeddings": points}
             save_report(recipe, report, material.dataset, fold.split.rows, tables, folder)
     return report

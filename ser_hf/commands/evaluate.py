@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     words = [word for word in options.models if word not in models]
     if not models:
         raise UserError("MODEL: missing; name a run's folder, a model folder or a Hub id")
-    if len(set(models)) < len(models):
+    if len({_place(word) for word in models}) < len(models):
         raise UserError("MODEL: one of them is named twice")
     recipes = _asked(options, words)
     names = _names(models)
@@ -86,10 +87,11 @@ def run(options: argparse.Namespace) -> None:
     from ..corpora import corpus_facts
     from ..judging.judge_model import Manner, candidate, judge_model
     from ..judging.matrix import cell_of, write_matrix
-    from ..judging.writing import summary, write_judgement
+    from ..judging.writing import require_place, summary, write_judgement
     from ..material import read_corpus_of
     from ..whole import whole_folder
 
+    require_place(folder, options.overwrite)
     manner = Manner(
         options.window,
         options.batch_size,
@@ -103,24 +105,47 @@ def run(options: argparse.Namespace) -> None:
     corpora = {name: (read_corpus_of(recipe), _chosen(options, recipe)) for name, recipe in recipes.items()}
     facts = {name: corpus_facts(recipe.corpus.name, recipe.corpus.options) for name, recipe in recipes.items()}
     several = len(models) * len(corpora) > 1
-    cells = []
+    cells, failed = [], []
     with whole_folder(folder, "--output") as partial:
         for source in models:
-            model = candidate(source, label_map, **trust)
+            try:
+                model = candidate(source, label_map, **trust)
+            except UserError as error:  # what others say is not lost for it
+                if not several:
+                    raise
+                failed.append(f"{names[source]}: {error}")
+                print(f"left out: {failed[-1]}", file=sys.stderr)
+                continue
             for name, (corpus, chosen) in corpora.items():
-                title = f"{names[source]} on {name}"
-                judgement = judge_model(model, corpus, title, manner, heard=options.heard_speakers, **chosen)
-                own = f"{names[source]}-on-{name}" if several else "."
-                write_judgement(partial / own, judgement, facts[name])
+                title, own = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
+                try:
+                    judgement = judge_model(model, corpus, title, manner, heard=options.heard_speakers, **chosen)
+                except UserError as error:
+                    if not several:
+                        raise
+                    failed.append(f"{title}: {error}")
+                    print(f"left out: {failed[-1]}", file=sys.stderr)
+                    continue
+                write_judgement(partial / own, judgement, facts[name], "../index.html" if several else None)
                 print(summary(judgement.report))
                 learnt = (
                     None if model.learnt is None else bool(model.learnt.corpora & set(corpus.dataset["corpus"][:]))
                 )
                 left_out = sum(judgement.left_out.values())
                 cells.append(cell_of(names[source], name, judgement.report, left_out, own, learnt))
+        if not cells:
+            raise UserError(failed[0])
         if several:
-            write_matrix(partial, cells)
+            write_matrix(partial, cells, failed)
     print(f"report: {folder / 'index.html'}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _place(source: str) -> str:
+    """Where a model stands, by whichever of its folders it is named."""
+    path = os.path.realpath(source)
+    return path.removesuffix(f"{os.sep}model") if os.path.isdir(source) else source
 
 
 def _names(sources: Sequence[str]) -> dict[str, str]:
@@ -135,25 +160,14 @@ def _names(sources: Sequence[str]) -> dict[str, str]:
         doubled = {name for name in names.values() if list(names.values()).count(name) > 1}
         longer = [s for s, (whole, count) in parts.items() if names[s] in doubled and count < len(whole)]
         if not longer:
-            return names
+            alike = [names[source] for source in sources]
+            return {s: names[s] if alike.count(names[s]) == 1 else f"{names[s]}-{i}" for i, s in enumerate(sources, 1)}
         parts |= {source: (parts[source][0], parts[source][1] + 1) for source in longer}
 
 
 def _folder(options: argparse.Namespace, models: Sequence[str], corpora: Sequence[str]) -> Path:
     name = "+".join(models)[:80] + "-on-" + "+".join(corpora)[:80]
-    folder = Path(options.output or Path("evaluations") / name)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output: {folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not any((folder / name).is_file() for name in ("report.json", "matrix.json")) or _is_run(folder):
-            raise UserError(f"--output: {folder} holds files that are no evaluation's; choose another folder")
-        if not options.overwrite:
-            raise UserError(f"--output: {folder} holds an evaluation already; replace it with --overwrite")
-    return folder
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("recipe.yaml", "config.json", "split.json"))
+    return Path(options.output or Path("evaluations") / name)
 
 
 def _asked(options: argparse.Namespace, words: Sequence[str]) -> dict[str, "Recipe"]:

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
+from ..corpora.schema import EMOTIONS
+
 # What a corpus knows of its clips; None stands for what it does not.
 KNOWN = ("corpus", "speaker", "sex", "age", "language", "sentence", "intensity", "duration")
 # Another label of the same clip, where a corpus has both what the speaker meant and what raters heard.
@@ -66,7 +68,9 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
     """Rows of a corpus with (clips, classes) or (runs, clips, classes) probabilities in the same order."""
     names, own = dataset.features["label"].names, dataset.select(list(rows))
     columns = {name: own[name][:] if name in own.column_names else [None] * len(own) for name in KNOWN}
-    columns |= {name: own[name][:] for name in OTHER_LABELS if name in own.column_names}
+    others = {name: own[name][:] for name in OTHER_LABELS if name in own.column_names}
+    # A table may call anything so.
+    columns |= {name: values for name, values in others.items() if {*values} <= {None, *EMOTIONS}}
     votes = None
     if "votes" in own.column_names:
         nothing = [np.nan] * len(names)

@@ -102,4 +102,6 @@ def judged_people(report: Mapping[str, Any]) -> str:
     shared = report["audit"]["shared"].get(f"train/{report['judged_on']}", {})
     if report["protocol"]["leak"] or shared.get("speakers"):
         return f"{report['judged_on']} clips of speakers heard before"
+    if report.get("kind") == "evaluation":  # whatever part they are, they are new to the model, or nobody knows
+        return "speakers it may have heard" if shared.get("speakers") is None else "speakers it has not heard"
     return f"the {report['judged_on']} speakers"

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from ..corpora import Corpus, sources_facts
 from ..errors import UserError
-from ..protocols import fingerprint, split_corpus
+from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from .learnt import Learnt
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,10 @@ def clips_for(
     Raises:
         UserError: if no clip is left, naming why.
     """
+    if part not in PARTS:
+        raise UserError(f"--part: {part!r} is none of {', '.join(PARTS)}")
+    if protocol is None and (part != "test" or fold is not None or options):
+        raise UserError("--protocol: missing; a part, a fold and options of a protocol belong to one")
     dataset, options = corpus.dataset, dict(options or {})
     rows, name, sha = list(range(len(dataset))), WHOLE, None
     if protocol is not None:
@@ -60,8 +64,6 @@ def clips_for(
         if len(splits) > 1:
             raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name the one that judges")
         rows, name, sha = splits[0].rows[part], protocol, fingerprint(splits)
-    elif fold is not None:
-        raise UserError("--fold: belongs to --protocol")
     names, labels, speakers = dataset.features["label"].names, dataset["label"][:], dataset["speaker"][:]
     left_out: Counter[str] = Counter()
     kept = []
@@ -79,13 +81,22 @@ def clips_for(
         raise UserError(_nothing_left(left_out, heard))
     chosen = dataset.select(kept)
     described = _protocol(chosen, name, sha, part, learnt, left_out)
-    shared = {speaker for speaker in chosen["speaker"][:] if speaker in known}
+    judging = {speaker for speaker in chosen["speaker"][:] if speaker is not None}
+    shared, unnamed = judging & known, may_share(sorted(judging), sorted(known))
+    if unnamed:
+        described["leak"] = (
+            f"Of clips of {', '.join(unnamed)} it is not told who speaks: some of those who judge may have been heard "
+            "in training, and these figures say nothing certain about new speakers."
+        )
     if shared:
         described["leak"] = (
-            f"{len(shared)} of {len(set(chosen['speaker'][:]))} speakers who judge were heard in training or chose "
+            f"{len(shared)} of {len(judging)} speakers who judge were heard in training or chose "
             "the checkpoint: new speakers do not get these figures."
         )
-    return Clips(chosen, described, _audit(chosen, learnt, len(shared)), sources_facts(corpus.sources), dict(left_out))
+    counted = None if learnt is None or (unnamed and not shared) else len(shared)
+    # Recordings are counted once they are decoded (`ser_hf.judging.judge_model`).
+    audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}, "duplicates": 0}
+    return Clips(chosen, described, audit, sources_facts(corpus.sources), dict(left_out))
 
 
 def _nothing_left(left_out: Mapping[str, int], heard: bool) -> str:
@@ -105,6 +116,9 @@ def _protocol(
         notes.append(
             "What this model was trained with is not known here. If these speakers were among it, the figures flatter."
         )
+    else:
+        own = f"It learnt from {', '.join(sorted(learnt.corpora))} under {learnt.protocol} ({learnt.sha256[:8]})"
+        notes.append(f"{own}; whom it has heard is told by the names of the speakers.")
     speakers = sorted({speaker for speaker in dataset["speaker"][:] if speaker is not None})
     own = f"{name}, its {part} part" if name != WHOLE else name
     return {
@@ -116,9 +130,3 @@ def _protocol(
         "fold": None,
         "parts": {"test": {"clips": len(dataset), "speakers": speakers}},
     }
-
-
-def _audit(dataset: Dataset, learnt: Learnt | None, shared: int) -> dict[str, Any]:
-    """What the judging clips share with those that the model was made with, as far as that is known."""
-    counts: dict[str, int | None] = {"speakers": None if learnt is None else shared}
-    return {"shared": {"train/test": counts}, "apart": {"train/test": ["speakers"]}, "duplicates": 0}

@@ -13,7 +13,7 @@ from ..corpora import corpus_facts, read_corpus
 from ..errors import UserError
 from ..whole import whole_folder
 from .judge_model import Manner, candidate, judge_model
-from .writing import write_judgement
+from .writing import require_place, write_judgement
 
 # What `read_corpus` takes that is no option of the corpus itself.
 _OF_ANY = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
@@ -32,6 +32,7 @@ def evaluate_model(
     label_map: Mapping[str, str] | None = None,
     heard_speakers: bool = False,
     output: str | os.PathLike | None = None,
+    overwrite: bool = False,
     device: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -45,7 +46,8 @@ def evaluate_model(
         protocol, protocol_options, part, fold: judge on one part of a protocol; without one on the whole corpus.
         label_map: the model's word -> emotion, or ``none`` for an answer that is not to be counted.
         heard_speakers: let speakers judge as well that a model of ours was made with; its report says that it leaks.
-        output: a folder for the report, its page and pictures, replaced if it is there; None writes nothing.
+        output: a folder for the report, its page and pictures; an evaluation that stands there is replaced with
+            `overwrite`, and nothing else ever is. None writes nothing.
         manner: see `ser_hf.judging.judge_model.Manner`.
 
     Raises:
@@ -55,6 +57,8 @@ def evaluate_model(
         asked = Manner(**manner)
     except TypeError as error:
         raise UserError(f"evaluate_model: {error}") from None
+    if output is not None:
+        require_place(Path(output), overwrite)
     settings = dict(settings or {})
     read = read_corpus(corpus, root, **settings)
     loading = {"device": device, "revision": revision, "trust_remote_code": trust_remote_code}

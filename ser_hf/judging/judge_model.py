@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..audio import prepare
 from ..corpora import Corpus
 from ..environment import environment
 from ..errors import UserError
+from ..evaluation.conditions import check_opus
 from ..evaluation.judged import Judged, of_rows
 from ..evaluation.report import judge
 from ..logs import quiet_libraries
@@ -60,6 +62,12 @@ class Manner:
         for flag, value in (("--batch-size", self.batch_size), ("--bootstrap", self.bootstrap)):
             if value < 1:
                 raise UserError(f"{flag}: expected one or more, got {value}")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"--confidence: expected a share between 0 and 1, got {self.confidence}")
+        if self.robustness_clips is not None and self.robustness_clips < 1:
+            raise UserError(f"--robustness-clips: expected one or more, got {self.robustness_clips}")
+        if self.robustness:
+            check_opus()  # before minutes of work
         if self.robustness_clips is not None and not self.robustness:
             raise UserError("--robustness-clips: belongs to --robustness")
 
@@ -104,9 +112,9 @@ def candidate(
         logger.warning("%s", _untrained(expert))
     meaning = meaning_of(expert.labels, label_map)
     for row in meaning.told():
-        if row["emotion"] is None:
+        if row["emotion"] is None and row["counted"]:
             logger.warning("%s: its label %r is no emotion known here (--label-map)", source, row["word"])
-    return Candidate(expert, meaning, learnt_from(expert))
+    return Candidate(expert, meaning, learnt_from(expert.place, expert.commit))
 
 
 def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **chosen: Any) -> Judgement:
@@ -126,17 +134,21 @@ def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **c
 def _judged_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, chosen: Mapping[str, Any]) -> Judgement:
     began = time.perf_counter()
     expert, meaning = model.expert, model.meaning
-    clips = clips_for(corpus, meaning.classes, model.learnt, **chosen)
+    own = model.learnt
+    if own and own.fold and chosen.get("protocol") == own.protocol and chosen.get("fold") is None:
+        chosen = {**chosen, "fold": own.fold}  # the one whose clips it has not heard
+    clips = clips_for(corpus, meaning.classes, own, **chosen)
     dataset, store = prepare(clips.dataset, expert.extractor.sampling_rate, manner.cache_dir, expert.preparation)
     listener = Listener(expert, meaning, manner.window, manner.batch_size)
     shares, vectors = listener.answers(store, dataset["id"][:], vectors=manner.embeddings)
     judged = _in_classes(of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1))), meaning, shares)
     report = {
         "name": name,
+        "kind": "evaluation",
         "judged_on": "test",
         "labels": meaning.classes,
         "protocol": clips.protocol,
-        "audit": clips.audit,
+        "audit": clips.audit | {"duplicates": len(dataset) - len(set(dataset["content_hash"][:]))},
         "sources": clips.sources,
         "foil": None,
         "label_words": meaning.told(),
@@ -187,7 +199,7 @@ def _model_facts(model: Candidate) -> dict[str, Any]:
     return {
         "architecture": expert.model.config.model_type,
         "model_type": expert.model.config.model_type,
-        "checkpoint": expert.source,
+        "checkpoint": Path(expert.source).name if Path(expert.source).is_dir() else expert.source,
         "revision": expert.revision,
         "parameters": sum(parameter.numel() for parameter in expert.model.parameters()),
         "padding_safe": expert.padding_safe,

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,11 @@ class Meaning:
         shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
         return shares.astype(np.float32)
 
-    def told(self) -> list[dict[str, str | None]]:
-        """[{word, emotion}] of every word, None for one that means nothing here or is not counted."""
+    def told(self) -> list[dict[str, Any]]:
+        """[{word, emotion, counted}] of every word: `emotion` is None for one that means none known here, which is
+        counted as a wrong answer, and for one that is not counted."""
         return [
-            {"word": word, "emotion": name if name in EMOTIONS else None}
+            {"word": word, "emotion": name if name in EMOTIONS else None, "counted": name is not None}
             for word, name in zip(self.words, self.of, strict=True)
         ]
 

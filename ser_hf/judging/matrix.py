@@ -62,8 +62,12 @@ def cell_of(
     )
 
 
-def write_matrix(folder: Path, cells: Sequence[Cell]) -> None:
-    """matrix.csv, matrix.json, a picture as PNG and SVG, and index.html, which links each cell's report."""
+def write_matrix(folder: Path, cells: Sequence[Cell], failed: Sequence[str] = ()) -> None:
+    """matrix.csv, matrix.json, a picture as PNG and SVG, and index.html, which links each cell's report.
+
+    Args:
+        failed: why other models and corpora have no cell, in sentences.
+    """
     rows = [_row(cell) for cell in cells]
     with (folder / "matrix.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -80,6 +84,7 @@ def write_matrix(folder: Path, cells: Sequence[Cell]) -> None:
         corpora=corpora,
         cells={(cell.model, cell.corpus): cell for cell in cells},
         picture=base64.b64encode((folder / "matrix.svg").read_bytes()).decode(),
+        failed=failed,
         version=__version__,
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
@@ -126,11 +131,11 @@ def matrix_figure(cells: Sequence[Cell]) -> Figure:
         mark = " (leaky)" if cell.leak else ""
         text = f"{cell.metrics['uar']:.3f}{mark}\n{low:.2f} to {high:.2f}\n{cell.labels} labels"
         axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=8)
-        if cell.learnt:
+        if cell.learnt and not cell.leak:
             frame = {"fill": False, "edgecolor": "#D55E00", "linewidth": 2}
             axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, **frame))
-    axes.set_xticks(range(len(corpora)), corpora)
-    axes.set_yticks(range(len(models)), models)
+    axes.set_xticks(range(len(corpora)), corpora, parse_math=False)
+    axes.set_yticks(range(len(models)), models, parse_math=False)
     axes.set_xlabel("judged on")
     axes.set_title("UAR and its interval\nframed: new speakers of a corpus it learnt", fontsize=10)
     figure.colorbar(image, ax=axes, label="chance is 0, all right is 1")

@@ -26,7 +26,7 @@ from .published import PUBLISHED
 from .random_clips import random, random_stratified
 from .speaker_and_sentence import speaker_and_sentence_disjoint
 from .speaker_independent import speaker_independent
-from .split import PAIRS, PARTS, Split, fingerprint, make_split, save_splits
+from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "speaker_independent": speaker_independent,
@@ -57,6 +57,7 @@ __all__ = [
     "contradictions",
     "fingerprint",
     "make_split",
+    "may_share",
     "protocol_options",
     "require_apart",
     "save_splits",

@@ -55,7 +55,7 @@ class Split:
                     "so these figures say nothing about speakers never heard."
                 )
         for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
-            unnamed = _may_share(self.speakers["test"], self.speakers[known])
+            unnamed = may_share(self.speakers["test"], self.speakers[known])
             if unnamed:
                 return (
                     f"Speaker-dependent, as far as anybody knows: of clips of {', '.join(unnamed)} it is not told who "
@@ -88,7 +88,7 @@ class Split:
         return "\n".join([*lines, *self.notes, *([self.leak] if self.leak else [])])
 
 
-def _may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
+def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
     """The corpora with speakers on both sides, on one of which somebody unnamed speaks (`UNNAMED`)."""
     sides = [[speaker.partition(":") for speaker in side] for side in (one, other)]
     both = set.intersection(*({corpus for corpus, _, _ in side} for side in sides))

@@ -81,6 +81,8 @@ def _warnings(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, An
     for row in rows:
         if row["protocol"]["heard_before"] and not row["protocol"]["leak"]:
             told.append(f"{row['name']}: judged on speakers that it heard in training.")
+        if row["protocol"]["heard_before"] is None and not row["protocol"]["leak"]:
+            told.append(f"{row['name']}: nobody knows whether it heard these speakers in training.")
     if len({row["protocol"]["sha256"] for row in rows}) > 1:
         told.append("The runs have several protocols: figures from different ones rank nothing.")
     if any(row["part"] == "validation" for row in rows):

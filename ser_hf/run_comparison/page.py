@@ -43,11 +43,16 @@ def _verdict(comparison: Mapping[str, Any]) -> dict[str, str]:
     rows, metric = comparison["runs"], comparison["metric"]
     best, title = rows[0], NAMES[metric]
     others = len(rows) - 1
-    if comparison["unpaired"]:
-        return {"level": "note", "text": "Not all runs answered the same clips: the order of the rest is no ranking."}
     lead = f"{best['name']} has the highest {title}, {best['metrics'][metric]:.3f}"
     if best["protocol"]["leak"] or best["protocol"]["heard_before"]:
         return {"level": "error", "text": f"{lead}, of speakers that it heard in training."}
+    if best["protocol"]["heard_before"] is None:
+        return {"level": "warning", "text": f"{lead}, of speakers that it may have heard in training."}
+    if comparison["unpaired"]:
+        return {
+            "level": "note",
+            "text": "Not all runs answered the same clips, and figures on different ones rank nothing.",
+        }
     beaten = sum(pair["a"] == best["name"] and pair["verdict"] == "a is better" for pair in comparison["pairs"])
     if beaten == others:
         return {

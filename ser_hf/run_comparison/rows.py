@@ -78,10 +78,9 @@ def _intervals(report: dict[str, Any], part: str, kind: str | None, answers: Ans
     return {metric: found[metric] for metric in METRICS}
 
 
-def _shared_speakers(report: dict[str, Any], part: str) -> int:
-    """How many of the judged speakers were heard in training too."""
-    shared = report.get("audit", {}).get("shared", {}).get(f"train/{part}", {})
-    return shared.get("speakers") or 0
+def _shared_speakers(report: dict[str, Any], part: str) -> int | None:
+    """How many of the judged speakers were heard in training too; None where nobody knows."""
+    return report.get("audit", {}).get("shared", {}).get(f"train/{part}", {}).get("speakers", 0)
 
 
 def _machine(environment: dict[str, Any]) -> str:

@@ -49,7 +49,8 @@ def cells(row: Mapping[str, Any], metric: str) -> list[str]:
     others = [name for name in ("uar", "wa", "macro_f1") if name != metric]
     repeats, protocol = row["repeats"], row["protocol"]
     part = "" if row["part"] == "test" else f", {row['part']}"
-    mark = " LEAKY" if protocol["leak"] else " (speakers heard before)" if protocol["heard_before"] else ""
+    heard = " (not known whom it heard)" if protocol["heard_before"] is None else ""
+    mark = " LEAKY" if protocol["leak"] else " (speakers heard before)" if protocol["heard_before"] else heard
     return [
         row["name"],
         f"{fingerprint(row)}{part}{mark}",

@@ -98,7 +98,7 @@ def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tm
     assert report["warnings"][0].startswith(f"The classifier of {random_head} was never trained")
     assert report["model"]["untrained"]
     assert report["labels"] == LABELS
-    assert report["label_words"][0] == {"word": "ang", "emotion": "angry"}
+    assert report["label_words"][0] == {"word": "ang", "emotion": "angry", "counted": True}
     assert report["sources"]
     assert "was never trained" in (tmp_path / "stock" / "index.html").read_text()
     assert "was never trained" in capsys.readouterr().out
@@ -130,15 +130,36 @@ def test_several_models_on_several_corpora_make_a_matrix(run, random_head, roots
     assert all(f'href="{row["report"]}"' in page for row in rows)
 
 
+def test_a_cell_that_cannot_be_judged_costs_no_other(run, random_head, roots, tmp_path, capsys):
+    corpora = ["--corpus", "ravdess", "--root", roots / "ravdess", "--corpus", "emodb", "--root", roots / "emodb"]
+    words = [run, tmp_path / "gone", *corpora, "emodb.labels=[disgust,boredom]", "--output", tmp_path / "partly"]
+    words += ["emodb.drop=[angry,fear,happy,neutral,sad]"]
+    with pytest.raises(SystemExit) as ended:
+        _evaluate(*words)
+    assert ended.value.code == 1
+    assert [row["corpus"] for row in json.loads((tmp_path / "partly" / "matrix.json").read_text())] == ["ravdess"]
+    told = capsys.readouterr().err
+    assert "left out: tiny on emodb: --corpus: no clip is left" in told
+    assert "Not judged: tiny on emodb" in (tmp_path / "partly" / "index.html").read_text()
+
+
+def test_a_model_is_named_once_whichever_of_its_folders(run, roots, capsys):
+    assert _evaluate(run, run / "model", "--corpus", "emodb", "--root", roots / "emodb") == 2
+    assert "one of them is named twice" in capsys.readouterr().err
+
+
 def test_what_stands_there_is_not_replaced_unasked(run, roots, tmp_path, capsys):
     words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
     assert _evaluate(*words, run) == 2
     assert "holds files that are no evaluation's" in capsys.readouterr().err
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "report.json").write_text("{}")
+    (tmp_path / "old" / "report.json").write_text('{"kind": "evaluation"}')
     assert _evaluate(*words, tmp_path / "old") == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
-    assert (tmp_path / "old" / "report.json").read_text() == "{}"
+    assert (tmp_path / "old" / "report.json").read_text() == '{"kind": "evaluation"}'
+    assert _evaluate(*words, run / "report", "--overwrite") == 2, "a run's own report is no evaluation"
+    with pytest.raises(ser_hf.UserError, match="no evaluation's"):
+        ser_hf.evaluate_model(run, "emodb", roots / "emodb", output=run.parent)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,19 @@ def test_heard_speakers_judge_only_if_asked_and_then_it_leaks(corpus):
     assert judged_people(report) == "test clips of speakers heard before"
 
 
+def test_who_is_unnamed_may_have_been_heard(corpus):
+    clips = clips_for(corpus, NAMES, _learnt("toy:unknown"))
+    assert clips.protocol["leak"].startswith("Of clips of toy it is not told who speaks")
+    assert clips.audit["shared"]["train/test"]["speakers"] is None
+    report = {
+        "kind": "evaluation",
+        "judged_on": "test",
+        "protocol": clips.protocol | {"leak": None},
+        "audit": clips.audit,
+    }
+    assert judged_people(report) == "speakers it may have heard"
+
+
 def test_of_a_model_that_does_not_tell_that_is_said(corpus):
     clips = clips_for(corpus, NAMES, None)
     assert clips.audit["shared"]["train/test"]["speakers"] is None
