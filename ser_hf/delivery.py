@@ -47,7 +47,8 @@ def header(
         "judged_on": recipe.evaluation.part,
         "output_dir": str(folder.path),
         "labels": material.labels,
-        "protocol": protocol_facts(folds, recipe.evaluation.part),
+        "protocol": protocol_facts(folds, recipe.evaluation.part)
+        | ({"inherited": material.inherited} if material.inherited else {}),
         "audit": worst([fold.audit for fold in folds]),
         **({"recordings": material.recordings} if material.recordings else {}),
         "sources": material.sources,

@@ -16,6 +16,7 @@ from .corpora import EMOTIONS, Corpus, read_corpus, sources_facts
 from .corpora.labels import Rule, require_merged_into_classes
 from .download import complete
 from .errors import UserError
+from .judging.learnt import learnt_from
 from .models.waveform_preparation import Preparation
 from .protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from .sections import CorpusSection, ProtocolSection, Recipe
@@ -44,7 +45,8 @@ class Material:
     one), how long it all took, and `notes`: what a reader of the figures must know of the model and the clips.
     `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
     holds, and a digest `sha` of their samples. `sources` is what became of every label of the corpus's files, and
-    `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`)."""
+    `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`). `inherited` are
+    the speakers whom the checkpoint has heard that the model starts from, where it tells."""
 
     dataset: Dataset
     store: WaveformStore
@@ -56,6 +58,7 @@ class Material:
     recordings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    inherited: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def labels(self) -> list[str]:
@@ -104,6 +107,8 @@ def gather(recipe: Recipe) -> Material:
     if contradicted:
         notes = [*notes, contradicted]
         logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
+    inherited = [] if plan.checkpoint is None or plan.random_init else _heard_by(plan.checkpoint)
+    notes = [*notes, *_of_inherited(inherited, splits)]
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
@@ -111,7 +116,27 @@ def gather(recipe: Recipe) -> Material:
     recordings = _recordings(recipe)
     seconds = {"preparation": time.perf_counter() - began}
     sources = sources_facts(corpus.sources)
-    return Material(dataset, store, plan, folds, foil, seconds, notes, recordings, sources, corpus.weights)
+    told = (notes, recordings, sources, corpus.weights, inherited)
+    return Material(dataset, store, plan, folds, foil, seconds, *told)
+
+
+def _heard_by(checkpoint: str) -> list[str]:
+    learnt = None if os.path.isfile(checkpoint) else learnt_from(checkpoint)  # a file of weights tells nothing
+    return sorted(learnt.speakers) if learnt else []
+
+
+def _of_inherited(inherited: Sequence[str], splits: Sequence[Split]) -> list[str]:
+    """What a reader must know of test speakers whom the checkpoint has heard already; nothing where there are none."""
+    known = set(inherited)
+    heard = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
+    if not heard:
+        return []
+    note = (
+        f"{len(heard)} of the test speakers were heard by the checkpoint that this model starts from: new speakers do "
+        "not get these figures."
+    )
+    logger.warning("%s", note)
+    return [note]
 
 
 def corpus_of(recipe: Recipe) -> Dataset:

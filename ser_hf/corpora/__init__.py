@@ -122,6 +122,7 @@ def read_corpus(
     emotions = [treatment.emotions[place] for place in stays]
     kept = dataclasses.replace(listing, clips=[clips[treatment.kept[place]] for place in stays])
     votes = treatment.votes and [treatment.votes[place] for place in stays]
+    kept = dataclasses.replace(kept, clips=[_merged(clip, merge or {}) for clip in kept.clips])
 
     outcomes = [(clip, label, None) for clip, label in zip(kept.clips, emotions, strict=True)]
     outcomes += [(clips[i], None, why) for i, why in left_out.items()]
@@ -132,6 +133,14 @@ def read_corpus(
     logger.info("%s", sources_table(sources))
     dataset = to_dataset(kept, emotions, treatment.labels, sampling_rate, votes)
     return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
+
+
+def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
+    """The clip with what its speaker meant or raters perceived counted as its label is."""
+    words = {name: clip.extra[name] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
+    if not words:
+        return clip
+    return dataclasses.replace(clip, extra={**clip.extra, **{name: merge[word] for name, word in words.items()}})
 
 
 def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:

@@ -62,8 +62,8 @@ class KernelMachines(nn.Module):
         self.calibration = Calibration(classes)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        # Coefficients may be large (C of 100 and more) and cancel: distances must be exact to the last bits of float32,
-        # which |x|^2 + |v|^2 - 2 x v is not, and half precision could not hold.
+        # Coefficients may be large (C of 100 and more) and cancel: distances must be right to float32's last bits,
+        # as |x|^2 + |v|^2 - 2 x v would not be, and half precision could not hold.
         with torch.autocast(vectors.device.type, enabled=False):
             distances = (vectors.float()[:, None] - self.vectors).square().sum(dim=2)
             kernel = torch.exp(-self.gamma * distances)

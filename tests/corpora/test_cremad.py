@@ -209,6 +209,12 @@ def test_intended_labels_come_with_what_was_heard_where_the_votes_are_at_hand(re
         parse(release, tables=str(away))
 
 
+def test_what_was_heard_is_counted_as_the_labels_are(release):
+    rows = load_corpus("cremad", release, merge={"angry": "disgust"})
+    heard = {row["id"].removeprefix("cremad/"): row["perceived"] for row in rows}
+    assert heard == {CLEAR: "disgust", BARE: "disgust", TIED: None, TIED_APART: None}
+
+
 @pytest.mark.parametrize("target", ["face", "multimodal"])
 def test_each_mode_has_its_own_votes(release, target):
     listing = parse(release, target=target)
