@@ -11,7 +11,11 @@ def judged_of(labels, predictions, classes, speakers=None, probabilities=None, n
     if probabilities is None:
         probabilities = np.eye(classes)[runs]
     known = dict.fromkeys(KNOWN, [None] * len(labels)) | {"corpus": ["toy"] * len(labels)}
-    known["speaker"] = [f"s{i}" for i in range(len(labels))] if speakers is None else list(speakers)
+    known["speaker"] = (
+        [f"s{i}" for i in range(len(labels))]
+        if speakers is None
+        else [name if name is None else str(name) for name in speakers]
+    )
     names = names or [f"class{i}" for i in range(classes)]
     ids = [f"toy/{i}" for i in range(len(labels))]
     return Judged(names, ids, labels, np.asarray(probabilities, np.float32), known | columns)

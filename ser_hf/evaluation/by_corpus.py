@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .intervals import is_unknown
 from .metrics import classification_metrics, confusion, per_class
 
 # Of a class's clips, the share that another class must take to be named.
@@ -29,7 +30,7 @@ def by_corpus(
         corpora, speakers, labels: of each clip, (clips,).
         predictions: (runs, clips) for several runs on the same clips: metrics are their mean, confusions their sum.
     """
-    of, spoken = np.asarray(corpora), np.asarray(speakers)
+    of, spoken = np.asarray(corpora), np.asarray(speakers, object)
     found = sorted(set(corpora))
     judged = {}
     for corpus in found if len(found) > 1 else ():
@@ -41,7 +42,7 @@ def by_corpus(
         counts = confusion(*pooled, len(names))
         judged[corpus] = {
             "clips": int(own.sum()),
-            "speakers": len(set(spoken[own].tolist())),
+            "speakers": len({name for name in spoken[own].tolist() if not is_unknown(name)}),
             "metrics": {name: float(np.mean([one[name] for one in measured])) for name in measured[0]},
             # Pooling the runs repeats each clip; what is reported is how many there are.
             "per_class": {

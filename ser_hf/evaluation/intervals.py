@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..corpora.schema import UNNAMED
 from .judged import Judged
-from .weighted import Measure, mean_of_known, measure, recalls
+from .weighted import Measure, groups, mean_of_known, measure, recalls
 
 FEW_SPEAKERS = 10
 # Counts that are drawn at once: memory stays flat however many clips there are.
 _DRAWN_AT_ONCE = 4_000_000
+# Of these, counts that are measured at once: what a processor's cache holds.
+_MEASURED_AT_ONCE = 2**17
 
 Intervals = dict[str, list[float]]
 
@@ -32,35 +35,31 @@ def bootstrap_intervals(
 
     Args:
         labels: (clips,) class ids.
-        predictions: (clips,), or (runs, clips) for several seeds on the same clips: the metric is then the runs' mean.
+        predictions: (clips,), or (runs, clips) for several seeds on the same clips: the metric is then the runs' mean,
+            and its interval that of the mean of these very runs, which are not drawn.
         speakers: (clips,) for the hierarchical bootstrap; None draws clips alone.
     """
     labels = np.asarray(labels)
-    runs = [measure(labels, run, classes) for run in np.atleast_2d(predictions)]
-    return _percentiles(_resampled(runs, len(labels), speakers, resamples, np.random.default_rng(seed)), confidence)
+    runs = _mean([measure(labels, run, classes) for run in np.atleast_2d(predictions)])
+    (values,) = resample([runs], draws(len(labels), speakers, resamples, np.random.default_rng(seed)))
+    return percentiles(values, confidence)
 
 
 def judged_intervals(
     judged: Judged, by_speaker: bool, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Intervals:
-    """The same of every metric that the answers have (`ser_hf.evaluation.metrics.all_metrics`); one that no resample
-    defines is left out. `by_speaker` draws speakers and their clips, otherwise clips alone are drawn."""
-    speakers = judged.speakers if by_speaker else None
-    generator = np.random.default_rng(seed)
-    return _percentiles(_resampled(_measures(judged), len(judged), speakers, resamples, generator), confidence)
+    """The same of every metric that the answers have (`ser_hf.evaluation.metrics.all_metrics`) but ECE; one that no
+    resample defines is left out. `by_speaker` draws speakers and their clips, otherwise clips alone are drawn."""
+    (values,) = resample([all_of(judged)], judged_draws(judged, by_speaker, resamples, seed))
+    return percentiles(values, confidence)
 
 
 def recall_intervals(
     judged: Judged, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> list[list[float] | None]:
     """[low, high] of each class's recall over speakers and their clips; None for a class without a clip."""
-    classes, generator = len(judged.names), np.random.default_rng(seed)
-    pairs = [np.eye(classes * classes)[judged.labels * classes + run] for run in judged.predictions]
-    blocks = []
-    for weights in draws(len(judged), judged.speakers, resamples, generator):
-        counts = [(weights @ pair).reshape(-1, classes, classes) for pair in pairs]
-        blocks.append(np.mean([recalls(own) for own in counts], axis=0))
-    return [percentile(own, confidence) for own in np.concatenate(blocks).T]
+    (values,) = resample([recalls_of(judged)], judged_draws(judged, True, resamples, seed))
+    return [percentile(own, confidence) for own in values["recall"].T]
 
 
 def fold_intervals(
@@ -71,17 +70,21 @@ def fold_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Percentile intervals of a metric's mean over folds, of every metric that the answers have.
+    """Percentile intervals of a metric's mean over folds, of every metric that the answers have but ECE.
 
     Args:
         folds: the judged clips of each.
         draw_folds: draw the folds with replacement as well. In leave-one-speaker-out they are the speakers; where a
             fold has several speakers this counts their variation twice, which errs on the wide side. Where a speaker
-            stands in several folds, speakers are drawn once for all folds instead, and folds are not.
+            stands in several folds, speakers are drawn once for all folds instead, and folds are not; where a clip
+            does, clips are.
         by_speaker: draw speakers and their clips, otherwise clips alone.
     """
     generator = np.random.default_rng(seed)
-    of_fold = [sorted(set(fold.speakers)) for fold in folds if by_speaker]
+    if len({clip for fold in folds for clip in fold.ids}) < sum(map(len, folds)):
+        values = _of_shared_clips(folds, by_speaker, resamples, generator)
+        return percentiles(values, confidence)
+    of_fold = [sorted(set(who(fold))) for fold in folds if by_speaker]
     everyone = sorted({speaker for own in of_fold for speaker in own})
     drawn = None
     if sum(map(len, of_fold)) > len(everyone):
@@ -90,15 +93,102 @@ def fold_intervals(
         draw_folds = False
     values = []
     for fold in folds:
-        speakers = fold.speakers if by_speaker else None
-        values.append(_resampled(_measures(fold), len(fold), speakers, resamples, generator, drawn))
+        speakers = who(fold) if by_speaker else None
+        values += resample([all_of(fold)], draws(len(fold), speakers, resamples, generator, drawn))
     stacked = {name: np.stack([own[name] for own in values]) for name in values[0]}  # (folds, resamples) each
     if draw_folds:
         chosen = generator.integers(len(folds), size=(len(folds), resamples))
         # Each drawn fold brings a resample of its own, so that a fold drawn twice is not the same twice.
         own = generator.integers(resamples, size=chosen.shape)
         stacked = {name: one[chosen, own] for name, one in stacked.items()}
-    return _percentiles({name: mean_of_known(one.T) for name, one in stacked.items()}, confidence)
+    return percentiles({name: mean_of_known(one.T) for name, one in stacked.items()}, confidence)
+
+
+def _of_shared_clips(
+    folds: Sequence[Judged], by_speaker: bool, resamples: int, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Each metric's mean over folds in each resample, (resamples,), where folds judge the same clips: each clip is
+    drawn once for all of them."""
+    number: dict[str, int] = {}
+    places = [np.asarray([number.setdefault(clip, len(number)) for clip in fold.ids]) for fold in folds]
+    speaker = {clip: name for fold in folds for clip, name in zip(fold.ids, who(fold), strict=True)}
+    speakers = [speaker[clip] for clip in number] if by_speaker else None
+    measures = [all_of(fold) for fold in folds]
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        values = [own(weights[:, at]) for own, at in zip(measures, places, strict=True)]
+        return {name: mean_of_known(np.stack([own[name] for own in values], axis=1)) for name in values[0]}
+
+    return resample([measured], draws(len(number), speakers, resamples, generator))[0]
+
+
+def who(judged: Judged) -> list[str]:
+    """The speaker of each clip, (clips,); whose speaker is not known is one of its own."""
+    return [
+        f"{name or ''} in {clip}" if is_unknown(name) else name
+        for name, clip in zip(judged.speakers, judged.ids, strict=True)
+    ]
+
+
+def is_unknown(speaker: str | None) -> bool:
+    """Whether this names nobody."""
+    return speaker is None or speaker.rpartition(":")[2] == UNNAMED
+
+
+def judged_draws(judged: Judged, by_speaker: bool, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """`draws` of the clips of a part, by their speakers or alone. A clip that was judged several times, by several
+    folds, is drawn once."""
+    first: dict[str, int] = {}
+    for place, clip in enumerate(judged.ids):
+        first.setdefault(clip, place)
+    speakers = who(judged) if by_speaker else None
+    generator = np.random.default_rng(seed)
+    if len(first) == len(judged):
+        return draws(len(judged), speakers, resamples, generator)
+    number = {clip: i for i, clip in enumerate(first)}
+    places = np.asarray([number[clip] for clip in judged.ids])
+    own = [speakers[place] for place in first.values()] if by_speaker else None
+    return (counts[:, places] for counts in draws(len(first), own, resamples, generator))
+
+
+def all_of(judged: Judged) -> Measure:
+    """What measures every metric that has an interval, mean over the runs."""
+    classes = len(judged.names)
+    answered = zip(judged.predictions, judged.probabilities, strict=True)
+    return _mean([measure(judged.labels, run, classes, shares, judged.votes) for run, shares in answered])
+
+
+def recalls_of(judged: Judged) -> Measure:
+    """What measures `recall`, (resamples, classes), mean over the runs."""
+    classes, runs = len(judged.names), judged.predictions
+    support = groups(judged.labels, classes)
+    hits = [groups(judged.labels, classes, judged.labels == run) for run in runs]
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        clips = weights @ support
+        return {"recall": np.mean([recalls(clips, weights @ own) for own in hits], axis=0)}
+
+    return measured
+
+
+def _mean(runs: Sequence[Measure]) -> Measure:
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        values = [run(weights) for run in runs]
+        return {name: np.mean([own[name] for own in values], axis=0) for name in values[0]}
+
+    return measured
+
+
+def resample(measures: Sequence[Measure], drawn: Iterator[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """What each of the measures says of each resample, (resamples, ...), all of the same ones."""
+    pieces: list[list[dict[str, np.ndarray]]] = [[] for _ in measures]
+    for counts in drawn:
+        rows = max(1, _MEASURED_AT_ONCE // max(counts.shape[1], 1))
+        for start in range(0, len(counts), rows):
+            weights = counts[start : start + rows].astype(np.float64)  # once, not in each measure
+            for own, measured in zip(pieces, measures, strict=True):
+                own.append(measured(weights))
+    return [{name: np.concatenate([piece[name] for piece in own]) for name in own[0]} for own in pieces]
 
 
 def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
@@ -124,28 +214,8 @@ def draws(
         yield _clip_counts(clips, speakers, end - start, generator, own)
 
 
-def _measures(judged: Judged) -> list[Measure]:
-    classes = len(judged.names)
-    return [measure(judged.labels, run.argmax(axis=1), classes, run, judged.votes) for run in judged.probabilities]
-
-
-def _resampled(
-    runs: Sequence[Measure],
-    clips: int,
-    speakers: Sequence[str] | None,
-    resamples: int,
-    generator: np.random.Generator,
-    drawn: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, np.ndarray]:
-    """Each metric's mean over the runs in each resample, (resamples,)."""
-    blocks = []
-    for weights in draws(clips, speakers, resamples, generator, drawn):
-        measured = [run(weights) for run in runs]
-        blocks.append({name: np.mean([own[name] for own in measured], axis=0) for name in measured[0]})
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def _percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Intervals:
+def percentiles(values: Mapping[str, np.ndarray], confidence: float) -> Intervals:
+    """Of each figure; one that no resample defines is left out."""
     found = {name: percentile(own, confidence) for name, own in values.items()}
     return {name: own for name, own in found.items() if own is not None}
 
@@ -162,13 +232,16 @@ def _clip_counts(
     if speakers is None:
         return generator.multinomial(clips, np.full(clips, 1 / clips), size=resamples)
     names, of = np.unique(np.asarray(speakers), return_inverse=True)
-    members = [np.flatnonzero(of == i) for i in range(len(names))]
+    members = np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1])
     if drawn is None:
         times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).T
     else:
         times = [drawn[name] for name in names]
     counts = np.zeros((resamples, clips), dtype=np.int64)
     for i, own in enumerate(members):
+        if len(own) == 1:
+            counts[:, own[0]] = times[i]
+            continue
         # A speaker drawn k times brings k times as many clips, drawn from its own.
         counts[:, own] = generator.multinomial(times[i] * len(own), np.full(len(own), 1 / len(own)))
     return counts

@@ -14,7 +14,7 @@ from ..audio.noises import Waveforms
 from ..errors import UserError
 from ..threads import in_order
 from .conditions import CONDITIONS, Condition, apply_condition, check_opus, clip_generator
-from .intervals import draws, percentile
+from .intervals import draws, percentile, resample
 from .metrics import classification_metrics
 from .weighted import measure
 
@@ -204,7 +204,6 @@ def _resampled_uar(
     seed: int,
 ) -> np.ndarray:
     """(predictions, resamples), all of the same draws, which are those of `bootstrap_intervals` under this seed."""
-    blocks = []
-    for weights in draws(len(labels), speakers, resamples, np.random.default_rng(seed)):
-        blocks.append([measure(labels, own, classes)(weights)["uar"] for own in predictions])
-    return np.concatenate(blocks, axis=1)
+    measures = [measure(labels, own, classes) for own in predictions]
+    values = resample(measures, draws(len(labels), speakers, resamples, np.random.default_rng(seed)))
+    return np.stack([own["uar"] for own in values])

@@ -1,14 +1,15 @@
 """Slices: the same judgement for parts of the test clips, so that a good average hides nobody."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .intervals import draws, percentile
+from .intervals import is_unknown, judged_draws, percentile, resample
 from .judged import Judged
 from .metrics import classification_metrics, confusion
-from .weighted import from_confusions
+from .weighted import Measure, groups, mean_of_known, recalls
 
 COLUMNS = ("corpus", "speaker", "sex", "age_group", "language", "sentence", "intensity", "duration")
 # Upper bounds, each beginning the next group.
@@ -18,6 +19,9 @@ _SECONDS = (1, 2, 3, 5, 10)
 _MOST_VALUES = 50
 # Of fewer clips a slice is listed, but no best or worst: chance alone makes it either.
 _FEWEST_CLIPS = 5
+# Of fewer speakers no interval is told: what one or two people do says nothing about others.
+_FEWEST_SPEAKERS = 3
+_GROUPS_AT_ONCE = 2**20
 
 
 def slice_values(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str | None]]:
@@ -31,7 +35,7 @@ def slice_values(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str | N
     }
     found = {}
     for column in COLUMNS:
-        values = [None if value is None else str(value) for value in grouped.get(column, [])]
+        values = [None if value is None or not str(value).strip() else str(value) for value in grouped.get(column, [])]
         present = set(values) - {None}
         if len(present) > 1 and (column == "speaker" or len(present) <= _MOST_VALUES):
             found[column] = values
@@ -62,33 +66,55 @@ def _group(value: float, bounds: Sequence[int], unit: str) -> str:
 def slice_metrics(
     judged: Judged, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """Slices {column: {value: {clips, uar, wa, macro_f1, weighted_f1, interval}}}, and gaps {column: {metric, best,
-    worst, gap, interval}} between the values of highest and lowest UAR, of `_FEWEST_CLIPS` or more.
+    """Slices {column: {value: {clips, speakers, uar, wa, macro_f1, weighted_f1, interval}}}, and gaps {column:
+    {metric, best, worst, gap, interval}} between the values of highest and lowest UAR, of `_FEWEST_CLIPS` or more.
 
     A slice's UAR runs over the classes that it has. `interval` is that of its UAR, over speakers and their clips, and
-    for a single speaker over its clips. Best and worst were picked by the clips that measure them: of many values, the
-    gap between them is larger than it would be on new clips.
+    for a single speaker over its clips. `speakers` counts them, None where one is not known. A kind of clips of which
+    fewer than `_FEWEST_SPEAKERS` speak has no interval, and is neither best nor worst: that would be said of these
+    people. Best and worst were picked by the clips that measure them: of many values, the gap between them is larger
+    than it would be on new clips.
     """
+    kinds, speakers = uars_of(judged)
+    (of_kinds,) = resample([kinds], judged_draws(judged, True, resamples, seed))
+    (of_speakers,) = resample([speakers], judged_draws(judged, False, resamples, seed))
+    return slices_and_gaps(judged, of_kinds | of_speakers, confidence)
+
+
+def uars_of(judged: Judged) -> tuple[Measure, Measure]:
+    """What measures the UAR of every slice, mean over runs, {column: (resamples, values)}: of kinds of clips, to be
+    drawn by speakers, and of speakers, to be drawn by clips."""
+    places = _places(judged)
+    kinds = {column: own for column, own in places.items() if column != "speaker"}
+    speakers = {column: own for column, own in places.items() if column == "speaker"}
+    return _uars(judged, kinds), _uars(judged, speakers)
+
+
+def slices_and_gaps(
+    judged: Judged, resampled: Mapping[str, np.ndarray], confidence: float
+) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
+    """`slice_metrics` of resamples that were drawn: {column: (resamples, values)}, as `uars_of` measures them."""
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = {}
-    for column, values in slice_values(judged.columns).items():
-        of = np.asarray([value or "" for value in values])
-        present = sorted(set(of.tolist()) - {""}, key=_in_order)
-        places = {value: np.flatnonzero(of == value) for value in present}
-        speakers = None if column == "speaker" else judged.speakers
-        resampled = _uars(judged, list(places.values()), speakers, resamples, np.random.default_rng(seed))
-        rows = {}
+    for column, places in _places(judged).items():
+        rows, judgeable = {}, []
         for i, (value, own) in enumerate(places.items()):
             runs = [
                 classification_metrics(judged.labels[own], run[own], len(judged.names)) for run in judged.predictions
             ]
             mean = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-            rows[value] = {"clips": len(own), **mean, "interval": percentile(resampled[:, i], confidence)}
+            speaking = {judged.speakers[place] for place in own}
+            speakers = None if any(is_unknown(name) for name in speaking) else len(speaking)
+            enough = column == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
+            interval = percentile(resampled[column][:, i], confidence) if enough else None
+            rows[value] = {"clips": len(own), "speakers": speakers, **mean, "interval": interval}
+            if enough and len(own) >= _FEWEST_CLIPS:
+                judgeable.append(value)
         slices[column] = rows
-        judgeable = [value for value in present if rows[value]["clips"] >= _FEWEST_CLIPS]
         if len(judgeable) > 1:
+            present = list(places)
             best, worst = (pick(judgeable, key=lambda value: rows[value]["uar"]) for pick in (max, min))
-            difference = resampled[:, present.index(best)] - resampled[:, present.index(worst)]
+            difference = resampled[column][:, present.index(best)] - resampled[column][:, present.index(worst)]
             gaps[column] = {
                 "metric": "uar",
                 "best": best,
@@ -99,34 +125,56 @@ def slice_metrics(
     return slices, gaps
 
 
+def _places(judged: Judged) -> dict[str, dict[str, np.ndarray]]:
+    """Where the clips of each slice stand, {column: {value: places}}."""
+    found = {}
+    for column, values in slice_values(judged.columns).items():
+        places: dict[str, list[int]] = {}
+        for place, value in enumerate(values):
+            if value is not None:
+                places.setdefault(value, []).append(place)
+        found[column] = {value: np.asarray(places[value]) for value in sorted(places, key=_in_order)}
+    return found
+
+
+def _uars(judged: Judged, places: Mapping[str, Mapping[str, np.ndarray]]) -> Measure:
+    present, label = np.unique(judged.labels, return_inverse=True)
+    right, columns = judged.predictions == judged.labels, {}
+    for column, values in places.items():
+        # Of each slice and class a group, (slices * classes,).
+        shape = len(values), len(present)
+        group, known = np.zeros(len(judged), int), np.zeros(len(judged), bool)
+        for i, own in enumerate(values.values()):
+            group[own], known[own] = i * len(present) + label[own], True
+        hits = [groups(group, math.prod(shape), known & own) for own in right]
+        columns[column] = shape, groups(group, math.prod(shape), known), hits
+
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = {}
+        for column, (shape, support, hits) in columns.items():
+            means = []
+            # So many resamples at once that memory stays flat, whatever the number of slices and classes.
+            rows = max(1, _GROUPS_AT_ONCE // math.prod(shape))
+            for start in range(0, len(weights), rows):
+                some = weights[start : start + rows]
+                clips = (some @ support).reshape(-1, *shape)
+                uars = [mean_of_known(recalls(clips, (some @ own).reshape(-1, *shape))) for own in hits]
+                means.append(np.mean(uars, axis=0))
+            found[column] = np.concatenate(means)
+        return found
+
+    return measured
+
+
 def _in_order(value: str) -> tuple:
     """Groups by their bounds, numbers by size, words by letters."""
-    words = value.split()
-    number = next((word for word in words if word.replace(".", "", 1).isdigit()), None)
-    if words[0] == "under":
+    first = value.partition(" ")[0]
+    if first == "under":
         return (0, -1.0, value)
-    return (0, float(number), value) if number is not None and words[0] == number else (1, 0.0, value)
-
-
-def _uars(
-    judged: Judged,
-    places: Sequence[np.ndarray],
-    speakers: Sequence[str] | None,
-    resamples: int,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """UAR of each slice in each resample, mean over runs, (resamples, slices)."""
-    classes, runs = len(judged.names), judged.predictions
-    pairs = [np.eye(classes * classes)[judged.labels * classes + run] for run in runs]
-    blocks = []
-    for weights in draws(len(judged), speakers, resamples, generator):
-        found = np.empty((len(weights), len(places)))
-        for i, own in enumerate(places):
-            drawn = weights[:, own].astype(np.float64)
-            counts = [(drawn @ pair[own]).reshape(-1, classes, classes) for pair in pairs]
-            found[:, i] = np.mean([from_confusions(each)["uar"] for each in counts], axis=0)
-        blocks.append(found)
-    return np.concatenate(blocks)
+    try:
+        return (0, float(first), value) if first[:1].isdecimal() else (1, 0.0, value)
+    except ValueError:
+        return (1, 0.0, value)
 
 
 def other_label(judged: Judged) -> dict[str, Any] | None:

@@ -167,7 +167,7 @@ def test_slices_go_from_the_worst_speaker_and_name_the_gap():
     gap = report["gaps"]["speaker"]
     assert tables["speaker"]["gap"].startswith(f"Lowest: {gap['worst']} with UAR {scores[0]:.3f}; highest: ")
     old = views.slices(report | {"slices": {"sex": {"m": {"uar": 0.25}, "f": {"uar": 0.5}}}, "gaps": {}})
-    assert old[0]["gap"] == "Too few clips to tell best and worst."
+    assert old[0]["gap"] == "Too few clips or speakers to tell best and worst."
     del report["gaps"]
     older = views.slices(report | {"slices": {"sex": {"m": {"uar": 0.25}, "f": {"uar": 0.5}}}})
     assert older[0]["gap"] == "Lowest: m with UAR 0.250; highest: f with 0.500; a gap of 0.250."

@@ -17,8 +17,8 @@ def test_each_value_is_judged_on_its_own_clips():
     slices, _ = _slices(speakers=["b", "b", "a", "a"])
     assert list(slices) == ["speaker"]
     assert list(slices["speaker"]) == ["a", "b"]
-    sure = {"clips": 2, "uar": 1.0, "wa": 1.0, "macro_f1": 1.0, "weighted_f1": 1.0, "interval": [1.0, 1.0]}
-    assert slices["speaker"]["b"] == sure
+    sure = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), 1.0)
+    assert slices["speaker"]["b"] == sure | {"clips": 2, "speakers": 1, "interval": [1.0, 1.0]}
     half = slices["speaker"]["a"]
     assert half["interval"] == [0.0, 1.0]
     assert {name: half[name] for name in ("clips", "uar", "wa", "macro_f1")} == pytest.approx(
@@ -94,6 +94,32 @@ def test_too_few_clips_make_no_worst():
     slices, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers), resamples=50)
     assert slices["speaker"]["b"]["uar"] == 0
     assert gaps == {}
+
+
+def test_a_kind_of_clips_that_one_or_two_speak_has_no_interval_and_is_no_worst():
+    labels = np.tile([0, 1], 60)
+    speakers = np.repeat([f"s{i}" for i in range(6)], 20)
+    predictions = np.where(speakers == "s0", 1 - labels, labels)
+    predictions[::7] = 1 - labels[::7]
+    ages = np.repeat([70, 70, 20, 20, 20, 50], 20).tolist()
+    slices, gaps = _slices(speakers, labels, predictions, age=ages, sex=["m", "f"] * 60)
+    told = {value: (row["speakers"], row["interval"] is None) for value, row in slices["age_group"].items()}
+    assert told == {"18 to 30 years": (3, False), "45 to 60 years": (1, True), "60 years and more": (2, True)}
+    assert set(gaps) == {"speaker", "sex"}
+    assert all(row["interval"] for row in slices["speaker"].values())
+    assert gaps["speaker"]["worst"] == "s0"
+
+
+def test_clips_of_unknown_speakers_are_sliced_as_well():
+    slices, _ = _slices([None, "a", "b", None], sex=["f", "m", "m", "f"])
+    assert [row["speakers"] for row in slices["sex"].values()] == [None, 2]
+    assert slices["sex"]["f"]["interval"]
+
+
+@pytest.mark.parametrize("value", [" ", "² m", "²", "1e", "1.2.3", "٣ cm", "-", "under"])
+def test_any_text_may_be_a_sentence(value):
+    slices, _ = _slices(sentence=[value, "x", "x", "y"])
+    assert set(slices["sentence"]) == {"x", "y"} | ({value} if value.strip() else set())
 
 
 def test_what_raters_heard_is_held_against_the_same_answers():

@@ -107,7 +107,7 @@ def slices(report: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 def _gap(report: Mapping[str, Any], column: str, rows: Sequence[Mapping[str, Any]]) -> str:
     own = report.get("gaps", {}).get(column)
     if own is None and "gaps" in report:
-        return "Too few clips to tell best and worst."
+        return "Too few clips or speakers to tell best and worst."
     if own is None:
         worst, best = (pick(rows, key=lambda row: row["uar"]) for pick in (min, max))
         own = {"worst": worst["value"], "best": best["value"], "gap": best["uar"] - worst["uar"]}

@@ -49,9 +49,9 @@ def _draw_confusion(
         if clips[i] or not absent:
             colour = "white" if share > 0.55 else "black"
             axes.text(j, i, f"{share:.0%}\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
     # Names come from files and recipes: a dollar sign in one is no formula.
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, parse_math=False)
     return image

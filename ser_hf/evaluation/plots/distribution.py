@@ -19,7 +19,8 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
         places = np.arange(len(names)) + (i - (len(counts) - 1) / 2) * width
         bars = axes.bar(places, values, width, label=f"{part} ({sum(values)})", color=COLOURS[i % len(COLOURS)])
         axes.bar_label(bars, fontsize=7)
-    axes.set_xticks(range(len(names)), names)
+    # Names come from files and recipes: a dollar sign in one is no formula.
+    axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(ylabel="clips", title="Clips per class")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(counts), frameon=False)
     return figure
@@ -33,7 +34,7 @@ def _counts_table(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> 
     for (i, j), count in np.ndenumerate(values):
         colour = "white" if count > 0.6 * values.max() else "black"
         axes.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(counts)), [f"{part} ({sum(own)})" for part, own in counts.items()])
+    axes.set_xticks(range(len(names)), names, parse_math=False)
+    axes.set_yticks(range(len(counts)), [f"{part} ({sum(own)})" for part, own in counts.items()], parse_math=False)
     axes.set_title("Clips per class")
     return figure
