@@ -60,13 +60,27 @@ class EmotionMetric(evaluate.Metric):
             votes = np.asarray(references, np.float32)
             references = votes.argmax(axis=1)
         references = np.asarray(references)
+        if references.min() < 0:
+            raise UserError(f"{self.config_name}: class {references.min()} among the references; ids begin with 0")
         if prediction_scores is None:
             predictions = np.asarray(predictions)
+            if predictions.min() < 0:
+                raise UserError(
+                    f"{self.config_name}: class {predictions.min()} among the predictions; ids begin with 0"
+                )
             prediction_scores = np.eye(max(references.max(), predictions.max()) + 1)[predictions]
         scores = np.asarray(prediction_scores, np.float32)
+        # Half precision rounds the shares of many classes off by some thousandths.
+        if not (np.abs(scores.sum(axis=1) - 1) < 0.01).all() or scores.min() < 0:
+            raise UserError(
+                f"{self.config_name}: prediction_scores are to be probabilities, each row of sum 1; of logits give "
+                "their softmax"
+            )
+        if self.config_name == "log_loss" and scores.shape[1] < 2:
+            raise UserError("log_loss: expected probabilities of 2 classes or more, got those of 1")
         if references.max() >= scores.shape[1]:
             raise UserError(
                 f"{self.config_name}: class {references.max()} among the references, but probabilities of "
                 f"{scores.shape[1]} classes only"
             )
-        return {self.config_name: all_metrics(references, scores, votes)[self.config_name]}
+        return {self.config_name: all_metrics(references, scores, votes, [self.config_name])[self.config_name]}

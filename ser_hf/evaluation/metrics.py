@@ -79,7 +79,10 @@ def classification_metrics(labels: Sequence[int], predictions: Sequence[int], cl
 
 
 def all_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, votes: np.ndarray | None = None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    votes: np.ndarray | None = None,
+    names: Sequence[str] = tuple(DEFINITIONS),
 ) -> dict[str, float | None]:
     """Every metric of `DEFINITIONS` that these answers have; None for one that the clips leave undefined, such as the
     AUROC where there is one class only.
@@ -88,32 +91,39 @@ def all_metrics(
         labels: class ids, (clips,).
         probabilities: (clips, classes), each row a distribution.
         votes: raters' shares, (clips, classes), nan where nobody rated; adds KL divergence and cosine.
+        names: measure these alone.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     classes = probabilities.shape[1]
     predictions = probabilities.argmax(axis=1)
     everyone = range(classes)
+    found: dict[str, float | None] = {}
+    if not {*HEADLINE}.isdisjoint(names):
+        found |= classification_metrics(labels, predictions, classes)
+    others = {
+        "micro_f1": lambda: float(f1_score(labels, predictions, labels=everyone, average="micro", zero_division=0)),
+        "top2_accuracy": lambda: _top_two(labels, probabilities),
+        "kappa": lambda: _finite(cohen_kappa_score(labels, predictions, labels=everyone)),
+        "mcc": lambda: float(matthews_corrcoef(labels, predictions)),
+        "auroc": lambda: _auroc(labels, probabilities),
+        "log_loss": lambda: float(log_loss(labels, clipped(probabilities), labels=everyone)),
+        "brier": lambda: float(squared_errors(labels, probabilities).mean()),
+        "ece": lambda: calibration_error(reliability(labels, probabilities)),
+    }
     with warnings.catch_warnings():
         # Of constant answers; what is undefined is None here.
         warnings.simplefilter("ignore")
-        kappa = cohen_kappa_score(labels, predictions, labels=everyone)
-        correlation = matthews_corrcoef(labels, predictions)
-    measured = classification_metrics(labels, predictions, classes) | {
-        "micro_f1": float(f1_score(labels, predictions, labels=everyone, average="micro", zero_division=0)),
-        "top2_accuracy": _top_two(labels, probabilities),
-        "kappa": float(kappa) if np.isfinite(kappa) else None,
-        "mcc": float(correlation),
-        "auroc": _auroc(labels, probabilities),
-        "log_loss": float(log_loss(labels, clipped(probabilities), labels=everyone)),
-        "brier": float(squared_errors(labels, probabilities).mean()),
-        "ece": calibration_error(reliability(labels, probabilities)),
-    }
+        found |= {name: measured() for name, measured in others.items() if name in names}
     if votes is not None:
         divergence, cosine = soft_scores(probabilities, votes)
         rated = np.isfinite(divergence)
-        measured["kl"] = float(divergence[rated].mean()) if rated.any() else None
-        measured["cosine"] = float(cosine[rated].mean()) if rated.any() else None
-    return measured
+        found["kl"] = float(divergence[rated].mean()) if rated.any() else None
+        found["cosine"] = float(cosine[rated].mean()) if rated.any() else None
+    return {name: value for name, value in found.items() if name in names}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _top_two(labels: np.ndarray, probabilities: np.ndarray) -> float | None:

@@ -41,3 +41,20 @@ def test_what_there_is_not_is_told_with_what_there_is():
         load_metric("accuracy")
     with pytest.raises(UserError, match="class 4 among the references"):
         load_metric("ece").compute(prediction_scores=[[0.5, 0.5]], references=[4])
+
+
+@pytest.mark.parametrize(("name", "value"), [("uar", 1.0), ("wa", 1.0), ("kappa", None), ("mcc", 0.0)])
+def test_one_class_alone_is_measured(name, value):
+    """Whatever other metrics would say to it."""
+    assert load_metric(name).compute(predictions=[0, 0], references=[0, 0]) == {name: value}
+
+
+def test_what_is_no_class_and_no_probability_is_refused():
+    for told in ({"predictions": [-1, 0], "references": [0, 1]}, {"predictions": [0, 0], "references": [0, -1]}):
+        with pytest.raises(UserError, match="class -1 among the"):
+            load_metric("uar").compute(**told)
+    for scores in ([[3.0, -1.0], [0.0, 2.0]], [[0.4, 0.4], [0.5, 0.5]], [[float("nan"), 1.0], [0.5, 0.5]]):
+        with pytest.raises(UserError, match="each row of sum 1"):
+            load_metric("log_loss").compute(prediction_scores=scores, references=[0, 1])
+    with pytest.raises(UserError, match="2 classes or more"):
+        load_metric("log_loss").compute(prediction_scores=[[1.0]], references=[0])
