@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from .delivery import header
 from .evaluation.intervals import fold_intervals
 from .evaluation.judged import Judged, from_table
-from .evaluation.report import judge, mean_metrics
+from .evaluation.report import FEW_CLIPS, few_clips, few_speakers, judge, known_intervals, mean_metrics
 from .material import Fold, Material
 from .run_folder import RunFolder
 from .sections import Recipe
@@ -47,7 +47,7 @@ def over_seeds(
         str(seed): {"metrics": own["metrics"], "validation": own["parts"]["validation"]}
         for seed, own in reports.items()
     }
-    return report | {"chosen_seed": preferred(reports)}
+    return report | _extras("seed", reports, same_clips=True) | {"chosen_seed": preferred(reports)}
 
 
 def over_folds(
@@ -63,12 +63,20 @@ def over_folds(
     judgement = judge(everything, **bootstrapping)
     pooled = {key: judgement[key] for key in ("metrics", "intervals", "clip_intervals")}
     settings = {"resamples": bootstrapping["bootstrap"], "confidence": bootstrapping["confidence"]}
+    metrics = mean_metrics([own["metrics"] for own in reports.values()])
+    over_clips = fold_intervals(judged, draw_folds=False, by_speaker=False, **settings)
     judgement |= {
-        "metrics": mean_metrics([own["metrics"] for own in reports.values()]),
-        "intervals": fold_intervals(judged, draw_folds=True, **settings),
-        "clip_intervals": fold_intervals(judged, draw_folds=False, by_speaker=False, **settings),
+        "metrics": metrics,
+        "intervals": known_intervals(fold_intervals(judged, draw_folds=True, **settings), metrics),
+        "clip_intervals": known_intervals(over_clips, metrics),
         "pooled": pooled,
     }
+    few = sum(bool(few_clips(own["per_class"])) for own in reports.values() if "per_class" in own)
+    if few:
+        judgement["warnings"].append(
+            f"In {few} of {len(folds)} folds fewer than {FEW_CLIPS} clips judge some class: the intervals of UAR, "
+            "macro-F1 and AUROC lean upwards, as resamples lack such classes."
+        )
     judgement["warnings"] += _repeated(folds, recipe.evaluation.part)
     report = _together(recipe, material, folds, folder, reports, judgement, foil)
     for fold in folds:
@@ -77,7 +85,7 @@ def over_folds(
             "metrics": own["metrics"],
             "validation": own["parts"]["validation"],
         }
-    return report | {"chosen_fold": preferred(reports)}
+    return report | _extras("fold", reports, same_clips=False) | {"chosen_fold": preferred(reports)}
 
 
 def _repeated(folds: Sequence[Fold], part: str) -> list[str]:
@@ -91,6 +99,60 @@ def _repeated(folds: Sequence[Fold], part: str) -> list[str]:
         f"{several} of the {len(times)} {part} clips are judged by several folds (up to {max(times.values())}), and "
         f"count each time in what is pooled: {times.total()} answers in all."
     ]
+
+
+def _merged(kind: str, reports: Reports, told: Sequence[str]) -> list[str]:
+    """What is told of all runs together, then what is told of some of them, each once with the runs that it is about.
+    How few judged a run is told of all together."""
+    about: dict[str, list[int]] = {}
+    for number, own in reports.items():
+        few = few_clips(own.get("per_class", {})) + few_speakers(own.get("speakers", 0))
+        for warning in dict.fromkeys(own.get("warnings", ())):
+            if warning not in (*told, *few):
+                about.setdefault(warning, []).append(number)
+    return [*told] + [
+        warning if len(numbers) == len(reports) else f"{kind.capitalize()} {', '.join(map(str, numbers))}: {warning}"
+        for warning, numbers in about.items()
+    ]
+
+
+def _extras(kind: str, reports: Reports, same_clips: bool) -> dict[str, Any]:
+    """What the runs found beside their figures, as far as all of them did: `temperatures` {number: value},
+    `robustness` as the mean over runs, without intervals, and `maps`, the runs whose page has a map of embeddings.
+
+    Args:
+        same_clips: whether the runs judge the same clips, so that these count once.
+    """
+    found: dict[str, Any] = {}
+    if all(own.get("temperature") for own in reports.values()):
+        found["temperatures"] = {str(number): own["temperature"]["value"] for number, own in reports.items()}
+    if all(own.get("robustness") for own in reports.values()):
+        found["robustness"] = _mean_robustness([own["robustness"] for own in reports.values()], same_clips)
+    maps = [f"{kind}-{number}" for number, own in reports.items() if own.get("embeddings")]
+    return found | ({"maps": maps} if maps else {})
+
+
+def _mean_robustness(runs: Sequence[Mapping[str, Any]], same_clips: bool) -> dict[str, Any]:
+    """Intervals are left out: those of the runs are of other figures than their mean."""
+    first = runs[0]
+
+    def clips(counts: Sequence[int]) -> int:
+        return counts[0] if same_clips else sum(counts)
+
+    conditions = []
+    for each in zip(*(own["conditions"] for own in runs), strict=True):
+        kept = {key: each[0][key] for key in ("name", "kind", "severity", "unit", "description")}
+        scores = {key: float(np.mean([own[key] for own in each])) for key in ("uar", "wa", "macro_f1", "drop")}
+        conditions.append({**kept, "changed": clips([own["changed"] for own in each]), **scores})
+    clean = {key: float(np.mean([own["clean"][key] for own in runs])) for key in ("uar", "wa", "macro_f1")}
+    return {
+        "clips": clips([own["clips"] for own in runs]),
+        "clean": clean,
+        "chance": float(np.mean([own["chance"] for own in runs])),
+        "conditions": conditions,
+        "settings": first["settings"]
+        | {"of_clips": clips([own["settings"]["of_clips"] for own in runs]), "runs": len(runs)},
+    }
 
 
 def preferred(reports: Reports) -> int:
@@ -118,7 +180,7 @@ def _together(
     return {
         **header(recipe, material, folds, folder, judgement["metrics"], foil),
         **judgement,
-        "warnings": judgement["warnings"] + material.notes,
+        "warnings": _merged("fold" if len(folds) > 1 else "seed", reports, judgement["warnings"] + material.notes),
         "model": first["model"],
         "training": first["training"],
         "deviations": {

@@ -9,7 +9,7 @@ import pytest
 from datasets import ClassLabel, Dataset
 from sklearn.metrics import f1_score, recall_score
 
-from ser_hf.aggregate import over_folds, preferred
+from ser_hf.aggregate import _extras, _merged, over_folds, preferred
 from ser_hf.evaluation.judged import of_rows, to_table
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.material import Fold
@@ -67,7 +67,7 @@ def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, **facts)
-    told = {"recordings": {}, "sources": [], "notes": ["2 clips disagree."], "seconds": {"preparation": 1.0}}
+    told = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."], "seconds": {"preparation": 1.0}}
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **told)
 
 
@@ -221,3 +221,35 @@ def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
 @pytest.mark.parametrize(("metric", "validated"), [("uar", 0.7), ("macro_f1", 0.7), ("loss", -0.7)])
 def test_what_validation_said_is_higher_for_better_whatever_the_metric(metric, validated):
     assert validated_by(SimpleNamespace(validated=0.7), metric) == validated
+
+
+def test_what_some_runs_warn_of_is_told_once_with_the_runs_it_is_about():
+    few = (
+        "Judged on 1 speaker: the interval over speakers is too narrow for so few, and the one over clips alone says "
+    )
+    few += "nothing about other speakers."
+    reports = {
+        1: {"speakers": 1, "warnings": [few, "of all", "everywhere", "cut off"]},
+        2: {"speakers": 1, "warnings": [few, "of all", "everywhere"]},
+        3: {"speakers": 1, "warnings": [few, "everywhere", "cut off"]},
+    }
+    assert _merged("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
+
+
+def test_temperatures_maps_and_robustness_are_told_over_runs():
+    def run(value, uar):
+        scores = {"uar": uar, "wa": uar, "macro_f1": uar, "interval": [0.1, 0.9]}
+        noise = scores | {"name": "noise at 10 dB", "kind": "noise", "severity": 10.0, "unit": "dB", "changed": 8}
+        noise |= {"description": "pink", "drop": 0.5 - uar, "drop_interval": [0.0, 0.2]}
+        settings = {"of_clips": 8, "confidence": 0.95}
+        robust = {"clips": 8, "clean": scores, "chance": 0.25, "conditions": [noise], "settings": settings}
+        return {"temperature": {"value": value}, "embeddings": {"methods": ["pca"]}, "robustness": robust}
+
+    reports = {1: run(1.5, 0.25), 2: run(2.0, 0.5)}
+    found = _extras("seed", reports, same_clips=True)
+    assert (found["temperatures"], found["maps"]) == ({"1": 1.5, "2": 2.0}, ["seed-1", "seed-2"])
+    (condition,) = found["robustness"]["conditions"]
+    assert (condition["uar"], condition["drop"], condition["changed"]) == (0.375, 0.125, 8)
+    assert "interval" not in condition
+    assert _extras("fold", reports, same_clips=False)["robustness"]["clips"] == 16
+    assert _extras("seed", {1: {}, 2: run(1.0, 0.5)}, True) == {"maps": ["seed-2"]}

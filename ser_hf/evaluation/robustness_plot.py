@@ -37,7 +37,9 @@ def robustness_figure(robustness: Mapping[str, Any]) -> Figure:
     figure.legend(lines, labels, loc="outside lower center", ncols=3, frameon=False)
     clean, confidence = robustness["clean"]["uar"], robustness["settings"]["confidence"]
     clips = f"{robustness['clips']} of {robustness['settings']['of_clips']} clips"
-    figure.suptitle(f"Robustness: UAR {clean:.3f} on {clips} as they are; intervals of {confidence:.0%}")
+    runs = robustness["settings"].get("runs")
+    told = f"mean of {runs} runs" if runs else f"intervals of {confidence:.0%}"
+    figure.suptitle(f"Robustness: UAR {clean:.3f} on {clips} as they are; {told}")
     return figure
 
 
@@ -48,11 +50,14 @@ def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Mapping[str, Any]], r
     severities = sorted(points, reverse=of.clean > max(condition["severity"] for condition in conditions))
     places = range(len(severities))
     scores = [points[severity]["uar"] for severity in severities]
-    low, high = zip(*(points[severity]["interval"] for severity in severities), strict=True)
-    axes.axhspan(*clean["interval"], color=_CLEAN, alpha=0.12, linewidth=0)
+    # The mean over several runs has no interval.
+    intervals = [points[severity].get("interval") for severity in severities]
+    if all(intervals):
+        low, high = zip(*intervals, strict=True)
+        axes.axhspan(*clean["interval"], color=_CLEAN, alpha=0.12, linewidth=0)
+        axes.fill_between(places, low, high, color=_MEASURED, alpha=0.2, linewidth=0)
     axes.axhline(clean["uar"], color=_CLEAN, linestyle="--", linewidth=1, label="clean")
     axes.axhline(robustness["chance"], color="0.4", linestyle=":", linewidth=1, label="chance")
-    axes.fill_between(places, low, high, color=_MEASURED, alpha=0.2, linewidth=0)
     axes.plot(places, scores, color=_MEASURED, marker="o", markersize=4, label="under the condition")
     axes.set_xticks(places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities])
     axes.set(xlabel=f"{of.axis} ({of.unit})", title=of.title, xlim=(-0.3, len(severities) - 0.7))

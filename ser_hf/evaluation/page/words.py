@@ -155,6 +155,9 @@ def chance_of(report: Mapping[str, Any]) -> float | None:
 
 def temperature(report: Mapping[str, Any]) -> str | None:
     """What a temperature does to the probabilities, where one was fitted."""
+    if report.get("temperatures"):
+        each = listed([f"{value:.3g}" for value in report["temperatures"].values()])
+        return f"The validation parts of the {len(report['temperatures'])} runs asked for temperatures of {each}."
     own = report.get("temperature")
     if not own:
         return None
@@ -167,4 +170,5 @@ def temperature(report: Mapping[str, Any]) -> str | None:
     else:
         begin = f"The validation part would divide all logits by {value}; the published weights do not."
     moved = "took" if own.get("stored") else "would take"
-    return f"{begin} On the {report['judged_on']} part that {moved} {figures}. No answer changes by it."
+    stay = "Answers stay as they are, but of clips that are heard in windows."
+    return f"{begin} On the {report['judged_on']} part that {moved} {figures}. {stay}"
