@@ -67,7 +67,13 @@ def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, **facts)
-    told = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."], "seconds": {"preparation": 1.0}}
+    told = {
+        "recordings": {},
+        "inherited": [],
+        "sources": [],
+        "notes": ["2 clips disagree."],
+        "seconds": {"preparation": 1.0},
+    }
     return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **told)
 
 
