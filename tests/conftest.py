@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import os
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,30 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # The same examples on every machine, however slow it is.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable")
+
+
+class Unrendered:
+    """Gives the module that writes reports two stubs when it is first imported, which takes too long to be done for
+    tests that write none: pictures are drawn, but not rendered, since that takes several times as long as a tiny
+    training. Who looks at them takes `rendered`."""
+
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name != "ser_hf.evaluation.writing":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            module.save_figure = lambda _, path: path.write_bytes(b"a picture")
+            module.svg = lambda _: b"a picture"
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, Unrendered)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,26 +63,24 @@ def collected_once():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="module")
+def no_pictures():
+    """What is now so everywhere."""
+
+
 @pytest.fixture(scope="session")
-def unrendered():
-    """A context in which a report's pictures are drawn, but not rendered: that can take longer than to train. For runs
-    at whose pictures nobody looks; tests/evaluation does."""
+def rendered():
+    """A context in which a report's pictures become files again, for those who look at them."""
+    from ser_hf.evaluation import plots
 
     @contextlib.contextmanager
-    def stub():
+    def real():
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("ser_hf.evaluation.writing.save_figure", lambda _, path: path.write_bytes(b"a picture"))
-            patched.setattr("ser_hf.evaluation.writing.svg", lambda _: b"a picture")
+            patched.setattr("ser_hf.evaluation.writing.save_figure", plots.save_figure)
+            patched.setattr("ser_hf.evaluation.writing.svg", plots.svg)
             yield
 
-    return stub
-
-
-@pytest.fixture(scope="module")
-def no_pictures(unrendered):
-    """No test of the file has pictures rendered."""
-    with unrendered():
-        yield
+    return real
 
 
 @pytest.fixture(scope="session")

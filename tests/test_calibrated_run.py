@@ -14,7 +14,6 @@ import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.recipe import read_recipe
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 RECIPE = {
     "name": "calibrated",
     "corpus": {"name": "synthetic", "speakers": 8, "takes": 2},

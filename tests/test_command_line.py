@@ -15,7 +15,6 @@ from ser_hf.cli import VERBS
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
 TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def complaint(capsys, *arguments: str) -> str:

@@ -13,7 +13,6 @@ CHANCE = 1 / 6
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 def test_true_labels_are_learnt_and_shuffled_ones_stay_at_chance(tmp_path):
     true = ser_hf.run_recipe(QUICKSTART, [*BUDGET, f"output_dir={tmp_path / 'true'}"])
     assert true["metrics"]["uar"] > 0.5

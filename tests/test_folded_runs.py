@@ -10,7 +10,6 @@ import pytest
 from page_reader import Page
 
 import ser_hf
-import ser_hf.evaluation.writing
 from ser_hf import one_run
 from ser_hf.material import gather
 from ser_hf.protocols import fingerprint
@@ -39,11 +38,7 @@ METRICS = {"uar", "wa", "macro_f1", "weighted_f1"}
 
 
 def run(folder, *overrides, **how):
-    """Draws its pictures, but does not render them: that takes longer than to train."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ser_hf.evaluation.writing, "save_figure", lambda figure, path: path.write_bytes(b"a picture"))
-        patched.setattr(ser_hf.evaluation.writing, "svg", lambda figure: b"a picture")
-        return ser_hf.run_recipe(RECIPE, [*overrides, f"output_dir={folder}"], **how)
+    return ser_hf.run_recipe(RECIPE, [*overrides, f"output_dir={folder}"], **how)
 
 
 def read(folder):

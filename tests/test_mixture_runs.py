@@ -63,7 +63,7 @@ def recipe(items, tmp_path):
 
 @pytest.fixture
 def run(monkeypatch):
-    """A function that runs a recipe and draws its pictures without rendering them."""
+    """A function that runs a recipe and gives its report and the figures that it drew."""
     drawn = {}
 
     def save(figure, path):
@@ -71,7 +71,6 @@ def run(monkeypatch):
         path.write_bytes(b"a picture")
 
     monkeypatch.setattr(ser_hf.evaluation.writing, "save_figure", save)
-    monkeypatch.setattr(ser_hf.evaluation.writing, "svg", lambda figure: b"a picture")
 
     def run(recipe):
         drawn.clear()

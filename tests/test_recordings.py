@@ -32,7 +32,7 @@ RECIPE = {
     "evaluation": {"bootstrap": 20},
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
+pytestmark = pytest.mark.slow
 
 
 class Stopped(Exception):

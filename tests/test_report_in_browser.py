@@ -61,7 +61,7 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ravdess(real_corpora, tmp_path_factory):
+def ravdess(real_corpora, tmp_path_factory, rendered):
     """Real speech: six actors, and a network that is fitted in a second."""
     folder, root = tmp_path_factory.mktemp("runs") / "ravdess", tmp_path_factory.mktemp("RAVDESS")
     for actor in range(1, 7):
@@ -69,12 +69,13 @@ def ravdess(real_corpora, tmp_path_factory):
     asked = [f"corpus.root={root}", f"output_dir={folder}", "evaluation.bootstrap=100"]
     asked += ["protocol.train=[1-3]", "protocol.validation=[4]", "protocol.test=[5, 6]", "training.grid.C=[0.01]"]
     asked += ["protocol.near_duplicates=skip"]
-    ser_hf.run_recipe(ROOT / "recipes" / "ravdess_mfcc_linear.yaml", asked)
+    with rendered():
+        ser_hf.run_recipe(ROOT / "recipes" / "ravdess_mfcc_linear.yaml", asked)
     return folder / "report"
 
 
 @pytest.fixture(scope="module")
-def built_in(tmp_path_factory):
+def built_in(tmp_path_factory, rendered):
     """Two seeds of the corpus that needs no files, judged under a leaky protocol."""
     folder = tmp_path_factory.mktemp("runs") / "built_in"
     asked = ["corpus.speakers=8", "corpus.takes=4", "training.num_train_epochs=2", "evaluation.bootstrap=100"]
@@ -83,7 +84,8 @@ def built_in(tmp_path_factory):
         "training.seeds=[1, 2]",
         "model.channels=[4, 4, 4]",
     ]
-    ser_hf.run_recipe(ROOT / "recipes" / "quickstart.yaml", [*asked, f"output_dir={folder}"])
+    with rendered():
+        ser_hf.run_recipe(ROOT / "recipes" / "quickstart.yaml", [*asked, f"output_dir={folder}"])
     return folder / "report"
 
 

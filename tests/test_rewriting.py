@@ -35,11 +35,10 @@ def clip(part, number, label, **columns):
     return {"id": f"toy/{number}", "part": part, "speaker": "a:1", "label": label, "predicted": label} | columns
 
 
-def test_an_old_run_gets_its_page(old_run, unrendered):
+def test_an_old_run_gets_its_page(old_run):
     clips = [clip("validation", 1, "sad"), clip("test", 2, "sad"), clip("test", 3, "angry")]
     folder = old_run(whole_report(), clips)
-    with unrendered():
-        page = rewrite_report(folder)
+    page = rewrite_report(folder)
     assert page == folder / "report" / "index.html"
     assert pq.read_table(folder / "report" / "predictions.parquet").num_rows == 3
     content = json.loads((folder / "report" / "report.json").read_text())
@@ -54,14 +53,13 @@ def test_an_old_run_gets_its_page(old_run, unrendered):
     assert "provenance" not in read.text
 
 
-def test_folds_are_counted_each_and_lead_up_and_down(old_run, unrendered):
+def test_folds_are_counted_each_and_lead_up_and_down(old_run):
     clips = [
         clip(part, 1, "sad", fold=fold, seed=seed) for part in ("train", "test") for fold in (1, 2) for seed in (1, 2)
     ]
     above = old_run(over_folds(whole_report()), clips)
     below = old_run(whole_report(), [clip("test", 1, "sad")], "run/fold-1")
-    with unrendered():
-        pages = [rewrite_report(above), rewrite_report(below)]
+    pages = [rewrite_report(above), rewrite_report(below)]
     content = json.loads((above / "report" / "report.json").read_text())
     assert {fold: sum(counts.values()) for fold, counts in content["class_distribution"].items()} == {
         "fold 1": 1,

@@ -21,7 +21,6 @@ RECIPE = {
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path):
     settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
     report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])

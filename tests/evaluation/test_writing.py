@@ -26,9 +26,10 @@ def _refuse(word):
 
 
 @pytest.mark.slow  # draws every picture there is
-def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path):
+def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered):
     embeddings(tmp_path)
-    write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
+    with rendered():
+        write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
     numbers = {"report.json", "report_schema.json", "metrics.parquet", "embeddings.parquet", "index.html"}
@@ -42,20 +43,18 @@ def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path):
         assert matplotlib.image.imread(path)[..., :3].std() > 0.02, f"{path.name} is blank"
 
 
-def test_the_same_report_gives_the_same_bytes(tmp_path, unrendered):
+def test_the_same_report_gives_the_same_bytes(tmp_path):
     """Of pictures tests/evaluation/test_plots.py says so."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        with unrendered():
-            write_numbers(tmp_path / name, whole_report(), recipe="name: toy\n")
+        write_numbers(tmp_path / name, whole_report(), recipe="name: toy\n")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
 
-def test_classes_are_counted_in_each_part(tmp_path, unrendered):
+def test_classes_are_counted_in_each_part(tmp_path):
     dataset = Dataset.from_dict({"label": [0, 0, 1, 2, 2, 2]}).cast_column("label", ClassLabel(names=LABELS))
-    with unrendered():
-        write_report(tmp_path, whole_report(), dataset, {"train": range(4), "test": [4, 5]})
+    write_report(tmp_path, whole_report(), dataset, {"train": range(4), "test": [4, 5]})
     counts = json.loads((tmp_path / "report.json").read_text())["class_distribution"]
     assert counts == {
         "train": {"angry": 2, "happy": 1, "sad": 1},

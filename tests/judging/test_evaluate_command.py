@@ -25,7 +25,7 @@ RECIPE = {
     "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
     "evaluation": {"bootstrap": 20},
 }
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,9 @@ def roots(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, roots, unrendered):
+def run(tmp_path_factory, roots):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    with unrendered():
-        ser_hf.run_recipe(RECIPE, [f"corpus.root={roots / 'ravdess'}", f"output_dir={folder}"])
+    ser_hf.run_recipe(RECIPE, [f"corpus.root={roots / 'ravdess'}", f"output_dir={folder}"])
     return folder
 
 

@@ -36,7 +36,6 @@ TRAINING = {"cnn1d": {"num_train_epochs": 9}, "vgg16": {"num_train_epochs": 8, "
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_learns_what_speakers_never_heard_feel(name, tmp_path):
     """Three emotions, the first second of each clip where a network takes a part: as telling as six and all of it."""

@@ -10,11 +10,10 @@ import ser_hf
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory, unrendered):
+def run(tmp_path_factory):
     """A whole run, whose clips were trimmed, and judged in windows."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    with unrendered():
-        ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
+    ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
 
 

@@ -490,7 +490,6 @@ def recipe(architecture, **training):
         ("mfcc_forest", {"n_estimators": [40], "min_samples_leaf": [1]}, 0.35),
     ],
 )
-@pytest.mark.usefixtures("no_pictures")
 def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, tmp_path):
     source = recipe(architecture, grid=grid) | {"output_dir": str(tmp_path / "run")}
     report = ser_hf.run_recipe(source)
@@ -510,7 +509,6 @@ def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, 
 
 
 @pytest.mark.parametrize("head", ["linear", "svm"])
-@pytest.mark.usefixtures("no_pictures")
 def test_a_whole_run_on_a_frozen_encoder_is_one_network_in_the_end(head, tmp_path):
     source = recipe("vggish", solver="sklearn", grid={"C": [0.01, 0.1]}) | {"output_dir": str(tmp_path / "run")}
     source["model"] |= {

@@ -419,12 +419,11 @@ evaluation: {bootstrap: 20}
 
 
 @pytest.fixture(scope="module")
-def run(encoder_folder, tmp_path_factory, unrendered):
+def run(encoder_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapted")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     asked = [f"output_dir={folder / 'run'}", f"model.checkpoint={encoder_folder('wav2vec2-layer')}"]
-    with unrendered():
-        return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
+    return folder / "run", ser_hf.run_recipe(folder / "recipe.yaml", asked)
 
 
 def test_a_run_leaves_a_merged_model_and_its_adapter(run, encoder_folder):
