@@ -63,11 +63,6 @@ def collected_once():
     gc.unfreeze()
 
 
-@pytest.fixture(scope="module")
-def no_pictures():
-    """What is now so everywhere."""
-
-
 @pytest.fixture(scope="session")
 def rendered():
     """A context in which a report's pictures become files again, for those who look at them."""

@@ -49,7 +49,7 @@ RECIPE = {
 }
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
