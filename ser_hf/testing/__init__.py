@@ -1,7 +1,33 @@
-"""Public helpers for tests: synthetic corpora in official layouts, tiny networks, tiny checkpoints of encoders."""
+"""Public helpers for tests: synthetic corpora in official layouts, tiny networks and checkpoints, a loopback Hub.
 
-from .checkpoints import CHECKPOINTS, write_checkpoint
-from .corpora import write_corpus
-from .networks import tiny_config
+Each is imported on first use: the loopback Hub needs no torch.
+"""
 
-__all__ = ["CHECKPOINTS", "tiny_config", "write_checkpoint", "write_corpus"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoints import CHECKPOINTS, write_checkpoint
+    from .corpora import write_corpus
+    from .loopback_hub import LoopbackHub
+    from .networks import tiny_config
+
+_HOMES = {
+    "CHECKPOINTS": "checkpoints",
+    "LoopbackHub": "loopback_hub",
+    "tiny_config": "networks",
+    "write_checkpoint": "checkpoints",
+    "write_corpus": "corpora",
+}
+
+__all__ = ["CHECKPOINTS", "LoopbackHub", "tiny_config", "write_checkpoint", "write_corpus"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
