@@ -33,6 +33,11 @@ def whoami(site: Site, request: Request) -> Answer:
     return as_json(account | {"auth": {"type": "access_token", "accessToken": token}})
 
 
+def harnesses(site: Site, request: Request) -> Answer:
+    """The list by which clients tell what program runs them; there is none that they would tell of here."""
+    return as_json({"standardEnvVars": [], "harnesses": {}})
+
+
 def create(site: Site, request: Request) -> Answer:
     """With the first commit that the Hub itself makes: .gitattributes, and for a Space its README.md."""
     asked = request.json(_CREATED)

@@ -34,6 +34,7 @@ def _route(method: str, pattern: str, endpoint: Endpoint, to_file: bool = False)
 
 HUB = [
     _route("GET", "/api/whoami-v2", repositories.whoami),
+    _route("GET", "/api/agent-harnesses", repositories.harnesses),
     _route("POST", "/api/validate-yaml", cards.validate_yaml),
     _route("POST", "/api/repos/create", repositories.create),
     _route("DELETE", "/api/repos/delete", repositories.delete),

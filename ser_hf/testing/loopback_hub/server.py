@@ -118,7 +118,6 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             if isinstance(body, Path):
                 body.unlink(missing_ok=True)
-        self._remember(answer.status)
         self._send(answer, fault if isinstance(fault, Cut | Stall) else None)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
@@ -171,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             elif asked != (0, size):
                 start, end = asked
                 status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{size}"
+        # Before the client can go on and a test look at what was asked.
+        self._remember(status)
         if isinstance(fault, Stall) and not fault.after_bytes:
             self.server.closing.wait(fault.seconds)
         self.send_response(status)
