@@ -1,0 +1,99 @@
+"""What transformers and datasets push to the loopback Hub they load again, as strangers who start with nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ser_hf.testing import LoopbackHub
+
+pytestmark = pytest.mark.slow
+
+PUSH_AND_LOAD_CLIPS = """
+import io, json
+import numpy as np, soundfile
+from datasets import Audio, ClassLabel, Dataset, load_dataset
+
+def clip(number):
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(np.arange(4000) * 0.01 * number), 16000, format="FLAC")
+    return {"bytes": file.getvalue(), "path": f"{number}.flac"}
+
+rows = {"audio": [clip(number) for number in range(8)], "label": ["angry", "sad"] * 4}
+clips = Dataset.from_dict(rows).cast_column("label", ClassLabel(names=["angry", "sad"]))
+clips = clips.cast_column("audio", Audio(sampling_rate=16000))
+clips.push_to_hub("tester/clips", private=True, num_shards=2)
+clips.select(range(3)).push_to_hub("tester/clips", "few", split="test")
+loaded = load_dataset("tester/clips", "default", split="train").cast_column("audio", Audio(decode=False))
+few = load_dataset("tester/clips", "few", split="test")
+print(json.dumps({
+    "same": [row["audio"]["bytes"] for row in loaded] == [row["bytes"] for row in rows["audio"]],
+    "labels": loaded["label"][:], "names": loaded.features["label"].names, "rate": few.features["audio"].sampling_rate,
+    "few": len(few),
+}))
+"""
+PUSH_MODEL = """
+import json, sys
+import numpy as np
+import torch
+from transformers import Wav2Vec2FeatureExtractor
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import tiny_config
+
+torch.manual_seed(0)
+model = ARCHITECTURES["cnn1d"](tiny_config("cnn1d", labels=3)).eval()
+clip = np.random.default_rng(0).standard_normal(8000).astype("float32")
+np.save("clip.npy", clip)
+extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+with torch.no_grad():
+    expected = model(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits.softmax(1)[0].tolist()
+model.save_pretrained("model")
+extractor.save_pretrained("model")
+open("model/README.md", "w").write("---\\nlicense: mit\\npipeline_tag: audio-classification\\n---\\n")
+from huggingface_hub import HfApi
+HfApi().create_repo("tester/emotions", private=True)
+HfApi().upload_folder(repo_id="tester/emotions", folder_path="model")
+print(json.dumps(expected))
+"""
+LOAD_MODEL = """
+import json, sys
+import numpy as np
+from transformers import pipeline
+assert "ser_hf" not in sys.modules
+classify = pipeline(model="tester/emotions", trust_remote_code=True)
+answers = {answer["label"]: answer["score"] for answer in classify(np.load("clip.npy"), top_k=None)}
+print(json.dumps([type(classify.model).__module__, [answers[f"LABEL_{number}"] for number in range(3)]]))
+"""
+
+
+def run(hub, code, folder, home):
+    environment = {**os.environ, **hub.environment(folder / home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_datasets_pushes_clips_and_loads_them(tmp_path):
+    with LoopbackHub(tmp_path / "hub") as hub:
+        told = run(hub, PUSH_AND_LOAD_CLIPS, tmp_path, "home")
+        assert told.pop("same")
+        assert told == {"labels": [0, 1] * 4, "names": ["angry", "sad"], "rate": 16000, "few": 3}
+        assert hub.private("tester/clips", "dataset")
+        shards = {f"data/train-0000{number}-of-00002.parquet" for number in range(2)}
+        assert set(hub.large_files("tester/clips", "dataset")) == shards | {"few/test-00000-of-00001.parquet"}
+        assert hub.mistakes == []
+
+
+def test_a_pipeline_loads_a_network_with_its_code(tmp_path):
+    with LoopbackHub(tmp_path / "hub") as hub:
+        expected = run(hub, PUSH_MODEL, tmp_path, "home")
+        module, probabilities = run(hub, LOAD_MODEL, tmp_path, "elsewhere")
+        assert module.startswith("transformers_modules.tester.emotions.")
+        assert probabilities == pytest.approx(expected, abs=1e-6)
+        assert "model.safetensors" in hub.large_files("tester/emotions")
+        assert hub.mistakes == []
