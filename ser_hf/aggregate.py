@@ -118,7 +118,8 @@ def _merged(kind: str, reports: Reports, told: Sequence[str]) -> list[str]:
 
 def _extras(kind: str, reports: Reports, same_clips: bool) -> dict[str, Any]:
     """What the runs found beside their figures, as far as all of them did: `temperatures` {number: value},
-    `robustness` as the mean over runs, without intervals, and `maps`, the runs whose page has a map of embeddings.
+    `robustness` as the mean over runs, without intervals, `energy` as their sum, and `maps`, the runs whose page has a
+    map of embeddings.
 
     Args:
         same_clips: whether the runs judge the same clips, so that these count once.
@@ -128,8 +129,21 @@ def _extras(kind: str, reports: Reports, same_clips: bool) -> dict[str, Any]:
         found["temperatures"] = {str(number): own["temperature"]["value"] for number, own in reports.items()}
     if all(own.get("robustness") for own in reports.values()):
         found["robustness"] = _mean_robustness([own["robustness"] for own in reports.values()], same_clips)
+    if all(own.get("energy") for own in reports.values()):
+        found["energy"] = _together_taken([own["energy"] for own in reports.values()])
     maps = [f"{kind}-{number}" for number, own in reports.items() if own.get("embeddings")]
     return found | ({"maps": maps} if maps else {})
+
+
+def _together_taken(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of what the runs took; emissions where all of them know theirs."""
+    amounts = ("kwh", "processor_kwh", "accelerator_kwh", "memory_kwh", "seconds")
+    emissions = [own["emissions_kg"] for own in runs]
+    return {
+        **runs[0],
+        **{key: sum(own[key] for own in runs) for key in amounts},
+        "emissions_kg": None if None in emissions else sum(emissions),
+    }
 
 
 def _mean_robustness(runs: Sequence[Mapping[str, Any]], same_clips: bool) -> dict[str, Any]:

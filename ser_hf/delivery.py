@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from .corpora import corpus_facts
 from .environment import environment
 from .evaluation.metrics import DEFINITIONS
 from .evaluation.writing import write_report
-from .hub.card import model_card, report_page
+from .hub.card import report_page
+from .hub.run_card import card_from
 from .material import Fold, Material
-from .models import ARCHITECTURES, TRANSFERRED
+from .models import TRANSFERRED
 from .models.waveform_preparation import Preparation
 from .protocols import PARTS, Split, fingerprint, worst
+from .public import public, public_name
 from .run_folder import RunFolder
 from .sections import Recipe
 from .strict import dump_yaml
+from .training.encoders import encoder_config
 from .training.lora import merged, save_adapter
 from .training.temperature import store_temperature
 from .training.transfer import PUBLISHED
@@ -57,8 +60,10 @@ def header(
             "architecture": recipe.model.architecture,
             "model_type": material.plan.config.model_type,
             "checkpoint": material.plan.checkpoint,
+            **_origin(recipe, material),
             "remote_code": material.plan.remote_code,
             "padding_safe": material.plan.padding_safe,
+            "sampling_rate": material.plan.extractor.sampling_rate,
             "preparation": _told(material.plan.preparation),
             "depth": " ".join(filter(None, [_depth(recipe), _cached(recipe)])),
             "augmentation": _augmented(recipe.augment),
@@ -66,6 +71,21 @@ def header(
         },
         "environment": environment(),
     }
+
+
+def _origin(recipe: Recipe, material: Material) -> dict[str, Any]:
+    """Which encoder it is, where that is none of ours; the checkpoint's id on the Hub, where it has one; and what is
+    known of a file of published weights."""
+    plan = material.plan
+    known = plan.checkpoint is not None and not plan.random_init
+    # A folder on this machine is nobody else's base model.
+    told: dict[str, Any] = {"base_model": plan.checkpoint if known and not Path(plan.checkpoint).exists() else None}
+    if recipe.model.architecture == "encoder":
+        told["encoder"] = encoder_config(plan.config).model_type
+    if known and recipe.model.architecture in TRANSFERRED:
+        published = PUBLISHED[plan.config.model_type](plan.config)
+        told["origin"] = {key: getattr(published, key) for key in ("file", "source", "licence")}
+    return told
 
 
 def _told(preparation: Preparation) -> str:
@@ -190,9 +210,9 @@ def save_model(
     with whole_folder(folder.model) as partial:
         merged(model).save_pretrained(partial)
         if isinstance(model, PeftModel):
-            save_adapter(model, partial / "adapter", _public_name(material.plan.checkpoint))
+            save_adapter(model, partial / "adapter", public_name(material.plan.checkpoint))
         material.plan.published_extractor.save_pretrained(partial)
-        card(recipe, material, report, folder).save(partial / "README.md")
+        card(recipe, report, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
 
 
@@ -209,30 +229,22 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
     (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
 
 
-def card(recipe: Recipe, material: Material, report: dict[str, Any], folder: RunFolder) -> ModelCard:
-    plan = material.plan
-    if recipe.model.architecture in ARCHITECTURES:
-        sentence = ARCHITECTURES[recipe.model.architecture].__module__
-        sentence = sys.modules[sentence].__doc__.partition("\n")[0]
-        if plan.checkpoint is not None and not plan.random_init:
-            origin = PUBLISHED[plan.config.model_type](plan.config)
-            sentence += f" Its encoder starts from {origin.file} ({origin.source}, licence: {origin.licence})."
-    else:
-        start = "configuration only, random start" if plan.random_init else "fine-tuned"
-        sentence = f"{plan.config.model_type} from {_public_name(plan.checkpoint)} ({start})."
-    parts = report["protocol"]["parts"]
-    learnt = {speaker.partition(":")[0] for part in ("train", "validation") for speaker in parts[part]["speakers"]}
-    return model_card(
-        report,
-        corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options, learnt),
-        location=folder.model.as_posix(),
-        architecture=sentence,
-        remote_code=report["model"]["remote_code"],
-        sampling_rate=plan.extractor.sampling_rate,
-        recipe=dump_yaml(public(recipe.to_dict())),
-        # A folder on this machine is nobody else's base model.
-        base_model=None if plan.random_init or Path(plan.checkpoint).exists() else plan.checkpoint,
-    )
+def card(recipe: Recipe, report: Mapping[str, Any], folder: RunFolder) -> ModelCard:
+    """The card beside the weights. The one that is published says where, and shows pictures: see
+    `ser_hf.hub.run_card`."""
+    return card_from(report, recipe.to_dict(), folder.model.as_posix())
+
+
+def renew_told(recipe: Recipe, report: Mapping[str, Any], folder: RunFolder) -> None:
+    """Card and report beside the weights once more, as the report knows more than when the weights were saved."""
+    partial = folder.model.with_name("model.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    card(recipe, report, folder).save(partial / "README.md")
+    keep_recipe_and_report(recipe, report, partial)
+    for file in partial.iterdir():
+        file.replace(folder.model / file.name)
+    partial.rmdir()
 
 
 def save_report(
@@ -268,21 +280,3 @@ def report_links(report: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]
         "runs": {number: f"../{name}/report/index.html" for number, name in children.items()},
         "foil": "../foil/report/index.html" if report.get("foil") else None,
     }
-
-
-def public(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe or report as others may read it: no path of this machine, of which they learn nothing."""
-    told = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            told[key] = public(value)
-        elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-            told[key] = [public(item) for item in value]  # the corpora of a mixture
-        elif key not in ("output_dir", "cache_dir"):
-            told[key] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-    return told
-
-
-def _public_name(checkpoint: str) -> str:
-    """A Hub id as it is; of a folder or file on this machine only its own name."""
-    return Path(checkpoint).name if Path(checkpoint).exists() else checkpoint

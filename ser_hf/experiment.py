@@ -18,6 +18,7 @@ from .aggregate import over_folds, over_seeds, read_predictions
 from .delivery import card, keep_recipe_and_report, save_report
 from .environment import environment
 from .errors import UserError
+from .hub.run_card import of_several
 from .logs import quiet_libraries, recorded
 from .material import Fold, Material, foil_protocol, gather
 from .one_run import Watch, arguments_for, rehearse_all, run_one
@@ -182,16 +183,14 @@ def _deliver(
 ) -> None:
     """model/ is the run's that validation prefers, its card tells of them all; report/ is the aggregate."""
     chosen = report[f"chosen_{kind}"]
-    source, own = folder.child(f"{kind}-{chosen}"), reports[chosen]
+    source, own, numbers = folder.child(f"{kind}-{chosen}"), reports[chosen], [chosen]
     if "chosen_seed" in own:  # the card's figures are those of its weights, not of the mean over a fold's seeds
-        chosen = f"{chosen}, seed {own['chosen_seed']}"
+        numbers.append(own["chosen_seed"])
         own = source.child(f"seed-{own['chosen_seed']}").read_report()
-    over = {"kind": kind, "chosen": chosen, "runs": {n: child["metrics"] for n, child in reports.items()}}
-    over |= {key: report[key] for key in ("metrics", "deviations", "intervals")}
-    described = own | {"over": over, "pooled": report.get("pooled"), "foil": report["foil"]}
+    described = of_several(report, own, numbers)
     with whole_folder(folder.model) as partial:
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
-        card(recipe, material, described, folder).save(partial / "README.md")
+        card(recipe, described, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
     tables = {"predictions": read_predictions(folder, kind, list(reports))}
     save_report(recipe, report, material.dataset, _shown_rows(folds, recipe.evaluation.part), tables, folder)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from .audio.augmenting import Augmenter
-from .delivery import save_model, save_report
+from .delivery import renew_told, save_model, save_report
 from .errors import UserError
 from .evaluation.conditions import check_opus
 from .evaluation.judged import Judged, to_table
@@ -31,6 +31,7 @@ from .training.batches import Changes, part
 from .training.build import build_model
 from .training.classical import fit_classical
 from .training.contrastive import SupervisedContrastive
+from .training.energy import measured_energy
 from .training.frozen import FrozenCache, fixed_crops
 from .training.layers import Freezing, freeze, trainable_table
 from .training.lora import Lora, add_lora
@@ -96,8 +97,10 @@ def run_one(
     """Trains with one seed, judges the checkpoint that validation prefers, writes model/ and report/."""
     seed = recipe.training.seeds[0]
     arguments = arguments_for(recipe, folder, seed, material.plan.padding_safe)
-    fitted = _train(recipe, material, fold, folder, arguments, resume, watch)
+    with measured_energy(arguments.process_index == 0) as energy:
+        fitted = _train(recipe, material, fold, folder, arguments, resume, watch)
     report, predicted = judge_run(recipe, material, fold, fitted, folder, foil)
+    report |= energy
     model = whole_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
@@ -110,6 +113,9 @@ def run_one(
                 report["warnings"].append(
                     f"What evaluation.embeddings or evaluation.robustness asked for failed: {error}"
                 )
+            else:
+                if more:
+                    renew_told(recipe, report, folder)
             tables = {"predictions": pa.concat_tables(_published(predicted)), "embeddings": points}
             save_report(recipe, report, material.dataset, fold.split.rows, tables, folder)
     return report

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .corpora import corpus_facts, corpus_options
-from .delivery import public, report_links
+from .delivery import report_links
 from .errors import UserError
 from .evaluation.writing import write_numbers
+from .public import public
 from .run_folder import RunFolder, is_ours
 from .strict import dump_yaml, read_yaml
 from .whole import whole_folder

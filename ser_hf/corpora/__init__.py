@@ -26,6 +26,7 @@ __all__ = [
     "Corpus",
     "Listing",
     "complete_options",
+    "corpora_facts",
     "corpus_facts",
     "corpus_options",
     "load_corpus",
@@ -166,6 +167,14 @@ def corpus_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] 
             options = {**options, "corpora": mixture.learnt_items(options["corpora"], learnt)}
         return {"name": name, **mixture.facts(**options)}
     return single.facts(name, options)
+
+
+def corpora_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] = ()) -> list[dict[str, Any]]:
+    """What `corpus_facts` says, of each corpus of a mixture by itself; of any other corpus that one alone."""
+    if name != "mixture":
+        return [corpus_facts(name, options)]
+    items = mixture.learnt_items(options["corpora"], learnt) if learnt else options.get("corpora")
+    return mixture.facts_of_each(items)
 
 
 def _tell_skipped(listing: Listing) -> None:

@@ -199,13 +199,18 @@ def learnt_items(corpora: list[dict[str, Any]], learnt: Collection[str]) -> list
     return own if len(own) == len(learnt) else corpora
 
 
+def facts_of_each(corpora: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """What cards and reports say of each corpus by itself (`ser_hf.corpora.single.facts`)."""
+    return [
+        single.facts(item["name"], {option: value for option, value in item.items() if option not in _OWN})
+        for item in (completed(corpora) if corpora else [])
+    ]
+
+
 def facts(corpora: list[dict[str, Any]] | None = None, **others: Any) -> dict[str, Any]:
     """What cards and reports say of all corpora together: one forbids commercial use for all. `license` and `language`
     are a list where the corpora differ. `others` are further options of `parse`."""
-    told = []
-    for item in completed(corpora) if corpora else []:
-        options = {option: value for option, value in item.items() if option not in _OWN}
-        told.append(single.facts(item["name"], options))
+    told = facts_of_each(corpora)
     titles = [one["title"] for one in told]
     return {
         "title": " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]])) or "Mixture",

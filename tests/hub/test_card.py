@@ -7,9 +7,10 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from ser_hf.corpora import CORPORA, corpus_facts
+from ser_hf.corpora import CORPORA, corpora_facts, corpus_facts
 from ser_hf.evaluation.metrics import DEFINITIONS
 from ser_hf.hub.card import model_card, report_page
+from ser_hf.hub.card_check import check_card
 
 METRICS = {"uar": 0.51236, "wa": 0.53, "macro_f1": 0.4987, "weighted_f1": 0.52}
 ACTED = {
@@ -129,7 +130,31 @@ MEANS = {name: value + 0.1 for name, value in METRICS.items()}
 OVER = {"metrics": MEANS, "deviations": DEVIATIONS, "intervals": INTERVALS}
 RUNS = {1: METRICS, 2: METRICS}
 # What the card of several runs is made from: the chosen run's report, and `over` for the rest.
-SEEDS = {"over": OVER | {"kind": "seed", "chosen": 2, "runs": RUNS}}
+SEEDS = {"over": OVER | {"kind": "seed", "chosen": "2", "runs": RUNS}}
+ENERGY = {
+    **{"kwh": 0.0123, "processor_kwh": 0.01, "accelerator_kwh": 0.0, "memory_kwh": 0.0023, "seconds": 12.3},
+    **{"measured_by": "codecarbon 3.3.2", "country": "DEU", "emissions_kg": 0.00456},
+}
+
+
+def _condition(kind, severity, uar, **more):
+    scores = {"uar": uar, "wa": uar, "macro_f1": uar, "drop": METRICS["uar"] - uar}
+    return {"name": f"{kind} at {severity}", "kind": kind, "severity": severity, "unit": "dB"} | scores | more
+
+
+ROBUST = {
+    "clips": 8,
+    "chance": 0.5,
+    "clean": {"uar": METRICS["uar"], "wa": 0.53, "macro_f1": 0.4987},
+    "conditions": [
+        _condition("noise", 20.0, 0.45, interval=[0.4, 0.5]),
+        _condition("noise", 0.0, 0.25, interval=[0.2, 0.3]),
+        _condition("codec", 1.0, 0.5, interval=[0.4, 0.6]),
+    ],
+    "settings": {"of_clips": 8},
+}
+TWO = {"corpora": [{"name": "cremad"}, {"name": "emodb"}]}
+MIXTURE = {"corpus": corpus_facts("mixture", TWO), "corpora": corpora_facts("mixture", TWO)}
 POOLED = {
     "metrics": {name: value + 0.05 for name, value in METRICS.items()},
     "intervals": INTERVALS,
@@ -178,7 +203,20 @@ CASES = {
     "foil that does not flatter": ({"foil": FOIL | {"gap": dict.fromkeys(METRICS, -0.1)}}, {}),
     "own table": ({}, {"corpus": corpus_facts("csv", {})}),
     "savee": ({}, {"corpus": corpus_facts("savee", {})}),
-    "mixture": (MIXED, {"corpus": corpus_facts("mixture", {"corpora": [{"name": n} for n in ("cremad", "emodb")]})}),
+    "mixture": (MIXED, MIXTURE),
+    "robust": ({"robustness": ROBUST}, {}),
+    "published": (
+        SEEDS | {"energy": ENERGY},
+        {
+            "location": "someone/toy",
+            "hub_id": "someone/toy",
+            "report_repo": "someone/toy-report",
+            "space": "someone/toy-demo",
+            "about": "It is small (arXiv:1609.04243).",
+            "works": ["the network: Choi et al. 2017, arXiv:1609.04243"],
+            "pictures": {name: f"{name}.png" for name in ("confusion_matrix", "reliability")},
+        },
+    ),
 }
 
 
@@ -217,6 +255,7 @@ def test_the_hub_reads_the_front_matter(case):
     assert data["pipeline_tag"] == "audio-classification"
     assert data["library_name"] == "transformers"
     licences = {"synthetic": None, "own table": None, "savee": "other", "mixture": "other"}
+    assert check_card(str(_card(case)), ["confusion_matrix.png", "reliability.png"]) == []
     assert data.get("license") == licences.get(case, "cc-by-nc-sa-4.0")
     assert data.get("base_model") == ("facebook/wav2vec2-base" if case in ("encoder", "adapted") else None)
     values = {result.metric_type: result.metric_value for result in card.data.eval_results}
@@ -240,17 +279,23 @@ def test_the_card_tells_what_learnt_and_where_the_adapter_is():
 @every_case
 def test_nothing_is_left_unfilled(case):
     text = str(_card(case)).replace("top_k=None", "")
-    for gap in ("None", "[More Information Needed]", "{{", "{%", "Undefined", "null"):
+    for gap in ("None", "[More Information Needed]", "{{ ", "{%", "Undefined", "null"):
         assert gap not in text
-    assert not re.search(r"\n{4,}", text)
-    assert not re.search(r"\(\)|  \n|\| +\| *\|", text)
+    assert not re.search(r"\n{3,}", text)
+    assert not re.search(r"\(\)|[ \t]\n|\| +\| *\||^- *$|: *\.", text, flags=re.MULTILINE)
+    headings = re.findall(r"^##+ (.*)$", text, flags=re.MULTILINE)
+    assert len(set(headings)) == len(headings)
+    for heading, after in re.findall(r"^##+ (.*)\n\n(.)", text, flags=re.MULTILINE):
+        assert after != "#", f"nothing under {heading}" if not heading.startswith("Results") else heading
 
 
 @every_case
 def test_tables_are_tables(case):
     tables = _tables(str(_card(case)))
-    # What became of labels, each corpus by itself, a confusion of each.
-    assert len(tables) == (8 if case == "mixture" else 5 if "seeds" in case or case == "folds" else 4)
+    # Parts, audit, metrics, classes, one slice. More of a mixture: licences, what became of labels, each corpus by
+    # itself, a confusion of each.
+    more = {"mixture": 5, "seeds": 1, "seeds without warnings": 1, "folds": 1, "published": 1, "robust": 1}
+    assert len(tables) == 5 + more.get(case, 0)
     _require_tables(tables)
 
 
@@ -265,7 +310,8 @@ def _require_tables(tables):
 
 
 def test_figures_stand_in_the_tables():
-    (_, parts), (_, shared), (_, metrics), (_, emotions) = _tables(str(_card()))
+    (_, parts), (_, shared), (_, metrics), (_, emotions), (_, slices) = _tables(str(_card()))
+    assert [cell.strip() for cell in slices[2]] == ["female", "5", "0.512", "0.499"]
     assert [cell.strip() for cell in shared[0]] == [
         *("parts", "speakers", "sessions", "sentences", "recordings", "near duplicates")
     ]
@@ -302,7 +348,8 @@ def test_a_table_s_licence_is_read_for_what_it_forbids(license, noted, monkeypat
 @every_case
 def test_code_is_trusted_only_where_it_is_needed(case):
     assert (", trust_remote_code=True)" in str(_card(case))) is (case not in ("encoder", "adapted"))
-    assert 'pipeline("audio-classification", model="runs/toy_run/model"' in str(_card(case))
+    where = "someone/toy" if case == "published" else "runs/toy_run/model"
+    assert f'pipeline("audio-classification", model="{where}"' in str(_card(case))
 
 
 def test_limits_tell_acted_from_synthetic():
@@ -312,22 +359,27 @@ def test_limits_tell_acted_from_synthetic():
     assert "acted emotions" not in str(_card("synthetic"))
 
 
-def test_a_mixture_s_card_tells_each_licence_and_counts_its_languages(monkeypatch):
+def test_a_mixture_s_card_tells_each_licence_and_its_languages(monkeypatch):
     card = _card("mixture")
     assert card.data.language == ["en", "de"]
-    assert "CREMA-D and EMO-DB: Cao H" in str(card)
-    licences = " ".join(re.findall(r"Licence of the recordings: (.*?)\.", str(card)))
-    assert licences.startswith("odbl, ")
+    assert (card.data.license, card.data.license_name) == ("other", "several-licences-non-commercial")
+    licences = [[cell.strip() for cell in row[:4]] for row in _tables(str(card))[0][1][2:]]
+    assert licences == [
+        ["CREMA-D", "en", "odbl", "not forbidden"],
+        ["EMO-DB", "de", "its makers' own terms", "forbidden"],
+    ]
     assert "forbids commercial use" in str(card)
-    assert "speakers in 2 languages" in str(card)
+    assert "speakers in English and German" in str(card)
+    assert "- CREMA-D: Cao H" in str(card)
     calls = {"name": "csv", "title": "Calls"}
-    facts = corpus_facts("mixture", {"corpora": [{"name": "cremad"}, calls]})
-    monkeypatch.setitem(CASES, "calls", ({}, {"corpus": facts}))
+    options = {"corpora": [{"name": "cremad"}, calls]}
+    facts = {"corpus": corpus_facts("mixture", options), "corpora": corpora_facts("mixture", options)}
+    monkeypatch.setitem(CASES, "calls", ({}, facts))
     assert "speakers of these corpora" in str(_card("calls"))
 
 
 def test_a_mixture_s_card_shows_where_labels_collide():
-    _, sources, _, _, _, corpora, emodb, cremad = [rows for _, rows in _tables(str(_card("mixture")))]
+    _, _, sources, _, _, _, corpora, emodb, cremad, _ = [rows for _, rows in _tables(str(_card("mixture")))]
     cells = [[cell.strip() for cell in row] for row in sources[2:]]
     assert cells == [
         ["emodb", "angry (W)", "4", "angry"],

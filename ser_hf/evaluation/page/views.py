@@ -224,6 +224,7 @@ def cost(report: Mapping[str, Any]) -> dict[str, str] | None:
         "Training": duration(seconds.get("training")),
         "An epoch": duration(seconds.get("per_epoch")),
         "Judging": duration(seconds.get("judgement")),
+        "Energy": energy(report.get("energy")),
         "Precision": own.get("precision"),
         "Clips a step": f"{own['clips_per_step']:,}" if "clips_per_step" in own else None,
         "Strategy": own.get("strategy"),
@@ -241,6 +242,17 @@ def environment(report: Mapping[str, Any]) -> dict[str, str] | None:
     told = {name: version for name, version in own.get("versions", {}).items() if version}
     told |= {"platform": own.get("platform"), "git revision": own.get("git_revision")}
     return {name: value for name, value in told.items() if value} or None
+
+
+def energy(own: Mapping[str, Any] | None) -> str | None:
+    """What a training took from the socket, where it was measured."""
+    if not own:
+        return None
+    amount = f"{own['kwh']:.3g} kWh" if own["kwh"] >= 0.1 else f"{1000 * own['kwh']:.3g} Wh"
+    told = f"{amount} in training, estimated by {own['measured_by']}"
+    if own.get("emissions_kg") is not None:
+        told += f"; {1000 * own['emissions_kg']:.3g} g of CO2 equivalents on the grid of {own['country']}"
+    return told
 
 
 def duration(seconds: float | None) -> str | None:
