@@ -5,9 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from hub_client import client_of
+from transformers import Wav2Vec2FeatureExtractor
 
-from ser_hf.testing import LoopbackHub
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import LoopbackHub, tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -33,29 +38,6 @@ print(json.dumps({
     "labels": loaded["label"][:], "names": loaded.features["label"].names, "rate": few.features["audio"].sampling_rate,
     "few": len(few),
 }))
-"""
-PUSH_MODEL = """
-import json, sys
-import numpy as np
-import torch
-from transformers import Wav2Vec2FeatureExtractor
-from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import tiny_config
-
-torch.manual_seed(0)
-model = ARCHITECTURES["cnn1d"](tiny_config("cnn1d", labels=3)).eval()
-clip = np.random.default_rng(0).standard_normal(8000).astype("float32")
-np.save("clip.npy", clip)
-extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-with torch.no_grad():
-    expected = model(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits.softmax(1)[0].tolist()
-model.save_pretrained("model")
-extractor.save_pretrained("model")
-open("model/README.md", "w").write("---\\nlicense: mit\\npipeline_tag: audio-classification\\n---\\n")
-from huggingface_hub import HfApi
-HfApi().create_repo("tester/emotions", private=True)
-HfApi().upload_folder(repo_id="tester/emotions", folder_path="model")
-print(json.dumps(expected))
 """
 LOAD_MODEL = """
 import json, sys
@@ -90,10 +72,25 @@ def test_datasets_pushes_clips_and_loads_them(tmp_path):
 
 
 def test_a_pipeline_loads_a_network_with_its_code(tmp_path):
+    torch.manual_seed(0)
+    model = ARCHITECTURES["cnn1d"](tiny_config("cnn1d", labels=3)).eval()
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+    clip = np.random.default_rng(0).standard_normal(8000).astype("float32")
+    with torch.no_grad():
+        logits = model(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits
+    np.save(tmp_path / "clip.npy", clip)
+    for part in (model, extractor):
+        part.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("---\nlicense: mit\npipeline_tag: audio-classification\n---\n")
+
     with LoopbackHub(tmp_path / "hub") as hub:
-        expected = run(hub, PUSH_MODEL, tmp_path, "home")
+        with client_of(hub, tmp_path / "home") as client:
+            client(f"""
+                api.create_repo("tester/emotions", private=True)
+                api.upload_folder(repo_id="tester/emotions", folder_path={str(tmp_path / "model")!r}).oid
+            """)
         module, probabilities = run(hub, LOAD_MODEL, tmp_path, "elsewhere")
         assert module.startswith("transformers_modules.tester.emotions.")
-        assert probabilities == pytest.approx(expected, abs=1e-6)
-        assert "model.safetensors" in hub.large_files("tester/emotions")
+        assert probabilities == pytest.approx(logits.softmax(dim=1)[0].tolist(), abs=1e-6)
+        assert hub.large_files("tester/emotions") == ["model.safetensors"]
         assert hub.mistakes == []
