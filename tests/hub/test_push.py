@@ -1,0 +1,140 @@
+"""A folder pushed to the loopback Hub: one commit, gone on with after failures, none where nothing changed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ser_hf.testing import LoopbackHub
+
+pytestmark = pytest.mark.slow
+
+PUSH = """
+import json, sys, time, logging
+from pathlib import Path
+from ser_hf.errors import UserError
+from ser_hf.hub import push
+from ser_hf.hub.push import whole_name
+push.PAUSES = (0.0, 0.0)
+for arguments in json.loads(sys.argv[1]):
+    folder, name, more = arguments
+    try:
+        name = whole_name(name, more.get("token"))
+        done = push.push(Path(folder), name, message="A push", **more)
+        print(json.dumps([done.repo_id, done.commit, done.created, done.changed]))
+    except UserError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with LoopbackHub(tmp_path / "hub", organizations=["lab"]) as started:
+        yield started
+
+
+@pytest.fixture
+def pushed(hub, tmp_path):
+    """A function that pushes folders one after the other, in one process, and returns what each came to."""
+
+    def run(*pushes, **environment):
+        done = subprocess.run(
+            [sys.executable, "-c", PUSH, json.dumps(pushes)],
+            env=os.environ | hub.environment(tmp_path / "home") | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert hub.token not in done.stdout + done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "folder"
+    (made / "adapter").mkdir(parents=True)
+    (made / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+    (made / "model.safetensors").write_bytes(os.urandom(300_000))
+    (made / "config.json").write_text("{}")
+    (made / "adapter" / "adapter_config.json").write_text("{}")
+    return made
+
+
+def test_one_commit_and_none_where_nothing_changed(hub, pushed, folder):
+    where = str(folder)
+    first, second = pushed([where, "model", {"private": True}], [where, "tester/model", {}])
+    assert first[0] == "tester/model"  # whoever is signed in
+    assert first[2:] == [True, True]
+    assert second == ["tester/model", first[1], False, False]
+    assert hub.private("tester/model")
+    assert [commit.title for commit in hub.commits("tester/model")] == ["A push", "initial commit"]
+    there = hub.files("tester/model")
+    there.pop(".gitattributes")
+    assert there == {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+    assert not hub.mistakes
+
+
+def test_what_a_push_wrote_and_the_folder_lost_goes_and_the_rest_stays(hub, pushed, folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("of the user's own")
+    pushed([str(folder), "model", {}], [str(other), "model", {}])
+    (folder / "adapter" / "adapter_config.json").unlink()
+    (folder / "config.json").write_text('{"a": 1}')
+    pushed([str(folder), "model", {"owned": ["adapter/*", "*.safetensors", "config.json"]}])
+    assert set(hub.files("tester/model")) - {".gitattributes"} == {
+        *("README.md", "config.json", "model.safetensors", "notes.txt")
+    }
+    assert set(hub.commits("tester/model")[0].files) == {"adapter/adapter_config.json", "config.json"}
+
+
+def test_a_hub_that_fails_for_a_moment(hub, pushed, folder):
+    hub.fail("GET", "whoami", 502)
+    hub.fail("POST", "a0/commit/", 500)
+    hub.fail("POST", "a1/commit/", 429, headers={"Retry-After": "0"})
+    hub.fail("POST", "a2/preupload/", 503)
+    hub.cut("POST", "a3/commit/", 0)
+    hub.cut("PUT", "/", 1000)
+    for done in pushed(*([str(folder), f"a{number}", {}] for number in range(4))):
+        assert done[2], done
+        assert len(hub.commits(done[0])) == 2
+        assert hub.files(done[0])["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert [request.status for request in hub.requests if "/commit/" in request.path].count(500) == 1
+
+
+def test_a_hub_that_fails_for_good_and_the_same_call_later(hub, pushed, folder):
+    hub.fail("POST", "/commit/", 500, times=3)
+    failed, done = pushed([str(folder), "model", {}], [str(folder), "model", {}])
+    assert failed == (
+        "tester/model: the Hub did not take it (HTTP 500); what has arrived is kept there, the same command goes on"
+    )
+    assert done[3]
+    uploads = [request for request in hub.requests if request.method == "PUT"]
+    assert len(uploads) == 1  # what had arrived was not sent again
+
+
+def test_what_is_refused_and_why(hub, pushed, folder):
+    refusals = {
+        ("hf_wrong", "model"): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
+        (hub.read_token, "model"): "--repo: model: the token that is signed in with may only read",
+        (hub.token, "somebody/model"): "somebody/model: the Hub forbids it",
+        (hub.token, "a/b/c"): "--repo: a/b/c: no name that a repository can have",
+    }
+    answers = pushed(*([str(folder), name, {"token": token}] for token, name in refusals))
+    for said, told in zip(answers, refusals.values(), strict=True):
+        assert said.startswith(told), said
+    (said,) = pushed([str(folder), "model", {}], HF_TOKEN="")
+    assert said.startswith("--repo: model: nobody is signed in; sign in with `hf auth login`")
+    (said,) = pushed([str(folder), "model", {}], HF_HUB_OFFLINE="1")
+    assert said == "--repo: model: HF_HUB_OFFLINE is set; unset it to publish"
+
+
+def test_a_card_that_the_hub_refuses(hub, pushed, folder):
+    (folder / "README.md").write_text("---\nlicense: nonsense\n---\n")
+    (said,) = pushed([str(folder), "model", {}])
+    assert said.startswith('tester/model: the Hub refuses its README.md: "license" must be one of'), said
+    assert len(hub.commits("tester/model")) == 1
