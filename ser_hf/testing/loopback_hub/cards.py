@@ -85,11 +85,11 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
     for position, key in enumerate(keys):
         if key in keys[:position]:
             raise yaml.constructor.ConstructorError(None, None, f"duplicated mapping key: {key}", node.start_mark)
+    loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
 
@@ -97,11 +97,13 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def _plain(value: Any) -> Any:
-    """As JSON can carry it: dates as text."""
+    """As JSON can carry it: dates are texts, and what is no number is nothing."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -242,8 +244,7 @@ def _result(errors: Errors, where: str, result: Any) -> None:
         return
     for number, metric in enumerate(metrics):
         _required(errors, f"{where}.metrics[{number}]", metric, "type")
-        value = metric.get("value") if isinstance(metric, dict) else None
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        if isinstance(metric, dict) and metric.get("value") is None:
             errors.append(f'"{where}.metrics[{number}].value" is required')
     if isinstance(source := result.get("source"), dict) and "name" in source and "url" not in source:
         errors.append(f'"{where}.source.url" is required')
@@ -262,7 +263,7 @@ def _required(errors: Errors, where: str, value: Any, *keys: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _COMMON = {

@@ -14,11 +14,14 @@ from .site import Site
 from .store import Commit, Repository, public
 
 _MOST_PATHS = 1000
+_TREE = ("recursive", "expand", "cursor", "limit")
+_FOUND_BY = ("author", "search", "filter", "pipeline_tag")
+_LISTED = (*_FOUND_BY, "sort", "direction", "limit", "full", "config", "cardData", "expand", "cursor")
 
 
 def list_repositories(site: Site, request: Request, repo_type: str) -> Answer:
     """Of those that whoever asks may see: by author, by words of the name, by tags; what was changed last, first."""
-    asked = request.query(("author", "search", "filter", "limit", "full", "cardData", "sort", "direction", "cursor"))
+    asked = request.query(_LISTED)
     person = site.who(request)
     found = []
     for repository in site.store.all(repo_type):
@@ -29,22 +32,22 @@ def list_repositories(site: Site, request: Request, repo_type: str) -> Answer:
         found = [told for told in found if word.lower() in told["id"].lower()]
     for tags in asked.get("filter", []):
         found = [told for told in found if set(tags.split(",")) <= set(told["tags"])]
+    for tag in asked.get("pipeline_tag", []):
+        found = [told for told in found if told.get("pipeline_tag") == tag]
     found.sort(key=lambda told: told["lastModified"], reverse=True)
-    return _paged(site, request, asked, found, int(asked.get("limit", ["0"])[-1]))
+    told = [_expanded(told, asked) for told in found]
+    return _paged(site, request, _LISTED, told, request.number("limit", _LISTED, 0) or site.page_size)
 
 
 def describe(site: Site, request: Request, repo_type: str, repo_id: str, revision: str | None = None) -> Answer:
     asked = request.query(("blobs", "expand", "securityStatus"))
     repository = site.readable(request, repo_type, repo_id)
     told = _describe(site, repository, site.commit(repository, unquote(revision or "main")), "blobs" in asked)
-    if wanted := asked.get("expand"):
-        told = {key: value for key, value in told.items() if key in ("_id", "id", *wanted)}
-    return as_json(told)
+    return as_json(_expanded(told, asked))
 
 
 def tree(site: Site, request: Request, repo_type: str, repo_id: str, revision: str, path: str | None) -> Answer:
-    allowed = ("recursive", "expand", "cursor", "limit")
-    recursive, expand = request.flag("recursive", allowed), request.flag("expand", allowed)
+    recursive, expand = request.flag("recursive", _TREE), request.flag("expand", _TREE)
     repository = site.readable(request, repo_type, repo_id, contents=True)
     commit = site.commit(repository, unquote(revision))
     folder = unquote(path or "").strip("/")
@@ -56,7 +59,7 @@ def tree(site: Site, request: Request, repo_type: str, repo_id: str, revision: s
     if not recursive:
         paths = [path for path in paths if "/" not in path.removeprefix(prefix)]
     listed = _listed(site, repository, commit, oids, sorted(paths), expand)
-    return _paged(site, request, request.query(allowed), listed, min(site.page_size, 50) if expand else None)
+    return _paged(site, request, _TREE, listed, min(site.page_size, 50) if expand else site.page_size)
 
 
 def paths_info(site: Site, request: Request, repo_type: str, repo_id: str, revision: str) -> Answer:
@@ -74,7 +77,6 @@ def paths_info(site: Site, request: Request, repo_type: str, repo_id: str, revis
 
 
 def commits(site: Site, request: Request, repo_type: str, repo_id: str, revision: str) -> Answer:
-    asked = request.query(("expand[]", "limit", "cursor"))
     repository = site.readable(request, repo_type, repo_id)
     history = site.store.history(repository, site.commit(repository, unquote(revision)).oid)
     told = [
@@ -82,7 +84,7 @@ def commits(site: Site, request: Request, repo_type: str, repo_id: str, revision
         | {"authors": [{"user": commit.author, "avatar": ""}]}
         for commit in history
     ]
-    return _paged(site, request, asked, told)
+    return _paged(site, request, ("expand[]", "limit", "cursor"), told, site.page_size)
 
 
 def runtime(site: Site, request: Request, repo_id: str) -> Answer:
@@ -181,13 +183,17 @@ def _config(site: Site, commit: Commit) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _paged(
-    site: Site, request: Request, asked: dict[str, list[str]], items: list[Any], size: int | None = None
-) -> Answer:
+def _expanded(told: dict[str, Any], asked: dict[str, list[str]]) -> dict[str, Any]:
+    """What was asked for alone, where somebody asked."""
+    wanted = asked.get("expand")
+    return {key: value for key, value in told.items() if key in ("_id", "id", *wanted)} if wanted else told
+
+
+def _paged(site: Site, request: Request, allowed: tuple[str, ...], items: list[Any], size: int) -> Answer:
     """A page of a list, with the address of the next one in the `Link` header."""
-    start, size = int(asked.get("cursor", ["0"])[-1]), size or site.page_size
+    start = request.number("cursor", allowed, 0)
     headers = {"X-Total-Count": str(len(items))}
     if start + size < len(items):
-        following = urlencode({**asked, "cursor": [str(start + size)]}, doseq=True)
+        following = urlencode({**request.query(allowed), "cursor": [str(start + size)]}, doseq=True)
         headers["Link"] = f'<{site.url}{request.path}?{following}>; rel="next"'
     return as_json(items[start : start + size], headers=headers)

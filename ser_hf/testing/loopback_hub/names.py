@@ -8,12 +8,11 @@ _REPOSITORY = re.compile(r"\w([\w.-]*\w)?", re.ASCII)
 _REFERENCE = re.compile(r"(?![/.-])(?!.*(\.\.|//|@\{|\.lock$|[/.]$))[^\s~^:?*\[\\\x00-\x1f]+")
 
 
-def check_repository(owner: str, name: str) -> None:
-    """As the client's `validate_repo_id` has it."""
-    for part in (owner, name):
-        valid = _REPOSITORY.fullmatch(part) and "--" not in part and ".." not in part
-        if not valid or len(f"{owner}/{name}") > 96 or part.endswith((".git", ".ipynb")):
-            raise malformed(f'Invalid repository name: "{owner}/{name}"')
+def is_repository(repo_id: str) -> bool:
+    """Whether it is an owner and a name, as the client's `validate_repo_id` has them."""
+    parts = repo_id.split("/")
+    forbidden = "--" in repo_id or ".." in repo_id or repo_id.endswith((".git", ".ipynb")) or len(repo_id) > 96
+    return len(parts) == 2 and all(_REPOSITORY.fullmatch(part) for part in parts) and not forbidden
 
 
 def check_reference(name: str) -> None:
@@ -25,7 +24,6 @@ def check_reference(name: str) -> None:
 def check_path(path: str) -> None:
     """A path below the repository's root, written in the one way there is to write it."""
     parts = path.split("/")
-    if not path or any(part in ("", ".", "..") for part in parts) or ".git" in (part.lower() for part in parts):
-        raise malformed(f'Invalid path: "{path}"')
-    if any(ord(letter) < 32 for letter in path) or "\\" in path or len(path.encode()) > 1024:
+    wrong = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
+    if wrong or any(ord(letter) < 32 or letter == "\\" for letter in path) or len(path.encode()) > 1024:
         raise malformed(f"Invalid path: {path!r}")

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from . import git
 from .answers import Answer, Refused, as_json, malformed
-from .names import check_reference, check_repository
+from .names import check_reference, is_repository
 from .patterns import default_attributes
 from .request import Request
 from .site import Person, Site
@@ -51,6 +51,7 @@ def create(site: Site, request: Request) -> Answer:
     if visibility not in ("public", "private"):
         raise malformed('"visibility" must be one of [public, private]')
     if (existing := site.store.find(repo_type, repo_id)) is not None:
+        # The client reads the address of what is there already.
         raise Refused(409, f"You already created this {repo_type} repo", url=site.page(existing))
     repository = site.store.create(repo_type, repo_id, visibility, sdk)
     contents = {".gitattributes": default_attributes(repo_type)}
@@ -155,11 +156,13 @@ def _named(site: Site, request: Request, asked: dict[str, str | None]) -> tuple[
     repo_type, owner = asked["type"] or "model", asked["organization"] or person.name
     if repo_type not in TYPES:
         raise malformed(f'"type" must be one of [{", ".join(TYPES)}]')
-    check_repository(owner, asked["name"])
+    repo_id = f"{owner}/{asked['name']}"
+    if not is_repository(repo_id):
+        raise malformed(f'Invalid repository name: "{repo_id}"')
     if not person.belongs_to(owner):
         message = f'You don\'t have the rights to create a {repo_type} under the namespace "{owner}"'
         raise Refused(403, message, mistake=True)
-    return person, repo_type, f"{owner}/{asked['name']}"
+    return person, repo_type, repo_id
 
 
 def _check_free(repository: Repository, name: str) -> None:

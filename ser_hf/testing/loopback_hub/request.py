@@ -33,6 +33,12 @@ class Request:
         _only(values, allowed, "query")
         return values
 
+    def number(self, name: str, allowed: Collection[str], default: int) -> int:
+        value = self.query(allowed).get(name, [str(default)])[-1]
+        if not value.isdecimal():
+            raise malformed(f'"{name}" must be a number, not {value}')
+        return int(value)
+
     def flag(self, name: str, allowed: Collection[str]) -> bool:
         value = self.query(allowed).get(name, ["false"])[-1].lower()
         if value not in ("true", "false", "1", "0"):

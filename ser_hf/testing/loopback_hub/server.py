@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         server, memory = self.server, self.server.memory
         fault = server.faults.take(self.command, self.path)
         if isinstance(fault, Cut) and not fault.in_answer:
-            self.rfile.read(min(fault.after_bytes, int(self.headers.get("Content-Length") or 0)))
+            self.rfile.read(min(fault.after_bytes, int(self.headers.get("Content-Length", 0))))
             self._remember(0)
             self._hang_up()
             return
@@ -112,6 +112,9 @@ class Handler(BaseHTTPRequestHandler):
             if refused.mistake:
                 memory.mistakes.append(f"{self.command} {self.path}: {refused.status} {refused.message}")
             answer = refused.answer()
+        except (UnicodeError, RecursionError) as error:
+            memory.mistakes.append(f"{self.command} {self.path}: 400 {error}")
+            answer = Refused(400, f"Invalid request: {error}").answer()
         except Exception:
             memory.broken.append(f"{self.command} {self.path}:\n{traceback.format_exc()}")
             answer = Refused(500, "Internal Server Error: the loopback Hub itself is at fault").answer()
@@ -137,13 +140,18 @@ class Handler(BaseHTTPRequestHandler):
             return route.endpoint(server.site, request, **named)
 
     def _body(self, to_file: bool) -> bytes | Path:
-        """Raises:
-        _HungUp: the client announced more than it sent.
+        """In a file of `incoming` where an endpoint wants that.
+
+        Raises:
+            _HungUp: the client announced more than it sent.
         """
         announced = self.headers.get("Content-Length")
         if announced is None and self.command in ("POST", "PUT", "PATCH"):
             self.close_connection = True
             raise malformed("Length Required: the body came without Content-Length", 501 if to_file else 411)
+        if not (announced or "0").isdecimal():
+            self.close_connection = True
+            raise malformed(f"Content-Length must be a number, not {announced}")
         length = int(announced or 0)
         if not to_file:
             content = self.rfile.read(length)

@@ -22,6 +22,7 @@ from typing import Any
 
 from . import git
 from .git import Entry
+from .names import is_repository
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Store:
         (repository.folder / "large" / sha256).touch()
 
     def find(self, repo_type: str, repo_id: str) -> Repository | None:
+        if not is_repository(repo_id):  # the name of some other folder, perhaps
+            return None
         folder = self._folder(repo_type, repo_id)
         try:
             content = json.loads((folder / "repository.json").read_text(encoding="utf-8"))
