@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ser_hf.testing.loopback_hub.cards import check_card, front_matter
+from ser_hf.testing.loopback_hub.cards import check_card
+from ser_hf.testing.loopback_hub.front_matter import front_matter
 
 RESULT = {
     "task": {"type": "audio-classification", "name": "Speech Emotion Recognition"},
@@ -113,7 +114,7 @@ def test_what_only_warns():
     assert check_card("# No metadata\n", "model") == ([], ["empty or missing yaml metadata in repo card"])
     errors, (warning,) = check_card(card(MODEL | {"pipeline_tag": "emotion-recognition"}), "model")
     assert errors == []
-    assert warning.startswith('The pipeline tag "emotion-recognition" is not in the official list: ')
+    assert warning.startswith('The task "emotion-recognition" is not in the official list: ')
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,11 @@
 """The check of README.md's front matter that the Hub makes before an upload and again at the commit."""
 
-import math
 import re
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
-import yaml
-
 from .answers import Answer, as_json, malformed
+from .front_matter import front_matter
 from .request import Request
 from .site import Site
 from .vocabulary import (
@@ -21,7 +18,6 @@ from .vocabulary import (
     SUGGESTED_HARDWARE,
 )
 
-_FENCED = re.compile(r"\A\s*---[ \t]*\r?\n(?:(.*?)\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _ID = re.compile(r"(?:[\w.-]+/)?[\w.-]{1,96}", re.ASCII)
 _SPECIAL_LANGUAGES = ("code", "multilingual")
 Errors = list[str]
@@ -36,22 +32,9 @@ def validate_yaml(site: Site, request: Request) -> Answer:
     return as_json({**told, "error": errors[0]}, 400) if errors else as_json(told)
 
 
-def front_matter(content: str) -> tuple[dict[str, Any] | None, str | None]:
-    """The metadata, None where a README.md has none; or what is wrong with the YAML."""
-    fenced = _FENCED.match(content)
-    if not fenced:
-        return None, None
-    try:
-        metadata = yaml.load(fenced[1] or "", _Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        return None, f"Invalid YAML: {error}"
-    if metadata is not None and not isinstance(metadata, dict):
-        return None, '"YAML" must be of type object'
-    return _plain(metadata), None
-
-
 def check_card(content: str, repo_type: str) -> tuple[Errors, Errors]:
-    """Errors, which the Hub refuses, and warnings."""
+    """Errors, which the Hub refuses, and warnings, as far as its documentation and its messages tell them: of a
+    language's code it knows which there are, here any two or three letters will do."""
     metadata, fault = front_matter(content)
     if fault:
         return [fault], []
@@ -64,47 +47,11 @@ def check_card(content: str, repo_type: str) -> tuple[Errors, Errors]:
             check(errors, key, metadata[key])
     if repo_type == "space" and "sdk" not in metadata:
         errors.append('"sdk" is required')
-    if "base_model_relation" in metadata and "base_model" not in metadata:
-        errors.append('"base_model_relation" needs "base_model"')
-    tags = [metadata.get("pipeline_tag")] if repo_type == "model" else metadata.get("task_categories") or []
-    for tag in tags:
+    tags = {"model": [metadata.get("pipeline_tag")], "dataset": metadata.get("task_categories")}.get(repo_type)
+    for tag in tags if isinstance(tags, list) else []:
         if isinstance(tag, str) and tag not in PIPELINE_TAGS:
-            name = "pipeline tag" if repo_type == "model" else "task_categories"
-            warnings.append(f'The {name} "{tag}" is not in the official list: {", ".join(PIPELINE_TAGS)}')
+            warnings.append(f'The task "{tag}" is not in the official list: {", ".join(PIPELINE_TAGS)}')
     return errors, warnings
-
-
-class _Loader(yaml.SafeLoader):
-    """As YAML 1.2 is read: a key stands once, `no` is a word, only true and false are booleans."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    for position, key in enumerate(keys):
-        if key in keys[:position]:
-            raise yaml.constructor.ConstructorError(None, None, f"duplicated mapping key: {key}", node.start_mark)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can carry it: dates are texts, and what is no number is nothing."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def _messages(texts: Errors) -> list[dict[str, str]]:

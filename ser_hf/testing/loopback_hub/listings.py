@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlencode
 
 from . import git
 from .answers import Answer, Refused, as_json, malformed
-from .cards import front_matter
+from .front_matter import front_matter
 from .git import Entry
 from .request import Request
 from .site import Site
