@@ -16,6 +16,7 @@ VERBS = {
     "reproduce": "rerun the recipe saved with a model, and compare the figures",
     "sweep": "run a recipe many times with other values of some keys, and find the best on validation",
     "train": "train, judge and describe a model as a recipe says",
+    "verify": "load a model, whoever made it, where ser_hf is not, and say what a user would get",
 }
 
 

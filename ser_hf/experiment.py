@@ -18,6 +18,7 @@ from .aggregate import over_folds, over_seeds, read_predictions
 from .delivery import card, keep_recipe_and_report, save_report
 from .environment import environment
 from .errors import UserError
+from .hub.reference import copy_reference
 from .hub.run_card import of_several
 from .logs import quiet_libraries, recorded
 from .material import Fold, Material, foil_protocol, gather
@@ -192,6 +193,7 @@ def _deliver(
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, described, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
+    copy_reference(source.reference, folder.reference)
     tables = {"predictions": read_predictions(folder, kind, list(reports))}
     save_report(recipe, report, material.dataset, _shown_rows(folds, recipe.evaluation.part), tables, folder)
 

@@ -24,6 +24,7 @@ from .run_clips import balances, part_of
 from .run_extras import extras
 from .run_folder import RunFolder
 from .run_judgement import judge_run
+from .run_reference import keep_reference
 from .sections import Recipe
 from .training.arguments import EmotionTrainingArguments, training_arguments
 from .training.balancing import Turns, balance_table, met_labels
@@ -105,6 +106,7 @@ def run_one(
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             save_model(recipe, material, model, report, folder)
+            keep_reference(recipe, material, fold.split.rows[recipe.evaluation.part], model, folder)
             points = None
             try:
                 more, points = extras(recipe, material, fold.split.rows[recipe.evaluation.part], folder)

@@ -13,6 +13,7 @@ from .strict import dump_yaml, read_yaml
 CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
     *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
+    *("reference.npz", "reference.partial"),
 )
 
 
@@ -20,9 +21,9 @@ _CHILD = re.compile(r"(seed|fold)-\d+|foil")
 
 
 class RunFolder:
-    """`path` holds recipe.yaml, split.json, model/, report/, checkpoints/ and logs/; seed-N/, fold-N/ and foil/ hold
-    the same again, where several seeds, folds or a foil are asked for. `place` says where in a larger run this one
-    stands, such as ``("fold-1", "seed-2")``; empty for the run itself."""
+    """`path` holds recipe.yaml, split.json, model/, reference.npz, report/, checkpoints/ and logs/; seed-N/, fold-N/
+    and foil/ hold the same again, where several seeds, folds or a foil are asked for. `place` says where in a larger
+    run this one stands, such as ``("fold-1", "seed-2")``; empty for the run itself."""
 
     def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
         self.path, self.place = Path(path), place
@@ -30,6 +31,7 @@ class RunFolder:
         self.split = self.path / "split.json"
         self.model = self.path / "model"
         self.report = self.path / "report"
+        self.reference = self.path / "reference.npz"
         self.checkpoints = self.path / "checkpoints"
         self.log = self.path / "logs" / "run.log"
 

@@ -1,0 +1,147 @@
+"""What a run keeps to know its model by: real clips, and what its training process answered."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import Wav2Vec2FeatureExtractor
+
+import ser_hf
+from ser_hf.errors import UserError
+from ser_hf.hub.reference import chosen_clips, copy_reference, read_reference, write_reference
+from ser_hf.hub.verify import Question, verify_several
+from ser_hf.models import ARCHITECTURES
+from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.run_folder import RunFolder
+from ser_hf.testing import tiny_config
+
+UNPREPARED = Preparation()
+CORPUS = {"name": "synthetic", "speakers": 6, "takes": 1}
+COMMON = {
+    "corpus": CORPUS,
+    "protocol": {"validation": 0.2, "test": 0.2, "near_duplicates": "skip"},
+    "evaluation": {"bootstrap": 20},
+}
+
+
+def test_clips_are_of_different_lengths_and_none_is_too_long():
+    lengths = [30, 10, 20, 10, 90, 40, 25]
+    assert chosen_clips(lengths, 50, 3) == [1, 6, 5]
+    assert chosen_clips(lengths, 50) == [1, 2, 0, 5]
+    assert chosen_clips(lengths, 5) == [1, 6, 0, 4], "where all are too long they are cut, and so chosen from"
+    assert chosen_clips([10, 10], 50) == [0]
+
+
+def written(path, model, *clips, preparation=UNPREPARED):
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+    write_reference(path, model, extractor, preparation, clips)
+    return np.load(path)["logits"]
+
+
+def test_logits_are_those_of_evaluation_in_float32(tmp_path):
+    torch.manual_seed(0)
+    model = ARCHITECTURES["crnn"](tiny_config("crnn", dropout=0.9))
+    generator = np.random.default_rng(0)
+    clips = [(0.1 * generator.standard_normal(length)).astype(np.float32) for length in (8000, 12000)]
+    with torch.no_grad():
+        wanted = [model.eval()(torch.from_numpy(clip)[None]).logits[0].numpy() for clip in clips]
+    # What Accelerate does to a model that trains in bfloat16.
+    exact = model.forward
+    model.forward = torch.autocast("cpu", torch.bfloat16)(exact)
+    assert model(torch.from_numpy(clips[0])[None]).logits.dtype == torch.bfloat16
+    model.train()
+    logits = written(tmp_path / "reference.npz", model, *clips)
+    np.testing.assert_allclose(logits, wanted, atol=1e-6)
+    assert logits.dtype == np.float32
+    assert model.training, "it is left as it was"
+    assert torch.backends.fp32_precision == "none"
+    assert [path.name for path in tmp_path.iterdir()] == ["reference.npz"]
+
+
+def test_a_clip_is_prepared_before_it_is_heard_and_kept_as_it_was(tmp_path):
+    torch.manual_seed(0)
+    model = ARCHITECTURES["crnn"](tiny_config("crnn"))
+    clip = np.concatenate([np.zeros(8000), 0.1 * np.random.default_rng(0).standard_normal(8000)]).astype(np.float32)
+    trimmed = written(tmp_path / "reference.npz", model, clip, preparation=Preparation(trim_silence=30.0))
+    clips, logits = read_reference(tmp_path)
+    np.testing.assert_array_equal(clips[0], clip)
+    np.testing.assert_array_equal(logits, trimmed)
+    assert not np.allclose(written(tmp_path / "plain.npz", model, clip), trimmed, atol=1e-5)
+
+
+def test_a_run_without_one_is_told_how_to_get_it(tmp_path):
+    with pytest.raises(UserError, match=r"reference\.npz: missing; .*ser-hf reproduce"):
+        read_reference(tmp_path)
+    for damaged in (b"", b"PK\x03\x04 cut off"):
+        (tmp_path / "reference.npz").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"reference\.npz: damaged"):
+            read_reference(tmp_path)
+
+
+def test_an_old_one_does_not_stay_beside_another_model(tmp_path):
+    (tmp_path / "old.npz").write_bytes(b"old")
+    copy_reference(tmp_path / "none.npz", tmp_path / "old.npz")
+    assert not (tmp_path / "old.npz").exists()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, encoder_folder):
+    """Runs by name: of a few seeds with a stored temperature, a classical one on prepared clips, one with adapters."""
+    base = tmp_path_factory.mktemp("runs")
+    mlp = {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [16]}
+    own = {
+        "seeds": {
+            "model": mlp,
+            "training": {"num_train_epochs": 2, "learning_rate": 3e-3, "seeds": [1, 2]},
+            "evaluation": {"bootstrap": 20, "temperature": "store"},
+        },
+        "classical": {
+            "model": {"architecture": "mfcc_linear", "n_mels": 32, "n_mfcc": 8},
+            "audio": {"trim_silence": 30.0, "level": "peak"},
+            "training": {"solver": "sklearn"},
+        },
+        "adapted": {
+            "model": {"architecture": "encoder", "checkpoint": str(encoder_folder("wav2vec2-layer"))},
+            "lora": {"rank": 2},
+            "training": {"max_steps": 3, "per_device_train_batch_size": 4, "precision": "bf16"},
+        },
+    }
+    for name, sections in own.items():
+        ser_hf.run_recipe({"name": name, **COMMON, **sections}, [f"output_dir={base / name}"])
+    return base
+
+
+@pytest.mark.slow
+def test_a_run_keeps_the_clips_and_logits_of_its_own_model(runs):
+    """And the folder above several seeds that of the seed whose model it holds."""
+    for name in ("seeds", "classical", "adapted"):
+        clips, logits = read_reference(runs / name)
+        assert logits.shape == (4, 6)
+        assert np.isfinite(logits).all()
+        assert len({len(clip) for clip in clips}) == 4
+        assert all(clip.dtype == np.float32 and 0 < len(clip) <= 160000 for clip in clips)
+        assert not list((runs / name / "model").rglob("*.npz")), "it is nobody's to publish"
+        assert not list((runs / name).glob("*.partial"))
+    chosen = RunFolder(runs / "seeds").read_report()["chosen_seed"]
+    both = {seed: read_reference(runs / "seeds" / f"seed-{seed}")[1] for seed in (1, 2)}
+    np.testing.assert_array_equal(read_reference(runs / "seeds")[1], both[chosen])
+    assert not np.allclose(both[1], both[2])
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_what_others_load(runs, tmp_path):
+    """Also the temperature, the preparation, and adapters that are merged; and another seed's model is another."""
+    other = {1: 2, 2: 1}[RunFolder(runs / "seeds").read_report()["chosen_seed"]]
+    swapped = shutil.copytree(runs / "seeds", tmp_path / "swapped")
+    shutil.rmtree(swapped / "model")
+    shutil.copytree(runs / "seeds" / f"seed-{other}" / "model", swapped / "model")
+    places = [runs / "seeds", runs / "classical" / "model", runs / "adapted", swapped]
+    *same, another = verify_several([Question(str(place)) for place in places])
+    for verdict in same:
+        assert verdict.good, str(verdict)
+        assert verdict.clips == 4
+        assert verdict.largest_difference < 1e-4
+    assert same[1].front_end == "PreparedFeatureExtractor"
+    (problem,) = another.problems
+    assert problem.endswith("on the same clips: it is not the model that was judged.")
