@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 from .errors import UserError
 from .sections import (
@@ -85,10 +86,23 @@ def check(recipe: Recipe) -> None:
     _check_augmentation(recipe)
     _check_balance(recipe)
     _check_model(recipe)
+    _check_hub(recipe)
     if training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:
         _check_training(training)
+
+
+def _check_hub(recipe: Recipe) -> None:
+    """Names that the Hub cannot have would be noticed after hours of training."""
+    hub = recipe.hub
+    for key in ("report_repo", "space", "benchmark"):
+        if getattr(hub, key) and hub.repo is None:
+            raise UserError(f"hub.{key}: nothing is published while hub.repo is null; name a repository there")
+    for key in ("repo", "report_repo", "benchmark"):
+        name = getattr(hub, key)
+        if name is not None and not re.fullmatch(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}", name):
+            raise UserError(f"hub.{key}: expected USER/NAME, of letters, digits, -, _ and ., got {name}")
 
 
 def _check_audio(audio: AudioSection) -> None:

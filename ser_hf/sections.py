@@ -233,6 +233,24 @@ class EvaluationSection:
 
 
 @dataclasses.dataclass(frozen=True)
+class HubSection:
+    """Where a finished run is published, as `ser-hf publish` does it: `repo` is USER/NAME, or NAME for whoever is
+    signed in; null publishes nothing.
+
+    `report_repo` is a data set for the report, `space` makes a page to try the model on, under the model's name.
+    Repositories that are made for it are `private` unless told otherwise. `benchmark` is a data set on the Hub whose
+    leaderboard is to show the headline (`.eval_results`, beta), `benchmark_task` its task.
+    """
+
+    repo: str | None = None
+    private: bool = True
+    report_repo: str | None = None
+    space: bool = False
+    benchmark: str | None = None
+    benchmark_task: str = "default"
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """One experiment. `provenance` says where a resolved recipe came from; it decides nothing."""
 
@@ -247,6 +265,7 @@ class Recipe:
     lora: LoraSection = LoraSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    hub: HubSection = HubSection()
     provenance: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:

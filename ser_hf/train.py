@@ -32,7 +32,8 @@ def run_recipe(
     overwrite: bool = False,
     watch: "Watch | None" = None,
 ) -> dict[str, Any]:
-    """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds.
+    """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds; with `hub.repo`
+    the run is published at its end, and once more by `resume` where that failed.
 
     Args:
         overrides: such as ``"training.learning_rate=3e-4"``.
@@ -47,7 +48,19 @@ def run_recipe(
     from .experiment import run
     from .recipe import read_recipe
 
-    return run(read_recipe(recipe, overrides), resume=resume, overwrite=overwrite, watch=watch)
+    read = read_recipe(recipe, overrides)
+    publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
+    if publishing:
+        from .hub.push import whole_name
+
+        whole_name(read.hub.repo, key="hub.repo")  # who may not write there should know before hours of training
+    report = run(read, resume=resume, overwrite=overwrite, watch=watch)
+    if publishing:
+        from .hub.publish import publish_as_told
+
+        published = publish_as_told(read.output_dir, read.hub)
+        logging.getLogger(__name__).info("%s", published)
+    return report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

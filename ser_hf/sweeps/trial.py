@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 # `ser_hf.run_recipe`, or what stands in for it in tests.
 Runner = Callable[..., dict[str, Any]]
-# What a trial's run does otherwise than the recipe: the test speakers are left alone, and so is the leaky foil.
-_JUDGED = ["evaluation.part=validation", "protocol.foil=null"]
+# What a trial's run does otherwise than the recipe: the test speakers are left alone, and so is the leaky foil, and
+# nothing is published.
+_JUDGED = ["evaluation.part=validation", "protocol.foil=null", "hub.repo=null"]
 _LONGEST_MESSAGE = 300
 
 
