@@ -13,7 +13,7 @@ from .strict import dump_yaml, read_yaml
 CONTENTS = (
     *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
     *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
-    *("reference.npz", "reference.partial"),
+    *("reference.npz", "reference.partial", "published.json", "published.partial"),
 )
 
 
@@ -21,9 +21,10 @@ _CHILD = re.compile(r"(seed|fold)-\d+|foil")
 
 
 class RunFolder:
-    """`path` holds recipe.yaml, split.json, model/, reference.npz, report/, checkpoints/ and logs/; seed-N/, fold-N/
-    and foil/ hold the same again, where several seeds, folds or a foil are asked for. `place` says where in a larger
-    run this one stands, such as ``("fold-1", "seed-2")``; empty for the run itself."""
+    """`path` holds recipe.yaml, split.json, model/, reference.npz, report/, checkpoints/, logs/ and, once it stands on
+    the Hub, published.json; seed-N/, fold-N/ and foil/ hold the same again, where several seeds, folds or a foil are
+    asked for. `place` says where in a larger run this one stands, such as ``("fold-1", "seed-2")``; empty for the run
+    itself."""
 
     def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
         self.path, self.place = Path(path), place
@@ -32,6 +33,7 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report"
         self.reference = self.path / "reference.npz"
+        self.published = self.path / "published.json"
         self.checkpoints = self.path / "checkpoints"
         self.log = self.path / "logs" / "run.log"
 
@@ -87,7 +89,7 @@ class RunFolder:
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved = _flat(read_yaml(self.recipe))
         wanted = _flat(recipe)
-        ignored = ("provenance", "output_dir", "corpus.download")  # which change nothing of what is computed
+        ignored = ("provenance", "output_dir", "corpus.download", "hub")  # which change nothing of what is computed
         differing = [
             key
             for key in sorted(saved.keys() | wanted.keys())
