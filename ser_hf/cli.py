@@ -9,6 +9,7 @@ from importlib import import_module
 VERBS = {
     "cache": "list what stands in the cache, or delete what is not used any more",
     "compare": "runs side by side: a table, a bar chart with intervals, and which differences are more than chance",
+    "demo": "a page in your browser to try a model on: record, upload, or watch it while you speak",
     "download": "get a corpus from where it is published, every file checked, or check a folder",
     "evaluate": "judge a trained model, whoever made it, on a corpus, or several on several",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",

@@ -1,0 +1,34 @@
+"""A tiny model of ours as a run publishes it, with random weights and sure of itself."""
+
+import torch
+from transformers import Wav2Vec2FeatureExtractor, pipeline
+
+from ser_hf.models import ARCHITECTURES
+from ser_hf.testing import tiny_config
+
+REPORT = {
+    "name": "voices",
+    "judged_on": "test",
+    "metrics": {"uar": 0.512, "wa": 0.53, "macro_f1": 0.498, "weighted_f1": 0.52},
+    "intervals": {"uar": [0.431, 0.59]},
+    "confidence": 0.95,
+    "protocol": {
+        "name": "speaker_independent",
+        "leak": None,
+        "parts": {"train": {"clips": 8, "speakers": ["ravdess:01", "ravdess:02"]}},
+    },
+    "audit": {"shared": {"train/test": {"speakers": 0}}},
+}
+LABELS = ("angry", "happy", "neutral", "sad")
+
+
+def tiny_model(folder):
+    """Writes it, and returns the pipeline that loads it."""
+    torch.manual_seed(0)
+    model = ARCHITECTURES["crnn"](tiny_config("crnn", id2label=dict(enumerate(LABELS)))).eval()
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight *= 3
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    return pipeline("audio-classification", model=str(folder))
