@@ -1,0 +1,291 @@
+"""The evaluation report of a run as a data set on the Hub: its pages and pictures, and its figures as tables.
+
+The page stands at the top, those of folds, seeds and the foil in folders of their names below, and links between them
+lead there. Tables are parquet, each a configuration of the data set: the viewer shows them, and
+`load_dataset(repo, "predictions")` loads them.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from huggingface_hub import DatasetCardData
+
+from ..corpora import CORPORA, corpora_facts, corpus_facts, corpus_options
+from ..errors import UserError
+from ..evaluation.metrics_table import metrics_table
+from ..evaluation.page import views, words
+from ..evaluation.report import judged_people
+from ..evaluation.writing import SCHEMA
+from ..public import public
+from ..run_folder import RunFolder
+from ..strict import read_text, read_yaml
+from .card import templates
+from .card_metadata import hub_page
+from .licence import in_words, licence
+from .machine_paths import machine_paths, require_no_paths, without_paths
+from .report_tables import confusion_table, scores_table, slices_table
+
+_DRAWN = (
+    *("class_distribution", "confusion_matrix", "per_class", "slices", "confusion_by_corpus", "folds"),
+    *("training_curves", "reliability", "robustness", "embeddings_*"),
+)
+_TABLES = ("scores", "slices", "confusion", "metrics", "embeddings")
+# Patterns of what a push of this writes, and deletes where a later one has it no more.
+OWNED = (
+    *("README.md", "index.html", "report.json", SCHEMA, "predictions/*.parquet"),
+    *(f"{name}.parquet" for name in _TABLES),
+    *(f"{name}.{suffix}" for name in _DRAWN for suffix in ("png", "svg")),
+    *("fold-[0-9]*/*", "seed-[0-9]*/*", "foil/*"),
+)
+_CHILD = re.compile(r"(fold|seed)-\d+|foil")
+# What only a run's own folder has: addresses of the reports above and below, and players of files of the corpus.
+_ABOVE = re.compile(r'<p class="above"><a href="([^"]+)">[^<]*</a></p>')
+_BELOW = re.compile(r'href="\.\./([a-z0-9-]+)/report/index\.html"')
+_PLAYERS = re.compile(r"<audio [^>]*></audio>|<p [^>]*>The players read [^<]*</p>")
+_BESIDE = re.compile(r'<figcaption class="files-beside"><a href="([^"]+)">.*?</figcaption>', re.DOTALL)
+_OFFERED = re.compile(r'<div><dt><a href="([^"]+)">[^<]*</a></dt><dd>[^<]*</dd></div>')
+_HOLDS = {
+    "predictions": "a clip: its label, the answer, the probability of each emotion",
+    "scores": "a run (whole, fold or seed) on a part: its metrics and their intervals",
+    "slices": "a group of the judged clips (a speaker, a sex, a sentence) with its metrics",
+    "confusion": "a label and an answer: how many clips",
+    "metrics": "a figure of the report with its interval",
+    "embeddings": "a judged clip's place in the pictures of embeddings",
+}
+# Of a table that is of no part. `all` would mean something else to datasets.
+_SPLIT = "report"
+
+
+def stage_report(
+    run: Path, folder: Path, *, repo_id: str, model_repo: str | None = None, space: str | None = None
+) -> None:
+    """Fills `folder` with what a data set repository of a run's report holds. The same run gives the same bytes.
+
+    Args:
+        run: a run's folder, a sweep's (its winner's run), or what `ser-hf evaluate` wrote.
+        repo_id: USER/NAME of the repository, for the lines that load it.
+        model_repo, space: Hub ids of the model that the report is about, and of its demonstration.
+
+    Raises:
+        UserError: if `run` holds no report, or what would be published holds a path of this machine.
+    """
+    run = Path(run)
+    reports, folders, recipe = _found(run / "best" if (run / "sweep.json").is_file() else run)
+    places = machine_paths(run, recipe=recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = reports["all"]
+    _stage_whole(folders["all"], report, folder, places)
+    for place, own in list(folders.items())[1:]:
+        if place == "foil":  # the answers of all others stand in the table above
+            _stage_answers(own, folder / place)
+        _stage_page(own, _pointing(reports[place], place), folder / place, places)
+    tables = {
+        "scores": scores_table(reports, _chosen(reports)),
+        "slices": slices_table(report),
+        "confusion": confusion_table(report),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    links = {"repo_id": repo_id, "model_repo": model_repo, "space": space}
+    card = without_paths(_card(report, recipe, folder, list(folders), **links), places)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    require_no_paths(folder, places)
+
+
+def _found(run: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Path], dict[str, Any] | None]:
+    """Reports and their folders by their place below `run`, "all" first, and the recipe where there is one."""
+    place = RunFolder(run)
+    if place.complete:
+        folders = {"all": place.report, **_below(place)}
+        recipe = read_yaml(place.recipe)
+    elif (run / "report.json").is_file():
+        folders, recipe = {"all": run}, None
+    elif (run / "matrix.json").is_file():
+        below = sorted(child.name for child in run.iterdir() if (child / "report.json").is_file())
+        raise UserError(f"{run}: several models on several corpora; name one of its cells, such as {run / below[0]}")
+    else:
+        raise UserError(f"{run}: holds no report; name a run's folder, or what ser-hf evaluate wrote")
+    for own in folders.values():
+        if not (own / "index.html").is_file():
+            raise UserError(f"{own}: holds no page (index.html), as an older ser_hf wrote it; train or evaluate anew")
+    reports = {name: json.loads(read_text(own / "report.json")) for name, own in folders.items()}
+    return {name: _public_report(report) for name, report in reports.items()}, folders, recipe
+
+
+def _below(folder: RunFolder) -> dict[str, Path]:
+    found = {}
+    names = [child.name for child in folder.path.iterdir() if _CHILD.fullmatch(child.name)]
+    for name in sorted(names, key=lambda name: (name == "foil", len(name), name)):
+        child = folder.child(name)
+        if child.complete:
+            found |= {"/".join(child.place): child.report, **_below(child)}
+    return found
+
+
+def _public_report(report: dict[str, Any]) -> dict[str, Any]:
+    told = public(report)
+    if told.get("hardest"):
+        told["hardest"] = [{**clip, "path": None} for clip in told["hardest"]]
+    return told
+
+
+def _pointing(report: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The report of a run below, with the address of the one schema."""
+    return {**report, "$schema": "../" * len(place.split("/")) + SCHEMA} if "$schema" in report else dict(report)
+
+
+def _chosen(reports: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The place of the run whose weights are published; None of a model that was judged by itself."""
+    place = []
+    while (report := reports.get("/".join(place) or "all")) is not None:
+        kind = next((kind for kind in ("fold", "seed") if f"chosen_{kind}" in report), None)
+        if kind is None:
+            break
+        place.append(f"{kind}-{report[f'chosen_{kind}']}")
+    return None if reports["all"].get("kind") == "evaluation" else "/".join(place) or "all"
+
+
+def _stage_whole(report_folder: Path, report: Mapping[str, Any], target: Path, places: Sequence[str]) -> None:
+    """The whole run's report: page, pictures, numbers, the answers of each part."""
+    for file in sorted(file for name in _DRAWN for file in report_folder.glob(f"{name}.*")):
+        content = file.read_bytes()
+        if file.suffix == ".svg":
+            content = without_paths(content.decode(), places).encode()
+        (target / file.name).write_bytes(content)
+    pq.write_table(metrics_table(report), target / "metrics.parquet")
+    if (report_folder / SCHEMA).is_file():
+        (target / SCHEMA).write_bytes((report_folder / SCHEMA).read_bytes())
+    if (report_folder / "embeddings.parquet").is_file():
+        pq.write_table(_without_files(report_folder / "embeddings.parquet"), target / "embeddings.parquet")
+    _stage_answers(report_folder, target)
+    _stage_page(report_folder, report, target, places)
+
+
+def _stage_answers(report_folder: Path, target: Path) -> None:
+    if not (report_folder / "predictions.parquet").is_file():
+        return
+    table = _without_files(report_folder / "predictions.parquet")
+    (target / "predictions").mkdir(parents=True)
+    for part in dict.fromkeys(table["part"].to_pylist()):
+        pq.write_table(table.filter(pc.equal(table["part"], part)), target / "predictions" / f"{part}.parquet")
+
+
+def _stage_page(report_folder: Path, report: Mapping[str, Any], target: Path, places: Sequence[str]) -> None:
+    """report.json and the page, with the addresses that hold here, and without players and without what it offers
+    beside it and is not there."""
+    target.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (target / "report.json").write_text(without_paths(text, places), encoding="utf-8")
+    page = without_paths((report_folder / "index.html").read_text(encoding="utf-8"), places)
+    page = page.replace("predictions.parquet", f"predictions/{report['judged_on']}.parquet")
+    page = _BELOW.sub(r'href="\1/index.html"', page)
+    above = _ABOVE.search(page)
+    if above:  # a cell's matrix is not published with it
+        there = above[1] == "../../report/index.html"
+        page = page.replace(above[0], above[0].replace(above[1], "../index.html") if there else "")
+    page = _PLAYERS.sub("", page)
+    for pattern in (_BESIDE, _OFFERED):
+        page = pattern.sub(lambda found: found[0] if (target / found[1]).is_file() else "", page)
+    (target / "index.html").write_text(page, encoding="utf-8")
+
+
+def _without_files(path: Path) -> pa.Table:
+    table = pq.read_table(path)
+    return table.drop_columns(["path"]) if "path" in table.column_names else table
+
+
+def _card(
+    report: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None,
+    folder: Path,
+    places: Sequence[str],
+    *,
+    repo_id: str,
+    model_repo: str | None,
+    space: str | None,
+) -> str:
+    corpora = _corpora(report, recipe)
+    tables = _tables(folder, report["judged_on"])
+    parts = report["protocol"].get("parts", {})
+    clips = parts.get(report["judged_on"], {}).get("clips") or report.get("clips") or 0
+    languages = {code for one in corpora for code in _each(one["language"])}
+    tags = ["speech-emotion-recognition", "evaluation", "ser_hf"]
+    data = DatasetCardData(
+        language=sorted(languages) or None,
+        pretty_name=f"{report['name']}: evaluation report",
+        task_categories=["audio-classification"],
+        size_categories=size_category(clips),
+        tags=[*tags, "leaky-protocol"] if report["protocol"].get("leak") else tags,
+        configs=[
+            {"config_name": name, "data_files": files} | ({"default": True} if i == 0 else {})
+            for i, (name, files) in enumerate(tables.items())
+        ],
+        **licence(corpora, f"{hub_page(repo_id, 'datasets')}#licence"),
+    )
+    protocol = views.protocol(report) or {"people": [], "shared": [], "notes": []}
+    rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in tables.items()}
+    text = (
+        templates()
+        .get_template("report_repository.md")
+        .render(
+            {"fold": None, "foil": None, "deviations": {}, **report},
+            card_data=data.to_yaml(),
+            repo_id=repo_id,
+            model_repo=model_repo,
+            model_page=model_repo and hub_page(model_repo),
+            space_page=space and hub_page(space, "spaces"),
+            page=f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
+            children=[place for place in places if place != "all" and "/" not in place],
+            banners=words.banners(report),
+            judged_people=judged_people(report),
+            headline=words.headline(report),
+            confidence=f"{100 * report.get('confidence', 0.95):g} %",
+            results=[row for row in views.results(report) if row["name"]],
+            people=protocol["people"],
+            shared=protocol["shared"],
+            notes=protocol["notes"],
+            tables=[{"name": name, "rows": rows[name], "holds": _HOLDS[name]} for name in tables],
+            licences=[f"{one['title']} ({in_words(one['license'])})" for one in corpora if one["license"]],
+        )
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _tables(folder: Path, judged_on: str) -> dict[str, list[dict[str, str]]]:
+    """The configurations and their files; of answers the judged part first."""
+    parts = sorted(path.stem for path in (folder / "predictions").glob("*.parquet"))
+    parts.sort(key=lambda part: part != judged_on)
+    found = {"predictions": [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]}
+    for name in _TABLES:
+        path = folder / f"{name}.parquet"
+        # The viewer has no use for a table without a row, and `load_dataset` refuses one.
+        if path.is_file() and pq.read_metadata(path).num_rows:
+            found[name] = [{"split": _SPLIT, "path": path.name}]
+    return {name: files for name, files in found.items() if files}
+
+
+def _corpora(report: Mapping[str, Any], recipe: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Facts of the corpora whose clips judged; of a model that was judged by itself those that have a module."""
+    speakers = report["protocol"].get("parts", {}).get(report["judged_on"], {}).get("speakers", [])
+    judged = sorted({speaker.partition(":")[0] for speaker in speakers})
+    if recipe is None:
+        return [corpus_facts(name, {}) for name in judged if name in CORPORA]
+    corpus = recipe["corpus"]
+    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
+    return corpora_facts(corpus["name"], options, judged)
+
+
+def size_category(rows: int) -> str:
+    """As the Hub counts rows."""
+    steps = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
+    return next((told for most, told in steps if rows < most), "10M<n<100M")
+
+
+def _each(value: str | Collection[str] | None) -> Collection[str]:
+    return [value] if isinstance(value, str) else value or ()
