@@ -155,7 +155,8 @@ def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
         "temperatures": report.get("temperatures") or over.get("temperatures"),
         "folded": bool(protocol["folds"]) or over.get("kind") == "fold",
         "sliced": views.slices(report) or [],
-        "robust": _robustness(over.get("robustness") or report.get("robustness")),
+        "robust": _robustness(report.get("robustness")),
+        "robust_runs": _robustness(over.get("robustness")),
     }
     return {**absent, **report, **made}
 

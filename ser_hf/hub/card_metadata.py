@@ -115,7 +115,7 @@ def _emissions(report: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     machine = report["environment"]
     return {
-        "emissions": round(1000 * energy["emissions_kg"], 3),
+        "emissions": float(f"{1000 * energy['emissions_kg']:.3g}"),
         "source": energy["measured_by"],
         "training_type": "fine-tuning" if report["model"].get("checkpoint") else "training from scratch",
         "geographical_location": energy["country"],

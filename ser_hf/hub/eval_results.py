@@ -10,11 +10,10 @@ from typing import Any
 
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id, yaml_dump
 
 from ..errors import UserError
 from ..evaluation.metrics import NAMES
-from ..strict import dump_yaml
 
 
 def eval_result_files(
@@ -64,4 +63,4 @@ def eval_result_files(
         notes=f"{NAMES[metric]} on unheard speakers, protocol {where}, split {protocol['sha256'][:16]}",
     )
     name = re.sub(r"[^a-z0-9]+", "-", dataset_id.rpartition("/")[2].lower()).strip("-")
-    return {f".eval_results/{name}.yaml": dump_yaml(eval_result_entries_to_yaml([entry]))}
+    return {f".eval_results/{name}.yaml": yaml_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)}

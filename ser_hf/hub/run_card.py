@@ -32,10 +32,15 @@ def card_of_run(
     Raises:
         UserError: if the folder holds no run that was judged.
     """
-    names = [picture.name for picture in card_pictures(run)] if pictures else []
-    recipe = read_yaml(RunFolder(run).recipe)
+    files = card_pictures(run) if pictures else []
     return card_from(
-        run_report(run), recipe, location, report_repo, space, {name.removesuffix(".png"): name for name in names}
+        run_report(run),
+        read_yaml(RunFolder(run).recipe),
+        location,
+        hub_id=location if is_hub_id(location) and not Path(location).exists() else None,
+        report_repo=report_repo,
+        space=space,
+        pictures={file.stem: file.name for file in files},
     )
 
 
@@ -77,16 +82,14 @@ def card_from(
     report: Mapping[str, Any],
     recipe: Mapping[str, Any],
     location: str,
-    report_repo: str | None = None,
-    space: str | None = None,
-    pictures: Mapping[str, str] | None = None,
+    **published: Any,
 ) -> ModelCard:
     """As `card_of_run`, of what its files hold.
 
     Args:
         report: as `run_report` gives it.
         recipe: resolved, as recipe.yaml holds it.
-        pictures: their addresses, by name.
+        published: `hub_id`, `report_repo`, `space` and `pictures` of `ser_hf.hub.card.model_card`.
     """
     model, corpus = report["model"], recipe["corpus"]
     options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
@@ -109,10 +112,7 @@ def card_from(
         base_model=_base_model(report, recipe["model"]),
         works=works(recipe, model.get("encoder") or model["model_type"]),
         datasets=_datasets(corpus),
-        hub_id=location if is_hub_id(location) and not Path(location).exists() else None,
-        report_repo=report_repo,
-        space=space,
-        pictures=pictures,
+        **published,
     )
 
 

@@ -1,5 +1,6 @@
 """Cards and pages rendered from a small report: metadata the Hub understands, tables that are tables, no gaps."""
 
+import functools
 import re
 
 import jinja2
@@ -11,6 +12,7 @@ from ser_hf.corpora import CORPORA, corpora_facts, corpus_facts
 from ser_hf.evaluation.metrics import DEFINITIONS
 from ser_hf.hub.card import model_card, report_page
 from ser_hf.hub.card_check import check_card
+from ser_hf.hub.card_metadata import card_data
 
 METRICS = {"uar": 0.51236, "wa": 0.53, "macro_f1": 0.4987, "weighted_f1": 0.52}
 ACTED = {
@@ -219,8 +221,19 @@ CASES = {
     ),
 }
 
+ALL = tuple(CASES)  # which no test changes
+
 
 def _card(case="acted"):
+    return _made(case) if case in ALL else _render(case)
+
+
+@functools.cache
+def _made(case):
+    return _render(case)
+
+
+def _render(case):
     changes, settings = CASES[case]
     defaults = {
         "corpus": ACTED,
@@ -245,7 +258,7 @@ def _tables(text):
     return tables
 
 
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = pytest.mark.parametrize("case", ALL)
 
 
 @every_case
@@ -403,6 +416,87 @@ def test_a_mixture_s_page_shows_each_corpus_and_its_picture():
     _require_tables(_tables(page))
     for absent in ("## Corpora", "## Labels", "confusion_by_corpus"):
         assert absent not in report_page(_report(seeds=None))
+
+
+def test_what_noise_does_is_told_by_kind_with_the_worst():
+    rows = next(rows for _, rows in _tables(str(_card("robust"))) if "what is done" in rows[0][0])
+    assert [[cell.strip() for cell in row] for row in rows[2:]] == [
+        ["noise", "2", "0.350", "noise at 0.0", "0.250 (0.200 to 0.300)", "-0.262"],
+        ["codec", "1", "0.500", "codec at 1.0", "0.500 (0.400 to 0.600)", "-0.012"],
+    ]
+    assert "under all 3 conditions 0.400 on average" in str(_card("robust"))
+    assert "telephones and noise, about which the results above say nothing" in str(_card())
+    assert "say nothing" not in str(_card("robust"))
+    page = report_page(_report(robustness=ROBUST | {"settings": {"of_clips": 8, "runs": 2}}))
+    assert "The weights of all 2 runs, on average, on 8 clips" in page
+    assert "![UAR by severity of each condition](robustness.png)" in page
+
+
+def test_what_all_runs_found_stands_beside_what_these_weights_did(monkeypatch):
+    found = {"robustness": ROBUST | {"settings": {"runs": 2}}, "temperatures": {"1": 1.25, "2": 0.8}, "seconds": 7200}
+    over = SEEDS["over"] | found | {"energy": ENERGY | {"kwh": 1.5}}
+    monkeypatch.setitem(CASES, "found", ({"over": over}, {}))
+    text = str(_card("found"))
+    assert "Over all 2 seeds, on average: clean UAR 0.512, under all conditions 0.400, under the worst, noise" in text
+    assert "The validation parts of the 2 seeds ask for temperatures (by which" in text
+    assert " of 1.25 and 0.8." in text
+    assert "- Training of all runs: 2.0 h\n- Energy of all runs: 1.5 kWh in training, estimated by" in text
+    assert not re.search(r"\n{3,}", text)
+
+
+def test_a_metric_without_an_interval_says_why(monkeypatch):
+    metrics = METRICS | {"ece": 0.1, "mcc": None}
+    told = {"metrics": metrics, "intervals": {name: [0.1, 0.2] for name in METRICS}}
+    monkeypatch.setitem(CASES, "undefined", (told, {}))
+    text = str(_card("undefined"))
+    assert "| ECE | 0.100 | – | – |" in text
+    assert "ECE has no interval: fewer different clips fill its bins in a resample" in text
+    assert "A dash for a value: these clips leave it undefined." in text
+    for absent in ("ECE has no interval", "A dash for a value"):
+        assert absent not in str(_card())
+
+
+def test_a_published_card_links_what_belongs_to_it_and_shows_its_pictures():
+    text = str(_card("published"))
+    assert "[Try it in the browser](https://huggingface.co/spaces/someone/toy-demo)" in text
+    assert "[The evaluation report](https://huggingface.co/datasets/someone/toy-report)" in text
+    assert re.findall(r"!\[[^]]*\]\((.*?)\)", text) == ["confusion_matrix.png", "reliability.png"]
+    assert "## The network\n\nIt is small ([arXiv:1609.04243](https://arxiv.org/abs/1609.04243))." in text
+    assert "12.3 Wh in training, estimated by codecarbon 3.3.2; 4.56 g of CO2 equivalents on the grid of DEU" in text
+    data = _card("published").data
+    assert data.co2_eq_emissions["emissions"] == 4.56
+    assert {result.source_url for result in data.eval_results} == {
+        "https://huggingface.co/datasets/someone/toy-report"
+    }
+    assert "![" not in str(_card())
+    page = report_page(_report(seeds=None), model="someone/toy", space="someone/toy-demo")
+    assert "[someone/toy](https://huggingface.co/someone/toy)" in page
+    assert "(https://huggingface.co/spaces/someone/toy-demo)" in page
+    assert "huggingface.co" not in report_page(_report(seeds=None)).partition("## Protocol")[0]
+
+
+def test_limits_name_the_law_and_the_risks():
+    for case in ("acted", "mixture", "leaky", "published"):
+        text = str(_card(case)).partition("## Limits and risks")[2].partition("\n## ")[0]
+        for word in ("Acted speech", "Language and culture", "Age and voice", "Consent", "article\n5(1)(f)", "50(3)"):
+            assert word in text
+
+
+def test_the_index_names_the_corpora_that_judged():
+    """Which of a mixture that leaves one out are others than it learnt from."""
+    data = card_data(_report(), MIXTURE["corpus"], MIXTURE["corpora"], judged=corpora_facts("ravdess", {}))
+    assert {(result.dataset_type, result.dataset_name) for result in data.eval_results} == {
+        ("ravdess", "RAVDESS, speaker_independent")
+    }
+    data = card_data(_report(**LEAKY), MIXTURE["corpus"], MIXTURE["corpora"])
+    assert {(result.dataset_type, result.dataset_name) for result in data.eval_results} == {
+        ("mixture", "CREMA-D and EMO-DB, random, leaky")
+    }
+    assert [result.metric_name for result in data.eval_results] == [
+        f"{name} (random, leaky)" for name in ("UAR", "WA", "macro-F1")
+    ]
+    assert [result.metric_args for result in data.eval_results] == [{"average": "macro"}, None, {"average": "macro"}]
+    assert data.eval_results[0].dataset_args == {"protocol": "random", "split_sha256": "0123456789abcdef" * 4}
 
 
 def test_the_judged_part_is_told():

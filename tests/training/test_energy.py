@@ -1,0 +1,117 @@
+"""Energy by codecarbon where it is installed, which a module of the same name stands for here."""
+
+import sys
+import types
+
+import pytest
+from whole_report import undescribed, whole_report
+
+from ser_hf.aggregate import _together_taken
+from ser_hf.evaluation.page import views
+from ser_hf.training.energy import measured_energy
+
+
+class Tracker:
+    """Answers as codecarbon 3.3 does."""
+
+    country, asked, steps = None, None, []
+
+    def __init__(self, **settings):
+        type(self).asked = settings
+
+    def start(self):
+        self.steps.append("start")
+
+    def stop(self):
+        self.steps.append("stop")
+        self.final_emissions_data = types.SimpleNamespace(
+            energy_consumed=0.003,
+            cpu_energy=0.001,
+            gpu_energy=0.0015,
+            ram_energy=0.0005,
+            duration=60.0,
+            codecarbon_version="3.3.2",
+            country_iso_code=self.country,
+            emissions=0.002,
+        )
+
+
+@pytest.fixture
+def codecarbon(monkeypatch):
+    """A function that installs a tracker under the name of codecarbon's."""
+
+    def install(tracker):
+        monkeypatch.setitem(sys.modules, "codecarbon", types.SimpleNamespace(OfflineEmissionsTracker=tracker))
+        Tracker.steps.clear()
+
+    return install
+
+
+def measured(**settings):
+    with measured_energy(**settings) as found:
+        assert found == {}, "nothing is known before the end"
+        Tracker.steps.append("train")
+    return found
+
+
+def test_it_is_measured_around_the_training_and_nothing_is_sent(codecarbon):
+    codecarbon(Tracker)
+    assert measured() == {
+        "energy": {
+            **{"kwh": 0.003, "processor_kwh": 0.001, "accelerator_kwh": 0.0015, "memory_kwh": 0.0005},
+            **{"seconds": 60.0, "measured_by": "codecarbon 3.3.2", "country": None, "emissions_kg": None},
+        }
+    }
+    assert Tracker.steps == ["start", "train", "stop"]
+    sent = ("output_methods", "emissions_endpoint", "electricitymaps_api_token")
+    assert not any(Tracker.asked[name] for name in sent)
+
+
+def test_emissions_are_told_of_a_country_that_somebody_named(codecarbon, monkeypatch):
+    codecarbon(Tracker)
+    monkeypatch.setattr(Tracker, "country", "DEU")
+    energy = measured()["energy"]
+    assert (energy["country"], energy["emissions_kg"]) == ("DEU", 0.002)
+    assert undescribed(whole_report(energy=energy)) == []
+    told = "3 Wh in training, estimated by codecarbon 3.3.2; 2 g of CO2 equivalents on the grid of DEU"
+    assert views.cost(whole_report(energy=energy))["Energy"] == told
+    assert "Energy" not in views.cost(whole_report())
+    both = _together_taken([energy, energy | {"kwh": 1.0, "emissions_kg": None}])
+    assert (both["kwh"], both["seconds"], both["emissions_kg"]) == (1.003, 120.0, None)
+    assert views.energy(both) == "1 kWh in training, estimated by codecarbon 3.3.2"
+
+
+def test_it_stops_with_a_training_that_fails(codecarbon):
+    codecarbon(Tracker)
+    with pytest.raises(ValueError, match="NaN"), measured_energy():
+        raise ValueError("NaN")
+    assert Tracker.steps == ["start", "stop"]
+
+
+def test_without_codecarbon_nothing_is_told(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    assert measured() == {}
+    assert not caplog.records
+
+
+def test_only_one_process_of_a_machine_measures(codecarbon):
+    codecarbon(Tracker)
+    assert measured(here=False) == {}
+    assert Tracker.steps == ["train"]
+
+
+def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
+    def broken(**settings):
+        raise TypeError("unexpected keyword")
+
+    codecarbon(broken)
+    assert measured() == {}
+    assert "energy is not measured: codecarbon fails: unexpected keyword" in caplog.text
+
+    class Silent(Tracker):
+        def stop(self):  # as its own errors are caught within
+            pass
+
+    codecarbon(Silent)
+    assert measured() == {}
+    assert "energy was not measured: codecarbon tells nothing" in caplog.text
