@@ -1,6 +1,6 @@
 """The round trip: a clean process without ser_hf loads a folder or a repository through `pipeline` and answers clips.
 
-The process is that of `stranger.py`; here it is asked, and its answers become a `Verdict`.
+The process is that of `stranger/`; here it is asked, and its answers become a `Verdict`.
 """
 
 import contextlib
@@ -23,12 +23,13 @@ import soundfile
 from ..corpora.synthetic_voice import utterance
 from ..errors import UserError
 from ..run_folder import RunFolder
+from .findings import verdict_of
 from .reference import read_reference
-from .verdict import Verdict, verdict_of
+from .verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-_STRANGER = Path(__file__).with_name("stranger.py")
+_STRANGER = Path(__file__).with_name("stranger")
 _SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN, as somebody who may read it"
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -147,24 +148,25 @@ def _ask(questions: Sequence[Question], token: str | bool | None, everything: bo
         (folder / "questions.json").write_text(json.dumps(asked), encoding="utf-8")
         answers = folder / "answers.jsonl"
         answers.touch()
+        shown = sys.stderr.isatty()  # bars of downloads
         done = subprocess.run(
             [sys.executable, "-I", str(_STRANGER), str(folder / "questions.json"), str(answers)],
             cwd=folder,
-            env=_environment(folder, token),
+            env=_environment(folder, token) | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=None if shown else subprocess.STDOUT,
         )
         lines = answers.read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
     if len(found) == len(questions):
         return found
-    said = done.stdout.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-    if not found and not everything:  # it may have been missing something before it began
-        return _ask(questions, token, everything=True)
-    if done.returncode > 0:
-        raise RuntimeError(f"the process that verifies ended with code {done.returncode}: {said[0]}")
-    dead = [{"died": -done.returncode, "said": said[0]}]
+    said = done.stdout.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+    if done.returncode == 1:  # Python's own, of an exception that nobody caught
+        if not found and not everything:  # it may have been missing something before it began
+            return _ask(questions, token, everything=True)
+        raise RuntimeError(f"the process that verifies failed: {said[0]}")
+    dead = [{"died": done.returncode, "said": said[0]}]
     left = questions[len(found) + 1 :]
     return [*found, *dead, *(_ask(left, token, everything) if left else [])]
 
@@ -223,7 +225,6 @@ def _environment(folder: Path, token: str | bool | None) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
         "HF_MODULES_CACHE": str(folder / "modules"),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         # transformers would ask a service to open a pull request with safetensors in a repository without.
         "DISABLE_SAFETENSORS_CONVERSION": "1",
@@ -267,6 +268,7 @@ def _untrusted(question: Question, answer: Mapping[str, Any]) -> UserError:
 
 
 def _dead(question: Question, answer: Mapping[str, Any]) -> Verdict:
-    signal = f"signal {answer['died']}" + (", mostly a lack of memory" if answer["died"] == 9 else "")
-    problem = f"The process that loads it dies of {signal}; last it said: {answer['said']}."
+    code = answer["died"]
+    cause = f"of signal {-code}" + ", mostly a lack of memory" * (code == -9) if code < 0 else f"with exit code {code}"
+    problem = f"The process that loads it dies {cause}; its last words: {answer['said']}."
     return Verdict(question.where, False, [problem])

@@ -140,6 +140,10 @@ def write_faulty(shelf):
         code.write_text(f"{code.read_text()}\n{line}\n")
     stranger = shelf.copy("untrusted", "crnn") / "modeling_crnn.py"
     stranger.write_text(f"{stranger.read_text()}\nopen({str(shelf.folder / 'was_run')!r}, 'w')\n")
+    # transformers has a model of this kind, which does not fit; the code must not run to find out why.
+    sneaky = shelf.copy("sneaky", "more_labels")
+    (sneaky / "modeling_own.py").write_text(f"open({str(shelf.folder / 'was_run')!r}, 'w')\n")
+    changed(sneaky / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
     adapter = shelf.folder / "adapter"
     adapter.mkdir()
     base = str(shelf.folder / "stock")
@@ -149,6 +153,8 @@ def write_faulty(shelf):
     soundfile.write(recording, np.stack([utterance(1, "sad", 0, 0, 22050)] * 2, axis=1), 22050)
     shelf.questions["recorded"] = Question(str(shelf.folder / "crnn"), clips=[recording, str(recording)])
     shelf.questions["no_recording"] = Question(str(shelf.folder / "crnn"), clips=[shelf.folder / "crnn" / "README.md"])
+    deadly = shelf.copy("deadly", "crnn", trust=True) / "modeling_crnn.py"
+    deadly.write_text("import os\nprint('farewell', flush=True)\nos._exit(7)\n" + deadly.read_text())
     shelf.questions["elsewhere"] = Question("somebody/a-model")
     shelf.questions["no_name"] = Question("a/b/c")
 
@@ -173,7 +179,8 @@ def verdicts(shelf):
             assert [question.where for question in questions] == [shelf.questions["needs_scipy"].where]
             return good
         answers = asked(questions, token)
-        good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
+        if len(questions) == len(names):
+            good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
         return answers
 
     with pytest.MonkeyPatch.context() as patched:
@@ -281,10 +288,20 @@ def test_a_card_without_a_task_is_told(verdicts):
 
 @pytest.mark.slow
 def test_code_of_others_is_not_run_unasked(verdicts, shelf):
-    refusal = verdicts["untrusted"]
-    assert isinstance(refusal, UserError)
-    assert "brings code that is not ser_hf's (modeling_crnn.py); --trust-remote-code runs it" in str(refusal)
+    for name, file in {"untrusted": "modeling_crnn.py", "sneaky": "modeling_own.py"}.items():
+        refusal = verdicts[name]
+        assert isinstance(refusal, UserError)
+        assert f"brings code that is not ser_hf's ({file}); --trust-remote-code runs it" in str(refusal)
     assert not (shelf.folder / "was_run").exists()
+
+
+@pytest.mark.slow
+def test_code_that_ends_the_process_ends_nothing_else(verdicts):
+    """Those after it are looked at in another process."""
+    (problem,) = verdicts["deadly"].problems
+    assert problem == "The process that loads it dies with exit code 7; its last words: farewell."
+    assert not verdicts["deadly"].loads
+    assert list(verdicts)[list(verdicts).index("deadly") + 1 :] == ["elsewhere", "no_name"]
 
 
 @pytest.mark.slow
