@@ -21,6 +21,7 @@ from selenium.webdriver.common.keys import Keys
 from whole_report import undescribed
 
 import ser_hf
+from ser_hf import cli
 
 pytestmark = pytest.mark.slow  # trains, and starts a browser
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,37 @@ def report(request):
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(scope="module")
+def others(ravdess, built_in, real_corpora, tmp_path_factory, rendered):
+    """The pages that are of no run: two models on speakers that neither heard, of two corpora, and side by side."""
+    folder = tmp_path_factory.mktemp("others")
+    runs = [str(report.parent) for report in (ravdess, built_in)]
+    (folder / "RAVDESS").mkdir()
+    (folder / "RAVDESS" / "Actor_07").symlink_to(real_corpora("RAVDESS") / "Actor_07")
+    asked = ["--corpus", "ravdess", "--root", str(folder / "RAVDESS"), "--corpus", "synthetic"]
+    asked += ["synthetic.speakers=11", "synthetic.takes=1", "--bootstrap", "100"]
+    with rendered():
+        assert cli.main(["evaluate", *runs, *asked, "--output", str(folder / "matrix")]) == 0
+        assert cli.main(["compare", *runs, "--output", str(folder / "comparison")]) == 0
+    return folder
+
+
+OTHERS = {"matrix": "matrix", "one of it": "matrix/ravdess-on-synthetic", "comparison": "comparison"}
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_pages_of_no_run_are_as_quiet_and_as_open_to_all(browser, axe, others, page):
+    folder = others / OTHERS[page]
+    browser.get_log("browser"), browser.get_log("performance")
+    open_page(browser, folder)
+    assert browser.get_log("browser") == []
+    assert asked_for(browser, folder) == {(folder / "index.html").as_uri()}
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            open_page(browser, folder, width, scheme)
+            assert complaints(browser, axe, scheme) == []
+
+
 def test_its_numbers_keep_to_the_schema_that_they_name(report):
     content = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert (report / content["$schema"]).is_file()
@@ -117,19 +149,29 @@ def test_the_page_opens_without_a_word_of_complaint_and_asks_nobody(browser, rep
         "return [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
     )
     assert browser.get_log("browser") == []
+    assert asked_for(browser, report) == {(report / "index.html").as_uri()}
+
+
+def asked_for(browser, report):
+    """Every address that the page has had fetched."""
     own, asked = (report / "index.html").as_uri(), set()
     for line in browser.get_log("performance"):
         message = json.loads(line["message"])["message"]
         # The browser's own first page asks for its own pictures.
         if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == own:
             asked.add(message["params"]["request"]["url"])
-    assert {url for url in asked if not url.startswith("data:")} == {own}
+    return {url for url in asked if not url.startswith("data:")}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_and_axe_finds_nothing(browser, axe, report, width, scheme):
     open_page(browser, report, width, scheme)
+    assert complaints(browser, axe, scheme) == []
+
+
+def complaints(browser, axe, scheme):
+    """What axe finds on the open page, which has to fit into its window and wear the colours of its scheme."""
     browser.execute_script("document.querySelectorAll('details').forEach((own) => { own.open = true; })")
     page = "document.documentElement"
     assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), "nothing to scroll sideways"
@@ -138,7 +180,7 @@ def test_it_fits_and_axe_finds_nothing(browser, axe, report, width, scheme):
     browser.execute_script(axe)
     found = browser.execute_async_script("const [done] = arguments; axe.run().then(done)")
     assert len(found["passes"]) > 20
-    assert [(one["id"], one["nodes"][0]["target"], one["help"]) for one in found["violations"]] == []
+    return [(one["id"], one["nodes"][0]["target"], one["help"]) for one in found["violations"]]
 
 
 def test_the_confusion_is_read_by_pointer_and_by_keys(browser, ravdess):
