@@ -52,7 +52,7 @@ def verdict_of(where: str, answer: Mapping[str, Any], logits: np.ndarray | None 
         problems=problems,
         notes=notes,
         newly_initialised=missing,
-        clips=len(answer["answers"]),
+        clips=sum("error" not in own for own in answer["answers"]),
         largest_difference=difference,
         padding_safe=padding_safe,
         **{key: answer[key] for key in ("labels", "sampling_rate", "front_end", "model", "dtype", "remote_code")},
@@ -210,7 +210,7 @@ def _wrong(own: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
     elif not own["finite"]:
         yield "is answered with NaN or infinity"
     elif len(own["logits"]) != len(answer["labels"]):
-        yield f"is answered with {len(own['logits'])} numbers, and there are {len(answer['labels'])} labels"
+        yield f"is answered with {len(own['logits'])} numbers, and has {counted(len(answer['labels']), 'label')}"
     elif answer["problem_type"] in (None, "single_label_classification") and abs(own["sum"] - 1) > 1e-3:
         yield f"gets probabilities that add up to {own['sum']:.3f}"
 

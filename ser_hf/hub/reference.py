@@ -78,15 +78,19 @@ def write_reference(
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Products of float32 numbers as such, where the training took TF32 for them."""
-    import torch
+    """Products of float32 numbers as such, where the training took TF32 for them, as cuDNN's convolutions and
+    recurrences do unless each is told otherwise."""
+    from torch import backends
 
-    before = torch.backends.fp32_precision
-    torch.backends.fp32_precision = "ieee"
+    kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.backends.fp32_precision = before
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
 
 
 def copy_reference(source: Path, target: Path) -> None:

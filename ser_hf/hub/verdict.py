@@ -59,11 +59,7 @@ class Verdict:
                 f"  labels: {', '.join(map(str, self.labels))}",
                 f"  tensors: {self.tensors}, {_accounted(self)}",
             ]
-            if self.largest_difference is not None:
-                lines.append(
-                    f"  logits: {self.largest_difference:.1e} at most from those of the training process, over "
-                    f"{counted(self.clips, 'clip')}"
-                )
+            lines.append(f"  {counted(self.clips, 'clip')} answered{_compared(self)}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
         lines.append(f"  tried with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
@@ -75,6 +71,12 @@ def _accounted(verdict: Verdict) -> str:
     if verdict.newly_initialised:
         return f"{len(verdict.newly_initialised)} of them random"
     return "each from the file"
+
+
+def _compared(verdict: Verdict) -> str:
+    if verdict.largest_difference is None:
+        return "; nothing says what the answers should be"
+    return f", logits at most {verdict.largest_difference:.1e} from those of the training process"
 
 
 def counted(count: int, what: str) -> str:

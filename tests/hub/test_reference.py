@@ -51,11 +51,15 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
     model.forward = torch.autocast("cpu", torch.bfloat16)(exact)
     assert model(torch.from_numpy(clips[0])[None]).logits.dtype == torch.bfloat16
     model.train()
+    kinds, heard_in = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn), []
+    before = [kind.fp32_precision for kind in kinds]
+    model.classifier.register_forward_hook(lambda *_: heard_in.extend(kind.fp32_precision for kind in kinds))
     logits = written(tmp_path / "reference.npz", model, *clips)
     np.testing.assert_allclose(logits, wanted, atol=1e-6)
     assert logits.dtype == np.float32
     assert model.training, "it is left as it was"
-    assert torch.backends.fp32_precision == "none"
+    assert heard_in == 2 * len(kinds) * ["ieee"], "TF32 is cuDNN's habit"
+    assert [kind.fp32_precision for kind in kinds] == before
     assert [path.name for path in tmp_path.iterdir()] == ["reference.npz"]
 
 
