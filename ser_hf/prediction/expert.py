@@ -24,6 +24,7 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from ..errors import UserError
+from ..export.session import SUFFIX
 from ..logs import quiet_libraries
 from ..models.feature_extraction_prepared import PreparedFeatureExtractor
 from ..models.modeling_acoustic import AcousticClassifier
@@ -120,7 +121,8 @@ def load_expert(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Expert:
-    """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load.
+    """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load; or
+    in an ONNX file of `ser-hf export`, which onnxruntime asks.
 
     Args:
         revision: of a model on the Hub: a branch, tag or commit.
@@ -134,6 +136,11 @@ def load_expert(
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"model: expected a run's folder, a model folder or a Hub id, got {type(source).__name__}")
     source = str(source)
+    if source.endswith(SUFFIX):
+        # Imported late: it builds on this module.
+        from .exported import exported_expert
+
+        return exported_expert(source)
     place = _place(source, revision)
     trust = {"trust_remote_code": trust_remote_code}
     try:

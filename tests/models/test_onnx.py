@@ -10,9 +10,10 @@ from built import built, trained
 from torch import nn
 
 from ser_hf.errors import UserError
+from ser_hf.export import export_onnx
+from ser_hf.export.onnx import _write
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.masked_layers import BiLSTM
-from ser_hf.onnx import _write, export_onnx
 
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
@@ -81,6 +82,7 @@ def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
         ("input_values", "tensor(float)", ["batch", "samples"]),
         ("attention_mask", "tensor(int64)", ["batch", "samples"]),
         ("logits", "tensor(float)", ["batch", 4]),
+        ("probabilities", "tensor(float)", ["batch", 4]),
     ]
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["id2label"]) == {"0": "anger", "1": "fear", "2": "joy", "3": "surprise"}

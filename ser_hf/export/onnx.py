@@ -1,4 +1,4 @@
-"""Networks as ONNX files: waveform in, logits out, for any batch and any length.
+"""Networks as ONNX files: waveform in, logits and probabilities out, for any batch and any length.
 
 One exporter for all of them, torch's own (`torch.onnx.export` by way of `torch.export`). The older one, which traces
 (``dynamo=False``, deprecated), knows no discrete Fourier transform, cuts frames out of clips of one fixed length only,
@@ -11,69 +11,84 @@ and turns every computation with a length into a constant. The new one does all 
   patterns rewritten; runtimes optimise for themselves.
 """
 
-import contextlib
-import copy
 import importlib.util
 import json
-import logging
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, SequenceFeatureExtractor
 
-from .errors import UserError
-from .models.masked_layers import BiLSTM
+from ..errors import UserError
+from ..models.masked_layers import BiLSTM
+from .graph import facts_of, graph_of
+from .tracing import DYNAMIC, example_of, quiet, told_of
 
 # The oldest operator set that the exporter writes without converting.
 OPSET = 18
+LARGEST = 2**31  # bytes of a protobuf
 
 
-def export_onnx(model: PreTrainedModel, path: Path | str) -> Path:
+def export_onnx(
+    model: PreTrainedModel,
+    path: Path | str,
+    extractor: SequenceFeatureExtractor | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
     """Writes `model` to `path`, in evaluation mode and float32; the model itself stays as it is.
 
     The file has inputs ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch, samples), 1
-    where the clip is; its output is ``logits``, float32 (batch, labels). Its metadata has ``id2label``, as JSON, and
-    ``sampling_rate`` in Hz where the configuration tells it. The file is there whole or not at all; protobuf lets it
-    grow to 2 GB.
+    where the clip is; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). Its metadata has
+    ``id2label``, as JSON, ``sampling_rate`` in Hz, ``opset``, and what else `ser_hf.export.graph.facts_of` tells, as
+    JSON each. The file is there whole or not at all; protobuf lets it grow to 2 GB.
+
+    Args:
+        extractor: the one that the model is published with: what it does to waveforms, it does in the file then. None
+            has the file give waveforms to the network as they are.
+        facts: more to be told in the metadata.
 
     Raises:
-        UserError: if onnx or onnxscript is missing, the network is recurrent in a way that cannot be exported, or the
-            file cannot be written.
+        UserError: if onnx or onnxscript is missing, the network or its extractor cannot be exported, or the file
+            cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
+    size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
+    if size >= LARGEST:
+        raise UserError(f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds 2; export to torch")
     # Only now: it may be absent, and takes a second.
     from onnxscript import optimizer
 
-    network = _Logits(_exportable(model))
-    clips = torch.zeros(2, getattr(model.config, "sampling_rate", 16000))
-    axes = {0: "batch", 1: "samples"}
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            kwargs={"input_values": clips, "attention_mask": torch.ones_like(clips, dtype=torch.long)},
-            output_names=["logits"],
-            dynamic_shapes={"input_values": axes, "attention_mask": axes},
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-        )
+    graph = graph_of(model, extractor)
+    told = facts_of(graph) | {"opset": OPSET} | dict(facts or {})
+    _put_in_words_of_onnx(graph.model)
+    with quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                graph,
+                kwargs=example_of(told["sampling_rate"]),
+                output_names=["logits", "probabilities"],
+                dynamic_shapes=DYNAMIC,
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {told_of(error)}") from error
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
-    program.model.metadata_props.update(_metadata(model))
+    program.model.metadata_props.update(_metadata(told))
     return _write(program, Path(path))
 
 
-def _exportable(model: PreTrainedModel) -> nn.Module:
-    """A copy on the CPU in float32, with ONNX's operator where the network packs sequences."""
-    model = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
+def _put_in_words_of_onnx(model: PreTrainedModel) -> None:
+    """ONNX's operator where the network packs sequences, in place."""
     for name, module in list(model.named_modules()):
         if isinstance(module, BiLSTM):
             model.set_submodule(name, _OnnxLSTM(module.lstm))
@@ -83,18 +98,6 @@ def _exportable(model: PreTrainedModel) -> nn.Module:
                 f"{type(model).__name__} cannot be exported to ONNX: {name} is a bare {type(module).__name__}, whose "
                 f"number of frames would be fixed; of recurrent layers only BiLSTM can be exported"
             )
-    return model
-
-
-class _Logits(nn.Module):
-    """The network as the file knows it: two inputs, one output."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self.model(input_values=input_values, attention_mask=attention_mask).logits
 
 
 class _OnnxLSTM(nn.Module):
@@ -141,11 +144,12 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([into, out, forget, cell])
 
 
-def _metadata(model: PreTrainedModel) -> dict[str, str]:
-    labels = {str(number): label for number, label in sorted(model.config.id2label.items())}
-    told = {"id2label": json.dumps(labels, ensure_ascii=False)}
-    rate = getattr(model.config, "sampling_rate", None)
-    return told if rate is None else told | {"sampling_rate": str(rate)}
+def _metadata(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Text of each fact: JSON, but for words, which stand as they are."""
+    kept = {key: value for key, value in facts.items() if value is not None}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in kept.items()
+    }
 
 
 def _write(program: torch.onnx.ONNXProgram, path: Path) -> Path:
@@ -158,17 +162,3 @@ def _write(program: torch.onnx.ONNXProgram, path: Path) -> Path:
         partial.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return path
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither warnings nor log lines of the exporter, which speak of its own future and of absent packages."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

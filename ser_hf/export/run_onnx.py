@@ -1,0 +1,20 @@
+"""What the ONNX file beside this script hears in recordings: python run_onnx.py FILE..."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import soundfile
+
+session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
+told = session.get_modelmeta().custom_metadata_map
+labels, rate = json.loads(told["id2label"]), int(told["sampling_rate"])
+for name in sys.argv[1:]:
+    clip, own = soundfile.read(name, dtype="float32", always_2d=True)
+    clip, length = clip.mean(axis=1), round(len(clip) * rate / own)
+    clip = np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip) if own != rate else clip
+    given = {"input_values": clip[None].astype(np.float32), "attention_mask": np.ones((1, length), np.int64)}
+    (shares,) = session.run(["probabilities"], given)[0]
+    print(json.dumps({"file": name} | {label: float(shares[int(i)]) for i, label in labels.items()}))

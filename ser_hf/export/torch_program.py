@@ -1,0 +1,132 @@
+"""Networks as programs of torch.export (.pt2): waveform in, logits and probabilities out, run by torch alone.
+
+TorchScript, which did this before, is deprecated since torch 2.12; `torch.export` is what replaces it. A program knows
+no packed sequences: a `BiLSTM` becomes two plain LSTMs, the backward one on clips that are turned round by their own
+lengths.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel, SequenceFeatureExtractor
+
+from ..errors import UserError
+from ..models.masked_layers import BiLSTM
+from .graph import facts_of, graph_of
+from .session import padded
+from .tracing import DYNAMIC, example_of, quiet, told_of
+
+SUFFIX = ".pt2"
+FACTS = "ser_hf.json"
+
+
+def export_torch(
+    model: PreTrainedModel,
+    path: Path | str,
+    extractor: SequenceFeatureExtractor | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes `model` to `path` as an exported program, in evaluation mode and float32; the model stays as it is.
+
+    ``torch.export.load(path).module(check_guards=False)(input_values=..., attention_mask=...)`` gives logits and
+    probabilities, as `ser_hf.export.onnx.export_onnx` describes them; the facts are JSON in its extra file
+    ``ser_hf.json``. The guards have to be left unchecked: they hold what torch supposed of the number of frames while
+    it followed poolings and LSTMs through the example's, which both take in any number when they run.
+
+    Args:
+        extractor, facts: see `ser_hf.export.onnx.export_onnx`.
+
+    Raises:
+        UserError: if the network or its extractor cannot be exported, or the file cannot be written.
+    """
+    path = Path(path)
+    graph = graph_of(model, extractor)
+    told = facts_of(graph) | dict(facts or {})
+    for name, module in list(graph.model.named_modules()):
+        if isinstance(module, BiLSTM):
+            graph.model.set_submodule(name, TurnedLSTM(module.lstm))
+    example = example_of(told["sampling_rate"])
+    free = torch.export.Dim.DYNAMIC
+    shapes = {name: dict.fromkeys(axes, free) for name, axes in DYNAMIC.items()}
+    with quiet(), torch.no_grad(), torch.fx.experimental._config.patch(backed_size_oblivious=True):
+        try:
+            program = torch.export.export(graph, (), kwargs=example, dynamic_shapes=shapes)
+        except Exception as error:  # of many classes, most of them private
+            raise UserError(f"{type(model).__name__} cannot be exported by torch.export: {told_of(error)}") from error
+    return _write(program, path, json.dumps(told, ensure_ascii=False))
+
+
+def load_program(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+    """The module of a program, which takes clips of any length, and its facts."""
+    told = {FACTS: ""}
+    with quiet():
+        module = torch.export.load(path, extra_files=told).module(check_guards=False)
+    return module, json.loads(told[FACTS])
+
+
+class TorchProgram:
+    """An exported program, asked as `ser_hf.export.session.OnnxSession` is."""
+
+    def __init__(self, path: Path | str):
+        self.module, self.facts = load_program(path)
+
+    @torch.inference_mode()
+    def ask(self, input_values: np.ndarray, attention_mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        mask = np.ones(input_values.shape, np.int64) if attention_mask is None else attention_mask
+        given = {"input_values": torch.from_numpy(input_values.copy()), "attention_mask": torch.from_numpy(mask)}
+        return tuple(output.numpy() for output in self.module(**given))
+
+    def alone(self, clips: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([self.ask(clip[None])[0] for clip in clips])
+
+    def together(self, clips: list[np.ndarray]) -> np.ndarray:
+        return self.ask(*padded(clips))[0]
+
+
+class TurnedLSTM(nn.Module):
+    """`BiLSTM` without packed sequences: what a forward LSTM says of a clip's frames does not depend on what follows
+    them, and the backward one hears each clip turned round, its last frame first."""
+
+    def __init__(self, lstm: nn.LSTM):
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for layer in range(lstm.num_layers):
+            ways = []
+            for way in ("", "_reverse"):
+                own = nn.LSTM(getattr(lstm, f"weight_ih_l{layer}").shape[1], lstm.hidden_size, batch_first=True)
+                for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    getattr(own, f"{part}_l0").data.copy_(getattr(lstm, f"{part}_l{layer}{way}"))
+                ways.append(own.requires_grad_(False))
+            self.layers.append(nn.ModuleList(ways))
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
+        place = torch.arange(sequence.shape[1], device=mask.device)[None]
+        last = mask.sum(dim=1, keepdim=True) - 1
+        turned = torch.where(place <= last, last - place, place)[:, :, None]
+        for forward, backward in self.layers:
+            ahead = forward(sequence)[0]
+            back = backward(sequence.gather(1, turned.expand(-1, -1, sequence.shape[2])))[0]
+            back = back.gather(1, turned.expand(-1, -1, back.shape[2]))
+            sequence = torch.cat([ahead, back], dim=2) * mask[:, :, None].to(sequence.dtype)
+        return sequence
+
+
+def _write(program: torch.export.ExportedProgram, path: Path, facts: str) -> Path:
+    partial = path.with_name(f"{path.name}.partial{SUFFIX}")  # torch minds the suffix
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            torch.export.save(program, partial, extra_files={FACTS: facts})
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
