@@ -18,6 +18,7 @@ KINDS = {
     "pieces": "parts cut out of recordings",
     "unpacked": "audio from inside tables",
     "synthetic": "generated corpora",
+    "corpora": "corpora on their way to the Hub",
 }
 _REMOVED = ".removed"
 # A folder's name: a key of `ser_hf.cache.key_of`, behind the name of the table that it is of where there is one.

@@ -167,8 +167,9 @@ class Reading:
             path=str(row.path),
             emotion=emotion,
             word=row.label,
-            speaker=f"{self.corpus_name}:{speaker}",
-            id=f"{self.corpus_name}/{texts['id'] or row.name}",
+            # What ser_hf has published of a corpus carries its name already.
+            speaker=f"{self.corpus_name}:{speaker.removeprefix(f'{self.corpus_name}:')}",
+            id=f"{self.corpus_name}/{(texts['id'] or row.name).removeprefix(f'{self.corpus_name}/')}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
             age=whole(cells["age"]),
             take=whole(cells["take"]),

@@ -27,6 +27,7 @@ from ..run_folder import RunFolder
 from ..strict import read_text, read_yaml
 from .card import templates
 from .card_metadata import hub_page
+from .corpus_card import size_category
 from .licence import in_words, licence
 from .machine_paths import machine_paths, require_no_paths, without_paths
 from .report_tables import confusion_table, scores_table, slices_table
@@ -279,12 +280,6 @@ def _corpora(report: Mapping[str, Any], recipe: Mapping[str, Any] | None) -> lis
     corpus = recipe["corpus"]
     options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
     return corpora_facts(corpus["name"], options, judged)
-
-
-def size_category(rows: int) -> str:
-    """As the Hub counts rows."""
-    steps = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
-    return next((told for most, told in steps if rows < most), "10M<n<100M")
 
 
 def _each(value: str | Collection[str] | None) -> Collection[str]:

@@ -159,7 +159,8 @@ def _configs(errors: Errors, name: str, value: Any) -> None:
         files = item.get("data_files")
         for number, one in enumerate(files if isinstance(files, list) else []):
             if isinstance(one, dict):
-                _required(errors, f"{where}.data_files[{number}]", one, "split", "path")
+                _required(errors, f"{where}.data_files[{number}]", one, "split")
+                _all(_text)(errors, f"{where}.data_files[{number}].path", one.get("path"))
 
 
 def _model_index(errors: Errors, name: str, value: Any) -> None:

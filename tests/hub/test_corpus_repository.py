@@ -1,0 +1,205 @@
+"""Corpora on the Hub: who may be passed on, what comes back, and that the same corpus is the same bytes."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from ser_hf.audio import decode, prepare
+from ser_hf.corpora import corpus_facts, load_corpus
+from ser_hf.errors import UserError
+from ser_hf.hub.corpus_repository import stage_corpus
+from ser_hf.hub.corpus_shards import as_flac
+from ser_hf.hub.redistribution import require_right
+from ser_hf.protocols import split_corpus
+from ser_hf.testing import LoopbackHub, write_corpus
+
+COMMANDS = """
+import contextlib, io, json, sys
+from ser_hf.cli import main
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+# As somebody loads it who has never heard of ser_hf, and as ser_hf does.
+LOAD = """
+import json, sys
+from datasets import Audio, load_dataset
+repo, commit = sys.argv[1:]
+parts = load_dataset(repo)
+everything = load_dataset(repo, "all", split="train").cast_column("audio", Audio(decode=False))
+told = {
+    "parts": {name: own["id"] [:] for name, own in parts.items()},
+    "rate": parts["test"].features["audio"].sampling_rate,
+    "labels": parts["test"].features["label"].names,
+    "rows": everything.remove_columns("audio")[:],
+    "magic": everything[0]["audio"]["bytes"][:4].decode(),
+    "names": [audio["path"] for audio in everything["audio"]][:2],
+}
+assert "ser_hf" not in sys.modules
+from ser_hf.audio import prepare
+from ser_hf.corpora import load_corpus
+from ser_hf.protocols import split_corpus
+corpus, store = prepare(load_corpus("hub", dataset=repo, revision=commit, corpus_name="ravdess"))
+told["again"] = corpus.remove_columns("audio")[:]
+told["sha256"] = split_corpus(corpus, "speaker_independent", test=0.3)[0].sha256
+told["as_told"] = split_corpus(corpus, "column")[0].sha256
+print(json.dumps(told))
+"""
+SAME = ("label", "speaker", "id", "sex", "sentence", "intensity", "take", "language", "duration", "content_hash")
+
+
+def run(hub, code, *arguments, folder):
+    environment = {**os.environ, **hub.environment(folder / "home"), "SER_HF_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def resampled(tmp_path_factory):
+    """A small RAVDESS that is not at 16 kHz."""
+    root = tmp_path_factory.mktemp("22050") / "RAVDESS"
+    write_corpus("ravdess", root, speakers=6, takes=2, sampling_rate=22050)
+    return root
+
+
+@pytest.mark.slow
+def test_what_is_pushed_comes_back(resampled, tmp_path):
+    publish = ["publish-corpus", "ravdess", str(resampled), "--repo", "clips", "--protocol", "speaker_independent"]
+    publish += ["--protocol", "kfold", "speaker_independent.test=0.3", "kfold.k=3", "--private"]
+    own = tmp_path / "own"
+    write_corpus("csv", own, speakers=2, takes=1)
+    table = ["publish-corpus", "csv", str(own / "clips.csv"), "--repo", "own"]
+    with LoopbackHub(tmp_path / "hub") as hub:
+        first, again, refused, allowed = run(
+            hub,
+            COMMANDS,
+            json.dumps([publish, publish, table, [*table, "--i-have-the-right", "license=cc-by-4.0", "--original"]]),
+            folder=tmp_path,
+        )
+        assert first[0] == again[0] == 0, first[2]
+        commits = hub.commits("tester/clips", "dataset")
+        assert [commit.title for commit in commits] == ["RAVDESS: 96 clips", "initial commit"]
+        assert hub.private("tester/clips", "dataset")
+        assert commits[0].oid in first[1]
+        assert "no commit" in again[1]
+        assert refused[0] == 2
+        assert "--i-have-the-right" in refused[2]
+        assert allowed[0] == 0, allowed[2]
+        files = hub.files("tester/own", "dataset")
+        assert b"license: cc-by-4.0" in files["README.md"]
+        (rows,) = (pq.read_table(io.BytesIO(data)).to_pylist() for name, data in files.items() if "data/" in name)
+        original = {path.read_bytes() for path in own.rglob("*.wav")}
+        assert {row["audio"]["bytes"] for row in rows} == original
+        assert not list((tmp_path / "cache" / "corpora").glob("[0-9a-f]*[0-9a-f]"))  # staged no more
+
+        (told,) = run(hub, LOAD, "tester/clips", commits[0].oid, folder=tmp_path)
+        assert not hub.mistakes
+    dataset, store = prepare(load_corpus("ravdess", resampled))
+    (split,) = split_corpus(dataset, "speaker_independent", test=0.3)
+    assert told["sha256"] == told["as_told"] == split.sha256
+    assert {part: sorted(ids) for part, ids in told["parts"].items()} == {
+        part: sorted(ids) for part, ids in split.ids.items()
+    }
+    assert (told["rate"], told["magic"], told["labels"]) == (16000, "fLaC", dataset.features["label"].names)
+    assert all(name.startswith("03-01-") and name.endswith(".flac") for name in told["names"])
+    pushed, loaded = _by_id(told["rows"]), _by_id(told["again"])
+    assert {*pushed} == {*loaded} == {*dataset["id"]}
+    for row in dataset.remove_columns("audio"):
+        there, here = pushed[row["id"]], loaded[row["id"]]
+        assert [there[name] for name in SAME] == [here[name] for name in SAME]
+        assert [there[name] for name in SAME[:-1]] == [row[name] for name in SAME[:-1]]
+        assert there["recording_hash"] == row["content_hash"]
+        assert there["kfold_fold"] in (1, 2, 3)
+
+
+def _by_id(columns):
+    names = list(columns)
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return {row["id"]: row for row in rows}
+
+
+def test_flac_of_16_bits_is_the_recording(tmp_path):
+    extremes = np.array([-32768, 32767, 0, 1, -1, 12345], np.int16).repeat(100)
+    soundfile.write(tmp_path / "a.wav", extremes, 16000, subtype="PCM_16")
+    clip = decode(str(tmp_path / "a.wav"))
+    encoded = as_flac(clip.samples, 16000, "a")
+    assert (encoded.content_hash, encoded.clipped, encoded.name) == (clip.content_hash, 0, "a.flac")
+    loud = as_flac(np.array([0.5, 1.2, -1.2, 1.0], np.float32), 16000, "b")
+    assert loud.clipped == 2
+    np.testing.assert_allclose(decode("b", loud.data).samples, [0.5, 1 - 2**-15, -1, 1 - 2**-15])
+
+
+def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
+    dataset, store = prepare(load_corpus("ravdess", ravdess_root))
+    splits = {
+        "speaker_independent": split_corpus(dataset, "speaker_independent", test=0.3),
+        "random_stratified": split_corpus(dataset, "random_stratified", test=0.3),
+        "kfold": split_corpus(dataset, "kfold", k=2),
+    }
+    settings = {"facts": corpus_facts("ravdess", {}), "repo_id": "me/ravdess", "splits": splits}
+    for name in ("one", "other"):
+        stage_corpus(dataset, store, tmp_path / name, **settings, shard_bytes=100_000)
+    one, other = ({path.name: path.read_bytes() for path in (tmp_path / n).rglob("*.*")} for n in ("one", "other"))
+    assert one == other
+    shards = sorted(name for name in one if name.startswith("train-train-"))
+    assert len(shards) > 1
+    assert shards[0] == f"train-train-00000-of-{len(shards):05d}.parquet"
+    assert max(len(data) for data in one.values()) < 250_000
+    # Each row stands once, and under each protocol in its part.
+    found = []
+    for path in (tmp_path / "one" / "data").iterdir():
+        place = path.name.split("-")[:2]
+        found += [(*place, row["id"], row["kfold_fold"]) for row in pq.read_table(path).to_pylist()]
+    assert sorted(clip for *_, clip, _ in found) == dataset["id"][:]
+    for i, name in enumerate(("speaker_independent", "random_stratified")):
+        for part, ids in splits[name][0].ids.items():
+            assert {row[2] for row in found if row[i] == part} == {*ids}
+    for number, split in enumerate(splits["kfold"], start=1):
+        assert {row[2] for row in found if row[3] == number} == {*split.ids["test"]}
+    listed = split_corpus(dataset, "file", path=str(tmp_path / "one" / "splits" / "kfold.json"))
+    assert [split.sha256 for split in listed] == [split.sha256 for split in splits["kfold"]]
+    card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-nc-sa-4.0" in card
+    assert "PLoS ONE" in card
+    assert "`random_stratified` is leaky" in card
+    assert "every sample is the recording's own" in card
+    for absent in ("None", "\n\n\n", str(ravdess_root), "Undefined"):
+        assert absent not in card
+    loaded = load_corpus("hub", tmp_path / "one", corpus_name="ravdess", config="random_stratified")
+    again, _ = prepare(loaded)
+    assert again["content_hash"][:] == dataset["content_hash"][:]
+    assert again["speaker"][:] == dataset["speaker"][:]
+
+
+@pytest.mark.parametrize("name", ["savee", "iemocap", "esd", "meld", "emodb", "mixture"])
+def test_what_may_not_be_passed_on(name):
+    facts = corpus_facts(name, {}) if name != "mixture" else {"name": name, "title": "", "license": None}
+    for have_right in (False, True):
+        with pytest.raises(UserError, match="publish"):
+            require_right(facts, True, have_right)
+
+
+def test_what_may_be_passed_on_and_how():
+    for name in ("ravdess", "cremad", "synthetic"):
+        require_right(corpus_facts(name, {}), False, False)
+    tess = corpus_facts("tess", {})
+    require_right(tess, True, False)
+    with pytest.raises(UserError, match="--original"):
+        require_right(tess, False, False)
+    for name in ("csv", "audiofolder", "hub"):
+        facts = corpus_facts(name, {"license": "cc0-1.0"})
+        require_right(facts, False, True)
+        with pytest.raises(UserError, match="--i-have-the-right"):
+            require_right(facts, False, False)
