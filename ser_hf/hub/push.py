@@ -67,6 +67,7 @@ def push(
     private: bool = False,
     message: str,
     owned: Sequence[str] = (),
+    space_sdk: Literal["gradio", "static"] = "gradio",
     token: str | None = None,
 ) -> Pushed:
     """Brings a repository, made where there is none, to what `folder` holds.
@@ -79,6 +80,7 @@ def push(
         private: of a repository that is made; one that exists stays as it is.
         owned: patterns of files that pushes like this one write, and delete where `folder` has them no more. Whatever
             else stands in the repository stays.
+        space_sdk: of a Space that is made: ``static`` shows its index.html as it is.
 
     Raises:
         UserError: if the Hub refuses it or cannot be reached, with what to do.
@@ -86,7 +88,7 @@ def push(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi(token=token)
-    made = _patiently(lambda: _made(api, repo_id, kind, private), repo_id)
+    made = _patiently(lambda: _made(api, repo_id, kind, private, space_sdk), repo_id)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in paths)
     url = f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
@@ -118,12 +120,12 @@ def push(
     return Pushed(repo_id, kind, url, after, made, before != after)
 
 
-def _made(api: Any, repo_id: str, kind: Kind, private: bool) -> bool:
+def _made(api: Any, repo_id: str, kind: Kind, private: bool, space_sdk: str) -> bool:
     """Makes the repository; whether there was none."""
     if api.repo_exists(repo_id, repo_type=kind):
         return False
     api.create_repo(
-        repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk="gradio" if kind == "space" else None
+        repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=space_sdk if kind == "space" else None
     )
     return True
 

@@ -27,9 +27,14 @@ def page(comparison: Mapping[str, Any], picture: bytes) -> str:
         chances=text.chances,
         verdict=_verdict(comparison),
         not_paired=text.not_paired,
-        picture=f"data:image/svg+xml;base64,{base64.b64encode(picture).decode('ascii')}",
+        picture=as_source(picture),
         alt=_described(comparison),
     )
+
+
+def as_source(picture: bytes) -> str:
+    """An SVG as an address that holds it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _described(comparison: Mapping[str, Any]) -> str:
