@@ -42,14 +42,18 @@ PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
-.gradio-container { max-width: 60rem !important; margin: auto; }
+.gradio-container { max-width: min(60rem, 100vw) !important; margin: auto; }
+/* The waveform of a long recording is as wide as it likes, and scrolls in its own box. */
+.gradio-container :is(.fillable, .wrap, .contain, .column, .tabs, .tabitem, .block, .audio-container) {
+  min-width: 0; max-width: 100%; }
 .about h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-.about p, .note p { margin: .3rem 0; line-height: 1.5; }
+.about p, .note p { margin: .3rem 0; line-height: 1.5; overflow-wrap: anywhere; }
 .about a { text-decoration: underline; }
 .note { border: 1px solid var(--border-color-primary); border-left-width: 4px; border-radius: 4px;
   padding: .3rem .8rem; margin: .6rem 0; font-size: .9rem; }
-.note.leak { background: #b42318; border-color: #b42318; color: #fff; font-size: 1rem; }
-.answer p { margin: 0 0 .6rem; line-height: 1.8rem; }
+.note.leak { background: #b42318; border-color: #b42318; font-size: 1rem; }
+.note.leak p { color: #fff !important; }
+.answer p { margin: 0 0 .6rem; min-height: 1.8rem; }
 .answer strong { font-size: 1.3rem; }
 .answer ol { list-style: none; margin: 0; padding: 0; }
 .answer li { display: grid; grid-template-columns: minmax(5.5rem, auto) 1fr 3rem; gap: .6rem; align-items: center;
