@@ -74,7 +74,7 @@ def test_every_child_is_a_whole_run_folder_and_the_aggregate_stands_on_top(whole
         names = {path.name for path in (whole / child).iterdir()} - {"logs"}
         trained = {"checkpoints"} if "seed" in child else set()
         below = {path.rpartition("/")[2] for path in CHILDREN if (path.rpartition("/")[0] or ".") == child}
-        assert names == {"recipe.yaml", "split.json", "model", "report"} | trained | below
+        assert names == {"recipe.yaml", "split.json", "model", "reference.npz", "report"} | trained | below
         for name in (
             "report/README.md",
             "report/report.json",
@@ -367,7 +367,7 @@ def test_overwriting_clears_folds_and_foil(interrupted):
     (folder / "fold-notes" / "mine.txt").write_text("mine")
     report = run(folder, "protocol.folds=[2]", overwrite=True)
     assert {path.name for path in folder.iterdir()} == {
-        *("recipe.yaml", "split.json", "model", "report", "checkpoints", "logs"),
+        *("recipe.yaml", "split.json", "model", "reference.npz", "report", "checkpoints", "logs"),
         "fold-notes",
     }
     assert "folds" not in report["protocol"], "one fold alone is a run without folds"

@@ -107,6 +107,7 @@ class SweepFolder:
         for recipe in sorted(self.trial(number).rglob("recipe.yaml")):
             for name in ("checkpoints", "model"):
                 shutil.rmtree(recipe.with_name(name), ignore_errors=True)
+            recipe.with_name("reference.npz").unlink(missing_ok=True)  # which a model is known by
 
 
 def first_difference(saved: Any, wanted: Any, path: str = "") -> tuple[str, Any, Any] | None:

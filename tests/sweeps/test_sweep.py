@@ -190,8 +190,10 @@ def test_weights_of_folds_and_seeds_are_cleared_too_and_nothing_else(tmp_path):
         for name in ("model", "checkpoints", "report"):
             (folder.trial(3) / run / name).mkdir(parents=True)
         (folder.trial(3) / run / "recipe.yaml").touch()
+        (folder.trial(3) / run / "reference.npz").touch()
     (folder.trial(3) / "notes" / "model").mkdir(parents=True)
     folder.clear(3)
+    assert not list(folder.trial(3).rglob("reference.npz"))
     left = {path.relative_to(folder.trial(3)).as_posix() for path in folder.trial(3).rglob("*") if path.is_dir()}
     folds = {"fold-1", "fold-1/report", "fold-1/seed-2", "fold-1/seed-2/report"}
     assert left == {"report", *folds, "notes", "notes/model"}
