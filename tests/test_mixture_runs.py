@@ -128,7 +128,9 @@ def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
     fold = json.loads(text_of(tmp_path / "run" / "fold-1" / "report" / "report.json"))
     assert (fold["protocol"]["fold"], fold["corpora"]) == ("cremad", {})
     assert set(fold["training"]["clips_per_epoch"]) == set(FOUR) - {"cremad"}
-    training_data = text_of(tmp_path / "run" / "fold-1" / "model" / "README.md").partition("| part |")[0]
+    head, _, body = text_of(tmp_path / "run" / "fold-1" / "model" / "README.md").partition("## Training data")
+    assert "name: CREMA-D, leave_one_corpus_out" in head, "which judged"
+    training_data = body.partition("| part |")[0]
     assert "RAVDESS, TESS and SAVEE" in training_data
     assert "CREMA-D" not in training_data
 

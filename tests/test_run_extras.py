@@ -37,3 +37,8 @@ def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path
     ]
     assert labels[0] == labels[1]
     assert {"x_pca", "y_pca", "x_tsne", "y_tsne"} <= set(points.column_names)
+    # What was known after the weights were saved stands beside them too.
+    assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"under all {len(CONDITIONS)} conditions" in card
+    assert not (tmp_path / "run" / "model.partial").exists()

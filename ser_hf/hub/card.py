@@ -34,7 +34,13 @@ def templates() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
-    environment.filters |= {"figure": _figure, "ends": _ends, "cell": cell, "licence": in_words}
+    environment.filters |= {
+        "figure": _figure,
+        "ends": _ends,
+        "cell": cell,
+        "licence": in_words,
+        "counted": words.counted,
+    }
     return environment
 
 
@@ -175,14 +181,14 @@ def _robustness(own: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "clips": own["clips"],
         "clean": own["clean"]["uar"],
         "runs": own["settings"].get("runs", 1),
-        "kinds": [{"kind": kind, **row} for kind, row in told.items()],
+        "kinds": [{"kind": kind.replace("_", " "), **row} for kind, row in told.items()],
     }
 
 
 def _conditions(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     mean = sum(condition["uar"] for condition in conditions) / len(conditions)
     worst = min(conditions, key=lambda condition: condition["uar"])
-    return {"conditions": len(conditions), "mean": mean, "worst": worst}
+    return {"conditions": len(conditions), "mean": mean, "worst": worst, "change": round(-worst["drop"], 3) + 0.0}
 
 
 def _cost(report: Mapping[str, Any]) -> dict[str, str]:
