@@ -28,7 +28,7 @@ _COLUMNS = {
     "take": "which repetition",
     "duration": "in seconds",
     "content_hash": "XXH3 of the decoded samples: equal for equal recordings",
-    "recording_hash": "the same of the recording as it was released",
+    "recording_hash": "the same of the recording that it was made from",
     "votes": "shares of the raters, in the order of the labels",
 }
 # A table of more speakers is for nobody to read.

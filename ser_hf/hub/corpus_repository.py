@@ -191,7 +191,7 @@ def _sound(store: WaveformStore, changed: int, cut: int, original: bool) -> str:
     told += [f"mixed to mono ({mixed:,})"] * bool(mixed)
     made = f"The recordings were {listed([*told, 'stored as 16-bit FLAC'])}."
     if not changed:
-        return f"{made} Nothing is lost: every sample is the recording's own."
+        return f"{made} {'Beside that nothing' if mixed else 'Nothing'} is lost: every sample is the recording's own."
     lost = (
         f"The samples of {changed:,} clips differ from their recordings' for it, by the rounding to 16 bits at least"
     )
