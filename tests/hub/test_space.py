@@ -94,7 +94,9 @@ app = runpy.run_path("space/app.py")
 inside = app["hear"].__globals__
 told = {name: app["hear"](f"{name}.wav") for name in ("short", "long", "text", "empty", "tenth", "silent", "nan")}
 told["nothing"] = app["hear"](None)
-inside |= {"LONGEST": 4.0, "EVERY": 1e9}  # however slow this machine is
+inside["FIXED"] = 1.0
+told["fixed"] = app["hear"]("short.wav")
+inside |= {"FIXED": None, "LONGEST": 4.0, "EVERY": 1e9}  # however slow this machine is
 told["first"] = app["hear"]("long.wav")
 
 speech, rate = soundfile.read("long.wav")
@@ -165,6 +167,7 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
     first = next(iter(classifier.model.config.id2label.values()))
     for (_, height, _), piece in zip(steps, windows, strict=True):
         assert 1 - float(height) == expected(piece)[first]
+    assert "the first 1 s of 1.5 s" in told["fixed"][0]
     assert "of the first 4 s alone" in told["first"][0]
     for name, words in {
         "text": "no recording that can be read",

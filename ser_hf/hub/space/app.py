@@ -30,6 +30,7 @@ CLASSIFIER = pipeline(
 )
 EXTRACTOR = CLASSIFIER.feature_extractor
 RATE = EXTRACTOR.sampling_rate
+FIXED = getattr(EXTRACTOR, "fixed_duration", None)  # seconds that every clip is cut or padded to
 LABELS = [CLASSIFIER.model.config.id2label[i] for i in range(CLASSIFIER.model.config.num_labels)]
 
 SHORTEST, LONGEST = 0.1, 600.0  # seconds of a recording
@@ -100,10 +101,10 @@ def read(path: str) -> tuple[np.ndarray, float]:
 def limits() -> tuple[float, float]:
     """Seconds of the windows over time, and of the longest clip that is heard whole: as the model was judged, and no
     more than its extractor takes (Whisper's `chunk_length`; the frames of 10 ms of a spectrogram's `max_length`)."""
-    fixed, frames = getattr(EXTRACTOR, "fixed_duration", None), getattr(EXTRACTOR, "max_length", None)
+    frames = getattr(EXTRACTOR, "max_length", None)
     longest = (FACTS["window"], getattr(EXTRACTOR, "chunk_length", None), frames and frames / 100, 30.0)
     whole = min(seconds for seconds in longest if seconds)
-    return min(fixed or FACTS["window"] or 4.0, whole), whole
+    return min(FIXED or FACTS["window"] or 4.0, whole), whole
 
 
 WINDOW, WHOLE = limits()
@@ -139,11 +140,15 @@ def hear(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, 
     windows, borders = sliding(samples) if len(samples) > WINDOW * RATE else ([], [])
     answers = list(progress.tqdm(ask(windows), total=len(windows), unit="windows")) if windows else []
     if len(samples) <= WHOLE * RATE:
-        answer, heard = next(ask([samples])), f"{seconds:.1f} s, heard whole"
+        cut = FIXED is not None and seconds > FIXED
+        heard = f"the first {FIXED:g} s of {seconds:.1f} s" if cut else f"{seconds:.1f} s, heard whole"
+        answer = next(ask([samples]))
     else:
         answer, heard = np.mean(answers, axis=0), f"{seconds:.0f} s, mean of {len(windows)} windows of {WINDOW:g} s"
     if seconds > LONGEST:
         heard += f", of the first {LONGEST:g} s alone"
+    if np.isnan(answer).any():
+        heard = "The model answers with no numbers."
     return bars(answer, heard), strips(answers, borders)
 
 
@@ -187,7 +192,8 @@ def bars(answer: np.ndarray, heard: str, ranked: bool = True) -> str:
         bar = f'<span class="bar"><i style="width: {width}; background: {colour(i)}"></i></span>'
         rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
     best = f"<strong>{html.escape(LABELS[int(answer.argmax())])}</strong> ({heard})" if known else heard
-    return f'<div class="answer"><p>{best}</p><ol>{"".join(rows)}</ol></div>'
+    spoken = ' role="status"' if ranked else ""  # to screen readers, but not each second
+    return f'<div class="answer"{spoken}><p>{best}</p><ol>{"".join(rows)}</ol></div>'
 
 
 def strips(answers: list[np.ndarray], borders: list[float], at_least: float = 0.0) -> str:
