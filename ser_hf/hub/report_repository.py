@@ -6,8 +6,9 @@ lead there. Tables are parquet, each a configuration of the data set: the viewer
 """
 
 import json
+import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def stage_report(
     """
     run = Path(run)
     reports, folders, recipe = _found(run / "best" if (run / "sweep.json").is_file() else run)
-    places = machine_paths(run, recipe=recipe)
+    places = machine_paths(run, *_roots(folders.values()), recipe=recipe)
     folder.mkdir(parents=True, exist_ok=True)
     report = reports["all"]
     _stage_whole(folders["all"], report, folder, places)
@@ -126,6 +127,17 @@ def _below(folder: RunFolder) -> dict[str, Path]:
         child = folder.child(name)
         if child.complete:
             found |= {"/".join(child.place): child.report, **_below(child)}
+    return found
+
+
+def _roots(folders: Iterable[Path]) -> list[str]:
+    """Where the judged files stand: the folder that those of each table have in common."""
+    found = []
+    for path in (folder / "predictions.parquet" for folder in folders):
+        if path.is_file() and "path" in pq.read_schema(path).names:
+            cells = pq.read_table(path, columns=["path"])["path"].to_pylist()
+            above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
+            found += [os.path.commonpath(above)] if above else []
     return found
 
 

@@ -23,6 +23,8 @@ from ser_hf.testing import LoopbackHub, write_corpus
 COMMANDS = """
 import contextlib, io, json, sys
 from ser_hf.cli import main
+from ser_hf.hub import push
+push.PAUSES = (0.0,)
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -81,13 +83,15 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
     own = tmp_path / "own"
     write_corpus("csv", own, speakers=2, takes=1)
     table = ["publish-corpus", "csv", str(own / "clips.csv"), "--repo", "own"]
+    right = [*table, "--i-have-the-right", "license=cc-by-4.0", "--original"]
     with LoopbackHub(tmp_path / "hub") as hub:
-        first, again, refused, allowed = run(
-            hub,
-            COMMANDS,
-            json.dumps([publish, publish, table, [*table, "--i-have-the-right", "license=cc-by-4.0", "--original"]]),
-            folder=tmp_path,
-        )
+        hub.fail("POST", "clips/commit/", 500, times=2)
+        commands = json.dumps([publish, publish, publish, table, right])
+        failed, first, again, refused, allowed = run(hub, COMMANDS, commands, folder=tmp_path)
+        assert failed[0] == 2
+        assert "the same command goes on" in failed[2]
+        sent = [request.path for request in hub.requests if request.method == "PUT"]
+        assert len(sent) == len({*sent})  # what had arrived was not sent again
         assert first[0] == again[0] == 0, first[2]
         commits = hub.commits("tester/clips", "dataset")
         assert [commit.title for commit in commits] == ["RAVDESS: 96 clips", "initial commit"]
@@ -181,6 +185,19 @@ def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
     again, _ = prepare(loaded)
     assert again["content_hash"][:] == dataset["content_hash"][:]
     assert again["speaker"][:] == dataset["speaker"][:]
+
+
+def test_votes_and_what_a_corpus_has_of_its_own(tmp_path):
+    write_corpus("cremad", tmp_path / "CREMA-D", speakers=3, takes=2, votes=True)
+    dataset, store = prepare(load_corpus("cremad", tmp_path / "CREMA-D", target="voice", soft=True))
+    settings = {"facts": corpus_facts("cremad", {}), "repo_id": "me/cremad", "original": True}
+    stage_corpus(dataset, store, tmp_path / "staged", **settings)
+    (path,) = (tmp_path / "staged" / "data").iterdir()
+    rows = pq.read_table(path).to_pylist()
+    assert [row["votes"] for row in rows] == dataset["votes"][:]
+    assert [row["content_hash"] for row in rows] == dataset["content_hash"][:]
+    assert "recording_hash" not in rows[0]
+    assert "license: odbl" in (tmp_path / "staged" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["savee", "iemocap", "esd", "meld", "emodb", "mixture"])
