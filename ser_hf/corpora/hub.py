@@ -12,6 +12,9 @@ language, sentence, intensity, take and id. Labels that are class numbers are re
 them. Every other plain column is carried along; one that has the name of one of ours (`duration`) as ``own_duration``,
 and so a column `split` beside parts that files or the card tell. Features and further recordings are not read.
 
+What `ser-hf publish-corpus` has pushed is the corpus that it was, ids and speakers too, where `corpus.corpus_name` is
+that corpus's name; its column of votes is not read.
+
 Embedded audio is written to the cache once, as the files that it was, so that rows have paths like every corpus's.
 That is the environment's SER_HF_CACHE, else ~/.cache/ser_hf.
 Nothing is decoded: `datasets` itself needs torchcodec for that.

@@ -123,6 +123,7 @@ def _protocol(name: str, splits: Sequence[Split]) -> dict[str, Any]:
     first = splits[0]
     told = {
         "name": name,
+        "protocol": first.name,
         "sha256": fingerprint(splits),
         "folds": len(splits),
         "leak": first.leak,

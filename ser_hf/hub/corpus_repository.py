@@ -18,6 +18,7 @@ import pyarrow as pa
 import soundfile
 from datasets import Dataset, Value
 
+from .. import __version__
 from ..audio import WaveformStore, prepare
 from ..cache import built_once, cache_root, key_of, told_size
 from ..corpora import corpus_facts, read_corpus
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 OWNED = ("README.md", "data/*.parquet", "splits/*.json")
 # What `read_corpus` takes beside the options of the corpus.
 READING = ("labels", "merge", "drop", "exclude", "on_unknown")
-_FORMAT = 1
 _RATE = 16000
 # Clips in no part of a protocol stand there.
 _REST = "rest"
@@ -78,8 +78,9 @@ def publish_corpus(
     repo_id = whole_name(repo_id, token)
     dataset, store = prepare(read_corpus(name, root, sampling_rate=_RATE, **settings).dataset, _RATE)
     splits = {own: split_corpus(dataset, own, **chosen) for own, chosen in (protocols or {}).items()}
-    described = [_FORMAT, repo_id, original, shard_bytes, facts, pa.__version__, soundfile.__libsndfile_version__]
-    described += [[split.sha256 for split in own] for own in splits.values()]
+    versions = [__version__, pa.__version__, soundfile.__libsndfile_version__]
+    described = [versions, repo_id, original, shard_bytes, facts, store.folder.name]
+    described += [[name, *(split.sha256 for split in own)] for name, own in splits.items()]
     rows = repr(dataset.remove_columns(["audio"])[:])
     folder = cache_root() / "corpora" / key_of([*described, hashlib.sha256(rows.encode()).hexdigest()])
     # What is staged stays until it is pushed, so that a push that was cut off need not encode it again.
@@ -87,7 +88,7 @@ def publish_corpus(
         if fresh is not None:
             told = {"facts": facts, "repo_id": repo_id, "splits": splits, "original": original}
             stage_corpus(dataset, store, fresh, **told, shard_bytes=shard_bytes)
-            require_no_paths(fresh, machine_paths(root))
+            require_no_paths(fresh, machine_paths(root, settings.get("audio_root")))
     message = f"{facts['title']}: {len(dataset):,} clips"
     pushed = push(folder, repo_id, kind="dataset", private=private, message=message, owned=OWNED, token=token)
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +116,8 @@ def stage_corpus(
     Raises:
         UserError: for a recording in two parts of a protocol.
     """
-    splits = splits or {}
+    # What names files, columns and configurations has no slashes: emobox_ravdess.
+    splits = {name.replace("/", "_"): own for name, own in (splits or {}).items()}
     (folder / "data").mkdir(parents=True, exist_ok=True)
     if splits:
         (folder / "splits").mkdir(exist_ok=True)

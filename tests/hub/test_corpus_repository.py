@@ -151,6 +151,7 @@ def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
         "speaker_independent": split_corpus(dataset, "speaker_independent", test=0.3),
         "random_stratified": split_corpus(dataset, "random_stratified", test=0.3),
         "kfold": split_corpus(dataset, "kfold", k=2),
+        "ravdess/all": split_corpus(dataset, "kfold", k=2),  # as published lists are named
     }
     settings = {"facts": corpus_facts("ravdess", {}), "repo_id": "me/ravdess", "splits": splits}
     for name in ("one", "other"):
@@ -172,6 +173,7 @@ def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
             assert {row[2] for row in found if row[i] == part} == {*ids}
     for number, split in enumerate(splits["kfold"], start=1):
         assert {row[2] for row in found if row[3] == number} == {*split.ids["test"]}
+    assert {row["ravdess_all_fold"] for row in pq.read_table(path).to_pylist()} == {1, 2}
     listed = split_corpus(dataset, "file", path=str(tmp_path / "one" / "splits" / "kfold.json"))
     assert [split.sha256 for split in listed] == [split.sha256 for split in splits["kfold"]]
     card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
