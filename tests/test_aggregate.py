@@ -66,7 +66,7 @@ def folds(dataset):
 def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
-    plan = SimpleNamespace(config=config, **facts)
+    plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
     told = {
         "recordings": {},
         "inherited": [],

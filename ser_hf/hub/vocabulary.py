@@ -12,7 +12,7 @@ cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0
 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
 lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl openrail++
 osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2
-llama3.3 llama4 gemma fair-noncommercial-research-license unknown other
+llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
 # ISO 639-1; codes of three letters (ISO 639-2 and 639-3) are taken by their form.

@@ -1,5 +1,6 @@
 """Energy by codecarbon where it is installed, which a module of the same name stands for here."""
 
+import socket
 import sys
 import types
 
@@ -115,3 +116,25 @@ def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
     codecarbon(Silent)
     assert measured() == {}
     assert "energy was not measured: codecarbon tells nothing" in caplog.text
+
+
+@pytest.mark.slow
+def test_codecarbon_itself_is_content_with_that_and_calls_nobody(monkeypatch):
+    pytest.importorskip("codecarbon", reason="codecarbon is not installed")
+
+    def refuse(*arguments, **settings):
+        called.append(arguments)
+        raise OSError("no network here")
+
+    called = []
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("CODECARBON_COUNTRY_ISO_CODE", "DEU")
+    with measured_energy() as found:
+        sum(i * i for i in range(10**6))
+    assert called == []
+    energy = found["energy"]
+    assert energy["kwh"] == pytest.approx(sum(energy[f"{of}_kwh"] for of in ("processor", "accelerator", "memory")))
+    assert energy["country"] == "DEU"
+    assert 0 < energy["emissions_kg"] < energy["kwh"]
+    assert undescribed(whole_report(energy=energy)) == []
