@@ -1,6 +1,7 @@
 """ser-hf export: a trained model as one file, from the waveform to probabilities, that needs no ser_hf."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         nargs="+",
         metavar="AUDIO",
-        help="recordings on which the file has to answer as the model does (default: built-in speech-like signals)",
+        help="recordings on which the file has to answer as the model does (default: those that a run keeps for it, "
+        "or built-in speech-like signals)",
     )
     parser.add_argument("--corpus", metavar="NAME", help="measure the cost on a corpus, such as ravdess")
     parser.add_argument(
@@ -74,6 +76,8 @@ def run(options: argparse.Namespace) -> None:
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
+    first = next(iter(exports.files.values()))
+    print(f"compared on {first.difference.clips} {exports.compared_on}:")
     for name, file in exports.files.items():
         print(_line(name, file))
     print(f"  the model in torch: {exports.milliseconds:.1f} ms a clip")
@@ -91,11 +95,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _line(name: str, file: "Exported") -> str:
     found = file.difference
-    size = file.bytes / 1e6
-    changed = f", other answers to {found.changed}" if name == "int8" else ""
+    how = "alone and padded" if file.padded else "one at a time"
+    changed = f", another label for {found.changed}" if name == "int8" else ""
     return (
-        f"{file.path}: {size:.2f} MB, {file.milliseconds:.1f} ms a clip; {found.clips} clips, alone and padded: "
-        f"logits up to {found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
+        f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
+        f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
     )
 
 
@@ -117,25 +121,43 @@ def _corpus(options: argparse.Namespace) -> "tuple[Corpus | None, dict[str, Any]
         if options.options:
             raise UserError(f"{options.options[0]}: belongs to a corpus; name it (--corpus) or its folder (--root)")
         return None, {}
-    from ..material import read_corpus_of
-    from ..recipe import read_recipe
-
     if options.corpus is not None:
+        from ..material import read_corpus_of
+        from ..recipe import read_recipe
+
         corpus = {"name": options.corpus} | ({} if options.root is None else {"root": options.root})
         values = {"name": "export", "corpus": corpus, "model": {"architecture": "crnn"}}
         words = [f"corpus.{word.removeprefix('corpus.')}" for word in options.options]
         return read_corpus_of(read_recipe(values, words)), {}
+    return run_corpus(options.model, options.root, options.options, options.revision)
+
+
+def run_corpus(
+    model: str, root: str | None = None, words: Sequence[str] = (), revision: str | None = None
+) -> "tuple[Corpus, dict[str, Any]]":
+    """The corpus that a model of ours was made on, and which of its clips judged it: as
+    `ser_hf.judging.clips.clips_for` takes them.
+
+    Args:
+        root: its folder, in place of the recipe's.
+        words: of the recipe, ``section.key=value``.
+
+    Raises:
+        UserError: naming ``--root``, where the model does not tell of its recipe.
+    """
     from ..judging.learnt import learnt_from
+    from ..material import read_corpus_of
     from ..prediction.expert import published_file
+    from ..recipe import read_recipe
     from ..run_folder import RunFolder
 
-    folder = RunFolder(options.model)
-    place = str(folder.model) if folder.model.is_dir() else options.model
-    path = published_file(place, "recipe.yaml", options.revision)
+    folder = RunFolder(model)
+    place = str(folder.model) if folder.model.is_dir() else model
+    path = published_file(place, "recipe.yaml", revision)
     if path is None:
-        raise UserError(f"--root: {options.model} tells of no recipe, whose corpus it could be; name the --corpus too")
-    recipe = read_recipe(path, [f"corpus.root={options.root}", *options.options])
-    protocol, learnt = recipe.protocol, learnt_from(place, options.revision)
+        raise UserError(f"--root: {model} tells of no recipe, whose corpus it could be; name the --corpus too")
+    recipe = read_recipe(path, [*([] if root is None else [f"corpus.root={root}"]), *words])
+    protocol, learnt = recipe.protocol, learnt_from(place, revision)
     folds = protocol.folds or ()
     chosen = {"protocol": protocol.name, "options": protocol.options, "part": recipe.evaluation.part}
     chosen["fold"] = folds[0] if len(folds) == 1 else learnt and learnt.fold

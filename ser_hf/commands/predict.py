@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     formats = ", ".join(sorted(set(soundfile.available_formats()) - {"RAW"}))  # which has no header
     parser.add_argument(
-        "model", help="a run's folder, a model folder or a Hub id, of any audio classifier; or what ser-hf export made"
+        "model",
+        help="a run's folder, a model folder or a Hub id, of any audio classifier; or an ONNX file of ser-hf export",
     )
     parser.add_argument(
         "inputs",

@@ -70,11 +70,11 @@ def compare(answers: np.ndarray, expected: np.ndarray, multi_label: bool) -> Dif
 
 
 def difference(
-    asked: Asked, clips: Sequence[np.ndarray], expected: np.ndarray, padding_safe: bool, multi_label: bool
+    asked: Asked, clips: Sequence[np.ndarray], expected: np.ndarray, padded: bool, multi_label: bool
 ) -> Difference:
-    """The larger of those of clips alone and, where padding changes no answer, of all padded into one batch."""
+    """That of clips alone; where `padded`, the larger of that and of all padded into one batch."""
     alone = compare(asked.alone(clips), expected, multi_label)
-    if not padding_safe or len(clips) < 2:
+    if not padded:
         return alone
     together = compare(asked.together(clips), expected, multi_label)
     pairs = zip(dataclasses.astuple(alone), dataclasses.astuple(together), strict=True)

@@ -70,11 +70,12 @@ class KaldiFilterbank(nn.Module):
     Args:
         window: as `transformers.audio_utils.window_function` names it.
         scale: of the waveform; Kaldi's own is that of 16 bit integers.
+        dtype: that the extractor itself computes in, up to the logarithm.
     """
 
-    def __init__(self, bands: int, sampling_rate: int, window: str, scale: float):
+    def __init__(self, bands: int, sampling_rate: int, window: str, scale: float, dtype: torch.dtype):
         super().__init__()
-        self.scale = scale
+        self.scale, self.dtype = scale, dtype
         filters = mel_filter_bank(
             num_frequency_bins=_FFT // 2 + 1,
             num_mel_filters=bands,
@@ -85,17 +86,17 @@ class KaldiFilterbank(nn.Module):
             mel_scale="kaldi",
             triangularize_in_mel_space=True,
         )
-        self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters).to(dtype), persistent=False)
         samples = window_function(_FRAME, window, periodic=False)
-        self.register_buffer("window", torch.from_numpy(samples).float(), persistent=False)
+        self.register_buffer("window", torch.from_numpy(samples).to(dtype), persistent=False)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        frames = (waveform * self.scale).unfold(1, _FRAME, _HOP)
+        frames = (waveform.to(self.dtype) * self.scale).unfold(1, _FRAME, _HOP)
         frames = frames - frames.mean(dim=2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
         frames = (frames - 0.97 * before) * self.window
         mel = _power(nn.functional.pad(frames, (0, _FFT - _FRAME))) @ self.filters
-        return mel.clamp(min=_KALDI_FLOOR).log()
+        return mel.clamp(min=_KALDI_FLOOR).log().float()
 
 
 class SpectrogramInput(nn.Module):
@@ -104,7 +105,7 @@ class SpectrogramInput(nn.Module):
     def __init__(self, extractor: ASTFeatureExtractor):
         super().__init__()
         self.frames = extractor.max_length
-        self.filterbank = KaldiFilterbank(extractor.num_mel_bins, extractor.sampling_rate, "hann", 1.0)
+        self.filterbank = KaldiFilterbank(extractor.num_mel_bins, extractor.sampling_rate, "hann", 1.0, torch.float32)
         self.mean, self.deviation = (extractor.mean, 2 * extractor.std) if extractor.do_normalize else (0.0, 1.0)
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -123,7 +124,9 @@ class FilterbankInput(nn.Module):
         self.stride, self.padding_value = extractor.stride, extractor.padding_value
         if self.stride != 2:
             raise UserError(f"its extractor stacks {self.stride} frames; only 2 can be put into a file here")
-        self.filterbank = KaldiFilterbank(extractor.num_mel_bins, extractor.sampling_rate, "povey", 2.0**15)
+        self.filterbank = KaldiFilterbank(
+            extractor.num_mel_bins, extractor.sampling_rate, "povey", 2.0**15, torch.float64
+        )
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
         features = self.filterbank(waveform)

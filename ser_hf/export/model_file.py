@@ -1,6 +1,7 @@
 """From a model's name to a file that answers as it does, checked before it stands."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,14 +11,18 @@ import numpy as np
 
 from ..corpora import Corpus
 from ..errors import UserError
+from ..hub.reference import read_reference
 from ..models.feature_extraction_prepared import PreparedFeatureExtractor
 from ..prediction.expert import Expert, load_expert
+from ..run_folder import RunFolder
 from .comparison import Difference, built_in_clips, difference, milliseconds, own_answers
 from .corpus_cost import Cost, corpus_costs
 from .onnx import export_onnx
 from .quantization import quantize
 from .session import OnnxSession
 from .torch_program import TorchProgram, export_torch
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3  # of a logit; above it a file is refused
 SCRIPT = "run_onnx.py"
@@ -30,7 +35,8 @@ class Exported:
 
     Args:
         bytes: of the file.
-        difference: from the model in torch, on the reference clips.
+        difference: from the model in torch, on the clips that it was compared on; `padded` tells whether they were
+            asked about in one batch as well, which is not done where padding changes answers.
         milliseconds: a clip, the reference clips one at a time on the CPU.
         cost: on the clips of a corpus, where one was named.
     """
@@ -38,16 +44,18 @@ class Exported:
     path: Path
     bytes: int
     difference: Difference
+    padded: bool
     milliseconds: float
     cost: Cost | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Exports:
-    """Files of one model, by ``onnx``, ``int8`` and ``torch``; what the model itself takes in torch (`milliseconds`),
-    and its own figures on the corpus; the script beside an ONNX file."""
+    """Files of one model, by ``onnx``, ``int8`` and ``torch``; which clips they were compared on, in words; what the
+    model itself takes in torch (`milliseconds`), and its own figures on the corpus; the script beside an ONNX file."""
 
     files: dict[str, Exported]
+    compared_on: str
     milliseconds: float
     cost: Cost | None
     script: Path | None
@@ -73,7 +81,8 @@ def export_model(
             `int8` another is written beside it, ``model.int8.onnx``.
         format: ``"onnx"`` or ``"torch"`` (`torch.export`).
         int8: quantise the weights as well.
-        clips: waveforms, float32 (samples,) at the model's rate, to compare answers on; None takes built-in ones.
+        clips: waveforms, float32 (samples,) at the model's rate, to compare answers on; None takes the clips that a
+            run keeps for that (`ser_hf.hub.reference`), and of other models built-in ones.
         corpus, chosen: clips to measure the cost on, as `ser_hf.judging.clips.clips_for` chooses them.
 
     Raises:
@@ -88,13 +97,16 @@ def export_model(
     if os.fspath(source).endswith(_SUFFIXES["onnx"]):
         raise UserError(f"{source}: exported already; name the model that it was made of")
     expert = load_expert(source, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
-    clips = built_in_clips(expert.extractor.sampling_rate) if clips is None else list(clips)
+    compared_on = "clips that were given"
+    if clips is None:
+        clips, compared_on = _reference(source, expert.extractor.sampling_rate)
     expected = own_answers(expert, clips)
     extractor = expert.extractor
     if expert.preparation.active:
         extractor = PreparedFeatureExtractor.from_stock(extractor, expert.preparation)
     facts = {"model": _name(expert.source), "revision": expert.revision, "window_seconds": expert.judged_window}
 
+    logger.info("%s to %s, which may take a minute", expert.source, path)
     write, ask = (export_onnx, OnnxSession) if format == "onnx" else (export_torch, TorchProgram)
     unchecked = path.with_name(f"{path.stem}.unchecked{path.suffix}")
     files = {}
@@ -104,15 +116,26 @@ def export_model(
     finally:
         unchecked.unlink(missing_ok=True)
     if int8:
+        logger.info("weights to int8")
         small = path.with_name(f"{path.stem}.int8{path.suffix}")
         quantize(path, small)
         files["int8"] = _checked(OnnxSession(small), small, small, clips, expected, expert, np.inf)
     cost = None
     if corpus is not None:
+        logger.info("the cost on a corpus")
         cost, files = _costs(expert, files, corpus, dict(chosen or {}))
     script = _script(list(files.values())[-1].path) if format == "onnx" else None
     own = milliseconds(lambda clip: own_answers(expert, [clip]), clips)
-    return Exports(files, own, cost, script)
+    return Exports(files, compared_on, own, cost, script)
+
+
+def _reference(source: str | os.PathLike, sampling_rate: int) -> tuple[list[np.ndarray], str]:
+    """Clips to compare answers on, and what they are."""
+    if RunFolder(source).reference.is_file():
+        clips, _ = read_reference(source)
+        if len(clips) > 1:
+            return clips, "clips of its run's judged part"
+    return built_in_clips(sampling_rate), "built-in speech-like signals"
 
 
 def _place(source: str | os.PathLike, output: str | os.PathLike | None, format: str) -> Path:
@@ -144,7 +167,8 @@ def _checked(
 ) -> Exported:
     """The file at `written`, moved to `path` if its answers are the model's."""
     try:
-        found = difference(asked, clips, expected, asked.facts["padding_safe"], expert.multi_label)
+        padded = asked.facts["padding_safe"] and len(clips) > 1
+        found = difference(asked, clips, expected, padded, expert.multi_label)
     except UserError:
         raise
     except Exception as error:  # of classes that the runtimes do not publish
@@ -158,7 +182,7 @@ def _checked(
     took = milliseconds(lambda clip: asked.ask(clip[None]), clips)
     if written != path:
         os.replace(written, path)
-    return Exported(path, path.stat().st_size, found, took)
+    return Exported(path, path.stat().st_size, found, padded, took)
 
 
 def _costs(

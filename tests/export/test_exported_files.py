@@ -24,6 +24,14 @@ pytestmark = pytest.mark.slow
 GIVEN = clips(16000, 5601, 9000, 30007, 700)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def timed_once():
+    """As few turns as there can be: how long an answer takes does not matter here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ser_hf.export.comparison._TIMED_SECONDS", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def crnn(tmp_path_factory):
     """A crnn whose extractor trims, levels and pads, and what export made of it."""
@@ -102,16 +110,22 @@ def test_predict_asks_a_file_as_it_asks_a_model(crnn, tmp_path, capsys):
     assert "has no linear layer of 4 labels" in capsys.readouterr().err
 
 
-def test_a_program_of_torch_takes_any_length(crnn, capsys):
+def test_a_program_of_torch_takes_any_length(crnn, tmp_path, capsys):
     folder, _ = crnn
-    assert cli.main(["export", str(folder / "model"), "--format", "torch", "--output", str(folder / "c.pt2")]) == 0
+    for number, clip in enumerate(GIVEN):
+        soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")
+    given = ["--clips", *map(str, sorted(tmp_path.glob("*.wav")))]
+    output = ["--format", "torch", "--output", str(folder / "c.pt2")]
+    assert cli.main(["export", str(folder / "model"), *output, *given]) == 0
     program, expert = TorchProgram(folder / "c.pt2"), load_expert(folder / "model", device="cpu")
     others = clips(1, 8000, 4001, 50000, seed=1)
     expected = own_answers(expert, others)
     np.testing.assert_allclose(program.alone(others), expected, atol=1e-5)
     np.testing.assert_allclose(program.together(others), expected, atol=1e-5)
     assert program.facts["in_graph"] == ["silence trimmed off at 20 dB", "peak set to -1 dBFS"]
-    assert "c.pt2: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"compared on {len(GIVEN)} clips that were given:" in told
+    assert "c.pt2: " in told
 
 
 def test_an_encoder_whose_extractor_computes_features(encoder_folder, tmp_path):
@@ -127,9 +141,11 @@ def test_what_answers_otherwise_does_not_stand(crnn, monkeypatch, tmp_path):
     folder, _ = crnn
 
     def spoilt(model, path, extractor, facts):
-        other = load_expert(folder / "model", device="cpu").model
-        other.classifier.bias.data += 0.01
-        return export_onnx(other, path, extractor, facts)
+        file = onnx.load(folder / "out" / "crnn.onnx")
+        (bias,) = (value for value in file.graph.initializer if value.name == "model.classifier.bias")
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+        path.parent.mkdir()
+        onnx.save(file, path)
 
     monkeypatch.setattr(model_file, "export_onnx", spoilt)
     with pytest.raises(UserError, match=r"not written: its logits are 0\.01 away"):
@@ -160,6 +176,15 @@ def test_the_cost_on_a_corpus(crnn, ravdess_root, tmp_path, capsys):
 def _copied(folder: Path, path: Path) -> Path:
     path.write_bytes((folder / "out" / "crnn.onnx").read_bytes())
     return path
+
+
+def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
+    assert model_file._reference(tmp_path, RATE)[1] == "built-in speech-like signals"
+    own = {f"clip_{number}": clip for number, clip in enumerate(GIVEN)}
+    np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4)), sampling_rate=RATE, **own)
+    kept, told = model_file._reference(tmp_path, RATE)
+    assert [len(clip) for clip in kept] == [len(clip) for clip in GIVEN]
+    assert told == "clips of its run's judged part"
 
 
 def test_a_script_of_the_users_own_is_left(crnn, tmp_path):

@@ -16,7 +16,7 @@ from ser_hf.models.waveform_preparation import prepare_waveform
 from ser_hf.prediction.expert import load_expert
 from ser_hf.training.encoders import shortest_clip
 
-LENGTHS = (16000, 5601, 9000, 30007)
+LENGTHS = (16000, 5601, 9000, 30007, 560)
 
 
 def batch_of(given):
