@@ -15,6 +15,7 @@ VERBS = {
     "export": "a model as one ONNX or torch file, from the waveform to probabilities, held to the model it is of",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",
     "predict": "what a trained model says of recordings: labels, probabilities, logits and embeddings",
+    "publish": "a finished run onto the Hub: model, card, report and Space, verified before and after",
     "publish-corpus": "bring a corpus that may be passed on to the Hub: playable audio, speakers, splits, a card",
     "reproduce": "rerun the recipe saved with a model, and compare the figures",
     "sweep": "run a recipe many times with other values of some keys, and find the best on validation",

@@ -14,10 +14,11 @@ from typing import Any
 from ..errors import UserError
 from ..run_folder import RunFolder
 from ..sections import HubSection
+from .machine_paths import machine_paths, require_no_paths
 from .push import Pushed, push, whole_name
 from .reference import read_reference
 from .run_card import run_report
-from .staging import OWNED, require_public, stage_model
+from .staging import OWNED, stage_model
 from .verdict import Verdict
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,6 @@ def _push_report(
 
     with _folder("report") as folder:
         stage_report(run, folder, repo_id=repo_id, model_repo=model_repo, space=space)
-        require_public(folder, run)
         message = f"{run_report(run)['name']}: evaluation report"
         return push(folder, repo_id, kind="dataset", private=private, message=message, owned=REPORT_OWNED, token=token)
 
@@ -175,7 +175,7 @@ def _push_space(
             window=recipe.evaluation.window,
             report_page=report_repo and hub_page(report_repo, "datasets/"),
         )
-        require_public(folder, run)
+        require_no_paths(folder, machine_paths(run, recipe=recipe.to_dict()))
         message = f"A page to try {model_repo} on"
         return push(folder, repo_id, kind="space", private=private, message=message, token=token)
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..run_folder import RunFolder
+from ..strict import read_yaml
 from .card_check import check_card
 from .eval_results import eval_result_files
+from .machine_paths import machine_paths, require_no_paths
 from .run_card import card_of_run, card_pictures, run_report
 
 # Files that a push of a model writes; one that the model has no more is deleted. Whatever else stands in the
@@ -16,7 +18,6 @@ OWNED = (
     *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*", ".eval_results/*.yaml"),
     *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
 )
-_TEXT = (".json", ".yaml", ".md", ".py", ".html", ".csv", ".txt", ".svg")
 
 
 def stage_model(
@@ -55,23 +56,4 @@ def stage_model(
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     if wrong := check_card(card, names):
         raise UserError(f"{run}: its card is none that the Hub takes: {'; '.join(wrong)}")
-    require_public(folder, run)
-
-
-def require_public(folder: Path, run: Path) -> None:
-    """Refuses to publish what names a place on this machine.
-
-    Raises:
-        UserError: naming the file.
-    """
-    places = {str(Path.home().resolve()), str(run.resolve()), str(Path.cwd().resolve())} - {"/", "/root"}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in _TEXT:
-            continue
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for place in places:
-            if f"{place}/" in text or f'{place}"' in text:
-                name = path.relative_to(folder)
-                raise UserError(
-                    f"{run}: {name} names a place on this machine, {place}: take it out of it, or of the recipe"
-                )
+    require_no_paths(folder, machine_paths(run, recipe=read_yaml(source.recipe)))

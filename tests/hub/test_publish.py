@@ -1,0 +1,185 @@
+"""A run onto the loopback Hub: what stands there, what a second call does, what is refused, and what a killed push
+leaves to do."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import ser_hf
+from ser_hf.errors import UserError
+from ser_hf.hub.reference import read_reference
+from ser_hf.hub.staging import stage_model
+from ser_hf.testing import CHECKPOINTS, LoopbackHub, write_checkpoint
+
+pytestmark = pytest.mark.slow
+TINY = {
+    "corpus": {"name": "synthetic", "speakers": 6, "takes": 1},
+    "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4},
+    "training": {"num_train_epochs": 1, "learning_rate": 0.01, "use_cpu": True},
+    "evaluation": {"bootstrap": 20},
+}
+CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
+# Runs the command; with FAKE the look from outside, which takes ten seconds of imports, finds what it says.
+COMMAND = """
+import json, os, sys
+from ser_hf.hub import verify
+from ser_hf.hub.verdict import Verdict
+from ser_hf import cli
+
+if "FAKE" in os.environ:
+    verify.verify = lambda where, **_: Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
+for arguments in json.loads(sys.argv[1]):
+    print("code", cli.main(["publish", *arguments]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def crnn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"output_dir={folder}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """A wav2vec2 with adapters, which starts from a folder of this machine."""
+    folder = tmp_path_factory.mktemp("runs") / "adapted"
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **CHECKPOINTS["wav2vec2-layer"])
+    recipe = {"name": "adapted", **TINY, "model": {"architecture": "encoder", "checkpoint": str(checkpoint)}}
+    ser_hf.run_recipe(recipe | {"lora": {"rank": 2}}, [f"output_dir={folder}"])
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with LoopbackHub(tmp_path / "hub") as started:
+        yield started
+
+
+@pytest.fixture
+def command(hub, tmp_path):
+    """A function that starts ``ser-hf publish``, once for each list of words, in one process."""
+
+    def start(*calls, **environment):
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, json.dumps([[str(word) for word in words] for words in calls])],
+            env=os.environ | hub.environment(tmp_path / "home") | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def ended(process):
+    out, err = process.communicate()
+    return [int(line.split()[1]) for line in out.splitlines() if line.startswith("code ")], out, err
+
+
+def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, command):
+    words = [crnn, "--repo", "tiny", "--report-repo", "tiny-report", "--space", "--private"]
+    hub.stall("PUT", "", 60)
+    killed = command(words, FAKE="[]")
+    end = time.monotonic() + 60
+    while not any(request.method == "PUT" for request in hub.requests) and time.monotonic() < end:
+        if any("/lfs/objects/batch" in request.path for request in hub.requests):
+            time.sleep(0.5)
+            break
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (crnn / "published.json").exists()
+    assert [commit.title for commit in hub.commits("tester/tiny-report", "dataset")] == ["initial commit"]
+
+    codes, out, err = ended(command(words))  # looked at from outside, before and after
+    assert codes == [0], err
+    assert hub.token not in out + err
+    told = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
+    model, report, space = (told[name] for name in ("model", "report", "space"))
+    assert told["largest_difference"] < 1e-5
+    assert model["commit"] == hub.commits("tester/tiny")[0].oid
+    for repository, kind in ((model, "model"), (report, "dataset"), (space, "space")):
+        assert len(hub.commits(repository["repo_id"], kind)) == 2
+        assert hub.private(repository["repo_id"], kind)
+    files = hub.files("tester/tiny")
+    assert {"model.safetensors", "config.json", "modeling_crnn.py", "preprocessor_config.json"} <= set(files)
+    card = files["README.md"].decode()
+    assert 'pipeline("audio-classification", model="tester/tiny", trust_remote_code=True)' in card
+    assert "datasets/tester/tiny-report" in card
+    assert "spaces/tester/tiny" in card
+    assert all(name in files for name in ("confusion_matrix.png", "report.json", "recipe.yaml"))
+    assert "reference.npz" not in files
+    everything = b"".join(content for kind in ("model", "dataset", "space") for content in contents(hub, kind))
+    assert str(crnn).encode() not in everything
+
+    again, _, err = ended(command(words, words[:3], FAKE="[]"))
+    assert again == [0, 0], err
+    assert len(hub.commits("tester/tiny-report", "dataset")) == 2
+    # Without its report and its Space the card says less, which is another commit.
+    assert len(hub.commits("tester/tiny")) == 3
+    assert not hub.mistakes
+
+
+def contents(hub, kind):
+    for name in hub.repositories(kind):
+        yield from hub.files(name, kind).values()
+
+
+def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
+    codes, _, err = ended(command([adapted, "--repo", "adapted"], FAKE="[]"))
+    assert codes == [0], err
+    files = hub.files("tester/adapted")
+    assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model.safetensors"} <= set(files)
+    assert not any(name.endswith(".py") for name in files)  # stock code
+
+
+def test_what_does_not_come_through_the_round_trip_is_not_pushed(crnn, hub, command):
+    codes, _, err = ended(command([crnn, "--repo", "tiny"], FAKE='["Its classifier is random."]'))
+    assert codes == [2]
+    assert f"{crnn}: not published, as Its classifier is random. (ser-hf verify {crnn} tells all)" in err
+    assert hub.repositories("model") == []
+
+
+def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypatch):
+    from ser_hf.hub import publish, push
+
+    asked = []
+    monkeypatch.setattr(push, "whole_name", lambda name, key: asked.append((key, name)))
+    monkeypatch.setattr(publish, "publish", lambda run, repo, **told: asked.append((run, repo, told)))
+    words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
+    ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
+    told = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
+    assert asked == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", told | {"token": None})]
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("{space: true}", "hub.space: nothing is published while hub.repo is null"),
+        ("{repo: a/b/c}", "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c"),
+    ],
+)
+def test_where_to_publish_is_checked_before_anything_is_trained(section, told):
+    with pytest.raises(UserError, match=told):
+        ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"hub={section}"])
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path, crnn):
+    with pytest.raises(UserError, match="no run that was judged|no finished run"):
+        stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
+    with pytest.raises(UserError, match="reference.npz: missing; a run writes it at its end"):
+        read_reference(tmp_path)
+
+
+def test_a_place_on_this_machine_is_noticed(tmp_path, crnn):
+    copied = shutil.copytree(crnn, tmp_path / "run")
+    (copied / "model" / "notes.yaml").write_text(f"root: {copied.resolve()}/data\n")
+    with pytest.raises(UserError, match="notes.yaml: holds .*, a path of this machine, and is not published so"):
+        stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
