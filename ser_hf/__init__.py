@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .corpora import load_corpus
     from .errors import UserError
     from .evaluation.metric_objects import load_metric
+    from .export import export_model
+    from .hub.corpus_repository import publish_corpus
+    from .hub.publish import publish
+    from .hub.verify import verify
     from .inspection import inspect_corpus, write_inspection
     from .judging.evaluate_model import evaluate_model
     from .prediction import predict
@@ -31,17 +35,21 @@ _HOMES = {
     "audit": "protocols",
     "compare_runs": "run_comparison",
     "evaluate_model": "judging.evaluate_model",
+    "export_model": "export",
     "inspect_corpus": "inspection",
     "load_corpus": "corpora",
     "load_metric": "evaluation.metric_objects",
     "near_duplicates": "audio",
     "predict": "prediction",
     "prepare": "audio",
+    "publish": "hub.publish",
+    "publish_corpus": "hub.corpus_repository",
     "read_recipe": "recipe",
     "rewrite_report": "rewriting",
     "run_recipe": "train",
     "speaker_independent": "protocols",
     "split_corpus": "protocols",
+    "verify": "hub.verify",
     "write_inspection": "inspection",
 }
 
@@ -51,17 +59,21 @@ __all__ = [
     "audit",
     "compare_runs",
     "evaluate_model",
+    "export_model",
     "inspect_corpus",
     "load_corpus",
     "load_metric",
     "near_duplicates",
     "predict",
     "prepare",
+    "publish",
+    "publish_corpus",
     "read_recipe",
     "rewrite_report",
     "run_recipe",
     "speaker_independent",
     "split_corpus",
+    "verify",
     "write_inspection",
 ]
 

@@ -46,9 +46,8 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
     from .train import guarded
 
     command = import_module(f"ser_hf.commands.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"ser-hf {verb}", description=VERBS[verb].capitalize() + ".", epilog=f"example: {command.EXAMPLE}"
-    )
+    what = f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}."
+    parser = argparse.ArgumentParser(prog=f"ser-hf {verb}", description=what, epilog=f"example: {command.EXAMPLE}")
     command.add_arguments(parser)
     return guarded(command.run, parser.parse_intermixed_args(arguments), getattr(command, "INTERRUPTED", ""))
 
