@@ -30,6 +30,8 @@ from .tracing import DYNAMIC, example_of, quiet, told_of
 # The oldest operator set that the exporter writes without converting.
 OPSET = 18
 LARGEST = 2**31  # bytes of a protobuf
+# Of which modules a node stands for a part; what is else said of nodes are lines of code, with their files' paths.
+SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def export_onnx(
@@ -83,6 +85,10 @@ def export_onnx(
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
+    for node in program.model.graph.all_nodes():
+        kept = {SCOPES: node.metadata_props[SCOPES]} if SCOPES in node.metadata_props else {}
+        node.metadata_props.clear()
+        node.metadata_props.update(kept)
     program.model.metadata_props.update(_metadata(told))
     return _write(program, Path(path))
 

@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 
 from ..errors import UserError
+from .onnx import SCOPES
 
 # Linear and recurrent layers; of a Gemm a MatMul is made.
 _LINEAR = ["MatMul", "LSTM"]
 # Modules that compute features, by the first part of their name in `ser_hf.export.graph.WaveformClassifier`.
 _FIXED = ("prepare", "extract", "model.front_end")
-_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def quantize(source: Path | str, path: Path | str) -> Path:
@@ -53,12 +53,13 @@ def quantize(source: Path | str, path: Path | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="ser_hf-") as folder:
         partial = Path(folder) / path.name
-        level = logging.root.level
+        level, handlers = logging.root.level, list(logging.root.handlers)
         logging.root.setLevel(logging.ERROR)  # it recommends a step of preparation that the exporter has done
         try:
             quantize_dynamic(model, partial, nodes_to_exclude=kept, **settings)
         finally:
             logging.root.setLevel(level)
+            logging.root.handlers[:] = handlers  # it has spoken by way of the root, which gives that one
         quantized = onnx.load(partial)
         del quantized.metadata_props[:]
         quantized.metadata_props.extend(item for item in metadata if item.key != "padding_safe")
@@ -74,5 +75,5 @@ def quantize(source: Path | str, path: Path | str) -> Path:
 
 def _computes_features(node) -> bool:
     """Whether a node stands for a part of the graph that has learnt nothing."""
-    scopes = next((item.value for item in node.metadata_props if item.key == _SCOPES), "")
+    scopes = next((item.value for item in node.metadata_props if item.key == SCOPES), "")
     return any(f"'{name}'" in scopes or f"'{name}." in scopes for name in _FIXED)

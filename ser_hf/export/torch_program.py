@@ -59,6 +59,9 @@ def export_torch(
             program = torch.export.export(graph, (), kwargs=example, dynamic_shapes=shapes)
         except Exception as error:  # of many classes, most of them private
             raise UserError(f"{type(model).__name__} cannot be exported by torch.export: {told_of(error)}") from error
+    graphs = [part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
+    for node in (node for graph in graphs for node in graph.nodes):
+        node.meta.pop("stack_trace", None)  # lines of code, with the paths of their files
     return _write(program, path, json.dumps(told, ensure_ascii=False))
 
 
