@@ -33,7 +33,11 @@ def precision_arguments(precision: str) -> dict[str, Any]:
         raise UserError(f"training.precision: {precision} is nothing for {device}; use auto")
     # A launcher's own word would win over float32 here, as would what an earlier run in this process has set.
     os.environ["ACCELERATE_MIXED_PRECISION"] = precision if precision in ("bf16", "fp16") else "no"
-    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only where it is asked for.
+    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only where it is asked for. The
+    # Trainer sees to matrix products; convolutions and recurrent layers have a default of cuDNN's own, which is TF32.
+    if ampere:
+        for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            layers.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     return {
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",

@@ -36,8 +36,16 @@ def machine(monkeypatch):
 )
 def test_precision_follows_the_device(machine, capability, bf16, word, expected):
     machine(capability, bf16)
-    arguments = precision_arguments(word)
-    assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
+    cudnn = torch.backends.cudnn
+    before = [layers.fp32_precision for layers in (cudnn.conv, cudnn.rnn)]
+    try:
+        arguments = precision_arguments(word)
+        assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
+        if capability == (9, 0):  # cuDNN takes TF32 unless told otherwise
+            told = "tf32" if word == "tf32" else "ieee"
+            assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (told, told)
+    finally:
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 
 
 @pytest.mark.parametrize(
