@@ -226,10 +226,10 @@ def test_the_microphone_is_heard_while_it_records(browser, demo):
 
     button("Record").click()
     until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "now").text)
-    now = answer(browser, "now")
+    # Row by row: the page may have gone a step on between two of them, so that not every reading sums to one.
+    until(lambda: sum(answer(browser, "now").values()) == pytest.approx(1, abs=0.01))
     steps = browser.find_element(By.CSS_SELECTOR, "#passing path").get_attribute("d").count("M")
     button("Stop").click()
-    assert sum(now.values()) == pytest.approx(1, abs=0.01)
     assert 2 <= steps <= 8, "about one a second"
 
 
