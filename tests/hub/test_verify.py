@@ -227,7 +227,7 @@ def test_names_of_tensors_from_before_are_known(verdicts):
 FAULTS = {
     "random_head": "2 tensors of 55 are not in its files and start from random numbers: classifier.bias, "
     "classifier.weight. Its answers are guesses, others each time it is loaded.",
-    "renamed_head": "2 tensors of 51 are not in its files and start from random numbers: classifier.bias, "
+    "renamed_head": "2 tensors of 55 are not in its files and start from random numbers: classifier.bias, "
     "classifier.weight. Its answers are guesses, others each time it is loaded. The file has others, which are not "
     "used: classifier.dense.bias, classifier.dense.weight.",
     "unnamed": "It answers LABEL_0, LABEL_1, LABEL_2, LABEL_3 in place of emotions: name them in id2label of "
