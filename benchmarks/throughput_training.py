@@ -2,9 +2,11 @@
 
 import argparse
 import copy
+import multiprocessing
 import statistics
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from transformers import (
 
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.memory import freed_memory_kept
 from ser_hf.training.arguments import argument_options, training_arguments
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
@@ -72,7 +75,7 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
 
         def ours(limit: float | None) -> tuple[float, float]:
             parts = part(dataset, rows["train"], store, limit), part(dataset, rows["validation"], store)
-            return learn(lambda: our_trainer(network(), plan.extractor, store, *parts, scratch))
+            return learn_as_we_do(lambda: our_trainer(network(), plan.extractor, store, *parts, scratch))
 
         def theirs(kind: str, limit: float) -> tuple[float, float]:
             parts = [clips([files[kind][i] for i in own], [labels[i] for i in own]) for own in rows.values()]
@@ -83,7 +86,6 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
             ways[f"{kind}, crops"] = lambda kind=kind: theirs(kind, CROP)
         for kind in ("16 kHz WAV", "48 kHz WAV"):
             ways[f"{kind}, whole"] = lambda kind=kind: theirs(kind, MAX_LENGTH_SECONDS)
-        ours(CROP)  # warms up
         measured = turns(ways, options.repeats)
     said = {"crops": f"crnn, crops of {CROP:g} s", "whole": "crnn, whole clips"}
     lines = []
@@ -124,15 +126,14 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
 
         def ours(order: str) -> tuple[float, float]:
             more = own | {"train_sampling_strategy": order, "freezing": Freezing(feature_encoder=True)}
-            return learn(lambda: our_trainer(network(), extractor, store, *parts, scratch, judged=False, **more))
+            made = (extractor, store, *parts, scratch)
+            return learn_as_we_do(lambda: our_trainer(network(), *made, judged=False, **more))
 
         def theirs() -> tuple[float, float]:
             made = (extractor, *data, MAX_LENGTH_SECONDS, scratch)
             return learn(lambda: their_trainer(network(), *made, judged=False, **own))
 
         ways = {"length groups": lambda: ours("group_by_length"), "random": lambda: ours("random"), "example": theirs}
-        made = (network(), extractor, store, parts[1], parts[1], scratch)
-        learn(lambda: our_trainer(*made, judged=False))  # warms up
         measured = turns(ways, min(2, options.repeats))
     what = f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
     grouped = measured["length groups"]
@@ -183,6 +184,30 @@ def their_trainer(
     )
 
 
-def learn(make: Callable[[], Trainer]) -> tuple[float, float]:
-    """Seconds of `train()`, and those of the processor."""
-    return clock(make().train)
+def learn(make: Callable[[], Trainer], around: AbstractContextManager | None = None) -> tuple[float, float]:
+    """Seconds of `train()`, and those of the processor, after two steps of another one that warmed up.
+
+    In a process of its own: none takes over what another has left in memory, or how it has set up torch or `around`
+    the allocator. It is forked, as what it calls closes over what is prepared.
+    """
+    _forked[:] = [make, around or nullcontext()]
+    with multiprocessing.get_context("fork").Pool(1) as one:
+        return one.apply(_learn_forked)
+
+
+_forked: list[Any] = []
+
+
+def _learn_forked() -> tuple[float, float]:
+    make, around = _forked
+    with around:
+        first = make()
+        for key, value in {**UNJUDGED, "max_steps": 2}.items():
+            setattr(first.args, key, value)
+        first.train()
+        return clock(make().train)
+
+
+def learn_as_we_do(make: Callable[[], Trainer]) -> tuple[float, float]:
+    """`learn`, with what `ser_hf.run_recipe` does around a run."""
+    return learn(make, freed_memory_kept())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+from .memory import freed_memory_kept
 from .logs import PACKAGE, TerminalHandler
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def run_recipe(
         from .hub.push import whole_name
 
         whole_name(read.hub.repo, key="hub.repo")  # who may not write there should know before hours of training
-    report = run(read, resume=resume, overwrite=overwrite, watch=watch)
+    with freed_memory_kept():
+        report = run(read, resume=resume, overwrite=overwrite, watch=watch)
     if publishing:
         from .hub.publish import publish_as_told
 
@@ -132,7 +134,8 @@ def guarded(command, options: argparse.Namespace, interrupted: str = "") -> int:
         PACKAGE.setLevel(logging.INFO)
         PACKAGE.addHandler(TerminalHandler())
     try:
-        command(options)
+        with freed_memory_kept():
+            command(options)
         sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")  # in one piece, as other processes may write too
