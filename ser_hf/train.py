@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
-from .memory import freed_memory_kept
 from .logs import PACKAGE, TerminalHandler
+from .memory import freed_memory_kept
 
 if TYPE_CHECKING:
     from .one_run import Watch
