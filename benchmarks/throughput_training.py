@@ -2,14 +2,14 @@
 
 import argparse
 import copy
-import multiprocessing
 import statistics
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import multiprocess
 import numpy as np
 import soundfile
 import torch
@@ -37,6 +37,11 @@ from ser_hf.training.layers import Freezing
 from ser_hf.training.machine import data_workers, precision_arguments
 from ser_hf.training.trainer import EmotionTrainer
 
+KEPT = {
+    "crnn": {"options": {"normalization": "fixed"}},
+    "se_resnet": {"options": {"normalization": "fixed"}},
+    "byols": {"random_init": True},
+}
 EPOCHS = 40  # of recipes/ravdess_crnn.yaml
 MAX_LENGTH_SECONDS = 20.0  # the example's, unless told
 COMMON = {
@@ -143,6 +148,28 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
     ]
 
 
+def kept_memory(options: argparse.Namespace) -> list[dict]:
+    """An epoch of training with freed memory kept, as a run has it, and handed back to the system."""
+    count = 32 if options.quick else 96
+    dataset, store, rows = corpus(options.corpus_root, count)
+    parts = part(dataset, rows["train"], store, CROP), part(dataset, rows["validation"][:2], store)
+    lines = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for architecture, words in KEPT.items():
+            plan = blueprint(architecture, dataset.features["label"].names, **words)
+
+            def made(plan: Any = plan) -> Trainer:
+                set_seed(1)
+                network = build_model(copy.deepcopy(plan))
+                return our_trainer(network, plan.extractor, store, *parts, scratch, judged=False)
+
+            ways = {"kept": lambda made=made: learn(made, True), "handed back": lambda made=made: learn(made, False)}
+            measured = turns(ways, options.repeats)
+            what, against = f"{architecture}, freed memory kept", "handing it back to the system"
+            lines.append(row(what, against, count, measured["kept"], measured["handed back"]))
+    return lines
+
+
 def our_trainer(
     network: PreTrainedModel,
     extractor: SequenceFeatureExtractor,
@@ -184,30 +211,24 @@ def their_trainer(
     )
 
 
-def learn(make: Callable[[], Trainer], around: AbstractContextManager | None = None) -> tuple[float, float]:
+def learn(make: Callable[[], Trainer], kept: bool = False) -> tuple[float, float]:
     """Seconds of `train()`, and those of the processor, after two steps of another one that warmed up.
 
-    In a process of its own: none takes over what another has left in memory, or how it has set up torch or `around`
-    the allocator. It is forked, as what it calls closes over what is prepared.
+    In a process of its own: none takes over what another has left in memory, or how it has set up torch and, where
+    freed memory is `kept`, the allocator.
     """
-    _forked[:] = [make, around or nullcontext()]
-    with multiprocessing.get_context("fork").Pool(1) as one:
-        return one.apply(_learn_forked)
+    with multiprocess.get_context("spawn").Pool(1) as one:
+        return one.apply(_learn, (make, kept))
 
 
-_forked: list[Any] = []
-
-
-def _learn_forked() -> tuple[float, float]:
-    make, around = _forked
-    with around:
+def _learn(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:
+    with freed_memory_kept() if kept else nullcontext():
         first = make()
-        for key, value in {**UNJUDGED, "max_steps": 2}.items():
-            setattr(first.args, key, value)
+        first.args.max_steps = 2
         first.train()
         return clock(make().train)
 
 
 def learn_as_we_do(make: Callable[[], Trainer]) -> tuple[float, float]:
     """`learn`, with what `ser_hf.run_recipe` does around a run."""
-    return learn(make, freed_memory_kept())
+    return learn(make, kept=True)
