@@ -90,7 +90,8 @@ def run(options: argparse.Namespace) -> None:
                 f"answers to {cost.changed} clips, probabilities up to {cost.largest:.2g} away"
             )
     if exports.script is not None:
-        print(f"  run it: python {exports.script} recording.wav")
+        model = list(exports.files.values())[-1].path
+        print(f"  run it: python {exports.script} {model} recording.wav")
 
 
 def _line(name: str, file: "Exported") -> str:

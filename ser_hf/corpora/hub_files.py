@@ -39,7 +39,9 @@ def data_files(root: Path, config: str | None, splits: Sequence[str] | None) -> 
     if root.is_file():
         return DataFiles(_of_parts([(_part(root.name), root)], splits))
     if not root.is_dir():
-        raise UserError(f"corpus.root: {root} is neither a folder nor a parquet file; corpus.dataset names a data set of the Hub")
+        raise UserError(
+            f"corpus.root: {root} is neither a folder nor a parquet file; corpus.dataset names a data set of the Hub"
+        )
     names = _below(root)
     listed = configurations(root)
     if listed:

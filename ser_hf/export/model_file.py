@@ -202,8 +202,7 @@ def _costs(
 def _script(path: Path) -> Path | None:
     """A script beside an ONNX file that asks it with onnxruntime and soundfile alone; None where one stands that is
     not of here."""
-    template = Path(__file__).with_name(SCRIPT)
-    text = template.read_text(encoding="utf-8").replace('"model.onnx"', f'"{path.name}"')
+    text = Path(__file__).with_name(SCRIPT).read_text(encoding="utf-8")
     script = path.with_name(SCRIPT)
     ours = text.partition("\n")[0]
     if script.exists() and not script.read_text(encoding="utf-8", errors="replace").startswith(ours):

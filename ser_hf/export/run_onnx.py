@@ -1,17 +1,16 @@
-"""What the ONNX file beside this script hears in recordings: python run_onnx.py FILE..."""
+"""What an exported model hears in recordings: python run_onnx.py MODEL.onnx FILE..."""
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import soundfile
 
-session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 told = session.get_modelmeta().custom_metadata_map
 labels, rate = json.loads(told["id2label"]), int(told["sampling_rate"])
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     clip, own = soundfile.read(name, dtype="float32", always_2d=True)
     clip, length = clip.mean(axis=1), round(len(clip) * rate / own)
     clip = np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip) if own != rate else clip
