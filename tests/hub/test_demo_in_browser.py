@@ -3,6 +3,7 @@
 Needs gradio, and Chromium with its driver (Debian: chromium, chromium-driver).
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -80,7 +81,11 @@ def demo(tmp_path_factory, clip):
         environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy)
         command = [sys.executable, "-m", "ser_hf.cli", "demo", str(folder / "model"), "--examples", str(clip)]
         with (folder / "log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+            # A suite that runs in the background has its Ctrl-C ignored, and so would its children.
+            heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=heard
+            )
         try:
             line = process.stdout.readline()
             assert line.startswith("listening at http://127.0.0.1:"), (folder / "log").read_text()
