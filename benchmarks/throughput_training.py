@@ -1,4 +1,5 @@
-"""Our Trainer and transformers' audio-classification example, each for an epoch: parts a and b of `throughput.py`."""
+"""Our Trainer and transformers' audio-classification example, each for an epoch, and
+what keeping freed memory is worth: parts a, b and f of `throughput.py`."""
 
 import argparse
 import copy
