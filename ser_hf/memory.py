@@ -20,8 +20,8 @@ def freed_memory_kept() -> Iterator[bool]:
     A network on a CPU frees and takes tensors of many megabytes in every step. By default each of them is mapped anew
     and every page of it zeroed at the first touch, which can be half of what a convolutional network's training takes.
     What is kept is as much as the largest step needs, and somewhat more where steps differ in length; at the end it
-    goes back to the system. What is freed later in the same process is kept too: glibc's own threshold, which it adjusts
-    as it goes, cannot be had back.
+    goes back to the system. What is freed later in the same process is kept too: glibc's own threshold, which it
+    adjusts as it goes, cannot be had back.
 
     Yields whether it is so: not with another C library than glibc, nor where the user has set the allocator himself
     (``MALLOC_MMAP_MAX_`` and its like, ``GLIBC_TUNABLES``) or preloaded another one.
