@@ -1,5 +1,6 @@
 """What a figure was measured on: machine, versions, git revision."""
 
+import functools
 import math
 import os
 import platform
@@ -50,8 +51,10 @@ def usable_cores() -> int:
         return cores
 
 
+@functools.cache
 def git_revision() -> str | None:
-    """Revision of the code itself, with `+changes` where it differs from the commit; None outside a checkout."""
+    """Revision of the code itself as it was first asked for, with `+changes` where it differs from the commit; None
+    outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
@@ -70,6 +73,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

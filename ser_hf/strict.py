@@ -51,8 +51,9 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes exactly the words that `_Loader` would take for something else."""
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
+    """Quotes exactly the words that `_Loader` would take for something else. libyaml's where there is one: the same
+    text, four times as fast. (Its loader names the wrong line for what is not closed.)"""
 
     yaml_implicit_resolvers = dict(_Loader.yaml_implicit_resolvers)
 

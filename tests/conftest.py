@@ -21,9 +21,11 @@ settings.load_profile("repeatable")
 
 
 class Unrendered:
-    """Gives the module that writes reports two stubs when it is first imported, which takes too long to be done for
-    tests that write none: pictures are drawn, but not rendered, since that takes several times as long as a tiny
+    """Gives the module that writes reports stubs when it is first imported, which takes too long to be done for tests
+    that write none: pictures are neither drawn nor rendered, since that takes several times as long as a tiny
     training. Who looks at them takes `rendered`."""
+
+    looked_at = False
 
     @staticmethod
     def find_spec(name, path, target=None):
@@ -33,12 +35,21 @@ class Unrendered:
         load = spec.loader.exec_module
 
         def exec_module(module):
+            from matplotlib.figure import Figure
+
             load(module)
             module.save_figure = lambda _, path: path.write_bytes(b"a picture")
             module.svg = lambda _: b"a picture"
+            drawn = [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]
+            for name, blank in {**dict.fromkeys(drawn, Figure), "curve_panels": lambda: {"Loss": Figure()}}.items():
+                setattr(module, name, Unrendered.instead(blank, getattr(module, name)))
 
         spec.loader.exec_module = exec_module
         return spec
+
+    @staticmethod
+    def instead(blank, draw):
+        return lambda *asked: draw(*asked) if Unrendered.looked_at else blank()
 
 
 sys.meta_path.insert(0, Unrendered)
@@ -73,6 +84,7 @@ def rendered():
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("ser_hf.evaluation.writing.save_figure", plots.save_figure)
             patched.setattr("ser_hf.evaluation.writing.svg", plots.svg)
+            patched.setattr(Unrendered, "looked_at", True)
             yield
 
     return real

@@ -62,7 +62,7 @@ def recipe(items, tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(monkeypatch, rendered):
     """A function that runs a recipe and gives its report and the figures that it drew."""
     drawn = {}
 
@@ -70,13 +70,14 @@ def run(monkeypatch):
         drawn[path.name] = figure
         path.write_bytes(b"a picture")
 
-    monkeypatch.setattr(ser_hf.evaluation.writing, "save_figure", save)
-
     def run(recipe):
         drawn.clear()
         return ser_hf.run_recipe(recipe.to_dict()), drawn
 
-    return run
+    with rendered():
+        monkeypatch.setattr(ser_hf.evaluation.writing, "save_figure", save)
+        monkeypatch.setattr(ser_hf.evaluation.writing, "svg", lambda _: b"a picture")
+        yield run
 
 
 def text_of(path):

@@ -1,6 +1,5 @@
 """The recipes that ship, kept alive: each has a twin, the same recipe at a tiny size, that trains and answers."""
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
-import ser_hf.evaluation.writing
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.recipe import read_recipe
 from ser_hf.testing import corpora, tiny_config, write_corpus
@@ -185,20 +183,11 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         yield from ("training.max_steps=2", "training.per_device_train_batch_size=4", "training.warmup_steps=0")
 
 
-@contextlib.contextmanager
-def without_pictures():
-    """Drawing them takes longer than to train."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ser_hf.evaluation.writing, "figures", lambda *_: [])
-        yield
-
-
 @pytest.mark.slow
 @shipped
 def test_the_twin_trains_and_what_it_saves_answers(path, roots, encoder_folder, tmp_path):
     recipe = read_recipe(path)
-    with without_pictures():
-        report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
+    report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
     twin = read_recipe(tmp_path / "run" / "recipe.yaml")
     for section in ("audio", "augment", "lora"):
         assert getattr(twin, section) == getattr(recipe, section)

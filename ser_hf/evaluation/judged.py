@@ -66,19 +66,21 @@ class Judged:
 
 def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) -> Judged:
     """Rows of a corpus with (clips, classes) or (runs, clips, classes) probabilities in the same order."""
-    names, own = dataset.features["label"].names, dataset.select(list(rows))
-    columns = {name: own[name][:] if name in own.column_names else [None] * len(own) for name in KNOWN}
-    others = {name: own[name][:] for name in OTHER_LABELS if name in own.column_names}
+    names, kept = dataset.features["label"].names, {"id", "label", "votes", "audio", *KNOWN, *OTHER_LABELS}
+    # All columns at once: `datasets` copies a table's description for each that is asked for by its name.
+    own = dataset.select_columns([name for name in dataset.column_names if name in kept])[list(rows)]
+    columns = {name: own.get(name, [None] * len(rows)) for name in KNOWN}
+    others = {name: own[name] for name in OTHER_LABELS if name in own}
     # A table may call anything so.
     columns |= {name: values for name, values in others.items() if {*values} <= {None, *EMOTIONS}}
     votes = None
-    if "votes" in own.column_names:
+    if "votes" in own:
         nothing = [np.nan] * len(names)
-        votes = np.asarray([nothing if shares is None else shares for shares in own["votes"][:]], np.float32)
+        votes = np.asarray([nothing if shares is None else shares for shares in own["votes"]], np.float32)
     if probabilities.ndim == 2:
         probabilities = probabilities[None]
-    paths = [audio["path"] for audio in own["audio"][:]] if "audio" in own.column_names else []
-    return Judged(names, own["id"][:], np.asarray(own["label"][:]), probabilities, columns, votes, paths)
+    paths = [audio["path"] for audio in own.get("audio", [])]
+    return Judged(names, own["id"], np.asarray(own["label"]), probabilities, columns, votes, paths)
 
 
 def to_table(part: str, judged: Judged) -> pa.Table:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
+from datasets.table import InMemoryTable
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..audio import WaveformStore
@@ -59,7 +61,8 @@ def part(
     }
     if soft_labels:
         columns["shares"] = _votes(dataset, rows)
-    return Dataset.from_dict(columns)
+    # A name by chance: nothing is cached under it, and by its content it takes longer than all the rest.
+    return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
 def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:

@@ -68,8 +68,13 @@ def test_a_figure_that_is_not_finite_leaves_no_report(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def named(report):
-    return {name: figure for _, name, _, figure in figures(report)}
+@pytest.fixture
+def named(rendered):
+    def draw(report):
+        with rendered():
+            return {name: figure for _, name, _, figure in figures(report)}
+
+    return draw
 
 
 @pytest.mark.parametrize(
@@ -80,13 +85,13 @@ def named(report):
         ({"protocol": {"leak": "Speaker-dependent: ..."}}, "test clips of speakers heard before"),
     ],
 )
-def test_the_title_says_who_judged_without_flattery(changes, people):
+def test_the_title_says_who_judged_without_flattery(changes, people, named):
     report = whole_report(**changes)
     title = named(report)["confusion_matrix"].axes[0].get_title()
     assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
 
 
-def test_folds_and_corpora_have_a_picture_of_their_own():
+def test_folds_and_corpora_have_a_picture_of_their_own(named):
     report = over_folds(whole_report())
     drawn = named(report)
     assert "training_curves" not in drawn
