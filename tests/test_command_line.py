@@ -302,18 +302,3 @@ def test_a_broken_pipe_elsewhere_is_no_reader_gone(monkeypatch):
         monkeypatch.setattr(sys, "stdout", output)
         with pytest.raises(BrokenPipeError, match="a worker's"):
             train.guarded(command, None)
-
-
-@pytest.mark.slow
-def test_a_launcher_of_two_processes_writes_one_whole_run(tmp_path):
-    """`accelerate launch`, which starts them as torchrun does; had it started one, that would have been refused."""
-    config = RECIPES / "accelerate" / "cpu.yaml"
-    command = [
-        *("accelerate", "launch", "--config_file", str(config), "--num_processes", "2", "--main_process_port", "0"),
-        *("-m", "ser_hf.train", str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={tmp_path / 'run'}"),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("load it: pipeline(") == 1
-    assert (tmp_path / "run" / "report" / "report.json").is_file()

@@ -1,8 +1,9 @@
-"""Two epochs on a store of what is frozen: `frozen_script.py STORE ENCODER FOLDER NAME`, alone or by torchrun."""
+"""Two epochs on a store of what is frozen, in one of two processes: see processes_script.py.
+
+Its folder holds `store` and `encoder`; what process R measures and logs goes to `two-R.npy` and `two-R.log`.
+"""
 
 import logging
-import sys
-from pathlib import Path
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -18,18 +19,19 @@ from ser_hf.training.machine import seed_everything
 from ser_hf.training.run import fit, predict
 
 
-def main(waveforms: str, encoder: str, folder: Path, name: str) -> None:
+def train_frozen(folder, name, batch):
+    """Losses of both epochs and logits after them; `batch` clips are each process's."""
     settings = HOUSE_DEFAULTS | {"num_train_epochs": 2, "learning_rate": 0.05, "use_cpu": True}
-    settings["per_device_train_batch_size"] = 2 if name == "two" else 4
-    arguments = training_arguments(settings, folder / name, 0, progress=False)
-    rank = arguments.process_index
+    arguments = training_arguments(settings | {"per_device_train_batch_size": batch}, folder / name, 0, progress=False)
+    written = logging.FileHandler(folder / f"{name}-{arguments.process_index}.log")
     logger = logging.getLogger("ser_hf")
+    level = logger.level
     logger.setLevel(logging.INFO)
-    logger.addHandler(logging.FileHandler(folder / f"{name}-{rank}.log"))
-    store, labels = WaveformStore(Path(waveforms)), ["angry", "happy", "neutral", "sad"]
+    logger.addHandler(written)
+    store, labels = WaveformStore(folder / "store"), ["angry", "happy", "neutral", "sad"]
     clips = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
     clips = clips.cast_column("label", ClassLabel(names=labels))
-    plan = blueprint("encoder", labels, checkpoint=encoder)
+    plan = blueprint("encoder", labels, checkpoint=str(folder / "encoder"))
     seed_everything(0)
     fitted = fit(
         build_model(plan),
@@ -43,9 +45,13 @@ def main(waveforms: str, encoder: str, folder: Path, name: str) -> None:
         cache=FrozenCache(Freezing(encoder=True), folder / f"{name}-cache"),
     )
     _, logits = predict(fitted.trainer, part(clips, range(8, 12), store))
-    losses = [entry["validation"]["loss"] for entry in fitted.history]
-    np.save(folder / f"{name}-{rank}.npy", np.concatenate([losses, logits.ravel()]))
+    logger.removeHandler(written)
+    logger.setLevel(level)
+    written.close()
+    return np.concatenate([[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]), arguments
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:3], Path(sys.argv[3]), sys.argv[4])
+def main(folder):
+    measured, arguments = train_frozen(folder, "two", 2)
+    assert arguments.world_size == 2
+    np.save(folder / f"two-{arguments.process_index}.npy", measured)

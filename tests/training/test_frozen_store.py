@@ -2,8 +2,6 @@
 
 import logging
 import pickle
-import subprocess
-import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -187,19 +185,3 @@ def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monk
     with pytest.raises(RuntimeError, match="bytes were written"):
         opened()
     assert _folders(tmp_path) == set()
-
-
-@pytest.mark.slow
-def test_two_processes_build_it_once_and_learn_as_one(store, encoder_folder, tmp_path):
-    """`torchrun` with two processes: one store, built by one of them, and the losses of one process."""
-    script = Path(__file__).with_name("frozen_script.py")
-    given = [str(script), str(store.folder), str(encoder_folder("wav2vec2-layer")), str(tmp_path)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run([sys.executable, *given, "one"], check=True, timeout=300)
-    subprocess.run([*launcher, *given, "two"], check=True, timeout=300)
-    one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("one-0", "two-0", "two-1"))
-    np.testing.assert_allclose(first, one, rtol=1e-4)
-    np.testing.assert_array_equal(first, second)
-    assert len(list((tmp_path / "two-cache" / "frozen").glob("*/states"))) == 1
-    built = [path.read_text() for path in sorted(tmp_path.glob("two-*.log"))]
-    assert sorted("found at" in text for text in built) == [False, True]

@@ -1,16 +1,19 @@
 """Two processes train, judge, normalise and count as one would. They are started once, for all of it."""
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from accelerate.commands import launch as accelerate_launch
 from batch_norm_script import CASES, steps
 from ddp_script import ENCODER as CERTAIN
 from ddp_script import STEP, curves, load, step_arguments, write_models
+from frozen_script import train_frozen
 from lora_script import adapted_curves, stock_classifier
 from test_gradients import assert_same
 from thaw_script import thaw
@@ -19,6 +22,9 @@ from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.machine import seed_everything
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
+TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
 pytestmark = pytest.mark.slow
 
 
@@ -26,7 +32,7 @@ pytestmark = pytest.mark.slow
 def folder(store, checkpoint, encoder_folder, tmp_path_factory):
     """What the scripts read, and after them what they wrote."""
     folder = tmp_path_factory.mktemp("processes")
-    for name in ("ddp", "thaw", "lora", "batch_norm"):
+    for name in ("ddp", "thaw", "lora", "frozen", "batch_norm"):
         (folder / name).mkdir()
         (folder / name / "store").symlink_to(store.folder)
     write_models(folder / "ddp" / "models", checkpoint("wav2vec2", "layer"))
@@ -35,18 +41,40 @@ def folder(store, checkpoint, encoder_folder, tmp_path_factory):
     build_model(plan).save_pretrained(folder / "thaw" / "models" / "encoder")
     plan.extractor.save_pretrained(folder / "thaw" / "models" / "encoder")
     stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN).save_pretrained(folder / "lora" / "model")
+    (folder / "frozen" / "encoder").symlink_to(encoder_folder("wav2vec2-layer"))
 
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*command, SCRIPT, folder],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={folder / 'run'}"]
+    printed = launch([str(SCRIPT), str(folder), *run], folder)
+    (folder / "printed").write_text(printed, encoding="utf-8")
     return folder
+
+
+def launch(command, folder):
+    """What processes print that `accelerate launch` has started; had it started one, that would have been refused. The
+    launcher itself is a fork of this process, which has imported all that it needs; what it starts is not."""
+    options = ["--config_file", RECIPES / "accelerate" / "cpu.yaml", "--num_processes", 2, "--main_process_port", 0]
+
+    def work():
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        sys.argv = ["accelerate launch", *map(str, options), *command]
+        accelerate_launch.main()
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(timeout=600)
+    if process.is_alive():
+        process.terminate()
+    assert process.exitcode == 0, (folder / "err").read_text(encoding="utf-8")[-3000:]
+    return (folder / "out").read_text(encoding="utf-8")
+
+
+def test_a_launcher_of_two_processes_writes_one_whole_run(folder):
+    """The recipe's, by `ser_hf.train`."""
+    assert (folder / "printed").read_text(encoding="utf-8").count("load it: pipeline(") == 1
+    assert (folder / "run" / "report" / "report.json").is_file()
 
 
 def curves_of(folder):
@@ -80,6 +108,18 @@ def test_they_adapt_as_one(folder, store, encoder_folder, tmp_path):
     assert second["weights"] == first["weights"]
     model = stock_classifier(encoder_folder("wav2vec2-layer"), **CERTAIN)
     assert_same(first, adapted_curves(model, store, tmp_path / "one", STEP, 1)[0])
+
+
+def test_they_build_a_store_of_what_is_frozen_once_and_learn_as_one(folder):
+    """One store, built by one of them, and the losses of one process."""
+    frozen = folder / "frozen"
+    one, _ = train_frozen(frozen, "one", 4)
+    first, second = (np.load(frozen / f"two-{rank}.npy") for rank in (0, 1))
+    np.testing.assert_allclose(first, one, rtol=1e-4)
+    np.testing.assert_array_equal(first, second)
+    assert len(list((frozen / "two-cache" / "frozen").glob("*/states"))) == 1
+    built = [path.read_text() for path in sorted(frozen.glob("two-*.log"))]
+    assert sorted("found at" in text for text in built) == [False, True]
 
 
 def test_what_they_count_is_summed(folder):
