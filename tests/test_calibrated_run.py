@@ -16,10 +16,10 @@ from ser_hf.recipe import read_recipe
 
 RECIPE = {
     "name": "calibrated",
-    "corpus": {"name": "synthetic", "speakers": 8, "takes": 2},
+    "corpus": {"name": "synthetic", "speakers": 8, "takes": 1},
     "protocol": {"validation": 0.25, "test": 0.25, "near_duplicates": "skip"},
     "model": {"architecture": "mfcc_mlp", "n_mels": 32, "n_mfcc": 8, "hidden": [32, 32]},
-    "training": {"num_train_epochs": 10, "learning_rate": 3e-3, "seeds": [1, 2]},
+    "training": {"num_train_epochs": 5, "learning_rate": 1e-2, "seeds": [1, 2]},
     "evaluation": {"bootstrap": 20, "temperature": "store"},
 }
 

@@ -7,15 +7,17 @@ import pytest
 import ser_hf
 
 QUICKSTART = Path(__file__).parents[1] / "recipes" / "quickstart.yaml"
-BUDGET = ["corpus.speakers=40", "corpus.takes=3", "training.num_train_epochs=6", "evaluation.bootstrap=20"]
-BUDGET += ["audio.max_duration=1.0", "model.channels=[16, 32, 32]", "model.lstm_hidden=32"]
+BUDGET = ["corpus.speakers=40", "corpus.takes=3", "audio.max_duration=0.8", "evaluation.bootstrap=20"]
+BUDGET += ["model.n_mels=32", "model.hop_length=480", "model.channels=[8, 16, 16]", "model.lstm_hidden=16"]
+BUDGET += ["training.num_train_epochs=5", "training.per_device_train_batch_size=8", "training.learning_rate=5.0e-3"]
 CHANCE = 1 / 6
 
 
 @pytest.mark.slow
 def test_true_labels_are_learnt_and_shuffled_ones_stay_at_chance(tmp_path):
     true = ser_hf.run_recipe(QUICKSTART, [*BUDGET, f"output_dir={tmp_path / 'true'}"])
-    assert true["metrics"]["uar"] > 0.5
+    # 0.59; other seeds come to 0.48 to 0.53, and the control to 0.13 to 0.17.
+    assert true["metrics"]["uar"] > 0.4
     control = ser_hf.run_recipe(
         QUICKSTART, [*BUDGET, "corpus.shuffle_labels=true", f"output_dir={tmp_path / 'control'}"]
     )

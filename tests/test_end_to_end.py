@@ -21,7 +21,8 @@ SMALL = [
     "corpus.takes=2",
     "protocol.validation=2.0e-1",
     "training.num_train_epochs=2",
-    "evaluation.bootstrap=50",
+    "evaluation.bootstrap=20",
+    *("audio.max_duration=0.6", "model.channels=[4, 8, 8]", "model.lstm_hidden=8"),
 ]
 
 
@@ -51,7 +52,7 @@ def encoder_run(tmp_path_factory):
         f"output_dir={folder}",
         "training.max_steps=4",
         "training.seeds=[1, 2]",
-        "evaluation.bootstrap=50",
+        "evaluation.bootstrap=20",
     ]
     ser_hf.run_recipe(RECIPES / "cremad_full.yaml", asked)
     return folder
@@ -221,13 +222,17 @@ def test_a_resolved_recipe_reproduces_its_run(crnn_run, tmp_path):
 
 
 def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
-    overrides = [*SMALL, "training.num_train_epochs=1", "evaluation.part=validation", "model.channels=[4, 4, 4]"]
+    overrides = [*SMALL, "training.num_train_epochs=1", "evaluation.part=validation"]
     report = ser_hf.run_recipe(RECIPES / "quickstart.yaml", [*overrides, f"output_dir={tmp_path / 'run'}"])
     assert report["judged_on"] == "validation"
     assert report["metrics"] == report["parts"]["validation"]
     table = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet")
     assert set(table["part"].to_pylist()) == {"validation"}
     assert "left untouched" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+class _Stopped(Exception):
+    pass
 
 
 @pytest.mark.slow  # folds refuse it too, in test_folded_runs.py
@@ -240,8 +245,12 @@ def test_a_resumed_run_refuses_a_changed_corpus(tmp_path):
         *("training.num_train_epochs=1", "evaluation.bootstrap=20", f"output_dir={tmp_path / 'run'}"),
         *("model.channels=[4, 4, 4, 4]", "protocol.near_duplicates=skip", "audio.max_duration=0.5"),
     ]
-    ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"])
-    (tmp_path / "run" / "report" / "report.json").unlink()  # as if cut off before the aggregate
+
+    def stop(place, epoch, metrics):
+        raise _Stopped
+
+    with pytest.raises(_Stopped):
+        ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"], watch=stop)
     paths[1].unlink()
     with pytest.raises(ser_hf.UserError, match="its labels or its split have changed since this run began"):
         ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"], resume=True)

@@ -1,4 +1,4 @@
-"""All that is asked of two processes, in one start of them: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
+"""All that is asked of two processes, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
 
 COMMAND is what `ser_hf.train` is given, which runs first, as it does alone. FOLDER holds one folder for each script
 (`ddp`, `thaw`, `lora`, `frozen`, `batch_norm`) with what that script reads; process R's counts of a confusion matrix

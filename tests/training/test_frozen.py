@@ -73,6 +73,7 @@ def test_a_training_is_the_same_and_the_model_whole(settings, trained, clips, st
     pieces = fixed_pieces(clips, store)
     assert fast.cached["clips"] == len(pieces) > 10, "six crops, and windows of four clips"
     assert fast.cached["bytes"] == 2 * 16 * 3 * sum(_frames(fast.trainer.model, pieces))
+    assert json.loads(json.dumps(fast.cached)) == fast.cached, "facts for a report"
     assert full.cached is None
     judged = part(clips, [10, 11], store)
     np.testing.assert_allclose(predict(fast.trainer, judged)[1], predict(full.trainer, judged)[1], atol=5e-3)
@@ -103,26 +104,26 @@ def _checkpoints(folder):
 
 
 def test_a_second_run_finds_the_store_and_another_weight_does_not(trained, tmp_path, caplog):
-    trained()
+    trained(num_train_epochs=1)
     made = {path.name for path in (tmp_path / "cache" / "frozen").iterdir() if path.is_dir()}
     assert len(made) == 1
     (tmp_path / "cache" / "frozen" / made.copy().pop() / "states").chmod(0o400)
     caplog.set_level(logging.INFO, logger="ser_hf")
-    trained(folder="again", freezing=WHOLE)
+    trained(folder="again", freezing=WHOLE, num_train_epochs=1)
     assert "found at" in caplog.text
-    trained(folder="other", freezing=FIRST)
+    trained(folder="other", freezing=FIRST, num_train_epochs=1)
     assert len({path.name for path in (tmp_path / "cache" / "frozen").iterdir() if path.is_dir()}) == 2
 
 
 def test_what_is_kept_decides(trained, tmp_path, monkeypatch):
     """The store is what is learnt from: with other numbers in it the losses are others."""
     monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)  # which else would be noticed
-    first = trained()
+    first = trained(num_train_epochs=1)
     (states,) = (tmp_path / "cache" / "frozen").glob("*/states")
     numbers = np.memmap(states, dtype=np.float16, mode="r+")
     numbers[:] = numbers[::-1].copy()
     numbers.flush()
-    second = trained(folder="again")
+    second = trained(folder="again", num_train_epochs=1)
     assert np.abs(np.subtract(_curve(first), _curve(second))).max() > 1e-3
 
 
@@ -148,7 +149,7 @@ def test_a_cut_off_training_goes_on(trained, tmp_path):
 
 
 def test_a_batch_that_does_not_fit_begins_anew(trained, monkeypatch):
-    expected = trained(per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    expected = trained(per_device_train_batch_size=2, gradient_accumulation_steps=2, num_train_epochs=1)
     calls, step = [], EmotionTrainer.training_step
 
     def once(self, *given, **named):
@@ -158,13 +159,13 @@ def test_a_batch_that_does_not_fit_begins_anew(trained, monkeypatch):
         return step(self, *given, **named)
 
     monkeypatch.setattr(EmotionTrainer, "training_step", once)
-    found = trained(folder="found", per_device_train_batch_size=4, auto_find_batch_size=True)
+    found = trained(folder="found", per_device_train_batch_size=4, auto_find_batch_size=True, num_train_epochs=1)
     assert calls[0] == 4
     np.testing.assert_allclose(_curve(found), _curve(expected), rtol=1e-6)
 
 
 def test_workers_read_the_same(trained):
-    one, two = trained(), trained(folder="workers", dataloader_num_workers=1)
+    one, two = (trained(folder=str(n), num_train_epochs=1, dataloader_num_workers=n) for n in (0, 1))
     assert _curve(one) == _curve(two)
 
 
@@ -215,7 +216,3 @@ def test_sharing_out_and_caching_exclude_each_other(trained, monkeypatch):
 def test_clips_that_are_changed_are_refused(trained):
     with pytest.raises(ValueError, match="cannot be augmented"):
         trained(changes=Changes(augmenter=lambda waveform, generator: waveform))
-
-
-def test_facts_are_plain(trained):
-    json.dumps(trained().cached)

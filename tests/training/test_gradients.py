@@ -36,8 +36,7 @@ def assert_same(cut, whole):
 def test_accumulation_leaves_gradients_losses_and_weights_alone(models, store, tmp_path, kind):
     whole = _curves(models, kind, store, tmp_path / "whole", STEP, 1, held=True)
     assert len(whole["loss"]) == 4
-    for batch, accumulation in ((2, 4), (4, 2)):
-        assert_same(_curves(models, kind, store, tmp_path / str(batch), batch, accumulation, held=True), whole)
+    assert_same(_curves(models, kind, store, tmp_path / "cut", 2, 4, held=True), whole)
 
 
 def test_the_stock_loss_multiplies_the_gradient(models, store, tmp_path):

@@ -180,7 +180,7 @@ def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkey
 
 
 def test_workers_make_the_same_batches(training):
-    crop = {"max_duration": 0.3}
+    crop = {"max_duration": 0.3, "num_train_epochs": 2}
     same(training(**crop), training(**crop, dataloader_num_workers=2))
 
 
@@ -267,6 +267,6 @@ def test_a_search_for_a_batch_ends_where_one_clip_is_too_many(training):
 def test_after_memory_ran_out_a_training_begins_with_the_weights_it_had_begun_with(training):
     """A step that ran out of memory half way must leave nothing behind."""
     greedy = _Greedy(most=2, steps=1)
-    begun = training(auto_find_batch_size=True, prepare=greedy.watch)
-    plain = training(per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    begun = training(auto_find_batch_size=True, prepare=greedy.watch, num_train_epochs=1)
+    plain = training(per_device_train_batch_size=2, gradient_accumulation_steps=2, num_train_epochs=1)
     np.testing.assert_allclose(begun.history[0]["train_loss"], plain.history[0]["train_loss"], rtol=1e-6)
