@@ -1,94 +1,25 @@
-"""Exported networks answer as torch does, for batches and lengths other than those they were exported with."""
+"""Exported networks answer as torch does, for batches and lengths other than those they were exported with.
+
+Shared out over three files, see `onnx_networks.SHARES`; what export refuses is here.
+"""
 
 import importlib.util
-import json
 import sys
 
 import pytest
-import torch
-from built import built, trained
+from built import built
+from onnx_networks import SHARES, assert_answers_as_in_torch
 from torch import nn
 
 from ser_hf.errors import UserError
 from ser_hf.export import export_onnx
 from ser_hf.export.onnx import _write
-from ser_hf.models import ARCHITECTURES
-from ser_hf.models.masked_layers import BiLSTM
-
-# In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
-LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
-# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from what a
-# support vector machine has learnt: its logit is -9.
-TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-3}
-# Each part of the front end that no network has by default, in one that is exported anyway, and a second LSTM layer.
-SETTINGS = {
-    "crnn": {"lstm_layers": 2, "features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
-    "cnn_lstm": {"compression": "db", "frames": 100},
-    "stacked_cnn_lstm": {
-        "compression": "pcen",
-        "normalization": "corpus",
-        "frames": 100,
-        "frame_fit": "resize",
-    },
-}
-# The deepest of them, in which rounding has most layers to grow; the others are tiny.
-FULL_SIZE = "separable_resnet"
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package)
-    return pytest.importorskip("onnxruntime")
-
-
-def _session(runtime, model, folder):
-    model.train()
-    path = export_onnx(model, folder / "new" / "model.onnx")
-    assert model.training, "the model itself stays as it is"
-    assert [other.name for other in path.parent.iterdir()] == ["model.onnx"]
-    model.eval()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _difference(model, session, lengths):
-    generator = torch.Generator().manual_seed(len(lengths))
-    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    # What stands in the padding must not matter.
-    waveform = torch.randn(mask.shape, generator=generator) * 0.1
-    with torch.no_grad():
-        expected = model(waveform, mask).logits
-    (answer,) = session.run(["logits"], {"input_values": waveform.numpy(), "attention_mask": mask.numpy()})
-    assert answer.shape == expected.shape
-    return (torch.from_numpy(answer) - expected).abs().max().item()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize("name", SHARES[0])
 def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
-    model = trained(built(name, tiny=name != FULL_SIZE, **SETTINGS.get(name, {})))
-    model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))
-    for module in model.modules():
-        if isinstance(module, BiLSTM):
-            # Biases start at zero, which would hide a wrong order of the gates.
-            for key, parameter in module.named_parameters():
-                if "bias" in key:
-                    nn.init.normal_(parameter)
-    session = _session(runtime, model, tmp_path)
-    described = [(value.name, value.type, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
-    assert described == [
-        ("input_values", "tensor(float)", ["batch", "samples"]),
-        ("attention_mask", "tensor(int64)", ["batch", "samples"]),
-        ("logits", "tensor(float)", ["batch", 4]),
-        ("probabilities", "tensor(float)", ["batch", 4]),
-    ]
-    metadata = session.get_modelmeta().custom_metadata_map
-    assert json.loads(metadata["id2label"]) == {"0": "anger", "1": "fear", "2": "joy", "3": "surprise"}
-    assert metadata["sampling_rate"] == "16000"
-    found = {lengths: _difference(model, session, lengths) for lengths in LENGTHS}
-    assert max(found.values()) < TOLERANCES.get(name, 1e-5), found
+    assert_answers_as_in_torch(name, runtime, tmp_path)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])

@@ -36,11 +36,21 @@ QUICK = set(zip(KINDS, WAYS, strict=True)) | {("audio-spectrogram-transformer", 
 # What a pooling is given differs by these: frames of waveforms, of filter banks with a mask, of a window of fixed
 # length, patches of a picture. The other kinds are asked with one pooling each.
 POOLED = ("wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer")
+# These are of another kind's class, and differ from it in one part: adapters in the layers of wav2vec2-stable, no norm
+# before the projection of hubert. What moves that part and what leaves it alone is asked, the rest of the other kind.
+NEAR, NEAR_WAYS = ("mms", "distilhubert"), ("full", "frozen", "first layer frozen", "lora")
+
+
+def _pooling(number):
+    return POOLINGS[number % len(POOLINGS)]
+
+
 CASES = [
     (kind, way)
     for number, kind in enumerate(KINDS)
     for way in WAYS
-    if way not in POOLINGS or kind in POOLED or way == POOLINGS[number % len(POOLINGS)] or (kind, way) in QUICK
+    if (way in NEAR_WAYS if kind in NEAR else way not in POOLINGS or kind in POOLED or way == _pooling(number))
+    or (kind, way) in QUICK
 ]
 # In these transformers' own sum takes the layers before what follows them, which then is of no use.
 SUMMED_BEFORE_OUTPUT = ("wav2vec2-stable", "mms", "sew")
