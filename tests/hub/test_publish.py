@@ -5,11 +5,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from warm import warm_process
 
 import ser_hf
 from ser_hf.errors import UserError
@@ -25,17 +24,30 @@ TINY = {
     "evaluation": {"bootstrap": 20},
 }
 CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
-# Runs the command; with FAKE the look from outside, which takes ten seconds of imports, finds what it says.
+# Runs the command. The look from outside, which takes ten seconds of imports, finds what FAKE says; where LOOKED is
+# set it is real at what stands on the Hub: the staged folder that is looked at before is the same files.
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import verify
 from ser_hf.hub.verdict import Verdict
 from ser_hf import cli
 
-if "FAKE" in os.environ:
-    verify.verify = lambda where, **_: Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
+look = verify.verify
+
+def found(where, **known):
+    print("looked", where, known["revision"], len(known["clips"]), flush=True)
+    if "LOOKED" in os.environ and not os.path.isdir(where):
+        return look(where, **known)
+    return Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
+
+verify.verify = found
 for arguments in json.loads(sys.argv[1]):
     print("code", cli.main(["publish", *arguments]), flush=True)
+"""
+IMPORTS = """
+import torch, transformers
+import ser_hf.cli, ser_hf.commands.publish, ser_hf.hub.publish, ser_hf.hub.staging, ser_hf.hub.verify
+import ser_hf.hub.report_repository, ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
 """
 
 
@@ -56,51 +68,50 @@ def adapted(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def hub(tmp_path):
-    with LoopbackHub(tmp_path / "hub") as started:
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with LoopbackHub(tmp_path_factory.mktemp("hub")) as started:
         yield started
 
 
-@pytest.fixture
-def command(hub, tmp_path):
+@pytest.fixture(scope="module")
+def command(hub, tmp_path_factory):
     """A function that starts ``ser-hf publish``, once for each list of words, in one process."""
+    folder = tmp_path_factory.mktemp("processes")
+    with warm_process(IMPORTS, hub.environment(folder / "home"), folder / "written") as start:
 
-    def start(*calls, **environment):
-        return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, json.dumps([[str(word) for word in words] for words in calls])],
-            env=os.environ | hub.environment(tmp_path / "home") | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        def started(*calls, **environment):
+            words = [[str(word) for word in words] for words in calls]
+            return start(COMMAND, json.dumps(words), **{"FAKE": "[]"} | environment)
 
-    return start
+        yield started
 
 
 def ended(process):
-    out, err = process.communicate()
+    _, out, err = process.ended()
     return [int(line.split()[1]) for line in out.splitlines() if line.startswith("code ")], out, err
 
 
 def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, command):
     words = [crnn, "--repo", "tiny", "--report-repo", "tiny-report", "--space", "--private"]
     hub.stall("PUT", "", 60)
-    killed = command(words, FAKE="[]")
+    killed = command(words)
     end = time.monotonic() + 60
     while not any(request.method == "PUT" for request in hub.requests) and time.monotonic() < end:
         if any("/lfs/objects/batch" in request.path for request in hub.requests):
             time.sleep(0.5)
             break
         time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.ended()[0] == -signal.SIGKILL
     assert not (crnn / "published.json").exists()
     assert [commit.title for commit in hub.commits("tester/tiny-report", "dataset")] == ["initial commit"]
 
-    codes, out, err = ended(command(words))  # looked at from outside, before and after
+    codes, out, err = ended(command(words, LOOKED="1"))
     assert codes == [0], err
     assert hub.token not in out + err
+    before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("looked ")]
+    assert (before[1:], after) == (["None", "4"], ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"])
     told = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
     model, report, space = (told[name] for name in ("model", "report", "space"))
     assert told["largest_difference"] < 1e-5
@@ -119,7 +130,7 @@ def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, comma
     everything = b"".join(content for kind in ("model", "dataset", "space") for content in contents(hub, kind))
     assert str(crnn).encode() not in everything
 
-    again, _, err = ended(command(words, words[:3], FAKE="[]"))
+    again, _, err = ended(command(words, words[:3]))
     assert again == [0, 0], err
     assert len(hub.commits("tester/tiny-report", "dataset")) == 2
     # Without its report and its Space the card says less, which is another commit.
@@ -133,7 +144,7 @@ def contents(hub, kind):
 
 
 def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
-    codes, _, err = ended(command([adapted, "--repo", "adapted"], FAKE="[]"))
+    codes, _, err = ended(command([adapted, "--repo", "adapted"]))
     assert codes == [0], err
     files = hub.files("tester/adapted")
     assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model.safetensors"} <= set(files)
@@ -141,10 +152,10 @@ def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
 
 
 def test_what_does_not_come_through_the_round_trip_is_not_pushed(crnn, hub, command):
-    codes, _, err = ended(command([crnn, "--repo", "tiny"], FAKE='["Its classifier is random."]'))
+    codes, _, err = ended(command([crnn, "--repo", "random"], FAKE='["Its classifier is random."]'))
     assert codes == [2]
     assert f"{crnn}: not published, as Its classifier is random. (ser-hf verify {crnn} tells all)" in err
-    assert hub.repositories("model") == []
+    assert "tester/random" not in hub.repositories("model")
 
 
 def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypatch):
