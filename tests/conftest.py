@@ -2,12 +2,15 @@
 
 import contextlib
 import gc
+import getpass
 import os
 import sys
+import tempfile
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -52,7 +55,30 @@ class Unrendered:
         return lambda *asked: draw(*asked) if Unrendered.looked_at else blank()
 
 
-sys.meta_path.insert(0, Unrendered)
+class CompiledOnce:
+    """Lets one process at a time import the parts of librosa, most of which numba compiles on a machine's first import
+    for half a minute and keeps: processes that do so side by side would each compile it all."""
+
+    lock = FileLock(Path(tempfile.gettempdir()) / f"ser_hf-tests-librosa-{getpass.getuser()}.lock")
+
+    @classmethod
+    def find_spec(cls, name, path, target=None):
+        if not name.startswith("librosa."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            with cls.lock:  # which may be taken again by who holds it: parts import one another
+                load(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path[:0] = [Unrendered, CompiledOnce]
 
 
 @pytest.fixture(scope="session", autouse=True)
