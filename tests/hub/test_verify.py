@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -29,6 +30,20 @@ CLIPS = [utterance(speaker, "happy", speaker, 0) for speaker in (1, 2)]
 TRIMMED = Preparation(trim_silence=30.0, level="peak")
 CARD = "---\npipeline_tag: audio-classification\n---\n\n# A model\n"
 OURS = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+
+
+PUSH = """
+import sys
+from huggingface_hub import HfApi
+
+api = HfApi()
+for name, folder in (("public", "crnn"), ("private", "mfcc_linear"), ("tagless", "tagless")):
+    api.create_repo(f"tester/{name}", private=name == "private")
+    api.upload_folder(repo_id=f"tester/{name}", folder_path=f"{sys.argv[1]}/{folder}")
+api.create_repo("tester/gated")
+api.upload_folder(repo_id="tester/gated", folder_path=f"{sys.argv[1]}/stock")
+api.update_repo_settings("tester/gated", gated="auto")
+"""
 
 
 def network(architecture, **settings):
@@ -157,7 +172,6 @@ def write_faulty(shelf):
     shelf.questions["no_recording"] = Question(str(shelf.folder / "crnn"), clips=[shelf.folder / "crnn" / "README.md"])
     deadly = shelf.copy("deadly", "crnn", trust=True) / "modeling_crnn.py"
     deadly.write_text("import os\nprint('farewell', flush=True)\nos._exit(7)\n" + deadly.read_text())
-    shelf.questions["elsewhere"] = Question("somebody/a-model")
     shelf.questions["no_name"] = Question("a/b/c")
 
 
@@ -170,11 +184,26 @@ def shelf(tmp_path_factory, encoder_folder):
     return shelf
 
 
+class Repositories(NamedTuple):
+    """What is said of those on the Hub by who may read them all, and by a stranger."""
+
+    found: dict
+    strangers: list
+    commit: str
+
+
 @pytest.fixture(scope="module")
-def verdicts(shelf):
-    """Every model's, of one process: importing what loads them takes seconds. The one that needs more than there is
-    in that is asked again where everything is, which is left out here: its code is the good model's."""
-    names, asked, good = list(shelf.questions), verify_module._ask, []
+def asked(shelf, tmp_path_factory):
+    """The verdicts of every model and of every repository, of one process: importing what loads them takes ten
+    seconds. The one that needs more than there is in that is asked again where everything is, which is left out here:
+    its code is the good model's."""
+    known, where = shelf.questions["crnn"], tmp_path_factory.mktemp("hub")
+    names = ("tester/public", "tester/private", "tester/tagless", "tester/gated", "tester/none")
+    questions = {name: Question(name) for name in names} | {"v9": Question("tester/public", revision="v9")}
+    questions["tester/public"] = Question("tester/public", clips=known.clips, logits=known.logits)
+    # The repositories first: the last of the shelf's ends the process.
+    questions |= shelf.questions
+    names, asked, good = list(questions), verify_module._ask, []
 
     def ask(questions, token, everything=False):
         if everything:
@@ -185,9 +214,22 @@ def verdicts(shelf):
             good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
         return answers
 
-    with pytest.MonkeyPatch.context() as patched:
+    with LoopbackHub(where / "hub") as hub, pytest.MonkeyPatch.context() as patched:
         patched.setattr(verify_module, "_ask", ask)
-        return dict(zip(names, verify_several(list(shelf.questions.values())), strict=True))
+        for key, value in hub.environment(where / "home").items():
+            patched.setenv(key, value)
+        subprocess.run([sys.executable, "-c", PUSH, str(shelf.folder)], check=True, stdin=subprocess.DEVNULL)
+        found = dict(zip(names, verify_several(list(questions.values())), strict=True))
+        strangers = verify_several([questions[name] for name in ("tester/private", "tester/gated")], token=False)
+        with pytest.raises(UserError, match=r"^tester/public: the Hub refuses the token"):
+            verify("tester/public", token="hf_wrong")
+        assert hub.mistakes == []
+        return Repositories(found, strangers, hub.commits("tester/public")[0].oid)
+
+
+@pytest.fixture(scope="module")
+def verdicts(asked):
+    return asked.found
 
 
 @pytest.mark.slow
@@ -303,60 +345,34 @@ def test_code_that_ends_the_process_ends_nothing_else(verdicts):
     (problem,) = verdicts["deadly"].problems
     assert problem == "The process that loads it dies with exit code 7; its last words: farewell."
     assert not verdicts["deadly"].loads
-    assert list(verdicts)[list(verdicts).index("deadly") + 1 :] == ["elsewhere", "no_name"]
+    assert list(verdicts)[list(verdicts).index("deadly") + 1 :] == ["no_name"]
 
 
 @pytest.mark.slow
 def test_without_a_network_only_what_is_cached_is_looked_at(verdicts):
-    assert str(verdicts["elsewhere"]).startswith(
-        "somebody/a-model: no such folder here, and the Hub cannot be reached"
-    )
+    with pytest.raises(UserError, match="^somebody/a-model: no such folder here, and the Hub cannot be reached"):
+        verify("somebody/a-model")
     assert "no name that a model on the Hub can have" in str(verdicts["no_name"])
 
 
-PUSH = """
-import sys
-from huggingface_hub import HfApi
-
-api = HfApi()
-for name, folder in (("public", "crnn"), ("private", "stock"), ("tagless", "tagless")):
-    api.create_repo(f"tester/{name}", private=name == "private")
-    api.upload_folder(repo_id=f"tester/{name}", folder_path=f"{sys.argv[1]}/{folder}")
-api.create_repo("tester/gated")
-api.upload_folder(repo_id="tester/gated", folder_path=f"{sys.argv[1]}/stock")
-api.update_repo_settings("tester/gated", gated="auto")
-"""
-
-
 @pytest.mark.slow
-def test_repositories_are_looked_at_as_their_users_do(shelf, tmp_path, monkeypatch):
-    names = ["tester/public", "tester/private", "tester/tagless", "tester/gated", "tester/none"]
-    known = shelf.questions["crnn"]
-    questions = [Question(name, clips=known.clips, logits=known.logits) for name in names[:1]]
-    questions += [Question(name) for name in names[1:]] + [Question(names[0], revision="v9")]
-    with LoopbackHub(tmp_path / "hub") as hub:
-        for key, value in hub.environment(tmp_path / "home").items():
-            monkeypatch.setenv(key, value)
-        subprocess.run([sys.executable, "-c", PUSH, str(shelf.folder)], check=True, stdin=subprocess.DEVNULL)
-        public, private, tagless, gated, absent, unknown = verify_several(questions)
-        strangers = verify_several(questions[1:5:2], token=False)
-        with pytest.raises(UserError, match=r"^tester/public: the Hub refuses the token"):
-            verify("tester/public", token="hf_wrong")
-        assert hub.mistakes == []
-        oid = hub.commits("tester/public")[0].oid
+def test_repositories_are_looked_at_as_their_users_do(asked):
+    names = ["tester/public", "tester/private", "tester/tagless", "tester/gated", "tester/none", "v9"]
+    public, private, tagless, gated, absent, unknown = (asked.found[name] for name in names)
     assert public.good
     assert public.notes == []
-    assert (public.commit, public.labels, public.clips) == (oid, LABELS, 2)
+    assert (public.commit, public.labels, public.clips) == (asked.commit, LABELS, 2)
     assert public.largest_difference < 1e-4
     assert private.good
+    assert private.remote_code
     assert gated.good
     (problem,) = tagless.problems
     assert problem.startswith("pipeline(model=...) without a task fails: ")
     assert str(absent).startswith("tester/none: no such folder here; on the Hub no such model, or a private one")
     assert "`hf auth login`" in str(absent)
     assert str(unknown).startswith("tester/public: has no branch, tag or commit v9")
-    assert str(strangers[0]).startswith("tester/private: no such folder here; on the Hub no such model")
-    assert str(strangers[1]).startswith("tester/gated: gated: ask for access on its page")
+    assert str(asked.strangers[0]).startswith("tester/private: no such folder here; on the Hub no such model")
+    assert str(asked.strangers[1]).startswith("tester/gated: gated: ask for access on its page")
 
 
 @pytest.mark.slow

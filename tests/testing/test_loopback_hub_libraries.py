@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
 from hub_client import client_of
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -39,15 +37,6 @@ print(json.dumps({
     "few": len(few),
 }))
 """
-LOAD_MODEL = """
-import json, sys
-import numpy as np
-from transformers import pipeline
-assert "ser_hf" not in sys.modules
-classify = pipeline(model="tester/emotions", trust_remote_code=True)
-answers = {answer["label"]: answer["score"] for answer in classify(np.load("clip.npy"), top_k=None)}
-print(json.dumps([type(classify.model).__module__, [answers[f"LABEL_{number}"] for number in range(3)]]))
-"""
 
 
 def run(hub, code, folder, home):
@@ -71,26 +60,17 @@ def test_datasets_pushes_clips_and_loads_them(tmp_path):
         assert hub.mistakes == []
 
 
-def test_a_pipeline_loads_a_network_with_its_code(tmp_path):
-    torch.manual_seed(0)
-    model = ARCHITECTURES["cnn1d"](tiny_config("cnn1d", labels=3)).eval()
+def test_weights_are_pushed_as_a_large_file(tmp_path):
+    """A pipeline loads such repositories, with the code that they bring, in tests/hub/test_verify.py."""
+    model = ARCHITECTURES["cnn1d"](tiny_config("cnn1d", labels=3))
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    clip = np.random.default_rng(0).standard_normal(8000).astype("float32")
-    with torch.no_grad():
-        logits = model(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits
-    np.save(tmp_path / "clip.npy", clip)
     for part in (model, extractor):
         part.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("---\nlicense: mit\npipeline_tag: audio-classification\n---\n")
-
-    with LoopbackHub(tmp_path / "hub") as hub:
-        with client_of(hub, tmp_path / "home") as client:
-            client(f"""
-                api.create_repo("tester/emotions", private=True)
-                api.upload_folder(repo_id="tester/emotions", folder_path={str(tmp_path / "model")!r}).oid
-            """)
-        module, probabilities = run(hub, LOAD_MODEL, tmp_path, "elsewhere")
-        assert module.startswith("transformers_modules.tester.emotions.")
-        assert probabilities == pytest.approx(logits.softmax(dim=1)[0].tolist(), abs=1e-6)
+    with LoopbackHub(tmp_path / "hub") as hub, client_of(hub, tmp_path / "home") as client:
+        client(f"""
+            api.create_repo("tester/emotions", private=True)
+            api.upload_folder(repo_id="tester/emotions", folder_path={str(tmp_path / "model")!r}).oid
+        """)
         assert hub.large_files("tester/emotions") == ["model.safetensors"]
         assert hub.mistakes == []
