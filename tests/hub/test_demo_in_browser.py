@@ -203,8 +203,7 @@ def test_what_is_no_recording_is_said_beside_it(browser, demo, tmp_path):
     assert told.text == "This is no recording that can be read here: WAV, FLAC, MP3 and OGG can."
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_it_fits(browser, demo, tmp_path, width, scheme):
     """With a minute of speech, whose waveform would be wider than a phone."""
     audio = load_audio(str(demo.clip), sampling_rate=16000)

@@ -230,12 +230,26 @@ def test_answers_come_as_recordings_are_heard(published, recordings, capsys, mon
 def test_a_reader_that_has_enough_ends_it_quietly(published, recordings, tmp_path):
     rows = "".join(f"{recordings / 'e.wav'},{i}\n" for i in range(1000))  # of four chunks
     (tmp_path / "list.csv").write_text(f"path,id\n{rows}")
-    command = f"{sys.executable} -m ser_hf.cli predict {published('crnn')} {tmp_path}/list.csv --format jsonl"
-    line = f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300)
-    first, code = done.stdout.splitlines()
-    assert json.loads(first)["id"] == "0"
-    assert (int(code), done.stderr) == (128 + signal.SIGPIPE, "")
+    words = [str(word) for word in ("predict", published("crnn"), tmp_path / "list.csv", "--format", "jsonl")]
+    reading_end, writing_end = os.pipe()
+    with open(tmp_path / "err", "wb") as err:
+        child = os.fork()  # a process that has imported everything, which takes ten seconds
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(300)
+                os.dup2(writing_end, 1), os.dup2(err.fileno(), 2)
+                os.close(reading_end), os.close(writing_end)
+                sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+                code = cli.main(words)
+                sys.stdout.close(), sys.stderr.close()  # what is left is written, as at the end of any process
+            finally:
+                os._exit(code)
+    os.close(writing_end)
+    with open(reading_end) as reader:
+        assert json.loads(reader.readline())["id"] == "0"
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert (code, (tmp_path / "err").read_text()) == (128 + signal.SIGPIPE, "")
 
 
 def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp_path, monkeypatch):

@@ -1,0 +1,211 @@
+"""Where ser_hf is not: the page of a Space answers as the pipeline does, and what a card tells its readers to type
+does what it says; tests/test_end_to_end.py types that of the cards of whole runs."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from isolated import WITHOUT_SER_HF
+from tiny_model import tiny_model
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+from warm import warm_process
+
+from ser_hf.corpora import corpus_facts
+from ser_hf.hub.card import model_card
+from ser_hf.hub.space import write_space
+from ser_hf.testing import write_checkpoint
+from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
+
+pytestmark = pytest.mark.slow
+LABELS = ["angry", "happy", "sad"]
+FIGURES = {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}
+REPORT = {
+    "name": "adapted",
+    "judged_on": "test",
+    "labels": LABELS,
+    "metrics": FIGURES,
+    **dict.fromkeys(("intervals", "clip_intervals"), dict.fromkeys(FIGURES, [0.4, 0.6])),
+    "confidence": 0.95,
+    "warnings": [],
+    "per_class": {},
+    "selected_by": "uar",
+    "protocol": {
+        "name": "speaker_independent",
+        "sha256": "0" * 64,
+        "leak": None,
+        "notes": [],
+        "parts": dict.fromkeys(("train", "test"), {"clips": 2, "speakers": ["a:1"]}),
+    },
+    "audit": {"shared": {"train/test": {"speakers": 0}}, "apart": {"train/test": ["speakers"]}},
+    "seconds": {"training": 1.0},
+    "model": {"adapter": True, "depth": "Adapters learnt."},
+    "environment": {
+        "versions": {"ser_hf": "0", "torch": "2", "transformers": "5"},
+        "accelerator": None,
+        "processor": "x",
+    },
+}
+COMPARE = """
+import json
+from transformers import AutoFeatureExtractor
+extractor = AutoFeatureExtractor.from_pretrained("adapted")
+heard = extractor(audio, sampling_rate=16000, return_tensors="pt")
+print("logits", json.dumps(model.eval()(**heard).logits.tolist()))
+"""
+ANSWERS = """
+import json, runpy
+import numpy as np, soundfile
+
+app = runpy.run_path("space/app.py")
+inside = app["hear"].__globals__
+told = {name: app["hear"](f"{name}.wav") for name in ("short", "long", "text", "empty", "tenth", "silent", "nan")}
+told["nothing"] = app["hear"](None)
+inside["FIXED"] = 1.0
+told["fixed"] = app["hear"]("short.wav")
+inside |= {"FIXED": None, "LONGEST": 4.0, "SHOWN": 20, "EVERY": 1e9}  # however slow this machine is
+told["first"] = app["hear"]("long.wav")
+
+speech, rate = soundfile.read("long.wav")
+speech = np.round(speech * 32767).astype(np.int16)
+pieces, state = [*speech[: 5 * rate].reshape(10, -1), *np.zeros((8, rate // 2), np.int16)], None
+passing, bounds = [], []
+for piece in (*pieces, *(speech[: rate // 2],) * 50):
+    state, now, strips = app["listen"]((rate, np.stack([piece, piece], axis=1)), state)
+    passing.append((now, strips))
+    bounds.append((len(state["samples"]), len(state["answers"])))
+told["passing"], told["bounds"] = passing[:19], [max(numbers) for numbers in zip(*bounds)]
+
+asked = []
+def slow(clips):
+    import time
+    asked.append(1)
+    time.sleep(0.22)
+    yield np.full(len(app["LABELS"]), 0.25)
+inside |= {"ask": slow, "EVERY": 0.1}
+state = None
+for piece in pieces[:8]:
+    state, _, _ = app["listen"]((rate, piece), state)
+told["asked"], told["samples"] = len(asked), len(state["samples"]) / rate
+print(json.dumps(told))
+"""
+
+
+def values(html):
+    return {label: float(value) for label, value in re.findall(r'label">(\w+)<.*?value">([\d.]+)<', html)}
+
+
+@pytest.fixture(scope="module")
+def without_ser_hf(tmp_path_factory):
+    """A function that runs code in a folder, and returns what it printed, in a fork of a process that has imported
+    transformers and no ser_hf."""
+    folder = tmp_path_factory.mktemp("processes")
+    environment = {"HF_HOME": str(folder / "hf"), "HOME": str(folder), "OMP_NUM_THREADS": "1", "PATH": ""}
+    imports = WITHOUT_SER_HF + "from transformers import AudioClassificationPipeline, pipeline"
+    with warm_process(imports, environment, folder / "written") as start:
+
+        def run(code, place):
+            status, out, err = start(f"import os\nos.chdir({str(place)!r})\n{code}").ended()
+            assert status == 0, err
+            return out
+
+        yield run
+
+
+def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(without_ser_hf, tmp_path):
+    base = write_checkpoint(tmp_path / "base", "wav2vec2", "layer")
+    own = {
+        "num_labels": 3,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {word: i for i, word in enumerate(LABELS)},
+    }
+    torch.manual_seed(1)
+    config = AutoConfig.from_pretrained(base, **own)
+    adapted = add_lora(AutoModelForAudioClassification.from_pretrained(base, config=config), Lora(2))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape)
+    folder = tmp_path / "adapted"
+    merged(adapted).save_pretrained(folder)
+    AutoFeatureExtractor.from_pretrained(base).save_pretrained(folder)
+    save_adapter(adapted, folder / "adapter", "base")
+    settings = {"location": "adapted", "base_model": "base", "remote_code": False, "sampling_rate": 16000}
+    text = str(
+        model_card(REPORT, corpus=corpus_facts("cremad", {}), architecture="A.", recipe="name: adapted", **settings)
+    )
+    from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert "classifier(audio" in from_array
+    assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, which the whole runs' tests bring along
+    assert "PeftModel" in by_itself
+
+    clip = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    soundfile.write(tmp_path / "clip.wav", np.stack([clip, clip], axis=1), 16000)
+    printed = without_ser_hf(from_array + by_itself + COMPARE, tmp_path).splitlines()
+    told = next(line for line in printed if line.startswith("[{"))
+    logits = json.loads(next(line for line in printed if line.startswith("logits")).removeprefix("logits"))
+    wanted = dict(zip(LABELS, torch.tensor(logits)[0].softmax(dim=0).tolist(), strict=True))
+    scores = {item["label"]: item["score"] for item in json.loads(told.replace("'", '"'))}
+    assert scores == pytest.approx(wanted, abs=1e-5)
+    assert max(scores.values()) - min(scores.values()) > 0.01, "equal answers would show nothing"
+
+
+def test_its_page_answers_as_the_pipeline_does_without_ser_hf(without_ser_hf, tmp_path):
+    """Uploads whole and in windows, bad ones, and a microphone whose session must not grow."""
+    pytest.importorskip("gradio")
+    classifier = tiny_model(tmp_path / "model")
+    generator = np.random.default_rng(0)
+    sweep = np.sin(np.cumsum(np.linspace(0.05, 0.9, 6 * 16000))) * np.repeat([0.6, 0.02, 0.3], 2 * 16000)
+    clip = (sweep + 0.05 * generator.standard_normal(len(sweep))).astype(np.float32) / 2
+    written = {"long": clip, "short": clip[:24000], "empty": clip[:0], "tenth": clip[:1000], "silent": 0 * clip}
+    for name, samples in (written | {"nan": np.where(clip > 0.3, np.nan, clip)}).items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
+    (tmp_path / "text.wav").write_text("not audio")
+    write_space(tmp_path / "space", str(tmp_path / "model"), trust_remote_code=True, window=2.0)
+    told = json.loads(without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
+
+    def expected(*clips):
+        answers = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
+        return {label: pytest.approx(np.mean([one[label] for one in answers]), abs=6e-4) for label in answers[0]}
+
+    whole, over_time = told["short"]
+    assert values(whole) == expected(clip[:24000])
+    assert "1.5 s, heard whole" in whole
+    assert over_time == ""
+    windows = [clip[start : start + 32000] for start in range(0, 64001, 16000)]
+    mean, over_time = told["long"]
+    assert values(mean) == expected(*windows)
+    assert "6 s, mean of 5 windows of 2 s" in mean
+    # Borders lie halfway between the middles of windows: the second begins at 1.5 s of 6.
+    steps = re.findall(r"M([\d.]+) 1V([\d.]+)H([\d.]+)V1Z", over_time)[:5]
+    assert [(float(begin), float(end)) for begin, _, end in steps] == [
+        (0, 250),
+        (250, 416.7),
+        (416.7, 583.3),
+        (583.3, 750),
+        (750, 1000),
+    ]
+    first = next(iter(classifier.model.config.id2label.values()))
+    for (_, height, _), piece in zip(steps, windows, strict=True):
+        assert 1 - float(height) == expected(piece)[first]
+    assert "the first 1 s of 1.5 s" in told["fixed"][0]
+    assert "of the first 4 s alone" in told["first"][0]
+    for name, words in {
+        "text": "no recording that can be read",
+        "empty": "empty",
+        "tenth": "shorter than 0.1 s",
+        "silent": "silent",
+        "nan": "no numbers",
+    }.items():
+        assert words in told[name][0], name
+        assert told[name][1] == ""
+    assert told["nothing"] == ["", ""]
+
+    passing = told["passing"]
+    assert values(passing[9][0]) == expected(np.round(clip[3 * 16000 : 5 * 16000] * 32767) / 32767)
+    assert "Nobody speaks." in passing[13][0], "2 s after the last word, its window is empty"
+    assert "Nobody speaks." not in passing[18][0]
+    assert passing[13][1].count("M") == 4 * 13, "no answer, nothing drawn"
+    assert told["bounds"] == [32000, 41], "one window, and 20 s of answers"
+    assert (told["asked"], told["samples"]) == (3, 2.0), "a slow model is asked each third time, and misses nothing"
