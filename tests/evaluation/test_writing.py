@@ -26,9 +26,12 @@ def _refuse(word):
 
 
 @pytest.mark.slow  # draws every picture there is
-def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered):
+def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered, monkeypatch):
     embeddings(tmp_path)
     with rendered():
+        # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
+        monkeypatch.setattr("ser_hf.evaluation.plots.saving.svg", lambda _: b"a picture")
+        monkeypatch.setattr("ser_hf.evaluation.writing.svg", lambda _: b"a picture")
         write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
