@@ -295,7 +295,7 @@ def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monke
     corpora = (
         "corpora=[" + ", ".join(f"{{name: {name}, root: {item(name)['root']}}}" for name in ("savee", "cremad")) + "]"
     )
-    options = ["--examples=0", "--no-near-copies", f"--output={tmp_path / 'out'}"]
+    options = ["--examples=1", "--no-near-copies", f"--output={tmp_path / 'out'}"]
     assert cli.main(["inspect", "mixture", corpora, *options]) == 0
     assert "SAVEE and CREMA-D: " in capsys.readouterr().out
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
