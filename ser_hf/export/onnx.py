@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor
 from ..errors import UserError
 from ..models.masked_layers import BiLSTM
 from .graph import facts_of, graph_of
-from .tracing import DYNAMIC, example_of, quiet, told_of, uncached
+from .tracing import DYNAMIC, example_of, quiet, told_of
 
 # The oldest operator set that the exporter writes without converting.
 OPSET = 18
@@ -68,7 +68,7 @@ def export_onnx(
     graph = graph_of(model, extractor)
     told = facts_of(graph) | {"opset": OPSET} | dict(facts or {})
     _put_in_words_of_onnx(graph.model)
-    with quiet(), uncached(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 graph,

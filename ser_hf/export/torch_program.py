@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..models.masked_layers import BiLSTM
 from .graph import facts_of, graph_of
 from .session import padded
-from .tracing import DYNAMIC, example_of, quiet, told_of, uncached
+from .tracing import DYNAMIC, example_of, quiet, told_of
 
 SUFFIX = ".pt2"
 FACTS = "ser_hf.json"
@@ -54,8 +54,7 @@ def export_torch(
     example = example_of(told["sampling_rate"])
     free = torch.export.Dim.DYNAMIC
     shapes = {name: dict.fromkeys(axes, free) for name, axes in DYNAMIC.items()}
-    oblivious = torch.fx.experimental._config.patch(backed_size_oblivious=True)
-    with quiet(), uncached(), torch.no_grad(), oblivious:
+    with quiet(), torch.no_grad(), torch.fx.experimental._config.patch(backed_size_oblivious=True):
         try:
             program = torch.export.export(graph, (), kwargs=example, dynamic_shapes=shapes)
         except Exception as error:  # of many classes, most of them private

@@ -19,17 +19,6 @@ def example_of(sampling_rate: int) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def uncached() -> Iterator[None]:
-    """Traces without torch's cache of traced operations: with sizes that are not fixed, looking an operation up takes
-    longer than tracing it, and an export half as long again."""
-    # Only now: it takes seconds.
-    from torch._dynamo import config
-
-    with config.patch(fake_tensor_cache_enabled=False):
-        yield
-
-
-@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Neither warnings nor log lines of the exporter, which speak of its own future and of absent packages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx")]

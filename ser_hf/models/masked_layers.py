@@ -168,15 +168,11 @@ class ConvBlock(nn.Module):
         self.norm = MaskedBatchNorm2d(outputs)
         self.pool = nn.MaxPool2d(pool)
         self.time_pool = pool[0]
-        # Pooling over single values copies them, which takes as long as the normalisation, whose padding is zero.
-        self.whole = pool == (1, 1)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and the pooled mask."""
         features = torch.relu(self.norm(self.conv(features), mask))
-        if self.whole:
-            return self.dropout(features), mask
         features = self.dropout(self.pool(features))
         # A pooled frame is real where its whole window is: lengths are floored, as they are for a clip alone.
         mask = mask[:, self.time_pool - 1 :: self.time_pool]

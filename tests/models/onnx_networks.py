@@ -30,8 +30,6 @@ SETTINGS = {
         "frame_fit": "resize",
     },
 }
-# The deepest of them, in which rounding has most layers to grow; the others are tiny.
-FULL_SIZE = "separable_resnet"
 
 
 def _session(runtime, model, folder):
@@ -59,7 +57,7 @@ def _difference(model, session, lengths):
 
 def assert_answers_as_in_torch(name, runtime, folder):
     """Description, metadata and answers of the network's file."""
-    model = trained(built(name, tiny=name != FULL_SIZE, **SETTINGS.get(name, {})))
+    model = trained(built(name, **SETTINGS.get(name, {})))
     model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))
     for module in model.modules():
         if isinstance(module, BiLSTM):
