@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import getpass
 import os
 import sys
 import tempfile
@@ -59,7 +58,7 @@ class CompiledOnce:
     """Lets one process at a time import the parts of librosa, most of which numba compiles on a machine's first import
     for half a minute and keeps: processes that do so side by side would each compile it all."""
 
-    lock = FileLock(Path(tempfile.gettempdir()) / f"ser_hf-tests-librosa-{getpass.getuser()}.lock")
+    lock = FileLock(Path(tempfile.gettempdir()) / f"ser_hf-tests-librosa-{os.getuid()}.lock")
 
     @classmethod
     def find_spec(cls, name, path, target=None):

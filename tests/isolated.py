@@ -1,8 +1,13 @@
 """A process in which ser_hf does not exist, installed or not, nor what models must not need to be loaded."""
 
-import subprocess
-import sys
+import atexit
+import contextlib
+import functools
+import shutil
+import tempfile
 from pathlib import Path
+
+from warm import warm_process
 
 WITHOUT_SER_HF = """
 import sys
@@ -22,18 +27,34 @@ sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
 
 
+IMPORTS = """
+import torch, transformers
+import transformers.dynamic_module_utils as own_code
+from transformers import pipeline
+"""
+# A model's own code is kept where a process of its own would keep it, not where another fork has.
+MOVED = """
+import os
+import transformers.dynamic_module_utils as own_code
+os.chdir({folder!r})
+own_code.HF_MODULES_CACHE = os.path.join({folder!r}, "modules")
+"""
+
+
+@functools.cache
+def _warm():
+    """One for all files of tests that a worker runs, ended with it."""
+    folder = Path(tempfile.mkdtemp(prefix="ser_hf-isolated-"))
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "PYTHONPATH": ""}
+    environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
+    ended = contextlib.ExitStack()
+    atexit.register(ended.close)
+    ended.callback(shutil.rmtree, folder)
+    return ended.enter_context(warm_process(WITHOUT_SER_HF + IMPORTS, environment, folder / "written"))
+
+
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
     """Runs code in a clean process in `folder`; returns what it printed."""
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "HOME": str(folder), "PATH": path}
-    environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SER_HF + code],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    status, out, err = _warm()(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
+    assert status == 0, err
+    return out

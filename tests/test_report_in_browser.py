@@ -63,15 +63,14 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn(rendered):
     """A context in which the pictures that stand on pages are drawn: the PNG files beside them, which no page shows,
     take three times as long."""
     from ser_hf.evaluation import plots
 
     @contextlib.contextmanager
     def real():
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("ser_hf.evaluation.writing.svg", plots.svg)
+        with rendered(), pytest.MonkeyPatch.context() as patched:
             patched.setattr(
                 "ser_hf.evaluation.writing.save_figure",
                 lambda figure, path: path.write_bytes(plots.svg(figure) if path.suffix == ".svg" else b"a picture"),

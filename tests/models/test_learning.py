@@ -23,8 +23,8 @@ SETTINGS = {
     "parallel_cnn_transformer": STACK
     | {"channels": [8, 16, 32], "transformer_size": 32, "transformer_layers": 1, "transformer_hidden": 64},
     "parallel_cnn_attention_lstm": STACK | {"channels": [8, 16, 32], "lstm_hidden": 32},
-    "byols": {"channels": 16, "embedding": 64, "frame_dropout": 0.0},
-    "cnn14": {"channels": [8, 16, 16, 32, 32, 32], "embedding": 64},
+    "byols": {"channels": 16, "embedding": 64, "frame_dropout": 0.0, "hop_length": 320},
+    "cnn14": {"channels": [8, 16, 16, 32, 32, 32], "embedding": 64, "hop_length": 640},
     "vgg16": PICTURE | {"channels": [16, 32, 32, 32, 64]},
     "vggish": {"channels": [16, 32, 32, 32], "hidden": 64, "embedding_size": 64, "dropout": 0.1, "example_hop": 48},
 }
