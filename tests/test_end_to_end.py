@@ -15,6 +15,8 @@ import ser_hf
 from ser_hf.evaluation.metrics import DEFINITIONS, HEADLINE
 from ser_hf.testing import write_checkpoint, write_corpus
 
+pytestmark = pytest.mark.slow  # two runs, and a process that asks what they saved
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 SMALL = [
     "corpus.speakers=6",
@@ -235,7 +237,6 @@ class _Stopped(Exception):
     pass
 
 
-@pytest.mark.slow  # folds refuse it too, in test_folded_runs.py
 def test_a_resumed_run_refuses_a_changed_corpus(tmp_path):
     corpus = tmp_path / "RAVDESS"
     paths = write_corpus("ravdess", corpus, speakers=3, takes=2)

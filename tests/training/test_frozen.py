@@ -22,6 +22,8 @@ from ser_hf.training.machine import seed_everything
 from ser_hf.training.run import fit, predict
 from ser_hf.training.trainer import EmotionTrainer
 
+pytestmark = pytest.mark.slow  # trains for each of them
+
 WHOLE, FIRST = Freezing(encoder=True), Freezing(layers=1)
 # Nothing at random: the same losses must follow with the store and without.
 STILL = ("mask_time_prob", "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")

@@ -21,6 +21,8 @@ from ser_hf.training.frozen_store import open_frozen
 from ser_hf.training.layers import Freezing, freeze, still_modules
 from ser_hf.training.machine import seed_everything
 
+pytestmark = pytest.mark.slow  # trains for most of them
+
 # Nothing at random: the same steps must follow with the store and without.
 STILL = dict.fromkeys(
     (

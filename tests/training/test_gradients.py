@@ -12,6 +12,8 @@ from transformers import Trainer
 
 from ser_hf.training.batches import Collator
 
+pytestmark = pytest.mark.slow  # trains for each of them
+
 
 @pytest.fixture(scope="module")
 def models(checkpoint, tmp_path_factory):
@@ -32,7 +34,7 @@ def assert_same(cut, whole):
         assert cut[key] == pytest.approx(values, rel=2e-5, abs=1e-6), key
 
 
-@pytest.mark.parametrize("kind", [pytest.param("crnn", marks=pytest.mark.slow), "encoder"])
+@pytest.mark.parametrize("kind", ["crnn", "encoder"])
 def test_accumulation_leaves_gradients_losses_and_weights_alone(models, store, tmp_path, kind):
     whole = _curves(models, kind, store, tmp_path / "whole", STEP, 1, held=True)
     assert len(whole["loss"]) == 4

@@ -24,6 +24,8 @@ from ser_hf.training.run import fit
 from ser_hf.training.structure import structure
 from ser_hf.training.trainer import expect_unused
 
+pytestmark = pytest.mark.slow  # trains for most of them
+
 OWN = ("average", "average_start", "head_learning_rate", "layer_decay")
 
 
@@ -118,7 +120,6 @@ def test_optimisers_that_choose_their_groups_are_told_of_by_module(training, cap
     assert told.splitlines()[1].split() == ["module", "parameters", "trained"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("average", "lost"), [(None, (3, 8)), (None, (4, 8)), ("ema", (3, 8))])
 def test_an_interrupted_thaw_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
     """From the middle of an epoch and from its end, before and after the last thaw."""
