@@ -100,6 +100,7 @@ def test_all_copies_of_one_take_are_paired_in_order(takes, tmp_path):
     assert rows_of(near_duplicates(store)) == [(0, 2), (0, 3), (2, 3)]
 
 
+@pytest.mark.slow
 def test_forty_copies_are_all_linked(takes, tmp_path):
     """More than meet under one key: no group is passed over, and each copy meets others."""
     short = takes[0][: 3 * RATE // 2]  # waveforms are compared 780 times
@@ -207,6 +208,7 @@ def sources(folder, pattern):
     return [{"path": str(path), "bytes": None} for path in sorted(folder.glob(pattern))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("corpus", "pattern"), [("RAVDESS", "Actor_0[12]/*.flac"), ("EMO-DB", "wav/0[38]*.flac")])
 def test_copies_of_real_speech_are_found(real_corpora, corpus, pattern, tmp_path):
     """Some clips of real speakers, a copy of each of another kind, and no other pair."""

@@ -420,6 +420,7 @@ def test_weights_are_told_by_corpus(item):
 
 
 def test_each_word_of_a_table_is_told(tmp_path, caplog):
+    caplog.set_level("INFO", "ser_hf")
     words = table(tmp_path / "words.csv", "path,label,speaker\na.wav,froh,anna\nb.wav,sad,anna\nc.wav,Joy,anna\n")
     corpus = read_corpus("csv", words, label_map={"froh": "happy"})
     counted = [(source.emotion, source.word, source.clips) for source in corpus.sources]

@@ -156,7 +156,9 @@ def test_every_parameter_gets_a_gradient(name):
     assert not idle
 
 
-@EACH
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in TRANSFERRED else ()) for name in ARCHITECTURES]
+)
 @torch.no_grad()
 def test_a_fresh_network_keeps_the_scale_of_its_signal(name):
     model, scales = built(name, tiny=False), {}

@@ -162,6 +162,7 @@ def test_a_storage_that_is_none_is_told(swept):
         swept(storage="nodatabase://x")
 
 
+@pytest.mark.slow
 def test_a_database_serves_as_storage(swept, tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     result, run, _ = swept(GRID, storage=url)
@@ -232,6 +233,7 @@ def test_the_run_of_the_best_goes_on_or_gives_way_to_a_better_one(swept):
     assert uar_of(run.recipes[-1]) == 0.87
 
 
+@pytest.mark.slow
 def test_a_test_on_another_machine_is_waited_for(swept, tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path / 'study.db'}"
 

@@ -179,6 +179,7 @@ def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkey
     same(whole, training(num_train_epochs=2, resume=True))
 
 
+@pytest.mark.slow
 def test_workers_make_the_same_batches(training):
     crop = {"max_duration": 0.3, "num_train_epochs": 2}
     same(training(**crop), training(**crop, dataloader_num_workers=2))
