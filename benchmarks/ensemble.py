@@ -2,9 +2,9 @@
 
     python benchmarks/ensemble.py RUN RUN... --result benchmarks/results/NAME.json
 
-The runs are folders of `ser_hf.train` with one split (by its sha256), each fold's clips judged by networks that have
-not heard their speakers. Nothing is fitted: each network has the same say, whatever the validation speakers say of
-it. Runs are not trained here; what is written says which they were.
+The runs are folders of `ser_hf.train` with the same clips in each part of each fold, so that what is averaged was
+judged by networks that have not learnt from them. Nothing is fitted: each network has the same say, whatever the
+validation speakers say of it. Runs are not trained here; what is written says which they were.
 """
 
 import argparse
@@ -29,9 +29,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         reports = [json.loads((run / "report" / "report.json").read_text(encoding="utf-8")) for run in options.runs]
-        folds = {
-            fold: averaged([run / f"fold-{fold}" for run in options.runs]) for fold in reports[0]["protocol"]["folds"]
-        }
+        numbers = reports[0]["protocol"].get("folds") or {}
+        if len(numbers) < 2:
+            raise UserError(f"{options.runs[0]}: not a run over several folds")
+        folds = {number: averaged([run / f"fold-{number}" for run in options.runs]) for number in numbers}
     except FileNotFoundError as error:
         sys.exit(f"error: {error.filename}: no such file; is this a finished run over folds?")
     except UserError as error:

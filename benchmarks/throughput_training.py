@@ -1,5 +1,5 @@
-"""Our Trainer and transformers' audio-classification example, each for an epoch, and
-what keeping freed memory is worth: parts a, b and f of `throughput.py`."""
+"""Our Trainer and transformers' audio-classification example, each for an epoch, and what kept memory is worth:
+parts a, b and f of `throughput.py`."""
 
 import argparse
 import copy

@@ -28,9 +28,9 @@ sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 
 
 IMPORTS = """
-import torch, transformers
-import transformers.dynamic_module_utils as own_code
-from transformers import pipeline
+import torch
+import transformers.dynamic_module_utils
+from transformers import AudioClassificationPipeline, pipeline
 """
 # A model's own code is kept where a process of its own would keep it, not where another fork has.
 MOVED = """
@@ -54,7 +54,7 @@ def _warm():
 
 
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
-    """Runs code in a clean process in `folder`; returns what it printed."""
+    """Runs code in `folder`, in a fork of a process that has imported transformers; returns what it printed."""
     status, out, err = _warm()(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
     assert status == 0, err
     return out

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from isolated import WITHOUT_SER_HF
+from isolated import run_without_ser_hf
 from tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
-from warm import warm_process
 
 from ser_hf.corpora import corpus_facts
 from ser_hf.hub.card import model_card
@@ -97,24 +96,7 @@ def values(html):
     return {label: float(value) for label, value in re.findall(r'label">(\w+)<.*?value">([\d.]+)<', html)}
 
 
-@pytest.fixture(scope="module")
-def without_ser_hf(tmp_path_factory):
-    """A function that runs code in a folder, and returns what it printed, in a fork of a process that has imported
-    transformers and no ser_hf."""
-    folder = tmp_path_factory.mktemp("processes")
-    environment = {"HF_HOME": str(folder / "hf"), "HOME": str(folder), "OMP_NUM_THREADS": "1", "PATH": ""}
-    imports = WITHOUT_SER_HF + "from transformers import AudioClassificationPipeline, pipeline"
-    with warm_process(imports, environment, folder / "written") as start:
-
-        def run(code, place):
-            status, out, err = start(f"import os\nos.chdir({str(place)!r})\n{code}").ended()
-            assert status == 0, err
-            return out
-
-        yield run
-
-
-def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(without_ser_hf, tmp_path):
+def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     base = write_checkpoint(tmp_path / "base", "wav2vec2", "layer")
     own = {
         "num_labels": 3,
@@ -142,7 +124,7 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(without_ser_hf, 
 
     clip = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
     soundfile.write(tmp_path / "clip.wav", np.stack([clip, clip], axis=1), 16000)
-    printed = without_ser_hf(from_array + by_itself + COMPARE, tmp_path).splitlines()
+    printed = run_without_ser_hf(from_array + by_itself + COMPARE, tmp_path).splitlines()
     told = next(line for line in printed if line.startswith("[{"))
     logits = json.loads(next(line for line in printed if line.startswith("logits")).removeprefix("logits"))
     wanted = dict(zip(LABELS, torch.tensor(logits)[0].softmax(dim=0).tolist(), strict=True))
@@ -151,7 +133,7 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(without_ser_hf, 
     assert max(scores.values()) - min(scores.values()) > 0.01, "equal answers would show nothing"
 
 
-def test_its_page_answers_as_the_pipeline_does_without_ser_hf(without_ser_hf, tmp_path):
+def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
     """Uploads whole and in windows, bad ones, and a microphone whose session must not grow."""
     pytest.importorskip("gradio")
     classifier = tiny_model(tmp_path / "model")
@@ -163,7 +145,7 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(without_ser_hf, tm
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
     write_space(tmp_path / "space", str(tmp_path / "model"), trust_remote_code=True, window=2.0)
-    told = json.loads(without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
+    told = json.loads(run_without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
 
     def expected(*clips):
         answers = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
