@@ -223,6 +223,23 @@ def test_convolution_over_time_answers_as_for_the_clip_alone(kernel_size, stride
         assert not found[:, ~real].any()
 
 
+@pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
+@pytest.mark.parametrize("training", [False, True])
+def test_convolution_over_time_is_what_the_stock_layers_do(training, kernel_size, stride, pool):
+    block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).train(training)
+    stock = torch.nn.BatchNorm1d(3).train(training)
+    clips = torch.randn(3, 2, 97, requires_grad=True)
+    output, _ = block(clips, mask_of(97, 97, 97))
+    frames = block.conv(clips)[:, :, : math.ceil(97 / stride)]
+    expected = torch.nn.functional.max_pool1d(torch.relu(stock(frames)), pool)
+    torch.testing.assert_close(output, expected)
+    wrt = (clips, block.conv.weight)
+    for own, theirs in zip(
+        torch.autograd.grad(output.square().sum(), wrt), torch.autograd.grad(expected.square().sum(), wrt), strict=True
+    ):
+        torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
     block = ConvBlock(1, 3, (2, 2), dropout=0.0).train(training)
