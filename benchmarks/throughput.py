@@ -6,11 +6,13 @@ a   The crnn at its defaults for an epoch, validation and checkpoint included: o
     the waveform store, against transformers' audio-classification example (`example_loop.py`). The network, its
     optimiser, batches of 16 and the longest crop are the same; the example reads the same clips as WAV or FLAC files
     of 16 bit. The store is made once a corpus: where the example reads 48 kHz, a 40th of its making is counted to
-    each epoch, as ravdess_crnn has 40. Whole clips are what the example takes unless told.
+    each epoch, as ravdess_crnn has 40. Whole clips are what the example takes unless told. On a CPU with units for
+    bfloat16 matrices (AMX) also with both in bf16.
 b   An encoder as large as wav2vec2-base with random weights, its stem frozen, as in the example, on clips of 1 to 8 s:
-    batches of similar length against the example's random ones.
+    batches of similar length against the example's random ones; on such a CPU also in bf16.
 c   Such an encoder all frozen: `freeze.cache` against computing it anew in each epoch, by the same recipe.
-d   The log-mel front end, batched, against librosa's `melspectrogram` and `power_to_db` file by file.
+d   The log-mel front end, batched, against librosa's `melspectrogram` and `power_to_db` file by file, all with freed
+    memory kept.
 e   On a GPU: steps of that encoder by precision, attention and compilation, and their share of the device's peak.
 f   Three networks on crops of 3 s with freed memory kept, as runs do on a CPU, against handing it back to the system.
 

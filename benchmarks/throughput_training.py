@@ -79,29 +79,43 @@ def crnn_training(options: argparse.Namespace) -> list[dict]:
             set_seed(1)
             return build_model(copy.deepcopy(plan))
 
-        def ours(limit: float | None) -> tuple[float, float]:
+        def ours(limit: float | None, precision: str) -> tuple[float, float]:
             parts = part(dataset, rows["train"], store, limit), part(dataset, rows["validation"], store)
-            return learn_as_we_do(lambda: our_trainer(network(), plan.extractor, store, *parts, scratch))
+            return learn_as_we_do(
+                lambda: our_trainer(network(), plan.extractor, store, *parts, scratch, precision=precision)
+            )
 
-        def theirs(kind: str, limit: float) -> tuple[float, float]:
+        def theirs(kind: str, limit: float, precision: str) -> tuple[float, float]:
             parts = [clips([files[kind][i] for i in own], [labels[i] for i in own]) for own in rows.values()]
-            return learn(lambda: their_trainer(network(), plan.extractor, *parts, limit, scratch))
+            made = (plan.extractor, *parts, limit, scratch)
+            return learn(lambda: their_trainer(network(), *made, precision=precision))
 
-        ways = {"ours, crops": lambda: ours(CROP), "ours, whole": lambda: ours(None)}
-        for kind in files:
-            ways[f"{kind}, crops"] = lambda kind=kind: theirs(kind, CROP)
-        for kind in ("16 kHz WAV", "48 kHz WAV"):
-            ways[f"{kind}, whole"] = lambda kind=kind: theirs(kind, MAX_LENGTH_SECONDS)
+        lengths = {"crops": (CROP, CROP), "whole": (None, MAX_LENGTH_SECONDS)}
+        compared = [(kind, "crops", "auto") for kind in files]
+        compared += [(kind, "whole", "auto") for kind in ("16 kHz WAV", "48 kHz WAV")]
+        if fast_bf16():
+            compared += [(kind, length, "bf16") for length in lengths for kind in ("16 kHz WAV", "48 kHz WAV")]
+        ways: dict[str, Callable[[], tuple[float, float]]] = {}
+        for kind, length, precision in compared:
+            own, other = lengths[length]
+            ways[f"ours, {length}, {precision}"] = lambda own=own, precision=precision: ours(own, precision)
+            ways[f"{kind}, {length}, {precision}"] = lambda kind=kind, other=other, precision=precision: theirs(
+                kind, other, precision
+            )
         measured = turns(ways, options.repeats)
-    said = {"crops": f"crnn, crops of {CROP:g} s", "whole": "crnn, whole clips"}
     lines = []
-    for name in list(ways)[2:]:
-        kind, _, length = name.partition(", ")
-        own, target = measured[f"ours, {length}"], 1.3
+    for kind, length, precision in compared:
+        own, target = measured[f"ours, {length}, {precision}"], 1.3
         if kind.startswith("48"):
             own, target = {key: [value + preparation / EPOCHS for value in own[key]] for key in own}, 2.0
-        lines.append(row(said[length], f"the example, {kind} files", count, own, measured[name], target))
+        said = f"crops of {CROP:g} s" if length == "crops" else "whole clips"
+        said, both = (f"crnn, {said}, bf16", " in bf16") if precision == "bf16" else (f"crnn, {said}", "")
+        other = measured[f"{kind}, {length}, {precision}"]
+        lines.append(row(said, f"the example{both}, {kind} files", count, own, other, target))
         lines[-1] |= {"store_seconds": preparation}
+    if fast_bf16():
+        own, other = (measured[f"ours, crops, {precision}"] for precision in ("bf16", "auto"))
+        lines.append(row(f"crnn, crops of {CROP:g} s, bf16", "the same in fp32", count, own, other))
     return lines
 
 
@@ -130,8 +144,9 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
             made.freeze_feature_encoder()  # the example does, unless told
             return made
 
-        def ours(order: str) -> tuple[float, float]:
+        def ours(order: str, precision: str = "auto") -> tuple[float, float]:
             more = own | {"train_sampling_strategy": order, "freezing": Freezing(feature_encoder=True)}
+            more["precision"] = precision
             made = (extractor, store, *parts, scratch)
             return learn_as_we_do(lambda: our_trainer(network(), *made, judged=False, **more))
 
@@ -140,13 +155,18 @@ def length_groups(options: argparse.Namespace) -> list[dict]:
             return learn(lambda: their_trainer(network(), *made, judged=False, **own))
 
         ways = {"length groups": lambda: ours("group_by_length"), "random": lambda: ours("random"), "example": theirs}
+        if fast_bf16():
+            ways["bf16"] = lambda: ours("group_by_length", "bf16")
         measured = turns(ways, min(2, options.repeats))
     what = f"wav2vec2-base-sized encoder, {seconds.min():.1f} to {seconds.max():.1f} s, length groups"
     grouped = measured["length groups"]
-    return [
+    lines = [
         row(what, "the example, 16 kHz WAV files", count, grouped, measured["example"]),
         row(what, "our Trainer, random batches", count, grouped, measured["random"]),
     ]
+    if "bf16" in measured:
+        lines.append(row(f"{what}, bf16", "the same in fp32", count, measured["bf16"], grouped))
+    return lines
 
 
 def kept_memory(options: argparse.Namespace) -> list[dict]:
@@ -180,11 +200,13 @@ def our_trainer(
     scratch: str,
     judged: bool = True,
     freezing: Freezing | None = None,
+    precision: str = "auto",
     **more: Any,
 ) -> EmotionTrainer:
     defaults = {name: default for name, (_, default) in argument_options().items()}
     own = defaults | COMMON | JUDGED | {"train_sampling_strategy": "group_by_length"} | more
-    arguments = training_arguments(own, Path(tempfile.mkdtemp(dir=scratch)), seed=1, progress=False)
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    arguments = training_arguments(own, folder, seed=1, precision=precision, progress=False)
     for key, value in {} if judged else UNJUDGED.items():  # a run of ours is always judged: told afterwards
         setattr(arguments, key, value)
     collator = Collator(store, extractor, 1, *lengths_needed(network.config))
@@ -201,11 +223,12 @@ def their_trainer(
     limit: float,
     scratch: str,
     judged: bool = True,
+    precision: str = "auto",
     **more: Any,
 ) -> Trainer:
-    """In the same precision, with as many data workers as ours."""
+    """With as many data workers as ours."""
     best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
-    own = COMMON | (JUDGED | best if judged else UNJUDGED) | precision_arguments("auto") | more
+    own = COMMON | (JUDGED | best if judged else UNJUDGED) | precision_arguments(precision) | more
     own |= {"seed": 1, "dataloader_num_workers": data_workers(), "use_cpu": not torch.cuda.is_available()}
     return example_trainer(
         network, extractor, train, validation, limit, output_dir=tempfile.mkdtemp(dir=scratch), **own
@@ -228,6 +251,12 @@ def _learn(make: Callable[[], Trainer], kept: bool) -> tuple[float, float]:
         first.args.max_steps = 2
         first.train()
         return clock(make().train)
+
+
+def fast_bf16() -> bool:
+    """Whether a machine without a GPU, which `auto` computes in float32 on, multiplies bfloat16 matrices in hardware
+    (Intel's AMX)."""
+    return not torch.cuda.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False)
 
 
 def learn_as_we_do(make: Callable[[], Trainer]) -> tuple[float, float]:
