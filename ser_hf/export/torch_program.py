@@ -1,8 +1,7 @@
 """Networks as programs of torch.export (.pt2): waveform in, logits and probabilities out, run by torch alone.
 
 TorchScript, which did this before, is deprecated since torch 2.12; `torch.export` is what replaces it. A program knows
-no packed sequences: a `BiLSTM` becomes two plain LSTMs, the backward one on clips that are turned round by their own
-lengths.
+no packed sequences, which a `BiLSTM` on a CPU does without.
 """
 
 import json
@@ -17,7 +16,6 @@ from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor
 
 from ..errors import UserError
-from ..models.masked_layers import BiLSTM
 from .graph import facts_of, graph_of
 from .session import padded
 from .tracing import DYNAMIC, example_of, quiet, told_of
@@ -48,9 +46,6 @@ def export_torch(
     path = Path(path)
     graph = graph_of(model, extractor)
     told = facts_of(graph) | dict(facts or {})
-    for name, module in list(graph.model.named_modules()):
-        if isinstance(module, BiLSTM):
-            graph.model.set_submodule(name, TurnedLSTM(module.lstm))
     example = example_of(told["sampling_rate"])
     free = torch.export.Dim.DYNAMIC
     shapes = {name: dict.fromkeys(axes, free) for name, axes in DYNAMIC.items()}
@@ -90,35 +85,6 @@ class TorchProgram:
 
     def together(self, clips: list[np.ndarray]) -> np.ndarray:
         return self.ask(*padded(clips))[0]
-
-
-class TurnedLSTM(nn.Module):
-    """`BiLSTM` without packed sequences: what a forward LSTM says of a clip's frames does not depend on what follows
-    them, and the backward one hears each clip turned round, its last frame first."""
-
-    def __init__(self, lstm: nn.LSTM):
-        super().__init__()
-        self.layers = nn.ModuleList()
-        for layer in range(lstm.num_layers):
-            ways = []
-            for way in ("", "_reverse"):
-                own = nn.LSTM(getattr(lstm, f"weight_ih_l{layer}").shape[1], lstm.hidden_size, batch_first=True)
-                for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    getattr(own, f"{part}_l0").data.copy_(getattr(lstm, f"{part}_l{layer}{way}"))
-                ways.append(own.requires_grad_(False))
-            self.layers.append(nn.ModuleList(ways))
-
-    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
-        place = torch.arange(sequence.shape[1], device=mask.device)[None]
-        last = mask.sum(dim=1, keepdim=True) - 1
-        turned = torch.where(place <= last, last - place, place)[:, :, None]
-        for forward, backward in self.layers:
-            ahead = forward(sequence)[0]
-            back = backward(sequence.gather(1, turned.expand(-1, -1, sequence.shape[2])))[0]
-            back = back.gather(1, turned.expand(-1, -1, back.shape[2]))
-            sequence = torch.cat([ahead, back], dim=2) * mask[:, :, None].to(sequence.dtype)
-        return sequence
 
 
 def _write(program: torch.export.ExportedProgram, path: Path, facts: str) -> Path:

@@ -269,6 +269,18 @@ def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
         torch.testing.assert_close(output[i : i + 1, :length], alone)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_lstm_learns_without_packed_sequences_what_it_learns_with_them(layers):
+    layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
+    learnt = [sequence, *layer.parameters()]
+    outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._turned, layer._packed)]
+    torch.testing.assert_close(*outputs)
+    gradients = [torch.autograd.grad(output.square().sum(), learnt) for output in outputs]
+    for turned, packed in zip(*gradients, strict=True):
+        torch.testing.assert_close(turned, packed, rtol=1e-4, atol=1e-6)
+    assert not gradients[0][0][~mask_of(*LENGTHS)].any()
+
+
 SEQUENCE = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, -100.0]]])
 
 
