@@ -2,10 +2,10 @@
 
 import pytest
 from loopback import serving
-from small_release import CREMAD, EMODB, HASTY, RAVDESS, TESS, Release
+from small_release import CREMAD, EMODB, PATIENT, RAVDESS, TESS, Release
 
 from ser_hf.corpora import manifest
-from ser_hf.download import sources
+from ser_hf.download import Patience, sources
 from ser_hf.download.standing import by_clip
 
 
@@ -44,5 +44,11 @@ def sourced(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch):
-    monkeypatch.setattr("ser_hf.download.release.Patience", lambda: HASTY)
+def patience(monkeypatch):
+    """A function that sets what the command waits for, which is enough for any server that is well."""
+
+    def give(given: Patience) -> None:
+        monkeypatch.setattr("ser_hf.download.release.Patience", lambda: given)
+
+    give(PATIENT)
+    return give

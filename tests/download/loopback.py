@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Fault = Callable[["Handler", bytes], None]
 
+# The faults of this module after which nothing comes for a while, or hardly anything.
+SILENT = {"stall", "silent", "trickle"}
+
 
 class _Threaded(ThreadingHTTPServer):
     daemon_threads = True

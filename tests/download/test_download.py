@@ -1,5 +1,6 @@
 """A corpus from its sources into a folder, through the command: every fault, what the user reads, what is on disk."""
 
+import dataclasses
 import errno
 import hashlib
 import io
@@ -16,7 +17,7 @@ from contextlib import nullcontext
 import pytest
 from filelock import FileLock
 from loopback import another, endless, lie, redirect, stall, status, truncate
-from small_release import HASTY, POINTER, zipped
+from small_release import PATIENT, POINTER, patience_for, zipped
 
 from ser_hf import cli
 from ser_hf.corpora import load_corpus
@@ -82,8 +83,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_misbehaves(fault, ravdess, server, command, tmp_path):
+def test_a_server_that_misbehaves(fault, ravdess, server, command, patience, tmp_path):
     what, reason = FAULTS[fault]
+    patience(patience_for(*(what if reason is None else [what])))
     server.files["/b.zip"] = server.files["/a.zip"]
     if reason is None:
         server.faults["/a.zip"] = list(what)
@@ -345,19 +347,25 @@ def test_a_disk_that_fills_up(ravdess, server, command, tmp_path, monkeypatch):
     )
 
 
-def _download(folder, entries, url, began):
+def _download(folder, entries, url, waits):
     from ser_hf.corpora import manifest
+    from ser_hf.download import alone
 
     manifest._entries = lambda name: entries
-    began.set()
-    download("ravdess", folder, url, patience=HASTY)
+    alone.logger.info = lambda message, *_: waits.set() if message.endswith("waiting") else None
+    download("ravdess", folder, url, patience=dataclasses.replace(PATIENT, stall=60))
 
 
 def test_two_processes_download_once(ravdess, server, tmp_path):
-    began = multiprocessing.get_context("spawn").Event()
     context = multiprocessing.get_context("fork")
-    server.faults["/a.zip"] = [stall(9000)]
-    arguments = (tmp_path / "data", ravdess.entries, f"{server.url}/a.zip", began)
+    waits = context.Event()
+
+    def once_the_other_waits(handler, content):
+        assert waits.wait(50)
+        handler.serve(content)
+
+    server.faults["/a.zip"] = [once_the_other_waits]
+    arguments = (tmp_path / "data", ravdess.entries, f"{server.url}/a.zip", waits)
     processes = [context.Process(target=_download, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
@@ -365,7 +373,7 @@ def test_two_processes_download_once(ravdess, server, tmp_path):
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert ravdess.is_in(tmp_path / "data")
-    assert len(server.asked) == 2  # the stalled request and the one that went on
+    assert len(server.asked) == 1
 
 
 def test_who_waits_for_another_process_says_so_and_asks_again_what_is_lacking(ravdess, server, tmp_path, caplog):

@@ -11,7 +11,7 @@ from email.utils import formatdate
 import numpy as np
 import pytest
 from loopback import another, chunked, endless, lie, redirect, silent, stall, status, told, trickle, truncate
-from small_release import HASTY
+from small_release import HASTY, PATIENT, patience_for
 
 from ser_hf.download import client
 from ser_hf.download.fetch import Expected, fetch
@@ -30,7 +30,7 @@ def get(server, tmp_path):
     """Downloads ``/file`` of the server to ``file``; the counter of bytes ends at what is there."""
     server.files["/file"] = CONTENT
 
-    def run(expected=KNOWN, url=None, patience=HASTY, headers=None):
+    def run(expected=KNOWN, url=None, patience=PATIENT, headers=None):
         counted = []
         with Line(2, patience, counted.append) as line:
             fetch(line, url or f"{server.url}/file", tmp_path / "file", expected, headers)
@@ -67,7 +67,7 @@ def test_what_passes_does_not_keep_a_file_from_arriving(faults, expected, get, s
     server.faults["/file"] = list(faults)
     if faults and faults[0].__qualname__.startswith("lie"):
         expected = Expected(digest=MD5)  # a size that is published is another test
-    assert get(expected) == CONTENT
+    assert get(expected, patience=patience_for(*faults)) == CONTENT
     assert on_disk(tmp_path) == {"file": len(CONTENT)}
     assert not server.faults["/file"]
 
@@ -103,14 +103,14 @@ def test_a_download_goes_on_where_it_broke_off(get, server):
 def test_what_does_not_pass_is_told_and_leaves_nothing_that_looks_whole(always, reason, get, server, tmp_path):
     server.always["/file"] = always
     with pytest.raises(SourceFailed, match=f"^127.0.0.1: .*{reason}"):
-        get()
+        get(patience=patience_for(always))
     assert not (tmp_path / "file").exists()
 
 
 def test_a_trickle_is_a_stall(get, server, tmp_path):
     server.always["/file"] = trickle(0.05)
     with pytest.raises(SourceFailed, match=r"stalled after \d+ of 200,000 bytes \(tried 3 times\)"):
-        get()
+        get(patience=HASTY)
     assert not (tmp_path / "file").exists()
 
 
@@ -118,11 +118,11 @@ def test_slow_is_not_stalled(get, server):
     def slow(handler, content):
         handler.send(200, b"", {}, len(content))
         for start in range(0, len(content), 40_000):
-            time.sleep(0.12)
+            time.sleep(0.3)
             handler.wfile.write(content[start : start + 40_000])
 
     server.faults["/file"] = [slow]
-    assert get() == CONTENT
+    assert get(patience=dataclasses.replace(HASTY, stall=1.0)) == CONTENT  # which takes longer than that in all
     assert len(server.asked) == 1
 
 
@@ -280,11 +280,10 @@ def test_an_answer_in_json_may_not_trickle_or_be_nested_without_end(server):
 
 
 def test_a_line_that_is_stopped_wakes_who_waits(get, server, tmp_path):
-    patient = dataclasses.replace(HASTY, stall=15.0)
     server.always |= {"/silent": silent, "/stalled": stall(9)}
     server.files["/stalled"] = CONTENT
     ended = {}
-    with Line(2, patient) as line:
+    with Line(2, PATIENT) as line:
 
         def work(path):
             try:
@@ -419,7 +418,7 @@ def test_json_is_asked_for_as_patiently(server):
     server.files["/answer"] = json.dumps({"a": [1, 2]}).encode()
     server.faults["/answer"] = [status(503), truncate(3)]
     server.files["/page"] = b"<!DOCTYPE html>"
-    with Line(1, HASTY) as line:
+    with Line(1, PATIENT) as line:
         assert line.json("GET", f"{server.url}/answer", {}) == {"a": [1, 2]}
         with pytest.raises(SourceFailed, match="127.0.0.1: answers with something that is not JSON"):
             line.json("GET", f"{server.url}/page", {})
@@ -428,12 +427,12 @@ def test_json_is_asked_for_as_patiently(server):
 def test_an_answer_in_json_is_bounded(server, monkeypatch):
     monkeypatch.setattr("ser_hf.download.line._ANSWER_BYTES", 20)
     server.files["/answer"] = json.dumps(["long"] * 100).encode()
-    with Line(1, HASTY) as line, pytest.raises(SourceFailed, match="not JSON"):
+    with Line(1, PATIENT) as line, pytest.raises(SourceFailed, match="not JSON"):
         line.json("GET", f"{server.url}/answer", {})
 
 
 def test_a_line_that_is_stopped_ends_waiting_and_receiving(get, server, tmp_path):
-    with Line(1, HASTY) as line:
+    with Line(1, PATIENT) as line:
 
         def busy():
             line.stop()
@@ -453,7 +452,7 @@ def test_progress_starts_the_count_of_failures_anew(server):
             raise Interrupted("broke off", brought=now)
         return "done"
 
-    with Line(1, HASTY) as line:
+    with Line(1, PATIENT) as line:
         assert line.patiently(attempt, "it") == "done"
 
 

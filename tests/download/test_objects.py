@@ -1,12 +1,11 @@
 """Files that come one by one: Git LFS servers and Dataverses, with what they answer when they do not want to."""
 
-import dataclasses
 import json
 import time
 
 import pytest
 from loopback import another, silent, status, told, truncate
-from small_release import HASTY
+from small_release import PATIENT
 
 from ser_hf.corpora import CORPORA
 from ser_hf.download.line import Line, SourceFailed
@@ -25,7 +24,7 @@ def cremad(release, tmp_path):
     shelf = Shelf(tmp_path, ours.entries)
 
     def run(url, jobs=3):
-        with Line(jobs, HASTY) as line:
+        with Line(jobs, PATIENT) as line:
             fetch_from_lfs(line, LfsStore("store", url), shelf, jobs)
 
     return ours, shelf, run
@@ -131,7 +130,7 @@ def test_interrupted_nobody_waits_for_servers_that_say_nothing(cremad, server, m
 
     monkeypatch.setattr("ser_hf.download.objects.as_completed", interrupted)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Line(3, dataclasses.replace(HASTY, stall=15.0)) as line:
+    with pytest.raises(KeyboardInterrupt), Line(3, PATIENT) as line:
         fetch_from_lfs(line, LfsStore("store", url), shelf, 3)
     assert time.monotonic() - began < 8
     assert "stopping" in caplog.text
@@ -207,7 +206,7 @@ def tess(release, tmp_path, server):
     server.files |= {f"/api/access/datafile/{70 + place}": content for place, content in enumerate(contents)}
 
     def run():
-        with Line(2, HASTY) as line:
+        with Line(2, PATIENT) as line:
             fetch_from_dataverse(line, Dataverse("verse", server.url, "doi:10.1/X Y"), shelf, 2, find)
 
     return ours, shelf, run
