@@ -381,7 +381,7 @@ def test_who_waits_for_another_process_says_so_and_asks_again_what_is_lacking(ra
     with FileLock(tmp_path / ".download.lock"):
         thread = threading.Thread(target=download, args=("ravdess", tmp_path))
         thread.start()
-        for _ in range(500):
+        for _ in range(3000):
             if "another process downloads into it; waiting" in caplog.text:
                 break
             time.sleep(0.01)

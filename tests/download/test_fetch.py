@@ -251,7 +251,7 @@ def test_sizes_that_no_number_holds(get, server, tmp_path):
 def test_what_a_server_says_of_its_fault_may_not_trickle(code, get, server):
     def fault(handler, _):
         handler.send(code, b"", {}, 4000)
-        for _ in range(40):
+        for _ in range(150):
             try:
                 handler.wfile.write(b" ")
                 handler.wfile.flush()
@@ -265,7 +265,7 @@ def test_what_a_server_says_of_its_fault_may_not_trickle(code, get, server):
     began = time.monotonic()
     with pytest.raises(SourceFailed, match=f"HTTP {code}"):
         get(patience=dataclasses.replace(HASTY, tries=1))
-    assert time.monotonic() - began < 3  # of 4 s that it would take
+    assert time.monotonic() - began < 10  # of 15 s that it would take
 
 
 def test_an_answer_in_json_may_not_trickle_or_be_nested_without_end(server):
