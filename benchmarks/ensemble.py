@@ -8,18 +8,22 @@ validation speakers say of it. Runs are not trained here; what is written says w
 """
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from fixed_split import write
 
 from ser_hf.errors import UserError
+from ser_hf.evaluation.intervals import fold_intervals
+from ser_hf.evaluation.judged import Judged, from_table
 from ser_hf.evaluation.metrics import classification_metrics
+
+PARTS = ("validation", "test")
 
 
 def main() -> None:
@@ -44,38 +48,45 @@ def main() -> None:
             for report in reports
         ],
         "parameters": sum(report["model"]["parameters"] for report in reports),
-        "folds": folds,
+        "folds": {number: {part: scores(judged[part]) for part in PARTS} for number, judged in folds.items()},
     }
-    for part in ("validation", "test"):
-        values = {key: [fold[part][key] for fold in folds.values()] for key in ("uar", "wa", "macro_f1")}
-        together[part] = {key: statistics.mean(own) for key, own in values.items()}
-        together[part]["uar_deviation"] = statistics.stdev(values["uar"])
-        print(part, {key: round(value, 3) for key, value in together[part].items()})
+    for part in PARTS:
+        values = [own[part] for own in together["folds"].values()]
+        together[part] = {key: statistics.mean(own[key] for own in values) for key in ("uar", "wa", "macro_f1")}
+        together[part]["uar_deviation"] = statistics.stdev(own["uar"] for own in values)
+        intervals = fold_intervals([judged[part] for judged in folds.values()], draw_folds=True)
+        together[part]["intervals"] = {key: intervals[key] for key in ("uar", "wa", "macro_f1")}
+        print(part, json.dumps(together[part]))
     write(options.result, together)
 
 
-def averaged(folders: list[Path]) -> dict[str, dict[str, Any]]:
-    """Metrics of each part's mean probabilities in one fold.
+def averaged(folders: list[Path]) -> dict[str, Judged]:
+    """Each part's clips in one fold with the runs' mean probabilities.
 
     Raises:
         UserError: if the runs do not share their clips or their labels.
     """
     tables = [pq.read_table(folder / "report" / "predictions.parquet").sort_by("id") for folder in folders]
-    columns = [name for name in tables[0].column_names if name.startswith("p_")]
-    names = [name.removeprefix("p_") for name in columns]
+    names = emotions(tables[0])
     for folder, table in zip(folders[1:], tables[1:], strict=True):
         same = all(table[name].equals(tables[0][name]) for name in ("id", "part", "label"))
-        if not same or {name for name in table.column_names if name.startswith("p_")} != set(columns):
+        if not same or set(emotions(table)) != set(names):
             raise UserError(f"{folder}: other clips, parts or labels than {folders[0]}")
-    probabilities = np.mean([[table[name].to_numpy() for name in columns] for table in tables], axis=0).T
-    labels = np.asarray([names.index(label) for label in tables[0]["label"].to_pylist()])
-    parts = np.asarray(tables[0]["part"].to_pylist())
     found = {}
-    for part in ("validation", "test"):
-        own = parts == part
-        found[part] = classification_metrics(labels[own], probabilities[own].argmax(axis=1), len(names))
-        found[part]["clips"] = int(own.sum())
+    for part in PARTS:
+        judged = [from_table(table, part, names) for table in tables]
+        mean = sum(own.probabilities for own in judged) / len(judged)
+        found[part] = dataclasses.replace(judged[0], probabilities=mean)
     return found
+
+
+def emotions(table: pa.Table) -> list[str]:
+    return [name.removeprefix("p_") for name in table.column_names if name.startswith("p_")]
+
+
+def scores(judged: Judged) -> dict[str, float]:
+    (predictions,) = judged.predictions
+    return classification_metrics(judged.labels, predictions, len(judged.names)) | {"clips": len(judged)}
 
 
 if __name__ == "__main__":
