@@ -77,10 +77,11 @@ def test_an_installed_wheel_makes_a_card(wheel, tmp_path):
     # A path file adds the folder only: the path files in it, such as an editable install's, are not followed.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = tmp_path / "venv" / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    # Through which pip would find the checkout, as if that were installed.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     done = subprocess.run(
         [str(python), "-c", MAKE_A_CARD], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
