@@ -400,7 +400,9 @@ def test_support_vector_machines_on_a_frozen_encoder(name, on_encoder, tmp_path)
     model.save_pretrained(tmp_path / "model")
     clip = torch.randn(1, 16000)
     loaded = type(model).from_pretrained(tmp_path / "model")
-    assert torch.equal(loaded(clip).logits, model.eval()(clip).logits)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    # Loaded weights may lie in memory in another order, for which a CPU may have another kernel.
+    torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_the_head_of_a_speech_encoder_is_given_its_pooled_frames(on_encoder, store, clips):
