@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from support.hub import LoopbackHub
 
 from ser_hf.audio import decode, prepare
 from ser_hf.corpora import corpus_facts, load_corpus
@@ -18,7 +19,7 @@ from ser_hf.hub.corpus_repository import stage_corpus
 from ser_hf.hub.corpus_shards import as_flac
 from ser_hf.hub.redistribution import require_right
 from ser_hf.protocols import split_corpus
-from ser_hf.testing import LoopbackHub, write_corpus
+from ser_hf.testing import write_corpus
 
 COMMANDS = """
 import contextlib, io, json, sys

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.hub import LoopbackHub
+from support.hub.cards import check_card
 
 import ser_hf
 from ser_hf.errors import UserError
@@ -18,8 +20,6 @@ from ser_hf.hub.leaderboard import stage_leaderboard
 from ser_hf.hub.machine_paths import require_no_paths, without_paths
 from ser_hf.hub.report_repository import OWNED, stage_report
 from ser_hf.run_comparison import compare_runs
-from ser_hf.testing import LoopbackHub
-from ser_hf.testing.loopback_hub.cards import check_card
 
 pytestmark = pytest.mark.slow  # whole runs
 

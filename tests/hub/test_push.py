@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-
-from ser_hf.testing import LoopbackHub
+from support.hub import LoopbackHub
 
 pytestmark = pytest.mark.slow
 

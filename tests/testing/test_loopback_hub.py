@@ -3,13 +3,10 @@ does on the real one."""
 
 import hashlib
 import random
-import subprocess
-import sys
 
 import pytest
 from hub_client import Failed, client_of
-
-from ser_hf.testing import LoopbackHub
+from support.hub import LoopbackHub
 
 PART = 100_000
 
@@ -294,10 +291,3 @@ def test_another_hub_on_the_same_folder_goes_on(client, tmp_path):
     assert pushed(hub, "tester/kept") == {"first.bin": b"first", "second.bin": b"second"}
     assert hub.private("tester/kept")
     assert len(hub.commits("tester/kept")) == 3
-
-
-def test_it_is_imported_without_torch():
-    code = (
-        "import sys\nfrom ser_hf.testing import LoopbackHub\nassert not {'torch', 'transformers'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

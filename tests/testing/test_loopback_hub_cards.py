@@ -3,9 +3,8 @@
 import json
 
 import pytest
-
-from ser_hf.testing.loopback_hub.cards import check_card
-from ser_hf.testing.loopback_hub.front_matter import front_matter
+from support.hub.cards import check_card
+from support.hub.front_matter import front_matter
 
 RESULT = {
     "task": {"type": "audio-classification", "name": "Speech Emotion Recognition"},

@@ -5,9 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-
-from ser_hf.testing.loopback_hub import git
-from ser_hf.testing.loopback_hub.patterns import default_attributes, is_ignored, is_large
+from support.hub import git
+from support.hub.patterns import default_attributes, is_ignored, is_large
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git to compare with")
 

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 from hub_client import client_of
+from support.hub import LoopbackHub
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.testing import LoopbackHub, tiny_config
+from ser_hf.testing import tiny_config
 
 pytestmark = pytest.mark.slow
 

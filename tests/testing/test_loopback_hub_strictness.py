@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
-
-from ser_hf.testing import LoopbackHub
+from support.hub import LoopbackHub
 
 NDJSON = "application/x-ndjson"
 LFS = "application/vnd.git-lfs+json"

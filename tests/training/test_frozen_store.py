@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from damage import cut, empty, fill, flip
+from support.damage import cut, empty, fill, flip
 
 from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
