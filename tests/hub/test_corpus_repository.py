@@ -85,7 +85,7 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
     write_corpus("csv", own, speakers=2, takes=1)
     table = ["publish-corpus", "csv", str(own / "clips.csv"), "--repo", "own"]
     right = [*table, "--i-have-the-right", "license=cc-by-4.0", "--original"]
-    with LoopbackHub(tmp_path / "hub") as hub:
+    with LoopbackHub() as hub:
         hub.fail("POST", "clips/commit/", 500, times=2)
         commands = json.dumps([publish, publish, publish, table, right])
         failed, first, again, refused, allowed = run(hub, COMMANDS, commands, folder=tmp_path)

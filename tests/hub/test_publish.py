@@ -71,7 +71,7 @@ def adapted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    with LoopbackHub(tmp_path_factory.mktemp("hub")) as started:
+    with LoopbackHub() as started:
         yield started
 
 

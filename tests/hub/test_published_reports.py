@@ -126,7 +126,7 @@ def test_tables_and_card(run, staged):
     right = sum(row["label"] == row["predicted"] for row in answers)
     assert right == sum(row["clips"] for row in confusion if row["label"] == row["predicted"])
     card = (staged / "README.md").read_text(encoding="utf-8")
-    assert check_card(card, "dataset") == ([], [])
+    assert check_card(card, "dataset") == []
     assert f"**UAR {report['metrics']['uar']:.3f}** on the test speakers" in card
     assert "license: cc-by-nc-sa-4.0" in card
     for told in ("huggingface.co/tester/model", "huggingface.co/spaces/tester/space", report["protocol"]["sha256"]):
@@ -188,7 +188,7 @@ def test_ranks_are_of_one_split_and_of_unheard_speakers(runs, run, tmp_path):
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert 'href="https://huggingface.co/tester/better"' in page
     card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
-    assert check_card(card, "space") == ([], [])
+    assert check_card(card, "space") == []
     assert "sdk: static" in card
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
@@ -196,7 +196,7 @@ def test_ranks_are_of_one_split_and_of_unheard_speakers(runs, run, tmp_path):
 
 
 def test_pushed_reports_load_and_ranks_are_shown(staged, runs, tmp_path):
-    with LoopbackHub(tmp_path / "hub") as hub:
+    with LoopbackHub() as hub:
         done = subprocess.run(
             [sys.executable, "-c", PUSH_AND_LOAD, str(staged), *map(str, runs)],
             env={**os.environ, **hub.environment(tmp_path / "home")},

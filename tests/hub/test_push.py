@@ -30,7 +30,7 @@ for arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def hub(tmp_path):
-    with LoopbackHub(tmp_path / "hub", organizations=["lab"]) as started:
+    with LoopbackHub(organizations=["lab"]) as started:
         yield started
 
 

@@ -215,7 +215,7 @@ def asked(shelf, tmp_path_factory):
             good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
         return answers
 
-    with LoopbackHub(where / "hub") as hub, pytest.MonkeyPatch.context() as patched:
+    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patched:
         patched.setattr(verify_module, "_ask", ask)
         for key, value in hub.environment(where / "home").items():
             patched.setenv(key, value)

@@ -1,265 +1,134 @@
-"""The check of README.md's front matter that the Hub makes before an upload and again at the commit."""
+"""The checks of the Hub on the metadata of a README.md, after huggingface.co/docs/hub."""
 
+import json
 import re
-from collections.abc import Callable
 from typing import Any
 
-from .answers import Answer, as_json, malformed
-from .front_matter import front_matter
-from .request import Request
-from .site import Site
-from .vocabulary import (
-    COLOURS,
-    LICENSES,
-    PIPELINE_TAGS,
-    RELATIONS,
-    SDKS,
-    SIZE_CATEGORIES,
-    SUGGESTED_HARDWARE,
+import jsonschema
+import yaml
+
+LICENSES = """
+    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
+    bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc
+    cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0
+    cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+    cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1
+    eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl
+    apple-ascl apple-amlr mpl-2.0 odc-by odbl openmdw-1.0 openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib
+    pddl lgpl-lr deepfloyd-if-license fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3
+    llama4 grok2-community gemma unknown other
+"""
+SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T"
+COLORS = ["red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"]
+TASK = "audio-classification"  # the one task of the cards here
+
+TEXT = {"type": "string", "minLength": 1}
+TEXTS = {"type": "array", "items": TEXT}
+IDS = {"type": "array", "items": {"type": "string", "pattern": r"^([\w.-]+/)?(?!.*(--|\.\.))[\w.-]{1,96}$"}}
+
+
+def _object(required: str = "", **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+RESULT = _object(
+    "task dataset metrics",
+    task=_object("type", type=TEXT),
+    dataset=_object("name type", name=TEXT, type=IDS["items"]),
+    metrics={"type": "array", "minItems": 1, "items": _object("type value", type=TEXT, value={"type": "number"})},
+    source=_object("name url"),
 )
-
-_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]{1,96}", re.ASCII)
-_SPECIAL_LANGUAGES = ("code", "multilingual")
-Errors = list[str]
-
-
-def validate_yaml(site: Site, request: Request) -> Answer:
-    asked = request.json({"content": "str", "repoType": "str?"})
-    if asked["repoType"] not in (None, "model", "dataset", "space"):
-        raise malformed('"repoType" must be one of [model, dataset, space]')
-    errors, warnings = check_card(asked["content"], asked["repoType"] or "model")
-    told = {"errors": _messages(errors), "warnings": _messages(warnings)}
-    return as_json({**told, "error": errors[0]}, 400) if errors else as_json(told)
-
-
-def check_card(content: str, repo_type: str) -> tuple[Errors, Errors]:
-    """Errors, which the Hub refuses, and warnings, as far as its documentation and its messages tell them: of a
-    language's code it knows which there are, here any two or three letters will do."""
-    metadata, fault = front_matter(content)
-    if fault:
-        return [fault], []
-    if not metadata:
-        return [], ["empty or missing yaml metadata in repo card"]
-    errors: Errors = []
-    warnings: Errors = []
-    for key, check in {**_COMMON, **_OF[repo_type]}.items():
-        if key in metadata:
-            check(errors, key, metadata[key])
-    if repo_type == "space" and "sdk" not in metadata:
-        errors.append('"sdk" is required')
-    tags = {"model": [metadata.get("pipeline_tag")], "dataset": metadata.get("task_categories")}.get(repo_type)
-    for tag in tags if isinstance(tags, list) else []:
-        if isinstance(tag, str) and tag not in PIPELINE_TAGS:
-            warnings.append(f'The task "{tag}" is not in the official list: {", ".join(PIPELINE_TAGS)}')
-    return errors, warnings
-
-
-def _messages(texts: Errors) -> list[dict[str, str]]:
-    return [{"message": text} for text in texts]
-
-
-def _text(errors: Errors, name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        errors.append(f'"{name}" must be a string')
-    elif not value.strip():
-        errors.append(f'"{name}" is not allowed to be empty')
-
-
-def _boolean(errors: Errors, name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        errors.append(f'"{name}" must be a boolean')
-
-
-def _object(errors: Errors, name: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        errors.append(f'"{name}" must be of type object')
-
-
-def _among(*words: str) -> Callable[[Errors, str, Any], None]:
-    def check(errors: Errors, name: str, value: Any) -> None:
-        if not isinstance(value, str) or value not in words:
-            errors.append(f'"{name}" must be one of [{", ".join(words)}]')
-
-    return check
-
-
-def _all(check: Callable[[Errors, str, Any], None], alone: bool = True) -> Callable[[Errors, str, Any], None]:
-    """A list of such values, or one `alone`."""
-
-    def checked(errors: Errors, name: str, value: Any) -> None:
-        if isinstance(value, list):
-            for position, item in enumerate(value):
-                check(errors, f"{name}[{position}]", item)
-        elif alone:
-            check(errors, name, value)
-        else:
-            errors.append(f'"{name}" must be an array')
-
-    return checked
-
-
-def _identifier(kind: str) -> Callable[[Errors, str, Any], None]:
-    def check(errors: Errors, name: str, value: Any) -> None:
-        if not isinstance(value, str):
-            errors.append(f'"{name}" must be a string')
-        elif not _ID.fullmatch(value) or "--" in value or ".." in value:
-            errors.append(f'"{name}" with value "{value}" is not valid. Use a {kind} id from https://hf.co/{kind}s.')
-
-    return check
-
-
-def _language(errors: Errors, name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        errors.append(f'"{name}" must be a string')
-    elif value not in _SPECIAL_LANGUAGES and not re.fullmatch("[a-z]{2,3}", value):
-        errors.append(
-            f'"{name}" with value "{value}" is not valid. It must be an ISO 639-1, 639-2 or 639-3 code (two/three '
-            'letters), or a special value like "code", "multilingual". If you want to use BCP-47 identifiers, you can '
-            "specify them in language_bcp47."
-        )
-
-
-def _emissions(errors: Errors, name: str, value: Any) -> None:
-    """Grams of CO2, alone or with what they were reckoned from."""
-    grams = value.get("emissions") if isinstance(value, dict) else value
-    if not _is_number(grams) or grams < 0:
-        errors.append(f'"{name}" must be a number of grams or an object whose "emissions" are')
-    for key in ("source", "training_type", "geographical_location", "hardware_used"):
-        if isinstance(value, dict) and key in value:
-            _text(errors, f"{name}.{key}", value[key])
-
-
-def _short(errors: Errors, name: str, value: Any) -> None:
-    _text(errors, name, value)
-    if isinstance(value, str) and len(value) > 60:
-        errors.append(f'"{name}" length must be less than or equal to 60 characters long')
-
-
-def _emoji(errors: Errors, name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value or value.isascii() or len(value) > 8:
-        errors.append(f'"{name}" must be an emoji')
-
-
-def _version(errors: Errors, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.\d+)*", str(value)):
-        errors.append(f'"{name}" must be a version')
-
-
-def _configs(errors: Errors, name: str, value: Any) -> None:
-    """The configurations of a dataset: which files are which split."""
-    if not isinstance(value, list):
-        errors.append(f'"{name}" must be an array')
-        return
-    for position, item in enumerate(value):
-        where = f"{name}[{position}]"
-        if not isinstance(item, dict):
-            errors.append(f'"{where}" must be of type object')
-            continue
-        _required(errors, where, item, "config_name")
-        files = item.get("data_files")
-        for number, one in enumerate(files if isinstance(files, list) else []):
-            if isinstance(one, dict):
-                _required(errors, f"{where}.data_files[{number}]", one, "split")
-                _all(_text)(errors, f"{where}.data_files[{number}].path", one.get("path"))
-
-
-def _model_index(errors: Errors, name: str, value: Any) -> None:
-    """Results of evaluation, each of a task, a data set and metrics."""
-    if not isinstance(value, list):
-        errors.append(f'"{name}" must be an array')
-        return
-    for position, model in enumerate(value):
-        where = f"{name}[{position}]"
-        if not isinstance(model, dict) or not isinstance(model.get("results"), list):
-            errors.append(f'"{where}.results" is required')
-            continue
-        _required(errors, where, model, "name")
-        for number, result in enumerate(model["results"]):
-            _result(errors, f"{where}.results[{number}]", result)
-
-
-def _result(errors: Errors, where: str, result: Any) -> None:
-    if not isinstance(result, dict):
-        errors.append(f'"{where}" must be of type object')
-        return
-    _required(errors, f"{where}.task", result.get("task"), "type")
-    _required(errors, f"{where}.dataset", result.get("dataset"), "name", "type")
-    if isinstance(dataset := result.get("dataset"), dict) and isinstance(dataset.get("type"), str):
-        _identifier("dataset")(errors, f"{where}.dataset.type", dataset["type"])
-    metrics = result.get("metrics")
-    if not isinstance(metrics, list) or not metrics:
-        errors.append(f'"{where}.metrics" must be an array of at least one metric')
-        return
-    for number, metric in enumerate(metrics):
-        _required(errors, f"{where}.metrics[{number}]", metric, "type")
-        if isinstance(metric, dict) and metric.get("value") is None:
-            errors.append(f'"{where}.metrics[{number}].value" is required')
-    if isinstance(source := result.get("source"), dict) and "name" in source and "url" not in source:
-        errors.append(f'"{where}.source.url" is required')
-
-
-def _required(errors: Errors, where: str, value: Any, *keys: str) -> None:
-    """Texts that an object must have."""
-    if not isinstance(value, dict):
-        errors.append(f'"{where}" is required')
-        return
-    for key in keys:
-        if value.get(key) is None:
-            errors.append(f'"{where}.{key}" is required')
-        else:
-            _text(errors, f"{where}.{key}", value[key])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_COMMON = {
-    "license": _all(_among(*LICENSES)),
-    "license_name": _text,
-    "license_link": _text,
-    "tags": _all(_text, alone=False),
-    "thumbnail": _text,
-    "datasets": _all(_identifier("dataset")),
-    "extra_gated_prompt": _text,
-    "extra_gated_fields": _object,
+DATA_FILES = {"type": "array", "items": _object("split path", split=TEXT)}
+COMMON = {
+    "license": {"type": "array", "items": {"enum": LICENSES.split()}},
+    "license_name": TEXT,
+    "license_link": TEXT,
+    "language": {"type": "array", "items": {"type": "string", "pattern": "^([a-z]{2,3}|code|multilingual)$"}},
+    "tags": TEXTS,
+    "datasets": IDS,
 }
-_OF: dict[str, dict[str, Callable[[Errors, str, Any], None]]] = {
-    "model": {
-        "language": _all(_language),
-        "library_name": _text,
-        "pipeline_tag": _text,
-        "metrics": _all(_text),
-        "base_model": _all(_identifier("model")),
-        "base_model_relation": _among(*RELATIONS),
-        "model-index": _model_index,
-        "co2_eq_emissions": _emissions,
-        "widget": _all(_object, alone=False),
-    },
-    "dataset": {
-        "language": _all(_language),
-        "pretty_name": _text,
-        "task_categories": _all(_text, alone=False),
-        "task_ids": _all(_text, alone=False),
-        "size_categories": _all(_among(*SIZE_CATEGORIES)),
-        "source_datasets": _all(_text),
-        "annotations_creators": _all(_text),
-        "configs": _configs,
-        "viewer": _boolean,
-    },
-    "space": {
-        "title": _text,
-        "emoji": _emoji,
-        "colorFrom": _among(*COLOURS),
-        "colorTo": _among(*COLOURS),
-        "sdk": _among(*SDKS),
-        "sdk_version": _version,
-        "python_version": _version,
-        "app_file": _text,
-        "short_description": _short,
-        "pinned": _boolean,
-        "models": _all(_identifier("model"), alone=False),
-        "suggested_hardware": _among(*SUGGESTED_HARDWARE),
-        "hf_oauth": _boolean,
-    },
+SCHEMAS = {
+    "model": _object(
+        **COMMON,
+        library_name=TEXT,
+        pipeline_tag={"enum": [TASK]},
+        metrics=TEXTS,
+        base_model=IDS,
+        base_model_relation={"enum": ["adapter", "merge", "quantized", "finetune"]},
+        co2_eq_emissions=_object("emissions", emissions={"type": "number", "minimum": 0}),
+        **{"model-index": {"type": "array", "items": _object("name results", results={"items": RESULT})}},
+    ),
+    "dataset": _object(
+        **COMMON,
+        pretty_name=TEXT,
+        task_categories={"type": "array", "items": {"enum": [TASK]}},
+        size_categories={"type": "array", "items": {"enum": SIZES.split()}},
+        source_datasets=TEXTS,
+        configs={"type": "array", "items": _object("config_name", data_files=DATA_FILES)},
+    ),
+    "space": _object(
+        "sdk",
+        **COMMON,
+        title=TEXT,
+        emoji={"type": "string", "pattern": r"^[^\x00-\x7f]{1,8}$"},
+        colorFrom={"enum": COLORS},
+        colorTo={"enum": COLORS},
+        sdk={"enum": ["gradio", "streamlit", "docker", "static"]},
+        sdk_version={"type": "string", "pattern": r"^\d+(\.\d+)*$"},
+        app_file=TEXT,
+        short_description={"type": "string", "maxLength": 60},
+        pinned={"type": "boolean"},
+        models=IDS,
+    ),
 }
+ONE_OR_MORE = ("license", "language", "datasets", "metrics", "base_model", "size_categories", "source_datasets")
+
+
+def validate_yaml(store: Any, request: Any) -> Any:
+    content = request.json()
+    errors = check_card(content["content"], content.get("repoType") or "model")
+    body = {"errors": [{"message": text} for text in errors], "warnings": []}
+    return (400 if errors else 200), {}, json.dumps(body | ({"error": errors[0]} if errors else {})).encode()
+
+
+def check_card(content: str, repo_type: str) -> list[str]:
+    """What the Hub refuses, and a task that it does not know; empty if there is nothing."""
+    metadata, error = front_matter(content)
+    if error:
+        return [error]
+    wrapped = {
+        key: [value] if key in ONE_OR_MORE and not isinstance(value, list) else value
+        for key, value in (metadata or {}).items()
+    }
+    errors = jsonschema.Draft202012Validator(SCHEMAS[repo_type]).iter_errors(wrapped)
+    return [_message(error) for error in sorted(errors, key=lambda error: error.json_path)]
+
+
+def _message(error: jsonschema.ValidationError) -> str:
+    where = error.json_path.removeprefix("$.").removesuffix("[0]")
+    if error.validator == "enum":
+        return f'"{where}" must be one of [{", ".join(error.validator_value)}]'
+    return f'"{where}" is not valid: {error.message}'
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2, as the Hub reads it: only true and false are booleans, a date is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if (tag[-4:] != "bool" or letter in "tTfF")]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+
+
+def front_matter(content: str) -> tuple[dict[str, Any] | None, str | None]:
+    """The metadata, None if a README.md has none; or what is wrong with the YAML."""
+    fenced = re.match(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|\Z)", content, re.DOTALL)
+    if not fenced:
+        return None, None
+    try:
+        metadata = yaml.load(fenced[1], _Loader)
+    except yaml.YAMLError as error:
+        return None, f"Invalid YAML: {error}"
+    return (metadata, None) if isinstance(metadata, dict) else (None, '"YAML" must be of type object')

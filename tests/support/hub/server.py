@@ -1,242 +1,253 @@
-"""The HTTP of the loopback Hub: requests read, faults done, answers sent, all of it remembered."""
+"""The loopback Hub as tests use it, with its HTTP server, its routes and its faults."""
 
+import json
 import os
 import re
-import socket
-import sys
-import tempfile
 import threading
+import time
 import traceback
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from . import routes
-from .answers import Answer, Refused, malformed
-from .faults import Cut, Failure, Faults, Stall
-from .request import Request
-from .site import Site
+from . import cards, listings, uploads
+from .store import Commit, Refused, Repository, Store, User
 
-_CHUNK = 1 << 16
+_TYPE = "(?P<repo_type>models|datasets|spaces)"
+_ID = "(?P<repo_id>[^/]+/[^/]+?)"
+_API = f"/api/{_TYPE}/{_ID}"
+_PAGE = f"/(?:(?P<repo_type>datasets|spaces)/)?{_ID}"
+_REVISION = "(?P<revision>[^/]+)"
+ROUTES = [
+    ("GET", "/api/whoami-v2", listings.whoami),
+    ("GET", "/api/agent-harnesses", listings.harnesses),
+    ("POST", "/api/validate-yaml", cards.validate_yaml),
+    ("POST", "/api/repos/create", uploads.create),
+    ("PUT", f"{_API}/settings", uploads.settings),
+    ("GET", f"{_API}(?:/revision/{_REVISION})?", listings.describe),
+    ("GET", f"{_API}/tree/{_REVISION}(?:/(?P<path>.*))?", listings.tree),
+    ("POST", f"{_API}/paths-info/{_REVISION}", listings.paths_info),
+    ("POST", f"{_API}/preupload/{_REVISION}", uploads.preupload),
+    ("POST", f"{_API}/commit/{_REVISION}", uploads.commit),
+    ("POST", f"{_PAGE}.git/info/lfs/objects/batch", uploads.batch),
+    ("POST", f"{_PAGE}.git/info/lfs/objects/verify", uploads.verify),
+    ("GET", f"{_PAGE}/resolve/{_REVISION}/(?P<path>.+)", listings.resolve),
+    ("PUT", f"/storage/{_TYPE}/{_ID}/(?P<oid>[0-9a-f]{{64}})", uploads.put),
+    ("GET", f"/storage/{_TYPE}/{_ID}/(?P<oid>[0-9a-f]{{64}})", listings.stored),
+]
 
 
-class Asked(NamedTuple):
-    """A request; `path` is without its query, `status` 0 where the connection ended before the answer."""
+class Received(NamedTuple):
+    """A request; `status` is 0 if the connection ended before the response."""
 
     method: str
     path: str
     status: int
 
 
-class Memory:
-    """What came of all requests: `asked`; `mistakes`, a line each; `unknown`, those at addresses that there are not;
-    `broken`, faults of this Hub's own."""
+@dataclass
+class Fault:
+    """What happens to the next `times` requests of a method in whose path and query a pattern is found."""
 
-    def __init__(self):
-        self.asked: list[Asked] = []
+    method: str
+    pattern: str
+    times: int = 1
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    cut_after: int | None = None
+    stall: float = 0.0
+
+
+class LoopbackHub:
+    """A Hugging Face Hub on 127.0.0.1, for tests of what is published and loaded again.
+
+    The unmodified clients (huggingface_hub, transformers, datasets) use it in processes that are started with
+    `environment`, because they read the address when they are imported. It has models, datasets and Spaces, private
+    and gated repositories, and Git LFS; no Xet, no branches but ``main``, no pull requests. The context fails if a
+    request had an address that this Hub does not know.
+
+    ```python
+    with LoopbackHub() as hub:
+        environment = {**os.environ, **hub.environment(tmp_path / "home")}
+        subprocess.run([sys.executable, "push.py"], env=environment, check=True)
+        assert hub.files("tester/model")["config.json"]
+    ```
+
+    Args:
+        organizations: namespaces in which the user ``tester`` may write, too.
+
+    Attributes:
+        token: of ``tester``; `read_token` may only read.
+        requests: all that were received.
+        mistakes: the requests that no correct client sends, each with the reason of the refusal.
+    """
+
+    def __init__(self, organizations: Sequence[str] = ()):
+        self.token, self.read_token = "hf_" + 34 * "w", "hf_" + 34 * "r"
+        namespaces = ("tester", *organizations)
+        tokens = {self.token: "write", self.read_token: "read"}
+        self._store = Store({token: User("tester", role, namespaces) for token, role in tokens.items()})
+        self._faults: list[Fault] = []
+        self.requests: list[Received] = []
         self.mistakes: list[str] = []
-        self.unknown: list[str] = []
-        self.broken: list[str] = []
+        self.failures: list[str] = []
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.hub = self
+        self.url = self._store.url = f"http://127.0.0.1:{self._server.server_port}"
+        # Clients follow a redirection themselves if it leads to the same host, and expect the Hub's headers there.
+        self._store.storage = f"http://localhost:{self._server.server_port}/storage"
+
+    def __enter__(self) -> "LoopbackHub":
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        if kind is None and self.failures:
+            raise AssertionError("\n".join(["the loopback Hub failed:", *self.failures]))
+
+    def environment(self, home: str | os.PathLike[str]) -> dict[str, str]:
+        """Variables of a process whose clients know this Hub only, and keep their downloads in `home`."""
+        offline = dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"), "0")
+        silent = ("XET", "TELEMETRY", "UPDATE_CHECK", "PROGRESS_BARS")
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_TOKEN": self.token,
+            **offline,
+            **{f"HF_HUB_DISABLE_{name}": "1" for name in silent},
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+        }
+
+    def commits(self, repo_id: str, repo_type: str = "model") -> list[Commit]:
+        """Newest first; the last one is made with the repository."""
+        return self._repository(repo_id, repo_type).commits[::-1]
+
+    def files(self, repo_id: str, repo_type: str = "model") -> dict[str, bytes]:
+        """Contents by path; .gitattributes is made with the repository."""
+        tree = self._repository(repo_id, repo_type).commit().tree
+        return {path: file.content for path, file in tree.items()}
+
+    def large_files(self, repo_id: str, repo_type: str = "model") -> list[str]:
+        """The paths of the files in Git LFS."""
+        return [path for path, file in self._repository(repo_id, repo_type).commit().tree.items() if file.lfs]
+
+    def private(self, repo_id: str, repo_type: str = "model") -> bool:
+        return self._repository(repo_id, repo_type).private
+
+    def repositories(self, repo_type: str = "model") -> list[str]:
+        return sorted(repo_id for kind, repo_id in self._store.repositories if kind == repo_type)
+
+    def fail(self, method: str, pattern: str, status: int, times: int = 1, headers: dict[str, str] | None = None):
+        """The next requests get this status."""
+        self._faults.append(Fault(method, pattern, times, status=status, headers=tuple((headers or {}).items())))
+
+    def cut(self, method: str, pattern: str, after_bytes: int) -> None:
+        """The connection ends after so many bytes of the body of the next request, which has no effect."""
+        self._faults.append(Fault(method, pattern, cut_after=after_bytes))
+
+    def stall(self, method: str, pattern: str, seconds: float) -> None:
+        """The response to the next request comes so much later."""
+        self._faults.append(Fault(method, pattern, stall=seconds))
+
+    def take_fault(self, method: str, target: str) -> Fault:
+        with self._store.lock:
+            for fault in self._faults:
+                if fault.times and fault.method == method and re.search(fault.pattern, target):
+                    fault.times -= 1
+                    return fault
+        return Fault(method, "")
+
+    def respond(self, request: "Request") -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body."""
+        try:
+            for method, pattern, endpoint in ROUTES:
+                match = re.fullmatch(pattern, request.path)
+                if match and method == request.method.replace("HEAD", "GET"):
+                    named = {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+                    if "repo_id" in named:
+                        named["repo_type"] = named.get("repo_type", "models").removesuffix("s")
+                    with self._store.lock:
+                        found = endpoint(self._store, request, **named)
+                    if isinstance(found, tuple):
+                        return found
+                    return 200, {"Content-Type": "application/json"}, json.dumps(found).encode()
+            self.failures.append(f"it does not know {request.method} {request.path}")
+            raise Refused(404, "Sorry, we can't find the page you are looking for.", mistake=True)
+        except Refused as refused:
+            if refused.mistake:
+                self.mistakes.append(f"{request.method} {request.path}: {refused.status} {refused.message}")
+            return refused.status, refused.headers, json.dumps(refused.content).encode()
+        except Exception:
+            self.failures.append(f"{request.method} {request.path}:\n{traceback.format_exc()}")
+            return 500, {}, b""
+
+    def _repository(self, repo_id: str, repo_type: str) -> Repository:
+        return self._store.repositories[repo_type, repo_id]
 
 
-class Server(ThreadingHTTPServer):
-    """Serves one list of routes of a site on a free port of 127.0.0.1."""
+class Request(NamedTuple):
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Any
+    body: bytes
 
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def form(self) -> dict[str, list[str]]:
+        return parse_qs(self.body.decode())
+
+
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
-
-    def __init__(self, site: Site, table: list[routes.Route], faults: Faults, memory: Memory):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.site, self.table, self.faults, self.memory = site, table, faults, memory
-        self.signed = table is routes.STORAGE
-        self.closing = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends all connections too: a client that kept one must not reach a Hub that is over."""
-        self.closing.set()
-        self.shutdown()
-        self.server_close()
-        for connection in list(self._connections):
-            _hang_up(connection)
-
-    def process_request(self, request, client_address):
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request):
-        self._connections.discard(request)
-        super().shutdown_request(request)
+    hub: LoopbackHub
 
     def handle_error(self, request, client_address):
-        """Clients hang up: no fault to print. Others are."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        """Clients may hang up; `respond` keeps all other errors."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Server
+    server: _Server
 
     def do_GET(self):
-        """Every method comes here."""
-        server, memory = self.server, self.server.memory
-        fault = server.faults.take(self.command, self.path)
-        if isinstance(fault, Cut) and not fault.in_answer:
-            self.rfile.read(min(fault.after_bytes, int(self.headers.get("Content-Length", 0))))
-            self._remember(0)
-            self._hang_up()
-            return
-        found = routes.find(server.table, self.command, self.path if server.signed else self.path.partition("?")[0])
-        body: bytes | Path = b""
-        try:
-            body = self._body(to_file=found is not None and found[0].to_file)
-            answer = fault.answer() if isinstance(fault, Failure) else self._answer(found, body)
-        except _HungUp:
-            self._remember(0)
-            self._hang_up()
-            return
-        except Refused as refused:
-            if refused.mistake:
-                memory.mistakes.append(f"{self.command} {self.path}: {refused.status} {refused.message}")
-            answer = refused.answer()
-        except (UnicodeError, RecursionError) as error:
-            memory.mistakes.append(f"{self.command} {self.path}: 400 {error}")
-            answer = Refused(400, f"Invalid request: {error}").answer()
-        except Exception:
-            memory.broken.append(f"{self.command} {self.path}:\n{traceback.format_exc()}")
-            answer = Refused(500, "Internal Server Error: the loopback Hub itself is at fault").answer()
-        finally:
-            if isinstance(body, Path):
-                body.unlink(missing_ok=True)
-        self._send(answer, fault if isinstance(fault, Cut | Stall) else None)
-
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
-
-    def _answer(self, found: tuple[routes.Route, dict[str, str | None]] | None, body: bytes | Path) -> Answer:
-        server = self.server
-        if found is None:
-            server.memory.unknown.append(f"{self.command} {self.path}")
-            raise Refused(404, "Sorry, we can't find the page you are looking for.", mistake=True)
-        if server.signed and "Authorization" in self.headers:
-            raise malformed("InvalidArgument: a signed address and a token, where only one of them is allowed")
-        if server.signed and not server.site.is_signed(self.path):
-            raise malformed("SignatureDoesNotMatch", 403)
-        route, named = found
-        request = Request(self.command, self.path, self.headers, body)
-        with server.site.lock:
-            return route.endpoint(server.site, request, **named)
-
-    def _body(self, to_file: bool) -> bytes | Path:
-        """In a file of `incoming` where an endpoint wants that.
-
-        Raises:
-            _HungUp: the client announced more than it sent.
-        """
-        announced = self.headers.get("Content-Length")
-        if announced is None and self.command in ("POST", "PUT", "PATCH"):
+        hub, length = self.server.hub, int(self.headers.get("Content-Length", 0))
+        fault = hub.take_fault(self.command, self.path)
+        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        body = self.rfile.read(length if fault.cut_after is None else fault.cut_after)
+        if len(body) < length:
+            hub.requests.append(Received(self.command, path, 0))
             self.close_connection = True
-            raise malformed("Length Required: the body came without Content-Length", 501 if to_file else 411)
-        if not (announced or "0").isdecimal():
-            self.close_connection = True
-            raise malformed(f"Content-Length must be a number, not {announced}")
-        length = int(announced or 0)
-        if not to_file:
-            content = self.rfile.read(length)
-            if len(content) < length:
-                raise _HungUp
-            return content
-        handle, name = tempfile.mkstemp(dir=self.server.site.store.incoming)
-        with os.fdopen(handle, "wb") as file:
-            complete = _copy(self.rfile, file, length)
-        if not complete:
-            os.unlink(name)
-            raise _HungUp
-        return Path(name)
-
-    def _send(self, answer: Answer, fault: Cut | Stall | None) -> None:
-        """Whole, or the range that was asked for; cut or paused where a fault says so."""
-        size = len(answer.body) if isinstance(answer.body, bytes) else answer.body.stat().st_size
-        status, headers, start, end = answer.status, dict(answer.headers), 0, size
-        if answer.ranged:
-            headers["Accept-Ranges"] = "bytes"
-            asked = self._range(size, headers.get("ETag"))
-            if asked is None:
-                status, end, headers["Content-Range"] = 416, 0, f"bytes */{size}"
-            elif asked != (0, size):
-                start, end = asked
-                status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{size}"
-        # Before the client can go on and a test look at what was asked.
-        self._remember(status)
-        if isinstance(fault, Stall) and not fault.after_bytes:
-            self.server.closing.wait(fault.seconds)
+            return
+        if fault.status:
+            status, headers, content = fault.status, dict(fault.headers), b"{}"
+        else:
+            last = {key: values[-1] for key, values in query.items()}
+            status, headers, content = hub.respond(Request(self.command, path, last, self.headers, body))
+        if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))):
+            start, end = int(wanted[1]), min(int(wanted[2] or len(content)) + 1, len(content))
+            status, headers["Content-Range"] = 206, f"bytes {start}-{end - 1}/{len(content)}"
+            content = content[start:end]
+        hub.requests.append(Received(self.command, path, status))
+        time.sleep(fault.stall)
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(end - start)}.items():
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "HEAD":
-            return
-        with BytesIO(answer.body) if isinstance(answer.body, bytes) else answer.body.open("rb") as source:
-            source.seek(start)
-            if fault is not None:
-                _copy(source, self.wfile, min(fault.after_bytes, end - start))
-            if isinstance(fault, Cut):
-                self._hang_up()
-                return
-            if isinstance(fault, Stall) and fault.after_bytes:
-                self.server.closing.wait(fault.seconds)
-            _copy(source, self.wfile, end - source.tell())
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
-    def _range(self, size: int, version: str | None) -> tuple[int, int] | None:
-        """First byte and the one behind the last, as RFC 9110 has it; None where there are no such bytes."""
-        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if not asked or not any(asked.groups()) or self.headers.get("If-Range", version) != version:
-            return 0, size
-        first, last = asked.groups()
-        if not first:
-            start, end = max(size - int(last), 0), size
-        else:
-            start, end = int(first), min(int(last) + 1, size) if last else size
-        return (start, end) if start < end else None
-
-    def _remember(self, status: int) -> None:
-        self.server.memory.asked.append(Asked(self.command, self.path.partition("?")[0], status))
-
-    def _hang_up(self) -> None:
-        self.close_connection = True
-        _hang_up(self.connection)
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, *_):
         pass
-
-
-class _HungUp(Exception):
-    pass
-
-
-def _copy(source: BinaryIO, target: BinaryIO, length: int) -> bool:
-    """Whether there was as much as was wanted."""
-    while length > 0:
-        chunk = source.read(min(_CHUNK, length))
-        if not chunk:
-            return False
-        target.write(chunk)
-        length -= len(chunk)
-    return True
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

@@ -1,215 +1,173 @@
-"""The repositories of the loopback Hub on disk: contents by sha256, commits and branches as JSON.
-
-```
-blobs/<sha256>
-repositories/models/<owner>/<name>/repository.json    branches, tags, who may see it
-                                   commits/<oid>.json
-                                   large/<sha256>     empty: Git LFS objects that were uploaded to it
-incoming/                                             uploads under way
-```
-"""
+"""The contents of the loopback Hub, in memory: users, repositories, commits and files."""
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
+import re
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from . import git
-from .git import Entry
-from .names import is_repository
+TYPES = ("model", "dataset", "space")
+_NAME = re.compile(r"\w([\w.-]*\w)?", re.ASCII)
+
+
+class Refused(Exception):
+    """A response of 4xx.
+
+    Args:
+        code: of the header `X-Error-Code`, by which huggingface_hub chooses its exception.
+        mistake: whether no correct client sends such a request; the Hub records these.
+        more: further keys of the JSON.
+    """
+
+    def __init__(self, status: int, message: str, code: str | None = None, mistake: bool = False, **more: Any):
+        super().__init__(message)
+        self.status, self.message, self.mistake = status, message, mistake
+        self.content = {"error": message, **more}
+        line = " ".join(message.split()).encode("latin-1", "replace").decode("latin-1")
+        self.headers = {"X-Error-Message": line} | ({"X-Error-Code": code} if code else {})
+
+
+class User(NamedTuple):
+    """The owner of a token; `role` is ``"write"`` or ``"read"``, `namespaces` are the user and the organizations."""
+
+    name: str
+    role: str
+    namespaces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Commit:
-    """`files` are all files of the repository at this commit, `changed` the paths that it wrote or deleted."""
+class File:
+    """A file of a commit; with `lfs`, git holds a pointer to it."""
+
+    content: bytes
+    lfs: bool = False
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def pointer(self) -> bytes:
+        size = len(self.content)
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {size}\n".encode()
+
+    @cached_property
+    def oid(self) -> str:
+        """The id that git gives to the content, or to the pointer."""
+        blob = self.pointer if self.lfs else self.content
+        return hashlib.sha1(b"blob %d\0" % len(blob) + blob).hexdigest()
+
+
+class Commit(NamedTuple):
+    """`files` are the paths that the commit wrote or deleted, `tree` is everything that it holds."""
 
     oid: str
-    parent: str | None
     title: str
-    description: str
-    author: str
-    seconds: int
-    files: dict[str, Entry]
-    changed: tuple[str, ...]
-
-    @property
-    def date(self) -> str:
-        return timestamp(self.seconds)
+    files: tuple[str, ...]
+    tree: dict[str, File]
+    date: str
 
 
 @dataclass
 class Repository:
-    """`sdk` is of Spaces; `gated` is False, ``"auto"`` or ``"manual"``; branches and tags name commits."""
+    """One branch, ``main``. `gated` is False, ``"auto"`` or ``"manual"``; `large` are LFS objects by sha256."""
 
     type: str
     id: str
-    visibility: str
-    seconds: int
-    folder: Path
+    private: bool
+    sdk: str | None
     gated: bool | str = False
-    sdk: str | None = None
-    branches: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    commits: list[Commit] = field(default_factory=list)
+    large: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def owner(self) -> str:
         return self.id.partition("/")[0]
 
     @property
-    def private(self) -> bool:
-        return self.visibility == "private"
+    def prefix(self) -> str:
+        """What stands before the id in addresses of pages and files."""
+        return "" if self.type == "model" else f"{self.type}s/"
 
-    def resolve(self, revision: str) -> str | None:
-        """The commit that a branch, a tag or an oid names."""
-        named = self.branches.get(revision.removeprefix("refs/heads/")) or self.tags.get(revision)
-        if named:
-            return named
-        is_oid = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
-        return revision if is_oid and (self.folder / "commits" / f"{revision}.json").exists() else None
+    def commit(self, revision: str = "main") -> Commit:
+        """The commit of a branch or an oid."""
+        if revision in ("main", "refs/heads/main"):
+            return self.commits[-1]
+        for commit in self.commits:
+            if commit.oid == revision:
+                return commit
+        raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+
+    def add_commit(self, title: str, changed: dict[str, File | None]) -> Commit:
+        """Adds a commit that writes files, and deletes those that are None."""
+        tree = (self.commits[-1].tree if self.commits else {}) | changed
+        tree = {path: file for path, file in sorted(tree.items()) if file is not None}
+        listing = "".join(f"{path} {file.oid}\n" for path, file in tree.items())
+        oid = hashlib.sha1(f"{self.type} {self.id} {len(self.commits)} {listing}".encode()).hexdigest()
+        date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        self.commits.append(Commit(oid, title, tuple(sorted(changed)), tree, date))
+        return self.commits[-1]
 
 
 class Store:
-    """What is below `folder`. Not safe for threads: the site that owns it holds a lock."""
+    """All repositories, with the permissions of each request. The addresses are known once the Hub listens."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.incoming = folder / "incoming"
-        self._commits: dict[Path, Commit] = {}
-        for name in ("blobs", "repositories", "incoming"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+    def __init__(self, users: dict[str, User]):
+        self.users, self.lock = users, threading.RLock()
+        self.url = self.storage = ""
+        self.repositories: dict[tuple[str, str], Repository] = {}
 
-    def blob(self, sha256: str) -> Path:
-        return self.folder / "blobs" / sha256
-
-    def keep(self, content: bytes) -> str:
-        sha256 = hashlib.sha256(content).hexdigest()
-        if not self.blob(sha256).exists():
-            self._write(self.blob(sha256), content)
-        return sha256
-
-    def take(self, uploaded: Path, sha256: str) -> None:
-        """Makes an uploaded file the blob that it was found to be."""
-        os.replace(uploaded, self.blob(sha256))
-
-    def has_large(self, repository: Repository, sha256: str) -> bool:
-        return (repository.folder / "large" / sha256).exists()
-
-    def add_large(self, repository: Repository, sha256: str) -> None:
-        (repository.folder / "large").mkdir(exist_ok=True)
-        (repository.folder / "large" / sha256).touch()
-
-    def find(self, repo_type: str, repo_id: str) -> Repository | None:
-        if not is_repository(repo_id):  # the name of some other folder, perhaps
+    def user(self, headers: Any) -> User | None:
+        """The user of a request, None for an anonymous one."""
+        sent = headers.get("Authorization")
+        if sent is None:
             return None
-        folder = self._folder(repo_type, repo_id)
-        try:
-            content = json.loads((folder / "repository.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return Repository(**content, type=repo_type, id=repo_id, folder=folder)
+        user = self.users.get(sent.removeprefix("Bearer "))
+        if user is None:
+            raise Refused(401, "Invalid credentials in Authorization header")
+        return user
 
-    def all(self, repo_type: str) -> list[Repository]:
-        root = self.folder / "repositories" / f"{repo_type}s"
-        ids = sorted(file.parent.relative_to(root).as_posix() for file in root.glob("*/*/repository.json"))
-        return [self.find(repo_type, repo_id) for repo_id in ids]
+    def writer(self, headers: Any, namespace: str) -> User:
+        user = self.user(headers)
+        if user is None:
+            raise Refused(401, "Invalid username or password.", mistake=True)
+        if user.role != "write":
+            raise Refused(403, "Forbidden: you must use a write token to upload to a repository.", mistake=True)
+        if namespace not in user.namespaces:
+            raise Refused(403, f'You don\'t have the rights to write in the namespace "{namespace}"', mistake=True)
+        return user
 
-    def create(self, repo_type: str, repo_id: str, visibility: str, sdk: str | None) -> Repository:
-        folder = self._folder(repo_type, repo_id)
-        (folder / "commits").mkdir(parents=True)
-        return Repository(repo_type, repo_id, visibility, int(time.time()), folder, sdk=sdk)
+    def readable(self, headers: Any, repo_type: str, repo_id: str, contents: bool = False) -> Repository:
+        """A repository that the user of a request may see; with `contents`, whose files the user may read."""
+        user, repository = self.user(headers), self.repositories.get((repo_type, repo_id))
+        member = repository is not None and user is not None and repository.owner in user.namespaces
+        if repository is None or (repository.private and not member):
+            # The Hub does not tell anonymous users whether a repository exists.
+            status, message = (404, "Repository not found") if user else (401, "Invalid username or password.")
+            raise Refused(status, message, "RepoNotFound")
+        if contents and repository.gated and not member:
+            message = (
+                f"Access to {repo_type} {repo_id} is restricted. Visit {self.page(repository)} to ask for access."
+            )
+            raise Refused(403 if user else 401, message, "GatedRepo")
+        return repository
 
-    def save(self, repository: Repository) -> None:
-        content = asdict(repository)
-        for key in ("type", "id", "folder"):
-            del content[key]
-        self._write(repository.folder / "repository.json", json.dumps(content, indent=1).encode())
+    def writable(self, headers: Any, repo_type: str, repo_id: str) -> Repository:
+        repository = self.readable(headers, repo_type, repo_id)
+        self.writer(headers, repository.owner)
+        return repository
 
-    def delete(self, repository: Repository) -> None:
-        shutil.rmtree(repository.folder)
-        self._commits.clear()
+    def create(self, repo_type: str, repo_id: str, private: bool, sdk: str | None) -> Repository:
+        if (existing := self.repositories.get((repo_type, repo_id))) is not None:
+            raise Refused(409, f"You already created this {repo_type} repo", url=self.page(existing))
+        if "--" in repo_id or not all(_NAME.fullmatch(part) for part in repo_id.split("/")):
+            raise Refused(400, f'Invalid repository name: "{repo_id}"', mistake=True)
+        repository = Repository(repo_type, repo_id, private, sdk)
+        self.repositories[repo_type, repo_id] = repository
+        return repository
 
-    def move(self, repository: Repository, repo_id: str) -> None:
-        target = self._folder(repository.type, repo_id)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(repository.folder, target)
-        self._commits.clear()
-
-    def commit(self, repository: Repository, oid: str) -> Commit:
-        path = repository.folder / "commits" / f"{oid}.json"
-        if path not in self._commits:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            files = {name: Entry(**entry) for name, entry in content.pop("files").items()}
-            self._commits[path] = Commit(**content | {"changed": tuple(content["changed"])}, files=files)
-        return self._commits[path]
-
-    def history(self, repository: Repository, oid: str) -> list[Commit]:
-        """A commit and those before it, newest first."""
-        commits = []
-        following: str | None = oid
-        while following:
-            commits.append(self.commit(repository, following))
-            following = commits[-1].parent
-        return commits
-
-    def add_commit(
-        self,
-        repository: Repository,
-        branch: str,
-        files: Mapping[str, Entry],
-        changed: set[str],
-        *,
-        author: str,
-        title: str,
-        description: str = "",
-    ) -> Commit:
-        """Puts a commit on top of a branch."""
-        parent, seconds = repository.branches.get(branch), int(time.time())
-        files = dict(sorted(files.items()))
-        message = f"{title}\n\n{description}" if description else title
-        oid = git.commit_oid(git.tree_oids(files)[""], parent, author, seconds, message)
-        while (repository.folder / "commits" / f"{oid}.json").exists():  # the same again, within a second
-            seconds += 1
-            oid = git.commit_oid(git.tree_oids(files)[""], parent, author, seconds, message)
-        commit = Commit(oid, parent, title, description, author, seconds, files, tuple(sorted(changed)))
-        self._write(repository.folder / "commits" / f"{oid}.json", json.dumps(asdict(commit), indent=1).encode())
-        repository.branches[branch] = oid
-        self.save(repository)
-        return commit
-
-    def _folder(self, repo_type: str, repo_id: str) -> Path:
-        return self.folder / "repositories" / f"{repo_type}s" / repo_id
-
-    def _write(self, path: Path, content: bytes) -> None:
-        """Beside, then renamed: whoever reads finds all of it."""
-        handle, temporary = tempfile.mkstemp(dir=self.incoming)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-
-
-def timestamp(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def public(repository: Repository) -> dict[str, Any]:
-    """What every answer about a repository says of it."""
-    return {
-        "_id": hashlib.md5(f"{repository.type}s/{repository.id}".encode()).hexdigest()[:24],
-        "id": repository.id,
-        "author": repository.owner,
-        "private": repository.private,
-        "gated": repository.gated,
-        "disabled": False,
-        "createdAt": timestamp(repository.seconds),
-    }
+    def page(self, repository: Repository) -> str:
+        """The address at which people see a repository."""
+        return f"{self.url}/{repository.prefix}{repository.id}"

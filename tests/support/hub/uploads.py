@@ -1,202 +1,155 @@
-"""Endpoints of an upload: what becomes of each file, the batch of Git LFS, and the storage that takes the contents."""
+"""The writing endpoints of the loopback Hub: repositories, Git LFS and commits."""
 
 import base64
-import binascii
+import fnmatch
 import hashlib
-import re
-import shutil
-from pathlib import Path
+import json
 from typing import Any
-from urllib.parse import unquote
 
-from .answers import Answer, Refused, as_json, malformed
-from .names import check_path
-from .patterns import is_ignored, is_large
-from .request import Request, checked
-from .site import Site
-from .store import Commit, Repository, digest
+from .cards import check_card
+from .store import TYPES, File, Refused, Repository, Store
 
-LFS = "application/vnd.git-lfs+json"
-# Above this, the Hub takes no file but by Git LFS.
-LARGEST_REGULAR = 10 * 2**20
-_MOST_FILES = 256
-_SAMPLE = 512
+LARGEST_REGULAR = 10 * 2**20  # bytes; the Hub takes larger files by Git LFS only
+LARGE = ("*.safetensors", "*.bin", "*.pt", "*.npz", "*.onnx", "*.parquet", "*.zip")
+ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LARGE).encode()
+SPACE_CARD = "---\ntitle: A Space\nemoji: 🐨\ncolorFrom: blue\ncolorTo: green\nsdk: {}\n---\n"
 
 
-def preupload(site: Site, request: Request, repo_type: str, repo_id: str, revision: str) -> Answer:
-    request.query()
-    asked = request.json({"files": "list", "gitAttributes": "str?", "gitIgnore": "str?", "sample": "str?"})
-    _, repository = site.writable(request, repo_type, repo_id)
-    commit = site.commit(repository, unquote(revision))
-    if len(asked["files"]) > _MOST_FILES:
-        raise malformed(f"at most {_MOST_FILES} files at once", 413)
-    attributes = asked["gitAttributes"] or read(site, commit, ".gitattributes")
-    ignore = asked["gitIgnore"] if asked["gitIgnore"] is not None else read(site, commit, ".gitignore")
-    told = []
-    for number, file in enumerate(asked["files"]):
-        file = checked(file, {"path": "str", "sample": "str", "size": "int"}, f"files[{number}]")
-        check_path(file["path"])
-        sample = decoded(file["sample"], f"files[{number}].sample")
-        if len(sample) != min(file["size"], _SAMPLE):
-            raise malformed(f'"files[{number}].sample" has {len(sample)} bytes of a file of {file["size"]}')
-        entry = commit.files.get(file["path"])
-        lfs = file["size"] and (is_large(file["path"], attributes) or needs_lfs(file["size"], sample))
-        told.append(
+def create(store: Store, request: Any) -> dict[str, Any]:
+    """With the first commit, which the Hub makes: .gitattributes, and the README.md of a Space."""
+    content = request.json()
+    repo_type, sdk = content.get("type") or "model", content.get("sdk")
+    if repo_type not in TYPES or (repo_type == "space") != (sdk in ("gradio", "streamlit", "docker", "static")):
+        raise Refused(400, f'"type" {repo_type} with "sdk" {sdk} is not allowed', mistake=True)
+    namespace = content.get("organization") or getattr(store.user(request.headers), "name", "")
+    store.writer(request.headers, namespace)
+    private = bool(content.get("private")) or content.get("visibility") == "private"
+    repository = store.create(repo_type, f"{namespace}/{content['name']}", private, sdk)
+    files = {".gitattributes": File(ATTRIBUTES)}
+    if repo_type == "space":
+        files["README.md"] = File(SPACE_CARD.format(sdk).encode())
+    repository.add_commit("initial commit", files)
+    return {"url": store.page(repository), "name": repository.id, "id": repository.id, "private": private}
+
+
+def settings(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
+    content, repository = request.json(), store.writable(request.headers, repo_type, repo_id)
+    if content.get("gated") is not None:
+        repository.gated = content["gated"]
+    if content.get("private") is not None or content.get("visibility"):
+        repository.private = bool(content.get("private")) or content.get("visibility") == "private"
+    return {"private": repository.private, "gated": repository.gated}
+
+
+def preupload(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
+    """By which way each file goes, and the id of what is there: the client sends nothing that is the same."""
+    commit = store.writable(request.headers, repo_type, repo_id).commit(revision)
+    files = []
+    for file in request.json()["files"]:
+        there = commit.tree.get(file["path"])
+        lfs = file["size"] and (_is_large(file["path"]) or _needs_lfs(file["size"], base64.b64decode(file["sample"])))
+        files.append(
             {
                 "path": file["path"],
                 "uploadMode": "lfs" if lfs else "regular",
-                "shouldIgnore": is_ignored(file["path"], ignore),
-                # What the client compares its own file with: the sha256 of a large one, else git's oid.
-                "oid": entry and (entry.sha256 if entry.lfs else entry.oid),
+                "shouldIgnore": False,
+                "oid": there and (there.sha256 if there.lfs else there.oid),
             }
         )
-    return as_json({"files": told, "commitOid": commit.oid})
+    return {"files": files, "commitOid": commit.oid}
 
 
-def batch(site: Site, request: Request, repo_type: str, repo_id: str) -> Answer:
-    """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md"""
-    kinds = {"operation": "str", "transfers": "list?", "objects": "list", "hash_algo": "str?", "ref": "dict?"}
-    asked = request.json(kinds, LFS)
-    if asked["operation"] not in ("upload", "download") or asked["hash_algo"] not in (None, "sha256"):
-        raise malformed('"operation" must be upload or download, "hash_algo" sha256', 422)
-    objects = [_object(item) for item in asked["objects"]]
-    if asked["operation"] == "download":
-        repository = site.readable(request, repo_type, repo_id, contents=True)
-        actions = [_download(site, repository, oid, size) for oid, size in objects]
-        return as_json({"transfer": "basic", "objects": actions}, headers={"Content-Type": LFS})
-    _, repository = site.writable(request, repo_type, repo_id)
-    transfers = asked["transfers"] or ["basic"]
-    in_parts = "multipart" in transfers and any(size > site.part_size for _, size in objects)
-    if "basic" not in transfers and not in_parts:
-        raise malformed(f"None of the transfers {transfers} is known", 422)
-    told = [_upload(site, repository, oid, size, "multipart" in transfers) for oid, size in objects]
-    transfer = "multipart" if in_parts else "basic"
-    return as_json({"transfer": transfer, "objects": told}, headers={"Content-Type": LFS})
+def batch(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
+    """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, for uploads: clients download without it."""
+    content = request.json()
+    repository = store.writable(request.headers, repo_type, repo_id)
+    if content["operation"] != "upload" or content.get("hash_algo", "sha256") != "sha256":
+        raise Refused(422, '"operation" must be upload, "hash_algo" sha256', mistake=True)
+    objects = []
+    for item in content["objects"]:
+        oid, size = item["oid"], item["size"]
+        actions = {
+            "upload": {"href": f"{store.storage}/{repo_type}s/{repo_id}/{oid}?size={size}"},
+            "verify": {"href": f"{store.page(repository)}.git/info/lfs/objects/verify"},
+        }
+        objects.append({"oid": oid, "size": size} | ({} if oid in repository.large else {"actions": actions}))
+    return {"transfer": "basic", "objects": objects}
 
 
-def verify(site: Site, request: Request, repo_type: str, repo_id: str) -> Answer:
-    """The last step of an upload: the client asks whether the object has arrived."""
-    oid, size = _object(request.json({"oid": "str", "size": "int"}))
-    _, repository = site.writable(request, repo_type, repo_id)
-    if not site.store.has_large(repository, oid) or site.store.blob(oid).stat().st_size != size:
-        raise malformed(f"The object {oid} of {size} bytes was not uploaded", 422)
-    return as_json({"message": "Success"})
+def put(store: Store, request: Any, repo_type: str, repo_id: str, oid: str) -> dict[str, Any]:
+    """The storage takes a file if it has the announced size and sha256; it asks for no token."""
+    found = hashlib.sha256(request.body).hexdigest()
+    if (found, str(len(request.body))) != (oid, request.query.get("size")):
+        raise Refused(400, f"BadDigest: announced {oid}, got {len(request.body)} bytes of {found}", mistake=True)
+    store.repositories[repo_type, repo_id].large[oid] = request.body
+    return {}
 
 
-def put(site: Site, request: Request, repo_type: str, repo_id: str, oid: str, size: str) -> Answer:
-    """The storage takes a file whole; it wants the bytes that were announced, and no other."""
-    _complete(site, request, repo_type, repo_id, oid, int(size), request.body)
-    return Answer(headers={"ETag": f'"{oid}"'})
+def verify(store: Store, request: Any, repo_type: str, repo_id: str) -> dict[str, Any]:
+    content, repository = request.json(), store.writable(request.headers, repo_type, repo_id)
+    if len(repository.large.get(content["oid"], b"")) != content["size"]:
+        raise Refused(422, f"The object {content['oid']} was not uploaded", mistake=True)
+    return {"message": "Success"}
 
 
-def put_part(site: Site, request: Request, repo_type: str, repo_id: str, oid: str, part: str, size: str) -> Answer:
-    path = request.body
-    if path.stat().st_size != int(size):
-        raise malformed(f"part {part} has {path.stat().st_size} bytes, {size} were announced")
-    folder = _parts(site, repo_type, repo_id, oid)
-    folder.mkdir(parents=True, exist_ok=True)
-    etag = digest(path)
-    shutil.move(path, folder / f"{int(part):05d}-{etag}")
-    return Answer(headers={"ETag": f'"{etag}"'})
+def commit(store: Store, request: Any, repo_type: str, repo_id: str, revision: str) -> dict[str, Any]:
+    """Applies all lines of the NDJSON or none.
+
+    Raises:
+        Refused: 400 for a line or a card that the Hub does not accept and for an object that was not uploaded, 404 for
+            a deleted path that is not there, 412 if there is another commit since `parentCommit`.
+    """
+    repository = store.writable(request.headers, repo_type, repo_id)
+    head = repository.commit(revision)
+    header, *lines = [json.loads(line) for line in request.body.splitlines() if line.strip()]
+    if header["key"] != "header" or not header["value"]["summary"].strip():
+        raise Refused(400, "the first line must be a header with a summary", mistake=True)
+    parent = header["value"].get("parentCommit")
+    if parent and not head.oid.startswith(parent):
+        raise Refused(412, "A commit has happened since. Please refresh and try again.")
+    changed: dict[str, File | None] = {}
+    for line in lines:
+        changed |= _changes(repository, head.tree, line["key"], line["value"])
+    made = repository.add_commit(header["value"]["summary"], changed)
+    return {"success": True, "commitOid": made.oid, "commitUrl": f"{store.page(repository)}/commit/{made.oid}"}
 
 
-def complete(site: Site, request: Request, repo_type: str, repo_id: str, oid: str, size: str) -> Answer:
-    """Joins the parts of a file."""
-    asked = request.json({"oid": "str", "parts": "list"}, LFS)
-    parts = [checked(part, {"partNumber": "int", "etag": "str"}, "parts") for part in asked["parts"]]
-    if asked["oid"] != oid or [part["partNumber"] for part in parts] != list(range(1, len(parts) + 1)):
-        raise malformed("the parts are not those of this object, in order")
-    folder = _parts(site, repo_type, repo_id, oid)
-    whole = site.store.incoming / f"whole-{oid}"
-    with whole.open("wb") as file:
-        for part in parts:
-            etag = part["etag"].strip('"')
-            sent = folder / f"{part['partNumber']:05d}-{etag}"
-            if not re.fullmatch("[0-9a-f]{64}", etag) or not sent.exists():
-                raise malformed(f"InvalidPart: part {part['partNumber']} was not uploaded")
-            with sent.open("rb") as source:
-                shutil.copyfileobj(source, file)
-    _complete(site, request, repo_type, repo_id, oid, int(size), whole)
-    shutil.rmtree(folder)
-    return as_json({"success": True})
+def _changes(repository: Repository, tree: dict[str, File], kind: str, value: Any) -> dict[str, File | None]:
+    path = value["path"]
+    if path.startswith("/") or {"", ".", "..", ".git"} & {*path.rstrip("/").split("/")}:
+        raise Refused(400, f"Invalid path: {path!r}", mistake=True)
+    if kind == "file":
+        file = File(base64.b64decode(value["content"], validate=True))
+        _check_regular(repository, path, file.content)
+        return {path: file}
+    if kind == "lfsFile":
+        if value["oid"] not in repository.large:
+            raise Refused(400, f"an LFS pointer pointed to a file that does not exist: {path}", mistake=True)
+        return {path: File(repository.large[value["oid"]], lfs=True)}
+    if kind not in ("deletedFile", "deletedFolder"):
+        raise Refused(400, f'"key" {kind} is not one of [file, lfsFile, deletedFile, deletedFolder]', mistake=True)
+    below = path.rstrip("/") + "/"
+    gone = [name for name in tree if (name == path if kind == "deletedFile" else name.startswith(below))]
+    if not gone:
+        raise Refused(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+    return dict.fromkeys(gone)
 
 
-def read(site: Site, commit: Commit, path: str) -> str:
-    """A small text of a commit; empty where there is none."""
-    entry = commit.files.get(path)
-    return site.store.blob(entry.sha256).read_text(encoding="utf-8", errors="replace") if entry else ""
+def _check_regular(repository: Repository, path: str, content: bytes) -> None:
+    if content and _needs_lfs(len(content), content[:512]):
+        raise Refused(400, f"Your push was rejected because of a binary or large file: {path}. Use LFS.", mistake=True)
+    if path == "README.md" and (errors := check_card(content.decode(), repository.type)):
+        raise Refused(400, f"Invalid metadata in README.md: {'; '.join(errors)}", mistake=True)
 
 
-def needs_lfs(size: int, content: bytes) -> bool:
-    """Whether the Hub takes a file by Git LFS only: what is large, and what is no text, by its first bytes."""
-    begin = content[:_SAMPLE]
-    if size > LARGEST_REGULAR or b"\0" in begin:
-        return True
+def _is_large(path: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in LARGE)
+
+
+def _needs_lfs(size: int, sample: bytes) -> bool:
+    """Whether the Hub refuses a file in git: a large one, or one that does not begin as text."""
     try:
-        begin.decode()
+        sample.decode()
     except UnicodeDecodeError as error:
-        # A letter cut at the sample's end is none that is wrong.
-        return not (len(begin) == _SAMPLE and error.reason == "unexpected end of data")
-    return False
-
-
-def decoded(text: str, name: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise malformed(f'"{name}" must be base64: {error}') from error
-
-
-def _object(item: Any) -> tuple[str, int]:
-    item = checked(item, {"oid": "str", "size": "int"}, "objects")
-    if not re.fullmatch("[0-9a-f]{64}", item["oid"]) or item["size"] < 0:
-        raise malformed('"oid" must be a sha256 and "size" a number of bytes', 422)
-    return item["oid"], item["size"]
-
-
-def _download(site: Site, repository: Repository, oid: str, size: int) -> dict[str, Any]:
-    if not site.store.has_large(repository, oid):
-        return {"oid": oid, "size": size, "error": {"code": 404, "message": "Object does not exist"}}
-    href = site.sign(f"/repos/{repository.type}s/{repository.id}/{oid}")
-    return {"oid": oid, "size": size, "authenticated": True, "actions": {"download": {"href": href}}}
-
-
-def _upload(site: Site, repository: Repository, oid: str, size: int, in_parts: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"oid": oid, "size": size}
-    if size == 0:
-        return told | {"error": {"code": 422, "message": "The storage takes no empty object"}}
-    if site.store.has_large(repository, oid):
-        return told
-    place = f"/repos/{repository.type}s/{repository.id}/{oid}"
-    if in_parts and size > site.part_size:
-        count = -(-size // site.part_size)
-        sizes = [min(site.part_size, size - number * site.part_size) for number in range(count)]
-        header = {
-            f"{number:05d}": site.sign(f"{place}?part={number}&size={length}")
-            for number, length in enumerate(sizes, start=1)
-        }
-        upload = {
-            "href": site.sign(f"{place}?complete&size={size}"),
-            "header": {"chunk_size": str(site.part_size), **header},
-        }
-    else:
-        upload = {"href": site.sign(f"{place}?size={size}")}
-    prefix = "" if repository.type == "model" else f"{repository.type}s/"
-    verify = {"href": f"{site.url}/{prefix}{repository.id}.git/info/lfs/objects/verify"}
-    return told | {"authenticated": True, "actions": {"upload": upload, "verify": verify}}
-
-
-def _parts(site: Site, repo_type: str, repo_id: str, oid: str) -> Path:
-    return site.store.incoming / "parts" / hashlib.sha256(f"{repo_type}s/{repo_id}/{oid}".encode()).hexdigest()
-
-
-def _complete(site: Site, request: Request, repo_type: str, repo_id: str, oid: str, size: int, path: Path) -> None:
-    found, length = digest(path), path.stat().st_size
-    if (found, length) != (oid, size):
-        path.unlink()
-        raise malformed(f"BadDigest: {oid} of {size} bytes was announced, {found} of {length} came")
-    repository = site.store.find(repo_type, repo_id)
-    if repository is None:
-        raise Refused(404, "NoSuchBucket")
-    site.store.take(path, oid)
-    site.store.add_large(repository, oid)
+        return error.reason != "unexpected end of data"  # a letter at the end of the sample is cut
+    return size > LARGEST_REGULAR or b"\0" in sample
