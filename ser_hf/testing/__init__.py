@@ -7,14 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoints import CHECKPOINTS, write_checkpoint
     from .corpora import write_corpus
-    from .networks import tiny_config
+    from .models import CHECKPOINTS, tiny_config, write_checkpoint
 
 _HOMES = {
-    "CHECKPOINTS": "checkpoints",
-    "tiny_config": "networks",
-    "write_checkpoint": "checkpoints",
+    "CHECKPOINTS": "models",
+    "tiny_config": "models",
+    "write_checkpoint": "models",
     "write_corpus": "corpora",
 }
 
