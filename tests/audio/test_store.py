@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from damage import cut, empty, fill, flip
 from datasets import Audio, Dataset, concatenate_datasets
+from support.damage import cut, empty, fill, flip
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building

@@ -25,7 +25,7 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from tiny_model import REPORT, tiny_model
+from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
 from ser_hf import cli

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
-from tiny_model import REPORT
+from support.tiny_model import REPORT
 
 from ser_hf.corpora import corpus_facts
 from ser_hf.errors import UserError

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file, save_file
+from support.hub import LoopbackHub
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
@@ -22,7 +23,7 @@ from ser_hf.hub.verify import Question, verify, verify_several
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.feature_extraction_prepared import PreparedFeatureExtractor
 from ser_hf.models.waveform_preparation import Preparation
-from ser_hf.testing import LoopbackHub, tiny_config
+from ser_hf.testing import tiny_config
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
@@ -214,7 +215,7 @@ def asked(shelf, tmp_path_factory):
             good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
         return answers
 
-    with LoopbackHub(where / "hub") as hub, pytest.MonkeyPatch.context() as patched:
+    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patched:
         patched.setattr(verify_module, "_ask", ask)
         for key, value in hub.environment(where / "home").items():
             patched.setenv(key, value)

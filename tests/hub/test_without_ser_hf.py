@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from isolated import run_without_ser_hf
-from tiny_model import tiny_model
+from support.isolated import run_without_ser_hf
+from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.corpora import corpus_facts

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import soundfile
-from page_reader import Page
+from support.html_page import Page
 
 from ser_hf.errors import UserError
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from built import built, trained
-from isolated import run_without_ser_hf
 from signals import noise
+from support.isolated import run_without_ser_hf
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import PreparedFeatureExtractor

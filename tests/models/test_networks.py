@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from built import batch_of, built, learns, trained
-from isolated import run_without_ser_hf
 from signals import noise
+from support.isolated import run_without_ser_hf
 from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 import ser_hf.models

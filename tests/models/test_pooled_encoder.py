@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from isolated import run_without_ser_hf
+from support.isolated import run_without_ser_hf
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 

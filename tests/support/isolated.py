@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from warm import warm_process
+from support.warm import warm_process
 
 WITHOUT_SER_HF = """
 import sys

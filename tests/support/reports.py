@@ -7,9 +7,9 @@ from importlib import resources
 
 import jsonschema
 import numpy as np
-from answers import guesses, judged_of
 
 from ser_hf.evaluation.report import judge
+from support.predictions import guesses, judged_of
 
 SCHEMA = json.loads(resources.files("ser_hf.evaluation").joinpath("report_schema.json").read_text(encoding="utf-8"))
 
