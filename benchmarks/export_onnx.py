@@ -26,7 +26,7 @@ from ser_hf.export import OnnxSession, export_model
 from ser_hf.export.comparison import compare, own_answers
 from ser_hf.judging.clips import clips_for
 from ser_hf.judging.label_words import meaning_of
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.prediction.expert import load_expert
 from ser_hf.prediction.tables import probabilities
 

@@ -17,7 +17,7 @@ from .corpora.labels import Rule, require_merged_into_classes
 from .download import complete
 from .errors import UserError
 from .judging.learnt import learnt_from
-from .models.waveform_preparation import Preparation
+from .models.preparation import Preparation
 from .protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from .sections import CorpusSection, ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..corpora.synthetic_voice import EMOTIONS, utterance
-from ..models.waveform_preparation import prepare_waveform
+from ..models.preparation import prepare_waveform
 from ..prediction.expert import Expert
 from ..prediction.hearing import hear
 from ..prediction.reading import Chunk

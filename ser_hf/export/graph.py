@@ -9,9 +9,8 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2Feat
 
 from .. import __version__
 from ..errors import UserError
-from ..models.feature_extraction_prepared import PreparedFeatureExtractor
 from ..models.modeling_pooled_encoder import shortest_waveform
-from ..models.waveform_preparation import Preparation
+from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid, shortest_clip
 from ..training.frozen_parts import hears_waveforms
 from ..training.temperature import KEY

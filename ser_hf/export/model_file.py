@@ -12,7 +12,7 @@ import numpy as np
 from ..corpora import Corpus
 from ..errors import UserError
 from ..hub.reference import read_reference
-from ..models.feature_extraction_prepared import PreparedFeatureExtractor
+from ..models.preparation import PreparedFeatureExtractor
 from ..prediction.expert import Expert, load_expert
 from ..run_folder import RunFolder
 from .comparison import Difference, built_in_clips, difference, milliseconds, own_answers

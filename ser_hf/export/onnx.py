@@ -23,7 +23,7 @@ from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor
 
 from ..errors import UserError
-from ..models.masked_layers import BiLSTM
+from ..models.layers import BiLSTM
 from .graph import facts_of, graph_of
 from .tracing import DYNAMIC, example_of, quiet, told_of
 

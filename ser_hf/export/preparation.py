@@ -1,4 +1,4 @@
-"""What is done to waveforms before a model hears them (`ser_hf.models.waveform_preparation`), in tensors for a graph.
+"""What is done to waveforms before a model hears them (`ser_hf.models.preparation`), in tensors for a graph.
 
 Each step takes a batch of waveforms, silence behind each clip's end, with their lengths, and returns the same. Of
 every clip it makes what `prepare_waveform` makes of it alone, but for the last digits of float32.
@@ -7,8 +7,8 @@ every clip it makes what `prepare_waveform` makes of it alone, but for the last 
 import torch
 from torch import nn
 
-from ..models import waveform_preparation as preparing
-from ..models.waveform_preparation import Preparation
+from ..models import preparation as preparing
+from ..models.preparation import Preparation
 from .extractors import fixed
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -26,9 +26,8 @@ from transformers.utils.hub import extract_commit_hash
 from ..errors import UserError
 from ..export.session import SUFFIX
 from ..logs import quiet_libraries
-from ..models.feature_extraction_prepared import PreparedFeatureExtractor
-from ..models.modeling_acoustic import AcousticClassifier
-from ..models.waveform_preparation import Preparation
+from ..models.modeling_base import AcousticClassifier
+from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..recipe_checks import SHORTEST
 from ..run_folder import RunFolder
 from ..strict import read_yaml

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
 from ..export.session import OnnxSession
-from ..models.waveform_preparation import Preparation
+from ..models.preparation import Preparation
 from .expert import Expert
 
 

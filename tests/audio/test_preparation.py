@@ -10,7 +10,7 @@ import torch
 import torchaudio
 
 from ser_hf.inspection.loudness import integrated_loudness
-from ser_hf.models.waveform_preparation import (
+from ser_hf.models.preparation import (
     Preparation,
     fix_length,
     gated_loudness,

@@ -24,7 +24,7 @@ from ser_hf.audio.store_journal import read_journal
 from ser_hf.cache import key_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.errors import UserError
-from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
+from ser_hf.models.preparation import Preparation, prepare_waveform
 
 RATES = [16000, 16000, 22050, 48000]
 

@@ -12,7 +12,7 @@ from ser_hf.export.extractors import extractor_module
 from ser_hf.export.graph import graph_of
 from ser_hf.export.preparation import PreparedInput
 from ser_hf.export.session import padded
-from ser_hf.models.waveform_preparation import prepare_waveform
+from ser_hf.models.preparation import prepare_waveform
 from ser_hf.prediction.expert import load_expert
 from ser_hf.training.encoders import shortest_clip
 

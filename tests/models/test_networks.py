@@ -18,7 +18,7 @@ from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtract
 
 import ser_hf.models
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.masked_layers import MaskedBatchNorm1d, MaskedBatchNorm2d
+from ser_hf.models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
 from ser_hf.training.arguments import solvers_for
 
 FOLDER = Path(ser_hf.models.__file__).parent
@@ -193,7 +193,7 @@ def test_bfloat16_autocast_stays_near_float32(name):
 
 @EACH
 def test_the_card_can_say_what_it_is(name):
-    sentence = sys.modules[ARCHITECTURES[name].__module__].__doc__.partition("\n")[0]
+    sentence = ARCHITECTURES[name].__doc__.partition("\n")[0]
     assert sentence.endswith(".")
     assert 30 < len(sentence) < 120
 

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED, VGG16Config, VGGishConfig
-from ser_hf.models.feature_norm import FeatureNorm
+from ser_hf.models.front_end import FeatureNorm
+from ser_hf.models.modeling_transfer import VGGStage
+from ser_hf.models.modeling_transfer_audio import VGGishFrontEnd
 from ser_hf.models.support_vectors import LinearMachines
-from ser_hf.models.vgg_stage import VGGStage
-from ser_hf.models.vggish_front_end import VGGishFrontEnd
 from ser_hf.training.arguments import GRIDS, solvers_for
 from ser_hf.training.build import blueprint
 

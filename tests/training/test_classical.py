@@ -19,7 +19,7 @@ import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED, PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.models.modeling_mfcc_forest import Forest
+from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.models.support_vectors import KernelMachines, LinearMachines
 from ser_hf.recipe import read_recipe
 from ser_hf.testing import tiny_config

@@ -1,4 +1,4 @@
-"""What every network shares: waveform in, logits out, its own initial weights."""
+"""Base class of the networks: waveform in, logits out, initial weights."""
 
 import torch
 from torch import nn
@@ -6,8 +6,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .configuration_acoustic import AcousticConfig
-from .short_time import Derived
+from .configuration import AcousticConfig
+from .front_end import Derived
 
 
 class AcousticClassifier(PreTrainedModel):
@@ -78,3 +78,17 @@ def _clips(waveform: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple
         attention_mask = torch.ones_like(waveform, dtype=torch.long)
     # Normalising extractors may leave padding at a value other than zero.
     return waveform * attention_mask.to(waveform.dtype), attention_mask.sum(dim=1)
+
+
+class ConvolutionalClassifier(AcousticClassifier):
+    """Gives the classifier smaller weights to begin with.
+
+    Max-pooled activations are all positive, so that with the usual weights their offsets add up: a fresh network's
+    logits would be 2 to 4, and it sure of itself. Smaller weights keep it near an even guess.
+    """
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self.classifier:
+            init.xavier_uniform_(module.weight, gain=0.3)

@@ -1,4 +1,4 @@
-"""What every network's configuration shares: the rate of the waveform, and the acoustic front end that most have."""
+"""Configurations that all networks share: the sampling rate of the waveform, and the acoustic front end."""
 
 import dataclasses
 import typing

@@ -1,17 +1,16 @@
-"""Hand-made descriptors of speech, a few numbers a frame, computed inside the network: energy, spectral shape, pitch.
-
-They are the low-level descriptors of classical emotion recognition (Eyben et al. 2016, "The Geneva Minimalistic
-Acoustic Parameter Set", IEEE Transactions on Affective Computing 7) and of notebooks built on librosa, as a sequence
-over time. Values are in librosa's units, hertz beside amplitudes: a network needs them normalised one by one.
-"""
+"""Frame descriptors (energy, spectral shape, pitch), and a 1-D CNN over them."""
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
-from .short_time import Derived, ShortTime
+from .configuration import FrameConfig
+from .front_end import STATISTICS, Derived, FrontEnd, ShortTime
+from .layers import ConvolutionStack1d, Pooling
+from .modeling_base import ConvolutionalClassifier
 
 DESCRIPTORS: tuple[str, ...] = (
     "zero_crossing_rate",  # crossings per sample, 0 to 1
@@ -223,3 +222,114 @@ def _check_pitch_range(sampling_rate: int, n_fft: int, pitch_min: float, pitch_m
             f"Hz; raise n_fft to {math.ceil(2 * sampling_rate / pitch_min)} or pitch_min to "
             f"{math.ceil(2 * sampling_rate / n_fft)}, or leave pitch and voicing out of names"
         )
+
+
+class CNN1dDescriptorsConfig(FrameConfig):
+    """The front end's settings (`FrameConfig`), and:
+
+    Args:
+        features: descriptors, see `descriptors.FrameDescriptors`.
+        window: of the spectral descriptors.
+        normalization: descriptors differ in unit, so that each is standardised by itself: by the training clips'
+            statistics, or by the clip's own.
+        descriptors: which of `descriptors.DESCRIPTORS`.
+        roll_off: share of a frame's magnitude below the spectral roll-off.
+        pitch_min, pitch_max: Hz between which the pitch is sought; a frame (`n_fft`) must hold two periods of the
+            lowest.
+        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
+        statistics: out of ``mean``, ``std``, ``min``, ``max``, ``skewness``, ``kurtosis``.
+        channels: filters of each convolutional block.
+        pooling_factors: pooling factor of each block.
+        kernel_size: of the convolutions; odd.
+        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over what the last
+            block returns.
+        hidden: size of the dense layer before the classifier.
+        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+    """
+
+    model_type = "ser_cnn1d_descriptors"
+
+    features: Literal["descriptors"] = "descriptors"
+    window: Literal["hann"] = "hann"
+    n_fft: int = 1024
+    win_length: int = 1024
+    normalization: Literal["corpus", "clip_bands"] = "corpus"
+    time_masks: int = 0
+    band_masks: int = 0
+    descriptors: list[str] = DESCRIPTORS
+    roll_off: float = 0.85
+    pitch_min: float = 60.0
+    pitch_max: float = 500.0
+    aggregate: bool = False
+    statistics: list[str] = ("mean", "std", "min", "max")
+    channels: list[int] = (64, 128, 128)
+    pooling_factors: list[int] = (2, 2, 2)
+    kernel_size: int = 5
+    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean_std"
+    hidden: int = 64
+    conv_dropout: float = 0.05
+    dropout: float = 0.2
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for key, known in (("descriptors", DESCRIPTORS), ("statistics", STATISTICS)):
+            names = getattr(self, key)
+            if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+                raise ValueError(f"{key} {names}: choose from {', '.join(known)}, each once at most")
+        if len(self.channels) != len(self.pooling_factors):
+            raise ValueError("channels and pooling_factors need one entry per block")
+        if self.aggregate and self.normalization == "clip_bands":
+            raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
+
+
+class CNN1dDescriptorsForAudioClassification(ConvolutionalClassifier):
+    """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
+
+    As speech emotion notebooks feed them to one-dimensional convolutions: each clip's descriptors are averaged to one
+    vector, and convolutions slide along that vector as if it were time (`aggregate`). By default ours slide along time
+    instead, with the descriptors for channels. The clip's length is free: pooling takes its real frames.
+    """
+
+    config_class = CNN1dDescriptorsConfig
+
+    def __init__(self, config: CNN1dDescriptorsConfig):
+        super().__init__(config)
+        least = math.prod(config.pooling_factors)
+        if config.aggregate:
+            self.front_end = FrontEnd(config, statistics=config.statistics, features=_frame_descriptors)
+            if self.front_end.size < least:
+                raise ValueError(f"pooling_factors need {least} statistics, there are {self.front_end.size}")
+        else:
+            self.front_end = FrontEnd(config, min_frames=least, features=_frame_descriptors)
+        inputs = 1 if config.aggregate else self.front_end.size
+        self.stack = ConvolutionStack1d(
+            inputs, config.channels, config.pooling_factors, config.kernel_size, config.conv_dropout
+        )
+        self.pooling = Pooling(config.pooling, self.stack.size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.dense = nn.Linear(self.pooling.output_size, config.hidden)
+        self.classifier = nn.Linear(config.hidden, config.num_labels)
+        self.post_init()
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.config.aggregate:
+            # (batch, 1 frame, statistics) becomes a sequence of as many steps, one number each.
+            features = features.transpose(1, 2)
+            mask = torch.ones_like(features[:, :, 0], dtype=torch.bool)
+        pooled = self.pooling(*self.stack(features, mask))
+        return self.dropout(torch.relu(self.dense(self.dropout(pooled))))
+
+
+def _frame_descriptors(config: CNN1dDescriptorsConfig, min_frames: int) -> FrameDescriptors:
+    return FrameDescriptors(
+        config.sampling_rate,
+        config.n_fft,
+        config.win_length,
+        config.hop_length,
+        center=config.center,
+        roll_off=config.roll_off,
+        pitch_min=config.pitch_min,
+        pitch_max=config.pitch_max,
+        min_frames=min_frames,
+        names=config.descriptors,
+    )
