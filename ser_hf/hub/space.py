@@ -4,19 +4,44 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from huggingface_hub import SpaceCardData, constants
 
-from ...errors import UserError
-from ...evaluation.report import judged_people
-from ...whole import whole_folder
+from ..errors import UserError
+from ..evaluation.report import judged_people
+from ..whole import whole_folder
 
 # The versions that the page was made for and is tested with; requirements.txt has the ranges of what else it needs.
 GRADIO, PYTHON = "6.31.0", "3.12"
+REQUIREMENTS = """\
+gradio>=6.31,<7
+transformers>=5.18,<6
+torch>=2.11,<2.13
+numpy>=2
+soundfile>=0.13
+soxr>=1.0
+"""
+README = """\
+---
+{{ card_data }}
+---
+
+# {{ title }}
+
+A page to try {% if link %}[{{ model }}]({{ link }}){% else %}`{{ model }}`{% endif %}: record or upload speech, or
+watch its answers while you speak. Recordings are heard by this Space alone, and deleted.
+{% if leak %}
+> {{ leak }}
+{% endif %}{% if headline %}
+{{ headline }}
+{% endif %}
+{%- for paragraph in limits %}
+{{ paragraph }}
+{% endfor %}
+"""
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
 
@@ -68,8 +93,8 @@ def write_space(
         "links": _links(model if shared else None, report_page),
     }
     with whole_folder(folder, "folder") as partial:
-        for name in ("app.py", "requirements.txt"):
-            (partial / name).write_text(_template(name), encoding="utf-8")
+        shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
+        (partial / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(_readme(facts, shared), encoding="utf-8")
         for number, path in enumerate(map(Path, examples), 1):
@@ -125,10 +150,6 @@ def _links(model: str | None, report_page: str | None) -> dict[str, str]:
     return {word: address for word, address in links.items() if address}
 
 
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
 def _readme(facts: Mapping[str, Any], shared: bool) -> str:
     data = SpaceCardData(
         title=facts["title"],
@@ -144,6 +165,6 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
         short_description="Hear what a speech emotion recogniser says of a voice",
     )
-    template = jinja2.Template(_template("README.md"), undefined=jinja2.StrictUndefined)
+    template = jinja2.Template(README, undefined=jinja2.StrictUndefined)
     text = template.render(facts, card_data=data.to_yaml(), link=facts["links"].get("The model and its card"))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
