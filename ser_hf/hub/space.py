@@ -1,4 +1,4 @@
-"""A Space: the page on which people try a model in their browser, as files that need nothing of ser_hf."""
+"""The demo of a model as a Gradio Space, whose files do not need ser_hf."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..evaluation.report import judged_people
 from ..whole import whole_folder
 
-# The versions that the page was made for and is tested with; requirements.txt has the ranges of what else it needs.
+# The versions that the page is tested with.
 GRADIO, PYTHON = "6.31.0", "3.12"
 REQUIREMENTS = """\
 gradio>=6.31,<7
@@ -31,8 +31,8 @@ README = """\
 
 # {{ title }}
 
-A page to try {% if link %}[{{ model }}]({{ link }}){% else %}`{{ model }}`{% endif %}: record or upload speech, or
-watch its answers while you speak. Recordings are heard by this Space alone, and deleted.
+A demo of {% if link %}[{{ model }}]({{ link }}){% else %}`{{ model }}`{% endif %}: record or upload speech, or
+see its predictions while you speak. Only this Space processes your recordings, and it deletes them.
 {% if leak %}
 > {{ leak }}
 {% endif %}{% if headline %}
@@ -42,6 +42,7 @@ watch its answers while you speak. Recordings are heard by this Space alone, and
 {{ paragraph }}
 {% endfor %}
 """
+MODEL_LINK = "Model and card"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
 
@@ -57,30 +58,32 @@ def write_space(
     report_page: str | None = None,
     examples: Sequence[str | Path] = (),
 ) -> Path:
-    """Writes a Gradio Space that hears recordings with a model: app.py, requirements.txt, README.md, facts.json.
+    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json.
 
     Args:
-        folder: becomes the repository of the Space; a Space that stands there is replaced.
-        model: what ``pipeline(model=...)`` is to load: a Hub id, or a folder for a page on this machine.
-        report: as report.json beside the model holds it, for the headline and what the page warns of.
-        corpus: what `ser_hf.corpora.corpus_facts` says of the training data, for its warnings.
-        revision: the commit of the model that is to be loaded, and whose code is to be run.
-        trust_remote_code: whether the model needs code of its own.
-        window: seconds of the windows that it was judged in (`evaluation.window` of its recipe).
-        report_page: address of its report, or where it lies on this machine.
-        examples: audio files to offer; no corpus's licence is asked about, so choose your own.
+        folder: becomes the repository of the Space; an existing Space is replaced.
+        model: what ``pipeline(model=...)`` loads: a Hub id, or a folder for a page on this machine.
+        report: the content of the model's report.json, for headline and warnings.
+        corpus: the training data as `ser_hf.corpora.corpus_facts` describes it, for warnings.
+        revision: the commit of the model.
+        trust_remote_code: whether the model needs its own code.
+        window: seconds of evaluation windows (`evaluation.window` of its recipe).
+        report_page: URL or path of its report.
+        examples: audio files to offer. Their license is not checked: use your own recordings.
 
     Raises:
-        UserError: if `folder` holds what is no Space, or an example is not there or of another format.
+        UserError: if `folder` contains something else than a Space, or an example is missing or of another format.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise UserError(f"{folder}: holds files that are no Space's; choose another folder")
+        raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
     for path in map(Path, examples):
         if not path.is_file() or path.suffix.lower() not in AUDIO:
             wrong = "no such file" if not path.is_file() else f"an example is one of {', '.join(AUDIO)}"
             raise UserError(f"{path}: {wrong}")
     shared = not Path(model).is_dir()
+    links = {MODEL_LINK: f"{constants.ENDPOINT}/{model}" if shared else None, "Report": report_page}
+    protocol = report["protocol"] if report else {}
     facts = {
         "model": model,
         "revision": revision,
@@ -88,9 +91,9 @@ def write_space(
         "window": window,
         "title": report["name"] if report else Path(model).name,
         "headline": headline(report) if report else None,
-        "leak": _leak(report) if report else None,
+        "leak": f"Leaky protocol ({protocol['name']}). {protocol['leak']}" if protocol.get("leak") else None,
         "limits": limits(report, corpus),
-        "links": _links(model if shared else None, report_page),
+        "links": {name: address for name, address in links.items() if address},
     }
     with whole_folder(folder, "folder") as partial:
         shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
@@ -104,50 +107,37 @@ def write_space(
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """How good the model is, in one sentence that says on whom, and how sure that is."""
+    """The main metrics in one sentence, with their interval and the test speakers."""
     metrics, interval = report["metrics"], report["intervals"].get("uar")
-    between = "{:.3f} to {:.3f}".format(*interval) if interval else None
-    sure = f" ({100 * report['confidence']:g} % interval {between})" if between else ""
-    protocol = report["protocol"]["name"]
+    confidence = f"{100 * report['confidence']:g} %"
+    between = f" ({confidence} interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     return (
-        f"UAR {metrics['uar']:.3f}{sure}, macro-F1 {metrics['macro_f1']:.3f} on {judged_people(report)} "
-        f"(protocol {protocol})."
+        f"UAR {metrics['uar']:.3f}{between}, macro-F1 {metrics['macro_f1']:.3f} on {judged_people(report)} "
+        f"(protocol {report['protocol']['name']})."
     )
 
 
 def limits(report: Mapping[str, Any] | None, corpus: Mapping[str, Any] | None) -> list[str]:
-    """What the model is not for, as paragraphs; what it learnt from, as far as that is known."""
-    told = []
+    """Paragraphs about the training data, as far as it is known, and about what the model must not be used for."""
     if corpus is None:
-        told.append("Its own card says what it learnt from, and how good it is.")
+        data = "Its model card describes its training data and how well it performs."
     elif corpus["name"] == "synthetic":
-        told.append("It learnt from synthetic signals, not from people: it serves tests and demonstrations only.")
+        data = "It was trained on synthetic signals, not on people: it is for tests and demonstrations only."
     else:
-        kind = "acted emotions" if corpus["acted"] else "emotions"
         speakers = report["protocol"]["parts"].get("train", {}).get("speakers") if report else None
-        of = f" of {len(speakers)} speakers" if speakers else ""
-        told.append(
-            f"It learnt {kind}{of} from {corpus['title']}. Expect less on "
+        data = (
+            f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
+            f"{f' of {len(speakers)} speakers' if speakers else ''} from {corpus['title']}. Expect lower accuracy on "
             f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
         )
-    told.append(
-        "A voice does not prove a feeling: do not decide about people by these answers. In the European Union, "
-        "inferring emotions at work and in education is prohibited but for medical or safety reasons (Regulation (EU) "
-        "2024/1689, article 5(1)(f)); elsewhere those who are exposed to it have to be told (article 50(3))."
+    law = (
+        "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
+        "Union, inferring emotions at work and in education is prohibited except for medical or safety reasons "
+        "(Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people exposed to it must be informed (article "
+        "50(3))."
     )
-    if corpus and corpus["non_commercial"]:
-        told.append("The licence of its training data forbids commercial use.")
-    return told
-
-
-def _leak(report: Mapping[str, Any]) -> str | None:
-    protocol = report["protocol"]
-    return f"Judged under a leaky protocol ({protocol['name']}). {protocol['leak']}" if protocol["leak"] else None
-
-
-def _links(model: str | None, report_page: str | None) -> dict[str, str]:
-    links = {"The model and its card": model and f"{constants.ENDPOINT}/{model}", "Its report": report_page}
-    return {word: address for word, address in links.items() if address}
+    license = "The license of its training data forbids commercial use."
+    return [data, law, *([license] if corpus and corpus["non_commercial"] else [])]
 
 
 def _readme(facts: Mapping[str, Any], shared: bool) -> str:
@@ -163,8 +153,8 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         license="apache-2.0",
         models=[facts["model"]] if shared else None,
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
-        short_description="Hear what a speech emotion recogniser says of a voice",
+        short_description="Try a speech emotion recognition model",
     )
     template = jinja2.Template(README, undefined=jinja2.StrictUndefined)
-    text = template.render(facts, card_data=data.to_yaml(), link=facts["links"].get("The model and its card"))
+    text = template.render(facts, card_data=data.to_yaml(), link=facts["links"].get(MODEL_LINK))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
