@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,8 @@ def _fetch(staging: Staging, sources: Sequence[Source], jobs: int, named: bool) 
         if not staging.missing() and not (named and not all(map(staging.has, staging.companions))):
             continue
         try:
-            with closing(Connection(staging.folder, jobs)) as connection:
+            connection = Connection(staging.folder, jobs)
+            with connection.session:
                 source.fetch(staging, connection)
             if missing := staging.missing():
                 more = f" and {len(missing) - 1:,} more" if missing[1:] else ""
@@ -227,7 +228,8 @@ def _fetch(staging: Staging, sources: Sequence[Source], jobs: int, named: bool) 
     for item in staging.companions:
         if item.url is not None and not staging.has(item):
             try:
-                with closing(Connection(staging.folder, 1)) as connection:
+                connection = Connection(staging.folder, 1)
+                with connection.session:
                     connection.fetch(item.url, item.sha256, f"sha256:{item.sha256}", item.bytes)
             except SourceError as error:  # without it, the corpus is complete nevertheless
                 logger.warning("%s, which %s needs, could not be downloaded: %s", item.path, item.needed_by, error)

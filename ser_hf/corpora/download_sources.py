@@ -188,10 +188,6 @@ class Connection:
             if part.exists() and not part.stat().st_size:
                 part.unlink()
 
-    def close(self) -> None:
-        """Closes the connections to the server."""
-        self.session.close()
-
     def json(self, url: str, **request: Any) -> Any:
         """The JSON that a server answers with; raises a `SourceError` if it does not."""
         for old in self.folder.glob("answer.json*"):
@@ -207,8 +203,7 @@ class Connection:
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]], failures: dict[str, str]) -> None:
         """Downloads files from their URLs with these headers, and adds the reason to `failures` for those that failed,
         by path; ends early after too many of them."""
-        size = sum(item.bytes for item, _, _ in files)
-        bar = tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None)
+        bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
         with bar, ThreadPoolExecutor(self.jobs) as pool:
             running = {
                 pool.submit(self.fetch, url, item.sha256, f"sha256:{item.sha256}", item.bytes, headers=headers): item
@@ -257,7 +252,8 @@ class _Transfer:
         except requests.Timeout:
             raise requests.Timeout(f"no answer within {_STALL_SECONDS:g} s") from None
         except requests.ConnectionError as error:
-            raise requests.ConnectionError(f"no connection: {getattr(error.args[0], 'reason', error)}") from None
+            reason = getattr(error.args[0] if error.args else error, "reason", error)
+            raise requests.ConnectionError(f"no connection: {reason}") from None
         except (OSError, ValueError) as error:  # no URL, no header, no certificates, redirects without end
             raise SourceError(f"{_host(url)}: {_one_line(error)}") from None
         with response:
@@ -267,9 +263,12 @@ class _Transfer:
                 raise requests.ConnectionError("the file cannot be continued")
             self._require_success(response)
             start = start if response.status_code == 206 else 0
-            remaining, hidden = response.raw.length_remaining, None if self.limit > _SHOWN_BYTES else True
+            remaining = response.raw.length_remaining
             total = start + remaining if remaining else None
-            bar = tqdm(None, _host(url), total, False, initial=start, unit="B", unit_scale=True, disable=hidden)
+            hidden = None if self.limit > _SHOWN_BYTES else True
+            bar = tqdm(
+                desc=_host(url), total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=hidden
+            )
             try:
                 with bar, self.part.open("ab" if start else "wb") as file:
                     for block in self._blocks(response, self.limit - start):

@@ -169,13 +169,13 @@ def status(code: int, message: str | None = None, **headers: str) -> Fault:
     return lambda handler, _: handler.send(code, body, {k.replace("_", "-"): value for k, value in headers.items()})
 
 
-def truncate(sent: int) -> Fault:
+def cut(sent: int) -> Fault:
     """Announces all of the file, sends so many bytes of what was requested and closes the connection."""
     return lambda handler, content: handler.serve(content, sent)
 
 
 def stall(sent: int) -> Fault:
-    """As `truncate`, but leaves the connection open."""
+    """As `cut`, but leaves the connection open."""
 
     def fault(handler: Handler, content: bytes):
         handler.serve(content, sent)
