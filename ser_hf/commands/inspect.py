@@ -1,4 +1,4 @@
-"""ser-hf inspect: what a corpus's folder holds, or what a recipe's augmentation does, as a page and a JSON file."""
+"""ser-hf inspect: a page and a JSON file about a corpus, or about the augmentation of a recipe."""
 
 import argparse
 from pathlib import Path
@@ -10,34 +10,34 @@ EXAMPLE = "ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("corpus", nargs="?", help="such as ravdess, cremad, emodb; csv for a table of your own")
-    parser.add_argument("root", nargs="?", metavar="DIR", help="the folder that holds the audio; of csv the table")
+    parser.add_argument("corpus", nargs="?", help="such as ravdess, cremad, emodb; csv for your own table")
+    parser.add_argument("root", nargs="?", metavar="DIR", help="the folder of the audio; of csv the table")
     parser.add_argument("options", nargs="*", metavar="key=value", help="an option of the corpus, a key of the recipe")
     parser.add_argument(
         "--augment",
         metavar="RECIPE",
-        help="no corpus, but what this recipe's augmentation makes of its training clips, to hear and to see",
+        help="show the augmentation of this recipe's training clips instead of a corpus",
     )
     parser.add_argument(
-        "--output", metavar="FOLDER", help="where the page goes (default: inspect-CORPUS, or inspect-RECIPE-augment)"
+        "--output", metavar="FOLDER", help="folder of the page (default: inspect-CORPUS, or inspect-RECIPE-augment)"
     )
     parser.add_argument(
         "--examples",
         type=int,
         default=2,
         metavar="N",
-        help="clips of each label to show, of augmentation clips in all (default: %(default)s)",
+        help="clips to show: of each label, or with --augment in all (default: %(default)s)",
     )
     parser.add_argument(
         "--no-near-copies",
         action="store_true",
-        help="do not look for takes that stand twice, cut or re-encoded (saves decoding into the cache)",
+        help="do not search copies that were cut or re-encoded (saves decoding into the cache)",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Inspects, writes the page and prints the verdict."""
-    # Imported late: `--help` must not wait for these.
+    """Inspects the corpus, writes the page and prints the findings."""
+    # Imported late, so that `--help` is fast.
     from ..inspection import check_folder, inspect_corpus, write_inspection
 
     if options.examples < 0:
@@ -56,18 +56,18 @@ def run(options: argparse.Namespace) -> None:
     inspection = inspect_corpus(options.corpus, root, near_copies=not options.no_near_copies, **corpus_settings)
     page = write_inspection(inspection, folder, options.examples)
     print(summary(inspection.to_dict()))
-    print(f"  read it: {page}")
+    print(f"  page: {page}")
 
 
 def _run_augment(options: argparse.Namespace) -> None:
-    """The page of a recipe's augmentation: its corpus is loaded, split and decoded, nothing is trained."""
+    """Loads, splits and decodes the recipe's corpus, and writes the augmentation preview."""
     from ..inspection import check_folder
     from ..recipe import read_recipe
 
-    if Path(options.augment).is_dir():  # as the empty word is, too
+    if Path(options.augment).is_dir():  # the empty string, too
         raise UserError(f"--augment: {options.augment!r} is a folder; name a recipe's file (YAML)")
     if options.no_near_copies:
-        raise UserError("--no-near-copies: of no use with --augment, which looks for no copies; leave it out")
+        raise UserError("--no-near-copies: has no effect with --augment; leave it out")
     overrides = [word for word in (options.corpus, options.root, *options.options) if word is not None]
     recipe = read_recipe(options.augment, overrides)
     if not recipe.augment.steps and not recipe.augment.mixup.probability:
@@ -80,33 +80,32 @@ def _run_augment(options: argparse.Namespace) -> None:
     check_folder(folder)
     from ..audio import prepare
     from ..corpora import corpus_facts
-    from ..inspection.augmented import check_rate, write_augmented
+    from ..inspection.augmentation_preview import write_augmentation_preview
     from ..material import corpus_of
     from ..models.preparation import Preparation
     from ..protocols import split_corpus
 
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
-    check_rate(audio.sampling_rate)  # before anything is decoded
     dataset = corpus_of(recipe)
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
-    page = write_augmented(
+    page = write_augmentation_preview(
         recipe.name,
         recipe.augment,
         dataset,
         store,
         split.rows["train"],
         folder,
-        options.examples,
-        recipe.training.seeds[0],
-        corpus_facts(corpus.name, corpus.options),
-        audio.cache_dir,
+        examples=options.examples,
+        seed=recipe.training.seeds[0],
+        license=corpus_facts(corpus.name, corpus.options).get("license"),
+        cache_dir=audio.cache_dir,
     )
-    print(f"  hear it: {page}")
+    print(f"  page: {page}")
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """The verdict, the counts and each finding, as lines for the terminal."""
+    """The verdict, the counts and each finding, for the terminal."""
     counts, official = facts["counts"], facts["official"]
     of = f" of the release's {official['clips']}" if official else ""
     clips = f"  {counts['readable_clips']}{of} clips readable, {counts['hours']:.2f} h, "
@@ -119,19 +118,19 @@ def summary(facts: dict[str, Any]) -> str:
 
 
 def _settings(corpus: str, settings: list[str]) -> dict[str, Any]:
-    """The corpus's options out of ``key=value`` words, each checked against its type."""
+    """The corpus's options from ``key=value`` arguments, checked against their types."""
     from ..corpora import CORPORA, corpus_options
     from ..strict import coerce, parse_yaml, unknown_key
 
     if corpus not in CORPORA:
-        raise UserError(f"corpus: {corpus!r} is none of {', '.join(CORPORA)}")
+        raise UserError(f"corpus: expected one of {', '.join(CORPORA)}, got {corpus!r}")
     known = corpus_options(corpus)
     values = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.removeprefix("corpus.")
         if not equals:
-            raise UserError(f"{setting}: an option of the corpus reads key=value")
+            raise UserError(f"{setting}: expected an option of the corpus as key=value")
         if key not in known:
             raise unknown_key(f"corpus.{key}", known)
         values[key] = coerce(parse_yaml(text, f"the option {setting}"), known[key][0], f"corpus.{key}")

@@ -1,6 +1,6 @@
-"""Inspection: is this folder the corpus it should be, and what in it would mislead a model? One page and one JSON."""
+"""Inspection of a corpus before training: measurements, findings, an HTML page and a JSON file."""
 
-from .folder import check_folder, write_inspection
-from .inspection import Inspection, inspect_corpus
+from .findings import Inspection, inspect_corpus
+from .page import check_folder, write_inspection
 
 __all__ = ["Inspection", "check_folder", "inspect_corpus", "write_inspection"]

@@ -291,7 +291,7 @@ def test_it_is_inspected_by_name(item, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ser_hf.inspection.folder._charts", lambda *arguments: [])
+    monkeypatch.setattr("ser_hf.inspection.page.charts", lambda table: {})
     corpora = (
         "corpora=[" + ", ".join(f"{{name: {name}, root: {item(name)['root']}}}" for name in ("savee", "cremad")) + "]"
     )
@@ -299,7 +299,7 @@ def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monke
     assert cli.main(["inspect", "mixture", corpora, *options]) == 0
     assert "SAVEE and CREMA-D: " in capsys.readouterr().out
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "Licence of the corpus: its makers&#39; own terms, odbl." in page
+    assert "License of the corpus: its authors&#39; own terms, odbl." in page
     assert cli.main(["inspect", "mixture", "corpora=[{name: savee, rot: a}]", *options]) == 2
     assert "corpora[0].rot: unknown key; the nearest known key is corpus.corpora[0].root" in capsys.readouterr().err
 

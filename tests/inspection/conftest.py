@@ -1,4 +1,4 @@
-"""A small corpus with a fault of each kind, inspected once."""
+"""A small corpus with one defect of each kind, inspected once."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,11 @@ from ser_hf.inspection import inspect_corpus, write_inspection
 from ser_hf.testing import write_corpus
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
-LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
 
 @pytest.fixture(scope="session")
 def faulty_root(tmp_path_factory):
-    """A synthetic CREMA-D of 3 actors, 6 emotions, 3 sentences; test_findings.py has what is wrong with which file."""
+    """A synthetic CREMA-D of 3 actors, 6 emotions, 3 sentences; test_findings.py lists the defects."""
     root = tmp_path_factory.mktemp("CREMA-D")
     write_corpus("cremad", root, speakers=3, takes=3)
     audio = root / "AudioWAV"
@@ -43,23 +42,18 @@ def faulty_root(tmp_path_factory):
     padded = np.concatenate([np.zeros(20000), samples(path(1001, "IEO", "HAP")), np.zeros(24000)])
     soundfile.write(path(1001, "IEO", "HAP"), padded, 16000, subtype="PCM_16")
     soundfile.write(path(1001, "IOM", "HAP"), samples(path(1001, "IOM", "HAP"))[4000:5000], 16000, subtype="PCM_16")
-    # The same audio: of one clip under a foreign name, under another label, under another speaker.
+    # The same audio under a name outside the corpus, under another label, under another speaker.
     (audio / HOSTILE).write_bytes(path(1002, "DFA", "NEU").read_bytes())
     path(1002, "IEO", "NEU").write_bytes(path(1002, "IEO", "SAD").read_bytes())
     path(1003, "IOM", "NEU").write_bytes(path(1002, "IOM", "NEU").read_bytes())
-    # The same take, cut and turned down.
+    # The same take, cut and softer.
     soundfile.write(path(1003, "DFA", "SAD"), 0.5 * samples(path(1003, "IEO", "SAD"))[1600:], 16000, subtype="PCM_16")
     path(1003, "DFA", "HAP").unlink()
-    # This sentence has a level in the release, except in neutral.
+    # In the release the name of this sentence contains a level.
     path(1003, "IEO", "FEA").rename(audio / "1003_IEO_FEA_XX.wav")
     (audio / "copy").mkdir()
     (audio / "copy" / "1003_DFA_ANG_XX.wav").write_bytes(path(1003, "DFA", "ANG").read_bytes())
     return root
-
-
-@pytest.fixture(scope="session")
-def hostile_name():
-    return HOSTILE
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +67,3 @@ def written(faulty, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "inspect-cremad"
     write_inspection(faulty, folder, examples=1)
     return folder
-
-
-@pytest.fixture
-def finding(faulty):
-    """A function from a code to the faulty corpus's finding."""
-    return lambda code: next(found for found in faulty.findings if found.code == code)

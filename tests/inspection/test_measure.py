@@ -1,16 +1,37 @@
-"""One file in numbers, against signals whose numbers are known."""
+"""Measurements against signals with known values; roles of files; comparison with the release; tables."""
 
+import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from ser_hf.corpora import manifest
+from ser_hf.corpora.schema import Clip
+from ser_hf.errors import UserError
+from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection import measure as module
-from ser_hf.inspection.measure import clipped_share, measure, measure_all
+from ser_hf.inspection.measure import (
+    AudioFile,
+    Measurement,
+    clip_table,
+    clipped_share,
+    compare_with_release,
+    crosstable,
+    describe,
+    explained_variance,
+    find_files,
+    measure,
+    ordered_labels,
+    printable_path,
+)
+from ser_hf.testing import write_corpus
 
 RATE = 16000
 TONE = (0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)).astype(np.float32)
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
 
 def written(path, samples, rate=RATE, **keywords):
@@ -18,27 +39,23 @@ def written(path, samples, rate=RATE, **keywords):
     return measure(str(path))
 
 
+# Measurements
+
+
 def test_a_tone_between_silences(tmp_path):
     measured = written(tmp_path / "a.wav", np.concatenate([np.zeros(RATE // 2), TONE, np.zeros(RATE // 4)]))
     assert measured.error is None
     assert (measured.format, measured.subtype, measured.sampling_rate, measured.channels) == ("WAV", "PCM_16", RATE, 1)
-    assert measured.honest_suffix is True
     assert measured.bytes == (tmp_path / "a.wav").stat().st_size
-    assert measured.duration == 1.75
-    assert measured.leading_silence == 0.5
-    assert measured.trailing_silence == 0.25
+    assert (measured.duration, measured.leading_silence, measured.trailing_silence) == (1.75, 0.5, 0.25)
     assert measured.silent_share == pytest.approx(0.75 / 1.75, abs=0.01)
-    # A sine of amplitude 0.5 is -9.03 dBFS, over a share of the time.
+    # A sine of amplitude 0.5 is at -9.03 dBFS, for a part of the time.
     assert measured.rms == pytest.approx(-9.03 + 10 * np.log10(1 / 1.75), abs=0.05)
     assert measured.peak == pytest.approx(-6.02, abs=0.01)
-    assert measured.floor is None
-    assert measured.clipped_share == 0
-    assert not measured.silent
-    assert measured.mix_loss is None
-
-
-def test_a_clip_that_ends_within_a_frame_has_no_trailing_silence(tmp_path):
-    assert written(tmp_path / "a.wav", TONE[:-50]).trailing_silence == 0
+    assert measured.floor is measured.mix_loss is None
+    assert (measured.clipped_share, measured.silent) == (0, False)
+    # A clip that ends within a frame has no trailing silence.
+    assert written(tmp_path / "b.wav", TONE[:-50]).trailing_silence == 0
 
 
 def test_silence_has_no_level(tmp_path):
@@ -50,7 +67,7 @@ def test_silence_has_no_level(tmp_path):
     assert not written(tmp_path / "b.wav", 0.01 * TONE).silent
 
 
-def test_dc_offset_and_floor(tmp_path):
+def test_offset_and_floor(tmp_path):
     measured = written(tmp_path / "a.wav", np.concatenate([0.25 * TONE, 0 * TONE]) + 0.1)
     assert measured.dc_offset == pytest.approx(0.1, abs=1e-3)
     assert measured.floor == pytest.approx(-20, abs=0.1)
@@ -61,10 +78,9 @@ def test_only_runs_at_full_scale_are_clipping():
     single[[0, 1, 10, 20, 21, 999]] = 1.0
     assert clipped_share(single) == 0
     single[2] = 1.0
-    assert clipped_share(single) == 3 / 1000
     single[500:504] = -1.0
     assert clipped_share(single) == 7 / 1000
-    # Half a run of either sign is none, nor is one that ends a channel and begins the next.
+    # Two samples of either sign are no run, nor are the end of a channel and the beginning of the next.
     mixed = np.zeros((10, 2), np.float32)
     mixed[[0, 1], 0], mixed[[2, 3], 0], mixed[[8, 9], 0], mixed[[0, 1], 1] = 1, -1, 1, 1
     assert clipped_share(mixed) == 0
@@ -75,54 +91,192 @@ def test_only_runs_at_full_scale_are_clipping():
 def test_channels_out_of_phase_cancel(tmp_path):
     alike = written(tmp_path / "a.wav", np.stack([TONE, TONE], axis=1))
     assert (alike.channels, alike.mix_loss) == (2, pytest.approx(0, abs=1e-6))
-    assert written(tmp_path / "b.wav", np.stack([TONE, 0 * TONE], axis=1)).mix_loss == pytest.approx(3.01, abs=0.01)
     assert written(tmp_path / "c.wav", np.stack([TONE, -0.5 * TONE], axis=1)).mix_loss == pytest.approx(10, abs=0.01)
     assert written(tmp_path / "d.wav", np.stack([TONE, -TONE], axis=1)).silent
-    # Clipping of one channel shows, though the mix is below full scale.
+    # Clipping of one channel is found although the mix is below full scale.
     square = np.stack([np.sign(TONE), 0 * TONE], axis=1)
     assert written(tmp_path / "e.wav", square, subtype="FLOAT").clipped_share == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("name", "keywords", "honest"),
-    [
-        ("a.flac", {}, True),
-        ("a.WAV", {}, True),
-        ("a.wav", {"format": "FLAC"}, False),
-        ("a.flac", {"format": "WAV"}, False),
-        ("a.ogg", {"format": "OGG", "subtype": "VORBIS"}, True),
-        ("a.mp3", {"format": "MP3", "subtype": "MPEG_LAYER_III"}, True),
-        ("a.aif", {"format": "AIFF"}, True),
-        ("a.wav", {"format": "CAF"}, False),
-    ],
-)
-def test_a_suffix_that_lies(tmp_path, name, keywords, honest):
-    assert written(tmp_path / name, TONE, **keywords).honest_suffix is honest
-
-
-def test_a_bad_file_is_measured_as_bad(tmp_path, monkeypatch):
+def test_a_bad_file_is_a_measurement_with_an_error(tmp_path, monkeypatch):
     (tmp_path / "empty.wav").write_bytes(b"")
     assert measure(str(tmp_path / "empty.wav")).error == "an empty file (0 bytes); restore or remove it"
     assert measure(str(tmp_path / "empty.wav")).bytes == 0
     assert "No such file" in measure(str(tmp_path / "missing.wav")).error
     (tmp_path / "text.wav").write_text("not audio")
     assert measure(str(tmp_path / "text.wav")).error.startswith("not readable as audio")
-    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
-    soundfile.write(tmp_path / "good.wav", TONE, RATE)
-    os.rename(tmp_path / "good.wav", odd)
-    assert measure(odd).error == "its path is not UTF-8, which tables of clips cannot hold; rename it"
 
-    def greedy(path):
+    def too_large(path):
         raise MemoryError
 
-    monkeypatch.setattr(module, "decode", greedy)
+    monkeypatch.setattr(module, "decode", too_large)
     assert "more samples than memory can hold" in measure(str(tmp_path / "text.wav")).error
 
 
-def test_many_files_come_in_their_order(tmp_path):
-    lengths = [100 * (1 + i % 7) for i in range(40)]
-    for i, length in enumerate(lengths):
-        soundfile.write(tmp_path / f"{i}.wav", TONE[:length], RATE)
-    measured = list(measure_all([str(tmp_path / f"{i}.wav") for i in range(40)], workers=2))
-    assert [round(m.duration * RATE) for m in measured] == lengths
-    assert list(measure_all([])) == []
+# Roles of files
+
+
+def roles(files):
+    return {file.shown: file.role for file in files}
+
+
+def test_roles_of_files(tmp_path):
+    paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
+    paths[0].rename(paths[0].with_name("notes.wav"))
+    paths[1].rename(paths[1].with_name("03-02-02-01-01-01-01.wav"))
+    found = find_files("ravdess", tmp_path, {})
+    assert [file.path for file in found] == sorted(file.path for file in found)
+    kinds = roles(found)
+    assert kinds.pop("Actor_01/notes.wav") == "unknown name"
+    assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
+    assert set(kinds.values()) == {"clip"}
+    assert roles(find_files("ravdess", tmp_path, {"song": True}))["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
+    with pytest.raises(UserError, match="is not a folder"):
+        find_files("ravdess", tmp_path / "nowhere", {})
+
+
+def test_git_lfs_pointers_are_listed(tmp_path):
+    paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
+    paths[0].write_text(LFS_POINTER)
+    paths[1].rename(paths[1].with_name("notes.wav"))
+    (tmp_path / "Actor_01" / "._03-01-01-01-01-01-01.wav").write_bytes(b"macOS")
+    found = find_files("ravdess", tmp_path, {})
+    kinds = roles(found)
+    assert kinds.pop(f"Actor_01/{paths[0].name}") == "LFS pointer"
+    assert kinds.pop("Actor_01/notes.wav") == "unknown name"
+    assert list(kinds.values()) == ["clip"] * 6
+    compared, official = compare_with_release("ravdess", found)
+    assert len(official.missing) == 1440 - 6
+    assert all((file.origin is None) == (file.role == "LFS pointer") for file in compared)
+    # A table gives no file names, so that its parser's message is the result.
+    (tmp_path / "table.csv").write_text(f"path,label,speaker\n{paths[0].relative_to(tmp_path)},sad,anna\n")
+    with pytest.raises(UserError, match="Git LFS pointer"):
+        inspect_corpus("csv", tmp_path / "table.csv")
+
+
+def test_a_table_of_the_user(tmp_path):
+    (tmp_path / "calls").mkdir()
+    lines = ["path,label,speaker,sex"]
+    for i in range(4):
+        soundfile.write(tmp_path / "calls" / f"{i}.wav", TONE * (i + 1) / 5, RATE)
+        lines.append(f"calls/{i}.wav,{('angry', 'sad')[i % 2]},anna,f")
+    lines.append("calls/9.wav,sad,anna,f")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    inspection = inspect_corpus("csv", tmp_path / "table.csv", title="Calls", near_copies=False)
+    assert roles(inspection.files) == {
+        **{f"calls/{i}.wav": "clip" for i in range(4)},
+        "table.csv, line 6": "absent",
+    }
+    facts = inspection.to_dict()
+    assert facts["official"] is facts["near_copies"] is facts["tables"]["label_by_intensity"] is None
+    assert facts["corpus"]["title"] == "Calls"
+    assert facts["counts"]["roles"]["absent"] == 1
+
+
+def test_paths_are_printable(tmp_path):
+    assert printable_path(f"{tmp_path}/a/b.wav", tmp_path) == "a/b.wav"
+    assert printable_path("/elsewhere/b.wav", tmp_path) == "/elsewhere/b.wav"
+    assert printable_path(os.fsdecode(b"/x/\xffb\n\x1b.wav"), Path("/x")) == r"\xffb\n\x1b.wav"
+    assert printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
+    # Generated clips are shown below their common folder.
+    assert find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown == "s00_angry_000.wav"
+
+
+# The release
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "clips", "origin", "found"),
+    [
+        ("ravdess", "RAVDESS-original-sample", 1440, "original", 15),
+        ("cremad", "CREMA-D-sample", 7442, "original", 84),
+        ("emodb", "EMO-DB", 535, "re-encoded", 535),
+    ],
+)
+def test_real_corpora_against_their_releases(name, folder, clips, origin, found, real_corpora):
+    _, official = compare_with_release(name, find_files(name, real_corpora(folder), {}))
+    assert official.clips == sum(official.per_label.values()) == clips
+    assert official.origins[origin] == sum(official.origins.values()) == found
+    assert len(official.missing) == clips - found
+    assert sum(official.found_per_label.values()) == found
+
+
+def test_bytes_are_compared_with_the_release(tmp_path, monkeypatch):
+    first, second, third, fourth = write_corpus("ravdess", tmp_path, speakers=1, takes=1)[:4]
+    entries = [
+        manifest.Entry(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in (first, second, third, fourth)
+    ]
+    monkeypatch.setattr(manifest, "manifest", lambda name: entries)
+    damaged = bytearray(second.read_bytes())
+    damaged[-1] ^= 1
+    second.write_bytes(damaged)
+    third.rename(third.with_suffix(".flac"))
+    files = find_files("ravdess", tmp_path, {})
+    fourth.unlink()
+    compared, official = compare_with_release("ravdess", files)
+    assert official.missing == []
+    origins = {Path(file.path).stem: file.origin for file in compared}
+    assert [origins.pop(path.stem) for path in (first, second, third, fourth)] == [
+        *("original", "altered", "re-encoded", "altered")
+    ]
+    assert set(origins.values()) == {"unlisted"}
+
+
+def test_songs_are_not_covered_by_the_list_of_spoken_clips(tmp_path):
+    sung, other = write_corpus("ravdess", tmp_path, speakers=1, takes=1)[:2]
+    sung.rename(sung.with_name("03-02-02-01-01-01-01.wav"))
+    other.rename(other.with_name("03-02-07-01-01-01-01.wav"))  # the release has no sung disgust
+    inspection = inspect_corpus("ravdess", tmp_path, near_copies=False, song=True)
+    assert inspection.to_dict()["official"]["origins"] == {
+        **{"original": 0, "altered": 6, "re-encoded": 0, "unlisted": 1, "uncovered": 1}
+    }
+    findings = {finding.code: finding for finding in inspection.findings}
+    assert findings["uncovered"].text == "1 clip not in the packaged list, which has the spoken part only."
+    assert findings["uncovered"].files == (("Actor_01/03-02-02-01-01-01-01.wav", ""),)
+    # By default songs are left out, which has a finding of its own.
+    inspection = inspect_corpus("ravdess", tmp_path, near_copies=False)
+    assert {finding.code for finding in inspection.findings}.isdisjoint({"unlisted", "uncovered"})
+
+
+# Tables
+
+
+def table(*clips):
+    """Of (label, duration, speaker, sex, intensity) each; the last ones may be missing."""
+    files = []
+    for label, *more in clips:
+        duration, speaker, sex, intensity = [*more, *(1.0, "a", None, None)[len(more) :]]
+        clip = Clip(path="x", emotion=label, speaker=speaker, id="x", sex=sex, intensity=intensity)
+        files.append(AudioFile("x", "x", "clip", clip, measured=Measurement(duration=duration)))
+    return clip_table(files)
+
+
+def test_crosstable_includes_clips_without_a_value():
+    assert ordered_labels(["sad", "zeal", "angry", "other", "sad"]) == ["angry", "sad", "other", "zeal"]
+    clips = table(
+        *(("sad", 1.0, "a", "male"), ("sad", 1.0, "a", "female"), ("angry", 1.0, "a", "female"), ("angry", 1.0)),
+    )
+    assert crosstable(clips, "sex") == {
+        "labels": ["angry", "sad"],
+        "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},
+        "total": [2, 2],
+    }
+    levels = table(*(("sad", 1.0, "a", None, level) for level in ("low", "high", "medium")))
+    assert list(crosstable(levels, "intensity")["rows"]) == ["low", "medium", "high"]
+    assert crosstable(levels, "sex") is crosstable(table(), "sex") is None
+
+
+def test_statistics_of_a_measure():
+    assert describe(table(*(("sad", float(i)) for i in range(101)))) == {
+        "duration": {"clips": 101, "minimum": 0, "p05": 5, "median": 50, "p95": 95, "maximum": 100},
+    }
+    clips = table(("sad", 0.0), ("sad", 1.0), ("angry", 4.0), ("angry", 5.0))
+    # Sum of squares within the groups 4 * 0.25 = 1, in all 4 * 4.25 = 17: 1 - (1 / 2) / (17 / 3).
+    assert explained_variance(clips, "duration", "label") == pytest.approx(1 - 0.5 * 3 / 17)
+    assert explained_variance(clips, "loudness", "label") is None
+    same_mean = table(("sad", 0.0), ("sad", 2.0), ("angry", 0.0), ("angry", 2.0))
+    assert explained_variance(same_mean, "duration", "label") == 0
+    assert explained_variance(clips[:2], "duration", "label") is None
+    assert explained_variance(clips[1:3], "duration", "label") is None
+    assert explained_variance(table(("sad",), ("sad",), ("angry",)), "duration", "label") is None

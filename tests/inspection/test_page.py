@@ -1,0 +1,254 @@
+"""The page and `inspect.json` of an inspection, their folder, and the command."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from support.html_page import Page
+
+from ser_hf import cli
+from ser_hf.commands import inspect as command
+from ser_hf.errors import UserError
+from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
+from ser_hf.inspection import page as module
+from ser_hf.inspection.page import charts, example_figure, pick_examples, quantity
+from ser_hf.testing import write_corpus
+
+HOSTILE = "<script>alert(1)<&$x_1^$.wav"
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page((written / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def facts(written):
+    return json.loads((written / "inspect.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def no_charts(monkeypatch):
+    monkeypatch.setattr(module, "charts", lambda table: {})
+
+
+def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
+    assert set(facts) == {
+        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "official", "near_copies"),
+        *("measures", "distributions", "explained", "tables", "files", "examples"),
+    }
+    assert facts["corpus"]["license"] == "odbl"
+    assert facts["counts"]["roles"] == {"clip": 54, "left out": 0, "unknown name": 1, "LFS pointer": 0, "absent": 0}
+    assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
+    assert facts["counts"]["hours"] == pytest.approx(sum(file.measured.duration for file in faulty.clips) / 3600)
+    assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files"}
+    assert set(facts["official"]) == {"clips", "per_label", "found_per_label", "missing", "origins"}
+    rows = {row["path"]: row for row in facts["files"]}
+    assert len(rows) == len(faulty.files) == 55
+    good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]
+    assert (good["id"], good["emotion"], good["speaker"]) == ("cremad/1002_DFA_ANG_XX", "angry", "cremad:1002")
+    assert (good["role"], good["origin"], good["error"], good["sex"]) == ("clip", "altered", None, "female")
+    assert good["rms"] < good["peak"] <= 0
+    bad = rows["AudioWAV/1001_DFA_ANG_XX.wav"]
+    assert bad["error"].startswith("an empty file")
+    assert bad["duration"] is None
+    assert {"first", "second", "overlap", "bit_error_rate"} == set(facts["near_copies"][0])
+    assert sum(facts["tables"]["label_by_speaker"]["total"]) == facts["distributions"]["duration"]["clips"] == 50
+
+
+def test_the_page_is_one_file_beside_the_recordings(page, written):
+    assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json", "audio"}
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    images = page.all("img")
+    assert len(images) >= 5 + 6
+    for image in images:
+        assert image["src"].startswith("data:image/png;base64,")
+        assert len(image["alt"]) > 10
+        assert int(image["width"]) > 100
+    assert {player["src"] for player in page.all("audio")} == {
+        f"audio/{f.name}" for f in (written / "audio").iterdir()
+    }
+    assert all("controls" in player for player in page.all("audio"))
+    # Names of files are text.
+    assert HOSTILE in page.text
+    assert "<script" not in (written / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_has_examples_findings_and_counts(page, facts, written):
+    rows = {row["id"]: row for row in facts["files"]}
+    emotions = ["angry", "disgust", "fear", "happy", "neutral", "sad"]
+    assert [rows[example["id"]]["emotion"] for example in facts["examples"]] == emotions
+    for example in facts["examples"]:
+        assert example["id"] in page.text
+        info = soundfile.info(written / example["audio"])
+        assert (info.format, info.subtype, info.channels) == ("FLAC", "PCM_16", 1)
+        assert info.duration == pytest.approx(rows[example["id"]]["duration"])
+    assert "License of the corpus: odbl" in page.text
+    assert facts["verdict"]["text"] in page.text
+    assert all(finding["text"] in page.text and finding["advice"] in page.text for finding in facts["findings"])
+    missing = next(finding for finding in facts["findings"] if finding["code"] == "missing")
+    assert f"and {len(missing['files']) - 20} more, all in inspect.json" in " ".join(page.text.split())
+    assert "cremad:1003" in page.text
+
+
+def test_the_same_folder_gives_the_same_facts(faulty_root, faulty, facts):
+    again = inspect_corpus("cremad", faulty_root)
+    assert again == faulty
+    assert {**again.to_dict(), "examples": facts["examples"]} == facts
+
+
+def test_a_corpus_of_lfs_pointers_has_a_page(tmp_path):
+    for path in write_corpus("ravdess", tmp_path / "RAVDESS", speakers=1, takes=1):
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    page = write_inspection(inspect_corpus("ravdess", tmp_path / "RAVDESS"), tmp_path / "out")
+    text = Page(page.read_text(encoding="utf-8")).text
+    assert "8 Git LFS pointers among 8 files" in text
+    assert "Signal statistics" not in text
+
+
+def test_unusual_values_of_a_table(tmp_path):
+    """Four intensities (three stated), no loudness, dollar signs, an invalid address."""
+    lines = ["path,label,speaker,intensity"]
+    for i, intensity in enumerate(("$1_$", "2", "3", "")):
+        soundfile.write(tmp_path / f"{i}.wav", np.zeros(8000), 16000)
+        lines.append(f"{i}.wav,{('sad', 'angry')[i % 2]},a$b_$,{intensity}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    inspection = inspect_corpus("csv", tmp_path / "t.csv", url="javascript:alert(1)", near_copies=False)
+    assert set(charts(module.clip_table(inspection.clips))) == {"classes", "classes_by_intensity", "durations"}
+    page = Page(write_inspection(inspection, tmp_path / "out").read_text(encoding="utf-8"))
+    assert [link["href"] for link in page.all("a")] == ["inspect.json"]
+    assert "javascript:alert(1)" in page.text
+    assert not page.all("audio")  # silent clips are no examples
+
+
+def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, no_charts):
+    folder = tmp_path / "inspect"
+    write_inspection(faulty, folder, examples=0)
+    (folder / "audio" / "old.flac").write_bytes(b"")
+    write_inspection(faulty, folder, examples=0)
+    assert not (folder / "audio" / "old.flac").exists()
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "render", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write_inspection(faulty, folder, examples=0)
+    assert (folder / "index.html").is_file()
+    assert [child.name for child in tmp_path.iterdir()] == ["inspect"]
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(UserError, match=r"contains notes.txt, which is not an inspection's"):
+        write_inspection(faulty, folder, examples=0)
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_other_folders_are_refused(tmp_path):
+    check_folder(tmp_path / "new")
+    check_folder(tmp_path)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("another page")
+    (tmp_path / "link").symlink_to(tmp_path / "page")
+    for name, message in (("file", "is not a folder"), ("link", "is not a folder"), ("page", "contains index.html")):
+        with pytest.raises(UserError, match=message):
+            check_folder(tmp_path / name)
+
+
+def test_examples_are_of_different_speakers_and_sexes(faulty):
+    picked = pick_examples(faulty.clips, 2)
+    assert picked == pick_examples(faulty.clips[::-1], 2)
+    assert len(picked) == 12
+    for first, second in zip(picked[::2], picked[1::2], strict=True):
+        assert first.clip.emotion == second.clip.emotion
+        assert first.clip.speaker != second.clip.speaker
+    assert len({file.clip.speaker for file in picked}) == 3
+    assert not any(file.measured.silent for file in picked)
+    assert pick_examples([]) == []
+
+
+def test_an_example_shows_waveform_bands_and_pitch():
+    rate = 16000
+    tone = np.sin(2 * np.pi * 200 * np.arange(rate) / rate).astype(np.float32)
+    figure, pitch = example_figure(0.5 * tone, rate)
+    assert pitch == pytest.approx(200, rel=0.02)
+    assert figure.axes[0].get_xlim() == (0, 1)
+    assert figure.axes[1].images[0].get_array().max() == 0
+    assert all(axes.get_ylabel() for axes in figure.axes)
+    assert example_figure(np.zeros(10, np.float32), rate)[1] is None
+
+
+def test_many_speakers_are_shown_by_the_extremes(monkeypatch):
+    figures = []
+    monkeypatch.setattr(module, "picture", lambda figure, alt: figures.append(figure))
+    module._loudness_chart({f"s{i:03d}": [float(i)] for i in range(130)}, "speaker")
+    axes = figures[0].axes[0]
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert shown == [f"s{i:03d}" for i in (*range(60), *range(70, 130))]
+    assert "lowest and highest of 130" in axes.get_title()
+
+
+def test_quantities():
+    values = [(None, "rms"), (-23.456, "rms"), (-0.01, "peak"), (1.234, "duration"), (0.1234, "silent_share")]
+    assert [quantity(*value) for value in values] == ["–", "−23.5", "0.0", "1.23", "12.34"]
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    root = tmp_path_factory.mktemp("small")
+    write_corpus("ravdess", root, speakers=2, takes=1)
+    return root
+
+
+def error(capsys, *arguments):
+    assert cli.main(["inspect", *map(str, arguments)]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["inspect", "ravdess", str(small), "song=yes", "--examples=0", "--no-near-copies"]) == 0
+    printed = capsys.readouterr().out
+    assert "RAVDESS: Usable, with 2 warnings to read first." in printed
+    assert "16 of the release's 1440 clips readable" in printed
+    assert "  warning: 1424 of the release's 1440 clips are missing (98.9 %)." in printed
+    assert "page: inspect-ravdess/index.html" in printed
+    assert "song: True" in (tmp_path / "inspect-ravdess" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_corpus_without_a_folder(tmp_path, capsys, no_charts):
+    options = ["corpus.speakers=3", "takes=1", "--examples=0", f"--output={tmp_path / 'out'}"]
+    assert cli.main(["inspect", "synthetic", *options]) == 0
+    assert "18 clips readable" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line(small, tmp_path, capsys):
+    assert "corpus: expected one of audformat, audiofolder, cremad" in error(capsys, "ravdes", small)
+    assert "corpus: missing" in error(capsys, "--examples=1")
+    assert "is not a folder" in error(capsys, "ravdess", tmp_path / "nowhere")
+    unknown = error(capsys, "ravdess", small, "songs=true")
+    assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
+    assert "corpus.song: expected true or false" in error(capsys, "ravdess", small, "song=maybe")
+    assert "expected an option of the corpus as key=value" in error(capsys, "ravdess", small, "song")
+    assert "--examples: expected zero or more" in error(capsys, "ravdess", small, "--examples=-1")
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert "contains thesis.tex" in error(capsys, "ravdess", small, "--output", tmp_path)
+    assert "cannot be made" in error(capsys, "ravdess", small, "--output", tmp_path / "thesis.tex" / "page")
+    assert "corpus.root: missing" in error(capsys, "ravdess", "song=true", "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_example_is_valid():
+    import argparse
+    import shlex
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    parsed = parser.parse_intermixed_args(shlex.split(command.EXAMPLE)[2:])
+    assert (parsed.corpus, parsed.options, parsed.output) == ("ravdess", ["song=true"], "inspect-song")
