@@ -96,15 +96,15 @@ def write_checkpoint(
     seed: int = 0,
     **options: Any,
 ) -> Path:
-    """Saves a tiny pretrained-like encoder with random weights and its feature extractor.
+    """Saves a tiny encoder with random weights, and its feature extractor, as a pretrained checkpoint.
 
-    Saved as those who publish such encoders do: bare, but Whisper with its decoder and the audio spectrogram
-    transformer as a classifier, of three classes. `CHECKPOINTS` has the arguments for every kind.
+    The files are those of published encoders: the bare encoder, Whisper with its decoder, and the audio spectrogram
+    transformer as a classifier of three classes. `CHECKPOINTS` has the arguments for every kind.
 
     Args:
         model_type: as in transformers' configurations.
-        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in the large and XLSR models; None is what
-            the kind has unless told otherwise, ``"group"`` where it can have either.
+        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in the large and XLSR models; None is the
+            default of the configuration.
         options: further values of the configuration.
     """
     torch.manual_seed(seed)
