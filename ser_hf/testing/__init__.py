@@ -10,6 +10,6 @@ model = ser_hf.models.ARCHITECTURES["crnn"](tiny_config("crnn", labels=4))
 """
 
 from .corpora import write_corpus
-from .models import CHECKPOINTS, tiny_config, write_checkpoint
+from .models import CHECKPOINTS, tiny_config, tiny_encoder_config, write_checkpoint
 
-__all__ = ["CHECKPOINTS", "tiny_config", "write_checkpoint", "write_corpus"]
+__all__ = ["CHECKPOINTS", "tiny_config", "tiny_encoder_config", "write_checkpoint", "write_corpus"]

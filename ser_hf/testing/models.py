@@ -89,6 +89,15 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
 }
 
 
+def tiny_encoder_config(
+    model_type: str = "wav2vec2", feat_extract_norm: str | None = None, **options: Any
+) -> PreTrainedConfig:
+    """The configuration of a tiny encoder, see `write_checkpoint`."""
+    if feat_extract_norm is not None:
+        options["feat_extract_norm"] = feat_extract_norm
+    return AutoConfig.for_model(model_type, **_SIZES.get(model_type, _CONVOLUTIONAL) | options)
+
+
 def write_checkpoint(
     folder: str | Path,
     model_type: str = "wav2vec2",
@@ -108,9 +117,7 @@ def write_checkpoint(
         options: further values of the configuration.
     """
     torch.manual_seed(seed)
-    if feat_extract_norm is not None:
-        options["feat_extract_norm"] = feat_extract_norm
-    config = AutoConfig.for_model(model_type, **_SIZES.get(model_type, _CONVOLUTIONAL) | options)
+    config = tiny_encoder_config(model_type, feat_extract_norm, **options)
     _model(config).save_pretrained(folder)
     _extractor(config).save_pretrained(folder)
     return Path(folder)
