@@ -10,7 +10,7 @@ import soundfile
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audformat_table import parse
 from ser_hf.errors import UserError
-from ser_hf.testing.corpora import Told, write_audformat
+from ser_hf.testing.corpora import Clip, write_audformat
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
 
@@ -28,7 +28,7 @@ def database(tmp_path):
                 path.parent.mkdir(exist_ok=True)
                 samples = np.arange(8000, dtype=np.int16) + number
                 soundfile.write(path, samples, 8000)
-                clips.append(Told(path, emotion, speaker, sex, 1.0, 8000))
+                clips.append(Clip(path, emotion, speaker, sex, 1.0, 8000))
         write_audformat(tmp_path, clips, segmented)
         return tmp_path
 

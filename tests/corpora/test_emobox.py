@@ -12,7 +12,7 @@ from ser_hf.corpora.emobox import LANGUAGES, OWN, parse
 from ser_hf.errors import UserError
 from ser_hf.protocols import split_corpus
 from ser_hf.protocols.published import published_list
-from ser_hf.testing.corpora import Told, write_emobox
+from ser_hf.testing.corpora import Clip, write_emobox
 
 
 def line(key, wav, emo, dataset, more):
@@ -347,7 +347,7 @@ def test_ravdess_by_emobox_has_the_rows_and_folds_of_our_own(real_corpora, tmp_p
     for audio, emotion, speaker, sex in zip(own["audio"], emotions, own["speaker"], own["sex"], strict=True):
         path = Path(audio["path"])
         wav = f"downloads/ravdess/audio/Audio_Speech_Actors_01-24/{path.parent.name}/{path.stem}.wav"
-        clips.append((Told(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
+        clips.append((Clip(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
     folds = published_list("emobox")["corpora"]["ravdess"]["folds"]
     words = {emotion: WORDS.get(emotion, emotion.capitalize()) for emotion in names}
     metadata = write_emobox(tmp_path / "ravdess", clips, folds, words)

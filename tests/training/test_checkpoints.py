@@ -117,10 +117,6 @@ def test_a_training_whose_patience_is_at_an_end_has_stopped(waited, stopped):
         assert has_stopped(TrainerState(stateful_callbacks={"EarlyStoppingCallback": stored})) is stopped
 
 
-def test_without_patience_no_training_has_stopped():
-    assert not has_stopped(TrainerState(stateful_callbacks={}))
-
-
 def test_a_checkpoint_that_the_disk_does_not_take_is_told_and_removed(checkpoint):
     last = checkpoint(8)
     half = checkpoint(16, sealed=False)

@@ -86,14 +86,6 @@ def test_a_compiled_network_learns_the_same(train, tmp_path):
     assert losses(compiled) == pytest.approx(losses(train(folder=folder)), rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
-def test_an_encoder_s_weights_are_averaged_too(train, kind):
-    plain, averaged = train(), train(own={"average": kind, "average_start": 0.0})
-    validated = [fitted.history[-1]["validation"]["loss"] for fitted in (plain, averaged)]
-    assert validated[0] != validated[1]
-    assert plain.history[-1]["train_loss"] == averaged.history[-1]["train_loss"], "what learns is not touched"
-
-
 @on_gpu
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16", "tf32"])
 def test_precisions_of_a_gpu_come_close_to_float32(train, precision):

@@ -105,13 +105,6 @@ def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
     assert frozen_store._arithmetic(torch.device("cuda")) != frozen_store._arithmetic(torch.device("cpu"))
 
 
-def test_own_code_is_the_code_of_the_modules(opened):
-    _, model, _ = opened()
-    alone = frozen_store._own_code([model.front_end.features])
-    assert alone != frozen_store._own_code([model.front_end.features, model.front_end])
-    assert alone == frozen_store._own_code([model.front_end.features, torch.nn.Linear(1, 1)])
-
-
 def test_a_full_disk_is_told_before_anything_is_computed(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(frozen_store.shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
     with pytest.raises(UserError, match=r"audio\.cache_dir: freeze\.cache needs 0\.0\d MB at .*, where 0\.00 MB"):
@@ -145,17 +138,6 @@ def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
     assert [file.read_bytes() for file in files] == wanted
 
 
-def test_a_store_too_large_to_be_read_through_is_taken_where_its_size_is_right(opened, caplog, monkeypatch):
-    (frozen, _), _, _ = opened()
-    monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)
-    flip(frozen.folder / "states")
-    opened()
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    cut(frozen.folder / "states")
-    opened()
-    assert [record.levelname for record in caplog.records].count("WARNING") == 1
-
-
 def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
     computed = frozen_store._computed
 
@@ -167,11 +149,6 @@ def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"freeze\.cache: log-mel spectrograms of the clip in row \d reach .*65504"):
         opened()
     assert _folders(tmp_path) == set()
-
-
-def test_units_orders_of_magnitude_apart_are_kept_as_they_are(opened):
-    (frozen, _), _, _ = opened(name="cnn1d_descriptors")
-    assert frozen.dtype == np.float32
 
 
 def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monkeypatch):

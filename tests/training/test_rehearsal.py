@@ -44,13 +44,6 @@ def test_a_mistake_about_the_training_leaves_nothing_behind(tmp_path, override, 
     assert refusal(tmp_path / "run", override).startswith(told)
 
 
-def test_a_schedule_that_ends_above_its_rate_is_refused_early(tmp_path):
-    kwargs = "training.lr_scheduler_kwargs={lr_end: 1.0}"
-    assert refusal(tmp_path / "run", "training.lr_scheduler_type=polynomial", kwargs).startswith(
-        "training.lr_schedule"
-    )
-
-
 def test_attention_that_is_not_installed_is_refused_early(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "encoder", "wav2vec2", "layer")
     model = f"model={{architecture: encoder, checkpoint: {checkpoint}, attention: flash_attention_2}}"

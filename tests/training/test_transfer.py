@@ -208,16 +208,6 @@ def test_damage_is_told(ending, damage, tmp_path):
     assert "weights_only" not in str(told.value)
 
 
-def test_safetensors_are_read_as_well(tmp_path):
-    model, other = _fresh("byols"), _fresh("byols")
-    tensors = _generated(model.config)
-    save_file(tensors, tmp_path / "file.safetensors")
-    load_published(model, tmp_path / "file.safetensors")
-    load_published(other, _saved(tensors, "byols", tmp_path))
-    for key, value in model.encoder.state_dict().items():
-        assert torch.equal(value, other.encoder.state_dict()[key])
-
-
 class _Harm:
     def __reduce__(self):
         return print, ("run by a file of weights",)
@@ -265,13 +255,6 @@ def test_another_mel_filter_bank_is_told(tmp_path):
             load_published(_fresh("cnn14", **settings), path)
     with pytest.raises(UserError, match=r"conv_real.weight of .* has shape \(257, 1, 512\), this network needs \(513"):
         load_published(_fresh("cnn14", n_fft=1024, win_length=1024), path)
-
-
-def test_sizes_other_than_the_published_are_told(tmp_path):
-    path = _saved(_generated(tiny_config("byols")), "byols", tmp_path)
-    message = r"fc.0.weight of .* has shape \(8, 8\), this network needs \(16, 8\); leave the sizes under model"
-    with pytest.raises(UserError, match=message):
-        load_published(_fresh("byols", embedding=16), path)
 
 
 @pytest.mark.parametrize("fault", ["unfed", "homeless", "misshapen"])

@@ -98,14 +98,6 @@ def test_metrics_and_predictions_are_of_clips(judge, clips, store):
         np.testing.assert_allclose(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0), atol=1e-5)
 
 
-def test_another_part_than_validation_is_judged_by_its_own_rows(judge, clips, store):
-    trainer, _, seen = judge
-    trainer.evaluate()
-    rows, _ = predict(trainer, part(clips, [1, 2], store))
-    assert sorted(rows.tolist()) == [1, 2]
-    assert [len(predicted.label_ids) for predicted in seen] == [8, 2]
-
-
 def test_what_is_not_judged_as_it_is_is_told(clips, store):
     whole = part(clips, range(12), store)
     assert told("test", whole, 16000, None) == []
