@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
@@ -149,6 +149,8 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:  # the dataclass itself checks the rest
+        return _coerce(value, arguments[0], path)
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, arguments, path)
     if origin is Literal:
@@ -247,6 +249,8 @@ def _describe(value: Any) -> str:
 def _spell(hint: Any) -> str:
     """An annotation in words: ``float | None`` is 'a number or null'."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _spell(arguments[0])
     if origin in (typing.Union, types.UnionType):
         if any(isinstance(choice, type) and issubclass(choice, Enum) for choice in arguments):
             arguments = tuple(choice for choice in arguments if choice is not str)
