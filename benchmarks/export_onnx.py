@@ -22,11 +22,10 @@ from ser_hf.audio import prepare
 from ser_hf.commands.export import run_corpus
 from ser_hf.environment import environment
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.export import OnnxSession, export_model
-from ser_hf.export.comparison import compare, own_answers
+from ser_hf.export.verified_export import compare, export_model, logits_of
 from ser_hf.judging.clips import clips_for
 from ser_hf.judging.label_words import meaning_of
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.prediction.expert import load_expert
 from ser_hf.prediction.tables import probabilities
 
@@ -65,10 +64,10 @@ def measure(model: str, root: str | None, repeats: int, most: int | None) -> dic
     labels = [meaning.classes.index(names[label]) for label in dataset["label"][:]]
     with tempfile.TemporaryDirectory() as folder:
         exports = export_model(model, Path(folder) / "model.onnx", int8=True)
-        ways = {"torch": lambda clip: own_answers(expert, [clip])}
+        ways = {"torch": lambda clip: logits_of(expert, [clip])}
         for way, file in exports.files.items():
-            session = OnnxSession(file.path)
-            ways[way] = lambda clip, session=session: session.ask(clip[None])[0]
+            exported = load_expert(file.path)
+            ways[way] = lambda clip, exported=exported: logits_of(exported, [clip])
         logits, times = asked(ways, store, repeats)
     parameters = sum(parameter.numel() for parameter in expert.model.parameters())
     forms = {}

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from ser_hf.audio import WaveformStore
 from ser_hf.memory import freed_memory_kept
-from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.log_mel import LogMel
+from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.front_end import LogMel
 
 BATCH = 32
 # The seeds' usual 25 ms each 10 ms, frames centred as librosa has them unless told, in decibels.

@@ -12,7 +12,7 @@ VERBS = {
     "demo": "a page in your browser to try a model on: record, upload, or watch it while you speak",
     "download": "get a corpus from where it is published, every file checked, or check a folder",
     "evaluate": "judge a trained model, whoever made it, on a corpus, or several on several",
-    "export": "a model as one ONNX or torch file, from the waveform to probabilities, held to the model it is of",
+    "export": "a model as one ONNX file, from the waveform to probabilities, compared with the model",
     "inspect": "look at a corpus before training, or (--augment) hear what a recipe does to its clips",
     "predict": "what a trained model says of recordings: labels, probabilities, logits and embeddings",
     "publish": "a finished run onto the Hub: model, card, report and Space, verified before and after",

@@ -23,7 +23,7 @@ from .hub.card import report_page
 from .hub.run_card import card_from
 from .material import Fold, Material
 from .models import TRANSFERRED
-from .models.waveform_preparation import Preparation
+from .models.preparation import Preparation
 from .protocols import PARTS, Split, fingerprint, worst
 from .public import public, public_name
 from .run_folder import RunFolder

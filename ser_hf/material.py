@@ -13,11 +13,11 @@ from .audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from .audio.augmenting import open_recordings
 from .cache import key_of
 from .corpora import EMOTIONS, Corpus, read_corpus, sources_facts
+from .corpora.download import download_missing
 from .corpora.labels import Rule, require_merged_into_classes
-from .download import complete
 from .errors import UserError
 from .judging.learnt import learnt_from
-from .models.waveform_preparation import Preparation
+from .models.preparation import Preparation
 from .protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from .sections import CorpusSection, ProtocolSection, Recipe
 from .training.build import Blueprint, blueprint
@@ -155,7 +155,7 @@ def read_corpus_of(recipe: Recipe) -> Corpus:
         ]
     if corpus.download:
         _require_emotions(corpus)  # before much comes
-        complete(corpus.name, root, options)
+        download_missing(corpus.name, root, options)
     return read_corpus(
         corpus.name,
         root,

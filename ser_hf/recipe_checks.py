@@ -106,7 +106,7 @@ def _check_hub(recipe: Recipe) -> None:
 
 
 def _check_audio(audio: AudioSection) -> None:
-    from .models.waveform_preparation import Preparation
+    from .models.preparation import Preparation
 
     try:
         Preparation(**audio.preparation)

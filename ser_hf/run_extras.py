@@ -14,7 +14,7 @@ from .judging.hearing import Listener
 from .judging.label_words import Meaning
 from .judging.views import embeddings_map, robustness_of
 from .material import Material
-from .models.waveform_preparation import Preparation
+from .models.preparation import Preparation
 from .prediction.expert import load_expert
 from .run_folder import RunFolder
 from .sections import Recipe

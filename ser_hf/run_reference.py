@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from .audio import prepare
 from .hub.reference import LONGEST, chosen_clips, write_reference
 from .material import Material
-from .models.waveform_preparation import Preparation
+from .models.preparation import Preparation
 from .run_folder import RunFolder
 from .sections import Recipe
 

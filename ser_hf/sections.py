@@ -60,7 +60,7 @@ class AudioSection:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.waveform_preparation.Preparation`."""
+        """The fields of `ser_hf.models.preparation.Preparation`."""
         return {name: getattr(self, name) for name in ("trim_silence", "level", "target_level", "fixed_duration")}
 
 

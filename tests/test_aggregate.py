@@ -13,7 +13,7 @@ from ser_hf.aggregate import _extras, _merged, over_folds, preferred
 from ser_hf.evaluation.judged import of_rows, to_table
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.material import Fold
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
 from ser_hf.recipe import read_recipe
 from ser_hf.run_folder import RunFolder

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from isolated import run_without_ser_hf
+from support.isolated import run_without_ser_hf
 
 import ser_hf
 from ser_hf.evaluation.metrics import DEFINITIONS, HEADLINE

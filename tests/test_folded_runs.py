@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from page_reader import Page
+from support.html_page import Page
 
 import ser_hf
 from ser_hf import one_run

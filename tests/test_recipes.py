@@ -13,7 +13,7 @@ import ser_hf
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.recipe import read_recipe
 from ser_hf.testing import corpora, tiny_config, write_corpus
-from ser_hf.testing.networks import TINY
+from ser_hf.testing.models import TINY
 from ser_hf.training.transfer import PUBLISHED
 
 RECIPES = Path(__file__).parents[1] / "recipes"

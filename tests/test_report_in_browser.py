@@ -19,7 +19,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from whole_report import undescribed
+from support.reports import undescribed
 
 import ser_hf
 from ser_hf import cli

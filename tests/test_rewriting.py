@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from page_reader import Page
-from whole_report import LABELS, over_folds, whole_report
+from support.html_page import Page
+from support.reports import LABELS, over_folds, whole_report
 
 import ser_hf
 from ser_hf.rewriting import rewrite_report

@@ -13,7 +13,7 @@ from .decode import honest_suffix
 from .store import WaveformStore, open_store
 
 if TYPE_CHECKING:
-    from ..models.waveform_preparation import Preparation
+    from ..models.preparation import Preparation
 
 logger = logging.getLogger(__name__)
 

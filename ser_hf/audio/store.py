@@ -3,7 +3,7 @@
 A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, what was
 measured, and a checksum of each clip's samples). Its name is a hash of the settings and of each source's path, size
 and modification time, so a changed file or setting makes another store and an unchanged corpus opens in milliseconds.
-What is done to waveforms before a model hears them (`ser_hf.models.waveform_preparation`) is done here, once, after
+What is done to waveforms before a model hears them (`ser_hf.models.preparation`) is done here, once, after
 resampling.
 """
 
@@ -30,7 +30,7 @@ from .decode import AudioError, Decoded, decode
 from .store_journal import JOURNAL, SAMPLE_BYTES, SAMPLES, append, checksum, first_damaged, read_journal, whole_clips
 
 if TYPE_CHECKING:
-    from ..models.waveform_preparation import Preparation
+    from ..models.preparation import Preparation
 
 logger = logging.getLogger(__name__)
 
@@ -338,7 +338,7 @@ def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded
     if preparation is None:
         return clip, lengths
     # Imported here because its package loads torch, which decoding alone does without.
-    from ..models.waveform_preparation import prepare_waveform, trim_silence
+    from ..models.preparation import prepare_waveform, trim_silence
 
     if preparation.trim_silence is not None:
         lengths["trimmed_length"] = len(trim_silence(clip.samples, clip.sampling_rate, preparation.trim_silence))

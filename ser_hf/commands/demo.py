@@ -1,4 +1,4 @@
-"""ser-hf demo: a page on this machine on which to try a model: record, upload, or watch it while you speak."""
+"""ser-hf demo: a local page to try a model on: record, upload, or see predictions while you speak."""
 
 import argparse
 import contextlib
@@ -23,34 +23,34 @@ HOST = "127.0.0.1"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a run's folder, a model folder or a Hub id, of any audio classifier")
+    parser.add_argument("model", help="a run folder, a model folder or a Hub id, of any audio classifier")
     parser.add_argument(
-        "--port", type=int, metavar="N", help="of the page, which this machine alone can open (default: a free one)"
+        "--port", type=int, metavar="N", help="of the page, which only this machine can open (default: a free port)"
     )
     parser.add_argument("--examples", nargs="+", default=[], metavar="FILE", help="recordings to offer on the page")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
     parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that a model of others brings; ours need none"
+        "--trust-remote-code", action="store_true", help="run code from the model's repository; ours need none"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes the Space of the model into a folder of its own, and runs it there until it is interrupted."""
+    """Writes the Space of the model into a temporary folder, and runs it there until it is interrupted."""
     if importlib.util.find_spec("gradio") is None:
-        raise UserError("gradio is not installed, which the page is made with: pip install 'ser_hf[demo]'")
+        raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _port(options.port)
     # Imported late: `--help` must not wait for these.
     from ..hub.space import write_space
     from ..prediction.expert import load_expert
 
-    # The page loads the model by itself; this tells a user's mistakes first.
+    # The page loads the model itself; this reports mistakes first.
     expert = load_expert(
         options.model,
         revision=options.revision,
         device="cpu",
         trust_remote_code=options.trust_remote_code,
     )
-    # Ended by SIGTERM as by Ctrl-C: no recording is left behind.
+    # SIGTERM ends it like Ctrl-C, so that recordings are deleted.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
         space = write_space(
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _facts(expert: "Expert") -> dict[str, Any]:
-    """Report and corpus of a model of ours, as the files beside its weights tell them."""
+    """Report and corpus of a model that was trained here, from the files beside its weights."""
     from ..corpora import corpus_facts
     from ..prediction.expert import published_file
     from ..recipe import read_recipe
@@ -86,12 +86,14 @@ def _facts(expert: "Expert") -> dict[str, Any]:
     return {"report": report, "corpus": corpus, "report_page": str(page) if page.is_file() else None}
 
 
-def _port(asked: int | None) -> int:
-    """A free port: the one that is asked for, or any."""
+def _port(requested: int | None) -> int:
+    """The requested port, or any free one."""
     with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page that was closed just now is in nobody's way
+        one.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a page that was closed just now does not block the port
         try:
-            one.bind((HOST, asked or 0))
+            one.bind((HOST, requested or 0))
         except (OSError, OverflowError) as error:
-            raise UserError(f"--port: {asked} cannot be had ({error}); choose another, or leave it out") from None
+            raise UserError(f"--port: {requested} cannot be used ({error}); choose another, or leave it out") from None
         return one.getsockname()[1]

@@ -1,4 +1,4 @@
-"""ser-hf export: a trained model as one file, from the waveform to probabilities, that needs no ser_hf."""
+"""ser-hf export: a trained model as an ONNX file, from the waveform to probabilities, that runs without ser_hf."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,121 +7,106 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..corpora import Corpus
-    from ..export.model_file import Exported
+    from ..export.verified_export import Export
 
 EXAMPLE = "ser-hf export runs/ravdess_crnn --int8 --corpus-root data/RAVDESS --output crnn.onnx"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a run's folder, a model folder or a Hub id, of any audio classifier")
+    parser.add_argument("model", help="a run folder, a model folder or a Hub id, of any audio classifier")
     parser.add_argument(
         "options",
         nargs="*",
         metavar="key=value",
-        help="of the --corpus; of the run's own corpus section.key=value",
+        help="options of the --corpus; for the run's own corpus section.key=value",
     )
+    parser.add_argument("--format", default="onnx", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--format",
-        choices=("onnx", "torch"),
-        default="onnx",
-        help="ONNX, or a program of torch.export (.pt2); TorchScript is deprecated since torch 2.12 and not written "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--int8", action="store_true", help="of ONNX also a file with int8 weights, and what it saves and costs"
+        "--int8", action="store_true", help="also write a file with int8 weights, and measure size, speed and accuracy"
     )
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="ends with .onnx or .pt2; of ONNX a script that runs it is written beside it "
-        "(default: exports/MODEL/model.onnx or .pt2)",
+        help="ends with .onnx; a script that runs it is written beside it (default: exports/MODEL/model.onnx)",
     )
     parser.add_argument(
         "--clips",
         nargs="+",
         metavar="AUDIO",
-        help="recordings on which the file has to answer as the model does (default: those that a run keeps for it, "
-        "or built-in speech-like signals)",
+        help="recordings on which the file is compared with the model (default: clips that a run keeps for this, or "
+        "built-in speech-like signals)",
     )
-    parser.add_argument("--corpus", metavar="NAME", help="measure the cost on a corpus, such as ravdess")
+    parser.add_argument("--corpus", metavar="NAME", help="evaluate model and files on a corpus, such as ravdess")
     parser.add_argument(
         "--root",
         "--corpus-root",
         metavar="DIR",
-        help="its folder; without --corpus that of the run's own corpus, of which the judged part is measured on",
+        help="its folder; without --corpus, the folder of the run's own corpus, whose test split is used",
     )
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
     parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that a model of others brings; ours need none"
+        "--trust-remote-code", action="store_true", help="run code from the model's repository; ours need none"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes the files and says how they were checked, what they take and what they cost."""
+    """Writes the files and prints how they differ from the model, their size, speed and accuracy."""
+    if options.format != "onnx":
+        raise UserError(f"--format: {options.format} files are not written any more; leave it out to export to ONNX")
     # Imported late: `--help` must not wait for these.
-    from ..export.model_file import export_model
+    from ..export import export_model
 
-    corpus, chosen = _corpus(options)
-    exports = export_model(
-        options.model,
-        options.output,
-        format=options.format,
-        int8=options.int8,
-        clips=None if options.clips is None else _clips(options),
-        corpus=corpus,
-        chosen=chosen,
-        revision=options.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
-    first = next(iter(exports.files.values()))
-    print(f"compared on {first.difference.clips} {exports.compared_on}:")
-    for name, file in exports.files.items():
-        print(_line(name, file))
-    print(f"  the model in torch: {exports.milliseconds:.1f} ms a clip")
-    if exports.cost is not None:
-        print(f"  on {exports.cost.clips} clips: the model has UAR {exports.cost.uar:.4f}, WA {exports.cost.wa:.4f}")
-        for name, file in exports.files.items():
-            cost = file.cost
-            print(
-                f"    {name}: UAR {cost.uar:.4f} ({cost.uar - exports.cost.uar:+.4f}), WA {cost.wa:.4f}; other "
-                f"answers to {cost.changed} clips, probabilities up to {cost.largest:.2g} away"
-            )
-    if exports.script is not None:
-        model = list(exports.files.values())[-1].path
-        print(f"  run it: python {exports.script} {model} recording.wav")
-
-
-def _line(name: str, file: "Exported") -> str:
-    found = file.difference
-    how = "alone and padded" if file.padded else "one at a time"
-    changed = f", another label for {found.changed}" if name == "int8" else ""
-    return (
-        f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
-        f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
-    )
-
-
-def _clips(options: argparse.Namespace) -> "list[np.ndarray]":
-    from ..audio.decode import decode
-    from ..prediction.expert import load_expert
-
+    measured = _corpus(options)
     loading = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    rate = load_expert(options.model, device="cpu", **loading).extractor.sampling_rate
-    return [decode(path, None, rate).samples for path in options.clips]
+    export = export_model(options.model, options.output, int8=options.int8, clips=options.clips, **loading)
+    files = export.files
+    print(f"compared on {files['onnx'].difference.clips} {export.compared_on}:")
+    for name, file in files.items():
+        found, how = file.difference, "alone and padded" if file.padded else "one at a time"
+        changed = f", another label for {found.changed}" if name == "int8" else ""
+        print(
+            f"{file.path}: {file.bytes / 1e6:.2f} MB, {file.milliseconds:.1f} ms a clip; {how}: logits up to "
+            f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
+        )
+    print(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
+    if measured is not None:
+        _evaluate(options.model, export, *measured, loading)
+    if export.script is not None:
+        print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")
 
 
-def _corpus(options: argparse.Namespace) -> "tuple[Corpus | None, dict[str, Any]]":
-    """The corpus to measure on and which of its clips judge; None where none is named."""
+def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, Any], loading: dict[str, Any]) -> None:
+    """Prints accuracy of the model and of its files on the same clips of a corpus."""
+    import numpy as np
+
+    from ..judging.judge_model import Manner, candidate, judge_model
+
+    manner = Manner(bootstrap=1)
+    # Speakers of the training split may take part: one model's files are compared with each other.
+    own = judge_model(candidate(model, device="cpu", **loading), corpus, "model", manner, heard=True, **chosen)
+    uar = own.report["metrics"]["uar"]
+    print(f"  on {len(own.judged)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
+    expected = own.judged.probabilities[0]
+    for name, file in export.files.items():
+        judged = judge_model(candidate(str(file.path)), corpus, name, manner, heard=True, **chosen)
+        metrics, found = judged.report["metrics"], judged.judged.probabilities[0]
+        changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+        print(
+            f"    {name}: UAR {metrics['uar']:.4f} ({metrics['uar'] - uar:+.4f}), WA {metrics['wa']:.4f}; another "
+            f"label for {changed} clips, probabilities up to {np.abs(found - expected).max():.2g} away"
+        )
+
+
+def _corpus(options: argparse.Namespace) -> "tuple[Corpus, dict[str, Any]] | None":
+    """The corpus to evaluate on and the choice of its clips; None if no corpus is named."""
     for word in options.options:
         if "=" not in word:
-            raise UserError(f"{word}: besides the model only key=value of a corpus; name recordings with --clips")
+            raise UserError(f"{word}: expected key=value of a corpus; name recordings with --clips")
     if options.corpus is None and options.root is None:
         if options.options:
             raise UserError(f"{options.options[0]}: belongs to a corpus; name it (--corpus) or its folder (--root)")
-        return None, {}
+        return None
     if options.corpus is not None:
         from ..material import read_corpus_of
         from ..recipe import read_recipe
@@ -136,15 +121,14 @@ def _corpus(options: argparse.Namespace) -> "tuple[Corpus | None, dict[str, Any]
 def run_corpus(
     model: str, root: str | None = None, words: Sequence[str] = (), revision: str | None = None
 ) -> "tuple[Corpus, dict[str, Any]]":
-    """The corpus that a model of ours was made on, and which of its clips judged it: as
-    `ser_hf.judging.clips.clips_for` takes them.
+    """The corpus of a run and the arguments of `ser_hf.judging.clips.clips_for` that choose its test split.
 
     Args:
         root: its folder, in place of the recipe's.
-        words: of the recipe, ``section.key=value``.
+        words: changes of the recipe, ``section.key=value``.
 
     Raises:
-        UserError: naming ``--root``, where the model does not tell of its recipe.
+        UserError: naming ``--root``, if no recipe is saved with the model.
     """
     from ..judging.learnt import learnt_from
     from ..material import read_corpus_of
@@ -156,7 +140,7 @@ def run_corpus(
     place = str(folder.model) if folder.model.is_dir() else model
     path = published_file(place, "recipe.yaml", revision)
     if path is None:
-        raise UserError(f"--root: {model} tells of no recipe, whose corpus it could be; name the --corpus too")
+        raise UserError(f"--root: no recipe is saved with {model}; name the --corpus as well")
     recipe = read_recipe(path, [*([] if root is None else [f"corpus.root={root}"]), *words])
     protocol, learnt = recipe.protocol, learnt_from(place, revision)
     folds = protocol.folds or ()

@@ -82,7 +82,7 @@ def _run_augment(options: argparse.Namespace) -> None:
     from ..corpora import corpus_facts
     from ..inspection.augmentation_preview import write_augmentation_preview
     from ..material import corpus_of
-    from ..models.waveform_preparation import Preparation
+    from ..models.preparation import Preparation
     from ..protocols import split_corpus
 
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import math
 import os
 import signal
 import sys
@@ -91,19 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=16, metavar="N", help="windows at a time (default: %(default)s)"
     )
     parser.add_argument(
-        "--microphone",
-        action="store_true",
-        help="hear what is said now: every second (--hop) an answer to the last 4 s (--window), on a terminal in one "
-        "line, else as JSON lines, until interrupted",
-    )
-    parser.add_argument("--seconds", type=float, metavar="N", help="with --microphone: end after so many")
-    parser.add_argument(
         "--on-error",
         choices=("error", "skip"),
         default="skip",
         help="files that cannot be read end it, before anything is written, or are told and left out, and the exit "
         "code is 1 in the end (default: %(default)s)",
     )
+    for dropped in ("--microphone", "--seconds"):
+        parser.add_argument(dropped, nargs="?", const=True, help=argparse.SUPPRESS)
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU, if there is one)")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
     parser.add_argument(
@@ -116,10 +110,10 @@ def run(options: argparse.Namespace) -> None:
 
     All that is told goes to standard error where standard output has the answers.
     """
+    for dropped in ("microphone", "seconds"):
+        if getattr(options, dropped) is not None:
+            raise UserError(f"--{dropped}: removed; `ser-hf demo {options.model}` uses the microphone in a browser")
     # Imported late: `--help` must not wait for these.
-    if options.microphone or options.seconds is not None:
-        _listen(options)
-        return
     from ..prediction.reading import NoneReadable
 
     try:
@@ -132,29 +126,6 @@ def run(options: argparse.Namespace) -> None:
     if skipped:
         sys.stdout.flush()
         raise SystemExit(1)
-
-
-def _listen(options: argparse.Namespace) -> None:
-    """What the microphone hears, answered as it comes; nothing of it is kept."""
-    from ..export.microphone import answering, listen
-
-    if not options.microphone:
-        raise UserError("--seconds: says how long to listen; belongs to --microphone")
-    others = ("inputs", "corpus", "root", "recipe", "output", "embeddings", "layer", "by_window", "timeline", "smooth")
-    for name in others:
-        if getattr(options, name) not in (None, False, []):
-            flag = "INPUT" if name == "inputs" else f"--{name.replace('_', '-')}"
-            raise UserError(f"{flag}: --microphone hears what is said now; leave it out")
-    if options.format == "csv":
-        raise UserError("--format: csv is not written with --microphone; use jsonl")
-    for flag, seconds in (("--window", options.window), ("--hop", options.hop), ("--seconds", options.seconds)):
-        if seconds is not None and not 0.1 <= seconds < math.inf:
-            raise UserError(f"{flag}: expected seconds, 0.1 or more, got {seconds}")
-    loading = {"revision": options.revision, "device": options.device, "trust_remote_code": options.trust_remote_code}
-    ask, labels, rate, judged = answering(options.model, **loading)
-    as_json = None if options.format is None else options.format == "jsonl"
-    window = options.window or judged
-    listen(ask, labels, rate, window=window, hop=options.hop, seconds=options.seconds, as_json=as_json)
 
 
 def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:

@@ -1,37 +1,41 @@
-"""Networks as ONNX files: waveform in, logits and probabilities out, for any batch and any length.
+"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8 weights.
 
-One exporter for all of them, torch's own (`torch.onnx.export` by way of `torch.export`). The older one, which traces
-(``dynamo=False``, deprecated), knows no discrete Fourier transform, cuts frames out of clips of one fixed length only,
-and turns every computation with a length into a constant. The new one does all of that but two things, seen to here:
+`torch.onnx.export` (``dynamo=True``) exports every network here except for two things:
 
-- It cannot follow packed sequences, and would unroll an `nn.LSTM` over one fixed number of frames. ONNX's own LSTM
-  operator takes the true lengths, so a `BiLSTM` is put in those words.
-- Its optimiser drops the addition of anything below 1e-8 (onnxscript matches constants up to that), which the floor
-  under the logarithm of a power is: a silent frame would become minus infinity. So only constants are folded, no
-  patterns rewritten; runtimes optimise for themselves.
+- It cannot follow packed sequences, and would unroll an `nn.LSTM` over a fixed number of frames. ONNX's own LSTM
+  operator takes true lengths, so it replaces `BiLSTM`.
+- Its optimizer removes the addition of constants below 1e-8 (onnxscript compares constants with that tolerance), such
+  as the floor below the logarithm of a power: a silent frame would become minus infinity. So constants are folded and
+  no patterns are rewritten; runtimes optimize the graph themselves.
 """
 
+import contextlib
 import importlib.util
 import json
+import logging
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, SequenceFeatureExtractor
+from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
+from ..environment import environment
 from ..errors import UserError
-from ..models.masked_layers import BiLSTM
-from .graph import facts_of, graph_of
-from .tracing import DYNAMIC, example_of, quiet, told_of
+from ..models.layers import BiLSTM
+from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..training.temperature import KEY
+from .graph import WaveformClassifier, gives_mask
 
-# The oldest operator set that the exporter writes without converting.
-OPSET = 18
+OPSET = 18  # the oldest one that the exporter writes without conversion
 LARGEST = 2**31  # bytes of a protobuf
-# Of which modules a node stands for a part; what is else said of nodes are lines of code, with their files' paths.
-SCOPES = "pkg.torch.onnx.name_scopes"
+# The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code and local paths.
+_SCOPES = "pkg.torch.onnx.name_scopes"
+# Modules of `WaveformClassifier` that compute features and stay float32 in an int8 file.
+_FEATURES = ("prepare", "extract", "model.front_end")
 
 
 def export_onnx(
@@ -40,61 +44,101 @@ def export_onnx(
     extractor: SequenceFeatureExtractor | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes `model` to `path`, in evaluation mode and float32; the model itself stays as it is.
+    """Writes `model` in float32 and evaluation mode; the model itself does not change.
 
-    The file has inputs ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch, samples), 1
-    where the clip is; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). Its metadata has
-    ``id2label``, as JSON, ``sampling_rate`` in Hz, ``opset``, and what else `ser_hf.export.graph.facts_of` tells, as
-    JSON each. The file is there whole or not at all; protobuf lets it grow to 2 GB.
+    The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
+    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). Its
+    metadata is that of `metadata_of`. An incomplete file is never left at `path`.
 
     Args:
-        extractor: the one that the model is published with: what it does to waveforms, it does in the file then. None
-            has the file give waveforms to the network as they are.
-        facts: more to be told in the metadata.
+        extractor: the feature extractor that the model is published with, which becomes a part of the graph. None
+            passes waveforms on to the network as they are.
+        facts: additional metadata.
 
     Raises:
         UserError: if onnx or onnxscript is missing, the network or its extractor cannot be exported, or the file
             cannot be written.
     """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
+    require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
     if size >= LARGEST:
-        raise UserError(f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds 2; export to torch")
-    # Only now: it may be absent, and takes a second.
+        raise UserError(f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds at most 2 GB")
+    # Imported late: it is optional, and takes a second.
     from onnxscript import optimizer
 
-    graph = graph_of(model, extractor)
-    told = facts_of(graph) | {"opset": OPSET} | dict(facts or {})
-    _put_in_words_of_onnx(graph.model)
-    with quiet(), torch.no_grad():
+    graph = WaveformClassifier(model, extractor)
+    metadata = metadata_of(graph) | dict(facts or {})
+    _replace_lstms(graph.model)
+    clips = torch.zeros(2, graph.sampling_rate)
+    axes = {0: "batch", 1: "samples"}
+    with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 graph,
-                kwargs=example_of(told["sampling_rate"]),
+                kwargs={"input_values": clips, "attention_mask": torch.ones_like(clips, dtype=torch.long)},
                 output_names=["logits", "probabilities"],
-                dynamic_shapes=DYNAMIC,
+                dynamic_shapes={"input_values": axes, "attention_mask": axes},
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {told_of(error)}") from error
+            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {_cause_of(error)}") from error
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
     for node in program.model.graph.all_nodes():
-        kept = {SCOPES: node.metadata_props[SCOPES]} if SCOPES in node.metadata_props else {}
+        scopes = node.metadata_props.get(_SCOPES)
         node.metadata_props.clear()
-        node.metadata_props.update(kept)
-    program.model.metadata_props.update(_metadata(told))
+        if scopes is not None:
+            node.metadata_props[_SCOPES] = scopes
+    for key, value in metadata.items():
+        if value is not None:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            program.model.metadata_props[key] = text
     return _write(program, Path(path))
 
 
-def _put_in_words_of_onnx(model: PreTrainedModel) -> None:
-    """ONNX's operator where the network packs sequences, in place."""
+def require(*packages: str) -> None:
+    """Raises a `UserError` that names the packages that are not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
+
+
+def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
+    """What a file says about itself: labels, sampling rate, how to batch clips, and what its graph contains."""
+    config, extractor, steps = graph.model.config, graph.extractor, graph.preparation
+    in_graph = []
+    if steps.trim_silence is not None:
+        in_graph.append(f"silence trimmed off at {steps.trim_silence:g} dB")
+    if steps.level is not None:
+        in_graph.append(f"{steps.level} set to {steps.target_level:g} {'dBFS' if steps.level == 'peak' else 'LUFS'}")
+    if steps.fixed_duration is not None:
+        in_graph.append(f"cut or padded to {steps.fixed_duration:g} s")
+    if isinstance(extractor, Wav2Vec2FeatureExtractor):
+        in_graph += ["zero mean and unit variance of each clip"] if extractor.do_normalize else []
+    elif extractor is not None:
+        in_graph.append(f"the features of {type(extractor).__name__}")
+    encoder = encoder_config(config).model_type in ENCODERS
+    longest = longest_clip(config, extractor) if encoder and extractor is not None else None
+    return {
+        "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
+        "sampling_rate": graph.sampling_rate,
+        "multi_label": graph.multi_label,
+        "model_type": config.model_type,
+        "in_graph": in_graph,
+        "preparation": [],  # what a user has to do to a waveform first
+        "padding_safe": gives_mask(extractor) and (not encoder or mask_valid(config)),
+        "longest_seconds": None if longest is None else longest / graph.sampling_rate,
+        "calibration_temperature": getattr(config, KEY, None),
+        "ser_hf": environment()["versions"]["ser_hf"],
+        "opset": OPSET,
+    }
+
+
+def _replace_lstms(model: PreTrainedModel) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, BiLSTM):
             model.set_submodule(name, _OnnxLSTM(module.lstm))
@@ -107,24 +151,21 @@ def _put_in_words_of_onnx(model: PreTrainedModel) -> None:
 
 
 class _OnnxLSTM(nn.Module):
-    """`BiLSTM` in terms of ONNX's LSTM operator, for export only: elsewhere it answers zeros.
+    """`BiLSTM` as ONNX's LSTM operator, for export only: in torch it returns zeros.
 
-    The operator wants frames first, its gates in the order input, output, forget, cell (torch: input, forget, cell,
-    output), and both directions in one tensor. Beyond `sequence_lens` it answers zero, and its backward direction
-    starts at each clip's own last frame, just as packed sequences do.
+    The operator expects frames first, its gates in the order input, output, forget, cell (torch: input, forget, cell,
+    output), and both directions in one tensor. Beyond `sequence_lens` it returns zeros, and its backward direction
+    starts at each clip's last frame, as with packed sequences.
     """
 
     def __init__(self, lstm: nn.LSTM):
         super().__init__()
         self.hidden, self.layers = lstm.hidden_size, lstm.num_layers
+        parts = {"input": ("weight_ih",), "hidden": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
         for layer in range(lstm.num_layers):
-            for kind, parts in (
-                ("input", ("weight_ih",)),
-                ("hidden", ("weight_hh",)),
-                ("bias", ("bias_ih", "bias_hh")),
-            ):
+            for kind, names in parts.items():
                 directions = (f"_l{layer}", f"_l{layer}_reverse")
-                rows = [torch.cat([_gates(getattr(lstm, part + way)) for part in parts]) for way in directions]
+                rows = [torch.cat([_gates(getattr(lstm, name + way)) for name in names]) for way in directions]
                 self.register_buffer(f"{kind}_{layer}", torch.stack(rows))
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -150,14 +191,6 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([into, out, forget, cell])
 
 
-def _metadata(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Text of each fact: JSON, but for words, which stand as they are."""
-    kept = {key: value for key, value in facts.items() if value is not None}
-    return {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in kept.items()
-    }
-
-
 def _write(program: torch.onnx.ONNXProgram, path: Path) -> Path:
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -168,3 +201,72 @@ def _write(program: torch.onnx.ONNXProgram, path: Path) -> Path:
         partial.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return path
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides the exporter's warnings and log lines, which are about its own future and optional packages."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _cause_of(error: BaseException) -> str:
+    """The first line of the innermost cause; the exporter's own message runs over pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def quantize(source: Path, path: Path) -> None:
+    """Writes a copy of an exported file with int8 weights (`onnxruntime.quantization.quantize_dynamic`).
+
+    Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
+    would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
+
+    Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
+    extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+
+    Raises:
+        UserError: if onnx or onnxruntime is missing.
+    """
+    require("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(source)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    excluded = [node.name for node in model.graph.node if _computes_features(node)]
+    # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less with a range for
+    # each channel. A Gemm becomes a MatMul.
+    settings = {"op_types_to_quantize": ["MatMul", "LSTM"], "weight_type": QuantType.QInt8, "per_channel": True}
+    if metadata["model_type"].startswith("ser_") and metadata["model_type"] != "ser_encoder":
+        settings = {"op_types_to_quantize": ["MatMul", "LSTM", "Conv"], "weight_type": QuantType.QUInt8}
+    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
+    del model.graph.value_info[:]
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    logging.root.setLevel(logging.ERROR)  # it recommends preprocessing that the exporter has done already
+    try:
+        quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
+    finally:
+        logging.root.setLevel(level)
+        logging.root.handlers[:] = handlers  # it logs by the root logger, which adds a handler
+    quantized = onnx.load(path)
+    del quantized.metadata_props[:]
+    metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
+    onnx.helper.set_model_props(quantized, metadata)
+    onnx.save(quantized, path)
+
+
+def _computes_features(node: Any) -> bool:
+    scopes = next((item.value for item in node.metadata_props if item.key == _SCOPES), "")
+    return any(f"'{name}'" in scopes or f"'{name}." in scopes for name in _FEATURES)

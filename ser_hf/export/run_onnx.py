@@ -1,4 +1,4 @@
-"""What an exported model hears in recordings: python run_onnx.py MODEL.onnx FILE..."""
+"""Predicts emotions with an exported model: python run_onnx.py MODEL.onnx FILE..."""
 
 import json
 import sys
@@ -8,12 +8,12 @@ import onnxruntime
 import soundfile
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-told = session.get_modelmeta().custom_metadata_map
-labels, rate = json.loads(told["id2label"]), int(told["sampling_rate"])
+metadata = session.get_modelmeta().custom_metadata_map
+labels, rate = json.loads(metadata["id2label"]), int(metadata["sampling_rate"])
 for name in sys.argv[2:]:
     clip, own = soundfile.read(name, dtype="float32", always_2d=True)
     clip, length = clip.mean(axis=1), round(len(clip) * rate / own)
     clip = np.fft.irfft(np.fft.rfft(clip)[: length // 2 + 1], length) * length / len(clip) if own != rate else clip
-    given = {"input_values": clip[None].astype(np.float32), "attention_mask": np.ones((1, length), np.int64)}
-    (shares,) = session.run(["probabilities"], given)[0]
-    print(json.dumps({"file": name} | {label: float(shares[int(i)]) for i, label in labels.items()}))
+    inputs = {"input_values": clip[None].astype(np.float32), "attention_mask": np.ones((1, length), np.int64)}
+    (probabilities,) = session.run(["probabilities"], inputs)[0]
+    print(json.dumps({"file": name} | {label: float(probabilities[int(i)]) for i, label in labels.items()}))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import SequenceFeatureExtractor
 
-    from ..models.waveform_preparation import Preparation
+    from ..models.preparation import Preparation
 
 CLIPS = 4
 LONGEST = 10.0  # seconds
@@ -56,7 +56,7 @@ def write_reference(
     """
     import torch
 
-    from ..models.waveform_preparation import prepare_waveform
+    from ..models.preparation import prepare_waveform
 
     rate, training = extractor.sampling_rate, model.training
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))

@@ -186,7 +186,7 @@ def _base_folder(root: str | Path | None, paths: list[str]) -> Path | None:
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
     """The files with their measurements, computed on threads, each path once."""
     # This import loads torch: late, as it takes seconds, and before the threads of `measure` do the same.
-    from ..models import waveform_preparation  # noqa: F401
+    from ..models import preparation  # noqa: F401
 
     paths = list(dict.fromkeys(file.path for file in files if file.role not in ("LFS pointer", "absent")))
     progress = tqdm(in_order(measure, paths), total=len(paths), desc="measuring", unit="file", disable=None)
@@ -196,7 +196,7 @@ def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
 
 def measure(path: str) -> Measurement:
     """Decodes and measures one file; a bad file gives a `Measurement` with an error."""
-    from ..models.waveform_preparation import gated_loudness
+    from ..models.preparation import gated_loudness
 
     size = None
     try:

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..audio.noises import Waveforms
-from ..models.waveform_preparation import prepare_waveform
+from ..models.preparation import prepare_waveform
 from ..prediction.expert import Expert
 from ..prediction.hearing import hear
 from ..prediction.reading import Chunk

@@ -19,7 +19,7 @@ from ..evaluation.conditions import check_opus
 from ..evaluation.judged import Judged, of_rows
 from ..evaluation.report import judge
 from ..logs import quiet_libraries
-from ..models.waveform_preparation import Preparation
+from ..models.preparation import Preparation
 from ..prediction.expert import Expert, load_expert
 from .clips import clips_for
 from .hearing import Listener

@@ -6,50 +6,51 @@ registers them with the Auto classes, so that a saved model then loads without `
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
-from .configuration_acoustic import WaveformConfig
-from .configuration_byols import BYOLSConfig
-from .configuration_cnn1d import CNN1dConfig
-from .configuration_cnn1d_descriptors import CNN1dDescriptorsConfig
-from .configuration_cnn2d import CNN2dConfig
-from .configuration_cnn14 import CNN14Config
-from .configuration_cnn_lstm import CNNLSTMConfig
-from .configuration_crnn import CRNNConfig
-from .configuration_mfcc_forest import MfccForestConfig
-from .configuration_mfcc_linear import MfccLinearConfig
-from .configuration_mfcc_mlp import MfccMlpConfig
-from .configuration_mfcc_rbf_svm import MfccRbfSvmConfig
-from .configuration_mfcc_svm import MfccSvmConfig
-from .configuration_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMConfig
-from .configuration_parallel_cnn_transformer import ParallelCNNTransformerConfig
-from .configuration_pooled_encoder import PooledEncoderConfig
-from .configuration_se_resnet import SEResNetConfig
-from .configuration_separable_resnet import SeparableResNetConfig
-from .configuration_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMConfig
-from .configuration_stacked_cnn_lstm import StackedCNNLSTMConfig
-from .configuration_vgg16 import VGG16Config
-from .configuration_vggish import VGGishConfig
-from .feature_extraction_prepared import PreparedFeatureExtractor
-from .modeling_byols import BYOLSForAudioClassification
-from .modeling_cnn1d import CNN1dForAudioClassification
-from .modeling_cnn1d_descriptors import CNN1dDescriptorsForAudioClassification
-from .modeling_cnn2d import CNN2dForAudioClassification
-from .modeling_cnn14 import CNN14ForAudioClassification
-from .modeling_cnn_lstm import CNNLSTMForAudioClassification
-from .modeling_crnn import CRNNForAudioClassification
-from .modeling_mfcc_forest import MfccForestForAudioClassification
-from .modeling_mfcc_linear import MfccLinearForAudioClassification
-from .modeling_mfcc_mlp import MfccMlpForAudioClassification
-from .modeling_mfcc_rbf_svm import MfccRbfSvmForAudioClassification
-from .modeling_mfcc_svm import MfccSvmForAudioClassification
-from .modeling_parallel_cnn_attention_lstm import ParallelCNNAttentionLSTMForAudioClassification
-from .modeling_parallel_cnn_transformer import ParallelCNNTransformerForAudioClassification
-from .modeling_pooled_encoder import PooledEncoderForAudioClassification
-from .modeling_se_resnet import SEResNetForAudioClassification
-from .modeling_separable_resnet import SeparableResNetForAudioClassification
-from .modeling_stacked_cnn_attention_lstm import StackedCNNAttentionLSTMForAudioClassification
-from .modeling_stacked_cnn_lstm import StackedCNNLSTMForAudioClassification
-from .modeling_vgg16 import VGG16ForAudioClassification
-from .modeling_vggish import VGGishForAudioClassification
+from .configuration import WaveformConfig
+from .modeling_cnn import CNN1dConfig, CNN1dForAudioClassification, CNN2dConfig, CNN2dForAudioClassification
+from .modeling_cnn_lstm import (
+    CNNLSTMConfig,
+    CNNLSTMForAudioClassification,
+    ParallelCNNAttentionLSTMConfig,
+    ParallelCNNAttentionLSTMForAudioClassification,
+    ParallelCNNTransformerConfig,
+    ParallelCNNTransformerForAudioClassification,
+    StackedCNNAttentionLSTMConfig,
+    StackedCNNAttentionLSTMForAudioClassification,
+    StackedCNNLSTMConfig,
+    StackedCNNLSTMForAudioClassification,
+)
+from .modeling_crnn import CRNNConfig, CRNNForAudioClassification
+from .modeling_descriptors import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
+from .modeling_mfcc import (
+    MfccForestConfig,
+    MfccForestForAudioClassification,
+    MfccLinearConfig,
+    MfccLinearForAudioClassification,
+    MfccMlpConfig,
+    MfccMlpForAudioClassification,
+    MfccRbfSvmConfig,
+    MfccRbfSvmForAudioClassification,
+    MfccSvmConfig,
+    MfccSvmForAudioClassification,
+)
+from .modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
+from .modeling_resnet import (
+    SeparableResNetConfig,
+    SeparableResNetForAudioClassification,
+    SEResNetConfig,
+    SEResNetForAudioClassification,
+)
+from .modeling_transfer_audio import (
+    BYOLSConfig,
+    BYOLSForAudioClassification,
+    CNN14Config,
+    CNN14ForAudioClassification,
+    VGGishConfig,
+    VGGishForAudioClassification,
+)
+from .modeling_transfer_image import VGG16Config, VGG16ForAudioClassification
+from .preparation import PreparedFeatureExtractor
 
 # Recipe word -> model class: networks that start from published weights, and all.
 TRANSFERRED = {

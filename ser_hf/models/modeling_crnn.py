@@ -1,22 +1,47 @@
-"""CRNN: log-mel front end, convolutional blocks, bidirectional LSTM, pooling, classifier.
-
-The layout of Choi et al. 2017 (arXiv:1609.04243) as speech emotion notebooks use it: convolutions see local spectral
-shape, the LSTM the contour of the utterance.
-"""
+"""CRNN: configuration and network."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
-from .configuration_crnn import CRNNConfig
-from .convolution_stack import ConvolutionStack2d
+from .configuration import AcousticConfig
 from .front_end import FrontEnd
-from .masked_layers import BiLSTM, Pooling
-from .modeling_acoustic import AcousticClassifier
+from .layers import BiLSTM, ConvolutionStack2d, Pooling
+from .modeling_base import AcousticClassifier
+
+
+class CRNNConfig(AcousticConfig):
+    """The front end's settings (`AcousticConfig`), and:
+
+    Args:
+        channels: filters of each convolutional block.
+        time_pooling, band_pooling: pooling factor of each block along frames and bands.
+        lstm_hidden, lstm_layers: size per direction, and depth.
+        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
+        conv_dropout, dropout: probability after each block (whole channels), and around the LSTM and classifier.
+    """
+
+    model_type = "ser_crnn"
+
+    channels: list[int] = (32, 64, 128, 128)
+    time_pooling: list[int] = (2, 2, 2, 1)
+    band_pooling: list[int] = (2, 2, 2, 2)
+    lstm_hidden: int = 96
+    lstm_layers: int = 1
+    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "attention"
+    conv_dropout: float = 0.05
+    dropout: float = 0.3
 
 
 class CRNNForAudioClassification(AcousticClassifier):
+    """CRNN: log-mel front end, convolutional blocks, bidirectional LSTM, pooling, classifier.
+
+    The layout of Choi et al. 2017 (arXiv:1609.04243) as speech emotion notebooks use it: convolutions see local
+    spectral shape, the LSTM the contour of the utterance.
+    """
+
     config_class = CRNNConfig
 
     def __init__(self, config: CRNNConfig):

@@ -1,7 +1,4 @@
-"""Support vector machines as modules: one machine an emotion against the rest, with calibrated probabilities.
-
-Two emotions need one machine only, that of the second. The numbers are scikit-learn's, in float32.
-"""
+"""Support vector machines as modules: one machine a class against the rest, with calibrated probabilities."""
 
 import torch
 from torch import nn
@@ -68,3 +65,12 @@ class KernelMachines(nn.Module):
             distances = (vectors.float()[:, None] - self.vectors).square().sum(dim=2)
             kernel = torch.exp(-self.gamma * distances)
             return self.calibration(nn.functional.linear(kernel, self.weight, self.bias))
+
+
+def light_head(kind: str, size: int, classes: int) -> nn.Module:
+    """Embeddings (batch, size) -> logits (batch, classes).
+
+    ``"linear"`` is one layer with a softmax, which learns by gradient or is scikit-learn's logistic regression;
+    ``"svm"`` are calibrated machines, which scikit-learn alone can fit and whose numbers take no gradient.
+    """
+    return {"linear": nn.Linear, "svm": LinearMachines}[kind](size, classes)

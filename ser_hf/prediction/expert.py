@@ -24,11 +24,9 @@ from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
 from ..errors import UserError
-from ..export.session import SUFFIX
 from ..logs import quiet_libraries
-from ..models.feature_extraction_prepared import PreparedFeatureExtractor
-from ..models.modeling_acoustic import AcousticClassifier
-from ..models.waveform_preparation import Preparation
+from ..models.modeling_base import AcousticClassifier
+from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..recipe_checks import SHORTEST
 from ..run_folder import RunFolder
 from ..strict import read_yaml
@@ -136,11 +134,11 @@ def load_expert(
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"model: expected a run's folder, a model folder or a Hub id, got {type(source).__name__}")
     source = str(source)
-    if source.endswith(SUFFIX):
+    if source.endswith(".onnx"):
         # Imported late: it builds on this module.
-        from .exported import exported_expert
+        from .onnx_session import load_onnx
 
-        return exported_expert(source)
+        return load_onnx(source)
     place = _place(source, revision)
     trust = {"trust_remote_code": trust_remote_code}
     try:

@@ -12,7 +12,7 @@ import soundfile
 from ..audio.decode import AudioError, NotAudioError, decode
 from ..corpora.files import is_lfs_pointer
 from ..errors import UserError
-from ..models.waveform_preparation import Preparation, prepare_waveform
+from ..models.preparation import Preparation, prepare_waveform
 from ..threads import in_order
 from .grid import Grid, Place, sliding
 from .paths import not_read

@@ -1,4 +1,4 @@
-"""Sweeps: many runs of one recipe, each with other values of some keys, judged on validation alone.
+"""Sweeps: many runs of one recipe with other values of some keys, selected on validation.
 
 sweep("recipes/cremad_full.yaml", "recipes/sweeps/cremad_wav2vec2.yaml", ["corpus.root=data/CREMA-D"])
 """

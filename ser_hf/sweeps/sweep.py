@@ -1,26 +1,30 @@
-"""A sweep: trials until there are as many as asked for, then the best recipe, and the test speakers once."""
+"""Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials."""
 
+import contextlib
 import dataclasses
+import json
 import os
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
+from .. import experiment
 from ..errors import UserError
-from ..evaluation.metrics import NAMES
-from ..train import run_recipe
-from .parameters import described
+from ..recipe import read_recipe
+from ..sections import Recipe
+from ..strict import read_yaml
+from .space import described, keys_of, overrides, read_space, resolve
 
 try:
-    import optuna  # noqa: F401
+    import optuna
 except ImportError:
     raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
 
-from .closing import close, publish
-from .plan import Plan, make_plan
-from .rows import STATES, Row
-from .study import Study
-from .trial import Runner, run_trial
+from .ray_tune import run_on_ray
+from .study import Runner, SweepSettings, SweepStudy, first_line, replace_text
 
 
 def sweep(
@@ -34,100 +38,142 @@ def sweep(
     test: bool = True,
     keep_models: bool = False,
     failed: Literal["again", "pass"] | None = None,
-    take_over: bool = False,
-    backend: str = "local",
+    backend: Literal["local", "ray"] = "local",
     workers: int | None = None,
     gpus: float | None = None,
-    run: Runner = run_recipe,
-    tell: Callable[[str], None] = print,
+    run: Runner = experiment.run,
+    echo: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Runs the trials that are still to be run, beside other processes that do the same, and writes what they say.
+    """Runs the trials that remain, then the best recipe, which alone is scored on the test split.
 
-    The same call again goes on where this one ended, however it ended.
+    Called again, it continues where it stopped: an interrupted trial from its last checkpoint.
 
     Args:
-        changes: overrides of the recipe, in every trial.
-        output: the sweep's folder (default: the recipe's `output_dir`, with the space's name).
-        trials: how many in all, in place of the space's.
-        storage: URL of a database that Optuna takes (default: a file in the folder).
-        test: whether the winner meets the part that the recipe is judged on.
-        keep_models: keep every trial's weights, not the best one's alone.
-        failed: `again` tries all that failed once more; `pass` leaves them, goes on however many fail alike, and
-            tests without them. By default those are tried again that failed alike, or by the machine's trouble, such
-            as a full disk, and the test waits for them.
-        take_over: what other folders that share the storage were running is run anew here; they must be no more.
-        backend: `local`, or `ray` for the machines of a Ray cluster.
+        changes: overrides of the recipe, for every trial.
+        output: the sweep's folder (default: the recipe's `output_dir` with the space's name).
+        trials: how many in total, in place of the space's.
+        storage: URL of a database for Optuna's `RDBStorage`, for several processes or machines.
+        test: whether the winner is run as its recipe says.
+        keep_models: keep the weights of all trials and not only the best one's.
+        failed: `again` repeats all failed trials; `pass` continues however many trials fail.
+        backend: `local`, or `ray` for a Ray cluster.
         workers, gpus: of `ray`: trials at a time, and GPUs of each.
-        run: what runs a recipe.
-        tell: takes the lines for the user.
 
     Returns:
-        The sweep's folder, the winner (None while there is none or others still run), and its test, if any.
+        The sweep's folder, its winner and the winner's test, each None where there is none yet.
 
     Raises:
-        UserError: for a key or value of the space that no recipe takes, a folder that is another sweep's, three
-            trials in a row that fail alike, a winner whose run fails, or a storage that does not answer.
+        UserError: for a key or value of the space that the recipe does not take, a folder of another sweep, three
+            failed trials in a row, or a storage that cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("sweep: cannot run under a launcher; use --backend ray, or one process per GPU with --storage")
+    settings, base = read_sweep(recipe, space, list(changes), output, trials)
+    settings = dataclasses.replace(settings, storage=storage, keep_models=keep_models, failed=failed)
+    if base.hub.repo is not None:
+        from ..hub.push import whole_name
+
+        whole_name(base.hub.repo, key="hub.repo")
+    open_folder(settings, base)
+    # Without a database one process runs the sweep, so that a trial that is stored as running was killed.
+    exclusive = FileLock(settings.folder / "study.lock", timeout=0) if storage is None else contextlib.nullcontext()
+    try:
+        with exclusive:
+            study = SweepStudy(settings, run, echo)
+            study.requeue()
+            study.publish()
+            states = [row.state for row in study.rows()]
+            counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none started"
+            echo(f"{settings.folder}: {settings.search.total} trials by {settings.search.search}, {counts}")
+            if backend == "ray":
+                run_on_ray(study, workers, gpus)
+            else:
+                while study.remaining() > 0:
+                    study.run_trial()
+            return study.close(test)
+    except Timeout:
         raise UserError(
-            "sweep: start it once for each GPU on the same --output (with CUDA_VISIBLE_DEVICES), not under a launcher"
-        )
-    plan = make_plan(recipe, space, list(changes), output, trials, storage, keep_models)
-    study = plan.open()
-    if take_over and (numbers := study.take_over()):
-        tell(f"taken over from other machines, and run anew: trial {', '.join(map(str, numbers))}")
-    again = study.failures(passed=failed == "pass", all_of_them=failed == "again")
-    plan = dataclasses.replace(plan, again=again, pass_failed=failed == "pass")
-    study.again = again
-    where = "" if storage is None else f" (study {plan.study} in the storage)"
-    tell(f"{plan.folder}: {study.asked} trials by {plan.search.search}, {_state(study)}{where}")
-    publish(plan, study)
-    if backend == "ray":
-        from .ray import run_on_ray
-
-        run_on_ray(plan, study, run, tell, workers, gpus)
-    else:
-        while one_trial(plan, study, run, tell):
-            pass
-    return close(plan, study, test, take_over, run, tell)
+            f"--output: another process runs the sweep in {settings.folder}; processes share a sweep by --storage URL "
+            "or --backend ray"
+        ) from None
+    except (optuna.exceptions.StorageInternalError, optuna.exceptions.UpdateFinishedTrialError) as error:
+        raise UserError(f"--storage: {first_line(error)}; the same command continues the sweep") from error
 
 
-def one_trial(
-    plan: Plan,
-    study: Study,
-    run: Runner,
-    tell: Callable[[str], None],
-    hear: Callable[[float, float], None] | None = None,
-) -> bool:
-    """Runs the next trial and publishes the result; False where there is none left.
+def read_sweep(
+    source: str | Path | Mapping[str, Any],
+    space: str | Path | Mapping[str, Any],
+    changes: list[str],
+    output: str | Path | None = None,
+    trials: int | None = None,
+) -> tuple[SweepSettings, Recipe]:
+    """Reads the recipe and the space, and checks the recipe at the points of the space.
 
     Raises:
-        UserError: if the last three trials of this folder have failed alike.
+        UserError: naming the key, and the point at which it is wrong.
     """
-    claim = study.claim()
-    if claim is None:
-        return False
-    tell(f"trial {claim.number}{' goes on' if claim.resumed else ''}: {described(claim.shown)}")
-    row = run_trial(claim, study, plan.source, study.folder, run, hear)
-    publish(plan, study)
-    tell(line(row, study.winner(), plan.search.metric))
-    if not plan.pass_failed and (message := study.failed_alike()) is not None:
+    search = read_space(space, trials)
+    raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
+    raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
+    base = read_recipe(raw, changes)
+    for change in changes:
+        key = change.partition("=")[0]
+        for varied, where in keys_of(search.parameters, "space"):
+            if f"{key}.".startswith(f"{varied}."):
+                raise UserError(f"{change}: {where} sets this key; remove the override, or the key from the space")
+    for answers in search.points():
+        values, shown = resolve(search.parameters, lambda name, _, answers=answers: answers[name])
+        try:
+            read_recipe(raw, [*changes, *overrides(values)])
+        except UserError as error:
+            raise UserError(f"{error} (at {described(shown)})") from None
+    label = "sweep" if isinstance(space, Mapping) else Path(space).stem
+    folder = Path(output or f"{base.output_dir}-{label}").absolute()
+    return SweepSettings(raw, tuple(changes), search, folder), base
+
+
+def open_folder(settings: SweepSettings, base: Recipe) -> None:
+    """Creates the sweep's folder, or checks that it belongs to this sweep.
+
+    Raises:
+        UserError: naming the first key that differs, or what else the folder contains.
+    """
+    folder = settings.folder
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output: {folder} is a file")
+    recipe = {key: value for key, value in base.to_dict().items() if key not in ("output_dir", "provenance")}
+    wanted = json.loads(json.dumps({"recipe": recipe, "space": settings.search.to_dict()}))
+    identity, lock = folder / "sweep.json", folder / "sweep.lock"
+    if folder.is_dir() and not identity.is_file():
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("sweep."))
+        if others:
+            raise UserError(f"--output: {folder} contains {others[0]} and no sweep; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output: {folder} cannot be made: {error.strerror}") from None
+    with FileLock(lock):
+        if not identity.is_file():
+            replace_text(identity, json.dumps({"id": uuid.uuid4().hex, **wanted}, indent=1) + "\n")
+    try:
+        saved = json.loads(identity.read_text(encoding="utf-8"))
+        saved = {"id": saved["id"], **{key: saved[key] for key in wanted}}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"--output: {identity} was not written by a sweep; choose another folder") from None
+    if (different := _first_difference(saved, {**wanted, "id": saved["id"]})) is not None:
+        key, before, now = different
         raise UserError(
-            f"trials fail alike, one after the other: {message} (once it is mended the same command tries them again; "
-            "--failed pass goes on without them)"
+            f"{key}: {now!r} here, {before!r} in the sweep at {folder}; its trials could not be compared, so choose "
+            "another --output"
         )
-    return True
 
 
-def line(row: Row, best: Row | None, metric: str) -> str:
-    """What is printed after a trial."""
-    value = "" if row.value is None else f" {NAMES.get(metric, metric)} {row.value:.4f}"
-    so_far = "" if best is None else f", best {best.value:.4f} (trial {best.number})"
-    message = f" ({row.message})" if row.message else ""
-    return f"trial {row.number} {row.state}{value}{so_far}: {described(row.shown)}{message}"
-
-
-def _state(study: Study) -> str:
-    states = [row.state for row in study.rows()]
-    counted = {state: states.count(state) for state in STATES}
-    return ", ".join(f"{count} {state}" for state, count in counted.items() if count) or "none begun"
+def _first_difference(saved: Any, wanted: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """(full key, saved value, wanted value) of the first key in which the two differ."""
+    if isinstance(saved, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted({*saved, *wanted}):
+            found = _first_difference(saved.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+            if found:
+                return found
+        return None
+    return None if saved == wanted else (path, saved, wanted)

@@ -1,26 +1,23 @@
-"""Public helpers for tests: synthetic corpora in official layouts, tiny networks and checkpoints, a loopback Hub.
+"""Public helpers for tests: synthetic corpora in official layouts, tiny networks and checkpoints.
 
-Each is imported on first use: the loopback Hub needs no torch.
+Each is imported on first use.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoints import CHECKPOINTS, write_checkpoint
     from .corpora import write_corpus
-    from .loopback_hub import LoopbackHub
-    from .networks import tiny_config
+    from .models import CHECKPOINTS, tiny_config, write_checkpoint
 
 _HOMES = {
-    "CHECKPOINTS": "checkpoints",
-    "LoopbackHub": "loopback_hub",
-    "tiny_config": "networks",
-    "write_checkpoint": "checkpoints",
+    "CHECKPOINTS": "models",
+    "tiny_config": "models",
+    "write_checkpoint": "models",
     "write_corpus": "corpora",
 }
 
-__all__ = ["CHECKPOINTS", "LoopbackHub", "tiny_config", "write_checkpoint", "write_corpus"]
+__all__ = ["CHECKPOINTS", "tiny_config", "write_checkpoint", "write_corpus"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ..errors import UserError
-from ..models.masked_layers import MaskedBatchNorm1d, MaskedBatchNorm2d
+from ..models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:

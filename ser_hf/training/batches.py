@@ -13,7 +13,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2Feature
 
 from ..audio import WaveformStore
 from ..errors import UserError
-from ..models.waveform_preparation import fix_length
+from ..models.preparation import fix_length
 from .mixing import Mixing, one_hot
 from .sampling import UNCOUNTED
 from .windows import pieces

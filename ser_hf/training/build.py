@@ -24,8 +24,7 @@ from transformers.utils import cached_file
 
 from ..errors import UserError
 from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
-from ..models.feature_extraction_prepared import PreparedFeatureExtractor
-from ..models.waveform_preparation import Preparation
+from ..models.preparation import Preparation, PreparedFeatureExtractor
 from .encoders import ENCODERS, check_extractor, encoder_config, longest_clip, mask_valid, normalizes, shortest_clip
 from .loading import first_line, load_model
 from .options import refuse_managed, set_options, skeleton

@@ -28,7 +28,7 @@ from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtract
 
 from ..audio import WaveformStore
 from ..errors import UserError
-from ..models.modeling_mfcc_forest import Forest
+from ..models.modeling_mfcc import Forest
 from ..models.support_vectors import KernelMachines, LinearMachines
 from .arguments import EmotionTrainingArguments
 from .batches import Collator

@@ -12,13 +12,11 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import UserError
-from ..models.descriptors import FrameDescriptors
-from ..models.front_end import FrontEnd
-from ..models.log_mel import Mfcc
-from ..models.modeling_acoustic import AcousticClassifier
-from ..models.modeling_cnn14 import CNN14Encoder
+from ..models.front_end import FrontEnd, Mfcc
+from ..models.modeling_base import AcousticClassifier
+from ..models.modeling_descriptors import FrameDescriptors
 from ..models.modeling_transfer import TransferClassifier
-from ..models.vggish_front_end import VGGishFrontEnd
+from ..models.modeling_transfer_audio import CNN14Encoder, VGGishFrontEnd
 from .encoders import ENCODERS, encoder_config, layerdrop_key, shortest_clip
 from .layers import Freezing
 from .structure import Structure, structure

@@ -9,8 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 
-from ..models.log_mel import LogMel
-from ..models.spec_augment import warp_bands
+from ..models.front_end import LogMel, warp_bands
 from .encoders import encoder_config
 from .frozen_parts import FrozenPart, hears_waveforms, squeezes
 

@@ -28,7 +28,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..cache import InUse, built_once, cache_root, key_of, told_size
 from ..errors import UserError
-from ..models.configuration_acoustic import AcousticConfig
+from ..models.configuration import AcousticConfig
 from .batches import Collator
 from .encoders import encoder_config
 from .frozen_parts import RANDOM_IN_FRONT_ENDS, FrozenPart, real_inputs, record

@@ -4,7 +4,7 @@ Its convolutions see pictures of bands x frames, ours of frames x bands: the ker
 which the batch normalisation after them takes out again: ours have none, and the bias goes into the running mean.
 """
 
-from ..models.configuration_byols import BYOLSConfig
+from ..models.modeling_transfer_audio import BYOLSConfig
 from .published import Published, Tensors, batch_norm
 
 # Convolution and normalisation of each block, by their places among the layers of the published network.

@@ -8,8 +8,8 @@ import math
 
 import torch
 
-from ..models.configuration_cnn14 import CNN14Config
-from ..models.log_mel import LogMel
+from ..models.front_end import LogMel
+from ..models.modeling_transfer_audio import CNN14Config
 from .published import Published, Tensors, batch_norm
 
 _REAL = "spectrogram_extractor.stft.conv_real.weight"

@@ -1,7 +1,6 @@
 """The published file of VGG16 (torchvision's, trained on ImageNet), and where its tensors go in our network."""
 
-from ..models.configuration_vgg16 import VGG16Config
-from ..models.modeling_vgg16 import DEPTHS
+from ..models.modeling_transfer_image import DEPTHS, VGG16Config
 from .published import Published, Tensors
 
 # Place of each convolution among the layers of the published network, stage by stage.

@@ -4,9 +4,7 @@ Port and original alike give the first dense layer frames before bands before ch
 file of principal components (``vggish_pca_params-970ea276.pth``) has no place in it.
 """
 
-from ..models.configuration_vggish import VGGishConfig
-from ..models.modeling_vggish import DEPTHS
-from ..models.vggish_front_end import BANDS, FRAMES
+from ..models.modeling_transfer_audio import BANDS, DEPTHS, FRAMES, VGGishConfig
 from .published import Published
 
 # Place of each convolution among the layers of the published network, stage by stage, and of each dense layer.

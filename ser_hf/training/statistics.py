@@ -7,7 +7,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from ..models.feature_norm import FeatureNorm
+from ..models.front_end import FeatureNorm
 from .balancing import recordings
 from .batches import Collator
 

@@ -8,7 +8,7 @@ import dataclasses
 from torch import nn
 
 from ..errors import UserError
-from ..models.configuration_pooled_encoder import PooledEncoderConfig
+from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from .encoders import ENCODERS, encoder_facts
 

@@ -10,7 +10,7 @@ import torch
 import torchaudio
 from scipy.signal import lfilter
 
-from ser_hf.models.waveform_preparation import (
+from ser_hf.models.preparation import (
     Preparation,
     fix_length,
     gated_loudness,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from damage import cut, empty, fill, flip
 from datasets import Audio, Dataset, concatenate_datasets
+from support.damage import cut, empty, fill, flip
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
@@ -24,7 +24,7 @@ from ser_hf.audio.store_journal import read_journal
 from ser_hf.cache import key_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.errors import UserError
-from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
+from ser_hf.models.preparation import Preparation, prepare_waveform
 
 RATES = [16000, 16000, 22050, 48000]
 

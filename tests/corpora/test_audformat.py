@@ -10,7 +10,7 @@ import soundfile
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audformat_table import parse
 from ser_hf.errors import UserError
-from ser_hf.testing.tables import Told, write_audformat
+from ser_hf.testing.corpora import Told, write_audformat
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
 

@@ -12,7 +12,7 @@ from ser_hf.corpora.emobox import LANGUAGES, OWN, parse
 from ser_hf.errors import UserError
 from ser_hf.protocols import split_corpus
 from ser_hf.protocols.published import published_list
-from ser_hf.testing.tables import Told, write_emobox
+from ser_hf.testing.corpora import Told, write_emobox
 
 
 def line(key, wav, emo, dataset, more):

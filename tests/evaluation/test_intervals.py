@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from answers import guesses, judged_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.predictions import guesses, judged_of
 
 from ser_hf.evaluation import intervals as module
 from ser_hf.evaluation.intervals import (

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from answers import guesses
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
+from support.predictions import guesses
 
 from ser_hf.evaluation.judged import KNOWN, from_table, of_rows, to_table
 

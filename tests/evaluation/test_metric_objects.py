@@ -3,7 +3,7 @@
 import evaluate
 import numpy as np
 import pytest
-from answers import guesses
+from support.predictions import guesses
 
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metric_objects import OF_SCORES, OF_VOTES, load_metric

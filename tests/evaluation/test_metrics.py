@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from answers import guesses
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from support.predictions import guesses
 from transformers import EvalPrediction
 
 from ser_hf.evaluation.metrics import (

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from page_reader import Page
-from whole_report import over_folds, whole_report
+from support.html_page import Page
+from support.reports import over_folds, whole_report
 
 from ser_hf.evaluation.page import SECTIONS, Picture, render, views, words
 

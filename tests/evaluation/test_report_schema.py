@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from whole_report import SCHEMA, over_folds, undescribed, whole_report
+from support.reports import SCHEMA, over_folds, undescribed, whole_report
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 

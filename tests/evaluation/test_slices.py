@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from answers import judged_of
+from support.predictions import judged_of
 
 from ser_hf.evaluation.slices import other_label, slice_metrics, slice_values
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from answers import guesses
+from support.predictions import guesses
 
 from ser_hf.evaluation.metrics import HEADLINE, all_metrics, classification_metrics
 from ser_hf.evaluation.weighted import measure

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset
-from whole_report import CLIPS, LABELS, over_folds, whole_report
+from support.reports import CLIPS, LABELS, over_folds, whole_report
 
 from ser_hf.evaluation.metrics_table import metrics_table
 from ser_hf.evaluation.writing import figures, players, write_numbers, write_report

@@ -5,8 +5,7 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.feature_extraction_prepared import PreparedFeatureExtractor
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
 from ser_hf.testing import tiny_config
 
 LABELS = ["angry", "happy", "neutral", "sad"]

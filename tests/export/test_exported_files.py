@@ -1,9 +1,8 @@
-"""Files answer as their models do, alone and padded, or do not stand; small ones say what they cost."""
+"""Exported files predict what their models predict, or are not written; int8 files report what they cost."""
 
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,68 +14,59 @@ from models_exported import LABELS, PREPARATIONS, RATE, clips, write_encoder, wr
 
 from ser_hf import cli, predict
 from ser_hf.errors import UserError
-from ser_hf.export import OnnxSession, export_model, model_file
-from ser_hf.export.comparison import own_answers
-from ser_hf.export.onnx import LARGEST, export_onnx
-from ser_hf.export.torch_program import TorchProgram
+from ser_hf.export import export_model, export_onnx, verified_export
+from ser_hf.export.onnx import LARGEST
+from ser_hf.export.verified_export import logits_of
 from ser_hf.prediction.expert import load_expert
 
 pytestmark = pytest.mark.slow
 GIVEN = clips(16000, 5601, 9000, 30007, 700)
 
 
-def paths_in(file):
-    """Where torch and ser_hf stand on this machine, if the bytes of a file tell."""
-    return [path for path in (Path(torch.__file__).parent, Path(cli.__file__).parent) if str(path).encode() in file]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def timed_once():
-    """As few turns as there can be: how long an answer takes does not matter here."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.export.comparison._TIMED_SECONDS", 0)
+        patched.setattr("ser_hf.export.verified_export._TIMED_SECONDS", 0)
         yield
 
 
 @pytest.fixture(scope="module")
 def crnn(tmp_path_factory):
-    """A crnn whose extractor trims, levels and pads, and what export made of it."""
+    """A crnn whose extractor trims and levels, and its export."""
     folder = tmp_path_factory.mktemp("crnn")
     write_model(folder / "model", preparation=PREPARATIONS[1])
     return folder, export_model(folder / "model", folder / "out" / "crnn.onnx", int8=True, clips=GIVEN)
 
 
-def test_a_file_answers_as_its_model_does(crnn):
-    folder, exports = crnn
-    session, expert = OnnxSession(folder / "out" / "crnn.onnx"), load_expert(folder / "model", device="cpu")
+def test_a_file_predicts_what_its_model_predicts(crnn):
+    folder, export = crnn
+    exported, expert = load_expert(folder / "out" / "crnn.onnx"), load_expert(folder / "model", device="cpu")
     others = clips(1, 8000, 4001, 50000, seed=1)
-    expected = own_answers(expert, others)
-    np.testing.assert_allclose(session.alone(others), expected, atol=1e-5)
-    np.testing.assert_allclose(session.together(others), expected, atol=1e-5)
-    logits, shares = session.ask(others[1][None])
-    np.testing.assert_allclose(shares, torch.from_numpy(logits).softmax(dim=1), atol=1e-6)
-    assert exports.files["onnx"].difference.logits < 1e-5
-    assert exports.files["onnx"].difference.clips == len(GIVEN)
-    assert exports.files["onnx"].milliseconds > 0
-    assert session.labels == LABELS
-    assert (session.sampling_rate, session.multi_label) == (RATE, False)
-    told = session.facts
-    assert told["in_graph"] == ["silence trimmed off at 20 dB", "peak set to -1 dBFS"]
-    assert (told["opset"], told["preparation"], told["padding_safe"], told["model"]) == (18, [], True, folder.name)
+    expected = logits_of(expert, others)
+    np.testing.assert_allclose(logits_of(exported, others), expected, atol=1e-5)
+    np.testing.assert_allclose(logits_of(exported, others, len(others)), expected, atol=1e-5)
+    file = export.files["onnx"]
+    assert (file.difference.clips, file.padded, export.compared_on) == (len(GIVEN), True, "given clips")
+    assert file.difference.logits < 1e-5
+    assert min(file.milliseconds, export.milliseconds) > 0
+    assert (exported.labels, exported.extractor.sampling_rate, exported.multi_label) == (LABELS, RATE, False)
+    facts = exported.model.facts
+    assert facts["in_graph"] == ["silence trimmed off at 20 dB", "peak set to -1 dBFS"]
+    assert (facts["opset"], facts["preparation"], facts["padding_safe"], facts["model"]) == (18, [], True, folder.name)
     assert {path.name for path in (folder / "out").iterdir()} == {"crnn.onnx", "crnn.int8.onnx", "run_onnx.py"}
-    assert not paths_in((folder / "out" / "crnn.onnx").read_bytes())
+    written = (folder / "out" / "crnn.onnx").read_bytes()
+    for package in (torch, cli):
+        assert str(Path(package.__file__).parent).encode() not in written, "a local path"
 
 
-def test_int8_keeps_the_filter_bank_and_tells_what_it_costs(crnn):
-    folder, exports = crnn
-    small = exports.files["int8"]
+def test_int8_keeps_the_filter_bank_and_reports_what_it_costs(crnn):
+    small = crnn[1].files["int8"]
     assert 0 < small.difference.logits < 0.5
     kinds = {value.name: value.data_type for value in onnx.load(small.path).graph.initializer}
-    quantised = [name for name, kind in kinds.items() if kind == onnx.TensorProto.INT8]
-    assert any("lstm" in name for name in quantised)
+    assert any("lstm" in name and kind == onnx.TensorProto.INT8 for name, kind in kinds.items())
     assert kinds["model.front_end.features.filters"] == onnx.TensorProto.FLOAT
-    facts = OnnxSession(small.path).facts
-    assert not facts["padding_safe"], "of all activations of a batch one range is taken"
+    facts = load_expert(small.path).model.facts
+    assert not facts["padding_safe"], "activations of a batch share one range"
     assert (facts["quantized"], facts["id2label"]) == ("int8 weights, dynamic", dict(zip("0123", LABELS, strict=True)))
 
 
@@ -101,107 +91,71 @@ def test_the_script_beside_it_runs_without_torch(crnn, tmp_path):
     np.testing.assert_allclose(found[1], expected[1], atol=2e-2)  # resampled by another filter
 
 
-def test_predict_asks_a_file_as_it_asks_a_model(crnn, tmp_path, capsys):
+def test_predict_takes_a_file_in_place_of_a_model(crnn, tmp_path, capsys):
     folder, _ = crnn
     for number, clip in enumerate(GIVEN):
         soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")
-    for asked in ({}, {"window": 0.5}, {"timeline": True, "window": 0.7}):
-        files = predict(folder / "out" / "crnn.onnx", tmp_path, **asked)
-        model = predict(folder / "model", tmp_path, device="cpu", **asked)
-        if not asked:  # of longer ones windows are cut after silence is trimmed off, and here before it
-            np.testing.assert_allclose(files.logits, model.logits, atol=1e-5)
-        assert files.ids == model.ids or asked
-        assert files.labels == LABELS
+    file, model = predict(folder / "out" / "crnn.onnx", tmp_path), predict(folder / "model", tmp_path, device="cpu")
+    np.testing.assert_allclose(file.probabilities, model.probabilities, atol=1e-5)
+    assert (file.ids, file.labels, file.predicted) == (model.ids, LABELS, model.predicted)
+    windows = predict(folder / "out" / "crnn.onnx", tmp_path, timeline=True, window=0.7)
+    assert len(windows) > len(GIVEN)
     assert cli.main(["predict", str(folder / "out" / "crnn.onnx"), str(tmp_path), "--embeddings", "e.parquet"]) == 2
     assert "has no linear layer of 4 labels" in capsys.readouterr().err
 
 
-def test_a_program_of_torch_takes_any_length(crnn, tmp_path, capsys):
-    folder, _ = crnn
-    for number, clip in enumerate(GIVEN):
-        soundfile.write(tmp_path / f"{number}.wav", clip, RATE, subtype="FLOAT")
-    given = ["--clips", *map(str, sorted(tmp_path.glob("*.wav")))]
-    output = ["--format", "torch", "--output", str(folder / "c.pt2")]
-    assert cli.main(["export", str(folder / "model"), *output, *given]) == 0
-    program, expert = TorchProgram(folder / "c.pt2"), load_expert(folder / "model", device="cpu")
-    others = clips(1, 8000, 4001, 50000, seed=1)
-    expected = own_answers(expert, others)
-    np.testing.assert_allclose(program.alone(others), expected, atol=1e-5)
-    np.testing.assert_allclose(program.together(others), expected, atol=1e-5)
-    assert program.facts["in_graph"] == ["silence trimmed off at 20 dB", "peak set to -1 dBFS"]
-    told = capsys.readouterr().out
-    with zipfile.ZipFile(folder / "c.pt2") as program:
-        assert not any(paths_in(program.read(name)) for name in program.namelist())
-    assert f"compared on {len(GIVEN)} clips that were given:" in told
-    assert "c.pt2: " in told
-
-
 def test_an_encoder_whose_extractor_computes_features(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path / "whisper", encoder_folder("whisper"))
-    exports = export_model(folder, tmp_path / "whisper.onnx", clips=GIVEN)
-    assert exports.files["onnx"].difference.logits < 1e-4
-    facts = OnnxSession(tmp_path / "whisper.onnx").facts
+    export = export_model(folder, tmp_path / "whisper.onnx", clips=GIVEN)
+    assert export.files["onnx"].difference.probabilities < 1e-5
+    facts = load_expert(tmp_path / "whisper.onnx").model.facts
     assert facts["in_graph"] == ["the features of WhisperFeatureExtractor"]
     assert (facts["longest_seconds"], facts["padding_safe"]) == (1.0, True)
 
 
-def test_what_answers_otherwise_does_not_stand(crnn, monkeypatch, tmp_path):
+def test_a_file_that_predicts_something_else_is_not_written(crnn, monkeypatch, tmp_path):
     folder, _ = crnn
 
-    def spoilt(model, path, extractor, facts):
+    def changed_bias(model, path, extractor, facts):
         file = onnx.load(folder / "out" / "crnn.onnx")
         (bias,) = (value for value in file.graph.initializer if value.name == "model.classifier.bias")
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
-        path.parent.mkdir()
         onnx.save(file, path)
 
-    monkeypatch.setattr(model_file, "export_onnx", spoilt)
-    with pytest.raises(UserError, match=r"not written: its logits are 0\.01 away"):
+    monkeypatch.setattr(verified_export, "export_onnx", changed_bias)
+    with pytest.raises(UserError, match=r"not written: its logits differ from the model's by 0\.01"):
         export_model(folder / "model", tmp_path / "out" / "crnn.onnx")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_the_cost_on_a_corpus(crnn, ravdess_root, tmp_path, capsys):
-    folder, _ = crnn
-    exports = []
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patched:  # the file of before, in place of another export that takes as long
-        patched.setattr(model_file, "export_onnx", lambda *_: _copied(folder, tmp_path / "m.unchecked.onnx"))
-        patched.setattr(
-            "ser_hf.export.model_file.export_model",
-            lambda *a, own=export_model, **k: exports.append(own(*a, **k)) or exports[0],
-        )
-        corpus = ["--corpus", "ravdess", "--root", str(ravdess_root)]
-        assert (
-            cli.main(["export", str(folder / "model"), "--int8", "--output", str(tmp_path / "m.onnx"), *corpus]) == 0
-        )
-    cost = exports[0].files["onnx"].cost
-    assert (cost.changed, cost.uar) == (0, exports[0].cost.uar)
-    assert cost.largest < 1e-5 < exports[0].files["int8"].cost.largest < 0.2
-    assert f"on {cost.clips} clips: the model has UAR {cost.uar:.4f}" in capsys.readouterr().out
-
-
-def _copied(folder: Path, path: Path) -> Path:
-    path.write_bytes((folder / "out" / "crnn.onnx").read_bytes())
-    return path
+def test_accuracy_on_a_corpus(crnn, ravdess_root, tmp_path, monkeypatch, capsys):
+    folder, export = crnn
+    monkeypatch.setattr("ser_hf.export.export_model", lambda *_, **__: export)
+    corpus = ["--corpus", "ravdess", "--root", str(ravdess_root)]
+    assert cli.main(["export", str(folder / "model"), "--int8", "--output", str(tmp_path / "m.onnx"), *corpus]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    accuracy = next(line for line in lines if "the model has UAR" in line).partition("UAR ")[2]
+    assert f"    onnx: UAR {accuracy.replace(', WA', ' (+0.0000), WA')}; another label for 0 clips" in "\n".join(lines)
+    assert any(line.startswith("    int8: UAR") for line in lines)
 
 
 def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
-    assert model_file._reference(tmp_path, RATE)[1] == "built-in speech-like signals"
+    assert verified_export._default_clips(tmp_path, RATE)[1] == "built-in speech-like signals"
     own = {f"clip_{number}": clip for number, clip in enumerate(GIVEN)}
     np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4)), sampling_rate=RATE, **own)
-    kept, told = model_file._reference(tmp_path, RATE)
+    kept, description = verified_export._default_clips(tmp_path, RATE)
     assert [len(clip) for clip in kept] == [len(clip) for clip in GIVEN]
-    assert told == "clips of its run's judged part"
+    assert description == "clips that its run keeps"
 
 
-def test_a_script_of_the_users_own_is_left(crnn, tmp_path):
-    (tmp_path / "run_onnx.py").write_text("print('mine')\n")
-    assert model_file._script(tmp_path / "m.onnx") is None
-    assert (tmp_path / "run_onnx.py").read_text() == "print('mine')\n"
+def test_a_script_of_the_user_is_not_replaced(tmp_path):
+    script = tmp_path / "run_onnx.py"
+    assert verified_export._may_replace(script)
+    script.write_text("print('mine')\n")
+    assert not verified_export._may_replace(script)
 
 
-def test_mistakes_are_told_in_a_line(crnn, tmp_path, capsys):
+def test_mistakes_are_one_line(crnn, tmp_path, capsys):
     folder, _ = crnn
     model, file = str(folder / "model"), str(folder / "out" / "crnn.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
@@ -210,27 +164,27 @@ def test_mistakes_are_told_in_a_line(crnn, tmp_path, capsys):
     other = onnx.load(file)
     del other.metadata_props[:]
     onnx.save(other, tmp_path / "other.onnx")
-    for words, told in (
+    for words, message in (
         (["export", model, "--output", "x.bin"], "--output: x.bin does not end with .onnx"),
-        (["export", model, "--output", "x.onnx", "--format", "torch"], "does not end with .pt2"),
-        (["export", model, "--format", "torch", "--int8"], "--int8: belongs to --format onnx"),
-        (["export", file], "exported already"),
+        (["export", model, "--format", "torch"], "--format: torch files are not written any more; leave it out"),
+        (["export", file], "is an ONNX file already"),
         (["export", model, "some.wav"], "name recordings with --clips"),
         (["export", model, "song=true"], "belongs to a corpus"),
-        (["export", model, "--root", str(tmp_path)], "tells of no recipe"),
+        (["export", model, "--root", str(tmp_path)], "no recipe is saved with"),
         (["predict", str(tmp_path / "none.onnx"), sound], "none.onnx: no such file"),
-        (["predict", str(tmp_path / "broken.onnx"), sound], "no ONNX file that onnxruntime can run"),
+        (["predict", str(tmp_path / "broken.onnx"), sound], "not an ONNX file that onnxruntime can run"),
         (["predict", str(tmp_path / "other.onnx"), sound], "written by another exporter"),
+        (["predict", file, "--microphone", "--seconds", "2"], f"--microphone: removed; `ser-hf demo {file}` uses"),
     ):
         assert cli.main(words) == 2, words
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, words
-        assert told in errors[0], errors
+        assert message in errors[0], errors
 
 
-def test_what_no_file_can_hold_is_told_at_once(crnn, tmp_path, monkeypatch):
+def test_models_beyond_two_gigabytes_are_refused(crnn, tmp_path, monkeypatch):
     folder, _ = crnn
     model = load_expert(folder / "model", device="cpu").model
     monkeypatch.setattr(model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")})
-    with pytest.raises(UserError, match="takes 2.1 GB, and an ONNX file holds 2"):
+    with pytest.raises(UserError, match="takes 2.1 GB, and an ONNX file holds at most 2 GB"):
         export_onnx(model, tmp_path / "x.onnx")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from support.hub import LoopbackHub
 
 from ser_hf.audio import decode, prepare
 from ser_hf.corpora import corpus_facts, load_corpus
@@ -18,7 +19,7 @@ from ser_hf.hub.corpus_repository import stage_corpus
 from ser_hf.hub.corpus_shards import as_flac
 from ser_hf.hub.redistribution import require_right
 from ser_hf.protocols import split_corpus
-from ser_hf.testing import LoopbackHub, write_corpus
+from ser_hf.testing import write_corpus
 
 COMMANDS = """
 import contextlib, io, json, sys
@@ -84,7 +85,7 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
     write_corpus("csv", own, speakers=2, takes=1)
     table = ["publish-corpus", "csv", str(own / "clips.csv"), "--repo", "own"]
     right = [*table, "--i-have-the-right", "license=cc-by-4.0", "--original"]
-    with LoopbackHub(tmp_path / "hub") as hub:
+    with LoopbackHub() as hub:
         hub.fail("POST", "clips/commit/", 500, times=2)
         commands = json.dumps([publish, publish, publish, table, right])
         failed, first, again, refused, allowed = run(hub, COMMANDS, commands, folder=tmp_path)

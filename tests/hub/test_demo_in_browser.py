@@ -1,4 +1,4 @@
-"""ser-hf demo in Chromium: clips are heard as the pipeline hears them, the microphone too, and nobody else is told.
+"""ser-hf demo in Chromium: uploads and the microphone get the pipeline's predictions, and nothing leaves the machine.
 
 Needs gradio, and Chromium with its driver (Debian: chromium, chromium-driver).
 """
@@ -25,7 +25,7 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from tiny_model import REPORT, tiny_model
+from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
 from ser_hf import cli
@@ -64,7 +64,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, clip):
-    """A model judged under a leaky protocol; the page ends as Ctrl-C ends it, and leaves nothing behind."""
+    """A model evaluated under a leaky protocol; the page ends as Ctrl-C ends it, and leaves nothing behind."""
     if importlib.util.find_spec("gradio") is None:
         missing("gradio")
     folder = tmp_path_factory.mktemp("demo")
@@ -141,7 +141,7 @@ def open_page(browser, demo, width=1280, scheme="light"):
 
 def answer(browser, place):
     """The probabilities that stand on the page, by label."""
-    rows = until(lambda: browser.find_elements(By.CSS_SELECTOR, f"#{place} .answer li"))
+    rows = until(lambda: browser.find_elements(By.CSS_SELECTOR, f"#{place} .prediction li"))
     texts = [row.text.split("\n") for row in rows]
     return {label: float(value) for label, value in texts}
 
@@ -154,13 +154,13 @@ def colour(element, name):
     return [int(value) for value in re.findall(r"\d+", element.value_of_css_property(name))[:3]]
 
 
-def test_an_uploaded_clip_is_heard_as_the_pipeline_hears_it(browser, demo):
+def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     browser.get_log("browser"), browser.get_log("performance")
     open_page(browser, demo).send_keys(str(demo.clip))
-    assert answer(browser, "heard") == rounded(demo.expected)
+    assert answer(browser, "recording") == rounded(demo.expected)
     assert max(demo.expected.values()) > 1.2 * sorted(demo.expected.values())[-2], "no coin tossed"
     best = max(demo.expected, key=demo.expected.get)
-    assert browser.find_element(By.CSS_SELECTOR, "#heard strong").text == best
+    assert browser.find_element(By.CSS_SELECTOR, "#recording strong").text == best
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     asked = set()
     for line in browser.get_log("performance"):
@@ -172,35 +172,35 @@ def test_an_uploaded_clip_is_heard_as_the_pipeline_hears_it(browser, demo):
     assert [url for url in asked if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))] == []
 
 
-def test_it_tells_what_the_model_is_before_anything_is_heard(browser, demo):
+def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     open_page(browser, demo)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".about h1"))
     banner = browser.find_element(By.CSS_SELECTOR, ".note.leak")
-    assert banner.text == "Judged under a leaky protocol (random). Test speakers are heard in training."
+    assert banner.text == "Leaky protocol (random). Test speakers are heard in training."
     red, green, blue = colour(banner, "background-color")
     assert red > 2 * max(green, blue)
     assert colour(banner.find_element(By.TAG_NAME, "p"), "color") == [255, 255, 255]
     assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
     notes = [note.text for note in browser.find_elements(By.CSS_SELECTOR, ".note")]
-    assert "synthetic signals, not from people" in notes[1]
+    assert "synthetic signals, not on people" in notes[1]
     assert "article 5(1)(f)" in notes[1]
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
 
 
-def test_an_example_is_offered_and_heard(browser, demo):
+def test_an_example_is_offered(browser, demo):
     open_page(browser, demo)
     name = f"1 {demo.clip.name}"
     until(lambda: [one for one in browser.find_elements(By.CSS_SELECTOR, ".gallery-item") if one.text == name])[
         0
     ].click()
-    assert answer(browser, "heard") == rounded(demo.expected)
+    assert answer(browser, "recording") == rounded(demo.expected)
 
 
-def test_what_is_no_recording_is_said_beside_it(browser, demo, tmp_path):
+def test_a_file_without_audio_is_an_error_on_the_page(browser, demo, tmp_path):
     (tmp_path / "voice.wav").write_text("not audio")
     open_page(browser, demo).send_keys(str(tmp_path / "voice.wav"))
-    told = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#heard [role=alert]"))[0]
-    assert told.text == "This is no recording that can be read here: WAV, FLAC, MP3 and OGG can."
+    told = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#recording [role=alert]"))[0]
+    assert told.text == "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
@@ -218,9 +218,9 @@ def test_it_fits(browser, demo, tmp_path, width, scheme):
     assert (sum(ground) < 200) == (scheme == "dark")
 
 
-def test_the_microphone_is_heard_while_it_records(browser, demo):
+def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     """Chromium's fake microphone repeats the clip. Steps last about a second: were they tenths, as gradio makes them
-    where the microphone is mounted late, most of what is said would be lost."""
+    where the microphone is mounted late, most of the speech would be lost."""
     open_page(browser, demo)
     tabs = until(lambda: browser.find_elements(By.CSS_SELECTOR, "button[role=tab]"))
     next(tab for tab in tabs if tab.is_displayed() and tab.text == "While you speak").click()
@@ -247,4 +247,4 @@ def test_a_port_that_is_taken_is_one_line(capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main(["demo", str(tmp_path), "--port", str(port)]) == 2
-    assert f"error: --port: {port} cannot be had" in capsys.readouterr().err
+    assert f"error: --port: {port} cannot be used" in capsys.readouterr().err

@@ -8,13 +8,14 @@ import signal
 import time
 
 import pytest
-from warm import warm_process
+from support.hub import LoopbackHub
+from support.warm import warm_process
 
 import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.hub.reference import read_reference
 from ser_hf.hub.staging import stage_model
-from ser_hf.testing import CHECKPOINTS, LoopbackHub, write_checkpoint
+from ser_hf.testing import CHECKPOINTS, write_checkpoint
 
 pytestmark = pytest.mark.slow
 TINY = {
@@ -70,7 +71,7 @@ def adapted(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    with LoopbackHub(tmp_path_factory.mktemp("hub")) as started:
+    with LoopbackHub() as started:
         yield started
 
 

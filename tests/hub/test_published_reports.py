@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.hub import LoopbackHub
+from support.hub.cards import check_card
 
 import ser_hf
 from ser_hf.errors import UserError
@@ -18,8 +20,6 @@ from ser_hf.hub.leaderboard import stage_leaderboard
 from ser_hf.hub.machine_paths import require_no_paths, without_paths
 from ser_hf.hub.report_repository import OWNED, stage_report
 from ser_hf.run_comparison import compare_runs
-from ser_hf.testing import LoopbackHub
-from ser_hf.testing.loopback_hub.cards import check_card
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -126,7 +126,7 @@ def test_tables_and_card(run, staged):
     right = sum(row["label"] == row["predicted"] for row in answers)
     assert right == sum(row["clips"] for row in confusion if row["label"] == row["predicted"])
     card = (staged / "README.md").read_text(encoding="utf-8")
-    assert check_card(card, "dataset") == ([], [])
+    assert check_card(card, "dataset") == []
     assert f"**UAR {report['metrics']['uar']:.3f}** on the test speakers" in card
     assert "license: cc-by-nc-sa-4.0" in card
     for told in ("huggingface.co/tester/model", "huggingface.co/spaces/tester/space", report["protocol"]["sha256"]):
@@ -188,7 +188,7 @@ def test_ranks_are_of_one_split_and_of_unheard_speakers(runs, run, tmp_path):
     page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
     assert 'href="https://huggingface.co/tester/better"' in page
     card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
-    assert check_card(card, "space") == ([], [])
+    assert check_card(card, "space") == []
     assert "sdk: static" in card
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
@@ -196,7 +196,7 @@ def test_ranks_are_of_one_split_and_of_unheard_speakers(runs, run, tmp_path):
 
 
 def test_pushed_reports_load_and_ranks_are_shown(staged, runs, tmp_path):
-    with LoopbackHub(tmp_path / "hub") as hub:
+    with LoopbackHub() as hub:
         done = subprocess.run(
             [sys.executable, "-c", PUSH_AND_LOAD, str(staged), *map(str, runs)],
             env={**os.environ, **hub.environment(tmp_path / "home")},

@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-
-from ser_hf.testing import LoopbackHub
+from support.hub import LoopbackHub
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +30,7 @@ for arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def hub(tmp_path):
-    with LoopbackHub(tmp_path / "hub", organizations=["lab"]) as started:
+    with LoopbackHub(organizations=["lab"]) as started:
         yield started
 
 

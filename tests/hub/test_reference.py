@@ -12,7 +12,7 @@ from ser_hf.errors import UserError
 from ser_hf.hub.reference import chosen_clips, copy_reference, read_reference, write_reference
 from ser_hf.hub.verify import Question, verify_several
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.run_folder import RunFolder
 from ser_hf.testing import tiny_config
 

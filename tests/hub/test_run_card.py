@@ -5,8 +5,8 @@ import json
 import re
 
 import pytest
-from whole_report import over_folds
-from whole_report import whole_report as judged
+from support.reports import over_folds
+from support.reports import whole_report as judged
 
 from ser_hf.errors import UserError
 from ser_hf.hub.card_check import check_card

@@ -1,4 +1,4 @@
-"""The Space: what its files say of a model; test_without_ser_hf.py has what its page answers."""
+"""The files of a Space; test_without_ser_hf.py runs its page."""
 
 import json
 import tomllib
@@ -9,17 +9,17 @@ import pytest
 import soundfile
 from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
-from tiny_model import REPORT
+from support.tiny_model import REPORT
 
 from ser_hf.corpora import corpus_facts
 from ser_hf.errors import UserError
 from ser_hf.hub.space import write_space
 
 ROOT = Path(__file__).parents[2]
-LEAK = "Test speakers are heard in training."
+LEAK = "Test speakers are in the training data."
 
 
-def test_its_card_says_what_the_hub_needs_to_run_it(tmp_path):
+def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     folder = write_space(tmp_path / "space", "tester/voices", report=REPORT, corpus=corpus_facts("ravdess", {}))
     names = {path.name for path in folder.iterdir()}
     assert names == {"app.py", "requirements.txt", "README.md", "facts.json"}
@@ -35,7 +35,7 @@ def test_its_card_says_what_the_hub_needs_to_run_it(tmp_path):
     assert wanted == {one.name: one.specifier for one in ours if one.name in wanted}
 
 
-def test_it_tells_how_good_a_model_is_and_what_it_is_not_for(tmp_path):
+def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     protocol = REPORT["protocol"] | {"name": "random", "leak": LEAK}
     folder = write_space(
         tmp_path / "space",
@@ -49,7 +49,7 @@ def test_it_tells_how_good_a_model_is_and_what_it_is_not_for(tmp_path):
         "UAR 0.512 (95 % interval 0.431 to 0.590), macro-F1 0.498 on test clips of speakers heard before "
         "(protocol random)."
     )
-    assert facts["leak"] == f"Judged under a leaky protocol (random). {LEAK}"
+    assert facts["leak"] == f"Leaky protocol (random). {LEAK}"
     limits = " ".join(facts["limits"])
     for words in ("acted emotions of 2 speakers", "article 5(1)(f)", "forbids commercial use"):
         assert words in limits
@@ -61,10 +61,10 @@ def test_it_tells_how_good_a_model_is_and_what_it_is_not_for(tmp_path):
     assert all(text in card for text in (facts["leak"], facts["headline"], *facts["limits"]))
 
 
-def test_of_a_model_of_others_it_claims_nothing(tmp_path):
+def test_it_claims_nothing_about_a_model_without_report(tmp_path):
     facts = json.loads((write_space(tmp_path / "space", "someone/else") / "facts.json").read_text())
     assert (facts["title"], facts["headline"], facts["leak"]) == ("else", None, None)
-    assert facts["limits"][0] == "Its own card says what it learnt from, and how good it is."
+    assert facts["limits"][0] == "Its model card describes its training data and how well it performs."
 
 
 def test_it_replaces_a_space_and_nothing_else(tmp_path):
@@ -76,7 +76,7 @@ def test_it_replaces_a_space_and_nothing_else(tmp_path):
     assert not (folder / "examples").exists()
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").touch()
-    with pytest.raises(UserError, match="holds files that are no Space's"):
+    with pytest.raises(UserError, match="contains files that are not a Space"):
         write_space(tmp_path / "work", "tester/voices")
     for wrong, told in ((tmp_path / "gone.wav", "no such file"), (tmp_path / "work" / "thesis.tex", "is one of .wav")):
         with pytest.raises(UserError, match=told):

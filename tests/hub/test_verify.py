@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file, save_file
+from support.hub import LoopbackHub
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
@@ -20,9 +21,8 @@ from ser_hf.hub import verify as verify_module
 from ser_hf.hub.reference import write_reference
 from ser_hf.hub.verify import Question, verify, verify_several
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.models.feature_extraction_prepared import PreparedFeatureExtractor
-from ser_hf.models.waveform_preparation import Preparation
-from ser_hf.testing import LoopbackHub, tiny_config
+from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
+from ser_hf.testing import tiny_config
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
@@ -134,7 +134,7 @@ def write_faulty(shelf):
         label2id={label: i for i, label in enumerate([*LABELS, "fear"])},
     )
     changed(shelf.copy("rate", "crnn") / "preprocessor_config.json", sampling_rate=32000)
-    (shelf.copy("no_code", "crnn") / "log_mel.py").unlink()
+    (shelf.copy("no_code", "crnn") / "front_end.py").unlink()
     (shelf.copy("tagless", "crnn") / "README.md").write_text("---\nlicense: mit\n---\n")
     torn = shelf.copy("torn", "stock") / "model.safetensors"
     torn.write_bytes(torn.read_bytes()[:1000])
@@ -214,7 +214,7 @@ def asked(shelf, tmp_path_factory):
             good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
         return answers
 
-    with LoopbackHub(where / "hub") as hub, pytest.MonkeyPatch.context() as patched:
+    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patched:
         patched.setattr(verify_module, "_ask", ask)
         for key, value in hub.environment(where / "home").items():
             patched.setenv(key, value)
@@ -279,7 +279,7 @@ FAULTS = {
     "another": "Its logits differ from those of the training process by up to ",
     "more_labels": "2 tensors of the file have other shapes than config.json says, the first classifier.bias: [4] in "
     "the file, [5] by config.json; pipeline refuses it.",
-    "no_code": "log_mel.py is missing, which its configuration or its other code asks for: it loads nowhere without "
+    "no_code": "front_end.py is missing, which its configuration or its other code asks for: it loads nowhere without "
     "it.",
     "torn": "Its weights are damaged or cut off, and pipeline does not load them: SafetensorError: ",
     "pointer": "model.safetensors is Git LFS's pointer and holds no weights: clone with Git LFS installed, or run "

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import yaml
 from datasets import ClassLabel, Dataset
-from page_reader import Page
+from support.html_page import Page
 
 from ser_hf import cli
 from ser_hf.audio import open_store

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from page_reader import Page
+from support.html_page import Page
 
 from ser_hf import cli
 from ser_hf.commands import inspect as command

@@ -4,7 +4,7 @@ import torch
 from signals import noise, ragged
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.feature_norm import FeatureNorm
+from ser_hf.models.front_end import FeatureNorm
 from ser_hf.testing import tiny_config
 
 

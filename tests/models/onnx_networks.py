@@ -8,7 +8,7 @@ from torch import nn
 
 from ser_hf.export import export_onnx
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.masked_layers import BiLSTM
+from ser_hf.models.layers import BiLSTM
 
 # Every file has a share of the networks: exporting takes long, and a file is run by one worker.
 SHARES = [list(ARCHITECTURES)[share::3] for share in range(3)]

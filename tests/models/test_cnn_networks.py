@@ -15,10 +15,10 @@ from ser_hf.models import (
     CNN2dForAudioClassification,
     StackedCNNLSTMConfig,
 )
-from ser_hf.models.convolution_stack import ConvolutionStack1d, ConvolutionStack2d, MaxPooledFrames
-from ser_hf.models.descriptors import FrameDescriptors
 from ser_hf.models.front_end import FrontEnd
-from ser_hf.models.modeling_cnn1d import Waveform
+from ser_hf.models.layers import ConvolutionStack1d, ConvolutionStack2d, MaxPooledFrames
+from ser_hf.models.modeling_cnn import Waveform
+from ser_hf.models.modeling_descriptors import FrameDescriptors
 
 TINY_2D = {"n_mels": 32, "channels": [4, 6], "time_pooling": [2, 3], "band_pooling": [2, 4], "hidden": 5}
 TINY_1D = {"channels": [4, 6], "pooling_factors": [2, 2], "hidden": 5}

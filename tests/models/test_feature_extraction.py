@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from built import built, trained
-from isolated import run_without_ser_hf
 from signals import noise
+from support.isolated import run_without_ser_hf
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.models import PreparedFeatureExtractor
-from ser_hf.models.waveform_preparation import Preparation, prepare_waveform
+from ser_hf.models.preparation import Preparation, prepare_waveform
 from ser_hf.testing import write_checkpoint
 
 TRIMMED = Preparation(trim_silence=30, level="loudness", target_level=-20)
@@ -128,13 +128,12 @@ def test_with_ser_hf_it_loads_without_trust(answers):
 def test_the_folder_says_how_and_carries_the_code(tmp_path):
     PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "feature_extraction_prepared.py",
+        "preparation.py",
         "preprocessor_config.json",
-        "waveform_preparation.py",
     ]
     described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert described["feature_extractor_type"] == "PreparedFeatureExtractor"
-    assert described["auto_map"] == {"AutoFeatureExtractor": "feature_extraction_prepared.PreparedFeatureExtractor"}
+    assert described["auto_map"] == {"AutoFeatureExtractor": "preparation.PreparedFeatureExtractor"}
     fields = ("trim_silence", "level", "target_level", "fixed_duration")
     assert [described[field] for field in fields] == [30, "loudness", -20, None]
 

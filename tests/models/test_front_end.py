@@ -9,13 +9,21 @@ import torchaudio
 from signals import mask_of, noise, ragged
 from torch import nn
 
-from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.feature_norm import FeatureNorm
-from ser_hf.models.frame_fit import pad_or_trim, resize
-from ser_hf.models.frame_statistics import STATISTICS, frame_statistics
-from ser_hf.models.front_end import FrontEnd
-from ser_hf.models.short_time import dct_matrix, deltas
-from ser_hf.models.spec_augment import mix_style, spec_augment, stretch_time, warp_bands
+from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.front_end import (
+    STATISTICS,
+    FeatureNorm,
+    FrontEnd,
+    dct_matrix,
+    deltas,
+    frame_statistics,
+    mix_style,
+    pad_or_trim,
+    resize,
+    spec_augment,
+    stretch_time,
+    warp_bands,
+)
 
 LENGTHS = (12, 5, 1)
 PLAIN = {"time_masks": 0, "band_masks": 0}

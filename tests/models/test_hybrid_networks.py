@@ -19,8 +19,8 @@ from ser_hf.models import (
     StackedCNNLSTMConfig,
     StackedCNNLSTMForAudioClassification,
 )
-from ser_hf.models.masked_layers import LastState, Pooling
-from ser_hf.models.transformer_layers import SelfAttention, Transformer, TransformerBlock, positions
+from ser_hf.models.layers import LastState, Pooling
+from ser_hf.models.modeling_cnn_lstm import SelfAttention, Transformer, TransformerBlock, positions
 
 TINY_STACK = {
     "n_mels": 16,

@@ -8,8 +8,8 @@ import torchaudio
 from signals import noise, ragged
 
 from ser_hf.models import CRNNConfig, CRNNForAudioClassification
-from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.log_mel import LogMel, Mfcc, _spans
+from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.front_end import LogMel, Mfcc, _spans
 
 # Rate, n_fft, win_length, hop_length, n_mels: of the notebooks, and of speech recognition.
 SETTINGS = [(22050, 2048, 2048, 512, 128), (16000, 400, 400, 160, 64), (16000, 400, 400, 160, 80)]
@@ -152,7 +152,7 @@ def test_shortest_clips_are_padded_to_the_least_frames(samples, center):
 @pytest.mark.parametrize("compression", ["log", "pcen"])
 def test_parts_of_a_batch_are_those_of_the_whole_and_pass_gradients(at_once, compression, monkeypatch):
     """Parts of a clip, one clip at a time, all at once: what the products with all of the filters are."""
-    monkeypatch.setattr("ser_hf.models.log_mel.FRAMES_AT_ONCE", at_once)
+    monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
     front_end = LogMel(_config((16000, 512, 400, 160, 80), compression=compression))
     own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
     ours = front_end._mel(front_end.short_time.cut(own))

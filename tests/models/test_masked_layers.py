@@ -7,7 +7,7 @@ import torch
 from signals import mask_of
 from torch import nn
 
-from ser_hf.models.masked_layers import (
+from ser_hf.models.layers import (
     BiLSTM,
     ConvBlock,
     ConvBlock1d,

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ser_hf.models import ARCHITECTURES
-from ser_hf.models.configuration_mfcc import MfccConfig
-from ser_hf.models.modeling_mfcc_forest import LEAST, Forest
+from ser_hf.models.modeling_mfcc import LEAST, Forest, MfccConfig
 from ser_hf.models.support_vectors import Calibration, KernelMachines, LinearMachines
 
 NAMES = ["mfcc_linear", "mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "mfcc_mlp"]

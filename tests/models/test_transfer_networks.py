@@ -8,12 +8,10 @@ from signals import mask_of, noise, ragged
 from torch import nn
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED, BYOLSConfig, CNN14Config
-from ser_hf.models.configuration_acoustic import AcousticConfig
-from ser_hf.models.feature_norm import FeatureNorm
-from ser_hf.models.log_mel import LogMel
-from ser_hf.models.masked_layers import Pooling
+from ser_hf.models.configuration import AcousticConfig
+from ser_hf.models.front_end import FeatureNorm, LogMel, reflected
+from ser_hf.models.layers import Pooling
 from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier
-from ser_hf.models.short_time import reflected
 from ser_hf.testing import tiny_config
 
 

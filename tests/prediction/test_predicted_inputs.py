@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 from models_asked import RATE
 
 from ser_hf import UserError, predict
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.prediction import reading
 from ser_hf.prediction.paths import from_paths
 from ser_hf.prediction.recordings import Recording

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
 from ser_hf.audio import AudioError
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.prediction.paths import from_paths
 from ser_hf.prediction.reading import read_chunks
 from ser_hf.prediction.recordings import Recording, from_dataset

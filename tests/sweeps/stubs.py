@@ -1,10 +1,10 @@
-"""What stands in for a run of a recipe: figures that follow from its settings, told epoch by epoch."""
+"""Stands in for the run of a recipe: figures that follow from its settings, reported epoch by epoch."""
 
+import csv
 import json
 from pathlib import Path
 
-from ser_hf.recipe import read_recipe
-from ser_hf.strict import dump_yaml
+from ser_hf.run_folder import RunFolder
 
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
 SPACE = {
@@ -14,51 +14,82 @@ SPACE = {
 }
 
 
+def grid(*rates, **settings):
+    return {"search": "grid", "trials": None, "space": {"training.learning_rate": list(rates)}, **settings}
+
+
+def table(folder):
+    """The rows of leaderboard.csv by trial."""
+    with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
+        return {int(row["trial"]): row for row in csv.DictReader(file)}
+
+
+def states(folder):
+    return [row["state"] for _, row in sorted(table(folder).items())]
+
+
+def rates(run):
+    return [recipe.training.arguments["learning_rate"] for recipe in run.recipes]
+
+
+def evaluated(run):
+    return [recipe.evaluation.part for recipe in run.recipes]
+
+
 def uar_of(recipe):
     """Best, 0.9, at a learning rate of 1e-3 and least dropout."""
     distance = abs(recipe.training.arguments["learning_rate"] - 1e-3) * 100
     return round(max(0.1, 0.9 - distance - recipe.model.options["dropout"] / 10), 6)
 
 
-def report_of(recipe, uar, labels=("angry", "sad"), sha256="0" * 64):
+def report_of(recipe, uar):
     figures = dict.fromkeys(("uar", "wa", "macro_f1", "weighted_f1"), uar)
     test = {name: value - 0.1 for name, value in figures.items()}
-    judged = figures if recipe.evaluation.part == "validation" else test
+    metrics = figures if recipe.evaluation.part == "validation" else test
     return {
         "judged_on": recipe.evaluation.part,
-        "labels": list(labels),
-        "protocol": {"sha256": sha256},
+        "labels": ["angry", "sad"],
+        "protocol": {"sha256": "0" * 64},
         "parts": {"train": figures, "validation": figures},
-        "metrics": judged,
-        "intervals": {name: [value - 0.05, value + 0.05] for name, value in judged.items()},
+        "metrics": metrics,
+        "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
         "history": [{"epoch": 1.0, "kept": True, "validation": {"loss": 1 - uar, "uar": uar}}],
     }
 
 
 class Runs:
-    """`ser_hf.run_recipe` without the training; remembers every recipe that it ran."""
+    """`ser_hf.experiment.run` without the training; remembers every recipe that it ran.
 
-    def __init__(self, epochs=3, before=None, **report):
-        self.epochs, self.before, self.report, self.recipes, self.resumed = epochs, before, report, [], []
+    Args:
+        before: called with the recipe and the epoch before each epoch.
+        change: called with the recipe and its report, which it may change.
+    """
 
-    def __call__(self, source, overrides=(), *, resume=False, overwrite=False, watch=None):
-        recipe = read_recipe(source, overrides)
-        folder = Path(recipe.output_dir)
-        if (folder / "report" / "report.json").is_file() and resume:
-            return json.loads((folder / "report" / "report.json").read_text())
+    def __init__(self, epochs=3, before=None, change=None):
+        self.epochs, self.before, self.change, self.recipes, self.resumed = epochs, before, change, [], []
+
+    def __call__(self, recipe, resume=False, overwrite=False, watch=None):
+        folder = RunFolder(recipe.output_dir)
+        folder.check(recipe.to_dict(), resume, overwrite)
+        if folder.complete:
+            return folder.read_report()
         self.recipes.append(recipe)
-        self.resumed.append((folder / "recipe.yaml").is_file())
-        for name in ("model", "checkpoints", "report"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            (folder / name / "file").write_text("weights")
-        (folder / "recipe.yaml").write_text(dump_yaml(recipe.to_dict()))
+        self.resumed.append(folder.recipe.is_file())
+        folder.open(recipe.to_dict(), resume)
+        for path in (folder.model, folder.checkpoints, folder.report):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "file").write_text("weights")
         uar = uar_of(recipe)
         for epoch in range(1, self.epochs + 1):
             if self.before is not None:
                 self.before(recipe, epoch)
             if watch is not None:
-                so_far = uar * epoch / self.epochs
-                watch([], float(epoch), {"uar": so_far, "loss": 1 - so_far})
-        report = report_of(recipe, uar, **self.report)
-        (folder / "report" / "report.json").write_text(json.dumps(report))
+                self.validate(watch, epoch, uar * epoch / self.epochs)
+        report = report_of(recipe, uar)
+        if self.change is not None:
+            self.change(recipe, report)
+        (Path(folder.report) / "report.json").write_text(json.dumps(report))
         return report
+
+    def validate(self, watch, epoch, uar):
+        watch((), float(epoch), {"uar": uar, "loss": 1 - uar})

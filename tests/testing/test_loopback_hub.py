@@ -1,303 +1,256 @@
-"""The loopback Hub as the unmodified client meets it: what is pushed comes back, and what goes wrong goes wrong as it
-does on the real one."""
+"""The loopback Hub and the unmodified clients: what is pushed comes back, and errors are those of the real Hub."""
 
-import hashlib
-import random
+import base64
+import json
+import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
-from hub_client import Failed, client_of
+from huggingface_hub import CommitOperationDelete, HfApi, close_session, constants, errors
+from support.hub import LoopbackHub
+from support.hub.cards import check_card, front_matter
 
-from ser_hf.testing import LoopbackHub
-
-PART = 100_000
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """With small pages and parts, so that lists come in several and a file of some 100 kB is uploaded in some."""
-    with LoopbackHub(tmp_path_factory.mktemp("hub"), organizations=["lab"], page_size=3, part_size=PART) as started:
-        yield started
-        assert started.mistakes == []
-
-
-@pytest.fixture(scope="module")
-def client(hub, tmp_path_factory):
-    with client_of(hub, tmp_path_factory.mktemp("home")) as run:
-        yield run
-
-
-def noise(size, seed=0):
-    return random.Random(seed).randbytes(size)
-
-
+BINARY = bytes(range(256)) * 400
 FILES = {
     "README.md": b"---\nlicense: mit\npipeline_tag: audio-classification\n---\n# A model\n",
     "config.json": b'{"model_type": "cnn"}',
     "empty.txt": b"",
-    "model.safetensors": noise(2 * PART + 17),
-    "adapter/adapter_model.safetensors": noise(5000, seed=1),
-    "assets/confusion matrix é.png": b"\x89PNG\r\n\x1a\n\0" + noise(100, seed=2),
-    ".eval_results/uar.yaml": b"- value: 0.5\n",
-    "a/b/c/d.txt": "Gefühl".encode(),
+    "model.safetensors": BINARY,
+    "assets/confusion matrix \u00e9.png": b"\x89PNG\r\n\x1a\n\0",
+    "a/b/c.txt": "Gef\u00fchl".encode(),
 }
-LARGE = ["adapter/adapter_model.safetensors", "assets/confusion matrix é.png", "model.safetensors"]
+LARGE = ["assets/confusion matrix \u00e9.png", "model.safetensors"]
 
 
-def written(folder, files):
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    close_session()
+    with LoopbackHub(organizations=["lab"]) as started:
+        yield started
 
 
-def pushed(hub, repo_id="tester/model", repo_type="model"):
-    """Without what the Hub itself put there."""
-    return {path: content for path, content in hub.files(repo_id, repo_type).items() if path != ".gitattributes"}
+@pytest.fixture
+def api(hub):
+    return HfApi(endpoint=hub.url, token=hub.token)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in FILES.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(content)
+    return tmp_path / "folder"
 
 
 @pytest.mark.parametrize("repo_type", ["model", "dataset", "space"])
-def test_a_folder_comes_back_byte_for_byte_and_is_not_pushed_twice(repo_type, hub, client, tmp_path):
-    written(tmp_path / "folder", FILES if repo_type == "model" else {**FILES, "README.md": b"---\nsdk: gradio\n---\n"})
-    files = {path: (tmp_path / "folder" / path).read_bytes() for path in FILES}
-    upload = f"""
-        repo = dict(repo_id="tester/whole", repo_type="{repo_type}")
-        api.create_repo(**repo, space_sdk="gradio" if "{repo_type}" == "space" else None)
-        api.upload_folder(**repo, folder_path={str(tmp_path / "folder")!r}, commit_message="Push it").oid
-    """
-    oid = client(upload)
-    assert pushed(hub, "tester/whole", repo_type) == files
-    assert set(LARGE) <= set(hub.large_files("tester/whole", repo_type))
-    commits = hub.commits("tester/whole", repo_type)
-    assert [commit.title for commit in commits] == ["Push it", "initial commit"]
-    assert (commits[0].oid, set(commits[0].files)) == (oid, set(files))
-
-    again = client(f'api.upload_folder(**repo, folder_path={str(tmp_path / "folder")!r}, commit_message="Again").oid')
-    assert again == oid
-    assert hub.commits("tester/whole", repo_type) == commits
-    parts = [asked for asked in hub.requests if asked.method == "PUT" and f"{repo_type}s/tester/whole" in asked.path]
-    assert len(parts) == 3 + 1 + 1  # the weights in three parts, two small files; nothing the second time
-
-    client(f"snapshot_download(**repo, local_dir={str(tmp_path / 'back')!r})")
+def test_a_folder_comes_back_and_is_not_pushed_twice(repo_type, hub, api, folder, tmp_path):
+    files = FILES | ({"README.md": b"---\nsdk: gradio\n---\n"} if repo_type == "space" else {})
+    (folder / "README.md").write_bytes(files["README.md"])
+    repository = {"repo_id": "lab/whole", "repo_type": repo_type}
+    api.create_repo(**repository, space_sdk="gradio" if repo_type == "space" else None)
+    oids = [api.upload_folder(**repository, folder_path=folder, commit_message="Push").oid for _ in range(2)]
+    assert oids[0] == oids[1] == hub.commits("lab/whole", repo_type)[0].oid
+    assert [commit.title for commit in hub.commits("lab/whole", repo_type)] == ["Push", "initial commit"]
+    assert {path: hub.files("lab/whole", repo_type)[path] for path in files} == files
+    assert hub.large_files("lab/whole", repo_type) == LARGE
+    assert sum(request.method == "PUT" for request in hub.requests) == len(LARGE)
+    api.snapshot_download(**repository, local_dir=tmp_path / "back")
     assert {path: (tmp_path / "back" / path).read_bytes() for path in files} == files
-    listed = client("sorted(api.list_repo_files(**repo))")
-    assert listed == sorted([*files, ".gitattributes"])
+    assert not hub.mistakes
 
 
-def test_what_gitignore_names_stays_at_home(hub, client, tmp_path):
-    written(
-        tmp_path, {".gitignore": b"*.log\n/cache/\n", "a.log": b"x", "cache/b": b"x", "c": b"x", "d/cache/e": b"x"}
-    )
-    client(f"""
-        api.create_repo("tester/ignoring")
-        api.upload_folder(repo_id="tester/ignoring", folder_path={str(tmp_path)!r})
-    """)
-    assert set(pushed(hub, "tester/ignoring")) == {".gitignore", "c", "d/cache/e"}
+def test_descriptions_and_trees(hub, api, folder):
+    api.create_repo("tester/m")
+    api.upload_folder(repo_id="tester/m", folder_path=folder)
+    info = api.model_info("tester/m", files_metadata=True)
+    known = [info.pipeline_tag, info.library_name, info.card_data.license]
+    assert known == ["audio-classification", "transformers", "mit"]
+    weights = next(file for file in info.siblings if file.rfilename == "model.safetensors")
+    (path,) = api.get_paths_info("tester/m", ["model.safetensors", "nowhere"])
+    assert (path.size, path.lfs.sha256) == (weights.size, weights.lfs.sha256)
+    assert path.size == len(BINARY)
+    assert {item.path for item in api.list_repo_tree("tester/m", "a", recursive=True)} == {"a/b", "a/b/c.txt"}
+    assert len(list(api.list_repo_tree("tester/m"))) == 7
+    assert {*api.list_repo_files("tester/m")} == {".gitattributes", *FILES}
 
 
-def test_what_it_says_of_a_model(hub, client, tmp_path):
-    written(tmp_path, FILES)
-    told = client(f"""
-        api.create_repo("tester/told", private=True)
-        api.upload_folder(repo_id="tester/told", folder_path={str(tmp_path)!r})
-        told = api.model_info("tester/told", files_metadata=True)
-        weights = next(file for file in told.siblings if file.rfilename == "model.safetensors")
-        about = [told.pipeline_tag, told.library_name, told.private, told.card_data.license, told.tags]
-        [*about, weights.size, weights.lfs.sha256]
-    """)
-    tags = ["audio-classification", "safetensors", "license:mit", "region:us"]
-    assert told[:5] == ["audio-classification", "transformers", True, "mit", tags]
-    size, sha256 = client("""
-        [folder, file, *nothing] = api.get_paths_info("tester/told", ["a/b", "model.safetensors", "nowhere"])
-        assert not nothing and folder.tree_id and file.blob_id
-        [file.size, file.lfs.sha256]
-    """)
-    assert told[5:] == [size, sha256]
-    assert (size, sha256) == (len(FILES["model.safetensors"]), hashlib.sha256(FILES["model.safetensors"]).hexdigest())
-    assert client("""
-        inside = api.list_repo_tree("tester/told", "a/b", recursive=True, expand=True)
-        [[item.path, item.last_commit.title] for item in inside]
-    """) == [["a/b/c", "Upload folder using huggingface_hub"], ["a/b/c/d.txt", "Upload folder using huggingface_hub"]]
-    assert client('[found.id for found in api.list_models(author="tester", search="told", filter="license:mit")]') == [
-        "tester/told"
-    ]
+def test_private_and_gated_repositories(hub, api, tmp_path):
+    def read(token):
+        return api.hf_hub_download("tester/m", "a.txt", token=token, local_dir=tmp_path / "home")
+
+    api.create_repo("tester/m", private=True)
+    api.upload_file(repo_id="tester/m", path_or_fileobj=b"text", path_in_repo="a.txt")
+    assert hub.private("tester/m")
+    with pytest.raises(errors.RepositoryNotFoundError):
+        read(False)
+    assert read(hub.read_token)
+    with pytest.raises(errors.HfHubHTTPError, match="403"):
+        api.delete_file("a.txt", "tester/m", token=hub.read_token)
+    api.update_repo_settings("tester/m", private=False, gated="auto")
+    assert api.model_info("tester/m", token=False).gated == "auto"
+    with pytest.raises(errors.GatedRepoError):
+        HfApi(endpoint=hub.url, token=False).hf_hub_download("tester/m", "a.txt", local_dir=tmp_path / "other")
+    with pytest.raises(errors.HfHubHTTPError, match="Invalid user token"):
+        HfApi(endpoint=hub.url, token="hf_of_nobody").whoami()
 
 
-def test_strangers_see_no_private_repository_and_readers_write_none(hub, client):
-    client("""
-        api.create_repo("tester/secret", private=True)
-        api.upload_file(repo_id="tester/secret", path_or_fileobj=b"text", path_in_repo="a.txt")
-    """)
-    assert hub.private("tester/secret")
-    for token in ("False", repr(hub.stranger_token)):
-        for call in (
-            'api.model_info("tester/secret", token=%s)',
-            'hf_hub_download("tester/secret", "a.txt", token=%s)',
-        ):
-            with pytest.raises(Failed, match="RepositoryNotFoundError"):
-                client(call % token)
-    assert client(f'open(hf_hub_download("tester/secret", "a.txt", token={hub.read_token!r})).read()') == "text"
-    with pytest.raises(Failed, match="Invalid user token"):
-        client('whoami(token="hf_of_nobody")')
-    client('api.update_repo_settings("tester/secret", private=False)')
-    assert not hub.private("tester/secret")
-    assert client('api.model_info("tester/secret", token=False).private') is False
+def test_errors_of_repositories_revisions_and_commits(hub, api, tmp_path):
+    api.create_repo("tester/m")
+    first = api.model_info("tester/m").sha
+    with pytest.raises(errors.HfHubHTTPError, match="409 Conflict"):
+        api.create_repo("tester/m")
+    with pytest.raises(errors.HfHubHTTPError, match="403"):
+        api.create_repo("somebody/m")
+    assert [api.repo_exists(name) for name in ("tester/m", "tester/n")] == [True, False]
+    api.upload_file(repo_id="tester/m", path_or_fileobj=b"1", path_in_repo="x/a.txt", parent_commit=first)
+    with pytest.raises(errors.HfHubHTTPError, match="412"):
+        api.upload_file(repo_id="tester/m", path_or_fileobj=b"2", path_in_repo="b.txt", parent_commit=first)
+    with pytest.raises(errors.RemoteEntryNotFoundError):
+        api.hf_hub_download("tester/m", "b.txt", local_dir=tmp_path)
+    with pytest.raises(errors.RevisionNotFoundError):
+        api.hf_hub_download("tester/m", "x/a.txt", revision="v2", local_dir=tmp_path)
+    api.create_commit("tester/m", [CommitOperationDelete("x/")], commit_message="Delete")
+    assert {*hub.files("tester/m")} == {".gitattributes"}
+    assert hub.commits("tester/m")[0].files == ("x/a.txt",)
+    assert not api.file_exists("tester/m", "x/a.txt")
+    assert api.file_exists("tester/m", "x/a.txt", revision=hub.commits("tester/m")[1].oid)
 
 
-def test_a_gated_repository_is_seen_by_all_and_given_to_few(hub, client):
-    client("""
-        api.create_repo("tester/gated", repo_type="dataset")
-        api.upload_file(repo_id="tester/gated", repo_type="dataset", path_or_fileobj=b"text", path_in_repo="a.txt")
-        api.update_repo_settings("tester/gated", repo_type="dataset", gated="auto")
-    """)
-    assert client(f'api.dataset_info("tester/gated", token={hub.stranger_token!r}).gated') == "auto"
-    for token in ("False", repr(hub.stranger_token)):
-        with pytest.raises(Failed, match="GatedRepoError"):
-            client(f'hf_hub_download("tester/gated", "a.txt", repo_type="dataset", token={token})')
-    assert client('open(hf_hub_download("tester/gated", "a.txt", repo_type="dataset")).read()') == "text"
+def test_faults(hub, api, tmp_path):
+    api.create_repo("tester/m")
+    hub.fail("POST", "tester/m/preupload/", 429, headers={"Retry-After": "0"})
+    hub.fail("PUT", "/tester/m/", 503)
+    api.upload_file(repo_id="tester/m", path_or_fileobj=BINARY, path_in_repo="w.bin")
+    sent = [(request.method, request.status) for request in hub.requests if "tester/m" in request.path]
+    assert {("POST", 429), ("PUT", 503), ("PUT", 200)} <= {*sent}
+    hub.cut("POST", "/commit/", 50)
+    with pytest.raises(Exception, match="disconnected|reset|closed"):
+        api.upload_file(repo_id="tester/m", path_or_fileobj=b"x", path_in_repo="x.txt")
+    assert hub.requests[-1].status == 0
+    assert len(hub.commits("tester/m")) == 2
 
 
-def test_a_repository_is_made_once(hub, client):
-    client('api.create_repo("tester/once"); api.create_repo("lab/once")')
-    with pytest.raises(Failed, match="HfHubHTTPError.*409 Conflict(.|\n)*You already created this model repo"):
-        client('api.create_repo("tester/once")')
-    assert client('api.create_repo("tester/once", exist_ok=True).repo_id') == "tester/once"
-    asked = '[api.repo_exists(name) for name in ("tester/once", "lab/once", "tester/never")]'
-    assert client(asked) == [True, True, False]
-    client('api.move_repo("tester/once", "tester/moved"); api.delete_repo("lab/once")')
-    assert [name for name in hub.repositories() if "once" in name or "moved" in name] == ["tester/moved"]
+def request(hub, method, path, body=b"", **headers):
+    """Status and body of a request without any client."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {hub.token}", **headers}
+    sent = urllib.request.Request(hub.url + path, content if method != "GET" else None, headers, method=method)
+    try:
+        with urllib.request.urlopen(sent, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
-def test_branches_tags_and_what_is_on_none(hub, client):
-    before, now, elsewhere = client("""
-        api.create_repo("tester/versions")
-        api.upload_file(repo_id="tester/versions", path_or_fileobj=b"old", path_in_repo="a.txt")
-        api.create_tag("tester/versions", tag="v1.0"); api.create_branch("tester/versions", branch="feature/x")
-        api.upload_file(repo_id="tester/versions", path_or_fileobj=b"new", path_in_repo="a.txt")
-        api.delete_file("a.txt", "tester/versions", revision="feature/x")
-        [
-            open(hf_hub_download("tester/versions", "a.txt", revision="v1.0")).read(),
-            open(hf_hub_download("tester/versions", "a.txt")).read(),
-            api.file_exists("tester/versions", "a.txt", revision="feature/x"),
-        ]
-    """)
-    assert (before, now, elsewhere) == ("old", "new", False)
-    assert hub.files("tester/versions", revision="v1.0")["a.txt"] == b"old"
-    titles = client('[commit.title for commit in api.list_repo_commits("tester/versions")]')
-    assert titles == [commit.title for commit in hub.commits("tester/versions")]
-    for call, name in (
-        ('hf_hub_download("tester/versions", "b.txt")', "EntryNotFoundError"),
-        ('hf_hub_download("tester/versions", "a.txt", revision="v2")', "RevisionNotFoundError"),
-        ('api.delete_file("b.txt", "tester/versions")', "EntryNotFoundError"),
-        ('api.delete_tag("tester/versions", tag="v2")', "RevisionNotFoundError"),
-        ('api.create_tag("tester/versions", tag="v1.0")', "HfHubHTTPError.*409"),
+def line(kind, path, content=b"", **value):
+    return {"key": kind, "value": {"path": path, "content": base64.b64encode(content).decode(), **value}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        line("file", "b.dat", BINARY),
+        line("file", "b.txt", b"x" * (10 * 2**20 + 1)),
+        line("file", "../../etc/passwd", b"x"),
+        line("file", "README.md", b"---\nlicense: none of them\n---\n"),
+        line("lfsFile", "b.bin", oid="0" * 64, algo="sha256"),
+        line("rename", "b.txt"),
+    ],
+    ids=["binary", "large", "path", "card", "absent object", "operation"],
+)
+def test_a_commit_that_no_client_makes(wrong, hub, api):
+    api.create_repo("tester/m")
+    lines = [{"key": "header", "value": {"summary": "x"}}, line("file", "good.txt", b"x"), wrong]
+    body = b"\n".join(json.dumps(one).encode() for one in lines)
+    assert request(hub, "POST", "/api/models/tester/m/commit/main", body)[0] == 400
+    assert {*hub.files("tester/m")} == {".gitattributes"}
+    assert len(hub.mistakes) == 1
+
+
+def test_the_storage_takes_what_was_announced_and_gives_ranges(hub, api):
+    api.create_repo("tester/m")
+    place = f"/storage/models/tester/m/{'0' * 64}"
+    assert request(hub, "PUT", f"{place}?size=3", b"abc")[0] == 400
+    assert request(hub, "GET", place)[0] == 403
+    api.upload_file(repo_id="tester/m", path_or_fileobj=BINARY, path_in_repo="w.bin")
+    assert request(hub, "GET", "/tester/m/resolve/main/w.bin", Range="bytes=5-9") == (206, BINARY[5:10])
+
+
+def test_an_unknown_address_and_a_failure_of_the_hub_are_noticed():
+    with (
+        pytest.raises(AssertionError, match="does not know GET /api/models/tester/m/runs"),
+        LoopbackHub() as hub,
     ):
-        with pytest.raises(Failed, match=name):
-            client(call)
+        assert request(hub, "GET", "/api/models/tester/m/runs")[0] == 404
+    with pytest.raises(AssertionError, match="JSONDecodeError"), LoopbackHub() as hub:
+        assert request(hub, "POST", "/api/repos/create", b"{")[0] == 500
 
 
-def test_a_commit_names_the_one_before_it(hub, client):
-    client("""
-        api.create_repo("tester/parents")
-        first = api.model_info("tester/parents").sha
-        change = lambda text, parent: api.upload_file(
-            repo_id="tester/parents", path_or_fileobj=text, path_in_repo="a.txt", parent_commit=parent
-        )
-        change(b"one", first).oid
-    """)
-    with pytest.raises(Failed, match="412(.|\n)*A commit has happened since"):
-        client('change(b"two", first)')
-    client('change(b"two", api.model_info("tester/parents").sha[:10]).oid')
-    assert hub.files("tester/parents")["a.txt"] == b"two"
+RESULT = {
+    "task": {"type": "audio-classification"},
+    "dataset": {"name": "RAVDESS", "type": "tester/ravdess"},
+    "metrics": [{"type": "recall", "value": 0.61}],
+}
+BAD_CARDS = [
+    ("model", {"license": "Apache 2.0"}, '"license" must be one of [apache-2.0, mit,'),
+    ("model", {"language": ["en", "English"]}, '"language[1]" is not valid'),
+    ("model", {"base_model": "runs/wav2vec2/model"}, '"base_model" is not valid'),
+    ("model", {"pipeline_tag": "emotion-recognition"}, '"pipeline_tag" must be one of'),
+    ("model", {"model-index": [{"name": "m", "results": [RESULT | {"metrics": []}]}]}, "metrics"),
+    ("model", {"model-index": [{"name": "m", "results": [RESULT | {"dataset": {"name": "x"}}]}]}, "'type' is a req"),
+    ("dataset", {"configs": [{"data_files": []}]}, "'config_name' is a required"),
+    ("space", {"sdk": "static", "colorTo": "orange"}, '"colorTo" must be one of [red,'),
+]
 
 
-def test_large_files_are_copied_and_folders_deleted_without_a_new_upload(hub, client):
-    client(f"""
-        api.create_repo("tester/copies")
-        api.upload_file(repo_id="tester/copies", path_or_fileobj={noise(3000, seed=5)!r}, path_in_repo="x/w.bin")
-        api.create_commit("tester/copies", commit_message="Move", operations=[
-            CommitOperationCopy("x/w.bin", "y/w.bin"), CommitOperationDelete("x/")
-        ]).oid
-    """)
-    assert pushed(hub, "tester/copies") == {"y/w.bin": noise(3000, seed=5)}
-    assert hub.commits("tester/copies")[0].files == ("x/w.bin", "y/w.bin")
-    assert sum(asked.method == "PUT" and "tester/copies" in asked.path for asked in hub.requests) == 1
+@pytest.mark.parametrize(("repo_type", "metadata", "message"), BAD_CARDS)
+def test_a_card_that_the_hub_refuses(repo_type, metadata, message):
+    (error,) = check_card(f"---\n{json.dumps(metadata)}\n---\n", repo_type)
+    assert message in error
 
 
-def test_a_card_that_the_hub_does_not_take_is_refused_before_anything_is_sent(hub, client, tmp_path):
-    written(tmp_path, {**FILES, "README.md": b"---\nlicense: licence-of-mine\nmodel-index: none\n---\n"})
-    client('api.create_repo("tester/card").repo_id')
-    with pytest.raises(Failed, match='ValueError(.|\n)*"license" must be one of(.|\n)*"model-index" must be an array'):
-        client(f'api.upload_folder(repo_id="tester/card", folder_path={str(tmp_path)!r})')
-    assert pushed(hub, "tester/card") == {}
+def test_a_card_that_the_hub_accepts():
+    index = {"license": ["mit", "cc-by-4.0"], "language": "en", "model-index": [{"name": "m", "results": [RESULT]}]}
+    assert check_card(f"---\n{json.dumps(index)}\n---\n", "model") == []
+    assert check_card("# No metadata\n", "dataset") == []
+    assert front_matter("---\nlanguage: no\ndate: 2026-01-02\n---\n")[0] == {"language": "no", "date": "2026-01-02"}
+    for text, message in (("license: [mit", "Invalid YAML"), ("- mit", '"YAML" must be of type object')):
+        assert message in check_card(f"---\n{text}\n---\n", "model")[0]
 
 
-def test_the_client_waits_and_asks_again(hub, client):
-    client('api.create_repo("tester/patient").repo_id')
-    hub.fail("POST", "tester/patient/preupload/", 429)
-    hub.fail("PUT", "/tester/patient/", 503)
-    client(f'api.upload_file(repo_id="tester/patient", path_or_fileobj={noise(99)!r}, path_in_repo="w.bin").oid')
-    assert pushed(hub, "tester/patient") == {"w.bin": noise(99)}
-    asked = [(asked.method, asked.status) for asked in hub.requests if "tester/patient" in asked.path]
-    assert asked[:2] == [("POST", 429), ("POST", 200)]
-    assert [status for method, status in asked if method == "PUT"] == [503, 200]
-    assert hub.commits("tester/patient")[1].title == "initial commit"
+CLIPS = """
+import io, numpy as np, soundfile
+from datasets import Audio, ClassLabel, Dataset, load_dataset
+
+def clip(number):
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(np.arange(4000) * 0.01 * number), 16000, format="FLAC")
+    return {"bytes": file.getvalue(), "path": f"{number}.flac"}
+
+rows = {"audio": [clip(number) for number in range(8)], "label": ["angry", "sad"] * 4}
+clips = Dataset.from_dict(rows).cast_column("label", ClassLabel(names=["angry", "sad"]))
+clips = clips.cast_column("audio", Audio(sampling_rate=16000))
+clips.push_to_hub("tester/clips", private=True, num_shards=2)
+clips.select(range(3)).push_to_hub("tester/clips", "few", split="test")
+loaded = load_dataset("tester/clips", "default", split="train").cast_column("audio", Audio(decode=False))
+assert [row["audio"]["bytes"] for row in loaded] == [row["bytes"] for row in rows["audio"]]
+assert (loaded["label"][:], loaded.features["label"].names) == ([0, 1] * 4, ["angry", "sad"])
+assert len(load_dataset("tester/clips", "few", split="test")) == 3
+"""
 
 
-def test_of_a_cut_upload_nothing_is_kept_and_the_next_one_completes(hub, client, tmp_path):
-    content = noise(PART - 1, seed=7)
-    written(tmp_path, {"w.bin": content})
-    client('api.create_repo("tester/cut").repo_id')
-    hub.cut("PUT", "/tester/cut/", after_bytes=40_000)
-    hub.cut("POST", "/tester/cut/commit/", after_bytes=50)
-    upload = f"""
-        api.upload_file(repo_id="tester/cut", path_or_fileobj={str(tmp_path / "w.bin")!r}, path_in_repo="w.bin").oid
-    """
-    with pytest.raises(Failed):
-        client(upload)
-    assert len(hub.commits("tester/cut")) == 1
-    client(upload)
-    assert pushed(hub, "tester/cut") == {"w.bin": content}
-    # The client sent what was cut again, and had no need to for the second commit.
-    assert [asked.status for asked in hub.requests if asked.method == "PUT" and "/cut/" in asked.path] == [0, 200]
-    assert [asked.status for asked in hub.requests if "/cut/commit/" in asked.path] == [0, 200]
-
-
-def test_a_cut_download_is_asked_for_again(hub, client, tmp_path):
-    content = noise(50_000, seed=8)
-    written(tmp_path, {"w.bin": content})
-    client(f"""
-        api.create_repo("tester/down")
-        api.upload_file(repo_id="tester/down", path_or_fileobj={str(tmp_path / "w.bin")!r}, path_in_repo="w.bin").oid
-    """)
-    hub.cut("GET", "/repos/models/tester/down/", after_bytes=20_000)
-    assert client('open(hf_hub_download("tester/down", "w.bin"), "rb").read().hex()') == content.hex()
-    assert sum(asked.path.startswith("/repos/models/tester/down/") for asked in hub.requests) == 1 + 2
-    # As parquet is streamed: a part in the middle, of the storage that the Hub points to.
-    ranged = """
-        file = HfFileSystem().open("tester/down/w.bin", "rb", block_size=1000)
-        [file.seek(30_000), file.read(10).hex(), file.close()][1]
-    """
-    assert client(ranged) == content[30_000:30_010].hex()
-    assert hub.requests[-1].status == 206
-
-
-def test_another_hub_on_the_same_folder_goes_on(client, tmp_path):
-    for name in ("first", "second"):
-        with LoopbackHub(tmp_path / "hub") as hub:
-            client(f"""
-                other = HfApi(endpoint={hub.url!r}, token={hub.token!r})
-                other.create_repo("tester/kept", private=True, exist_ok=True)
-                other.upload_file(repo_id="tester/kept", path_or_fileobj=b"{name}", path_in_repo="{name}.bin").oid
-            """)
-    assert pushed(hub, "tester/kept") == {"first.bin": b"first", "second.bin": b"second"}
-    assert hub.private("tester/kept")
-    assert len(hub.commits("tester/kept")) == 3
-
-
-def test_it_is_imported_without_torch():
-    code = (
-        "import sys\nfrom ser_hf.testing import LoopbackHub\nassert not {'torch', 'transformers'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.slow
+def test_datasets_pushes_clips_and_loads_them(tmp_path):
+    with LoopbackHub() as hub:
+        environment = {**os.environ, **hub.environment(tmp_path / "home")}
+        subprocess.run([sys.executable, "-c", CLIPS], cwd=tmp_path, env=environment, check=True, timeout=300)
+        shards = [f"data/train-0000{number}-of-00002.parquet" for number in range(2)]
+        assert hub.large_files("tester/clips", "dataset") == [*shards, "few/test-00000-of-00001.parquet"]
+        assert hub.private("tester/clips", "dataset")
+        assert not hub.mistakes

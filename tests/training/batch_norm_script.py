@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ser_hf.errors import UserError
-from ser_hf.models.masked_layers import ConvBlock, MaskedBatchNorm1d
+from ser_hf.models.layers import ConvBlock, MaskedBatchNorm1d
 from ser_hf.training.batch_norm import broadcast_buffers, synchronise_batch_norm
 
 # Real frames of the clips, by process.

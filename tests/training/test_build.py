@@ -18,7 +18,7 @@ from ser_hf.models import (
     PooledEncoderConfig,
     PooledEncoderForAudioClassification,
 )
-from ser_hf.models.waveform_preparation import Preparation
+from ser_hf.models.preparation import Preparation
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training import build
 from ser_hf.training.build import blueprint, build_model

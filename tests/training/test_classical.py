@@ -19,7 +19,7 @@ import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED, PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.models.modeling_mfcc_forest import Forest
+from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.models.support_vectors import KernelMachines, LinearMachines
 from ser_hf.recipe import read_recipe
 from ser_hf.testing import tiny_config
@@ -400,7 +400,9 @@ def test_support_vector_machines_on_a_frozen_encoder(name, on_encoder, tmp_path)
     model.save_pretrained(tmp_path / "model")
     clip = torch.randn(1, 16000)
     loaded = type(model).from_pretrained(tmp_path / "model")
-    assert torch.equal(loaded(clip).logits, model.eval()(clip).logits)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    # Loaded weights may lie in memory in another order, for which a CPU may have another kernel.
+    torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_the_head_of_a_speech_encoder_is_given_its_pooled_frames(on_encoder, store, clips):

@@ -5,7 +5,7 @@ import sys
 import types
 
 import pytest
-from whole_report import undescribed, whole_report
+from support.reports import undescribed, whole_report
 
 from ser_hf.aggregate import _together_taken
 from ser_hf.evaluation.page import views

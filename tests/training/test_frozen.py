@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.testing.networks import TINY
+from ser_hf.testing.models import TINY
 from ser_hf.training import frozen_store
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.batches import Changes, part

@@ -10,7 +10,7 @@ from transformers import AutoConfig
 from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import CHECKPOINTS, tiny_config
-from ser_hf.testing.networks import TINY
+from ser_hf.testing.models import TINY
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.encoders import lengths_needed

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from damage import cut, empty, fill, flip
+from support.damage import cut, empty, fill, flip
 
 from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
-from ser_hf.testing.networks import TINY
+from ser_hf.testing.models import TINY
 from ser_hf.training import frozen_store
 from ser_hf.training.batches import Collator, part
 from ser_hf.training.build import blueprint, build_model

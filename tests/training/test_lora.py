@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.errors import UserError
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.testing.checkpoints import CHECKPOINTS
+from ser_hf.testing.models import CHECKPOINTS
 from ser_hf.training.averaging import LEARNING, recompute_batch_norm
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.contrastive import SupervisedContrastive

@@ -9,8 +9,7 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 
 from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.configuration_pooled_encoder import PooledEncoderConfig
-from ser_hf.models.modeling_pooled_encoder import PooledEncoderForAudioClassification
+from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing import tiny_config
 from ser_hf.training.layers import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups

@@ -1,0 +1,160 @@
+"""The demo of a model as a Gradio Space, whose files do not need ser_hf."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import SpaceCardData, constants
+
+from ..errors import UserError
+from ..evaluation.report import judged_people
+from ..whole import whole_folder
+
+# The versions that the page is tested with.
+GRADIO, PYTHON = "6.31.0", "3.12"
+REQUIREMENTS = """\
+gradio>=6.31,<7
+transformers>=5.18,<6
+torch>=2.11,<2.13
+numpy>=2
+soundfile>=0.13
+soxr>=1.0
+"""
+README = """\
+---
+{{ card_data }}
+---
+
+# {{ title }}
+
+A demo of {% if link %}[{{ model }}]({{ link }}){% else %}`{{ model }}`{% endif %}: record or upload speech, or
+see its predictions while you speak. Only this Space processes your recordings, and it deletes them.
+{% if leak %}
+> {{ leak }}
+{% endif %}{% if headline %}
+{{ headline }}
+{% endif %}
+{%- for paragraph in limits %}
+{{ paragraph }}
+{% endfor %}
+"""
+MODEL_LINK = "Model and card"
+AUDIO = (".wav", ".flac", ".mp3", ".ogg")
+
+
+def write_space(
+    folder: str | Path,
+    model: str,
+    *,
+    report: Mapping[str, Any] | None = None,
+    corpus: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    window: float | None = None,
+    report_page: str | None = None,
+    examples: Sequence[str | Path] = (),
+) -> Path:
+    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+
+    Args:
+        folder: becomes the repository of the Space; an existing Space is replaced.
+        model: what ``pipeline(model=...)`` loads: a Hub id, or a folder for a page on this machine.
+        report: the content of the model's report.json, for headline and warnings.
+        corpus: the training data as `ser_hf.corpora.corpus_facts` describes it, for warnings.
+        revision: the commit of the model.
+        trust_remote_code: whether the model needs its own code.
+        window: seconds of evaluation windows (`evaluation.window` of its recipe).
+        report_page: URL or path of its report.
+        examples: audio files to offer. Their license is not checked: use your own recordings.
+
+    Raises:
+        UserError: if `folder` contains something else than a Space, or an example is missing or of another format.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
+    for path in map(Path, examples):
+        if not path.is_file() or path.suffix.lower() not in AUDIO:
+            wrong = "no such file" if not path.is_file() else f"an example is one of {', '.join(AUDIO)}"
+            raise UserError(f"{path}: {wrong}")
+    shared = not Path(model).is_dir()
+    links = {MODEL_LINK: f"{constants.ENDPOINT}/{model}" if shared else None, "Report": report_page}
+    protocol = report["protocol"] if report else {}
+    facts = {
+        "model": model,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "window": window,
+        "title": report["name"] if report else Path(model).name,
+        "headline": headline(report) if report else None,
+        "leak": f"Leaky protocol ({protocol['name']}). {protocol['leak']}" if protocol.get("leak") else None,
+        "limits": limits(report, corpus),
+        "links": {name: address for name, address in links.items() if address},
+    }
+    with whole_folder(folder, "folder") as partial:
+        shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
+        (partial / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+        (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(_readme(facts, shared), encoding="utf-8")
+        for number, path in enumerate(map(Path, examples), 1):
+            (partial / "examples").mkdir(exist_ok=True)
+            shutil.copyfile(path, partial / "examples" / f"{number} {path.name}")
+    return folder
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """The main metrics in one sentence, with their interval and the test speakers."""
+    metrics, interval = report["metrics"], report["intervals"].get("uar")
+    confidence = f"{100 * report['confidence']:g} %"
+    between = f" ({confidence} interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return (
+        f"UAR {metrics['uar']:.3f}{between}, macro-F1 {metrics['macro_f1']:.3f} on {judged_people(report)} "
+        f"(protocol {report['protocol']['name']})."
+    )
+
+
+def limits(report: Mapping[str, Any] | None, corpus: Mapping[str, Any] | None) -> list[str]:
+    """Paragraphs about the training data, as far as it is known, and about what the model must not be used for."""
+    if corpus is None:
+        data = "Its model card describes its training data and how well it performs."
+    elif corpus["name"] == "synthetic":
+        data = "It was trained on synthetic signals, not on people: it is for tests and demonstrations only."
+    else:
+        speakers = report["protocol"]["parts"].get("train", {}).get("speakers") if report else None
+        data = (
+            f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
+            f"{f' of {len(speakers)} speakers' if speakers else ''} from {corpus['title']}. Expect lower accuracy on "
+            f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
+        )
+    law = (
+        "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
+        "Union, inferring emotions at work and in education is prohibited except for medical or safety reasons "
+        "(Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people exposed to it must be informed (article "
+        "50(3))."
+    )
+    license = "The license of its training data forbids commercial use."
+    return [data, law, *([license] if corpus and corpus["non_commercial"] else [])]
+
+
+def _readme(facts: Mapping[str, Any], shared: bool) -> str:
+    data = SpaceCardData(
+        title=facts["title"],
+        emoji="🎙️",
+        colorFrom="blue",
+        colorTo="gray",
+        sdk="gradio",
+        sdk_version=GRADIO,
+        python_version=PYTHON,
+        app_file="app.py",
+        license="apache-2.0",
+        models=[facts["model"]] if shared else None,
+        tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
+        short_description="Try a speech emotion recognition model",
+    )
+    template = jinja2.Template(README, undefined=jinja2.StrictUndefined)
+    text = template.render(facts, card_data=data.to_yaml(), link=facts["links"].get(MODEL_LINK))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -1,0 +1,290 @@
+"""A demo of a speech emotion recognition model: record or upload a clip, or see predictions while you speak.
+
+facts.json beside it describes the model; audio files in examples/ are offered as examples. Recordings stay in this
+process: they are sent nowhere else, and their files are deleted.
+"""
+
+import html
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import soundfile
+import soxr
+from transformers import pipeline
+from transformers.pipelines.audio_utils import ffmpeg_read
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+FOLDER = Path(__file__).resolve().parent
+FACTS = json.loads((FOLDER / "facts.json").read_text(encoding="utf-8"))
+CLASSIFIER = pipeline(
+    "audio-classification",
+    model=FACTS["model"],
+    revision=FACTS["revision"],
+    trust_remote_code=FACTS["trust_remote_code"],
+)
+EXTRACTOR = CLASSIFIER.feature_extractor
+RATE = EXTRACTOR.sampling_rate
+FIXED = getattr(EXTRACTOR, "fixed_duration", None)  # seconds to which each clip is cut or padded
+LABELS = [CLASSIFIER.model.config.id2label[i] for i in range(CLASSIFIER.model.config.num_labels)]
+
+SHORTEST, LONGEST = 0.1, 600.0  # seconds of a recording
+QUIET = 1e-3  # a peak below it (-60 dBFS) is silence
+EVERY, SHOWN = 1, 120  # seconds between two live predictions, and seconds of them that stay visible
+BATCH = 8
+
+# From the palette of Okabe and Ito, for color-blind people too.
+PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#999999"]
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
+CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
+CSS = """
+.gradio-container { max-width: min(60rem, 100vw) !important; margin: auto; }
+/* The waveform of a long recording scrolls in its own box. */
+.gradio-container :is(.fillable, .wrap, .contain, .column, .tabs, .tabitem, .block, .audio-container) {
+  min-width: 0; max-width: 100%; }
+.about h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .3rem; overflow-wrap: anywhere; }
+.about p, .note p { margin: .3rem 0; line-height: 1.5; overflow-wrap: anywhere; }
+.about a { text-decoration: underline; }
+.note { border: 1px solid var(--border-color-primary); border-left-width: 4px; border-radius: 4px;
+  padding: .3rem .8rem; margin: .6rem 0; font-size: .9rem; }
+.note.leak { background: #b42318; border-color: #b42318; font-size: 1rem; }
+.note.leak p { color: #fff !important; }
+.prediction p { margin: 0 0 .6rem; min-height: 1.8rem; }
+.prediction strong { font-size: 1.3rem; }
+.prediction ol { list-style: none; margin: 0; padding: 0; }
+.prediction li { display: grid; grid-template-columns: minmax(5.5rem, auto) 1fr 3rem; gap: .6rem; align-items: center;
+  padding: .15rem 0; }
+.prediction .label { overflow-wrap: anywhere; }
+.prediction .bar { height: .8rem; background: var(--border-color-primary); border-radius: 2px; overflow: hidden; }
+.prediction .bar i { display: block; height: 100%; }
+.prediction .value { text-align: right; font-variant-numeric: tabular-nums; }
+.strips li { grid-template-columns: 5.5rem 1fr; }
+.strips svg { width: 100%; height: 1.8rem; border-bottom: 1px solid var(--border-color-primary); }
+.strips .times { display: flex; justify-content: space-between; margin-left: 6.1rem; font-size: .85rem; }
+"""
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used; the message is shown on the page."""
+
+
+def read(path: str) -> tuple[np.ndarray, float]:
+    """The first `LONGEST` seconds of a file, float32 (samples,) in [-1, 1], mono at `RATE`, and the seconds of the
+    whole file. Raises `RecordingError` for a file without usable audio."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, seconds = file.samplerate, file.frames / file.samplerate
+            samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(axis=1)
+    except soundfile.LibsndfileError:
+        try:  # formats of phones, if ffmpeg is installed
+            samples, rate = ffmpeg_read(Path(path).read_bytes(), RATE), RATE
+        except (ValueError, OSError):
+            raise RecordingError("This file cannot be read as audio; use WAV, FLAC, MP3 or OGG.") from None
+        seconds = len(samples) / RATE
+        samples = samples[: math.ceil(LONGEST * RATE)]
+    if not len(samples):
+        raise RecordingError("This recording is empty.")
+    if len(samples) < SHORTEST * rate:
+        raise RecordingError(f"This recording is shorter than {SHORTEST} s.")
+    if not np.isfinite(samples).all():
+        raise RecordingError("This recording contains samples that are not numbers.")
+    if np.abs(samples).max() < QUIET:
+        raise RecordingError("This recording is silent.")
+    return soxr.resample(samples, rate, RATE), seconds
+
+
+def limits() -> tuple[float, float]:
+    """Seconds of windows over time, and of the longest clip that is processed whole: as in the model's evaluation, at
+    most what its extractor takes (Whisper's `chunk_length`; 10 ms for each frame of a spectrogram's `max_length`)."""
+    frames = getattr(EXTRACTOR, "max_length", None)
+    longest = (FACTS["window"], getattr(EXTRACTOR, "chunk_length", None), frames and frames / 100, 30.0)
+    whole = min(seconds for seconds in longest if seconds)
+    return min(FIXED or FACTS["window"] or 4.0, whole), whole
+
+
+WINDOW, WHOLE = limits()
+
+
+def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
+    """Windows that overlap by half, the last one at the end of the recording; and the borders in seconds at which each
+    is shown: start, halfway between the centers of neighbors, end."""
+    length = round(WINDOW * RATE)
+    last = max(0, len(samples) - length)
+    starts = [*range(0, last, length // 2), last]
+    borders = [(one + other + length) / 2 for one, other in zip(starts[:-1], starts[1:], strict=True)]
+    return [samples[i : i + length] for i in starts], [at / RATE for at in (0, *borders, len(samples))]
+
+
+def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The pipeline's probabilities (labels,) of each clip; all clips have one length."""
+    for i in range(0, len(clips), BATCH):
+        inputs = [{"raw": clip, "sampling_rate": RATE} for clip in clips[i : i + BATCH]]
+        for rows in CLASSIFIER(inputs, batch_size=BATCH, top_k=None):
+            scores = {row["label"]: row["score"] for row in rows}
+            yield np.array([scores[label] for label in LABELS])
+
+
+def predict(path: str | None, progress: gr.Progress = gr.Progress()) -> tuple[str, str]:  # noqa: B008 (gradio's own way)
+    """Probabilities of a recording, and those over time if it is longer than a window."""
+    if path is None:
+        return "", ""
+    try:
+        samples, seconds = read(path)
+    except RecordingError as error:
+        return f'<div class="prediction" role="alert"><p>{error}</p></div>', ""
+    windows, borders = sliding(samples) if len(samples) > WINDOW * RATE else ([], [])
+    predictions = list(progress.tqdm(probabilities(windows), total=len(windows), unit="windows")) if windows else []
+    if len(samples) <= WHOLE * RATE:
+        cut = FIXED is not None and seconds > FIXED
+        what = f"the first {FIXED:g} s of {seconds:.1f} s" if cut else f"all of {seconds:.1f} s"
+        prediction = next(probabilities([samples]))
+    else:
+        prediction = np.mean(predictions, axis=0)
+        what = f"{seconds:.0f} s, mean of {len(windows)} windows of {WINDOW:g} s"
+    if seconds > LONGEST:
+        what += f" in the first {LONGEST:g} s"
+    if np.isnan(prediction).any():
+        what = "The probabilities of the model are not numbers."
+    return bars(prediction, what), strips(predictions, borders)
+
+
+def predict_live(chunk: tuple[int, np.ndarray] | None, state: dict | None) -> tuple[dict | None, str, str]:
+    """The prediction for the last window, after one more chunk from the microphone, and the previous predictions.
+
+    The state of a session stays small: the samples of one window and the predictions of `SHOWN` seconds.
+    """
+    if chunk is None:
+        return state, gr.skip(), gr.skip()
+    rate, samples = chunk
+    scale = np.iinfo(samples.dtype).max
+    samples = (samples if samples.ndim == 1 else samples.mean(axis=1)).astype(np.float32) / scale
+    state = state or {"samples": np.zeros(0, np.float32), "predictions": [], "borders": [0.0], "now": 0.0, "skip": 0}
+    now, last = state["now"] + len(samples) / rate, np.concatenate([state["samples"], samples])
+    state |= {"now": now, "samples": last[-round(WINDOW * rate) :]}
+    if state["skip"]:
+        return state | {"skip": state["skip"] - 1}, gr.skip(), gr.skip()
+    prediction, what, began = np.full(len(LABELS), np.nan), "Nobody speaks.", time.monotonic()
+    last = state["samples"]
+    if len(last) < 0.5 * rate:
+        what = "Listening."
+    elif np.abs(last).max() >= QUIET:
+        prediction, what = next(probabilities([soxr.resample(last, rate, RATE)])), f"the last {len(last) / rate:.1f} s"
+    # Gradio keeps one chunk while another is processed, and drops more: a slow model skips predictions.
+    skip = math.ceil((time.monotonic() - began) / EVERY) - 1
+    predictions, borders = [*state["predictions"], prediction], [*state["borders"], now]
+    gone = sum(border < now - SHOWN for border in borders[1:])
+    state |= {"predictions": predictions[gone:], "borders": borders[gone:], "skip": max(0, skip)}
+    return state, bars(prediction, what, ranked=False), strips(state["predictions"], state["borders"], at_least=10.0)
+
+
+def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
+    """Probabilities as HTML, the highest first if `ranked`; empty bars for NaN. `what` describes the audio, or the
+    reason for NaN."""
+    known = not np.isnan(prediction).any()
+    rows = []
+    for i in np.argsort(-prediction, kind="stable") if known and ranked else range(len(LABELS)):
+        width, value = (f"{100 * prediction[i]:.1f}%", f"{prediction[i]:.3f}") if known else ("0", "")
+        label = f'<span class="label">{html.escape(LABELS[i])}</span>'
+        bar = f'<span class="bar"><i style="width: {width}; background: {color(i)}"></i></span>'
+        rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
+    best = f"<strong>{html.escape(LABELS[int(prediction.argmax())])}</strong> ({what})" if known else what
+    spoken = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
+    return f'<div class="prediction"{spoken}><p>{best}</p><ol>{"".join(rows)}</ol></div>'
+
+
+def strips(predictions: list[np.ndarray], borders: list[float], at_least: float = 0.0) -> str:
+    """Probabilities over time as HTML, a strip for each label; NaN leaves a gap.
+
+    Args:
+        borders: seconds at which each prediction begins, and the last one ends.
+        at_least: seconds that the strips cover at least.
+    """
+    if not predictions:
+        return ""
+    first, end = borders[0], max(borders[-1], borders[0] + at_least)
+    rows = []
+    for i, label in enumerate(LABELS):
+        steps = [
+            f"M{1000 * (begin - first) / (end - first):.1f} 1V{1 - prediction[i]:.3f}H"
+            f"{1000 * (border - first) / (end - first):.1f}V1Z"
+            for prediction, begin, border in zip(predictions, borders[:-1], borders[1:], strict=True)
+            if not np.isnan(prediction[i])
+        ]
+        mean = np.nanmean([prediction[i] for prediction in predictions]) if steps else 0
+        picture = (
+            f'<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" aria-label="{mean:.3f} on average">'
+            f'<path d="{"".join(steps)}" fill="{color(i)}"/></svg>'
+        )
+        rows.append(f'<li><span class="label">{html.escape(label)}</span>{picture}</li>')
+    times = "".join(f"<span>{clock(at)}</span>" for at in (first, (first + end) / 2, end))
+    head = "<p>Over time: the full height of a strip is a probability of 1.</p>"
+    return f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol><div class="times">{times}</div></div>'
+
+
+def color(label: int) -> str:
+    return PALETTE[label % len(PALETTE)]
+
+
+def clock(seconds: float) -> str:
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def about() -> str:
+    """The name of the model, its main metrics and its limits."""
+    name, escape = FACTS["title"], html.escape
+    links = [
+        f'<a href="{escape(place)}">{word}</a>' if place.startswith("http") else f"{word}: {escape(place)}"
+        for word, place in FACTS["links"].items()
+    ]
+    leak = f'<div class="note leak" role="alert"><p>{escape(FACTS["leak"])}</p></div>' if FACTS["leak"] else ""
+    headline = f"<p>{escape(FACTS['headline'])}</p>" if FACTS["headline"] else ""
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in FACTS["limits"])
+    return (
+        f'<div class="about">{leak}<h1>{escape(name)}</h1>{headline}<p>{" · ".join(links)}</p></div>'
+        f'<div class="note">{paragraphs}</div>'
+    )
+
+
+with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300, 600)) as demo:
+    gr.HTML(about())
+    with gr.Tab("A recording"):
+        # Without buttons: the share button would publish a recording.
+        audio = gr.Audio(sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech")
+        files = sorted(str(path) for path in (FOLDER / "examples").glob("*") if not path.name.startswith("."))
+        if files:
+            gr.Examples(files, audio, cache_examples=False)
+        shown = [gr.HTML(elem_id="recording"), gr.HTML()]
+        audio.change(predict, audio, shown, api_visibility="private")
+    with gr.Tab("While you speak"):
+        microphone = gr.Audio(sources=["microphone"], type="numpy", streaming=True, buttons=[], label="Speech")
+        state = gr.State(time_to_live=3600)
+        now = [state, gr.HTML(elem_id="now"), gr.HTML(elem_id="passing")]
+        quietly = {"show_progress": "hidden", "api_visibility": "private"}
+        # When gradio 6.31 mounts a microphone it sets its own interval of 0.1 s, and then drops most chunks.
+        pace = f"() => ({{__type__: 'update', stream_every: {EVERY}}})"
+        microphone.start_recording(None, None, microphone, js=pace, **quietly)
+        microphone.start_recording(lambda: (None, "", ""), None, now, **quietly)
+        often = {"stream_every": EVERY, "time_limit": 300, "concurrency_limit": 4}
+        microphone.stream(predict_live, [microphone, state], now, **often, **quietly)
+
+if __name__ == "__main__":
+    _, address, _ = demo.launch(
+        theme=gr.themes.Default(font=FONTS, font_mono=CODE_FONTS),
+        css=CSS,
+        share=False,
+        max_file_size="200mb",
+        run_history=False,  # it would keep recordings in the browser
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        footer_links=[],
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"listening at {address}", flush=True)
+    demo.block_thread()

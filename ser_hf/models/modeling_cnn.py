@@ -1,0 +1,176 @@
+"""2-D CNN over a spectrogram and 1-D CNN over the waveform: configurations and networks."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .configuration import AcousticConfig, WaveformConfig
+from .front_end import FrontEnd
+from .layers import ConvBlock1d, ConvolutionStack2d, Pooling
+from .modeling_base import ConvolutionalClassifier
+
+
+class CNN2dConfig(AcousticConfig):
+    """The front end's settings (`AcousticConfig`), and:
+
+    Args:
+        channels: filters of each convolutional block.
+        time_pooling, band_pooling: pooling factor of each block along frames and bands.
+        kernel_size: of the convolutions; odd.
+        pooling: ``"mean"``, ``"max"`` or ``"mean_max"`` (their sum).
+        pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
+            ``"frames"`` keeps the bands that the blocks leave apart, as flattening does.
+        hidden: size of the dense layer before the classifier.
+        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+    """
+
+    model_type = "ser_cnn2d"
+
+    channels: list[int] = (32, 64, 128, 128)
+    time_pooling: list[int] = (2, 2, 2, 2)
+    band_pooling: list[int] = (2, 2, 2, 2)
+    kernel_size: int = 3
+    pooling: Literal["mean", "max", "mean_max"] = "mean"
+    pooling_over: Literal["frames_and_bands", "frames"] = "frames_and_bands"
+    hidden: int = 64
+    conv_dropout: float = 0.05
+    dropout: float = 0.2
+
+
+class CNN2dForAudioClassification(ConvolutionalClassifier):
+    """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer, classifier.
+
+    The network with which most speech emotion notebooks begin: convolution, batch normalisation, ReLU and max-pooling
+    four times, then `AdaptiveAvgPool2d` and dense layers. They resize every spectrogram to one picture; ours takes
+    clips as long as they are and pools their real frames (``frame_fit: resize`` with `frames` does as they do), or,
+    with ``pooling_over: frames``, keeps bands apart as those do that flatten.
+    """
+
+    config_class = CNN2dConfig
+
+    def __init__(self, config: CNN2dConfig):
+        super().__init__(config)
+        self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
+        self.stack = ConvolutionStack2d.over(self.front_end, config, config.kernel_size)
+        over_bands = config.pooling_over == "frames_and_bands"
+        self.pooling = Pooling(config.pooling, self.stack.channels if over_bands else self.stack.size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.dense = nn.Linear(self.pooling.output_size, config.hidden)
+        self.classifier = nn.Linear(config.hidden, config.num_labels)
+        self.post_init()
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        frames, mask = self.stack(features, mask)
+        if self.config.pooling_over == "frames_and_bands":
+            # Each band of a frame is an item of its own.
+            frames = frames.unflatten(2, (self.stack.channels, self.stack.bands)).transpose(2, 3).flatten(1, 2)
+            mask = mask.repeat_interleave(self.stack.bands, dim=1)
+        return self.dropout(torch.relu(self.dense(self.dropout(self.pooling(frames, mask)))))
+
+
+class CNN1dConfig(WaveformConfig):
+    """The waveform's rate (`WaveformConfig`), and:
+
+    Args:
+        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its level, an emotion
+            cue, as it is.
+        first_kernel, first_stride: samples of the first layer's filters, and from one of its frames to the next.
+        channels, depths: filters of each block, and its convolutions; M5 has one each, M11 ``[1, 2, 2, 3, 2]`` for
+            channels ``[64, 64, 128, 256, 512]``.
+        kernel_size: of all layers but the first; odd.
+        pool: factor by which each block pools time.
+        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
+        conv_dropout, dropout: probability after each block (whole channels), and before the classifier.
+    """
+
+    model_type = "ser_cnn1d"
+
+    normalization: Literal["clip", "none"] = "clip"
+    first_kernel: int = 160
+    first_stride: int = 8
+    channels: list[int] = (128, 128, 256, 512)
+    depths: list[int] = (1, 1, 1, 1)
+    kernel_size: int = 3
+    pool: int = 4
+    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean"
+    conv_dropout: float = 0.05
+    dropout: float = 0.2
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if not self.channels or len(self.channels) != len(self.depths):
+            raise ValueError("channels and depths need one entry per block, the same number each")
+        if min(*self.channels, *self.depths, self.first_kernel, self.first_stride, self.pool) < 1:
+            raise ValueError("channels, depths, first_kernel, first_stride and pool are 1 or more")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} is not odd: a window needs a frame in its middle")
+
+
+class Waveform(nn.Module):
+    """The front end of a network that takes the waveform as it is: a frame is a sample.
+
+    Args:
+        kind: ``"clip"``, unit root mean square over each clip's real samples; or ``"none"``.
+        min_frames: the fewest samples the network can take; shorter clips are padded with zeros, which count as real.
+    """
+
+    FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
+
+    def __init__(self, kind: str, min_frames: int):
+        super().__init__()
+        self.kind, self.min_frames = kind, min_frames
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), true lengths (batch,) -> (batch, samples + min_frames, 1) and mask (batch, frames)."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            waveform = waveform.float()
+            if self.kind == "clip":
+                power = waveform.square().sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
+                waveform = waveform * torch.rsqrt(power.clamp(min=self.FLOOR))
+            # Always more, never a look at the batch's length: that would tie an exported network to one.
+            waveform = nn.functional.pad(waveform, (0, self.min_frames))
+            sample = torch.arange(waveform.shape[1], device=waveform.device)
+            return waveform[:, :, None], sample < lengths[:, None].clamp(min=self.min_frames)
+
+
+class CNN1dForAudioClassification(ConvolutionalClassifier):
+    """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks, pooling over time.
+
+    M5 of Dai et al. 2017 (arXiv:1610.00087), which has no dense layer but the classifier; `channels` and `depths` make
+    M11 of it. The paper hears 8 kHz, so that the first layer's 80 samples every 4 are 160 every 8 here; its average
+    over a fixed length is one over a clip's real frames.
+    """
+
+    config_class = CNN1dConfig
+
+    def __init__(self, config: CNN1dConfig):
+        super().__init__(config)
+        self.front_end = Waveform(config.normalization, config.first_stride * config.pool ** len(config.channels))
+        self.blocks, inputs = nn.ModuleList(), 1
+        for channels, depth in zip(config.channels, config.depths, strict=True):
+            for layer in range(depth):
+                last = layer == depth - 1
+                kernel, stride = (config.kernel_size, 1) if self.blocks else (config.first_kernel, config.first_stride)
+                self.blocks.append(
+                    ConvBlock1d(
+                        inputs,
+                        channels,
+                        kernel,
+                        pool=config.pool if last else 1,
+                        dropout=config.conv_dropout if last else 0.0,
+                        stride=stride,
+                    )
+                )
+                inputs = channels
+        self.pooling = Pooling(config.pooling, inputs)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
+        self.post_init()
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        frames = features.transpose(1, 2)
+        for block in self.blocks:
+            frames, mask = block(frames, mask)
+        return self.dropout(self.pooling(frames.transpose(1, 2), mask))

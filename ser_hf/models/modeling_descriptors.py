@@ -1,0 +1,335 @@
+"""Frame descriptors (energy, spectral shape, pitch), and a 1-D CNN over them."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .configuration import FrameConfig
+from .front_end import STATISTICS, Derived, FrontEnd, ShortTime
+from .layers import ConvolutionStack1d, Pooling
+from .modeling_base import ConvolutionalClassifier
+
+DESCRIPTORS: tuple[str, ...] = (
+    "zero_crossing_rate",  # crossings per sample, 0 to 1
+    "rms",  # root mean square of the samples
+    "mean_amplitude",  # mean of the samples' absolute values
+    "amplitude_deviation",  # standard deviation of the samples around their mean
+    "spectral_centroid",  # Hz: mean frequency, weighted by magnitude
+    "spectral_bandwidth",  # Hz: standard deviation around the centroid, weighted by magnitude
+    "spectral_rolloff",  # Hz: below it lies the share `roll_off` of the magnitude
+    "pitch",  # semitones above PITCH_REFERENCE where voiced, 0 elsewhere
+    "voicing",  # 0 to 1: height of the autocorrelation's peak, whether or not the frame counts as voiced
+)
+
+PITCH_REFERENCE = 27.5  # Hz, the note A0, as in the Geneva set
+VOICED_FROM = 0.5  # voicing from which on a frame counts as voiced
+# Below this share of the level of the clip's loudest frame (-40 dB) a frame never counts as voiced: the hum of a
+# silent room is as periodic as a voice. Praat has such a "silence threshold" as well (Boersma 1993).
+LOUD_FROM = 0.01
+# A shorter period wins over a longer one unless its peak is lower than this share of the highest: every multiple of
+# the period has a peak as well.
+_FIRST_PEAK = 0.9
+_ZERO = 1e-10  # samples above minus this count as positive, as in librosa
+_TINY = torch.finfo(torch.float32).tiny
+
+
+class FrameDescriptors(Derived):
+    """The descriptors named in `names`, in that order, of every frame; by default all of `DESCRIPTORS`.
+
+    The first seven equal librosa's `feature.*` functions with the same settings (`frame_length=n_fft`) up to float32
+    rounding, centred or not; a roll-off next to a tie may be one bin away. Centring sets zeros around the clip, which
+    is librosa's default except for the zero crossing rate: there it repeats the first and the last sample, so that no
+    crossing is added at the edges. Here crossings at the edges are left out, which comes to the same.
+
+    Mean and deviation of the amplitude are those of Sahu 2019 (arXiv:1904.06022), per frame.
+
+    Pitch is the first high peak of the normalised square difference function, an autocorrelation of which each lag is
+    divided by the mean energy of the two stretches compared (McLeod and Wyvill 2005, "A smarter way to find pitch",
+    ICMC; it is one minus the difference function of YIN, de Cheveigné and Kawahara 2002, JASA 111, over that energy),
+    interpolated by a parabola. A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the
+    level of the clip's loudest frame. No path through the clip is sought, so that single frames may be an octave off.
+    Neither value depends on the level of the recording.
+
+    Args:
+        sampling_rate: Hz of the waveform.
+        n_fft, win_length, hop_length: samples; time-domain descriptors and the pitch see `n_fft` samples as they are,
+            spectral ones through a Hann window of `win_length` centred in `n_fft`.
+        center: whether frame t is centred on sample t * hop_length, with zeros before and after the clip. Otherwise
+            frames lie wholly inside the clip.
+        roll_off: share of the magnitude below the roll-off.
+        pitch_min, pitch_max: Hz between which the pitch is sought. A frame must hold two periods of `pitch_min`.
+        min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
+        names: which descriptors, in which order.
+
+    Raises:
+        ValueError: for unknown or repeated names and settings that contradict each other.
+    """
+
+    def __init__(
+        self,
+        sampling_rate: int,
+        n_fft: int,
+        win_length: int,
+        hop_length: int,
+        center: bool = False,
+        roll_off: float = 0.85,
+        pitch_min: float = 60.0,
+        pitch_max: float = 500.0,
+        min_frames: int = 1,
+        names: Sequence[str] = DESCRIPTORS,
+    ):
+        super().__init__()
+        _check_names(names)
+        if not 1 <= win_length <= n_fft:
+            raise ValueError(f"win_length {win_length} does not fit into n_fft {n_fft}")
+        if not 0 < roll_off < 1:
+            raise ValueError(f"roll_off {roll_off} is not a share between 0 and 1")
+        if {"pitch", "voicing"} & set(names):
+            _check_pitch_range(sampling_rate, n_fft, pitch_min, pitch_max)
+        self.short_time = ShortTime(n_fft, win_length, hop_length, center=center, min_frames=min_frames)
+        self.sampling_rate, self.n_fft, self.roll_off = sampling_rate, n_fft, roll_off
+        self.pitch_min, self.pitch_max = pitch_min, pitch_max
+        self.names = tuple(names)
+        self.size = len(self.names)
+        self.derive("frequencies", n_fft // 2 + 1)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        if not self.frequencies.is_meta:
+            self.frequencies.copy_(torch.arange(self.n_fft // 2 + 1) * (self.sampling_rate / self.n_fft))
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size) and mask (batch, frames).
+
+        Frames that are not real are zero.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            waveform = self.short_time.pad(waveform.float())
+            mask = self.short_time.mask(self.short_time.cut(waveform), lengths)
+            values = self._values(waveform, lengths, mask)
+            features = torch.stack([values[name] for name in self.names], dim=2)
+            return features * mask[:, :, None], mask
+
+    def _values(self, waveform: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        """At least the descriptors asked for, each (batch, frames), of a waveform that is padded for framing."""
+        wanted = set(self.names)
+        frames = self.short_time.cut(waveform)
+        values = {}
+        if "zero_crossing_rate" in wanted:
+            values["zero_crossing_rate"] = self._zero_crossing_rate(waveform, lengths)
+        if "rms" in wanted:
+            values["rms"] = self.short_time.cut(waveform.square()).mean(dim=2).sqrt()
+        if "mean_amplitude" in wanted:
+            values["mean_amplitude"] = self.short_time.cut(waveform.abs()).mean(dim=2)
+        if wanted & {"amplitude_deviation", "pitch", "voicing"}:
+            around_zero = frames - frames.mean(dim=2, keepdim=True)
+            level = values["amplitude_deviation"] = around_zero.square().mean(dim=2).sqrt()
+        if wanted & {"spectral_centroid", "spectral_bandwidth", "spectral_rolloff"}:
+            values |= self._spectral_shape(self.short_time.power(frames).sqrt())
+        if wanted & {"pitch", "voicing"}:
+            semitones, values["voicing"] = self._pitch(around_zero)
+            loud = level >= LOUD_FROM * (level * mask).amax(dim=1, keepdim=True)
+            voiced = loud & (values["voicing"] >= VOICED_FROM)
+            values["pitch"] = torch.where(voiced, semitones, torch.zeros_like(semitones))
+        return values
+
+    def _zero_crossing_rate(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        negative = waveform < -_ZERO
+        crossing = nn.functional.pad((negative[:, 1:] != negative[:, :-1]).float(), (1, 0))
+        # A crossing is one between two samples of the clip, not one into the zeros around it.
+        start = self.n_fft // 2 if self.short_time.center else 0
+        positions = torch.arange(waveform.shape[1], device=waveform.device)
+        inside = (positions > start) & (positions < start + lengths[:, None])
+        # That of a frame's first sample would be with the sample before the frame.
+        return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.n_fft
+
+    def _spectral_shape(self, magnitude: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Centroid, bandwidth and roll-off of (batch, frames, bins); all are 0 in digital silence."""
+        frequencies = self.frequencies.float()
+        share = magnitude / magnitude.sum(dim=2, keepdim=True).clamp(min=_TINY)
+        centroid = share @ frequencies
+        bandwidth = (share * (frequencies - centroid[:, :, None]).square()).sum(dim=2).sqrt()
+        cumulated = share.cumsum(dim=2)
+        below = cumulated < self.roll_off * cumulated[:, :, -1:]
+        rolloff = below.sum(dim=2) * (self.sampling_rate / self.n_fft)
+        return {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth, "spectral_rolloff": rolloff}
+
+    def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Semitones above the reference and voicing of frames of mean zero, each (batch, frames)."""
+        shortest = math.floor(self.sampling_rate / self.pitch_max)
+        longest = math.ceil(self.sampling_rate / self.pitch_min)
+        # One lag more on either side, so that every lag sought has neighbours.
+        similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
+        before, here, after = similarity[:, :, :-2], similarity[:, :, 1:-1], similarity[:, :, 2:]
+        # Parabola through three neighbouring lags: at a peak its vertex lies within half a lag.
+        slope, curvature = (after - before) / 2, before - 2 * here + after
+        shift = (-slope / curvature.clamp(max=-_TINY)).clamp(-0.5, 0.5)
+        height = here + slope * shift / 2
+        peak = (here > before) & (here >= after) & (here > 0)
+        height = torch.where(peak, height, torch.zeros_like(height)).clamp(max=1.0)
+        enough = _FIRST_PEAK * height.amax(dim=2, keepdim=True)
+        first = (peak & (height >= enough)).int().argmax(dim=2, keepdim=True)
+        voicing = height.gather(2, first).squeeze(2)
+        period = (first + shortest + shift.gather(2, first)).squeeze(2)
+        semitones = 12 * torch.log2(self.sampling_rate / PITCH_REFERENCE / period)
+        return semitones, voicing
+
+
+def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
+    """Sums of products of samples 0 to `lags` - 1 apart: (batch, frames, lags); `lags` is at most the frame's size."""
+    length = frames.shape[2]
+    # Zeros enough that no product wraps around, and a power of two.
+    size = 1 << math.ceil(math.log2(length + lags - 1))
+    spectrum = torch.fft.rfft(frames, n=size)
+    power = spectrum.real.square() + spectrum.imag.square()
+    # The power spectrum is real and even, and so its transform forth is its transform back but for a factor.
+    both_sides = torch.cat([power, power[:, :, 1:-1].flip(2)], dim=2)
+    return torch.fft.rfft(both_sides).real[:, :, :lags] / size
+
+
+def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """Autocorrelation over mean energy of the two stretches compared, -1 to 1, at the lags `first` to `last`."""
+    size = frames.shape[2]
+    # Energy of the first n samples of a frame, for n = 1 to size.
+    energy = frames.square().cumsum(dim=2)
+    total = energy[:, :, -1:]
+    # With two periods in a frame the stretches cover it, so the sum of their energies is no less than the frame's.
+    head = energy[:, :, size - 1 - last : size - first].flip(2)
+    tail = total - energy[:, :, first - 1 : last]
+    products = _autocorrelation(frames, last + 1)[:, :, first:]
+    return 2 * products / (head + tail).clamp(min=_TINY)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in DESCRIPTORS]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(f"names {list(names)}: choose from {', '.join(DESCRIPTORS)}, each once at most")
+
+
+def _check_pitch_range(sampling_rate: int, n_fft: int, pitch_min: float, pitch_max: float) -> None:
+    if not PITCH_REFERENCE < pitch_min < pitch_max <= sampling_rate / 4:
+        raise ValueError(
+            f"pitch_min {pitch_min} and pitch_max {pitch_max}: must rise, above {PITCH_REFERENCE} Hz and up to "
+            f"{sampling_rate / 4:g} Hz, a quarter of the sampling rate"
+        )
+    if 2 * sampling_rate > pitch_min * n_fft:
+        raise ValueError(
+            f"pitch_min {pitch_min}: two of its periods do not fit into a frame of {n_fft} samples at {sampling_rate} "
+            f"Hz; raise n_fft to {math.ceil(2 * sampling_rate / pitch_min)} or pitch_min to "
+            f"{math.ceil(2 * sampling_rate / n_fft)}, or leave pitch and voicing out of names"
+        )
+
+
+class CNN1dDescriptorsConfig(FrameConfig):
+    """The front end's settings (`FrameConfig`), and:
+
+    Args:
+        features: descriptors, see `descriptors.FrameDescriptors`.
+        window: of the spectral descriptors.
+        normalization: descriptors differ in unit, so that each is standardised by itself: by the training clips'
+            statistics, or by the clip's own.
+        descriptors: which of `descriptors.DESCRIPTORS`.
+        roll_off: share of a frame's magnitude below the spectral roll-off.
+        pitch_min, pitch_max: Hz between which the pitch is sought; a frame (`n_fft`) must hold two periods of the
+            lowest.
+        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
+        statistics: out of ``mean``, ``std``, ``min``, ``max``, ``skewness``, ``kurtosis``.
+        channels: filters of each convolutional block.
+        pooling_factors: pooling factor of each block.
+        kernel_size: of the convolutions; odd.
+        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over what the last
+            block returns.
+        hidden: size of the dense layer before the classifier.
+        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+    """
+
+    model_type = "ser_cnn1d_descriptors"
+
+    features: Literal["descriptors"] = "descriptors"
+    window: Literal["hann"] = "hann"
+    n_fft: int = 1024
+    win_length: int = 1024
+    normalization: Literal["corpus", "clip_bands"] = "corpus"
+    time_masks: int = 0
+    band_masks: int = 0
+    descriptors: list[str] = DESCRIPTORS
+    roll_off: float = 0.85
+    pitch_min: float = 60.0
+    pitch_max: float = 500.0
+    aggregate: bool = False
+    statistics: list[str] = ("mean", "std", "min", "max")
+    channels: list[int] = (64, 128, 128)
+    pooling_factors: list[int] = (2, 2, 2)
+    kernel_size: int = 5
+    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean_std"
+    hidden: int = 64
+    conv_dropout: float = 0.05
+    dropout: float = 0.2
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for key, known in (("descriptors", DESCRIPTORS), ("statistics", STATISTICS)):
+            names = getattr(self, key)
+            if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+                raise ValueError(f"{key} {names}: choose from {', '.join(known)}, each once at most")
+        if len(self.channels) != len(self.pooling_factors):
+            raise ValueError("channels and pooling_factors need one entry per block")
+        if self.aggregate and self.normalization == "clip_bands":
+            raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
+
+
+class CNN1dDescriptorsForAudioClassification(ConvolutionalClassifier):
+    """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
+
+    As speech emotion notebooks feed them to one-dimensional convolutions: each clip's descriptors are averaged to one
+    vector, and convolutions slide along that vector as if it were time (`aggregate`). By default ours slide along time
+    instead, with the descriptors for channels. The clip's length is free: pooling takes its real frames.
+    """
+
+    config_class = CNN1dDescriptorsConfig
+
+    def __init__(self, config: CNN1dDescriptorsConfig):
+        super().__init__(config)
+        least = math.prod(config.pooling_factors)
+        if config.aggregate:
+            self.front_end = FrontEnd(config, statistics=config.statistics, features=_frame_descriptors)
+            if self.front_end.size < least:
+                raise ValueError(f"pooling_factors need {least} statistics, there are {self.front_end.size}")
+        else:
+            self.front_end = FrontEnd(config, min_frames=least, features=_frame_descriptors)
+        inputs = 1 if config.aggregate else self.front_end.size
+        self.stack = ConvolutionStack1d(
+            inputs, config.channels, config.pooling_factors, config.kernel_size, config.conv_dropout
+        )
+        self.pooling = Pooling(config.pooling, self.stack.size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.dense = nn.Linear(self.pooling.output_size, config.hidden)
+        self.classifier = nn.Linear(config.hidden, config.num_labels)
+        self.post_init()
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.config.aggregate:
+            # (batch, 1 frame, statistics) becomes a sequence of as many steps, one number each.
+            features = features.transpose(1, 2)
+            mask = torch.ones_like(features[:, :, 0], dtype=torch.bool)
+        pooled = self.pooling(*self.stack(features, mask))
+        return self.dropout(torch.relu(self.dense(self.dropout(pooled))))
+
+
+def _frame_descriptors(config: CNN1dDescriptorsConfig, min_frames: int) -> FrameDescriptors:
+    return FrameDescriptors(
+        config.sampling_rate,
+        config.n_fft,
+        config.win_length,
+        config.hop_length,
+        center=config.center,
+        roll_off=config.roll_off,
+        pitch_min=config.pitch_min,
+        pitch_max=config.pitch_max,
+        min_frames=min_frames,
+        names=config.descriptors,
+    )

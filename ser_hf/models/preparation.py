@@ -1,0 +1,271 @@
+"""Waveform preparation (trimming, level, duration), and the feature extractor that applies it."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from transformers import BatchFeature, Wav2Vec2FeatureExtractor
+
+LEVELS = {"peak": -1.0, "loudness": -23.0}  # the usual targets: dBFS of the largest sample, LUFS of EBU R 128
+_HOP_SECONDS = 0.016
+_HOPS = 4  # in a frame of 64 ms
+# ITU-R BS.1770-5, annex 1: blocks of 400 ms every 100 ms, an absolute gate (LUFS) and a relative one (LU).
+_BLOCK_SECONDS = 0.4
+_BLOCK_HOP_SECONDS = 0.1
+_ABSOLUTE_GATE = -70.0
+_RELATIVE_GATE = -10.0
+# The analogue prototypes of its two filters (Hz, dB, quality): by the bilinear transform they give the table of
+# coefficients that the recommendation prints for 48 kHz.
+_SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
+_HIGH_PASS = (38.13547087602444, 0.5003270373238773)
+_RINGING_SECONDS = 0.2  # by then the high-pass, the slower filter, has decayed to 1e-20
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """Which of the steps are taken, in this order; None leaves one out.
+
+    Args:
+        trim_silence: dB below the clip's loudest frame (root mean square of 64 ms, every 16 ms) that count as silence
+            where a clip begins and ends.
+        level: ``"peak"``, the largest magnitude, or ``"loudness"``, gated after ITU-R BS.1770.
+        target_level: dBFS of a peak, LUFS of a loudness (by default -1 and -23).
+        fixed_duration: seconds that every clip then lasts.
+
+    Raises:
+        ValueError: naming the field, where a value can have no meaning.
+    """
+
+    trim_silence: float | None = None
+    level: str | None = None
+    target_level: float | None = None
+    fixed_duration: float | None = None
+
+    def __post_init__(self):
+        if self.level is not None and self.level not in LEVELS:
+            raise ValueError(f"level: {self.level!r} is none of {', '.join(LEVELS)} or null")
+        for name, unit in (("trim_silence", "dB"), ("fixed_duration", "seconds")):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: expected a positive number of {unit}, got {value}")
+        if self.target_level is not None:
+            if self.level is None:
+                raise ValueError("target_level: belongs to a level; set level to peak or loudness as well")
+            if not -math.inf < self.target_level <= 0:
+                raise ValueError(f"target_level: expected 0 (full scale) or below, got {self.target_level}")
+        elif self.level is not None:  # written out, so that it travels with the model
+            object.__setattr__(self, "target_level", LEVELS[self.level])
+
+    @property
+    def active(self) -> bool:
+        """Whether a waveform may come out other than it went in."""
+        return self != Preparation()
+
+
+def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Preparation) -> np.ndarray:
+    """The waveform that the model hears: float32 (prepared samples,) of float32 (samples,) at `sampling_rate` Hz."""
+    samples = np.asarray(samples, dtype=np.float32)
+    if preparation.trim_silence is not None:
+        samples = trim_silence(samples, sampling_rate, preparation.trim_silence)
+    if preparation.level is not None:
+        samples = set_level(samples, sampling_rate, preparation.level, preparation.target_level)
+    if preparation.fixed_duration is not None:
+        samples = fix_length(samples, max(1, round(preparation.fixed_duration * sampling_rate)))
+    return samples
+
+
+def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.ndarray:
+    """A view of the samples from the first to the last frame that is less than `below` dB under the loudest one.
+
+    Frames are of 64 ms, centred on every 16 ms as `librosa.effects.trim` centres them, so that some 30 ms stay before
+    a sudden onset; unlike there, no absolute floor is set for clips quieter than -100 dBFS. Pauses within stay. A
+    frame's worth of samples stays at the least, and a clip of nothing but zeros stays whole.
+    """
+    hop = max(1, round(_HOP_SECONDS * sampling_rate))
+    whole = len(samples) // hop
+    energies = np.zeros(whole + _HOPS)
+    # Hop by hop and then four to a frame, where running sums would lose quiet frames to rounding.
+    squares = np.square(samples, dtype=np.float64)
+    energies[2 : whole + 2] = squares[: whole * hop].reshape(whole, hop).sum(axis=1)
+    energies[whole + 2] = squares[whole * hop :].sum()
+    frames = sum(energies[i : i + whole + 1] for i in range(_HOPS))
+    loud = np.flatnonzero(frames > frames.max() * 10 ** (-below / 10))
+    if len(loud) == 0:
+        return samples
+    start, stop = loud[0] * hop, (loud[-1] + 1) * hop
+    stop = max(stop, _HOPS * hop)
+    return samples[max(0, min(start, min(stop, len(samples)) - _HOPS * hop)) : stop]
+
+
+def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float) -> np.ndarray:
+    """The samples, float32, times the gain that brings their peak to `target` dBFS or their loudness to `target` LUFS.
+
+    Nothing is limited: a gain towards a loudness may lift peaks above 1, where floating point clips nothing and a
+    limiter would distort what the voice does when it is loud. Silence is left alone, and so is what has no loudness:
+    nothing above -70 LUFS, or a sampling rate under 6.7 kHz. The absolute gate does not move with the gain, so that a
+    clip with much silence may measure some tenths of a LU off the target afterwards.
+    """
+    if level == "peak":
+        peak = float(np.abs(samples).max(initial=0.0))
+        now = 20 * math.log10(peak) if peak > 0 else None
+    else:
+        now = gated_loudness(samples, sampling_rate)
+    if now is None:
+        return samples
+    return (samples * np.float64(10 ** ((target - now) / 20))).astype(np.float32)
+
+
+def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
+    """The first `length` samples, with zeros after them where there are fewer.
+
+    The zeros are a part of the clip that the model hears, as every clip's length says nothing any more; no attention
+    mask tells them from the rest.
+    """
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
+    """Integrated loudness in LUFS of mono samples, shape (samples,), after ITU-R BS.1770-5.
+
+    A clip shorter than a block of 400 ms is one block, which the recommendation leaves undefined.
+
+    Returns:
+        None where no block is above -70 LUFS, or the rate is too low for the weighting filter.
+    """
+    if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
+        return None
+    power = np.square(_k_weighted(samples, sampling_rate))
+    block, hop = round(_BLOCK_SECONDS * sampling_rate), round(_BLOCK_HOP_SECONDS * sampling_rate)
+    if len(power) <= block:
+        means = np.array([power.mean()])
+    else:
+        sums = np.concatenate([[0.0], np.cumsum(power)])
+        starts = np.arange(0, len(power) - block + 1, hop)
+        means = (sums[starts + block] - sums[starts]) / block
+    means = means[means > _power(_ABSOLUTE_GATE)]
+    if len(means) == 0:
+        return None
+    return _loudness(means[means > _power(_loudness(means.mean()) + _RELATIVE_GATE)].mean())
+
+
+def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """The samples through both filters, float64 (samples,): stretch by stretch in the frequency domain, each with room
+    for the filters to ring out, as numpy has no recursive filter."""
+    response, stretch = _k_response(sampling_rate)
+    size = 2 * (len(response) - 1)
+    weighted = np.zeros(len(samples) + size)
+    for begin in range(0, len(samples), stretch):
+        spectrum = np.fft.rfft(samples[begin : begin + stretch].astype(np.float64), size)
+        weighted[begin : begin + size] += np.fft.irfft(spectrum * response, size)
+    return weighted[: len(samples)]
+
+
+@functools.lru_cache(maxsize=8)
+def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
+    """The complex response of both filters, complex128 (bins,), and how many samples to transform at once."""
+    ringing = round(_RINGING_SECONDS * sampling_rate)
+    size = 2 ** math.ceil(math.log2(4 * ringing))
+    delay = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
+    powers = np.stack([np.ones_like(delay), delay, delay**2])
+    frequency, gain, quality = _SHELF
+    k = math.tan(math.pi * frequency / sampling_rate)
+    high = 10 ** (gain / 20)
+    band = high**0.4996667741545416
+    above = [high + band * k / quality + k * k, 2 * (k * k - high), high - band * k / quality + k * k]
+    shelf = (above @ powers) / (_denominator(k, quality) @ powers)
+    frequency, quality = _HIGH_PASS
+    k = math.tan(math.pi * frequency / sampling_rate)
+    below = _denominator(k, quality)
+    # The recommendation's own table leaves the high-pass's numerator 1, -2, 1 where its denominator begins with 1.
+    return shelf * below[0] * ([1, -2, 1] @ powers) / (below @ powers), size - ringing
+
+
+def _denominator(k: float, quality: float) -> np.ndarray:
+    """Of both filters, times a factor: coefficients of delays 0, 1 and 2."""
+    return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
+
+
+def _loudness(power: float) -> float:
+    return -0.691 + 10 * math.log10(power)
+
+
+def _power(loudness: float) -> float:
+    return 10 ** ((loudness + 0.691) / 10)
+
+
+class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
+    """`Wav2Vec2FeatureExtractor` behind a `Preparation`: each clip is prepared, then normalised and padded as ever.
+
+    Args:
+        trim_silence, level, target_level, fixed_duration: see `Preparation`; they stand in preprocessor_config.json.
+        kwargs: those of `Wav2Vec2FeatureExtractor`.
+
+    Raises:
+        ValueError: naming the field, where a value can have no meaning.
+    """
+
+    def __init__(
+        self,
+        feature_size: int = 1,
+        sampling_rate: int = 16000,
+        padding_value: float = 0.0,
+        return_attention_mask: bool = False,
+        do_normalize: bool = True,
+        trim_silence: float | None = None,
+        level: str | None = None,
+        target_level: float | None = None,
+        fixed_duration: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(feature_size, sampling_rate, padding_value, return_attention_mask, do_normalize, **kwargs)
+        preparation = Preparation(trim_silence, level, target_level, fixed_duration)
+        self.trim_silence = preparation.trim_silence
+        self.level = preparation.level
+        self.target_level = preparation.target_level
+        self.fixed_duration = preparation.fixed_duration
+
+    @classmethod
+    def from_stock(cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation) -> "PreparedFeatureExtractor":
+        """This class with the stock extractor's settings and a preparation before them."""
+        return cls.from_dict(_settings(extractor) | vars(preparation))
+
+    def stock(self) -> Wav2Vec2FeatureExtractor:
+        """The stock extractor without the preparation, for waveforms that are prepared already."""
+        settings = _settings(self)
+        return Wav2Vec2FeatureExtractor(**{key: settings[key] for key in settings if key not in vars(Preparation())})
+
+    @property
+    def preparation(self) -> Preparation:
+        return Preparation(self.trim_silence, self.level, self.target_level, self.fixed_duration)
+
+    def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
+        """`raw_speech` is one mono clip, shape (samples,), or several, as the stock class takes them; so are the other
+        arguments, and `truncation` and `padding` come after the preparation."""
+        preparation = self.preparation
+        if _several(raw_speech):
+            prepared = [prepare_waveform(_mono(clip), self.sampling_rate, preparation) for clip in raw_speech]
+        else:
+            prepared = prepare_waveform(_mono(raw_speech), self.sampling_rate, preparation)
+        return super().__call__(prepared, *args, **kwargs)
+
+
+def _settings(extractor: Wav2Vec2FeatureExtractor) -> dict[str, Any]:
+    """What makes an extractor, without what says which class it is."""
+    settings = extractor.to_dict()
+    return {key: settings[key] for key in settings if key not in ("feature_extractor_type", "auto_map")}
+
+
+def _several(raw_speech: np.ndarray | list) -> bool:
+    """The stock class's own rule."""
+    if isinstance(raw_speech, np.ndarray):
+        return raw_speech.ndim > 1
+    return isinstance(raw_speech, list | tuple) and isinstance(raw_speech[0], np.ndarray | list | tuple)
+
+
+def _mono(clip: np.ndarray | list) -> np.ndarray:
+    samples = np.asarray(clip, dtype=np.float32)
+    if samples.ndim != 1:
+        raise ValueError(f"expected mono clips, one number per sample, got an array of shape {samples.shape}")
+    return samples

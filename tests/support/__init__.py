@@ -1,0 +1,1 @@
+"""Helpers that several test packages import: `from support.tiny_model import tiny_model`."""

@@ -1,0 +1,60 @@
+"""A process in which ser_hf does not exist, installed or not, nor what models must not need to be loaded."""
+
+import atexit
+import contextlib
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from support.warm import warm_process
+
+WITHOUT_SER_HF = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.partition(".")[0] in ("ser_hf", "torchaudio", "sklearn")
+        return None if hidden else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+IMPORTS = """
+import torch
+import transformers.dynamic_module_utils
+from transformers import AudioClassificationPipeline, pipeline
+"""
+# A model's own code is kept where a process of its own would keep it, not where another fork has.
+MOVED = """
+import os
+import transformers.dynamic_module_utils as own_code
+os.chdir({folder!r})
+own_code.HF_MODULES_CACHE = os.path.join({folder!r}, "modules")
+"""
+
+
+@functools.cache
+def _warm():
+    """One for all files of tests that a worker runs, ended with it."""
+    folder = Path(tempfile.mkdtemp(prefix="ser_hf-isolated-"))
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "PYTHONPATH": ""}
+    environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
+    ended = contextlib.ExitStack()
+    atexit.register(ended.close)
+    ended.callback(shutil.rmtree, folder)
+    return ended.enter_context(warm_process(WITHOUT_SER_HF + IMPORTS, environment, folder / "written"))
+
+
+def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
+    """Runs code in `folder`, in a fork of a process that has imported transformers; returns what it printed."""
+    status, out, err = _warm()(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
+    assert status == 0, err
+    return out

@@ -1,0 +1,163 @@
+"""A report that has everything a report can have, judged from made-up answers, for tests of what is made of it."""
+
+import copy
+import functools
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+
+from ser_hf.evaluation.report import judge
+from support.predictions import guesses, judged_of
+
+SCHEMA = json.loads(resources.files("ser_hf.evaluation").joinpath("report_schema.json").read_text(encoding="utf-8"))
+
+LABELS = ["angry", "happy", "sad"]
+CLIPS = 48
+
+
+@functools.cache
+def _judged(paths):
+    """What is judged of the answers, once: every test of a page or a picture asks for it."""
+    labels, probabilities = guesses(CLIPS, 3)
+    speakers = [f"{'ab'[i // 24]}:{i // 6}" for i in range(CLIPS)]
+    judged = judged_of(
+        labels,
+        None,
+        3,
+        speakers,
+        probabilities,
+        names=LABELS,
+        corpus=["ab"[i // 24] for i in range(CLIPS)],
+        sex=["female" if i // 6 % 2 else "male" for i in range(CLIPS)],
+        perceived=[LABELS[(label + (i % 4 == 0)) % 3] for i, label in enumerate(labels)],
+    )
+    if paths:
+        judged.paths.extend(paths)
+    return judge(judged, bootstrap=50), labels, speakers
+
+
+def whole_report(paths=None, **changes):
+    """Eight speakers of two corpora, six clips each; the parts of the split were made up to go with them."""
+    report, labels, speakers = copy.deepcopy(_judged(tuple(paths or ())))
+    parts = {
+        "train": {"clips": 96, "speakers": [f"a:{i}" for i in range(20, 36)]},
+        "validation": {"clips": 24, "speakers": [f"a:{i}" for i in range(40, 44)]},
+        "test": {"clips": CLIPS, "speakers": sorted(set(speakers))},
+    }
+    pairs = ("train/validation", "train/test", "validation/test")
+    nothing = {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": None}
+    scores = {"log_loss": 1.0, "ece": 0.2, "brier": 0.5}
+    validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
+    leaky = {key: value and value + 0.1 for key, value in report["metrics"].items()}
+    clean = {key: report["metrics"][key] for key in ("uar", "wa", "macro_f1")} | {"interval": [0.4, 0.9]}
+    noise = clean | {"uar": 0.4, "interval": [0.2, 0.6], "drop": clean["uar"] - 0.4, "drop_interval": [0.1, 0.3]}
+    noise |= {"kind": "noise", "unit": "dB", "description": "pink noise", "changed": CLIPS}
+    return {
+        "name": "toy",
+        "judged_on": "test",
+        "labels": LABELS,
+        "protocol": {
+            "name": "speaker_independent",
+            "sha256": "ab" * 32,
+            "clips": ["c0ffee"],
+            "leak": None,
+            "notes": ["A note of the protocol."],
+            "fold": None,
+            "parts": parts,
+        },
+        "audit": {
+            "shared": {pair: dict(nothing) for pair in pairs},
+            "apart": {pair: ["speakers", "recordings"] for pair in pairs},
+            "duplicates": 1,
+        },
+        "sources": [
+            {"corpus": "a", "emotion": "happy", "word": "H", "label": "happy", "left_out": None, "clips": 90},
+            {"corpus": "b", "emotion": "calm", "word": None, "label": None, "left_out": "dropped", "clips": 7},
+        ],
+        "label_words": [{"word": "HAP", "emotion": "happy"}, {"word": "noise", "emotion": None}],
+        "foil": {
+            "protocol": "random",
+            "sha256": "cd" * 32,
+            "metrics": leaky,
+            "intervals": report["intervals"],
+            "audit": {"shared": {"train/test": {"speakers": 8}}},
+            "against": report["metrics"],
+            "gap": {key: 0.1 for key, value in report["metrics"].items() if value is not None},
+        },
+        "model": {
+            "architecture": "crnn",
+            "model_type": "ser_crnn",
+            "checkpoint": None,
+            "remote_code": True,
+            "padding_safe": True,
+            "preparation": "silence trimmed off",
+            "depth": "All of it learnt.",
+            "augmentation": "speed (in 50 % of them)",
+            "adapter": False,
+            "parameters": 123456,
+            "learning": 123456,
+            "solver": "trainer",
+        },
+        **report,
+        "parts": dict.fromkeys(("train", "validation"), report["metrics"]),
+        "temperature": {"value": 1.5, "fitted_on": "validation", "before": scores, "after": scores, "stored": False},
+        "history": [
+            {"epoch": epoch, "step": 6, "train_loss": 1 / epoch, "learning_rate": 1e-3, "validation": validation}
+            for epoch in (1.0, 2.0)
+        ],
+        "selected_by": "uar",
+        "validated": 0.5,
+        "seconds": {"preparation": 1.0, "training": 240.0, "per_epoch": 2.0, "judgement": 0.5},
+        "training": {"precision": "fp32", "clips_per_step": 16, "data_workers": 0, "strategy": "full"},
+        "robustness": {
+            "clips": CLIPS,
+            "chance": 1 / 3,
+            "clean": clean,
+            "conditions": [noise | {"name": f"noise at {level} dB", "severity": float(level)} for level in (20, 10)],
+            "settings": {"seed": 0, "of_clips": CLIPS, "bootstrap": 50, "confidence": 0.95, "sampling_rate": 16000},
+        },
+        "embeddings": {"methods": ["pca"], "clips": CLIPS, "points": "embeddings.parquet", "of": "the last layer"},
+        "environment": {
+            "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
+            "git_revision": "0123456789abcdef",
+            "platform": "Linux",
+            "processor": "A processor",
+            "cores": 2,
+            "threads": 1,
+            "accelerator": None,
+            "processes": 1,
+        },
+        "class_distribution": {
+            part: {label: int(np.sum(labels == i)) for i, label in enumerate(LABELS)} for part in parts
+        },
+        "definitions": {"uar": "..."},
+    } | changes
+
+
+def over_folds(report):
+    """The same as a report over two folds."""
+    parts, metrics = report["protocol"]["parts"], report["metrics"]
+    own = {"tested": "a", "sha256": "ef" * 32, "parts": parts, "metrics": metrics, "validation": metrics}
+    protocol = report["protocol"] | {"parts": {"test": parts["test"]}, "folds": {"1": own, "2": own}}
+    pooled = {key: report[key] for key in ("metrics", "intervals", "clip_intervals")}
+    deviations = dict.fromkeys(metrics, 0.05)
+    return report | {"protocol": protocol, "pooled": pooled, "deviations": deviations, "chosen_fold": 2, "history": []}
+
+
+def undescribed(report):
+    """What a report has that its schema does not know, or knows otherwise."""
+    return [error.message for error in jsonschema.Draft202012Validator(_closed(SCHEMA)).iter_errors(report)]
+
+
+def _closed(schema):
+    """The schema, refusing what it does not describe."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        changed.setdefault("additionalProperties", False)
+    return changed
