@@ -1,7 +1,7 @@
 """Sources of the downloadable corpora, and how files of each kind of source reach the staging folder.
 
 Official sources come first, mirrors after them. Size and MD5 of an archive are those that its publisher states. From
-every source, a file is only taken if its SHA-256 is in `ser_hf.corpora.manifest`; names in archives decide nothing.
+every source, a file is only taken if its SHA-256 is in `ser_hf.corpora.files`; names in archives decide nothing.
 A source has a `name` and `fetch(staging, connection)`, which raises a `SourceError` if it does not provide all of it.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
@@ -35,12 +35,11 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from ..cache import key_of
-from ..errors import UserError
-from ..folders import folders_below
+from ..utils.cache import key_of
+from ..utils.errors import UserError
+from ..utils.files import folders_below
 from . import CORPORA
-from .files import UNFINISHED, is_lfs_pointer
-from .manifest import Entry, manifest
+from .files import UNFINISHED, Entry, is_lfs_pointer, manifest
 from .release_check import entries_by_clip
 
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}  # a compressed body cannot be continued

@@ -15,20 +15,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import __version__
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..evaluation.page import words
 from ..evaluation.paired import METRICS
-from ..evaluation.plots import svg
-from ..pages import template
-from ..run_comparison import text
-from ..run_comparison.bars import bars_figure
-from ..run_comparison.page import as_source
-from ..run_folder import RunFolder
-from ..strict import dump_yaml, read_text
-from .card_metadata import hub_page, is_hub_id
-from .machine_paths import machine_paths, require_no_paths
-from .push import Pushed, push, whole_name
+from ..experiment import compare_page
+from ..experiment.compare_page import as_source, bars_figure
+from ..report import text as words
+from ..report.card import hub_page, is_hub_id
+from ..report.page import template
+from ..report.plots import svg
+from ..utils.environment import __version__
+from ..utils.run_folder import RunFolder
+from ..utils.yaml import dump_yaml, read_text
+from .push import Pushed, machine_paths, push, require_no_paths, whole_name
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ def stage_leaderboard(comparison: Mapping[str, Any], folder: Path, repo_id: str)
     told, metric = _public(comparison), comparison["metric"]
     groups = _groups(told["runs"], told["pairs"], metric)
     folder.mkdir(parents=True, exist_ok=True)
-    page = template("ser_hf.run_comparison", "leaderboard.html", span=text.span, count=text.count).render(
+    page = template("ser_hf.experiment", "leaderboard.html", span=compare_page.span, count=compare_page.count).render(
         groups=groups,
         metric=metric,
         names=NAMES,
@@ -181,7 +179,7 @@ def _against(pairs: Sequence[Mapping[str, Any]], first: str, name: str) -> str |
     for pair in pairs:
         if {pair["a"], pair["b"]} == {first, name}:
             shown = "shown" if pair["verdict"] == "a is better" else "not shown"
-            return f"{shown}, p {text.chance(pair['p_holm'])}"
+            return f"{shown}, p {compare_page.chance(pair['p_holm'])}"
     return None
 
 
@@ -228,7 +226,7 @@ def _readme(repo_id: str, groups: Sequence[Mapping[str, Any]], metric: str) -> s
         for row in group["rows"]:
             name = row["name"].replace("|", "\\|")
             name += f" ({row['unranked']})" if row["unranked"] else ""
-            interval = text.span(row["intervals"].get(metric))
+            interval = compare_page.span(row["intervals"].get(metric))
             lines.append(f"| {row['rank'] or '–'} | {name} | {row['metrics'][metric]:.3f} | {interval} |")
     return f"---\n{dump_yaml(front)}---\n\n" + "\n".join(lines) + "\n"
 

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..audio.decode import decode
-from ..environment import package_version
-from ..errors import UserError
-from ..evaluation.plots import COLOURS, clear, distribution_figure
-from ..pages import template
-from ..whole import whole_folder
+from ..report.page import template
+from ..report.plots import COLOURS, clear, distribution_figure
+from ..utils.environment import package_version
+from ..utils.errors import UserError
+from ..utils.files import whole_folder
 from .findings import Inspection
 from .measure import MEASURES, AudioFile, clip_table, crosstable, ordered_labels
 

@@ -24,12 +24,12 @@ from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from .. import experiment
-from ..errors import UserError
 from ..evaluation.metrics import NAMES
-from ..recipe import read_recipe
-from ..run_folder import RunFolder
-from ..sections import Recipe
+from ..experiment import run as experiment
+from ..experiment.recipe import Recipe
+from ..experiment.recipe_checks import read_recipe
+from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
 from .leaderboard import Leaderboard, Row, ranked
 from .space import Search, Settings, described, overrides, resolve
 

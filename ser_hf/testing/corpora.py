@@ -36,7 +36,7 @@ import soundfile
 from datasets import Audio, ClassLabel, Features, Value
 
 from ..corpora import cremad, emodb, esd, iemocap, meld, ravdess, savee, tess
-from ..corpora.synthetic_voice import EMOTIONS, utterance, voice
+from ..corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices know six emotions; where an official corpus has more, the nearest one speaks.
 _STAND_INS = {

@@ -20,11 +20,11 @@ from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
 from ser_hf.audio.decode import honest_suffix
 from ser_hf.audio.prepare import _tell_changes
-from ser_hf.audio.store_journal import read_journal
-from ser_hf.cache import key_of
+from ser_hf.audio.store import read_journal
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.errors import UserError
 from ser_hf.models.preparation import Preparation, prepare_waveform
+from ser_hf.utils.cache import key_of
+from ser_hf.utils.errors import UserError
 
 RATES = [16000, 16000, 22050, 48000]
 

@@ -52,7 +52,7 @@ def resolved(recipe: dict) -> dict:
 
 def model_card(run: Path, location: str, **published: str) -> str:
     """The model card of a finished run, made of its recipe and its report."""
-    from ser_hf.hub.run_card import card_of_run
+    from ser_hf.report.card import card_of_run
 
     return str(card_of_run(run, location, pictures=False, **published))
 

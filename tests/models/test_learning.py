@@ -8,8 +8,8 @@ import torch
 from built import batch_of, built, learns
 
 import ser_hf
-from ser_hf.corpora.synthetic_voice import utterance
-from ser_hf.hub.reference import read_reference
+from ser_hf.corpora.synthetic import utterance
+from ser_hf.inference.reference import read_reference
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 

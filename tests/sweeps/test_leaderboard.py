@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from stubs import Runs, grid, table
 
-from ser_hf.errors import UserError
 from ser_hf.sweeps.leaderboard import _cell
+from ser_hf.utils.errors import UserError
 
 RATES = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3)
 

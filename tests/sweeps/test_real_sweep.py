@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_hf import experiment
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment import run
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.sweeps import sweep
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
             if recipe.output_dir.endswith("/1") and epoch == 1:
                 raise KeyboardInterrupt
 
-        return experiment.run(recipe, resume=resume, watch=stop)
+        return run.run(recipe, resume=resume, watch=stop)
 
     with pytest.raises(KeyboardInterrupt):
         sweep(RECIPE, space, changes, output=tmp_path, run=interrupted)

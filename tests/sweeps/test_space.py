@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
-from ser_hf.strict import parse_yaml
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.sweeps.space import Range, overrides, read_space, resolve
 from ser_hf.sweeps.sweep import read_sweep
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import parse_yaml
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}

@@ -13,11 +13,11 @@ import pytest
 from stubs import RECIPE, SPACE, Runs, evaluated, grid, rates, states, table, uar_of
 
 from ser_hf import cli
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
-from ser_hf.run_folder import RunFolder
-from ser_hf.strict import dump_yaml
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.sweeps import study, sweep
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.run_folder import RunFolder
+from ser_hf.utils.yaml import dump_yaml
 
 POINTS = {"training.learning_rate": [1e-3, 2e-3, 5e-3], "model.dropout": [0.1, 0.3]}
 GRID = {"search": "grid", "trials": None, "space": POINTS}
@@ -356,7 +356,7 @@ def test_an_epoch_that_cannot_be_recorded_is_logged_and_the_trial_continues(swep
             raise optuna.exceptions.StorageInternalError("database is locked")
         report(self, value, step)
 
-    monkeypatch.setattr("ser_hf.logs.PACKAGE.propagate", True)
+    monkeypatch.setattr("ser_hf.utils.logs.PACKAGE.propagate", True)
     monkeypatch.setattr(optuna.Trial, "report", report)
     swept({**RATES, "trials": 1}, test=False)
     assert states(swept.folder) == ["complete"]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, sampling_for, training_arguments
+from ser_hf.utils.errors import UserError
 
 
 def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import TrainerControl, TrainerState, set_seed
 
-from ser_hf.errors import UserError
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import tiny_config
 from ser_hf.training.averaging import LEARNING, WeightAverage, recompute_batch_norm
+from ser_hf.utils.errors import UserError
 
 
 def _line(weight=0.0, dtype=torch.float32):

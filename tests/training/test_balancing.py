@@ -18,7 +18,7 @@ from ser_hf.training.balancing import (
     quotas,
     recordings,
 )
-from ser_hf.training.batches import part
+from ser_hf.training.data import part
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ import pytest
 import torch
 import transformers
 
-from ser_hf.errors import UserError
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.data import UNCOUNTED, Collator, part
 from ser_hf.training.encoders import lengths_needed
-from ser_hf.training.run import predict
-from ser_hf.training.sampling import UNCOUNTED
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
+from ser_hf.utils.errors import UserError
 
 ROWS = [7, 2, 11, 5, 0]
 TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}

@@ -9,16 +9,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ser_hf.audio.augmentation import Augmentation, Crop, Gain, GaussianNoise, Mixup, Speed
-from ser_hf.audio.augmenting import Augmenter
+from ser_hf.audio.augmentation import Augmentation, Augmenter, Crop, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.balancing import oversampled
-from ser_hf.training.batches import Changes, Collator, part
-from ser_hf.training.build import _extractor, blueprint
-from ser_hf.training.mixing import Mixing, mix
-from ser_hf.training.sampling import UNCOUNTED
-from ser_hf.training.statistics import fit_statistics
+from ser_hf.training.data import UNCOUNTED, Changes, Collator, Mixing, mix, part
+from ser_hf.training.factory import _extractor, blueprint
+from ser_hf.training.fit import fit_statistics
 
 ROWS = [7, 2, 11, 5, 0]
 SPEAKERS = np.array([f"s{row % 3}" for row in range(12)])

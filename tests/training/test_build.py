@@ -11,7 +11,6 @@ import torch
 import transformers
 from transformers import AutoConfig, BertConfig
 
-from ser_hf.errors import UserError
 from ser_hf.models import (
     TRANSFERRED,
     CRNNForAudioClassification,
@@ -20,9 +19,9 @@ from ser_hf.models import (
 )
 from ser_hf.models.preparation import Preparation
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
-from ser_hf.training import build
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.options import MANAGED
+from ser_hf.training import factory
+from ser_hf.training.factory import MANAGED, blueprint, build_model
+from ser_hf.utils.errors import UserError
 
 KINDS = [("wav2vec2", "group"), ("wav2vec2", "layer"), ("hubert", "group"), ("wavlm", "layer")]
 
@@ -418,7 +417,7 @@ def test_a_transferred_network_s_file_is_missed_before_any_audio_is_touched(labe
 
 def test_a_transferred_network_starts_from_its_published_file(labels, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(build, "load_published", lambda model, path: asked.append((type(model), path)))
+    monkeypatch.setattr(factory, "load_published", lambda model, path: asked.append((type(model), path)))
     file = tmp_path / "weights.pth"
     file.touch()
     plan = blueprint("byols", labels, checkpoint=str(file))
@@ -461,6 +460,6 @@ def test_an_extractor_that_cannot_be_read_is_told(kind, labels, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to the Hub")
 
-    monkeypatch.setattr(build, "cached_file", unreachable)
+    monkeypatch.setattr(factory, "cached_file", unreachable)
     with pytest.raises(UserError, match=r"^model\.checkpoint: .* cannot be loaded: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)

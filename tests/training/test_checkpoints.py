@@ -6,7 +6,6 @@ import os
 import pytest
 from transformers.trainer_callback import TrainerState
 
-from ser_hf.errors import UserError
 from ser_hf.training.checkpoints import (
     MARKER,
     cannot_be_written,
@@ -19,6 +18,7 @@ from ser_hf.training.checkpoints import (
     rotate,
     seal,
 )
+from ser_hf.utils.errors import UserError
 
 MADE_BY = {"processes": 1, "step_batch_size": 16}
 

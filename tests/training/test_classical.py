@@ -14,17 +14,18 @@ from torch import nn
 from transformers import pipeline
 
 import ser_hf
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import TRANSFERRED, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.models.support_vectors import KernelMachines, LinearMachines
-from ser_hf.recipe import read_recipe
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.classical import (
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import predict
+from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.sklearn_solver import (
     RadialMachines,
     _fit,
     _judge,
@@ -37,8 +38,7 @@ from ser_hf.training.classical import (
     require_same,
     unfitted,
 )
-from ser_hf.training.loss import ClassificationLoss
-from ser_hf.training.run import predict
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # whole runs
 

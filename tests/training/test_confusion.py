@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ser_hf.evaluation.metrics import classification_metrics, confusion
-from ser_hf.training.confusion import TrainingCounts, scores
+from ser_hf.training.callbacks import TrainingCounts, scores
 
 
 def _logits(predictions, classes=3):

@@ -8,11 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import tiny_config, tiny_encoder_config
-from ser_hf.training.contrastive import SupervisedContrastive, supervised_contrastive
-from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive, supervised_contrastive
+from ser_hf.utils.errors import UserError
 
 E = math.e
 

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.testing import write_checkpoint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
+from ser_hf.utils.errors import UserError
 
 STILL = dict.fromkeys(
     ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout"), 0.0

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
 
-from ser_hf.errors import UserError
 from ser_hf.models import PooledEncoderConfig
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
@@ -25,6 +24,7 @@ from ser_hf.training.encoders import (
     shortest_clip,
     stride,
 )
+from ser_hf.utils.errors import UserError
 
 RATE = 16000
 LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}

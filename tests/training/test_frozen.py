@@ -8,17 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.testing.models import TINY
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Changes, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.frozen import FrozenCache, fixed_crops, pieces_of
-from ser_hf.training.layers import Freezing
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit, predict
+from ser_hf.training.data import Changes, part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.feature_cache import FrozenCache, fixed_crops, pieces_of
+from ser_hf.training.fit import fit, predict
+from ser_hf.training.freezing import Freezing
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for each of them
 
@@ -175,7 +174,7 @@ def test_a_crop_s_place_is_the_recording_s_own(clips, store):
 
 
 def test_sharing_out_and_caching_exclude_each_other(trained, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.frozen.shards", lambda: "fsdp")
+    monkeypatch.setattr("ser_hf.training.feature_cache.shards", lambda: "fsdp")
     with pytest.raises(UserError, match=r"freeze\.cache: fsdp shares out"):
         trained()
 

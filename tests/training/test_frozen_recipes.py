@@ -6,9 +6,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.errors import UserError
-from ser_hf.material import gather
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # whole runs
 

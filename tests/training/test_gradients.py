@@ -10,7 +10,7 @@ import pytest
 from ddp_script import STEP, clips_of, curves, hold_batch_norm, load, step_arguments, write_models
 from transformers import Trainer
 
-from ser_hf.training.batches import Collator
+from ser_hf.training.data import Collator
 
 pytestmark = pytest.mark.slow  # trains for each of them
 

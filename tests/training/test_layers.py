@@ -9,13 +9,12 @@ from peft import LoraConfig, get_peft_model
 from test_optimizer import LAYERS, _encoder, _within
 from test_structure import places, pooled
 
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import CHECKPOINTS, tiny_config
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.layers import Freezing, freeze, still_modules, trainable_table
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.freezing import Freezing, bare, freeze, still_modules, structure, trainable_table
 from ser_hf.training.optimizer import parameter_groups
-from ser_hf.training.structure import bare, structure
+from ser_hf.utils.errors import UserError
 
 STEM = Freezing(feature_encoder=True)
 TOP = [f"layer {i}" for i in range(LAYERS)]

@@ -12,16 +12,16 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import (
     CRNNForAudioClassification,
     MfccSvmForAudioClassification,
     PooledEncoderForAudioClassification,
 )
 from ser_hf.testing import CHECKPOINTS, tiny_config
-from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.encoders import ENCODERS
+from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.loading import _unwritten_is_nan
+from ser_hf.utils.errors import UserError
 
 STOCK, POOLED = {}, {"pooling": "attention", "head_layers": [5]}
 # Small heads of other tasks.

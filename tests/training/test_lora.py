@@ -14,18 +14,15 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.errors import UserError
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing.models import CHECKPOINTS
 from ser_hf.training.averaging import LEARNING, recompute_batch_norm
-from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.contrastive import SupervisedContrastive
-from ser_hf.training.layers import trainable_table
+from ser_hf.training.checkpoints import MARKER, prepare_for_sharding
+from ser_hf.training.freezing import bare, structure, trainable_table
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
-from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive
 from ser_hf.training.optimizer import parameter_groups
-from ser_hf.training.sharding import prepare_for_sharding
-from ser_hf.training.structure import bare, structure
+from ser_hf.utils.errors import UserError
 
 QUICK = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]
 QUICK += ["audio-spectrogram-transformer", "pooled"]

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ser_hf.errors import UserError
-from ser_hf.training.contrastive import SupervisedContrastive
-from ser_hf.training.loss import ClassificationLoss, class_weights, log_priors
+from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
+from ser_hf.utils.errors import UserError
 
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
 LABELS = torch.tensor([0, 1])

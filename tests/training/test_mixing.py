@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from ser_hf.audio.augmentation import Mixup
+from ser_hf.training.data import UNCOUNTED, Mixing, one_hot
 from ser_hf.training.loss import ClassificationLoss, class_ids
-from ser_hf.training.mixing import Mixing, one_hot
-from ser_hf.training.sampling import UNCOUNTED
 
 SPEAKERS = np.array(["a", "a", "b", "b", "c"])
 

@@ -7,11 +7,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
-from ser_hf.training.layers import Freezing, freeze
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups
+from ser_hf.utils.errors import UserError
 
 LAYERS = 3
 

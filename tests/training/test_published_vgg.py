@@ -6,9 +6,7 @@ from torch.nn import functional
 
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training.published_vgg16 import published as published_vgg16
-from ser_hf.training.published_vggish import published as published_vggish
-from ser_hf.training.transfer import load_published
+from ser_hf.training.pretrained import load_published, published_vgg16, published_vggish
 
 KNOWN = {"vgg16": published_vgg16, "vggish": published_vggish}
 BOTH = pytest.mark.parametrize("name", list(KNOWN))

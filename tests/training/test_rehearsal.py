@@ -3,14 +3,14 @@
 import pytest
 
 import ser_hf
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import write_checkpoint
 from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.build import blueprint
-from ser_hf.training.layers import Freezing
-from ser_hf.training.rehearsal import rehearse
+from ser_hf.training.factory import blueprint
+from ser_hf.training.fit import rehearse
+from ser_hf.training.freezing import Freezing
+from ser_hf.utils.errors import UserError
 
 RECIPE = {
     "name": "rehearsed",

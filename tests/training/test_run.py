@@ -5,15 +5,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER, is_whole, last_checkpoint, seal
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit, predict
 from ser_hf.training.loss import ClassificationLoss
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit, predict
+from ser_hf.utils.errors import UserError
 
 OWN = ("average", "average_start", "deterministic")
 TINY = {"channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}

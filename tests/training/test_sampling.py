@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch.utils.data import BatchSampler
 
 from ser_hf.training.balancing import ALWAYS, Turns
-from ser_hf.training.sampling import UNCOUNTED, EpochBatches, EpochOrder, Repeating
+from ser_hf.training.data import UNCOUNTED, EpochBatches, EpochOrder, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
 

@@ -8,8 +8,7 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from transformers import SchedulerType
 
-from ser_hf.errors import UserError
-from ser_hf.training.schedules import (
+from ser_hf.training.optimizer import (
     OWN,
     check_schedule,
     follows_metric,
@@ -17,6 +16,7 @@ from ser_hf.training.schedules import (
     make_schedule,
     schedule_words,
 )
+from ser_hf.utils.errors import UserError
 
 # What a word cannot do without.
 NEEDED = {

@@ -7,11 +7,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from test_optimizer import LAYERS, _encoder, _within
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config
-from ser_hf.training.structure import bare, innermost, structure
+from ser_hf.training.freezing import bare, innermost, structure
+from ser_hf.utils.errors import UserError
 
 
 def places(model):

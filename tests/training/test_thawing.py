@@ -9,20 +9,18 @@ import torch
 from safetensors.torch import load_file
 from test_run import same, weights
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.averaging import LEARNING
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.layers import Freezing
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit
-from ser_hf.training.structure import structure
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
+from ser_hf.training.freezing import Freezing, structure
 from ser_hf.training.trainer import expect_unused
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for most of them
 

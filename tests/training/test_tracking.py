@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import Trainer, TrainingArguments
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.training.tracking import TRACKERS, check_report_to, stop_reporting, tracked
+from ser_hf.training.callbacks import TRACKERS, check_report_to, stop_reporting, tracked
+from ser_hf.utils.errors import UserError
 
 FOLDER = "TENSORBOARD_LOGGING_DIR"
 
@@ -70,7 +70,7 @@ def test_a_tracker_that_is_not_installed_is_told(installed, word):
 
 def test_the_check_waits_for_no_import():
     code = (
-        "import sys; from ser_hf.training.tracking import check_report_to; check_report_to('none');"
+        "import sys; from ser_hf.training.callbacks import check_report_to; check_report_to('none');"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

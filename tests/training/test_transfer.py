@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training import transfer
-from ser_hf.training.transfer import PUBLISHED, load_published
+from ser_hf.training import pretrained
+from ser_hf.training.pretrained import PUBLISHED, load_published
+from ser_hf.utils.errors import UserError
 
 EACH = pytest.mark.parametrize("name", ["byols", "cnn14"])
 
@@ -265,7 +265,7 @@ def test_a_table_with_a_fault_never_leaves_a_tensor_random(fault, tmp_path, monk
     shape, ours = known.tensors["fc.3.bias"]
     other = {"unfed": None, "homeless": "classifier.bias", "misshapen": "encoder.layers.0.norm.bias"}[fault]
     monkeypatch.setitem(known.tensors, "fc.3.bias", (shape, other))
-    monkeypatch.setitem(transfer.PUBLISHED, "ser_byols", lambda config: known)
+    monkeypatch.setitem(pretrained.PUBLISHED, "ser_byols", lambda config: known)
     with pytest.raises(AssertionError, match=f"no weights for .*{re.escape(ours)}"):
         load_published(model, path)
 

@@ -10,10 +10,9 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.run import predict
+from ser_hf.training.data import Collator, firsts, merge, part, pieces, told
+from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
-from ser_hf.training.windows import firsts, merge, pieces, told
 
 WINDOW = 5000
 EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
