@@ -129,9 +129,7 @@ class Staging:
             for folder in target.relative_to(self.root).parents[:-1]:
                 folder = self.root / folder
                 if folder.is_symlink():
-                    raise UserError(
-                        f"{folder}: a symbolic link, through which nothing is written; replace it by a folder"
-                    )
+                    raise UserError(f"{folder}: a symbolic link, through which nothing is written; make it a folder")
                 if folder.exists() and not folder.is_dir():
                     raise UserError(f"{folder}: a file is in the place of a folder; move it away")
             if target.is_dir():
@@ -346,8 +344,7 @@ class LfsStore:
     url: str
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
-        failures: dict[str, str] = {}
-        missing = staging.missing()
+        failures, missing = {}, staging.missing()
         for start in range(0, len(missing), _BATCH):
             files = self._locate(missing[start : start + _BATCH], connection, failures)
             connection.fetch_all(files, failures)
@@ -391,9 +388,8 @@ class Dataverse:
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
         missing = {item.sha256: item for item in staging.missing()}
-        listed = connection.json(
-            f"{self.url}/api/datasets/:persistentId/?persistentId={quote(self.persistent_id, safe=':/')}"
-        )
+        query = f"persistentId={quote(self.persistent_id, safe=':/')}"
+        listed = connection.json(f"{self.url}/api/datasets/:persistentId/?{query}")
         clips, files = entries_by_clip(staging.corpus), []
         try:
             for entry in listed["data"]["latestVersion"]["files"]:
@@ -421,16 +417,18 @@ class Local:
         if path.is_file():
             _unpack(path, self.name, staging)
             return
-        try:
-            # Hidden folders too: a clone keeps what Git LFS has downloaded below `.git`.
-            for folder, names in folders_below(path, _raise, hidden=True):
-                for file in (Path(folder, name) for name in sorted(names)):
-                    if file.is_file() and file.stat().st_size in staging.sizes:
-                        taken = staging.take(file.read_bytes()) or taken
-                    elif file.is_file() and is_lfs_pointer(file):
-                        pointers.append(file)
-        except OSError as error:
-            raise SourceError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        # Hidden folders too: a clone keeps what Git LFS has downloaded below `.git`.
+        for folder, names in folders_below(path, _refuse, hidden=True):
+            for file in (Path(folder, name) for name in sorted(names)):
+                try:
+                    size = file.stat().st_size if file.is_file() else None
+                    content = file.read_bytes() if size in staging.sizes else None
+                except OSError as error:
+                    _refuse(error)
+                if content is not None:
+                    taken = staging.take(content) or taken
+                elif size is not None and is_lfs_pointer(file):
+                    pointers.append(file)
         if pointers and not taken:
             raise SourceError(
                 f"{path}: {len(pointers):,} Git LFS pointers in place of files (first {pointers[0].name}); "
@@ -512,8 +510,8 @@ def _require_no_failures(name: str, failures: Mapping[str, str]) -> None:
         raise SourceError(f"{name}: {number} not available, {first}: {failures[first]}")
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _refuse(error: OSError) -> None:
+    raise SourceError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
 def _host(url: str) -> str:

@@ -830,6 +830,15 @@ def test_a_file_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeyp
     assert f"could not be downloaded ({path}: cannot be read (Permission denied))" in line
 
 
+def test_a_full_disk_is_no_fault_of_the_source(ravdess, command, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Staging, "take", full)
+    line = command("ravdess", tmp_path / "new", "--source", ravdess.write(tmp_path / "mine"))[1]
+    assert line.startswith(f"error: {tmp_path / 'new'}: cannot be written (No space left on device); make room")
+
+
 def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
