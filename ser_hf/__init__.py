@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .inference import predict
     from .inspection import inspect_corpus, write_inspection
     from .protocols import audit, speaker_independent, split_corpus
-    from .run_comparison import compare_runs
+    from .experiment.compare import compare_runs
     from .train import run_recipe
     from .utils.errors import UserError
 

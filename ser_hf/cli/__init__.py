@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# Verb -> what it does; each is a module of ser_hf.commands with `add_arguments(parser)`, `run(options)` and EXAMPLE.
+# Verb -> what it does; each is a module of ser_hf.cli with `add_arguments(parser)`, `run(options)` and EXAMPLE.
 VERBS = {
     "cache": "list what stands in the cache, or delete what is not used any more",
     "compare": "runs side by side: a table, a bar chart with intervals, and which differences are more than chance",
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
-    from .train import guarded
+    from ..train import guarded
 
     command = import_module(f"ser_hf.cli.{verb.replace('-', '_')}")
     what = f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}."

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     """Compares and prints; with --output writes the files too, with --repo publishes the ranks."""
     # Imported late: `--help` must not wait for these.
     from ..experiment.compare_page import summary
-    from ..run_comparison import compare_runs
+    from ..experiment.compare import compare_runs
 
     if options.private and options.repo is None:
         raise UserError("--private: belongs to --repo")

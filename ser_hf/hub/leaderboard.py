@@ -56,7 +56,7 @@ def stage_leaderboard(comparison: Mapping[str, Any], folder: Path, repo_id: str)
     """Fills `folder` with index.html, scores.parquet, leaderboard.json and the Space's README.md.
 
     Args:
-        comparison: what `ser_hf.run_comparison.compare_runs` returns.
+        comparison: what `ser_hf.experiment.compare.compare_runs` returns.
         repo_id: USER/NAME of the Space.
     """
     told, metric = _public(comparison), comparison["metric"]
