@@ -132,7 +132,13 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
     assert learnt["labels"].shape == (8, 6)
     assert ((learnt["labels"] > 0) & (learnt["labels"] < 1)).any()
     assert judged["labels"].shape == (len(judged["input_values"]),)
-    assert list(trainer.collator.changes.augmenter.augmentation.steps) == ["crop", "speed", "background_noise", "gain"]
+    steps = trainer.collator.transforms.augmenter.augmentation.steps
+    assert list(steps) == [
+        "crop",
+        "speed",
+        "background_noise",
+        "gain",
+    ]
 
 
 def test_the_log_says_how_many_clips_are_repeated(run):
@@ -211,7 +217,7 @@ def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
     own = recipe(tmp_path)
     material = gather(own)
     planned = []
-    monkeypatch.setattr("ser_hf.experiment.run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
+    monkeypatch.setattr("ser_hf.experiment.run.dry_run", lambda plan, arguments, clips, *more: planned.append(clips))
     rehearse_all(own, material, None)
     labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
     counts = np.bincount(labels)

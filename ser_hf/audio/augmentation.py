@@ -231,7 +231,7 @@ _FOLDERS = ("reverberation", "background_noise")
 
 
 class Augmenter:
-    """Changes one clip at a time; keeps nothing between clips, and travels to workers by pickling.
+    """TrainTransforms one clip at a time; keeps nothing between clips, and travels to workers by pickling.
 
     Args:
         augmentation: which steps, how often and how strongly. The attribute holds only what the sampling rate can:

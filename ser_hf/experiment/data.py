@@ -19,8 +19,7 @@ from ..protocols import Split, audit, audit_table, contradictions, require_apart
 from ..training.balancing import balanced, oversampled
 from ..training.data import part, told
 from ..training.factory import Blueprint, blueprint
-from ..training.freezing import Freezing
-from ..training.frozen_parts import masks_in_vain
+from ..training.freezing import Freezing, ineffective_masking_warnings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .evaluation_data import learnt_from
@@ -98,7 +97,7 @@ def gather(recipe: Recipe) -> Material:
             "gradient; set training.solver: sklearn"
         )
     freezing = Freezing(**recipe.freeze.freezing)
-    notes = masks_in_vain(plan.config, model.options, freezing, recipe.freeze.cache)
+    notes = ineffective_masking_warnings(plan.config, model.options, freezing)
     for note in notes:
         logger.warning("%s", note)
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)

@@ -28,13 +28,13 @@ from ..inference.reference import copy_reference
 from ..protocols import fingerprint, save_splits
 from ..report.card import of_several
 from ..training.arguments import EmotionTrainingArguments, seed_everything, training_arguments
-from ..training.balancing import Turns, balance_table, met_labels
+from ..training.balancing import EpochSchedule, balance_table, met_labels
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import whole_model
-from ..training.data import Changes, Mixing, part
+from ..training.data import Mixing, TrainTransforms, part
 from ..training.factory import build_model
-from ..training.feature_cache import FrozenCache, fixed_crops
-from ..training.fit import Fit, fit, rehearse
+from ..training.feature_cache import FeatureCaching, fixed_crops
+from ..training.fit import Fit, dry_run, fit
 from ..training.freezing import Freezing, freeze, trainable_table
 from ..training.lora import Lora, add_lora
 from ..training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
@@ -87,9 +87,9 @@ def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingA
         learnt = part_of(recipe, material, fold, "train", learnt=True)
         _loss(recipe, material, _labels(recipe, material, fold, learnt))
         if recipe.training.solver == "trainer":
-            _changes(recipe, material, fold)
+            _transforms(recipe, material, fold)
             freezing = Freezing(**recipe.freeze.freezing)
-            rehearse(material.plan, arguments, len(Turns(learnt)), freezing, _lora(recipe), recipe.freeze.cache)
+            dry_run(material.plan, arguments, len(EpochSchedule(learnt)), freezing, _lora(recipe), recipe.freeze.cache)
 
 
 def run_one(
@@ -178,12 +178,12 @@ def _train(
             patience=patience,
             resume=resume,
             watch=watch and partial(watch, folder.place),
-            changes=_changes(recipe, material, fold),
+            transforms=_transforms(recipe, material, fold),
             cache=_cache(recipe, material, freezing),
         )
 
 
-def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FrozenCache | None:
+def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FeatureCaching | None:
     """What is frozen of all folds is computed once, since their training and validation clips are mostly the same."""
     if not recipe.freeze.cache:
         return None
@@ -191,7 +191,7 @@ def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FrozenCach
     for fold in [*material.folds, *material.foil]:
         others.append(fixed_crops(part_of(recipe, material, fold, "train", learnt=True), material.store))
         others.append(part_of(recipe, material, fold, "validation"))
-    return FrozenCache(freezing, recipe.audio.cache_dir, others)
+    return FeatureCaching(freezing, recipe.audio.cache_dir, others)
 
 
 def _lora(recipe: Recipe) -> Lora | None:
@@ -225,7 +225,7 @@ def _loss(recipe: Recipe, material: Material, labels: list[int]) -> Classificati
     )
 
 
-def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
+def _transforms(recipe: Recipe, material: Material, fold: Fold) -> TrainTransforms:
     """What is done to the clips that are learnt from. Babble is made of training clips alone."""
     augment, rate = recipe.augment, material.store.sampling_rate
     augmenter = mixing = None
@@ -234,7 +234,7 @@ def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
         augmenter = Augmenter(augment, rate, material.store, rows, recipe.audio.cache_dir)
     if augment.mixup.probability:
         mixing = Mixing(augment.mixup, len(material.labels), np.asarray(material.dataset["speaker"][:]))
-    return Changes(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
+    return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 
 def _tell_idle_gain(recipe: Recipe, material: Material) -> None:

@@ -10,9 +10,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..training.data import Collator, merge, pieces
-from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride
+from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride, takes_waveforms
 from ..training.freezing import structure
-from ..training.frozen_parts import hears_waveforms
 from ..utils.errors import UserError
 from .classifier import Expert
 from .inputs import Chunk
@@ -136,7 +135,7 @@ def _real_frames(
         return place % columns * config.time_stride < heard
     if mask is None or not padding_safe:  # then nothing was padded
         return torch.ones(len(lengths), frames, dtype=torch.bool, device=lengths.device)
-    if not hears_waveforms(config):
+    if not takes_waveforms(config):
         return mask.bool()
     samples = mask.sum(dim=1).clamp(min=shortest_clip(config))
     encoder = model.get_submodule(structure(model).encoder)

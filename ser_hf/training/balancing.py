@@ -56,8 +56,8 @@ def balanced(
     What is met more than once has several entries, told apart by `copy` as in `oversampled`. Where an epoch does not
     meet all entries of a corpus and class they make a lot: the columns `lot`, its number (`ALWAYS` for entries that
     are met in every epoch), `turn`, an entry's place in the lot, and `take`, how many of it an epoch meets. Epochs go
-    on where the last one left off (`Turns`), so that every clip has its turn before one comes again, and the order of
-    the turns keeps speakers in proportion.
+    on where the last one left off (`EpochSchedule`), so that every clip has its turn before one comes again, and the
+    order of the turns keeps speakers in proportion.
 
     Args:
         clips: from `ser_hf.training.data.part`.
@@ -130,7 +130,7 @@ def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return mass / np.bincount(of, mass)[of]
 
 
-class Turns:
+class EpochSchedule:
     """Which entries of a part each epoch meets.
 
     Args:
@@ -161,7 +161,8 @@ def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], name
     """Clips of each corpus and class, and how many of them an epoch meets, as lines to print."""
     lines = [f"{'clips -> an epoch':<18} " + " ".join(f"{name:>14}" for name in names)]
     counts = [
-        _by_cell(own, corpora, rows) for own, rows in ((clips, np.arange(len(clips))), (entries, Turns(entries).of(0)))
+        _by_cell(own, corpora, rows)
+        for own, rows in ((clips, np.arange(len(clips))), (entries, EpochSchedule(entries).of(0)))
     ]
     for corpus in sorted({cell[0] for cell in counts[0]}):
         cells = [[own.get((corpus, label), 0) for own in counts] for label in range(len(names))]
@@ -173,14 +174,14 @@ def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], name
 def met_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
     """Clips that an epoch meets of each corpus."""
     met: dict[str, int] = {}
-    for (corpus, _), count in sorted(_by_cell(entries, corpora, Turns(entries).of(0)).items()):
+    for (corpus, _), count in sorted(_by_cell(entries, corpora, EpochSchedule(entries).of(0)).items()):
         met[corpus] = met.get(corpus, 0) + count
     return met
 
 
 def met_labels(entries: Dataset) -> list[int]:
     """The classes of what an epoch meets: the same in every epoch, but for their order."""
-    return np.asarray(entries["labels"][:])[Turns(entries).of(0)].tolist()
+    return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
 
 
 def _by_cell(entries: Dataset, corpora: Sequence[str], places: np.ndarray) -> Counter:

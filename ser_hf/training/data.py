@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from .balancing import Turns
+from .balancing import EpochSchedule
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -121,7 +121,7 @@ class EpochOrder(Sampler[int]):
         step_batch_size: int,
         seed: int,
         clock: torch.Tensor | None = None,
-        turns: Turns | None = None,
+        turns: EpochSchedule | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
         self.seed = seed
@@ -337,7 +337,7 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Changes:
+class TrainTransforms:
     """What is done to clips that are learnt from, and to no others.
 
     Args:
@@ -369,7 +369,7 @@ class Collator:
         shortest: samples; shorter clips get silence after them before the extractor hears of it, which then counts as
             theirs: they become the clips that one who asks a published model has to make of them.
         shortest_batch: samples that a batch to train on is padded to at least; a mask leaves this padding out.
-        changes: what is done to clips of batches to train on.
+        transforms: what is done to clips of batches to train on.
     """
 
     def __init__(
@@ -379,18 +379,18 @@ class Collator:
         seed: int = 0,
         shortest: int = 0,
         shortest_batch: int = 0,
-        changes: Changes | None = None,
+        transforms: TrainTransforms | None = None,
     ):
         self.store, self.extractor, self.seed = store, extractor, seed
         self.shortest, self.shortest_batch = shortest, shortest_batch
-        self.changes = changes or Changes()
+        self.transforms = transforms or TrainTransforms()
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
-        changes = self.changes if training else Changes()
-        waveforms, labels = [self._read(clip, changes) for clip in clips], labels_of(clips)
-        if changes.mixing:
-            waveforms, labels = self._mix(changes.mixing, clips, waveforms, labels)
+        transforms = self.transforms if training else TrainTransforms()
+        waveforms, labels = [self._read(clip, transforms) for clip in clips], labels_of(clips)
+        if transforms.mixing:
+            waveforms, labels = self._mix(transforms.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
             # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
@@ -402,15 +402,15 @@ class Collator:
         batch["labels"] = torch.from_numpy(labels)
         return batch
 
-    def _read(self, clip: dict[str, Any], changes: Changes) -> np.ndarray:
+    def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
         waveform, limit = self.store[clip["row"]], clip["max_samples"]
         generator = np.random.default_rng((self.seed, int(self.epoch), clip["row"], clip.get("copy", 0)))
         if not limit:
             waveform = waveform[clip["start"] : clip["start"] + clip["length"]]
-        if changes.augmenter:
-            waveform = changes.augmenter(waveform, generator)
-            if changes.fixed_length:
-                waveform = fix_length(waveform, changes.fixed_length)
+        if transforms.augmenter:
+            waveform = transforms.augmenter(waveform, generator)
+            if transforms.fixed_length:
+                waveform = fix_length(waveform, transforms.fixed_length)
         if limit and len(waveform) > limit:
             start = generator.integers(len(waveform) - limit + 1)
             waveform = waveform[start : start + limit]

@@ -230,3 +230,18 @@ def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
         return 0, 0
     lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
     return 0 if lengthens else shortest_clip(config), shortest_batch(config)
+
+
+def takes_waveforms(config: PreTrainedConfig) -> bool:
+    """Whether an encoder has its own stem, which turns a mask of samples into one of frames."""
+    return hasattr(encoder_config(config), "conv_kernel")
+
+
+def has_fixed_length(config: PreTrainedConfig) -> bool:
+    """Whether the input of an encoder has the same length for every clip."""
+    return encoder_config(config).model_type in (_WHISPER, _SPECTROGRAM)
+
+
+def squeezes_frames(config: PreTrainedConfig) -> bool:
+    """Whether the layers of an encoder receive one frame for several of its stem."""
+    return encoder_config(config).model_type in ("sew", "sew-d")

@@ -30,12 +30,11 @@ from .averaging import synchronise_batch_norm
 from .balancing import recordings
 from .callbacks import EpochLines, stop_reporting
 from .checkpoints import discard_torn, has_stopped, last_checkpoint, prepare_for_sharding, refuse_other_batches
-from .data import Changes, Collator, merge
+from .data import Collator, TrainTransforms, merge
 from .encoders import lengths_needed
 from .factory import Blueprint
-from .feature_cache import Cached, FrozenCache, fixed_crops
+from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze
-from .frozen_parts import frozen_part
 from .lora import Lora, add_lora
 from .loss import ClassificationLoss
 from .optimizer import make_schedule, parameter_groups
@@ -44,7 +43,7 @@ from .trainer import EmotionTrainer, expect_unused
 _ALL = Freezing()
 
 
-def rehearse(
+def dry_run(
     plan: Blueprint,
     arguments: EmotionTrainingArguments,
     clips: int,
@@ -76,7 +75,7 @@ def rehearse(
     if lora is not None:
         model = add_lora(model, lora)
     if cache:
-        frozen_part(model, freezing)
+        cached_module(model, freezing)
     own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
     groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
     try:
@@ -169,8 +168,8 @@ def fit(
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
-    changes: Changes | None = None,
-    cache: FrozenCache | None = None,
+    transforms: TrainTransforms | None = None,
+    cache: FeatureCaching | None = None,
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
@@ -185,7 +184,7 @@ def fit(
         patience: evaluations without a gain before stopping; None never stops early.
         resume: go on from the last whole checkpoint, if there is one.
         watch: hears of every validation, epoch and metrics; what it raises ends the training.
-        changes: what is done to the clips that are learnt from: augmentation, mixup.
+        transforms: augmentation and mixup of the training clips.
         cache: computes what is frozen once and learns from that; None computes it in every step. The model is whole
             afterwards, its checkpoints are not.
 
@@ -195,7 +194,7 @@ def fit(
     """
     began = time.perf_counter()
     lines = EpochLines(arguments.metric_for_best_model)
-    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), changes)
+    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
         discard_torn(folder)
@@ -208,7 +207,7 @@ def fit(
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     cached = None
     if cache is not None:
-        cached = Cached(model, cache, collator, train, validation, arguments)
+        cached = CachedTraining(model, cache, collator, train, validation, arguments)
         collator, freezing = cached.collator, None  # what is left learns as it does now
     start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
 

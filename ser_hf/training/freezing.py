@@ -2,17 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedConfig
 
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
 from .checkpoints import shards, size
-from .encoders import ENCODERS, encoder_facts
+from .encoders import ENCODERS, encoder_config, encoder_facts, has_fixed_length
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
 # around a layer that it adapts.
@@ -247,7 +248,7 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
         )
 
 
-def still_modules(model: nn.Module) -> list[nn.Module]:
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
     """The modules that have parameters, all of them frozen, and are in no other such module: the Trainer runs them as
     in evaluation, without dropout, without statistics of the batch, without gradients to keep.
 
@@ -269,6 +270,25 @@ def _still(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.
     elif bare(name) not in layers:
         for child, part in module.named_children():
             yield from _still(f"{name}.{child}".lstrip("."), part, layers)
+
+
+def ineffective_masking_warnings(
+    config: PreTrainedConfig, requested: Collection[str], freezing: Freezing
+) -> list[str]:
+    """A warning if a recipe sets SpecAugment of a frozen encoder, which runs in evaluation mode and masks nothing.
+
+    Args:
+        requested: keys of the encoder's configuration that the recipe sets; those of a checkpoint are not reported.
+    """
+    config = encoder_config(config)
+    if not freezing.encoder or config.model_type not in ENCODERS or has_fixed_length(config):
+        return []
+    masks = [key for key in ("mask_time_prob", "mask_feature_prob") if getattr(config, key, 0)]
+    keys = [key for key in (*masks, "apply_spec_augment") if key in requested]
+    if not masks or not keys or not getattr(config, "apply_spec_augment", True):
+        return []
+    names = " and ".join(f"model.{key}" for key in keys)
+    return [f"SpecAugment of the encoder ({names}) has no effect: a frozen encoder masks nothing."]
 
 
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:

@@ -21,12 +21,12 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .balancing import Turns, recordings
+from .balancing import EpochSchedule, recordings
 from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import cannot_be_written, rotate, seal
 from .data import Collator, EpochBatches, EpochOrder, Repeating, firsts, merge
 from .encoders import encoder_config, layerdrop_key
-from .freezing import Freezing, freeze, still_modules, trainable_table
+from .freezing import Freezing, freeze, frozen_modules, trainable_table
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, make_schedule, parameter_groups
 
@@ -48,7 +48,7 @@ class Bookkeeping(TrainerCallback):
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
 
 
-class Thaw(TrainerCallback):
+class GradualUnfreezing(TrainerCallback):
     """Has learn in each epoch what `freezing` says of it, and knows which modules are `still` meanwhile.
 
     Until the first epoch everything learns that ever will: optimisers, averages and `DistributedDataParallel` have to
@@ -77,7 +77,7 @@ class Thaw(TrainerCallback):
                 groups = optimizer.param_groups
                 groups = groups if all("name" in group for group in groups) else None
                 logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups))
-        self.still = still_modules(model)
+        self.still = frozen_modules(model)
 
     @staticmethod
     def _learning(model: torch.nn.Module) -> int:
@@ -123,7 +123,7 @@ class EmotionTrainer(Trainer):
         self.collator = collator
         self.planned_steps: int | None = None
         self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
-        self.thaw = Thaw(model, freezing)
+        self.thaw = GradualUnfreezing(model, freezing)
         expect_unused(args, model, self.thaw.gradual)
         super().__init__(
             model=model,
@@ -185,7 +185,7 @@ class EmotionTrainer(Trainer):
         arguments, processes = self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
-        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, Turns(clips))
+        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips))
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             self.train_dataset,
@@ -235,7 +235,7 @@ class EmotionTrainer(Trainer):
                 self.optimizer if optimizer is None else optimizer,
                 steps=steps,
                 warmup_steps=self.args.get_warmup_steps(steps),
-                epochs=steps / math.ceil(len(Turns(self.train_dataset.clips)) / self.args.step_batch_size),
+                epochs=steps / math.ceil(len(EpochSchedule(self.train_dataset.clips)) / self.args.step_batch_size),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,
             )

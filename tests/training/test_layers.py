@@ -12,7 +12,7 @@ from test_structure import places, pooled
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.freezing import Freezing, bare, freeze, still_modules, structure, trainable_table
+from ser_hf.training.freezing import Freezing, bare, freeze, frozen_modules, structure, trainable_table
 from ser_hf.training.optimizer import parameter_groups
 from ser_hf.utils.errors import UserError
 
@@ -216,7 +216,7 @@ def test_adapted_models_are_left_as_they_are(encoder):
 
 def _still(model):
     names = {id(module): name for name, module in model.named_modules()}
-    return [names[id(module)] for module in still_modules(model)]
+    return [names[id(module)] for module in frozen_modules(model)]
 
 
 @pytest.mark.parametrize(
