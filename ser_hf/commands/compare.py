@@ -2,8 +2,6 @@
 
 import argparse
 
-from ..errors import UserError
-
 EXAMPLE = "ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison"
 
 
@@ -24,28 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--part", choices=("test", "validation"), help="judged clips (default: those that each run was judged on)"
     )
     parser.add_argument("--output", metavar="DIR", help="writes a page, a bar chart (PNG, SVG) and tables (CSV, JSON)")
-    parser.add_argument(
-        "--repo",
-        metavar="USER/NAME",
-        help="pushes a page that ranks them, split by split, to a static Space on the Hub",
-    )
-    parser.add_argument("--private", action="store_true", help="if the Space is made, it is private")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compares and prints; with --output writes the files too, with --repo publishes the ranks."""
+    """Compares and prints; with --output writes the files too."""
     # Imported late: `--help` must not wait for these.
     from ..run_comparison import compare_runs
     from ..run_comparison.text import summary
 
-    if options.private and options.repo is None:
-        raise UserError("--private: belongs to --repo")
     comparison = compare_runs(options.runs, metric=options.metric, part=options.part, output=options.output)
     print(summary(comparison))
     if options.output is not None:
         print(f"  look at it: {options.output}/index.html")
-    if options.repo is not None:
-        from ..hub.leaderboard import publish_leaderboard
-
-        pushed = publish_leaderboard(comparison, options.repo, private=options.private)
-        print(f"  published: {pushed.url} ({f'commit {pushed.commit[:10]}' if pushed.changed else 'no change'})")
