@@ -25,7 +25,7 @@ from typing import Any
 
 from fixed_split import TRIMMED, read, recipe, run, summary, write
 
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "architectures.json"
@@ -124,8 +124,8 @@ def compare(name: str, seed: int, epochs: int, root: str, runs: Path, path: Path
 
 def score(name: str, seeds: list[int], root: str, runs: Path, path: Path, again: bool) -> None:
     """Has the test speakers judge a final configuration, once by each seed."""
-    from ser_hf.cache import key_of
-    from ser_hf.recipe import read_recipe
+    from ser_hf.experiment.recipe_checks import read_recipe
+    from ser_hf.utils.cache import key_of
 
     results = read(path)
     scored = results.setdefault("test", {}).setdefault(name, [])

@@ -25,7 +25,7 @@ from typing import Any
 from fixed_split import TRIMMED, read, recipe, run, standard_error, summary, write
 
 from ser_hf.audio.augmentation import Augmentation
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 RESULTS = Path(__file__).parent / "results" / "augmentations.json"
 BASELINE = "no augmentation"

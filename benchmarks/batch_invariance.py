@@ -14,9 +14,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf.models  # noqa: F401 - registers the architectures
-from ser_hf.environment import environment
-from ser_hf.material import gather
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.environment import environment
 
 
 def main() -> None:

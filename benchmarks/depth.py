@@ -24,10 +24,10 @@ from pathlib import Path
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
-from ser_hf.environment import environment
-from ser_hf.training.layers import Freezing, freeze, still_modules
+from ser_hf.training.freezing import Freezing, freeze, still_modules
 from ser_hf.training.lora import Lora, add_lora
 from ser_hf.training.optimizer import parameter_groups
+from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "depth.json"
 WAYS = {

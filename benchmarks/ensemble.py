@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fixed_split import write
 
-from ser_hf.errors import UserError
-from ser_hf.evaluation.intervals import fold_intervals
-from ser_hf.evaluation.judged import Judged, from_table
+from ser_hf.evaluation.bootstrap import fold_intervals
 from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.predictions import Judged, from_table
+from ser_hf.utils.errors import UserError
 
 PARTS = ("validation", "test")
 

@@ -18,8 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ser_hf.environment import environment
 from ser_hf.testing import write_checkpoint
+from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "equal_steps.json"

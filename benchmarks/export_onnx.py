@@ -19,15 +19,14 @@ import numpy as np
 import torch
 
 from ser_hf.audio import prepare
-from ser_hf.commands.export import run_corpus
-from ser_hf.environment import environment
+from ser_hf.cli.export import run_corpus
 from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.experiment.evaluation_data import clips_for, meaning_of
 from ser_hf.export.verified_export import compare, export_model, logits_of
-from ser_hf.judging.clips import clips_for
-from ser_hf.judging.label_words import meaning_of
+from ser_hf.inference.classifier import load_expert
+from ser_hf.inference.outputs import probabilities
 from ser_hf.models.preparation import Preparation
-from ser_hf.prediction.expert import load_expert
-from ser_hf.prediction.tables import probabilities
+from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "export_onnx.json"
 

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/frozen_cache.py [NAME ...] [--clips 8] [--seconds 3] [--epochs 2] [--readme]
 
 The encoder has the configuration of wav2vec2-base and random weights, the clips are noise: neither time nor size
-depends on their values. Each depth trains by `ser_hf.training.run.fit` as a recipe does, once with the store and once
+depends on their values. Each depth trains by `ser_hf.training.fit.fit` as a recipe does, once with the store and once
 without, in one process; the first epoch of either is not counted. `whole` is an epoch with validation (two clips) and
 checkpoint; on a CPU it is time of the processor, so that other work on the machine counts for little. `epoch` is the
 training alone by the clock, as reports have it, and `building`, by the clock too, is what the store took. Results are
@@ -24,13 +24,13 @@ from datasets import ClassLabel, Dataset
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
 from ser_hf.audio import open_store
-from ser_hf.environment import environment
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.frozen import FrozenCache
-from ser_hf.training.layers import Freezing
-from ser_hf.training.run import fit
+from ser_hf.training.data import part
+from ser_hf.training.feature_cache import FrozenCache
+from ser_hf.training.fit import fit
+from ser_hf.training.freezing import Freezing
+from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "frozen_cache.json"
 RATE, CLASSES = 16000, 6

@@ -24,9 +24,8 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from ser_hf.audio import WaveformStore, open_store
-from ser_hf.audio.duplicates import _Comparison, _correlation, near_duplicates
-from ser_hf.audio.fingerprint import fingerprint
-from ser_hf.environment import environment
+from ser_hf.audio.near_duplicates import _Comparison, _correlation, fingerprint, near_duplicates
+from ser_hf.utils.environment import environment
 
 RATE = 16000
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg"}

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ser_hf.environment import environment
 from ser_hf.models import ARCHITECTURES
+from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "networks.json"
 CLASSES = 8

@@ -20,7 +20,7 @@ import soundfile
 import soxr
 
 from ser_hf.audio import open_store
-from ser_hf.environment import environment
+from ser_hf.utils.environment import environment
 
 RATE = 16000
 

@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ser_hf.environment import environment
 from ser_hf.training.checkpoints import is_whole
+from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "resume.json"

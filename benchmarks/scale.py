@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def save(results: dict[str, Any]) -> None:
-    from ser_hf.environment import environment
+    from ser_hf.utils.environment import environment
 
     results["sizes"] = dict(sorted(results["sizes"].items(), key=lambda item: int(item[0])))
     results |= {"environment": environment(), "clip_seconds": SECONDS}

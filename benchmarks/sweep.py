@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ser_hf.environment import environment
-from ser_hf.strict import dump_yaml
+from ser_hf.utils.environment import environment
+from ser_hf.utils.yaml import dump_yaml
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "sweep.json"

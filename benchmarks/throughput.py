@@ -40,8 +40,8 @@ from throughput_front_end import front_end
 from throughput_frozen import frozen_cache
 from throughput_training import crnn_training, kept_memory, length_groups
 
-from ser_hf.environment import environment
-from ser_hf.errors import UserError
+from ser_hf.utils.environment import environment
+from ser_hf.utils.errors import UserError
 
 RESULTS = Path(__file__).parent / "results" / "throughput.json"
 QUICK = Path("runs") / "throughput_quick.json"

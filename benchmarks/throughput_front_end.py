@@ -12,9 +12,9 @@ from side_by_side import RATE, clock, corpus, row, turns, written
 from threadpoolctl import threadpool_limits
 
 from ser_hf.audio import WaveformStore
-from ser_hf.memory import freed_memory_kept
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.front_end import LogMel
+from ser_hf.utils.environment import freed_memory_kept
 
 BATCH = 32
 # The seeds' usual 25 ms each 10 ms, frames centred as librosa has them unless told, in decibels.

@@ -29,14 +29,13 @@ from transformers import (
 
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.memory import freed_memory_kept
-from ser_hf.training.arguments import argument_options, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.arguments import argument_options, data_workers, precision_arguments, training_arguments
+from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed
-from ser_hf.training.layers import Freezing
-from ser_hf.training.machine import data_workers, precision_arguments
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.freezing import Freezing
 from ser_hf.training.trainer import EmotionTrainer
+from ser_hf.utils.environment import freed_memory_kept
 
 KEPT = {
     "crnn": {"options": {"normalization": "fixed"}},

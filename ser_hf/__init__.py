@@ -4,48 +4,44 @@ The public functions are imported on first use, so that `import ser_hf` loads ne
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .audio import near_duplicates, prepare
     from .corpora import load_corpus
-    from .errors import UserError
-    from .evaluation.metric_objects import load_metric
+    from .evaluation.metrics import load_metric
+    from .experiment.compare import compare_runs
+    from .experiment.evaluate import evaluate_model
+    from .experiment.recipe_checks import read_recipe
+    from .experiment.rewriting import rewrite_report
     from .export import export_model
     from .hub.corpus_repository import publish_corpus
     from .hub.publish import publish
     from .hub.verify import verify
+    from .inference import predict
     from .inspection import inspect_corpus, write_inspection
-    from .judging.evaluate_model import evaluate_model
-    from .prediction import predict
     from .protocols import audit, speaker_independent, split_corpus
-    from .recipe import read_recipe
-    from .rewriting import rewrite_report
-    from .run_comparison import compare_runs
     from .train import run_recipe
+    from .utils.errors import UserError
 
-try:
-    __version__ = version("ser_hf")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
+from .utils.environment import __version__
 
 _HOMES = {
-    "UserError": "errors",
+    "UserError": "utils.errors",
     "audit": "protocols",
-    "compare_runs": "run_comparison",
-    "evaluate_model": "judging.evaluate_model",
+    "compare_runs": "experiment.compare",
+    "evaluate_model": "experiment.evaluate",
     "export_model": "export",
     "inspect_corpus": "inspection",
     "load_corpus": "corpora",
-    "load_metric": "evaluation.metric_objects",
+    "load_metric": "evaluation.metrics",
     "near_duplicates": "audio",
-    "predict": "prediction",
+    "predict": "inference",
     "prepare": "audio",
     "publish": "hub.publish",
     "publish_corpus": "hub.corpus_repository",
-    "read_recipe": "recipe",
-    "rewrite_report": "rewriting",
+    "read_recipe": "experiment.recipe_checks",
+    "rewrite_report": "experiment.rewriting",
     "run_recipe": "train",
     "speaker_independent": "protocols",
     "split_corpus": "protocols",

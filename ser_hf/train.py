@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
-from .logs import PACKAGE, TerminalHandler
-from .memory import freed_memory_kept
+from .utils.environment import freed_memory_kept
+from .utils.errors import UserError
+from .utils.logs import PACKAGE, TerminalHandler
 
 if TYPE_CHECKING:
-    from .one_run import Watch
+    from .experiment.run import Watch
 
 INTERRUPTED = "; --resume goes on from the last checkpoint"
 
@@ -40,14 +40,14 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
-        watch: hears of every validation, and may end the run by what it raises: `ser_hf.one_run.Watch`.
+        watch: hears of every validation, and may end the run by what it raises: `ser_hf.experiment.run.Watch`.
 
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
     """
     # Imported late: `--help` must not wait for torch.
-    from .experiment import run
-    from .recipe import read_recipe
+    from .experiment.recipe_checks import read_recipe
+    from .experiment.run import run
 
     read = read_recipe(recipe, overrides)
     publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
@@ -82,7 +82,7 @@ def train(options: argparse.Namespace) -> None:
 
 def summary(report: Mapping[str, Any]) -> str:
     """Headline figure with its interval, protocol and its leak, foil, where everything is and how to load it."""
-    from .evaluation.report import judged_people
+    from .report.report import judged_people
 
     metrics, protocol, (low, high) = report["metrics"], report["protocol"], report["intervals"]["uar"]
     runs = f", mean of {len(report['seeds'])} seeds" if "seeds" in report else ""

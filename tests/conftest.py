@@ -31,7 +31,7 @@ class Unrendered:
 
     @staticmethod
     def find_spec(name, path, target=None):
-        if name != "ser_hf.evaluation.writing":
+        if name != "ser_hf.report.write":
             return None
         spec = PathFinder.find_spec(name, path, target)
         load = spec.loader.exec_module
@@ -102,13 +102,13 @@ def collected_once():
 @pytest.fixture(scope="session")
 def rendered():
     """A context in which a report's pictures become files again, for those who look at them."""
-    from ser_hf.evaluation import plots
+    from ser_hf.report import plots
 
     @contextlib.contextmanager
     def real():
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("ser_hf.evaluation.writing.save_figure", plots.save_figure)
-            patched.setattr("ser_hf.evaluation.writing.svg", plots.svg)
+            patched.setattr("ser_hf.report.write.save_figure", plots.save_figure)
+            patched.setattr("ser_hf.report.write.svg", plots.svg)
             patched.setattr(Unrendered, "looked_at", True)
             yield
 

@@ -9,15 +9,15 @@ import pytest
 from datasets import ClassLabel, Dataset
 from sklearn.metrics import f1_score, recall_score
 
-from ser_hf.aggregate import _extras, _merged, over_folds, preferred
-from ser_hf.evaluation.judged import of_rows, to_table
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.material import Fold
+from ser_hf.evaluation.predictions import of_rows, to_table
+from ser_hf.experiment.aggregate import _extras, _merged, over_folds, preferred
+from ser_hf.experiment.data import Fold
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.run_evaluation import validated_by
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
-from ser_hf.recipe import read_recipe
-from ser_hf.run_folder import RunFolder
-from ser_hf.run_judgement import validated_by
+from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS, SPEAKERS = 72, 6

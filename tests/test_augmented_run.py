@@ -10,10 +10,10 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.material import gather
-from ser_hf.one_run import _changes, _tell_idle_gain, _tell_oversampling, rehearse_all
-from ser_hf.recipe import read_recipe
-from ser_hf.training.run import fit
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.run import _changes, _tell_idle_gain, _tell_oversampling, rehearse_all
+from ser_hf.training.fit import fit
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -81,7 +81,7 @@ def noted_fit(*parts, **settings):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.one_run.fit", noted_fit)
+        patched.setattr("ser_hf.experiment.run.fit", noted_fit)
         ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
 
@@ -211,7 +211,7 @@ def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
     own = recipe(tmp_path)
     material = gather(own)
     planned = []
-    monkeypatch.setattr("ser_hf.one_run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
+    monkeypatch.setattr("ser_hf.experiment.run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
     rehearse_all(own, material, None)
     labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
     counts = np.bincount(labels)

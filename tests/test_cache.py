@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from ser_hf import cache
-from ser_hf.cache import built_once, told_size
-from ser_hf.errors import UserError
+from ser_hf.utils import cache
+from ser_hf.utils.cache import built_once, told_size
+from ser_hf.utils.errors import UserError
 
 ROOM = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
 REMEDY = "make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"

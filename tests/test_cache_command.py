@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from ser_hf import cli
 from ser_hf.audio import open_store
-from ser_hf.cache_contents import entries, remove
+from ser_hf.utils.cache import entries, remove
 
 DAY = 24 * 3600
 KEYS = {name: letter * 24 for name, letter in (("old", "a"), ("new", "b"), ("cut off", "c"))}

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForAudioClassification, pipeline
 from transformers.audio_utils import load_audio
 
 import ser_hf
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.errors import UserError
 
 RECIPE = {
     "name": "calibrated",

@@ -173,8 +173,8 @@ def test_a_take_in_two_parts_is_refused_by_name_before_anything_is_written(treat
 
 
 def test_a_planted_take_is_told_or_excluded_as_the_recipe_asks(table, tmp_path):
-    from ser_hf.material import gather
-    from ser_hf.recipe import read_recipe
+    from ser_hf.experiment.data import gather
+    from ser_hf.experiment.recipe_checks import read_recipe
 
     arguments, plant = table
     plant(_cut_and_quieter, "s01_angry_0", "s05_sad_0")
@@ -226,7 +226,7 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
 
 def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
     import ser_hf
-    from ser_hf.training.progress import EpochLines
+    from ser_hf.training.callbacks import EpochLines
 
     recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
     whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])

@@ -14,7 +14,7 @@ from support.html_page import Page
 
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.run_comparison.page import summary
+from ser_hf.experiment.compare_page import summary
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS, CLIPS = 12, 120

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ser_hf import environment
-from ser_hf.environment import usable_cores
+from ser_hf.utils import environment
+from ser_hf.utils.environment import usable_cores
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from support.html_page import Page
 
 import ser_hf
-from ser_hf import one_run
-from ser_hf.material import gather
+from ser_hf.experiment import run as one_run
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
-from ser_hf.recipe import read_recipe
 from ser_hf.train import summary
 
 pytestmark = pytest.mark.slow  # whole runs

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the a
 # Eight times 40 MB, one after the other, each byte written: mapped anew they are 80,000 pages of 4 kB.
 STEPS = """
 import resource
-from ser_hf.memory import freed_memory_kept
+from ser_hf.utils.environment import freed_memory_kept
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

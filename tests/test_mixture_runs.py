@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import ser_hf
-import ser_hf.evaluation.writing
-from ser_hf.corpora import CORPORA, Listing, manifest
+import ser_hf.report.write
+from ser_hf.corpora import CORPORA, Listing
+from ser_hf.corpora import files as manifest
 from ser_hf.corpora.labels import treat_labels
 from ser_hf.corpora.schema import to_dataset
-from ser_hf.errors import UserError
-from ser_hf.material import gather
-from ser_hf.one_run import _labels, arguments_for, rehearse_all
+from ser_hf.experiment.data import gather, part_of
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.run import _labels, arguments_for, rehearse_all
 from ser_hf.protocols import split_corpus
-from ser_hf.recipe import read_recipe
-from ser_hf.run_clips import part_of
-from ser_hf.run_folder import RunFolder
 from ser_hf.testing import write_corpus
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -75,8 +75,8 @@ def run(monkeypatch, rendered):
         return ser_hf.run_recipe(recipe.to_dict()), drawn
 
     with rendered():
-        monkeypatch.setattr(ser_hf.evaluation.writing, "save_figure", save)
-        monkeypatch.setattr(ser_hf.evaluation.writing, "svg", lambda _: b"a picture")
+        monkeypatch.setattr(ser_hf.report.write, "save_figure", save)
+        monkeypatch.setattr(ser_hf.report.write, "svg", lambda _: b"a picture")
         yield run
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 MAKE_A_CARD = """
 import json, sys
 import ser_hf
-from ser_hf.hub.card import model_card
+from ser_hf.report.card import model_card
 
 assert "site-packages" in ser_hf.__file__, ser_hf.__file__
 figures = {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ser_hf.proportions import apportion, in_turns
+from ser_hf.utils.proportions import apportion, in_turns
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,15 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from ser_hf.corpora import CORPORA, Listing, load_corpus, manifest
+from ser_hf.corpora import CORPORA, Listing, load_corpus
+from ser_hf.corpora import files as manifest
 from ser_hf.corpora.labels import treat_labels
 from ser_hf.corpora.schema import to_dataset
-from ser_hf.errors import UserError
+from ser_hf.experiment.recipe_checks import Recipe, read_recipe
 from ser_hf.protocols import PROTOCOLS, protocol_options, split_corpus
-from ser_hf.recipe import Recipe, read_recipe
 from ser_hf.testing import write_corpus
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.utils.errors import UserError
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SHIPPED = sorted(

@@ -2,9 +2,8 @@
 
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
-from ser_hf.recipe_checks import FIXED_POOLINGS
+from ser_hf.experiment.recipe_checks import FIXED_POOLINGS, read_recipe
+from ser_hf.utils.errors import UserError
 
 CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}

@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForAudioClassification
 
 import ser_hf
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.recipe import read_recipe
 from ser_hf.testing import corpora, tiny_config, write_corpus
 from ser_hf.testing.models import TINY
-from ser_hf.training.transfer import PUBLISHED
+from ser_hf.training.pretrained import PUBLISHED
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SHIPPED = sorted(

@@ -8,12 +8,12 @@ import soundfile
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.commands.reproduce import summary
-from ser_hf.comparison import compare
-from ser_hf.experiment import _keep_splits
-from ser_hf.material import gather
-from ser_hf.recipe import read_recipe
-from ser_hf.run_folder import RunFolder
+from ser_hf.cli.reproduce import summary
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reproduce import compare
+from ser_hf.experiment.run import _keep_splits
+from ser_hf.utils.run_folder import RunFolder
 
 KEY = "augment.background_noise.folder"
 RECIPE = {

@@ -66,13 +66,13 @@ def browser(tmp_path_factory):
 def drawn(rendered):
     """A context in which the pictures that stand on pages are drawn: the PNG files beside them, which no page shows,
     take three times as long."""
-    from ser_hf.evaluation import plots
+    from ser_hf.report import plots
 
     @contextlib.contextmanager
     def real():
         with rendered(), pytest.MonkeyPatch.context() as patched:
             patched.setattr(
-                "ser_hf.evaluation.writing.save_figure",
+                "ser_hf.report.write.save_figure",
                 lambda figure, path: path.write_bytes(plots.svg(figure) if path.suffix == ".svg" else b"a picture"),
             )
             yield

@@ -20,12 +20,13 @@ import torch
 from huggingface_hub import constants, errors
 
 import ser_hf
-from ser_hf import cli, reproduction
-from ser_hf.delivery import keep_recipe_and_report
-from ser_hf.recipe import read_recipe
-from ser_hf.reproduction import find_saved, reproduce
-from ser_hf.strict import dump_yaml, read_yaml
+from ser_hf import cli
+from ser_hf.experiment import reproduce as reproduction
+from ser_hf.experiment.outputs import keep_recipe_and_report
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.experiment.reproduce import find_saved, reproduce
 from ser_hf.testing import write_corpus
+from ser_hf.utils.yaml import dump_yaml, read_yaml
 
 RECIPE = {
     "name": "tiny",

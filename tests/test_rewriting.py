@@ -10,7 +10,7 @@ from support.html_page import Page
 from support.reports import LABELS, over_folds, whole_report
 
 import ser_hf
-from ser_hf.rewriting import rewrite_report
+from ser_hf.experiment.rewriting import rewrite_report
 
 
 @pytest.fixture

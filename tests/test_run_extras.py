@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ser_hf
-from ser_hf.evaluation.conditions import CONDITIONS
+from ser_hf.evaluation.robustness import CONDITIONS
 
 RECIPE = {
     "name": "tiny",

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.run_folder import RunFolder
-from ser_hf.strict import read_yaml
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.run_folder import RunFolder
+from ser_hf.utils.yaml import read_yaml
 
 RECIPE = {
     "name": "a",
@@ -177,7 +177,9 @@ def test_a_folder_that_was_half_cleared_is_an_unfinished_run(started, monkeypatc
     (started.report / "report.json").write_text("{}")
     removed = []
     rmtree = shutil.rmtree
-    monkeypatch.setattr("ser_hf.run_folder.shutil.rmtree", lambda path, *a, **k: (removed.append(path), rmtree(path)))
+    monkeypatch.setattr(
+        "ser_hf.utils.run_folder.shutil.rmtree", lambda path, *a, **k: (removed.append(path), rmtree(path))
+    )
     started.open(RECIPE, resume=False)
     assert removed[0] == started.report
     assert started.recipe.is_file()

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 from transformers import SchedulerType
 
-from ser_hf.errors import UserError
-from ser_hf.strict import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import coerce, dump_yaml, from_mapping, parse_yaml, read_yaml, unknown_key
 
 
 @dataclasses.dataclass(frozen=True)

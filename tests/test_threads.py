@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ser_hf.threads import in_order
+from ser_hf.utils.parallel import in_order
 
 
 @pytest.mark.parametrize("workers", [1, 3, None])

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.whole import whole_folder
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.files import whole_folder
 
 
 def _filled(folder, text):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from .augmentation import Augmentation
 from .decode import AudioError, decode
-from .duplicates import NearDuplicate, near_duplicates
+from .near_duplicates import NearDuplicate, near_duplicates
 from .prepare import prepare
 from .store import WaveformStore, open_store
 
 if TYPE_CHECKING:
-    from .augmenting import Augmenter
+    from .augmentation import Augmenter
 
 __all__ = [
     "Augmentation",
@@ -28,7 +28,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Imported on first use, as scipy's filters take a while that decoding need not wait for.
     if name == "Augmenter":
-        from .augmenting import Augmenter
+        from .augmentation import Augmenter
 
         return Augmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,9 +10,11 @@ import soundfile
 import soxr
 import xxhash
 
-from ..errors import UserError
+from ..utils.errors import UserError
 
 # What libsndfile calls a format, and the suffixes that tell the truth about it.
+# Seconds: the shortest clip that is worth a prediction.
+SHORTEST = 0.1
 SUFFIXES = {
     "WAV": {".wav", ".wave"},
     "WAVEX": {".wav", ".wave"},

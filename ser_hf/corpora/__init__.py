@@ -10,14 +10,13 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..errors import UserError
-from ..folders import require_utf8
-from . import mixture, single
-from .labels import treat_labels
+from ..utils.errors import UserError
+from ..utils.files import require_utf8
+from . import mixture, registry
+from .labels import Source, sources_facts, sources_of, sources_table, treat_labels
 from .mixture import Mixed, beyond_caps, require_clips_of_all
+from .registry import SINGLE, checked, parser_options
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
-from .single import SINGLE, checked, parser_options
-from .sources import Source, sources_facts, sources_of, sources_table
 
 __all__ = [
     "CORPORA",
@@ -166,7 +165,7 @@ def corpus_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] 
         if learnt:
             options = {**options, "corpora": mixture.learnt_items(options["corpora"], learnt)}
         return {"name": name, **mixture.facts(**options)}
-    return single.facts(name, options)
+    return registry.facts(name, options)
 
 
 def corpora_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] = ()) -> list[dict[str, Any]]:

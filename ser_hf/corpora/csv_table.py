@@ -10,7 +10,7 @@ column, `corpus.speaker_pattern` may find the speaker in the path.
     path,label,speaker,sex,session
     calls/0001.wav,anger,anna,female,monday
 
-Labels are the canonical emotions, the common words of `ser_hf.corpora.table_rows.SYNONYMS` (in any capitals), or what
+Labels are the canonical emotions, the common words of `ser_hf.corpora.tables.SYNONYMS` (in any capitals), or what
 `corpus.label_map` says.
 Licence, citation and kin are the user's to tell; cards and reports quote them.
 """
@@ -20,13 +20,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..delimited import read_table
-from ..errors import UserError
-from ..strict import read_text
-from .cells import carried
+from ..utils.errors import UserError
+from ..utils.files import read_table
+from ..utils.yaml import read_text
 from .schema import Listing
-from .table_rows import KNOWN, SYNONYMS, NoSpeaker, Reading, Row, clips_of
-from .told import facts
+from .tables import KNOWN, SYNONYMS, NoSpeaker, Reading, Row, carried, clips_of, facts
 
 __all__ = ["SYNONYMS", "facts", "parse"]
 
@@ -54,12 +52,12 @@ def parse(
         path, label, speaker: names of the three columns; that of the speaker may be missing where `speaker_pattern`
             or `no_speaker` does without.
         columns: what the table calls sex, age, language, sentence, intensity, take or id, such as ``{sex: gender}``.
-        label_map, speaker_pattern, no_speaker: see `ser_hf.corpora.table_rows.Reading`; the pattern is matched with
+        label_map, speaker_pattern, no_speaker: see `ser_hf.corpora.tables.Reading`; the pattern is matched with
             the path as the table has it.
         audio_root: the folder that relative paths start from; by default the table's own.
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
         language: of the rows whose column `language` is empty or missing (ISO 639).
-        told: what `ser_hf.corpora.told.facts` takes.
+        told: what `ser_hf.corpora.tables.facts` takes.
 
     Raises:
         UserError: naming file and line, or the key.

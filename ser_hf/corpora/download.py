@@ -17,12 +17,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..cache import told_size
-from ..errors import UserError
+from ..utils.cache import told_size
+from ..utils.errors import UserError
 from . import CORPORA, complete_options, download_sources
 from .download_sources import Archive, Companion, Connection, Kaggle, LfsStore, Local, Source, SourceError, Staging
-from .files import UNFINISHED, audio_paths, unfinished
-from .manifest import NAMES
+from .files import NAMES, UNFINISHED, audio_paths, unfinished
 from .release_check import ReleaseCheck, check_release, entries_by_clip
 
 logger = logging.getLogger(__name__)

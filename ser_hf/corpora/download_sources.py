@@ -1,7 +1,7 @@
 """Sources of the downloadable corpora, and how files of each kind of source reach the staging folder.
 
 Official sources come first, mirrors after them. Size and MD5 of an archive are those that its publisher states. From
-every source, a file is only taken if its SHA-256 is in `ser_hf.corpora.manifest`; names in archives decide nothing.
+every source, a file is only taken if its SHA-256 is in `ser_hf.corpora.files`; names in archives decide nothing.
 A source has a `name` and `fetch(staging, connection)`, which raises a `SourceError` if it does not provide all of it.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
@@ -35,12 +35,11 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from ..cache import key_of
-from ..errors import UserError
-from ..folders import folders_below
+from ..utils.cache import key_of
+from ..utils.errors import UserError
+from ..utils.files import folders_below
 from . import CORPORA
-from .files import UNFINISHED, is_lfs_pointer
-from .manifest import Entry, manifest
+from .files import UNFINISHED, Entry, is_lfs_pointer, manifest
 from .release_check import entries_by_clip
 
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}  # a compressed body cannot be continued
@@ -130,9 +129,7 @@ class Staging:
             for folder in target.relative_to(self.root).parents[:-1]:
                 folder = self.root / folder
                 if folder.is_symlink():
-                    raise UserError(
-                        f"{folder}: a symbolic link, through which nothing is written; replace it by a folder"
-                    )
+                    raise UserError(f"{folder}: a symbolic link, through which nothing is written; make it a folder")
                 if folder.exists() and not folder.is_dir():
                     raise UserError(f"{folder}: a file is in the place of a folder; move it away")
             if target.is_dir():
@@ -347,8 +344,7 @@ class LfsStore:
     url: str
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
-        failures: dict[str, str] = {}
-        missing = staging.missing()
+        failures, missing = {}, staging.missing()
         for start in range(0, len(missing), _BATCH):
             files = self._locate(missing[start : start + _BATCH], connection, failures)
             connection.fetch_all(files, failures)
@@ -392,9 +388,8 @@ class Dataverse:
 
     def fetch(self, staging: Staging, connection: Connection) -> None:
         missing = {item.sha256: item for item in staging.missing()}
-        listed = connection.json(
-            f"{self.url}/api/datasets/:persistentId/?persistentId={quote(self.persistent_id, safe=':/')}"
-        )
+        query = f"persistentId={quote(self.persistent_id, safe=':/')}"
+        listed = connection.json(f"{self.url}/api/datasets/:persistentId/?{query}")
         clips, files = entries_by_clip(staging.corpus), []
         try:
             for entry in listed["data"]["latestVersion"]["files"]:
@@ -422,16 +417,18 @@ class Local:
         if path.is_file():
             _unpack(path, self.name, staging)
             return
-        try:
-            # Hidden folders too: a clone keeps what Git LFS has downloaded below `.git`.
-            for folder, names in folders_below(path, _raise, hidden=True):
-                for file in (Path(folder, name) for name in sorted(names)):
-                    if file.is_file() and file.stat().st_size in staging.sizes:
-                        taken = staging.take(file.read_bytes()) or taken
-                    elif file.is_file() and is_lfs_pointer(file):
-                        pointers.append(file)
-        except OSError as error:
-            raise SourceError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        # Hidden folders too: a clone keeps what Git LFS has downloaded below `.git`.
+        for folder, names in folders_below(path, _refuse, hidden=True):
+            for file in (Path(folder, name) for name in sorted(names)):
+                try:
+                    size = file.stat().st_size if file.is_file() else None
+                    content = file.read_bytes() if size in staging.sizes else None
+                except OSError as error:
+                    _refuse(error)
+                if content is not None:
+                    taken = staging.take(content) or taken
+                elif size is not None and is_lfs_pointer(file):
+                    pointers.append(file)
         if pointers and not taken:
             raise SourceError(
                 f"{path}: {len(pointers):,} Git LFS pointers in place of files (first {pointers[0].name}); "
@@ -513,8 +510,8 @@ def _require_no_failures(name: str, failures: Mapping[str, str]) -> None:
         raise SourceError(f"{name}: {number} not available, {first}: {failures[first]}")
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _refuse(error: OSError) -> None:
+    raise SourceError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
 def _host(url: str) -> str:

@@ -1,11 +1,15 @@
 """From a folder to a corpus's clips: finding audio files, reading their names, telling what only looks like audio."""
 
+import functools
+import importlib.resources
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from ..errors import UserError
-from ..folders import folders_below
+from ..utils.errors import UserError
+from ..utils.files import folders_below
 from .schema import Clip, Listing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
@@ -139,3 +143,50 @@ def is_lfs_pointer(path: Path) -> bool:
             return file.read(len(_LFS_HEADER)) == _LFS_HEADER
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+# Corpus -> number of audio files in its official release (of RAVDESS in the spoken part), as its documentation has it.
+OFFICIAL = {"cremad": 7442, "ravdess": 1440, "tess": 2800, "savee": 480, "emodb": 535}
+NAMES = tuple(OFFICIAL)
+
+
+class Entry(NamedTuple):
+    """One file of a release: its path with forward slashes, its size in bytes, its SHA-256 in hexadecimal."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def manifest(name: str) -> list[Entry]:
+    """The files of the official release of a corpus (of RAVDESS the spoken part), sorted by path.
+
+    Raises:
+        UserError: for a corpus whose release has no list here.
+    """
+    if name not in NAMES:
+        raise UserError(f"{name}: no list of its official files is known; there is one of {', '.join(NAMES)}")
+    return list(_entries(name))
+
+
+@functools.cache
+def _entries(name: str) -> tuple[Entry, ...]:
+    packed = importlib.resources.files(__package__).joinpath("manifests", f"{name}.tsv.xz").read_bytes()
+    rows = lzma.decompress(packed).decode("utf-8").splitlines()[1:]
+    return tuple(Entry(path, int(size), sha256) for path, size, sha256 in (row.split("\t") for row in rows))
+
+
+SUFFIXES = {".m4a", ".mp4", ".opus", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mkv", ".avi", ".mov"}
+
+
+def other_recordings(root: Path) -> list[Path]:
+    """The files below `root` with the name of such a format, sorted; folders that cannot be read are passed over."""
+    found = []
+    for folder, names in folders_below(root, lambda error: None):
+        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+    return sorted(found)
+
+
+def converted(path: Path) -> str:
+    """What to do about one of them."""
+    return f"{path.suffix} is not read here; convert it: ffmpeg -i {path} -vn {path.with_suffix('.wav')}"

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .files import audio_files
 from .schema import Clip, Listing
 

@@ -28,8 +28,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from ..delimited import read_table
-from ..errors import UserError
+from ..utils.errors import UserError
+from ..utils.files import read_table
 from .files import audio_paths, is_lfs_pointer
 from .schema import Clip, Listing
 

@@ -34,14 +34,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import UserError
-from ..proportions import in_turns
-from ..strict import coerce
-from . import single
-from .cells import text
+from ..utils.errors import UserError
+from ..utils.proportions import in_turns
+from ..utils.yaml import coerce
+from . import registry
 from .labels import Rule
+from .registry import SINGLE, checked, parser_options
 from .schema import RESERVED, Clip, Listing
-from .single import SINGLE, checked, parser_options
+from .tables import text
 
 logger = logging.getLogger(__name__)
 
@@ -200,9 +200,9 @@ def learnt_items(corpora: list[dict[str, Any]], learnt: Collection[str]) -> list
 
 
 def facts_of_each(corpora: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """What cards and reports say of each corpus by itself (`ser_hf.corpora.single.facts`)."""
+    """What cards and reports say of each corpus by itself (`ser_hf.corpora.registry.facts`)."""
     return [
-        single.facts(item["name"], {option: value for option, value in item.items() if option not in _OWN})
+        registry.facts(item["name"], {option: value for option, value in item.items() if option not in _OWN})
         for item in (completed(corpora) if corpora else [])
     ]
 

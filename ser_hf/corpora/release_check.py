@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from ..environment import usable_cores
-from ..errors import UserError
+from ..utils.environment import usable_cores
+from ..utils.errors import UserError
 from . import CORPORA
-from .files import audio_paths, is_lfs_pointer
-from .manifest import Entry, manifest
+from .files import Entry, audio_paths, is_lfs_pointer, manifest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import datasets
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
-from ..errors import UserError
-from ..folders import require_utf8
+from ..utils.errors import UserError
+from ..utils.files import require_utf8
 
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = (

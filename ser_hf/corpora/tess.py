@@ -21,7 +21,7 @@ import re
 from pathlib import Path, PurePath
 from typing import Literal
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .metrics import calibration_error, clipped, reliability, squared_errors
 
 # Where the search for a temperature ends; one that stands there was cut off, not found.
@@ -31,7 +31,7 @@ def fit_temperature(
         logits: (clips, classes), of clips that the model has not learnt from.
         labels: (clips,) class ids.
         together: makes logits of clips (clips, classes) of those of their windows, for clips that are heard in several
-            (`ser_hf.training.windows.merge`); `logits` are then those of the windows.
+            (`ser_hf.training.data.merge`); `logits` are then those of the windows.
 
     Raises:
         UserError: if there is no clip, or a logit is not finite.

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, chi2
 
-from .intervals import draws, percentile
-from .weighted import Measure, measure
+from .bootstrap import Measure, draws, measure, percentile
 
 METRICS = ("uar", "wa", "macro_f1")
 # Fewer discordant pairs than this, and chi squared is no good approximation.

@@ -19,12 +19,12 @@ from transformers import (
 )
 from transformers.audio_utils import mel_filter_bank, window_function
 
-from ..errors import UserError
 from ..models import preparation as numpy_steps
 from ..models.modeling_pooled_encoder import shortest_waveform
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, shortest_clip
 from ..training.frozen_parts import hears_waveforms
+from ..utils.errors import UserError
 
 # Kaldi's frames at 16 kHz: 25 ms every 10 ms, whole frames only.
 _FRAME, _HOP, _FFT = 400, 160, 512

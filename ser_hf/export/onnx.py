@@ -23,11 +23,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
-from ..environment import environment
-from ..errors import UserError
 from ..models.layers import BiLSTM
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
 from ..training.temperature import KEY
+from ..utils.environment import environment
+from ..utils.errors import UserError
 from .graph import WaveformClassifier, gives_mask
 
 OPSET = 18  # the oldest one that the exporter writes without conversion

@@ -13,17 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.decode import decode
-from ..corpora.synthetic_voice import EMOTIONS, utterance
-from ..errors import UserError
-from ..hub.reference import read_reference
+from ..corpora.synthetic import EMOTIONS, utterance
+from ..inference.batches import hear
+from ..inference.classifier import Expert, load_expert
+from ..inference.inputs import Chunk, Recording
+from ..inference.outputs import probabilities
+from ..inference.reference import read_reference
 from ..models.preparation import PreparedFeatureExtractor, prepare_waveform
-from ..prediction.expert import Expert, load_expert
-from ..prediction.hearing import hear
-from ..prediction.reading import Chunk
-from ..prediction.recordings import Recording
-from ..prediction.tables import probabilities
-from ..run_folder import RunFolder
 from ..training.loading import first_line
+from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
 from .onnx import export_onnx, quantize, require
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def export_model(
         output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
         int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has no limit.
         clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
-            that a run keeps for this (`ser_hf.hub.reference`), or built-in speech-like signals.
+            that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
 
     Raises:
         UserError: naming the model or the argument that is wrong; also if the file's logits differ from the model's by

@@ -13,9 +13,9 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..errors import UserError
-from ..strict import parse_yaml
-from .vocabulary import INDEX, KEYS, LANGUAGES, LICENSES, NO_LANGUAGES, RELATIONS
+from ..report.citations import INDEX, KEYS, LANGUAGES, LICENSES, NO_LANGUAGES, RELATIONS
+from ..utils.errors import UserError
+from ..utils.yaml import parse_yaml
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")

@@ -6,29 +6,329 @@ it, folds' validation parts too, stands in ``splits/PROTOCOL.json`` beside, whic
 """
 
 import hashlib
+import io
 import logging
+import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import soundfile
-from datasets import Dataset, Value
+from datasets import Audio, Dataset, Features, Value
+from huggingface_hub import DatasetCardData
 
-from .. import __version__
-from ..audio import WaveformStore, prepare
-from ..cache import built_once, cache_root, key_of, told_size
+from ..audio import WaveformStore, decode, prepare
 from ..corpora import corpus_facts, read_corpus
-from ..evaluation.page.words import counted, listed
-from ..protocols import PARTS, Split, audit, save_splits, split_corpus
-from .corpus_card import corpus_card
-from .corpus_shards import SHARD_BYTES, encoded_clips, features_of, write_shards
-from .machine_paths import machine_paths, require_no_paths
-from .push import Pushed, push, whole_name
-from .redistribution import require_right
+from ..protocols import PARTS, Split, audit, fingerprint, save_splits, split_corpus
+from ..report.card import hub_page, templates
+from ..report.citations import LICENSES, licence
+from ..report.text import counted, listed
+from ..utils.cache import built_once, cache_root, key_of, told_size
+from ..utils.environment import __version__
+from ..utils.errors import UserError
+from ..utils.parallel import in_order
+from .push import Pushed, machine_paths, push, require_no_paths, whole_name
+
+_COLUMNS = {
+    "audio": "the clip, mono, playable",
+    "label": "the emotion",
+    "speaker": "who speaks, behind the corpus's name",
+    "corpus": "its name",
+    "id": "names the clip, behind the corpus's name",
+    "sex": "of the speaker",
+    "age": "of the speaker, in years",
+    "language": "ISO 639",
+    "sentence": "what is said",
+    "intensity": "how strongly it was to be acted",
+    "take": "which repetition",
+    "duration": "in seconds",
+    "content_hash": "XXH3 of the decoded samples: equal for equal recordings",
+    "recording_hash": "the same of the recording that it was made from",
+    "votes": "shares of the raters, in the order of the labels",
+}
+# A table of more speakers is for nobody to read.
+_MOST_SPEAKERS = 200
+
+
+def corpus_card(
+    dataset: Dataset,
+    facts: Mapping[str, Any],
+    repo_id: str,
+    splits: Mapping[str, Sequence[Split]],
+    configs: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    sound: str,
+) -> str:
+    """README.md of a corpus's repository.
+
+    Args:
+        facts: what `ser_hf.corpora.corpus_facts` says of it.
+        splits: of each protocol.
+        configs: what the card lists for the viewer and for `load_dataset`.
+        columns: of its tables.
+        sound: what became of the recordings, in sentences.
+    """
+    names, speakers = dataset.features["label"].names, dataset["speaker"][:]
+    counts = Counter(zip(speakers, dataset["label"][:], strict=True))
+    page = hub_page(repo_id, "datasets")
+    data = DatasetCardData(
+        language=facts["language"],
+        pretty_name=facts["title"],
+        task_categories=["audio-classification"],
+        size_categories=size_category(len(dataset)),
+        tags=["speech-emotion-recognition", "audio", "ser_hf"],
+        configs=[dict(config) for config in configs],
+        **_licence(facts, page),
+    )
+    seconds: Counter[int] = Counter()
+    for label, duration in zip(dataset["label"][:], dataset["duration"][:], strict=True):
+        seconds[label] += duration
+    labels = [
+        {"name": name, "clips": sum(counts[speaker, i] for speaker in set(speakers)), "minutes": seconds[i] / 60}
+        for i, name in enumerate(names)
+    ]
+    each = sorted(set(speakers))
+    told = {name: _COLUMNS.get(name) or _of_protocol(name, splits) for name in columns}
+    text = (
+        templates()
+        .get_template("corpus.md")
+        .render(
+            card_data=data.to_yaml(),
+            corpus=facts,
+            repo_id=repo_id,
+            default=configs[0],
+            configs=configs,
+            clips=len(dataset),
+            hours=sum(seconds.values()) / 3600,
+            labels=labels,
+            number_of_speakers=len(each),
+            speakers=[{"name": one, "counts": [counts[one, i] for i in range(len(names))]} for one in each]
+            if len(each) <= _MOST_SPEAKERS
+            else [],
+            columns={name: meaning for name, meaning in told.items() if meaning},
+            own_columns=[name for name, meaning in told.items() if not meaning],
+            protocols=[_protocol(name, own) for name, own in splits.items()],
+            sound=sound,
+            name=speakers[0].partition(":")[0],
+            facts={key: facts[key] for key in ("title", "license", "url", "citation", "acted") if facts[key]},
+        )
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def size_category(rows: int) -> str:
+    """As the Hub counts rows."""
+    steps = ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"))
+    return next((told for most, told in steps if rows < most), "10M<n<100M")
+
+
+def _licence(facts: Mapping[str, Any], page: str) -> dict[str, str]:
+    """The corpus's own, which is its copy's too; one of the user's in words of their own has its name."""
+    own = facts["license"]
+    return {"license": own} if own in LICENSES and own != "other" else licence([facts], f"{page}#licence")
+
+
+def _of_protocol(column: str, splits: Mapping[str, Sequence[Split]]) -> str | None:
+    name = column.removesuffix("_fold")
+    return f"the fold of `{name}` that tests the clip" if name != column and name in splits else None
+
+
+def _protocol(name: str, splits: Sequence[Split]) -> dict[str, Any]:
+    """One protocol as the card tells it."""
+    first = splits[0]
+    told = {
+        "name": name,
+        "protocol": first.name,
+        "sha256": fingerprint(splits),
+        "folds": len(splits),
+        "leak": first.leak,
+        "notes": first.notes,
+    }
+    parts = [f"{part}: {len(first.ids[part]):,} clips of {len(first.speakers[part])} speakers" for part in PARTS]
+    tested = sum(len(split.ids["test"]) for split in splits)
+    return told | {"parts": "; ".join(parts) if len(splits) == 1 else f"{tested:,} clips, each fold's test part"}
+
+
+SHARD_BYTES = 300_000_000
+# A row group is read as a whole by whoever wants one row of it.
+_GROUP_ROWS, _GROUP_BYTES = 100, 30_000_000
+_FULL_SCALE = 32768
+_AUDIO = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_SUFFIXES = {"WAV": ".wav", "WAVEX": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MPEG": ".mp3", "MP3": ".mp3"}
+
+
+class Encoded(NamedTuple):
+    """A clip as it is published: the bytes of its file, the name that the file has, the hash of what they decode to
+    (`ser_hf.audio.decode.Decoded.content_hash`), and how many samples were cut at full scale."""
+
+    data: bytes
+    name: str
+    content_hash: str
+    clipped: int
+
+
+def as_flac(samples: np.ndarray, sampling_rate: int, name: str) -> Encoded:
+    """Samples in [-1, 1], float32 (samples,), as 16-bit FLAC. What was 16-bit comes back to the bit; what was
+    resampled or mixed is rounded (an error of 98 dB below full scale), and cut where it exceeds full scale."""
+    scaled = np.rint(samples * np.float32(_FULL_SCALE))
+    kept = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1)
+    buffer = io.BytesIO()
+    # As whole numbers: libsndfile would scale floats by 32,767, and no clip would come back as it was.
+    soundfile.write(buffer, kept.astype(np.int16), sampling_rate, format="FLAC", subtype="PCM_16")
+    data = buffer.getvalue()
+    # Of a sample at 1.0 exactly nothing is heard to be lost.
+    clipped = int(np.count_nonzero((scaled > _FULL_SCALE) | (scaled < -_FULL_SCALE)))
+    return Encoded(data, f"{name}.flac", decode(name, data).content_hash, clipped)
+
+
+def encoded_clips(
+    dataset: Dataset, store: WaveformStore, rows: Sequence[int], original: bool
+) -> Iterator[tuple[int, Encoded]]:
+    """Row and file of each of the rows, in their order: the recordings' own where `original`, else FLAC of `store`."""
+    ids, sources = dataset["id"][:], dataset["audio"][:]
+
+    def work(row: int) -> tuple[int, Encoded]:
+        name = ids[row].partition("/")[2].replace("/", "_")
+        if not original:
+            return row, as_flac(store[row], store.sampling_rate, name)
+        source = sources[row]
+        data = source["bytes"] if source["bytes"] is not None else Path(source["path"]).read_bytes()
+        suffix = _SUFFIXES.get(store.formats[row]) or Path(source["path"] or "").suffix
+        return row, Encoded(data, f"{name}{suffix}", store.content_hashes[row], 0)
+
+    return in_order(work, rows)
+
+
+def features_of(dataset: Dataset, sampling_rate: int | None, original: bool) -> Features:
+    """Of what is published: the corpus's columns with playable audio, and behind `content_hash`, where that is not the
+    recording's, `recording_hash`, which is."""
+    found: dict = {"audio": Audio(sampling_rate=sampling_rate)}
+    for name, feature in dataset.features.items():
+        if name != "audio":
+            found[name] = feature
+        if name == "content_hash" and not original:
+            found["recording_hash"] = Value("string")
+    return Features(found)
+
+
+def write_shards(
+    folder: Path,
+    cell: str,
+    plain: pa.Table,
+    clips: Iterator[tuple[int, Encoded]],
+    features: Features,
+    shard_bytes: int = SHARD_BYTES,
+) -> tuple[int, int, int]:
+    """Writes ``CELL-00000-of-00002.parquet`` and so on; returns how many clips have other samples than their
+    recordings, how many were cut at full scale, and the bytes of all files.
+
+    Args:
+        plain: all columns but the audio, of all rows.
+        clips: rows and their files, each encoded when it is asked for.
+    """
+    schema, shards, changed, cut = features.arrow_schema, [], 0, 0
+    writer, size = None, 0
+    for group in _groups(clips, min(_GROUP_BYTES, shard_bytes)):
+        if writer is not None and size >= shard_bytes:
+            writer.close()
+            writer = None
+        if writer is None:
+            shards.append(folder / f"{cell}-{len(shards):05d}.partial")
+            writer, size = pq.ParquetWriter(shards[-1], schema, use_content_defined_chunking=True), 0
+        table = _table(plain, group, features)
+        hashes = plain["content_hash"].to_pylist()
+        changed += sum(clip.content_hash != hashes[row] for row, clip in group)
+        cut += sum(clip.clipped > 0 for _, clip in group)
+        writer.write_table(table)
+        size += sum(len(clip.data) for _, clip in group)
+    if writer is not None:
+        writer.close()
+    for number, path in enumerate(shards):
+        path.rename(folder / f"{cell}-{number:05d}-of-{len(shards):05d}.parquet")
+    return changed, cut, sum(path.stat().st_size for path in folder.glob(f"{cell}-?????-of-?????.parquet"))
+
+
+def _groups(clips: Iterator[tuple[int, Encoded]], most: int) -> Iterator[list[tuple[int, Encoded]]]:
+    group: list[tuple[int, Encoded]] = []
+    size = 0
+    for clip in clips:
+        group.append(clip)
+        size += len(clip[1].data)
+        if len(group) == _GROUP_ROWS or size >= most:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _table(plain: pa.Table, group: Sequence[tuple[int, Encoded]], features: Features) -> pa.Table:
+    own = plain.take([row for row, _ in group])
+    columns = {name: own[name] for name in own.column_names}
+    if "recording_hash" in features:  # as a corpus that was published before has it already
+        columns.setdefault("recording_hash", own["content_hash"])
+    columns["audio"] = pa.array([{"bytes": clip.data, "path": clip.name} for _, clip in group], _AUDIO)
+    columns["content_hash"] = pa.array([clip.content_hash for _, clip in group], pa.string())
+    schema = features.arrow_schema
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+# Corpora whose makers give them to those who ask, or put no licence on them; what each says.
+_REFUSED = {
+    "emodb": "its release names no licence, only that research may use it",
+    "esd": "its makers give it for research, on a signed form",
+    "iemocap": "its agreement forbids passing it on",
+    "meld": "its recordings belong to the makers of a television series, whatever licence its page names",
+    "savee": "its makers ask everybody to register, and not to pass it on",
+}
+# Corpora of which their user alone knows what they are; a licence in their options is that user's word.
+_TOLD = ("audformat", "audiofolder", "csv", "emobox", "hub")
+_FREE = {
+    *("cc0-1.0", "pddl", "unlicense", "mit", "apache-2.0", "odc-by", "odbl"),
+    *("cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0"),
+}
+_CREATIVE_COMMONS = re.compile(r"cc-by(-nc)?(-sa|-nd)?-[0-9.]+")
+
+
+def require_right(facts: Mapping[str, Any], original: bool, have_right: bool) -> None:
+    """Refuses to pass on what may not be passed on, or not so.
+
+    Args:
+        facts: what `ser_hf.corpora.corpus_facts` says of the corpus.
+        original: whether its own files are passed on, unchanged.
+        have_right: whether the user says that they may pass on a corpus of which they alone know.
+
+    Raises:
+        UserError: with why, and what to do.
+    """
+    name, title, license = facts["name"], facts["title"], facts["license"]
+    if name == "mixture":
+        raise UserError(
+            "corpus: a mixture is several corpora, each with a licence of its own; publish each by itself, and name "
+            "them in the mixture's recipe (corpora: [{name: hub, dataset: ...}, ...])"
+        )
+    if name in _REFUSED:
+        source = f"; its users get it from {facts['url']}" if facts["url"] else ""
+        raise UserError(f"{title}: not to be published: {_REFUSED[name]}{source}")
+    if name in _TOLD:
+        if not have_right:
+            raise UserError(
+                f"{title}: only you can know whether it may be passed on, and whether its speakers agreed; say so "
+                "with --i-have-the-right, and under which licence with license=..."
+            )
+        return
+    if license not in _FREE and not _CREATIVE_COMMONS.fullmatch(license or ""):
+        raise UserError(f"{title}: not to be published: its licence, {license}, is none that plainly allows it")
+    if "-nd-" in license and not original:
+        raise UserError(
+            f"{title}: its licence, {license}, forbids passing on what is changed, and resampled audio is; publish "
+            "the files as they are, with --original"
+        )
+
 
 logger = logging.getLogger(__name__)
 

@@ -4,22 +4,126 @@ import dataclasses
 import datetime
 import json
 import logging
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..run_folder import RunFolder
-from ..sections import HubSection
-from .machine_paths import machine_paths, require_no_paths
-from .push import Pushed, push, whole_name
-from .reference import read_reference
-from .run_card import run_report
-from .staging import OWNED, stage_model
-from .verdict import Verdict
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id, yaml_dump
+
+from ..evaluation.metrics import NAMES
+from ..experiment.recipe import HubSection
+from ..inference.reference import read_reference
+from ..report.card import card_of_run, card_pictures, run_report
+from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
+from ..utils.yaml import read_yaml
+from .card_check import check_card
+from .push import Pushed, machine_paths, push, require_no_paths, whole_name
+from .verify import Verdict
+
+
+def eval_result_files(
+    report: Mapping[str, Any],
+    dataset_id: str,
+    task_id: str = "default",
+    *,
+    metric: str = "uar",
+    dataset_revision: str | None = None,
+    source_url: str | None = None,
+    date: datetime.date | None = None,
+) -> dict[str, str]:
+    """{name of the file: its YAML} of one figure.
+
+    Args:
+        report: of the weights that are published (`ser_hf.report.card.run_report`).
+        dataset_id: the benchmark's id on the Hub.
+        task_id: of the task, as its eval.yaml has it.
+        metric: which figure the benchmark compares.
+        source_url: where the figure can be looked up, such as the report's repository.
+        date: when it was measured; by default the day of the commit.
+
+    Raises:
+        UserError: for what is no id, a metric that was not measured, figures of a leaky protocol, and figures of the
+            validation part, which would stand on a leaderboard beside honest ones.
+    """
+    try:
+        validate_repo_id(dataset_id)
+    except HFValidationError:
+        raise UserError(f"{dataset_id}: no id of a data set on the Hub, which reads USER/NAME") from None
+    value = report["metrics"].get(metric)
+    if value is None:
+        raise UserError(f"{metric}: not measured; the report has {', '.join(report['metrics'])}")
+    protocol, judged_on = report["protocol"], report["judged_on"]
+    if protocol["leak"] or judged_on != "test":
+        why = f"the protocol {protocol['name']} is leaky" if protocol["leak"] else f"the {judged_on} part judged"
+        raise UserError(f"{dataset_id}: {report['name']} has no figure for a leaderboard, as {why}")
+    where = f"{protocol['name']}" + (f", fold {protocol['fold']}" if protocol.get("fold") else "")
+    entry = EvalResultEntry(
+        dataset_id=dataset_id,
+        task_id=task_id,
+        value=round(value, 4),
+        dataset_revision=dataset_revision,
+        date=date and date.isoformat(),
+        source_url=source_url,
+        source_name=source_url and "Evaluation report",
+        notes=f"{NAMES[metric]} on unheard speakers, protocol {where}, split {protocol['sha256'][:16]}",
+    )
+    name = re.sub(r"[^a-z0-9]+", "-", dataset_id.rpartition("/")[2].lower()).strip("-")
+    return {f".eval_results/{name}.yaml": yaml_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)}
+
+
+# Files that a push of a model writes; one that the model has no more is deleted. Whatever else stands in the
+# repository is the user's own.
+OWNED = (
+    *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*", ".eval_results/*.yaml"),
+    *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
+)
+
+
+def stage_model(
+    run: Path,
+    folder: Path,
+    *,
+    repo_id: str,
+    report_repo: str | None = None,
+    space: str | None = None,
+    benchmark: Mapping[str, str] | None = None,
+) -> None:
+    """Fills `folder` with what the repository `repo_id` is to hold of a finished run.
+
+    The same run gives the same bytes, so that publishing it twice is one commit.
+
+    Args:
+        report_repo, space: ids on the Hub that the card links.
+        benchmark: ``dataset_id`` and ``task_id`` of the leaderboard that is to show the headline; none for nowhere.
+
+    Raises:
+        UserError: if there is no finished run, its card is not what the Hub takes, or a file names a place on this
+            machine.
+    """
+    source = RunFolder(run)
+    if not source.complete or not source.model.is_dir():
+        raise UserError(f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/")
+    card = str(card_of_run(run, repo_id, report_repo=report_repo, space=space))
+    shutil.copytree(source.model, folder, dirs_exist_ok=True)
+    for picture in card_pictures(run):
+        shutil.copyfile(picture, folder / picture.name)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    if benchmark:
+        for name, text in eval_result_files(run_report(run), **benchmark).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if wrong := check_card(card, names):
+        raise UserError(f"{run}: its card is none that the Hub takes: {'; '.join(wrong)}")
+    require_no_paths(folder, machine_paths(run, recipe=read_yaml(source.recipe)))
+
 
 logger = logging.getLogger(__name__)
 
@@ -159,8 +263,8 @@ def _push_space(
     token: str | None,
 ) -> Pushed:
     from ..corpora import corpus_facts
-    from ..recipe import read_recipe
-    from .card_metadata import hub_page
+    from ..experiment.recipe_checks import read_recipe
+    from ..report.card import hub_page
     from .space import write_space
 
     recipe = read_recipe(RunFolder(run).recipe)

@@ -10,9 +10,9 @@ from typing import Any
 import jinja2
 from huggingface_hub import SpaceCardData, constants
 
-from ..errors import UserError
-from ..evaluation.report import judged_people
-from ..whole import whole_folder
+from ..report.report import judged_people
+from ..utils.errors import UserError
+from ..utils.files import whole_folder
 
 # The versions that the page is tested with.
 GRADIO, PYTHON = "6.31.0", "3.12"

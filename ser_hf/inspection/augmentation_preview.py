@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..audio import WaveformStore
-from ..audio.augmentation import Augmentation, Step
-from ..audio.augmenting import Augmenter
-from ..environment import package_version
-from ..errors import UserError
-from ..pages import template
-from ..whole import whole_folder
+from ..audio.augmentation import Augmentation, Augmenter, Step
+from ..report.page import template
+from ..utils.environment import __version__
+from ..utils.errors import UserError
+from ..utils.files import whole_folder
 from .page import Picture, check_folder, draw_log_mel, mel_power, picture
 
 FORMAT = 1
@@ -148,7 +147,7 @@ def write_augmentation_preview(
             training_clips=len(rows),
             seed=seed,
             license=license,
-            version=package_version("ser_hf"),
+            version=__version__,
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
@@ -194,7 +193,7 @@ def _mixed(
     augmentation: Augmentation, dataset: Dataset, store: WaveformStore, row: int, rows: Sequence[int], seed: int
 ) -> Iterator[Version]:
     # Imported here because its package loads torch.
-    from ..training.mixing import Mixing, mix
+    from ..training.data import Mixing, mix
 
     always = dataclasses.replace(augmentation.mixup, probability=1.0)
     batch = [row, *(other for other in rows if other != row)]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..audio import open_store
-from ..audio.duplicates import near_duplicates
+from ..audio.near_duplicates import near_duplicates
 from ..corpora import CORPORA, corpus_facts
-from ..errors import UserError
+from ..utils.errors import UserError
 from .measure import (
     MEASURES,
     ROLES,
@@ -72,7 +72,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class NearCopy:
-    """Two clips that contain the same take; see `ser_hf.audio.duplicates.NearDuplicate`."""
+    """Two clips that contain the same take; see `ser_hf.audio.near_duplicates.NearDuplicate`."""
 
     first: AudioFile
     second: AudioFile
@@ -159,7 +159,7 @@ def inspect_corpus(
         root: the folder of the audio (of ``csv`` the table).
         near_copies: whether to search clips that contain the same take cut, re-encoded or at another level. This
             decodes all clips into the waveform store, 64 kB a second.
-        cache_dir: where that store is (default: see `ser_hf.cache.cache_root`).
+        cache_dir: where that store is (default: see `ser_hf.utils.cache.cache_root`).
         options: of the corpus.
 
     Raises:

@@ -14,11 +14,12 @@ import soundfile
 from tqdm.auto import tqdm
 
 from ..audio.decode import decode, honest_suffix
-from ..corpora import CORPORA, manifest
+from ..corpora import CORPORA
+from ..corpora import files as manifest
 from ..corpora.files import audio_paths, is_lfs_pointer
 from ..corpora.schema import EMOTIONS, Clip
-from ..errors import UserError
-from ..threads import in_order
+from ..utils.errors import UserError
+from ..utils.parallel import in_order
 
 # Measure -> unit, and its name on the page.
 MEASURES = {

@@ -10,71 +10,57 @@ from transformers import PreTrainedConfig
 
 
 def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
-    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory, as convolutions on a
-    CPU like it."""
+    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), with channels last in memory, which is fast
+    for convolutions on a CPU."""
     picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
     # Not `contiguous`, which leaves a single plane as it is, and the convolutions after it without the hint.
     return picture.to(memory_format=torch.channels_last)
 
 
-class MaskedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over (batch, channels, frames, bands) whose statistics count real frames only.
+# Batch normalization
 
-    Padded frames are zero on return. Equals `nn.BatchNorm2d` where the mask is all true. A batch of a single value,
-    which has no variance, is normalised by the running statistics and leaves them alone.
 
-    While `synchronised`, which neither configuration nor weights remember, the statistics in training are those of
-    the batches of all processes.
+class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization over (batch, channels, frames, ...) whose statistics count real frames only.
+
+    Padded frames are zero on return. Equals the stock layer where the mask is all true. A batch of a single value,
+    which has no variance, is normalized by the running statistics and does not change them.
+
+    While `synchronised`, which is saved neither in the configuration nor in the weights, the statistics in training
+    are those of the batches of all processes.
     """
 
     synchronised = False
 
-    def __init__(self, channels: int):
-        super().__init__(channels)
-
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """`mask` (batch, frames) is true for real frames."""
+        real = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
         if not self.training:
-            return super().forward(features) * mask[:, None, :, None].to(features.dtype)
-        if _whatever_the_mask(self, features):
-            return _normalize_by_moments(self, features, mask[:, None, :, None])
+            return super().forward(features) * real.to(features.dtype)
+        # Here shapes and branches must not depend on the mask: an accelerator would wait for it in every layer, a
+        # compiled graph would break, and processes that branch differently would deadlock.
+        if self.synchronised or features.device.type != "cpu" or torch.compiler.is_compiling():
+            return _normalize_by_moments(self, features, real)
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
-        # With channels last in memory a frame is one run of numbers, so that gathering the real ones is a plain copy
-        # and the fused kernel can do the rest.
-        frames = features.permute(0, 2, 3, 1).contiguous()
-        normed = _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape)
-        return normed.permute(0, 3, 1, 2)
+        # With channels last in memory a frame is contiguous, so that gathering the real ones is a plain copy and the
+        # fused kernel can do the rest.
+        frames = features.movedim(1, -1).contiguous()
+        return _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape).movedim(-1, 1)
 
 
-class MaskedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation over (batch, channels, frames), otherwise as `MaskedBatchNorm2d`."""
-
-    synchronised = False
-
-    def __init__(self, channels: int, affine: bool = True):
-        super().__init__(channels, affine=affine)
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return super().forward(features) * mask[:, None, :].to(features.dtype)
-        if _whatever_the_mask(self, features):
-            return _normalize_by_moments(self, features, mask[:, None, :])
-        if mask.all() and mask.numel() > 1:
-            return super().forward(features)
-        frames = features.transpose(1, 2).contiguous()
-        return _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape).transpose(1, 2)
+class MaskedBatchNorm1d(_MaskedBatchNorm, nn.BatchNorm1d):
+    """Masked batch normalization over (batch, channels, frames)."""
 
 
-def _whatever_the_mask(norm: nn.Module, features: torch.Tensor) -> bool:
-    """Whether shapes and branches must not depend on the mask: an accelerator would wait for every layer's, a compiled
-    graph would break, and processes that branch apart would wait for each other for ever."""
-    return norm.synchronised or features.device.type != "cpu" or torch.compiler.is_compiling()
+class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
+    """Masked batch normalization over (batch, channels, frames, bands)."""
 
 
 def _normalize_gathered(
     norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """Training-mode normalisation of (batch * frames, ..., channels) by the frames that `mask` calls real."""
+    """Training-mode normalization of (batch * frames, ..., channels) by the real frames of `mask`."""
     rows = mask.flatten().nonzero().squeeze(1)
     real = frames.index_select(0, rows)
     several = real[..., 0].numel() > 1
@@ -86,7 +72,7 @@ def _normalize_gathered(
         norm.weight,
         norm.bias,
         training=several,
-        # None is a mean of all batches alike, as in the stock layer.
+        # None is the mean of all batches, as in the stock layer.
         momentum=1 / max(1, int(norm.num_batches_tracked)) if norm.momentum is None else norm.momentum,
         eps=norm.eps,
     ).view_as(real)
@@ -96,14 +82,14 @@ def _normalize_gathered(
 def _normalize_by_moments(
     norm: nn.modules.batchnorm._BatchNorm, features: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """What `_normalize_gathered` does, of (batch, channels, frames, ...), with a mask that broadcasts to it."""
+    """The same for (batch, channels, frames, ...), with a mask that broadcasts to it, in shapes free of the mask."""
     axes = [axis for axis in range(features.dim()) if axis != 1]
     shape = [1, -1] + [1] * (features.dim() - 2)
     wide = torch.promote_types(features.dtype, torch.float32)
     values = features.to(wide)
     count = (mask.sum() * math.prod(features.shape[3:])).to(wide)
     # Not multiplied by the mask: padding that overflowed in half precision would make zero times infinity. Nor
-    # `masked_fill`, which puts channels last nowhere.
+    # `masked_fill`, which does not keep channels last in memory.
     own_mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
     deviation = torch.where(mask, values - own_mean.view(shape), 0)
     mean, squares = own_mean, deviation.square().sum(axes)
@@ -118,7 +104,7 @@ def _normalize_by_moments(
         momentum = 1 / norm.num_batches_tracked.to(wide) if norm.momentum is None else norm.momentum
         for running, new in (norm.running_mean, mean), (norm.running_var, squares / (count - 1)):
             running.copy_(torch.where(several, momentum * new + (1 - momentum) * running, running))
-    # All that has the features' size and is kept for the backward pass is `deviation`.
+    # `deviation` is the only tensor of the features' size that the backward pass keeps.
     scale = torch.rsqrt(variance + norm.eps)
     scale = scale if norm.weight is None else norm.weight * scale
     shift = (own_mean - middle) * scale
@@ -130,12 +116,12 @@ def _normalize_by_moments(
 def _of_all_processes(
     count: torch.Tensor, mean: torch.Tensor, squares: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Number of values (), and by channel their mean and the sum of their squared deviations from it, of all processes
-    together (Chan, Golub and LeVeque 1983, The American Statistician 37(3)); differentiable."""
+    """Number of values (), and per channel their mean and the sum of their squared deviations from it, over all
+    processes (Chan, Golub and LeVeque 1983, The American Statistician 37(3)); differentiable."""
     processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if processes == 1:
         return count, mean, squares
-    # One sum in which each process has a row of its own.
+    # One sum in which each process has its own row.
     here = torch.arange(processes, device=mean.device)[:, None] == dist.get_rank()
     rows = _SumOverProcesses.apply(here * torch.cat([count[None], mean, squares]))
     counts, means, squares = rows.split([1, len(mean), len(mean)], dim=1)
@@ -147,7 +133,7 @@ def _of_all_processes(
 class _SumOverProcesses(torch.autograd.Function):
     """The sum of a tensor over all processes, on each of them; the gradient is that of the sum of all losses.
 
-    `torch.distributed.nn.functional.all_reduce` is the same, and deprecated without a stable successor.
+    `torch.distributed.nn.functional.all_reduce` is the same, but deprecated.
     """
 
     @staticmethod
@@ -161,8 +147,11 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.apply(gradient)
 
 
+# Convolutions and recurrent layers
+
+
 class ConvBlock(nn.Module):
-    """Convolution, masked batch normalisation, ReLU, max-pooling over (frames, bands), dropout of whole channels."""
+    """Convolution, masked batch normalization, ReLU, max-pooling over (frames, bands), dropout of whole channels."""
 
     def __init__(self, inputs: int, outputs: int, pool: tuple[int, int], dropout: float, kernel_size: int = 3):
         super().__init__()
@@ -182,9 +171,9 @@ class ConvBlock(nn.Module):
 
 
 class ConvBlock1d(nn.Module):
-    """Convolution over time, masked batch normalisation, ReLU, max-pooling, dropout of whole channels.
+    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole channels.
 
-    With a `stride`, a frame is real where the convolution's centre stands on a real frame.
+    With a `stride`, a frame is real where the convolution is centered on a real frame.
     """
 
     def __init__(
@@ -198,10 +187,10 @@ class ConvBlock1d(nn.Module):
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride) // pool), and the mask of those frames."""
-        # An even kernel has its centre right of its middle, and needs one frame less behind a clip than before it.
+        # An even kernel needs one frame less after a clip than before it.
         around = (self.conv.kernel_size[0] // 2, (self.conv.kernel_size[0] - 1) // 2)
-        # As a picture one row high, channels last in memory: from block to block nothing is copied to turn it about,
-        # which a `Conv1d` on a CPU does before and after each of its two passes.
+        # As a picture one row high, channels last in memory: a `Conv1d` on a CPU would copy its input and its output
+        # to another layout in both passes.
         picture = nn.functional.conv2d(
             nn.functional.pad(features, around).unsqueeze(2).to(memory_format=torch.channels_last),
             self.conv.weight.unsqueeze(2).to(memory_format=torch.channels_last),
@@ -217,9 +206,9 @@ class ConvBlock1d(nn.Module):
 class BiLSTM(nn.Module):
     """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
 
-    On an accelerator by packed sequences. On a CPU, where those are taken frame by frame and their backward pass is
-    quadratic in the number of frames, by the fused kernel of a plain LSTM each way: what the forward one says of a
-    clip's frames does not depend on what follows them, and the backward one hears each clip turned round.
+    On an accelerator by packed sequences. On a CPU those are computed frame by frame, and their backward pass is
+    quadratic in the number of frames; there the fused kernel of a plain LSTM runs in each direction, the backward one
+    on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -230,7 +219,7 @@ class BiLSTM(nn.Module):
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
-        return self._turned(sequence, mask) if sequence.device.type == "cpu" else self._packed(sequence, mask)
+        return self._reversed(sequence, mask) if sequence.device.type == "cpu" else self._packed(sequence, mask)
 
     def _packed(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         lengths = mask.sum(dim=1).cpu()
@@ -240,32 +229,94 @@ class BiLSTM(nn.Module):
         )
         return output
 
-    def _turned(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _reversed(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         place = torch.arange(sequence.shape[1], device=mask.device)[None]
         last = mask.sum(dim=1, keepdim=True) - 1
-        turned = torch.where(place <= last, last - place, place)[:, :, None]
+        reverse_index = torch.where(place <= last, last - place, place)[:, :, None]
         for layer in range(self.lstm.num_layers):
             if layer:
                 sequence = nn.functional.dropout(sequence, self.lstm.dropout, self.training)
             ahead = self._one_way(sequence, f"_l{layer}")
-            back = self._one_way(sequence.gather(1, turned.expand(-1, -1, sequence.shape[2])), f"_l{layer}_reverse")
-            sequence = torch.cat([ahead, back.gather(1, turned.expand(-1, -1, back.shape[2]))], dim=2)
+            reversed_clips = sequence.gather(1, reverse_index.expand(-1, -1, sequence.shape[2]))
+            back = self._one_way(reversed_clips, f"_l{layer}_reverse")
+            sequence = torch.cat([ahead, back.gather(1, reverse_index.expand(-1, -1, back.shape[2]))], dim=2)
         return sequence * mask[:, :, None].to(sequence.dtype)
 
-    def _one_way(self, sequence: torch.Tensor, which: str) -> torch.Tensor:
+    def _one_way(self, sequence: torch.Tensor, suffix: str) -> torch.Tensor:
         """(batch, frames, inputs) -> (batch, frames, hidden): one layer in one direction, from its first frame on."""
         parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        weights = [getattr(self.lstm, part + which) for part in parts]
+        weights = [getattr(self.lstm, part + suffix) for part in parts]
         state = sequence.new_zeros(1, sequence.shape[0], self.lstm.hidden_size)
         return torch.lstm(sequence, (state, state), weights, True, 1, 0.0, self.training, False, True)[0]
+
+
+class ConvolutionStack2d(nn.Module):
+    """`ConvBlock`s over the picture of frames and bands; an output frame is `channels` of `bands` each.
+
+    Args:
+        planes, bands: of the input features.
+        config: with `channels`, `time_pooling` and `band_pooling`, one entry per block each, and `conv_dropout`. The
+            stack needs as many frames as the product of `time_pooling`.
+        depth: convolutions in a block; the last one is pooled.
+    """
+
+    def __init__(self, planes: int, bands: int, config: PreTrainedConfig, kernel_size: int = 3, depth: int = 1):
+        super().__init__()
+        self.planes, self.channels, self.bands = planes, config.channels[-1], bands
+        self.blocks = nn.ModuleList()
+        for width, *pool in zip(config.channels, config.time_pooling, config.band_pooling, strict=True):
+            for _ in range(depth - 1):
+                self.blocks.append(ConvBlock(planes, width, (1, 1), 0.0, kernel_size))
+                planes = width
+            self.blocks.append(ConvBlock(planes, width, tuple(pool), config.conv_dropout, kernel_size))
+            planes, self.bands = width, self.bands // pool[1]
+        if not self.bands:
+            raise ValueError(f"band_pooling {list(config.band_pooling)} leaves nothing of {bands} bands")
+        self.size = self.channels * self.bands
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, planes * bands), mask (batch, frames) -> fewer frames of `size`, and their mask."""
+        picture = as_picture(features, self.planes)
+        for block in self.blocks:
+            picture, mask = block(picture, mask)
+        return picture.transpose(1, 2).flatten(2), mask
+
+
+class ConvolutionStack1d(nn.Module):
+    """`ConvBlock1d`s over time; an output frame is the last entry of `channels` (`size`).
+
+    Args:
+        inputs: size of an input frame.
+        channels, time_pooling: one entry per block. The stack needs as many frames as the product of `time_pooling`.
+        dropout: probability of a channel after each block.
+    """
+
+    def __init__(
+        self, inputs: int, channels: Sequence[int], time_pooling: Sequence[int], kernel_size: int, dropout: float
+    ):
+        super().__init__()
+        widths, self.size = [inputs, *channels], channels[-1]
+        self.blocks = nn.ModuleList(
+            ConvBlock1d(widths[i], widths[i + 1], kernel_size, pool, dropout) for i, pool in enumerate(time_pooling)
+        )
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, inputs), mask (batch, frames) -> fewer frames of `size`, and their mask."""
+        features = features.transpose(1, 2)
+        for block in self.blocks:
+            features, mask = block(features, mask)
+        return features.transpose(1, 2), mask
+
+
+# Pooling over time
 
 
 class Pooling(nn.Module):
     """One vector per clip from its real frames.
 
     ``mean``, ``max``, ``mean_std``; ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
-    ``attention``: a mean with one learnt weight a frame; ``attentive_stats``: mean and deviation with a learnt weight
-    a frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in Desplanques et al. 2020,
+    ``attention``: a mean with one trained weight per frame; ``attentive_stats``: mean and deviation with a trained
+    weight per frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in Desplanques et al. 2020,
     arXiv:2005.07143).
     """
 
@@ -274,10 +325,10 @@ class Pooling(nn.Module):
     def __init__(self, kind: str, size: int):
         super().__init__()
         if kind not in self.KINDS:
-            raise ValueError(f"pooling {kind!r} is none of {', '.join(self.KINDS)}")
+            raise ValueError(f"pooling {kind!r} is not one of {', '.join(self.KINDS)}")
         self.kind = kind
         self.output_size = 2 * size if kind in ("mean_std", "attentive_stats") else size
-        # Softmax ignores a constant, so a bias would never learn.
+        # Softmax ignores a constant, so a bias would never be trained.
         if kind == "attention":
             self.score = nn.Linear(size, 1, bias=False)
         elif kind == "attentive_stats":
@@ -303,147 +354,3 @@ class Pooling(nn.Module):
             return mean
         variance = (weights * (sequence - mean[:, None]).square()).sum(dim=1)
         return torch.cat([mean, torch.sqrt(variance + 1e-7)], dim=1)
-
-
-class LastState(nn.Module):
-    """One vector per clip, as `Pooling`: what a recurrent layer knew at the end of the clip.
-
-    That is its output at the last real frame; the backward half of a bidirectional one ends at the first frame.
-    """
-
-    def __init__(self, size: int, bidirectional: bool):
-        super().__init__()
-        self.bidirectional, self.output_size = bidirectional, size
-
-    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, size), (batch, frames) -> (batch, size)."""
-        last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
-        end = sequence.gather(1, last).squeeze(1)
-        if not self.bidirectional:
-            return end
-        half = sequence.shape[2] // 2
-        return torch.cat([end[:, :half], sequence[:, 0, half:]], dim=1)
-
-
-class ConvolutionStack2d(nn.Module):
-    """`ConvBlock`s over the picture of frames and bands; a frame that comes out is `channels` of `bands` each.
-
-    Args:
-        planes, bands: of the features that come in.
-        channels, time_pooling, band_pooling: one entry per block. Pooling needs as many frames as the product of
-            `time_pooling`.
-        dropout: probability of a channel after each block.
-        kernel_size: along frames and bands.
-        depth: convolutions in a block; the last one is pooled.
-
-    Raises:
-        ValueError: naming the configuration's key.
-    """
-
-    def __init__(
-        self,
-        planes: int,
-        bands: int,
-        channels: Sequence[int],
-        time_pooling: Sequence[int],
-        band_pooling: Sequence[int],
-        dropout: float,
-        kernel_size: int = 3,
-        depth: int = 1,
-    ):
-        super().__init__()
-        _check(channels, kernel_size, time_pooling=time_pooling, band_pooling=band_pooling)
-        self.planes, self.channels, self.bands = planes, channels[-1], bands
-        self.blocks = nn.ModuleList()
-        for width, *pool in zip(channels, time_pooling, band_pooling, strict=True):
-            for _ in range(depth - 1):
-                self.blocks.append(ConvBlock(planes, width, (1, 1), 0.0, kernel_size))
-                planes = width
-            self.blocks.append(ConvBlock(planes, width, tuple(pool), dropout, kernel_size))
-            planes, self.bands = width, self.bands // pool[1]
-        if not self.bands:
-            raise ValueError(f"band_pooling {list(band_pooling)} leaves nothing of {bands} bands")
-        self.size = self.channels * self.bands
-
-    @classmethod
-    def over(
-        cls, front_end: nn.Module, config: PreTrainedConfig, kernel_size: int = 3, depth: int = 1
-    ) -> "ConvolutionStack2d":
-        """The stack over what a front end gives, as a configuration with channels and pooling factors describes it."""
-        return cls(
-            front_end.planes,
-            front_end.bands,
-            config.channels,
-            config.time_pooling,
-            config.band_pooling,
-            config.conv_dropout,
-            kernel_size,
-            depth,
-        )
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask (batch, frames) -> fewer frames of `size`, and their mask."""
-        picture = as_picture(features, self.planes)
-        for block in self.blocks:
-            picture, mask = block(picture, mask)
-        return picture.transpose(1, 2).flatten(2), mask
-
-
-class ConvolutionStack1d(nn.Module):
-    """`ConvBlock1d`s over time; a frame that comes out is the last entry of `channels` (`size`).
-
-    Args:
-        inputs: size of a frame that comes in.
-        channels, time_pooling: one entry per block. Pooling needs as many frames as the product of `time_pooling`.
-        kernel_size: along time.
-        dropout: probability of a channel after each block.
-
-    Raises:
-        ValueError: naming the configuration's key.
-    """
-
-    def __init__(
-        self, inputs: int, channels: Sequence[int], time_pooling: Sequence[int], kernel_size: int, dropout: float
-    ):
-        super().__init__()
-        _check(channels, kernel_size, time_pooling=time_pooling)
-        widths, self.size = [inputs, *channels], channels[-1]
-        self.blocks = nn.ModuleList(
-            ConvBlock1d(widths[i], widths[i + 1], kernel_size, pool, dropout) for i, pool in enumerate(time_pooling)
-        )
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, inputs), mask (batch, frames) -> fewer frames of `size`, and their mask."""
-        features = features.transpose(1, 2)
-        for block in self.blocks:
-            features, mask = block(features, mask)
-        return features.transpose(1, 2), mask
-
-
-class MaxPooledFrames(nn.Module):
-    """The features themselves, coarser: the largest value in each window of (frames, bands).
-
-    A pooled frame is real where its whole window is, as in `ConvBlock`. `size` is what is left of a frame.
-    """
-
-    def __init__(self, planes: int, bands: int, pool: Sequence[int]):
-        super().__init__()
-        if len(pool) != 2 or pool[1] > bands:
-            raise ValueError(f"sequence_pooling {list(pool)}: two factors, of frames and of {bands} bands")
-        self.planes, self.time_pool = planes, pool[0]
-        self.pool = nn.MaxPool2d(tuple(pool))
-        self.size = planes * (bands // pool[1])
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // pool, size), and the mask."""
-        picture = self.pool(as_picture(features, self.planes))
-        mask = mask[:, self.time_pool - 1 :: self.time_pool]
-        return picture.transpose(1, 2).flatten(2) * mask[:, :, None], mask
-
-
-def _check(channels: Sequence[int], kernel_size: int, **pooling: Sequence[int]) -> None:
-    if any(len(factors) != len(channels) for factors in pooling.values()):
-        *keys, last = ["channels", *pooling]
-        raise ValueError(f"{', '.join(keys)} and {last} need one entry per block, the same number each")
-    if kernel_size % 2 == 0:
-        raise ValueError(f"kernel size {kernel_size} is not odd: a window needs a frame in its middle")

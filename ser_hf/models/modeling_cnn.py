@@ -1,15 +1,15 @@
 """2-D CNN over a spectrogram and 1-D CNN over the waveform: configurations and networks."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, WaveformConfig
+from .configuration import AcousticConfig, Count, Counts, Fraction, Odd, PoolingKind, WaveformConfig
 from .front_end import FrontEnd
 from .layers import ConvBlock1d, ConvolutionStack2d, Pooling
-from .modeling_base import ConvolutionalClassifier
+from .modeling_base import AcousticClassifier
 
 
 class CNN2dConfig(AcousticConfig):
@@ -18,42 +18,43 @@ class CNN2dConfig(AcousticConfig):
     Args:
         channels: filters of each convolutional block.
         time_pooling, band_pooling: pooling factor of each block along frames and bands.
-        kernel_size: of the convolutions; odd.
+        kernel_size: of the convolutions.
         pooling: ``"mean"``, ``"max"`` or ``"mean_max"`` (their sum).
         pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
-            ``"frames"`` keeps the bands that the blocks leave apart, as flattening does.
+            ``"frames"`` keeps the remaining bands apart, as flattening does.
         hidden: size of the dense layer before the classifier.
         conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
     """
 
     model_type = "ser_cnn2d"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: list[int] = (32, 64, 128, 128)
-    time_pooling: list[int] = (2, 2, 2, 2)
-    band_pooling: list[int] = (2, 2, 2, 2)
-    kernel_size: int = 3
+    channels: Counts = (32, 64, 128, 128)
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 2, 2)
+    kernel_size: Odd = 3
     pooling: Literal["mean", "max", "mean_max"] = "mean"
     pooling_over: Literal["frames_and_bands", "frames"] = "frames_and_bands"
-    hidden: int = 64
-    conv_dropout: float = 0.05
-    dropout: float = 0.2
+    hidden: Count = 64
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.2
 
 
-class CNN2dForAudioClassification(ConvolutionalClassifier):
+class CNN2dForAudioClassification(AcousticClassifier):
     """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer, classifier.
 
-    The network with which most speech emotion notebooks begin: convolution, batch normalisation, ReLU and max-pooling
-    four times, then `AdaptiveAvgPool2d` and dense layers. They resize every spectrogram to one picture; ours takes
-    clips as long as they are and pools their real frames (``frame_fit: resize`` with `frames` does as they do), or,
-    with ``pooling_over: frames``, keeps bands apart as those do that flatten.
+    The network with which most speech emotion notebooks begin: convolution, batch normalization, ReLU and max-pooling
+    four times, then `AdaptiveAvgPool2d` and dense layers. They resize every spectrogram to one size; this one pools
+    the real frames of clips of any length (``frame_fit: resize`` with `frames` does as they do).
     """
 
     config_class = CNN2dConfig
+    classifier_gain = 0.3
 
     def __init__(self, config: CNN2dConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d.over(self.front_end, config, config.kernel_size)
+        self.stack = ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, config.kernel_size)
         over_bands = config.pooling_over == "frames_and_bands"
         self.pooling = Pooling(config.pooling, self.stack.channels if over_bands else self.stack.size)
         self.dropout = nn.Dropout(config.dropout)
@@ -64,7 +65,7 @@ class CNN2dForAudioClassification(ConvolutionalClassifier):
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         frames, mask = self.stack(features, mask)
         if self.config.pooling_over == "frames_and_bands":
-            # Each band of a frame is an item of its own.
+            # Each band of a frame is one item to pool.
             frames = frames.unflatten(2, (self.stack.channels, self.stack.bands)).transpose(2, 3).flatten(1, 2)
             mask = mask.repeat_interleave(self.stack.bands, dim=1)
         return self.dropout(torch.relu(self.dense(self.dropout(self.pooling(frames, mask)))))
@@ -79,33 +80,25 @@ class CNN1dConfig(WaveformConfig):
         first_kernel, first_stride: samples of the first layer's filters, and from one of its frames to the next.
         channels, depths: filters of each block, and its convolutions; M5 has one each, M11 ``[1, 2, 2, 3, 2]`` for
             channels ``[64, 64, 128, 256, 512]``.
-        kernel_size: of all layers but the first; odd.
+        kernel_size: of all layers but the first.
         pool: factor by which each block pools time.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
+        pooling: over time, see `Pooling`.
         conv_dropout, dropout: probability after each block (whole channels), and before the classifier.
     """
 
     model_type = "ser_cnn1d"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
 
     normalization: Literal["clip", "none"] = "clip"
-    first_kernel: int = 160
-    first_stride: int = 8
-    channels: list[int] = (128, 128, 256, 512)
-    depths: list[int] = (1, 1, 1, 1)
-    kernel_size: int = 3
-    pool: int = 4
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean"
-    conv_dropout: float = 0.05
-    dropout: float = 0.2
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        if not self.channels or len(self.channels) != len(self.depths):
-            raise ValueError("channels and depths need one entry per block, the same number each")
-        if min(*self.channels, *self.depths, self.first_kernel, self.first_stride, self.pool) < 1:
-            raise ValueError("channels, depths, first_kernel, first_stride and pool are 1 or more")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size {self.kernel_size} is not odd: a window needs a frame in its middle")
+    first_kernel: Count = 160
+    first_stride: Count = 8
+    channels: Counts = (128, 128, 256, 512)
+    depths: Counts = (1, 1, 1, 1)
+    kernel_size: Odd = 3
+    pool: Count = 4
+    pooling: PoolingKind = "mean"
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.2
 
 
 class Waveform(nn.Module):
@@ -129,21 +122,22 @@ class Waveform(nn.Module):
             if self.kind == "clip":
                 power = waveform.square().sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
                 waveform = waveform * torch.rsqrt(power.clamp(min=self.FLOOR))
-            # Always more, never a look at the batch's length: that would tie an exported network to one.
+            # Whatever the batch's length, which would otherwise become fixed in an exported network.
             waveform = nn.functional.pad(waveform, (0, self.min_frames))
             sample = torch.arange(waveform.shape[1], device=waveform.device)
             return waveform[:, :, None], sample < lengths[:, None].clamp(min=self.min_frames)
 
 
-class CNN1dForAudioClassification(ConvolutionalClassifier):
+class CNN1dForAudioClassification(AcousticClassifier):
     """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks, pooling over time.
 
-    M5 of Dai et al. 2017 (arXiv:1610.00087), which has no dense layer but the classifier; `channels` and `depths` make
-    M11 of it. The paper hears 8 kHz, so that the first layer's 80 samples every 4 are 160 every 8 here; its average
-    over a fixed length is one over a clip's real frames.
+    M5 of Dai et al. 2017 (arXiv:1610.00087), which has no dense layer but the classifier; `channels` and `depths` can
+    make it M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160 every 8 here; its average over
+    a fixed length is one over a clip's real frames.
     """
 
     config_class = CNN1dConfig
+    classifier_gain = 0.3
 
     def __init__(self, config: CNN1dConfig):
         super().__init__(config)
@@ -151,18 +145,9 @@ class CNN1dForAudioClassification(ConvolutionalClassifier):
         self.blocks, inputs = nn.ModuleList(), 1
         for channels, depth in zip(config.channels, config.depths, strict=True):
             for layer in range(depth):
-                last = layer == depth - 1
                 kernel, stride = (config.kernel_size, 1) if self.blocks else (config.first_kernel, config.first_stride)
-                self.blocks.append(
-                    ConvBlock1d(
-                        inputs,
-                        channels,
-                        kernel,
-                        pool=config.pool if last else 1,
-                        dropout=config.conv_dropout if last else 0.0,
-                        stride=stride,
-                    )
-                )
+                pool, dropout = (config.pool, config.conv_dropout) if layer == depth - 1 else (1, 0.0)
+                self.blocks.append(ConvBlock1d(inputs, channels, kernel, pool, dropout, stride))
                 inputs = channels
         self.pooling = Pooling(config.pooling, inputs)
         self.dropout = nn.Dropout(config.dropout)

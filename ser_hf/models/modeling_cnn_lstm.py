@@ -1,15 +1,25 @@
 """Hybrids of convolutions with an LSTM or a transformer: configurations, layers and networks."""
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig
+from .configuration import AcousticConfig, Count, CountOrZero, Counts, Fraction, Odd, PoolingKind, valid
 from .front_end import FrontEnd
-from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, LastState, MaxPooledFrames, Pooling
-from .modeling_base import AcousticClassifier, ConvolutionalClassifier
+from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, Pooling, as_picture
+from .modeling_base import AcousticClassifier
+
+OddSizes = valid(
+    list[int], "odd numbers, so that a window has a frame in its middle", lambda sizes: all(n % 2 for n in sizes)
+)
+TwoFactors = valid(
+    list[int],
+    "two factors of 1 or more, of frames and of bands",
+    lambda factors: len(factors) == 2 and min(factors) > 0,
+)
 
 
 class CNNLSTMConfig(AcousticConfig):
@@ -18,31 +28,48 @@ class CNNLSTMConfig(AcousticConfig):
     Args:
         channels: filters of each convolutional block.
         time_pooling: pooling factor of each block.
-        kernel_size: frames of each filter; odd.
+        kernel_size: frames of each filter.
         lstm_hidden, lstm_layers: size per direction, and depth.
-        pooling: ``"last"``, where each direction ends; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
+        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
         conv_dropout, dropout: probability after each block (whole channels), and around the LSTM.
     """
 
     model_type = "ser_cnn_lstm"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling")
 
-    channels: list[int] = (96, 128)
-    time_pooling: list[int] = (2, 2)
-    kernel_size: int = 5
-    lstm_hidden: int = 64
-    lstm_layers: int = 1
+    channels: Counts = (96, 128)
+    time_pooling: Counts = (2, 2)
+    kernel_size: Odd = 5
+    lstm_hidden: Count = 64
+    lstm_layers: Count = 1
     pooling: Literal["last", "mean", "max", "mean_std"] = "last"
-    conv_dropout: float = 0.05
-    dropout: float = 0.3
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.3
+
+
+class LastState(nn.Module):
+    """One vector per clip, as `Pooling`: the states of a bidirectional LSTM where each direction ends.
+
+    The forward half ends at the last real frame, the backward half at the first frame.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.output_size = size
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), (batch, frames) -> (batch, size)."""
+        last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
+        half = sequence.shape[2] // 2
+        return torch.cat([sequence.gather(1, last)[:, 0, :half], sequence[:, 0, half:]], dim=1)
 
 
 class CNNLSTMForAudioClassification(AcousticClassifier):
-    """CNN-LSTM: convolutions over time with the mel bands for channels, a bidirectional LSTM, and its last states.
+    """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its last states.
 
-    The baseline among the hybrids: a shallow 1-D CNN in front of the LSTM, as in the 1-D CNN LSTM network of Zhao, Mao
-    and Chen 2019 (Biomedical Signal Processing and Control 47), whose blocks, too, are convolution, batch
-    normalisation, activation and max-pooling. Theirs hears waveforms of a fixed length and looks back only; ours hears
-    mel bands both ways, and each direction's last state is that at a clip's own end.
+    A shallow 1-D CNN in front of the LSTM, as in the 1-D CNN LSTM network of Zhao, Mao and Chen 2019 (Biomedical
+    Signal Processing and Control 47), whose blocks have the same layers. That network takes waveforms of a fixed
+    length and looks back only.
     """
 
     config_class = CNNLSTMConfig
@@ -50,17 +77,18 @@ class CNNLSTMForAudioClassification(AcousticClassifier):
     def __init__(self, config: CNNLSTMConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack1d(
-            self.front_end.size, config.channels, config.time_pooling, config.kernel_size, config.conv_dropout
-        )
+        self.stack = self._stack(config)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
-        if config.pooling == "last":
-            self.pooling = LastState(2 * config.lstm_hidden, bidirectional=True)
-        else:
-            self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)
+        size = 2 * config.lstm_hidden
+        self.pooling = LastState(size) if config.pooling == "last" else Pooling(config.pooling, size)
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
+
+    def _stack(self, config: CNNLSTMConfig) -> nn.Module:
+        return ConvolutionStack1d(
+            self.front_end.size, config.channels, config.time_pooling, config.kernel_size, config.conv_dropout
+        )
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         frames, mask = self.stack(features, mask)
@@ -75,58 +103,44 @@ class StackedCNNLSTMConfig(AcousticConfig):
         depth: convolutions in a block.
         time_pooling, band_pooling: pooling factor of each block along frames and bands.
         lstm_hidden, lstm_layers: size per direction, and depth.
-        pooling: ``"last"``, where each direction ends; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
+        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
         conv_dropout, dropout: probability after each block (whole channels), and around the LSTM.
     """
 
     model_type = "ser_stacked_cnn_lstm"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: list[int] = (16, 32, 64, 128)
-    depth: int = 2
-    time_pooling: list[int] = (2, 2, 2, 2)
-    band_pooling: list[int] = (2, 2, 4, 4)
-    lstm_hidden: int = 64
-    lstm_layers: int = 1
+    channels: Counts = (16, 32, 64, 128)
+    depth: Count = 2
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 4, 4)
+    lstm_hidden: Count = 64
+    lstm_layers: Count = 1
     pooling: Literal["last", "mean", "max", "mean_std"] = "last"
-    conv_dropout: float = 0.05
-    dropout: float = 0.3
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.3
 
 
-class StackedCNNLSTMForAudioClassification(AcousticClassifier):
-    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over what is left of time.
+class StackedCNNLSTMForAudioClassification(CNNLSTMForAudioClassification):
+    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the remaining frames.
 
     After the notebook "stacked_cnn_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch: blocks of
-    16 to 64 or more filters, each with batch normalisation, ReLU and max-pooling, that shrink a spectrogram until an
-    LSTM has few steps to go. There the spectrogram of a clip cut to 3 s is divided into 128-frame chunks, and each
-    chunk flattened to one step. Here the stack runs over the clip as a whole, of any length, and has two convolutions
-    a block; a step is a pooled frame.
+    16 to 64 or more filters, each with batch normalization, ReLU and max-pooling, that shrink a spectrogram until an
+    LSTM has few steps to go. The notebook divides a clip cut to 3 s into chunks of 128 frames, and flattens each chunk
+    to one step. Here the stack runs over the whole clip, of any length; a step is a pooled frame.
     """
 
     config_class = StackedCNNLSTMConfig
 
-    def __init__(self, config: StackedCNNLSTMConfig):
-        super().__init__(config)
-        self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d.over(self.front_end, config, depth=config.depth)
-        self.dropout = nn.Dropout(config.dropout)
-        self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
-        if config.pooling == "last":
-            self.pooling = LastState(2 * config.lstm_hidden, bidirectional=True)
-        else:
-            self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)
-        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
-        self.post_init()
-
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        frames, mask = self.stack(features, mask)
-        return self.dropout(self.pooling(self.lstm(self.dropout(frames), mask), mask))
+    def _stack(self, config: StackedCNNLSTMConfig) -> nn.Module:
+        return ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, depth=config.depth)
 
 
 class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
     """The settings of the stack and the LSTM (`StackedCNNLSTMConfig`), and:
 
     Args:
-        pooling: ``"attention"``, a learnt weight a frame, or ``"attentive_stats"``, mean and deviation by them.
+        pooling: ``"attention"``, a trained weight a frame, or ``"attentive_stats"``, weighted mean and deviation.
     """
 
     model_type = "ser_stacked_cnn_attention_lstm"
@@ -135,27 +149,123 @@ class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
 
 
 class StackedCNNAttentionLSTMForAudioClassification(StackedCNNLSTMForAudioClassification):
-    """Stacked CNN-LSTM with attention: the LSTM's outputs are weighted by how much each tells, then averaged.
+    """Stacked CNN-LSTM with attention: the outputs of the LSTM are averaged with trained weights.
 
     After the notebook "stacked_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch,
-    whose attention is one linear score for each step and a softmax over them. It differs from ours as
-    "stacked_cnn_lstm" does (see there); here the softmax runs over a clip's real frames.
+    whose attention is one linear score for each step and a softmax over them; here over a clip's real frames.
     """
 
     config_class = StackedCNNAttentionLSTMConfig
 
 
-class SelfAttention(nn.Module):
-    """Scaled dot-product attention with several heads, among the real frames.
+class ParallelConfig(AcousticConfig):
+    """What both parallel networks share: the front end's settings (`AcousticConfig`), and:
 
-    Raises:
-        ValueError: where `heads` do not divide `size`.
+    Args:
+        kernel_sizes: one convolutional branch each.
+        channels: filters of each block of a branch.
+        time_pooling, band_pooling: pooling factor of each block along frames and bands.
+        sequence_pooling: factors along frames and bands by which the frames of the sequence branch are max-pooled.
+        pooling: over time, of each convolutional branch, see `Pooling`.
+        conv_dropout, dropout: probability after each block (whole channels), and before the classifier.
     """
+
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
+
+    kernel_sizes: OddSizes = (3, 5)
+    channels: Counts = (16, 32, 64)
+    time_pooling: Counts = (2, 2, 4)
+    band_pooling: Counts = (2, 4, 4)
+    sequence_pooling: TwoFactors = (2, 2)
+    pooling: PoolingKind = "mean"
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.2
+
+
+class MaxPooledFrames(nn.Module):
+    """The features themselves, coarser: the largest value in each window of (frames, bands).
+
+    A pooled frame is real where its whole window is, as in `ConvBlock`. `size` is the size of a pooled frame.
+    """
+
+    def __init__(self, planes: int, bands: int, pool: Sequence[int]):
+        super().__init__()
+        if pool[1] > bands:
+            raise ValueError(f"sequence_pooling {list(pool)}: the second factor is more than the {bands} bands")
+        self.planes, self.time_pool = planes, pool[0]
+        self.pool = nn.MaxPool2d(tuple(pool))
+        self.size = planes * (bands // pool[1])
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // pool, size), and the mask."""
+        picture = self.pool(as_picture(features, self.planes))
+        mask = mask[:, self.time_pool - 1 :: self.time_pool]
+        return picture.transpose(1, 2).flatten(2) * mask[:, :, None], mask
+
+
+class ParallelClassifier(AcousticClassifier):
+    """Convolutional branches of several kernel sizes beside a branch that sees the sequence of pooled frames.
+
+    A network overrides `_sequence_branch` and `_sequence`.
+    """
+
+    config_class = ParallelConfig
+    classifier_gain = 0.3
+
+    def __init__(self, config: ParallelConfig):
+        super().__init__(config)
+        self.front_end = FrontEnd(config, max(math.prod(config.time_pooling), config.sequence_pooling[0]))
+        planes, bands = self.front_end.planes, self.front_end.bands
+        self.branches = nn.ModuleList(ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes)
+        self.frames = MaxPooledFrames(planes, bands, config.sequence_pooling)
+        sequence_pooling = self._sequence_branch(config)
+        self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)
+        self.poolings.append(sequence_pooling)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
+        self.post_init()
+
+    def _sequence_branch(self, config: ParallelConfig) -> Pooling:
+        """Makes the layers of the sequence branch, over frames of `self.frames.size`, and returns its pooling."""
+        raise NotImplementedError
+
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, self.frames.size), mask (batch, frames) -> what the sequence branch pools."""
+        raise NotImplementedError
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        outputs = [branch(features, mask) for branch in self.branches]
+        frames, frame_mask = self.frames(features, mask)
+        outputs.append((self._sequence(frames, frame_mask), frame_mask))
+        pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
+        return self.dropout(torch.cat(pooled, dim=1))
+
+
+class ParallelCNNTransformerConfig(ParallelConfig):
+    """The front end, the convolutional branches (`ParallelConfig`), and:
+
+    Args:
+        transformer_size, transformer_layers, transformer_heads, transformer_hidden: size of a frame, number of blocks,
+            heads of each, hidden size of its feed-forward layer.
+        transformer_dropout: probability within the transformer.
+    """
+
+    model_type = "ser_parallel_cnn_transformer"
+
+    transformer_size: Count = 64
+    transformer_layers: CountOrZero = 4
+    transformer_heads: Count = 4
+    transformer_hidden: Count = 256
+    transformer_dropout: Fraction = 0.1
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention with several heads, among the real frames."""
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
-        if heads < 1 or size < 1 or size % heads:
-            raise ValueError(f"a transformer's size {size} is no multiple of its {heads} heads")
+        if size % heads:
+            raise ValueError(f"transformer_size {size} is not a multiple of transformer_heads {heads}")
         self.heads, self.dropout = heads, dropout
         self.project = nn.Linear(size, 3 * size)  # queries, keys and values
         self.join = nn.Linear(size, size)
@@ -172,22 +282,14 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and a feed-forward layer with ReLU, each a residual (Vaswani et al. 2017, arXiv:1706.03762).
+    """Self-attention and a feed-forward layer with ReLU, each a residual (Vaswani et al. 2017, arXiv:1706.03762),
+    normalized first (Xiong et al. 2020, arXiv:2002.04745: no warm-up of the learning rate is needed).
 
-    Equals `nn.TransformerEncoderLayer` with a key padding mask.
-
-    Args:
-        size: of a frame.
-        heads: of the attention.
-        feed_forward: hidden size of the feed-forward layer.
-        dropout: probability within the attention and the feed-forward layer, and after each.
-        norm_first: normalise what enters a residual branch (Xiong et al. 2020, arXiv:2002.04745: such blocks need no
-            warm-up of the learning rate, but a normalisation after the last one); otherwise what leaves the sum.
+    Equals `nn.TransformerEncoderLayer` with ``norm_first`` and a key padding mask.
     """
 
-    def __init__(self, size: int, heads: int, feed_forward: int, dropout: float, norm_first: bool = True):
+    def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
-        self.norm_first = norm_first
         self.attention = SelfAttention(size, heads, dropout)
         self.widen, self.narrow = nn.Linear(size, feed_forward), nn.Linear(feed_forward, size)
         self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
@@ -195,21 +297,13 @@ class TransformerBlock(nn.Module):
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
-        if self.norm_first:
-            sequence = sequence + self._attend(self.attention_norm(sequence), mask)
-            return sequence + self._feed(self.feed_norm(sequence))
-        sequence = self.attention_norm(sequence + self._attend(sequence, mask))
-        return self.feed_norm(sequence + self._feed(sequence))
-
-    def _attend(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.dropout(self.attention(sequence, mask))
-
-    def _feed(self, sequence: torch.Tensor) -> torch.Tensor:
-        return self.dropout(self.narrow(self.dropout(torch.relu(self.widen(sequence)))))
+        sequence = sequence + self.dropout(self.attention(self.attention_norm(sequence), mask))
+        hidden = self.dropout(torch.relu(self.widen(self.feed_norm(sequence))))
+        return sequence + self.dropout(self.narrow(hidden))
 
 
 class Transformer(nn.Module):
-    """Frames of any size, brought to `size`, told their place, and passed through `layers` pre-norm blocks."""
+    """Frames of any size, projected to `size`, with positions, through `layers` pre-norm blocks."""
 
     def __init__(self, inputs: int, size: int, layers: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
@@ -239,61 +333,20 @@ def positions(sequence: torch.Tensor) -> torch.Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :size].to(sequence.dtype)
 
 
-class ParallelCNNTransformerConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
-
-    Args:
-        kernel_sizes: one convolutional branch each; odd.
-        channels: filters of each block of a branch.
-        time_pooling, band_pooling: pooling factor of each block along frames and bands.
-        sequence_pooling: factors along frames and bands by which the transformer's frames are max-pooled.
-        transformer_size, transformer_layers, transformer_heads, transformer_hidden: size of a frame, number of blocks,
-            heads of each, hidden size of its feed-forward layer.
-        transformer_dropout: probability within the transformer.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time, of each
-            branch.
-        conv_dropout, dropout: probability after each block (whole channels), and before the classifier.
-    """
-
-    model_type = "ser_parallel_cnn_transformer"
-
-    kernel_sizes: list[int] = (3, 5)
-    channels: list[int] = (16, 32, 64)
-    time_pooling: list[int] = (2, 2, 4)
-    band_pooling: list[int] = (2, 4, 4)
-    sequence_pooling: list[int] = (2, 2)
-    transformer_size: int = 64
-    transformer_layers: int = 4
-    transformer_heads: int = 4
-    transformer_hidden: int = 256
-    transformer_dropout: float = 0.1
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean"
-    conv_dropout: float = 0.05
-    dropout: float = 0.2
-
-
-class ParallelCNNTransformerForAudioClassification(ConvolutionalClassifier):
+class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
     """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention over frames.
 
     After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer" of
     Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch: a transformer encoder with four heads and four
-    layers over a max-pooled spectrogram, averaged over time, beside CNNs of 16, 32 and 64 filters; what all branches
-    return is joined before the classifier. There the CNNs are alike, flatten a clip of 3 s, and the transformer learns
-    nothing of the frames' order. Ours differ in kernel size and pool real frames of any number; the transformer has
-    sinusoidal positions, a projection to its own size, a feed-forward layer of half the width and normalises before
-    each layer.
+    layers over a max-pooled spectrogram, averaged over time, beside CNNs of 16, 32 and 64 filters. There the CNNs are
+    alike, flatten a clip of 3 s, and the transformer has no positions. Here they differ in kernel size and pool the
+    real frames of any clip; the transformer has sinusoidal positions, a projection to its own size, a feed-forward
+    layer of half the width and normalizes before each layer.
     """
 
     config_class = ParallelCNNTransformerConfig
 
-    def __init__(self, config: ParallelCNNTransformerConfig):
-        super().__init__(config)
-        least = max([math.prod(config.time_pooling), *config.sequence_pooling[:1]])
-        self.front_end = FrontEnd(config, min_frames=least)
-        self.branches = nn.ModuleList(
-            ConvolutionStack2d.over(self.front_end, config, kernel_size) for kernel_size in config.kernel_sizes
-        )
-        self.frames = MaxPooledFrames(self.front_end.planes, self.front_end.bands, config.sequence_pooling)
+    def _sequence_branch(self, config: ParallelCNNTransformerConfig) -> Pooling:
         self.transformer = Transformer(
             self.frames.size,
             config.transformer_size,
@@ -302,82 +355,47 @@ class ParallelCNNTransformerForAudioClassification(ConvolutionalClassifier):
             config.transformer_hidden,
             config.transformer_dropout,
         )
-        sizes = [branch.size for branch in self.branches] + [config.transformer_size]
-        self.poolings = nn.ModuleList(Pooling(config.pooling, size) for size in sizes)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
-        self.post_init()
+        return Pooling(config.pooling, config.transformer_size)
 
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        outputs = [branch(features, mask) for branch in self.branches]
-        frames, frame_mask = self.frames(features, mask)
-        outputs.append((self.transformer(frames, frame_mask), frame_mask))
-        pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
-        return self.dropout(torch.cat(pooled, dim=1))
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.transformer(frames, mask)
 
 
-class ParallelCNNAttentionLSTMConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+class ParallelCNNAttentionLSTMConfig(ParallelConfig):
+    """The front end, the convolutional branches (`ParallelConfig`), and:
 
     Args:
-        kernel_sizes: one convolutional branch each; odd.
-        channels: filters of each block of a branch.
-        time_pooling, band_pooling: pooling factor of each block along frames and bands.
-        sequence_pooling: factors along frames and bands by which the LSTM's frames are max-pooled.
         lstm_hidden, lstm_layers: size per direction, and depth.
         lstm_pooling: ``"attention"`` or ``"attentive_stats"`` over the LSTM's frames.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time, of each
-            convolutional branch.
-        conv_dropout, lstm_dropout, dropout: probability after each block (whole channels), after the LSTM (and between
-            its layers), and before the classifier.
+        lstm_dropout: probability after the LSTM and between its layers.
     """
 
     model_type = "ser_parallel_cnn_attention_lstm"
 
-    kernel_sizes: list[int] = (3, 5)
-    channels: list[int] = (16, 32, 64, 64)
-    time_pooling: list[int] = (2, 2, 2, 2)
-    band_pooling: list[int] = (2, 2, 4, 4)
-    sequence_pooling: list[int] = (2, 2)
-    lstm_hidden: int = 128
-    lstm_layers: int = 1
+    channels: Counts = (16, 32, 64, 64)
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 4, 4)
+    lstm_hidden: Count = 128
+    lstm_layers: Count = 1
     lstm_pooling: Literal["attention", "attentive_stats"] = "attention"
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean"
-    conv_dropout: float = 0.05
-    lstm_dropout: float = 0.1
-    dropout: float = 0.2
+    lstm_dropout: Fraction = 0.1
 
 
-class ParallelCNNAttentionLSTMForAudioClassification(ConvolutionalClassifier):
-    """Parallel CNNs and an attentive LSTM: convolutional branches of several kernel sizes beside a bidirectional LSTM.
+class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
+    """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a bidirectional LSTM.
 
     After the notebook "parallel_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch:
     a CNN of 16, 32, 64 and 64 filters beside a bidirectional LSTM of 128 over a max-pooled spectrogram, whose outputs
-    are averaged by attention; both are joined before the classifier. There is one CNN there, and it flattens a clip of
-    3 s; ours are several, and pool real frames of any number.
+    are averaged by attention. There is one CNN there, and it flattens a clip of 3 s; here are several, and they pool
+    the real frames of any clip.
     """
 
     config_class = ParallelCNNAttentionLSTMConfig
 
-    def __init__(self, config: ParallelCNNAttentionLSTMConfig):
-        super().__init__(config)
-        least = max([math.prod(config.time_pooling), *config.sequence_pooling[:1]])
-        self.front_end = FrontEnd(config, min_frames=least)
-        self.branches = nn.ModuleList(
-            ConvolutionStack2d.over(self.front_end, config, kernel_size) for kernel_size in config.kernel_sizes
-        )
-        self.frames = MaxPooledFrames(self.front_end.planes, self.front_end.bands, config.sequence_pooling)
+    def _sequence_branch(self, config: ParallelCNNAttentionLSTMConfig) -> Pooling:
         self.lstm = BiLSTM(self.frames.size, config.lstm_hidden, config.lstm_layers, config.lstm_dropout)
         self.lstm_dropout = nn.Dropout(config.lstm_dropout)
-        self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)
-        self.poolings.append(Pooling(config.lstm_pooling, 2 * config.lstm_hidden))
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
-        self.post_init()
+        return Pooling(config.lstm_pooling, 2 * config.lstm_hidden)
 
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        outputs = [branch(features, mask) for branch in self.branches]
-        frames, frame_mask = self.frames(features, mask)
-        outputs.append((self.lstm_dropout(self.lstm(frames, frame_mask)), frame_mask))
-        pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
-        return self.dropout(torch.cat(pooled, dim=1))
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.lstm_dropout(self.lstm(frames, mask))

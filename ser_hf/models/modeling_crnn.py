@@ -1,12 +1,12 @@
 """CRNN: configuration and network."""
 
 import math
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig
+from .configuration import AcousticConfig, Count, Counts, Fraction, PoolingKind
 from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
@@ -19,20 +19,21 @@ class CRNNConfig(AcousticConfig):
         channels: filters of each convolutional block.
         time_pooling, band_pooling: pooling factor of each block along frames and bands.
         lstm_hidden, lstm_layers: size per direction, and depth.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
+        pooling: over time, see `Pooling`.
         conv_dropout, dropout: probability after each block (whole channels), and around the LSTM and classifier.
     """
 
     model_type = "ser_crnn"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: list[int] = (32, 64, 128, 128)
-    time_pooling: list[int] = (2, 2, 2, 1)
-    band_pooling: list[int] = (2, 2, 2, 2)
-    lstm_hidden: int = 96
-    lstm_layers: int = 1
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "attention"
-    conv_dropout: float = 0.05
-    dropout: float = 0.3
+    channels: Counts = (32, 64, 128, 128)
+    time_pooling: Counts = (2, 2, 2, 1)
+    band_pooling: Counts = (2, 2, 2, 2)
+    lstm_hidden: Count = 96
+    lstm_layers: Count = 1
+    pooling: PoolingKind = "attention"
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.3
 
 
 class CRNNForAudioClassification(AcousticClassifier):
@@ -47,7 +48,7 @@ class CRNNForAudioClassification(AcousticClassifier):
     def __init__(self, config: CRNNConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d.over(self.front_end, config)
+        self.stack = ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
         self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)

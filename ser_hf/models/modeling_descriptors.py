@@ -1,16 +1,20 @@
-"""Frame descriptors (energy, spectral shape, pitch), and a 1-D CNN over them."""
+"""Frame descriptors of speech (energy, spectral shape, pitch) and a 1-D CNN over them: configuration and network.
+
+They are the low-level descriptors of classical emotion recognition (Eyben et al. 2016, "The Geneva Minimalistic
+Acoustic Parameter Set", IEEE Transactions on Affective Computing 7) and of notebooks built on librosa, as a sequence
+over time. Values are in librosa's units, hertz beside amplitudes: a network needs them normalized one by one.
+"""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import FrameConfig
-from .front_end import STATISTICS, Derived, FrontEnd, ShortTime
+from .configuration import Count, CountOrZero, Counts, Fraction, FrameConfig, Odd, PoolingKind, some_of, valid
+from .front_end import STATISTICS, DerivedBuffers, FrontEnd, ShortTime
 from .layers import ConvolutionStack1d, Pooling
-from .modeling_base import ConvolutionalClassifier
+from .modeling_base import AcousticClassifier
 
 DESCRIPTORS: tuple[str, ...] = (
     "zero_crossing_rate",  # crossings per sample, 0 to 1
@@ -25,7 +29,7 @@ DESCRIPTORS: tuple[str, ...] = (
 )
 
 PITCH_REFERENCE = 27.5  # Hz, the note A0, as in the Geneva set
-VOICED_FROM = 0.5  # voicing from which on a frame counts as voiced
+VOICED_FROM = 0.5  # least voicing of a frame that counts as voiced
 # Below this share of the level of the clip's loudest frame (-40 dB) a frame never counts as voiced: the hum of a
 # silent room is as periodic as a voice. Praat has such a "silence threshold" as well (Boersma 1993).
 LOUD_FROM = 0.01
@@ -36,86 +40,122 @@ _ZERO = 1e-10  # samples above minus this count as positive, as in librosa
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class FrameDescriptors(Derived):
-    """The descriptors named in `names`, in that order, of every frame; by default all of `DESCRIPTORS`.
+class CNN1dDescriptorsConfig(FrameConfig):
+    """The front end's settings (`FrameConfig`), and:
+
+    Args:
+        features: descriptors, see `FrameDescriptors`.
+        window: of the spectral descriptors.
+        normalization: descriptors differ in unit, so that each is standardized by itself: by the training clips'
+            statistics, or by the clip's own.
+        descriptors: some of `DESCRIPTORS`.
+        roll_off: share of a frame's magnitude below the spectral roll-off.
+        pitch_min, pitch_max: Hz between which the pitch is searched; a frame (`n_fft`) must hold two periods of the
+            lowest.
+        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
+        statistics: some of `STATISTICS`.
+        channels: filters of each convolutional block.
+        pooling_factors: pooling factor of each block.
+        kernel_size: of the convolutions.
+        pooling: of the last block's output, see `Pooling`.
+        hidden: size of the dense layer before the classifier.
+        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+    """
+
+    model_type = "ser_cnn1d_descriptors"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "pooling_factors")
+
+    features: Literal["descriptors"] = "descriptors"
+    window: Literal["hann"] = "hann"
+    n_fft: Count = 1024
+    win_length: Count = 1024
+    normalization: Literal["corpus", "clip_bands"] = "corpus"
+    time_masks: CountOrZero = 0
+    band_masks: CountOrZero = 0
+    descriptors: some_of(*DESCRIPTORS) = DESCRIPTORS
+    roll_off: valid(float, "a share, more than 0 and less than 1", lambda share: 0 < share < 1) = 0.85
+    pitch_min: float = 60.0
+    pitch_max: float = 500.0
+    aggregate: bool = False
+    statistics: some_of(*STATISTICS) = ("mean", "std", "min", "max")
+    channels: Counts = (64, 128, 128)
+    pooling_factors: Counts = (2, 2, 2)
+    kernel_size: Odd = 5
+    pooling: PoolingKind = "mean_std"
+    hidden: Count = 64
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.2
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.aggregate and self.normalization == "clip_bands":
+            raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
+        if not {"pitch", "voicing"} & set(self.descriptors):
+            return
+        highest = self.sampling_rate / 4
+        if not PITCH_REFERENCE < self.pitch_min < self.pitch_max <= highest:
+            raise ValueError(
+                f"pitch_min {self.pitch_min} and pitch_max {self.pitch_max}: must rise, above {PITCH_REFERENCE} Hz "
+                f"and up to {highest:g} Hz, a quarter of the sampling rate"
+            )
+        if 2 * self.sampling_rate > self.pitch_min * self.n_fft:
+            raise ValueError(
+                f"pitch_min {self.pitch_min}: two of its periods do not fit into a frame of {self.n_fft} samples at "
+                f"{self.sampling_rate} Hz; raise n_fft to {math.ceil(2 * self.sampling_rate / self.pitch_min)} or "
+                f"pitch_min to {math.ceil(2 * self.sampling_rate / self.n_fft)}, or leave pitch and voicing out of "
+                "descriptors"
+            )
+
+
+class FrameDescriptors(DerivedBuffers):
+    """The descriptors that a configuration lists, in that order, of every frame.
 
     The first seven equal librosa's `feature.*` functions with the same settings (`frame_length=n_fft`) up to float32
-    rounding, centred or not; a roll-off next to a tie may be one bin away. Centring sets zeros around the clip, which
-    is librosa's default except for the zero crossing rate: there it repeats the first and the last sample, so that no
-    crossing is added at the edges. Here crossings at the edges are left out, which comes to the same.
+    rounding, centered or not; a roll-off next to a tie may be one bin away. Time-domain descriptors and the pitch see
+    `n_fft` samples as they are, spectral ones through a Hann window. Centering puts zeros around the clip, as librosa
+    does except for the zero crossing rate: there it repeats the first and the last sample, so that no crossing is
+    added at the edges. Here crossings at the edges are not counted, which is the same.
 
     Mean and deviation of the amplitude are those of Sahu 2019 (arXiv:1904.06022), per frame.
 
-    Pitch is the first high peak of the normalised square difference function, an autocorrelation of which each lag is
+    Pitch is the first high peak of the normalized square difference function, an autocorrelation of which each lag is
     divided by the mean energy of the two stretches compared (McLeod and Wyvill 2005, "A smarter way to find pitch",
     ICMC; it is one minus the difference function of YIN, de Cheveigné and Kawahara 2002, JASA 111, over that energy),
     interpolated by a parabola. A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the
-    level of the clip's loudest frame. No path through the clip is sought, so that single frames may be an octave off.
+    level of the clip's loudest frame. No path through the clip is searched, so single frames may be an octave off.
     Neither value depends on the level of the recording.
 
     Args:
-        sampling_rate: Hz of the waveform.
-        n_fft, win_length, hop_length: samples; time-domain descriptors and the pitch see `n_fft` samples as they are,
-            spectral ones through a Hann window of `win_length` centred in `n_fft`.
-        center: whether frame t is centred on sample t * hop_length, with zeros before and after the clip. Otherwise
-            frames lie wholly inside the clip.
-        roll_off: share of the magnitude below the roll-off.
-        pitch_min, pitch_max: Hz between which the pitch is sought. A frame must hold two periods of `pitch_min`.
         min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
-        names: which descriptors, in which order.
-
-    Raises:
-        ValueError: for unknown or repeated names and settings that contradict each other.
     """
 
-    def __init__(
-        self,
-        sampling_rate: int,
-        n_fft: int,
-        win_length: int,
-        hop_length: int,
-        center: bool = False,
-        roll_off: float = 0.85,
-        pitch_min: float = 60.0,
-        pitch_max: float = 500.0,
-        min_frames: int = 1,
-        names: Sequence[str] = DESCRIPTORS,
-    ):
+    def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
         super().__init__()
-        _check_names(names)
-        if not 1 <= win_length <= n_fft:
-            raise ValueError(f"win_length {win_length} does not fit into n_fft {n_fft}")
-        if not 0 < roll_off < 1:
-            raise ValueError(f"roll_off {roll_off} is not a share between 0 and 1")
-        if {"pitch", "voicing"} & set(names):
-            _check_pitch_range(sampling_rate, n_fft, pitch_min, pitch_max)
-        self.short_time = ShortTime(n_fft, win_length, hop_length, center=center, min_frames=min_frames)
-        self.sampling_rate, self.n_fft, self.roll_off = sampling_rate, n_fft, roll_off
-        self.pitch_min, self.pitch_max = pitch_min, pitch_max
-        self.names = tuple(names)
+        self.short_time = ShortTime(config, min_frames)
+        self.sampling_rate, self.n_fft, self.roll_off = config.sampling_rate, config.n_fft, config.roll_off
+        self.pitch_min, self.pitch_max = config.pitch_min, config.pitch_max
+        self.names = tuple(config.descriptors)
         self.size = len(self.names)
-        self.derive("frequencies", n_fft // 2 + 1)
+        self.derive("frequencies", self.n_fft // 2 + 1)
         self.reset()
 
-    @torch.no_grad()
-    def reset(self) -> None:
-        if not self.frequencies.is_meta:
-            self.frequencies.copy_(torch.arange(self.n_fft // 2 + 1) * (self.sampling_rate / self.n_fft))
+    def fill(self) -> None:
+        self.frequencies.copy_(torch.arange(self.n_fft // 2 + 1) * (self.sampling_rate / self.n_fft))
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size) and mask (batch, frames).
 
-        Frames that are not real are zero.
+        Padded frames are zero.
         """
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = self.short_time.pad(waveform.float())
+            waveform = self.short_time.pad(waveform.float(), lengths)
             mask = self.short_time.mask(self.short_time.cut(waveform), lengths)
             values = self._values(waveform, lengths, mask)
             features = torch.stack([values[name] for name in self.names], dim=2)
             return features * mask[:, :, None], mask
 
     def _values(self, waveform: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        """At least the descriptors asked for, each (batch, frames), of a waveform that is padded for framing."""
+        """At least the configured descriptors, each (batch, frames), of a waveform that is padded for framing."""
         wanted = set(self.names)
         frames = self.short_time.cut(waveform)
         values = {}
@@ -144,7 +184,7 @@ class FrameDescriptors(Derived):
         start = self.n_fft // 2 if self.short_time.center else 0
         positions = torch.arange(waveform.shape[1], device=waveform.device)
         inside = (positions > start) & (positions < start + lengths[:, None])
-        # That of a frame's first sample would be with the sample before the frame.
+        # The crossing at a frame's first sample is with the sample before the frame.
         return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.n_fft
 
     def _spectral_shape(self, magnitude: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -162,10 +202,10 @@ class FrameDescriptors(Derived):
         """Semitones above the reference and voicing of frames of mean zero, each (batch, frames)."""
         shortest = math.floor(self.sampling_rate / self.pitch_max)
         longest = math.ceil(self.sampling_rate / self.pitch_min)
-        # One lag more on either side, so that every lag sought has neighbours.
+        # One lag more on either side, so that every lag has neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
         before, here, after = similarity[:, :, :-2], similarity[:, :, 1:-1], similarity[:, :, 2:]
-        # Parabola through three neighbouring lags: at a peak its vertex lies within half a lag.
+        # Parabola through three neighboring lags: at a peak its vertex lies within half a lag.
         slope, curvature = (after - before) / 2, before - 2 * here + after
         shift = (-slope / curvature.clamp(max=-_TINY)).clamp(-0.5, 0.5)
         height = here + slope * shift / 2
@@ -186,7 +226,7 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
     size = 1 << math.ceil(math.log2(length + lags - 1))
     spectrum = torch.fft.rfft(frames, n=size)
     power = spectrum.real.square() + spectrum.imag.square()
-    # The power spectrum is real and even, and so its transform forth is its transform back but for a factor.
+    # The power spectrum is real and even, so its inverse transform is its transform but for a factor.
     both_sides = torch.cat([power, power[:, :, 1:-1].flip(2)], dim=2)
     return torch.fft.rfft(both_sides).real[:, :, :lags] / size
 
@@ -204,103 +244,26 @@ def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> 
     return 2 * products / (head + tail).clamp(min=_TINY)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in DESCRIPTORS]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(f"names {list(names)}: choose from {', '.join(DESCRIPTORS)}, each once at most")
-
-
-def _check_pitch_range(sampling_rate: int, n_fft: int, pitch_min: float, pitch_max: float) -> None:
-    if not PITCH_REFERENCE < pitch_min < pitch_max <= sampling_rate / 4:
-        raise ValueError(
-            f"pitch_min {pitch_min} and pitch_max {pitch_max}: must rise, above {PITCH_REFERENCE} Hz and up to "
-            f"{sampling_rate / 4:g} Hz, a quarter of the sampling rate"
-        )
-    if 2 * sampling_rate > pitch_min * n_fft:
-        raise ValueError(
-            f"pitch_min {pitch_min}: two of its periods do not fit into a frame of {n_fft} samples at {sampling_rate} "
-            f"Hz; raise n_fft to {math.ceil(2 * sampling_rate / pitch_min)} or pitch_min to "
-            f"{math.ceil(2 * sampling_rate / n_fft)}, or leave pitch and voicing out of names"
-        )
-
-
-class CNN1dDescriptorsConfig(FrameConfig):
-    """The front end's settings (`FrameConfig`), and:
-
-    Args:
-        features: descriptors, see `descriptors.FrameDescriptors`.
-        window: of the spectral descriptors.
-        normalization: descriptors differ in unit, so that each is standardised by itself: by the training clips'
-            statistics, or by the clip's own.
-        descriptors: which of `descriptors.DESCRIPTORS`.
-        roll_off: share of a frame's magnitude below the spectral roll-off.
-        pitch_min, pitch_max: Hz between which the pitch is sought; a frame (`n_fft`) must hold two periods of the
-            lowest.
-        aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
-        statistics: out of ``mean``, ``std``, ``min``, ``max``, ``skewness``, ``kurtosis``.
-        channels: filters of each convolutional block.
-        pooling_factors: pooling factor of each block.
-        kernel_size: of the convolutions; odd.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over what the last
-            block returns.
-        hidden: size of the dense layer before the classifier.
-        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
-    """
-
-    model_type = "ser_cnn1d_descriptors"
-
-    features: Literal["descriptors"] = "descriptors"
-    window: Literal["hann"] = "hann"
-    n_fft: int = 1024
-    win_length: int = 1024
-    normalization: Literal["corpus", "clip_bands"] = "corpus"
-    time_masks: int = 0
-    band_masks: int = 0
-    descriptors: list[str] = DESCRIPTORS
-    roll_off: float = 0.85
-    pitch_min: float = 60.0
-    pitch_max: float = 500.0
-    aggregate: bool = False
-    statistics: list[str] = ("mean", "std", "min", "max")
-    channels: list[int] = (64, 128, 128)
-    pooling_factors: list[int] = (2, 2, 2)
-    kernel_size: int = 5
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "mean_std"
-    hidden: int = 64
-    conv_dropout: float = 0.05
-    dropout: float = 0.2
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        for key, known in (("descriptors", DESCRIPTORS), ("statistics", STATISTICS)):
-            names = getattr(self, key)
-            if not names or len(set(names)) < len(names) or not set(names) <= set(known):
-                raise ValueError(f"{key} {names}: choose from {', '.join(known)}, each once at most")
-        if len(self.channels) != len(self.pooling_factors):
-            raise ValueError("channels and pooling_factors need one entry per block")
-        if self.aggregate and self.normalization == "clip_bands":
-            raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
-
-
-class CNN1dDescriptorsForAudioClassification(ConvolutionalClassifier):
+class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
     """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
 
-    As speech emotion notebooks feed them to one-dimensional convolutions: each clip's descriptors are averaged to one
-    vector, and convolutions slide along that vector as if it were time (`aggregate`). By default ours slide along time
-    instead, with the descriptors for channels. The clip's length is free: pooling takes its real frames.
+    Speech emotion notebooks average each clip's descriptors to one vector, and convolutions slide along that vector as
+    if it were time (`aggregate`). By default the convolutions here slide along time instead, with the descriptors as
+    channels. The clip's length is free: pooling takes its real frames.
     """
 
     config_class = CNN1dDescriptorsConfig
+    classifier_gain = 0.3
 
     def __init__(self, config: CNN1dDescriptorsConfig):
         super().__init__(config)
         least = math.prod(config.pooling_factors)
         if config.aggregate:
-            self.front_end = FrontEnd(config, statistics=config.statistics, features=_frame_descriptors)
+            self.front_end = FrontEnd(config, statistics=config.statistics, features=FrameDescriptors)
             if self.front_end.size < least:
                 raise ValueError(f"pooling_factors need {least} statistics, there are {self.front_end.size}")
         else:
-            self.front_end = FrontEnd(config, min_frames=least, features=_frame_descriptors)
+            self.front_end = FrontEnd(config, min_frames=least, features=FrameDescriptors)
         inputs = 1 if config.aggregate else self.front_end.size
         self.stack = ConvolutionStack1d(
             inputs, config.channels, config.pooling_factors, config.kernel_size, config.conv_dropout
@@ -318,18 +281,3 @@ class CNN1dDescriptorsForAudioClassification(ConvolutionalClassifier):
             mask = torch.ones_like(features[:, :, 0], dtype=torch.bool)
         pooled = self.pooling(*self.stack(features, mask))
         return self.dropout(torch.relu(self.dense(self.dropout(pooled))))
-
-
-def _frame_descriptors(config: CNN1dDescriptorsConfig, min_frames: int) -> FrameDescriptors:
-    return FrameDescriptors(
-        config.sampling_rate,
-        config.n_fft,
-        config.win_length,
-        config.hop_length,
-        center=config.center,
-        roll_off=config.roll_off,
-        pitch_min=config.pitch_min,
-        pitch_max=config.pitch_max,
-        min_frames=min_frames,
-        names=config.descriptors,
-    )

@@ -1,4 +1,4 @@
-"""Classical baselines on MFCC statistics: configurations and networks."""
+"""Classical baselines on statistics of MFCCs: configurations and networks."""
 
 import itertools
 from typing import Literal
@@ -7,46 +7,41 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .configuration import AcousticConfig
+from .configuration import AcousticConfig, Count, Counts, Fraction, some_of
 from .front_end import STATISTICS, FrontEnd
 from .modeling_base import AcousticClassifier
-from .support_vectors import KernelMachines, LinearMachines
+from .support_vectors import KernelMachines, LinearMachines, fixed
+
+# The least probability of a class that no leaf has seen, so that its logarithm is finite.
+LEAST = 1e-6
 
 
 class MfccConfig(AcousticConfig):
     """The front end's settings (`AcousticConfig`), and:
 
     Args:
-        statistics: what is told of each coefficient over a clip's frames: ``"mean"``, ``"std"``, ``"min"``, ``"max"``,
-            ``"skewness"`` and ``"kurtosis"``. The vector is standardised by the training clips' own.
+        statistics: of each coefficient over a clip's frames. The vector is standardized by the training clips' own.
     """
 
     features: Literal["mfcc"] = "mfcc"
     # librosa's defaults but for the rate, zeros around the clip and twice as many coefficients. On RAVDESS (validation
     # actors 17-20) these long windows gave linear and radial machines 0.05 to 0.09 more UAR than 25 ms ones, forests
     # 0.02 to 0.06 less; slopes, minimum and maximum made no difference beyond chance.
-    n_fft: int = 2048
-    win_length: int = 2048
-    hop_length: int = 512
-    n_mels: int = 128
+    n_fft: Count = 2048
+    win_length: Count = 2048
+    hop_length: Count = 512
+    n_mels: Count = 128
     f_min: float = 0.0
     compression: Literal["log", "db", "pcen"] = "db"
-    # Statistics see values as they are; a stripe of zeros would be a value like any other.
+    # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any other.
     normalization: Literal["none"] = "none"
     time_masks: Literal[0] = 0
     band_masks: Literal[0] = 0
-    statistics: list[Literal["mean", "std", "min", "max", "skewness", "kurtosis"]] = ("mean", "std")
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        if not set(self.statistics) <= set(STATISTICS):
-            raise ValueError(f"statistics {self.statistics}: name some of {', '.join(STATISTICS)}")
-        if len(set(self.statistics)) < len(self.statistics):
-            raise ValueError(f"statistics {self.statistics}: name each once")
+    statistics: some_of(*STATISTICS) = ("mean", "std")
 
 
 class MfccClassifier(AcousticClassifier):
-    """`front_end` makes the vector, `embed` hands it on; a network adds `classifier` and calls `post_init`."""
+    """`front_end` makes a clip's vector, `embed` returns it; a network adds `classifier` and calls `post_init`."""
 
     config_class = MfccConfig
 
@@ -59,15 +54,15 @@ class MfccClassifier(AcousticClassifier):
 
 
 class FittedClassifier(MfccClassifier):
-    """One that scikit-learn alone can fit: its numbers take no gradient, and stay float32 whatever a model is loaded
-    as, since a rounded threshold or distance is another decision."""
+    """A network that only scikit-learn can fit: its numbers take no gradient, and stay float32 in any model, since a
+    rounded threshold or distance changes decisions."""
 
     _keep_in_fp32_modules_strict = ("front_end", "classifier")
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
         loaded = super().from_pretrained(*args, **kwargs)
-        # Loading makes every number one that learns.
+        # Loading makes every parameter trainable.
         (loaded[0] if isinstance(loaded, tuple) else loaded).requires_grad_(False)
         return loaded
 
@@ -79,13 +74,12 @@ class MfccLinearConfig(MfccConfig):
 
 
 class MfccLinearForAudioClassification(MfccClassifier):
-    """Logistic regression on MFCC statistics: the simplest of all baselines, one weight a statistic and emotion.
+    """Logistic regression on MFCC statistics: the simplest of all baselines, one weight per statistic and emotion.
 
     Cepstra are those of Davis and Mermelstein 1980 ("Comparison of parametric representations for monosyllabic word
-    recognition", IEEE Transactions on Acoustics, Speech, and Signal Processing 28), statistics of them over the
+    recognition", IEEE Transactions on Acoustics, Speech, and Signal Processing 28), their statistics over the
     utterance the functionals of Schuller, Steidl and Batliner 2009 ("The INTERSPEECH 2009 Emotion Challenge").
-    scikit-learn's `LogisticRegression` fits the weights by default; as one layer with a softmax they can be trained by
-    gradient as well.
+    scikit-learn's `LogisticRegression` fits the weights by default; they can be trained by gradient as well.
     """
 
     config_class = MfccLinearConfig
@@ -106,9 +100,9 @@ class MfccSvmForAudioClassification(FittedClassifier):
     """Linear support vector machine on MFCC statistics, with calibrated probabilities.
 
     A linear machine on statistics of the whole utterance is the baseline of the INTERSPEECH 2009 Emotion Challenge
-    (Schuller, Steidl and Batliner 2009), whose 384 statistics of 16 descriptors were told apart pair by pair; here
-    cepstra alone, and each emotion against the rest, by LIBLINEAR (Fan et al. 2008, JMLR 9) in scikit-learn's
-    `LinearSVC`. Loading it needs no scikit-learn: its numbers are weights like any other's.
+    (Schuller, Steidl and Batliner 2009), with 384 statistics of 16 descriptors and one machine per pair of classes;
+    here cepstra alone, and each emotion against the rest, by LIBLINEAR (Fan et al. 2008, JMLR 9) in scikit-learn's
+    `LinearSVC`. Loading it needs no scikit-learn.
     """
 
     config_class = MfccSvmConfig
@@ -127,11 +121,11 @@ class MfccSvmForAudioClassification(FittedClassifier):
 
 
 class MfccRbfSvmConfig(MfccConfig):
-    """`MfccConfig`; and `support_vectors`, their number, which the fit finds and no recipe sets."""
+    """`MfccConfig`, and `support_vectors`, their number, which the fit sets."""
 
     model_type = "ser_mfcc_rbf_svm"
 
-    support_vectors = 1  # without an annotation: saved with the rest, but no key of recipes
+    support_vectors = 1  # without an annotation: saved, but not a recipe key
 
 
 class MfccRbfSvmForAudioClassification(FittedClassifier):
@@ -139,10 +133,10 @@ class MfccRbfSvmForAudioClassification(FittedClassifier):
 
     The classifier of much of the literature between Gaussian mixtures and neural networks (Schuller, Rigoll and Lang
     2004, "Speech emotion recognition combining acoustic features and linguistic information in a hybrid support vector
-    machine - belief network architecture", ICASSP), and of notebooks that call scikit-learn's `SVC`. Each emotion is
-    told from the rest by a machine of LIBSVM's (Chang and Lin 2011, ACM TIST 2) rather than from each other one by
-    votes: a vote jumps where a decision value changes its sign, a probability must not. The support vectors are
-    training clips' statistics, which a published model thus contains.
+    machine - belief network architecture", ICASSP), and of notebooks that call scikit-learn's `SVC`. One machine of
+    LIBSVM's (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest, instead of votes among pairs: a
+    vote jumps where a decision value changes its sign, a probability must not. The support vectors are statistics of
+    training clips, which a published model therefore contains.
     """
 
     config_class = MfccRbfSvmConfig
@@ -162,28 +156,24 @@ class MfccRbfSvmForAudioClassification(FittedClassifier):
 
 
 class MfccForestConfig(MfccConfig):
-    """`MfccConfig`; and the forest's shape, which the fit finds and no recipe sets: how many `trees`, of how many
-    `nodes` together, and the `depth` of the deepest leaf."""
+    """`MfccConfig`, and the shape of the forest, which the fit sets: number of `trees`, `nodes` of all trees, and the
+    `depth` of the deepest leaf."""
 
     model_type = "ser_mfcc_forest"
 
-    # Without annotations: saved with the rest, but no keys of recipes.
+    # Without annotations: saved, but not recipe keys.
     trees = 1
     nodes = 3
     depth = 1
 
 
-# The least probability: a class that no leaf has seen gets this one, whose logarithm is finite.
-LEAST = 1e-6
-
-
 class Forest(nn.Module):
     """Vectors (batch, size) -> logits (batch, classes): logarithms of the trees' mean distribution, at least `LEAST`.
 
-    All trees' nodes stand in one row, each tree's root at `roots` (trees,). Node i asks whether the vector's entry
-    `feature[i]` is at most `threshold[i]`, and sends the clip to the node `left[i]` where it is, to `right[i]` where
-    not; a leaf sends it to itself, so that `depth` steps bring every clip to one. `shares` (nodes, classes) are the
-    distributions in the leaves.
+    The nodes of all trees are in one row, each tree's root at `roots` (trees,). Node i compares the vector's entry
+    `feature[i]` with `threshold[i]`, and sends the clip to the node `left[i]` if it is at most that, else to
+    `right[i]`; a leaf sends it to itself, so that every clip is at a leaf after `depth` steps. `shares` (nodes,
+    classes) are the distributions in the leaves.
     """
 
     def __init__(self, classes: int, trees: int, nodes: int, depth: int):
@@ -191,12 +181,12 @@ class Forest(nn.Module):
         self.depth = depth
         for name, count in {"roots": trees, "feature": nodes, "left": nodes, "right": nodes}.items():
             self.register_buffer(name, torch.zeros(count, dtype=torch.long))
-        self.threshold = nn.Parameter(torch.zeros(nodes), requires_grad=False)
-        self.shares = nn.Parameter(torch.full((nodes, classes), 1 / classes), requires_grad=False)
+        self.threshold = fixed(torch.zeros(nodes))
+        self.shares = fixed(torch.full((nodes, classes), 1 / classes))
 
     @property
     def weight(self) -> torch.Tensor:
-        """What vectors are compared with, in whose type they must come."""
+        """A tensor of the type in which vectors must come, as `nn.Linear` has one."""
         return self.threshold
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -210,9 +200,8 @@ class Forest(nn.Module):
 class MfccForestForAudioClassification(FittedClassifier):
     """Random forest on MFCC statistics: the mean of many decision trees' distributions.
 
-    Breiman 2001 ("Random forests", Machine Learning 45), as scikit-learn's `RandomForestClassifier` grows them and as
-    notebooks use it on averaged cepstra. The trees are arrays of nodes here, walked down by gathers, so that loading
-    them needs neither scikit-learn nor a pickle.
+    Breiman 2001 ("Random forests", Machine Learning 45), as scikit-learn's `RandomForestClassifier` grows them. The
+    trees are arrays of nodes here, so that loading them needs neither scikit-learn nor a pickle.
     """
 
     config_class = MfccForestConfig
@@ -225,7 +214,7 @@ class MfccForestForAudioClassification(FittedClassifier):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, Forest):
-            # One stump on the first feature's mean: node 0 asks, all others are leaves.
+            # One stump on the first feature's mean: node 0 compares, all others are leaves.
             nodes = torch.arange(len(module.threshold))
             init.copy_(module.left, torch.where(nodes == 0, 1, nodes))
             init.copy_(module.right, torch.where(nodes == 0, 2, nodes))
@@ -244,17 +233,17 @@ class MfccMlpConfig(MfccConfig):
 
     model_type = "ser_mfcc_mlp"
 
-    hidden: list[int] = (256, 128)
-    dropout: float = 0.3
+    hidden: Counts = (256, 128)
+    dropout: Fraction = 0.3
 
 
 class MfccMlpForAudioClassification(MfccClassifier):
-    """Multi-layer perceptron on MFCC statistics: two hidden layers over one vector a clip.
+    """Multi-layer perceptron on MFCC statistics: two hidden layers over one vector per clip.
 
-    What notebooks on RAVDESS and its kin begin with: librosa's cepstra averaged over time, then scikit-learn's
-    `MLPClassifier` or a few dense layers in Keras (for one, the repository x4nth055/emotion-recognition-using-speech).
-    Many of them average over padding too, scale nothing and are judged on clips of the speakers they learnt from; here
-    the vector is that of the clip's own frames, standardised by the training clips.
+    Notebooks on RAVDESS begin with it: librosa's cepstra averaged over time, then scikit-learn's `MLPClassifier` or a
+    few dense layers in Keras (for one, the repository x4nth055/emotion-recognition-using-speech). Many of them average
+    over padding too, scale nothing and test on clips of the training speakers; here the vector is that of the clip's
+    own frames, standardized by the training clips.
     """
 
     config_class = MfccMlpConfig

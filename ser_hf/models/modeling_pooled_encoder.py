@@ -1,7 +1,7 @@
-"""A pooling head on any speech encoder of transformers: layer sum, pooling over real frames, an MLP."""
+"""A pooling head on any speech encoder of transformers: layer sum, pooling over real frames, hidden layers."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -10,54 +10,42 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from .configuration import Fraction, PoolingKind, WaveformConfig, valid
 from .layers import Pooling
 
-Pooled = Literal["mean", "max", "mean_std", "attention", "attentive_stats"]
+Sizes = valid(list[int], "sizes of 1 or more", lambda sizes: all(type(size) is int and size >= 1 for size in sizes))
 
 
-class PooledEncoderConfig(PreTrainedConfig):
+class PooledEncoderConfig(WaveformConfig):
     """Settings of `PooledEncoderForAudioClassification`.
 
     Args:
-        encoder: configuration of the encoder, or its dictionary with a `model_type`; wav2vec2's own when absent.
-        pooling: how a clip's frames become one vector, see `ser_hf.models.layers.Pooling`.
-        weighted_layer_sum: pool a learnt weighted mean of the encoder's input and all its layers' outputs, in place of
-            the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
+        encoder: configuration of the encoder, or its dictionary with a `model_type`; wav2vec2's when absent.
+        pooling: of a clip's frames to one vector, see `Pooling`.
+        weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers' outputs, in place
+            of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
         head_layers: sizes of hidden layers between the pooled vector and the classifier.
         head_dropout: probability of dropout on the pooled vector and after each hidden layer.
         sampling_rate: Hz of the waveform that the feature extractor expects.
-
-    Raises:
-        ValueError: naming the field, where a value can have no meaning.
     """
 
     model_type = "ser_encoder"
     sub_configs: ClassVar[dict[str, Any]] = {"encoder": AutoConfig}
 
     encoder: Any = None
-    pooling: Pooled = "mean"
+    pooling: PoolingKind = "mean"
     weighted_layer_sum: bool = False
-    head_layers: list[int] = ()
-    head_dropout: float = 0.0
-    sampling_rate: int = 16000
+    head_layers: Sizes = ()
+    head_dropout: Fraction = 0.0
 
     def __post_init__(self, **kwargs):
-        given = {"model_type": "wav2vec2"} if self.encoder is None else self.encoder
-        if isinstance(given, dict):
-            given = AutoConfig.for_model(**given)
-        self.encoder = given
+        encoder = {"model_type": "wav2vec2"} if self.encoder is None else self.encoder
+        self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         super().__post_init__(**kwargs)
-        self.head_layers = list(self.head_layers)  # JSON knows lists only
-        if self.pooling not in get_args(Pooled):
-            raise ValueError(f"pooling {self.pooling!r} is none of {', '.join(get_args(Pooled))}")
-        if not all(type(size) is int and size >= 1 for size in self.head_layers):
-            raise ValueError(f"head_layers {self.head_layers}: expected sizes of 1 or more")
-        if not 0 <= self.head_dropout < 1:
-            raise ValueError(f"head_dropout {self.head_dropout}: expected a probability, 0 or more and less than 1")
 
 
 class LayerSum(nn.Module):
-    """A learnt convex combination of hidden states (Yang et al. 2021, SUPERB, arXiv:2105.01051); uniform at first."""
+    """A trained convex combination of hidden states (Yang et al. 2021, SUPERB, arXiv:2105.01051); uniform at first."""
 
     def __init__(self, states: int):
         super().__init__()
@@ -72,18 +60,15 @@ class LayerSum(nn.Module):
 class PooledEncoderForAudioClassification(PreTrainedModel):
     """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and `classifier`.
 
-    Pooling counts real frames only. The encoder is given the mask where it learnt with one: those that normalise over
-    time in their stem (`feat_extract_norm` ``group``) did not, hear the padding, and get none.
+    Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders that normalize over
+    time in their stem (`feat_extract_norm` ``group``) were not, see the padding, and get none.
 
     Args:
-        encoder: one with weights, to take in place of a new one; its configuration has to be the configuration's.
-
-    Raises:
-        ValueError: for settings of the encoder that the head cannot stand on.
+        encoder: one with weights, in place of a new one; of the configuration's `encoder`.
     """
 
     config_class = PooledEncoderConfig
-    # The Trainer multiplies the gradient of models that claim to normalise their own loss.
+    # The Trainer multiplies the gradient of models that claim to normalize their own loss.
     accepts_loss_kwargs = False
     supports_gradient_checkpointing = True
     input_modalities = "audio"
@@ -95,8 +80,8 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
             raise ValueError("add_adapter: the head pools the encoder's own frames; set it to false")
         if config.weighted_layer_sum and layerdrop_key(stock):
             raise ValueError("weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0")
-        self.encoder = _new_encoder(stock) if encoder is None else encoder
-        # What the Trainer counts and what a pipeline's extractor returns.
+        self.encoder = _encoder_class(stock)._from_config(stock) if encoder is None else encoder
+        # The Trainer counts it, and the feature extractor returns it.
         self.main_input_name = self.encoder.main_input_name
         if config.weighted_layer_sum:
             self.layer_sum = LayerSum(stock.num_hidden_layers + 1)
@@ -109,7 +94,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         self.classifier = nn.Linear(size, config.num_labels)
         self.post_init()
 
-    # The encoder computes all the attention there is.
+    # Only the encoder computes attention.
     @property
     def _supports_sdpa(self) -> bool:
         return _encoder_class(self.config.encoder)._supports_sdpa
@@ -132,11 +117,10 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         """Classifies what the encoder's feature extractor returns.
 
         Args:
-            input_values: (batch, samples) waveforms, zeros after the end of those shorter than the longest; what is
-                too short for one frame of the encoder is heard with silence after it. For the audio spectrogram
-                transformer its (batch, frames, bands).
+            input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one frame of the encoder
+                is followed by silence. For the audio spectrogram transformer its (batch, frames, bands).
             input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for Whisper.
-            attention_mask: 1 where the clip is and 0 where padding follows it; all real when absent. (batch, samples)
+            attention_mask: 1 for the clip and 0 for the padding after it; all real when absent. (batch, samples)
                 for waveforms, (batch, frames) for wav2vec2-bert, either of the two for Whisper.
             labels: (batch,) class ids; the loss is then the mean cross entropy.
         """
@@ -153,7 +137,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     def _long_enough(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Waveforms of one frame at least, and a mask that counts the silence of such a frame as real."""
+        """Waveforms of at least one frame, and a mask that counts the silence of such a frame as real."""
         least = shortest_waveform(self.config.encoder)
         if least is None:
             return inputs, attention_mask
@@ -165,7 +149,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         return inputs, attention_mask.masked_fill(torch.arange(inputs.shape[1], device=inputs.device) < least, 1)
 
     def _frames(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """What is pooled, (batch, frames, hidden_size)."""
+        """The frames to pool, (batch, frames, hidden_size)."""
         stock = self.config.encoder
         given = {self.main_input_name: inputs}
         masked = stock.model_type not in ("whisper", "audio-spectrogram-transformer")
@@ -175,23 +159,23 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         frames = outputs.last_hidden_state
         if self.config.weighted_layer_sum:
             if stock.model_type in ("sew", "sew-d"):
-                # Its layers see one frame of several, of which it makes as many as there were.
+                # Its layers run on squeezed frames, which it upsamples at the end.
                 summed = self.encoder.encoder.upsample(self.layer_sum(outputs.hidden_states))
                 frames = nn.functional.pad(summed, (0, 0, 0, frames.shape[1] - summed.shape[1]))
             else:
-                # The last with the norm that the encoder ends with, if it does.
+                # The last state with the encoder's final norm, if it has one.
                 frames = self.layer_sum([*outputs.hidden_states[:-1], frames])
         # Patches after the class and the distillation token.
         return frames[:, 2:] if stock.model_type == "audio-spectrogram-transformer" else frames
 
     def _frame_mask(self, frames: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """(batch, frames) bool, true where a frame is of the clip."""
+        """(batch, frames) bool, true for frames of the clip."""
         count = frames.shape[1]
         kind = self.config.encoder.model_type
         if attention_mask is None or kind == "audio-spectrogram-transformer":
             return frames.new_ones(frames.shape[:2], dtype=torch.bool)
         if kind == "whisper":
-            # By samples or by frames of the extractor, as the extractor was asked; a position is several of either.
+            # Per sample or per frame of the extractor, as the extractor was called; a position is several of either.
             return attention_mask[:, :: attention_mask.shape[1] // count][:, :count].bool()
         if kind == "wav2vec2-bert":
             return attention_mask.bool()
@@ -199,7 +183,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Of the head, in which nothing else has numbers; the encoder sees to itself."""
+        """Of the head; the encoder initializes itself."""
         if isinstance(module, LayerSum):
             init.zeros_(module.weight)
         elif isinstance(module, nn.Linear):
@@ -209,12 +193,12 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
-    """The key that says which share of layers training skips at random; None where it skips none."""
+    """The key of the share of layers that training skips at random; None where it skips none."""
     return next((key for key in ("encoder_layerdrop", "layerdrop") if getattr(encoder, key, 0)), None)
 
 
 def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
-    """Samples of which the encoder makes one frame of its layers; None if it does not hear waveforms."""
+    """Samples that make one frame of the encoder's layers; None if it does not take waveforms."""
     if not hasattr(encoder, "conv_kernel"):
         return None
     samples = getattr(encoder, "squeeze_factor", 1)
@@ -225,7 +209,3 @@ def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
 
 def _encoder_class(encoder: PreTrainedConfig) -> type[PreTrainedModel]:
     return WhisperEncoder if encoder.model_type == "whisper" else AutoModel._model_mapping[type(encoder)]
-
-
-def _new_encoder(encoder: PreTrainedConfig) -> PreTrainedModel:
-    return _encoder_class(encoder)._from_config(encoder)

@@ -1,22 +1,26 @@
 """Residual networks with squeeze-and-excitation: configurations, layers and networks."""
 
 import math
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig
+from .configuration import AcousticConfig, Count, Counts, Fraction, Odd, PoolingKind, Share, valid
 from .front_end import FrontEnd
 from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
 from .modeling_base import AcousticClassifier
 
+SqueezeShare = valid(float, "more than 0, and 1 or less", lambda share: 0 < share <= 1)
+
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by what all channels are like over the clip's real frames."""
+    """Scales each channel by weights computed from the means of all channels over the clip's real frames
+    (Hu et al. 2018, arXiv:1709.01507). The hidden layer has `share` of the channels, 4 at least."""
 
-    def __init__(self, channels: int, hidden: int):
+    def __init__(self, channels: int, share: float):
         super().__init__()
+        hidden = max(4, int(share * channels))
         self.squeeze = nn.Linear(channels, hidden)
         self.excite = nn.Linear(hidden, channels)
 
@@ -28,11 +32,36 @@ class SqueezeExcitation(nn.Module):
 
 
 def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> torch.Tensor:
-    """What a residual block adds, left out in a `chance` of the clips (Huang et al. 2016, arXiv:1603.09382)."""
+    """The output of a residual branch, dropped in a `chance` of the clips (Huang et al. 2016, arXiv:1603.09382)."""
     if not (training and chance):
         return change
     kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= chance
     return change * kept / (1 - chance)
+
+
+class ResNetClassifier(AcousticClassifier):
+    """What both networks share after their residual blocks: bands are joined frame by frame, then pooled over time.
+
+    A network overrides `_blocks`, and calls `_make_head` last in its constructor.
+    """
+
+    def _make_head(self, config: AcousticConfig, bands: int) -> None:
+        self.dropout = nn.Dropout(config.dropout)
+        self.join = nn.Linear(bands * config.channels[-1], config.embedding, bias=False)
+        self.join_norm = MaskedBatchNorm1d(config.embedding)
+        self.pooling = Pooling(config.pooling, config.embedding)
+        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
+        self.post_init()
+
+    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, planes, frames, bands), mask -> (batch, channels, fewer frames, fewer bands), and their mask."""
+        raise NotImplementedError
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        picture, mask = self._blocks(as_picture(features, self.front_end.planes), mask)
+        frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
+        frames = torch.relu(self.join_norm(frames.transpose(1, 2), mask)).transpose(1, 2)
+        return self.dropout(self.pooling(frames, mask))
 
 
 class SEResNetConfig(AcousticConfig):
@@ -41,40 +70,35 @@ class SEResNetConfig(AcousticConfig):
     Args:
         channels: width of each stage of one residual block. The stem and each stage after the first halve frames and
             bands.
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's width; 4 at least.
-        embedding: size of a frame when its bands have been joined.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
-        drop_path: chance that a residual block is passed by, rising linearly from 0 to this in the last block.
+        squeeze: hidden width of squeeze-and-excitation, as a share of the block's width.
+        embedding: size of a frame after its bands are joined.
+        pooling: over time, see `Pooling`.
+        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
         dropout: probability before the joined frames and before the classifier.
     """
 
     model_type = "ser_se_resnet"
 
-    # Windows of 50 ms tell a voice's harmonics apart, and so its melody.
-    n_fft: int = 1024
-    win_length: int = 800
-    n_mels: int = 80
-    # Corpora have few voices, so training makes up others.
-    band_warp: float = 0.1
-    mix_style: float = 0.3
+    # Windows of 50 ms resolve the harmonics of a voice, and so its melody.
+    n_fft: Count = 1024
+    win_length: Count = 800
+    n_mels: Count = 80
+    # Corpora have few voices; these augmentations make others.
+    band_warp: Fraction = 0.1
+    mix_style: Share = 0.3
 
-    channels: list[int] = (24, 48, 96, 160)
-    squeeze: float = 0.25
-    embedding: int = 192
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "attentive_stats"
-    drop_path: float = 0.15
-    dropout: float = 0.3
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        if not 0 < self.squeeze <= 1:
-            raise ValueError(f"squeeze {self.squeeze}: expected a share, more than 0 and up to 1")
+    channels: Counts = (24, 48, 96, 160)
+    squeeze: SqueezeShare = 0.25
+    embedding: Count = 192
+    pooling: PoolingKind = "attentive_stats"
+    drop_path: Fraction = 0.15
+    dropout: Fraction = 0.3
 
 
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions with squeeze-and-excitation beside a shortcut; `stride` 2 halves frames and bands."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, squeeze: int, drop_path: float):
+    def __init__(self, inputs: int, outputs: int, stride: int, squeeze: float, drop_path: float):
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.norm1 = MaskedBatchNorm2d(outputs)
@@ -91,8 +115,8 @@ class ResidualBlock(nn.Module):
         rounded up, padding zero, and the mask."""
         kept = picture
         if self.stride > 1:
-            mask = mask[:, ::2]  # a frame is real where the kernel's centre stands on a real one
-            # An odd frame or band at the end is averaged with zero, as the padding after a clip would have it.
+            mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
+            # An odd frame or band at the end is averaged with zero, as it is with the padding after a clip.
             kept = nn.functional.pad(picture, (0, picture.shape[3] % 2, 0, picture.shape[2] % 2))
             kept = nn.functional.avg_pool2d(kept, 2)
         real = mask[:, None, :, None].to(picture.dtype)
@@ -102,13 +126,13 @@ class ResidualBlock(nn.Module):
         return nn.functional.silu(self.shortcut(kept) + change) * real, mask
 
 
-class SEResNetForAudioClassification(AcousticClassifier):
+class SEResNetForAudioClassification(ResNetClassifier):
     """Residual network with squeeze-and-excitation over a log-mel picture, attentive statistics over time.
 
     Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019, arXiv:1812.01187)
-    with squeeze-and-excitation (Hu et al. 2018, arXiv:1709.01507), and attentive statistics pooling (Okabe et al.
-    2018, arXiv:1803.10963). Our own design for small corpora: plain convolutions, at which CPUs are good, over
-    pictures that shrink early; under a million parameters.
+    with squeeze-and-excitation, and attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963). Designed for
+    small corpora: plain convolutions, which are fast on CPUs, over pictures that shrink early; under a million
+    parameters.
     """
 
     config_class = SEResNetConfig
@@ -122,24 +146,15 @@ class SEResNetForAudioClassification(AcousticClassifier):
         self.blocks = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(zip([channels[0], *channels], channels, strict=False)):
             drop_path = config.drop_path * i / max(1, len(channels) - 1)
-            squeeze = max(4, int(config.squeeze * outputs))
-            self.blocks.append(ResidualBlock(inputs, outputs, 2 if i else 1, squeeze, drop_path))
-        self.dropout = nn.Dropout(config.dropout)
-        bands = math.ceil(self.front_end.bands / 2 ** len(channels))
-        self.join = nn.Linear(bands * channels[-1], config.embedding, bias=False)
-        self.join_norm = MaskedBatchNorm1d(config.embedding)
-        self.pooling = Pooling(config.pooling, config.embedding)
-        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
-        self.post_init()
+            self.blocks.append(ResidualBlock(inputs, outputs, 2 if i else 1, config.squeeze, drop_path))
+        self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(channels)))
 
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        picture, mask = as_picture(features, self.front_end.planes), mask[:, ::2]
+    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = mask[:, ::2]
         picture = nn.functional.silu(self.stem_norm(self.stem(picture), mask)) * mask[:, None, :, None]
         for block in self.blocks:
             picture, mask = block(picture, mask)
-        frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
-        frames = torch.relu(self.join_norm(frames.transpose(1, 2), mask)).transpose(1, 2)
-        return self.dropout(self.pooling(frames, mask))
+        return picture, mask
 
 
 class SeparableResNetConfig(AcousticConfig):
@@ -149,41 +164,33 @@ class SeparableResNetConfig(AcousticConfig):
         channels, depths: width of each stage and its residual blocks; each stage halves frames and bands.
         expansion: hidden width of a block's pointwise layers, in multiples of its own.
         kernel_size: of the depthwise convolutions, along frames and bands.
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's hidden width; 4 at least.
-        embedding: size of a frame when its bands have been joined.
-        pooling: ``"mean"``, ``"max"``, ``"mean_std"``, ``"attention"`` or ``"attentive_stats"`` over time.
-        drop_path: chance that a residual block is passed by, rising linearly from 0 to this in the last block.
+        squeeze: hidden width of squeeze-and-excitation, as a share of the block's hidden width.
+        embedding: size of a frame after its bands are joined.
+        pooling: over time, see `Pooling`.
+        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
         dropout: probability before the joined frames and before the classifier.
     """
 
     model_type = "ser_separable_resnet"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
 
-    # Corpora have few voices, so training makes up others.
-    band_warp: float = 0.1
-    time_stretch: float = 0.1
+    # Corpora have few voices; these augmentations make others.
+    band_warp: Fraction = 0.1
+    time_stretch: Fraction = 0.1
 
-    channels: list[int] = (32, 64, 128)
-    depths: list[int] = (1, 2, 2)
-    expansion: int = 2
-    kernel_size: int = 5
-    squeeze: float = 0.25
-    embedding: int = 192
-    pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] = "attentive_stats"
-    drop_path: float = 0.1
-    dropout: float = 0.3
-
-    def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
-        if len(self.channels) != len(self.depths):
-            raise ValueError("channels and depths need one entry per stage")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size {self.kernel_size} is not odd: a window needs a frame in its middle")
-        if not 0 < self.squeeze <= 1:
-            raise ValueError(f"squeeze {self.squeeze}: expected a share, more than 0 and up to 1")
+    channels: Counts = (32, 64, 128)
+    depths: Counts = (1, 2, 2)
+    expansion: Count = 2
+    kernel_size: Odd = 5
+    squeeze: SqueezeShare = 0.25
+    embedding: Count = 192
+    pooling: PoolingKind = "attentive_stats"
+    drop_path: Fraction = 0.1
+    dropout: Fraction = 0.3
 
 
 class Halving(nn.Module):
-    """Convolution with a stride of two along frames and bands, masked batch normalisation, SiLU."""
+    """Convolution with a stride of two along frames and bands, masked batch normalization, SiLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int):
         super().__init__()
@@ -192,22 +199,20 @@ class Halving(nn.Module):
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), both rounded up, and the mask."""
-        mask = mask[:, ::2]  # a frame is real where the kernel's centre stands on a real one
-        picture = nn.functional.silu(self.norm(self.conv(picture), mask))
-        return picture, mask
+        mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
+        return nn.functional.silu(self.norm(self.conv(picture), mask)), mask
 
 
 class SeparableBlock(nn.Module):
     """A residual: depthwise convolution, wider pointwise layer, squeeze-and-excitation, pointwise layer back."""
 
-    def __init__(self, channels: int, hidden: int, kernel_size: int, squeeze: int, drop_path: float):
+    def __init__(self, channels: int, config: SeparableResNetConfig, drop_path: float):
         super().__init__()
-        self.depthwise = nn.Conv2d(
-            channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False
-        )
+        size, hidden = config.kernel_size, config.expansion * channels
+        self.depthwise = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False)
         self.norm = MaskedBatchNorm2d(channels)
         self.widen = nn.Conv2d(channels, hidden, 1)
-        self.attend = SqueezeExcitation(hidden, squeeze)
+        self.attend = SqueezeExcitation(hidden, config.squeeze)
         self.narrow = nn.Conv2d(hidden, channels, 1, bias=False)
         self.out_norm = MaskedBatchNorm2d(channels)
         self.drop_path = drop_path
@@ -215,18 +220,18 @@ class SeparableBlock(nn.Module):
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, channels, frames, bands), padding zero -> the same."""
         real = mask[:, None, :, None].to(picture.dtype)
-        change = torch.nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
+        change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)
         return picture + stochastic_depth(change, self.drop_path, self.training)
 
 
-class SeparableResNetForAudioClassification(AcousticClassifier):
+class SeparableResNetForAudioClassification(ResNetClassifier):
     """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive statistics pooling.
 
     Depthwise-separable residual blocks (Sandler et al. 2018, arXiv:1801.04381; large kernels as in Liu et al. 2022,
-    arXiv:2201.03545) with squeeze-and-excitation (Hu et al. 2018, arXiv:1709.01507) over a log-mel picture, and
-    attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143). Our
-    own design for small corpora: few parameters, many ways of being kept from learning who speaks.
+    arXiv:2201.03545) with squeeze-and-excitation over a log-mel picture, and attentive statistics pooling (Okabe et
+    al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143). Designed for small corpora: few parameters,
+    and several regularizers that keep it from memorizing speakers.
     """
 
     config_class = SeparableResNetConfig
@@ -239,27 +244,14 @@ class SeparableResNetForAudioClassification(AcousticClassifier):
         widths = [self.front_end.planes, *config.channels]
         self.stages = nn.ModuleList()
         for i, depth in enumerate(config.depths):
-            hidden = config.expansion * widths[i + 1]
-            squeeze = max(4, int(config.squeeze * hidden))
-            blocks = [Halving(widths[i], widths[i + 1], 3 if i else 5)]
-            blocks += [
-                SeparableBlock(widths[i + 1], hidden, config.kernel_size, squeeze, next(rates)) for _ in range(depth)
-            ]
-            self.stages.append(nn.ModuleList(blocks))
-        self.dropout = nn.Dropout(config.dropout)
-        bands = math.ceil(self.front_end.bands / 2 ** len(config.channels))
-        self.join = nn.Linear(bands * config.channels[-1], config.embedding, bias=False)
-        self.join_norm = MaskedBatchNorm1d(config.embedding)
-        self.pooling = Pooling(config.pooling, config.embedding)
-        self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
-        self.post_init()
+            halving = Halving(widths[i], widths[i + 1], 3 if i else 5)
+            blocks = [SeparableBlock(widths[i + 1], config, next(rates)) for _ in range(depth)]
+            self.stages.append(nn.ModuleList([halving, *blocks]))
+        self._make_head(config, bands=math.ceil(self.front_end.bands / 2 ** len(config.channels)))
 
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        picture = as_picture(features, self.front_end.planes)
+    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         for halve, *blocks in self.stages:
             picture, mask = halve(picture, mask)
             for block in blocks:
                 picture = block(picture, mask)
-        frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
-        frames = torch.relu(self.join_norm(frames.transpose(1, 2), mask)).transpose(1, 2)
-        return self.dropout(self.pooling(frames, mask))
+        return picture, mask

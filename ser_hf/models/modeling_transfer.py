@@ -1,31 +1,58 @@
-"""What networks share that are transferred from other tasks: a pretrained trunk under a new head."""
+"""What networks share that are transferred from other tasks: a pretrained encoder under a new head."""
 
 import torch
 from torch import nn
-from transformers import initialization as init
 
 from .configuration import WaveformConfig
 from .layers import MaskedBatchNorm1d, Pooling
 from .modeling_base import AcousticClassifier
-from .support_vectors import light_head
+from .support_vectors import LinearMachines
 
 
 class TransferClassifier(AcousticClassifier):
     """A waveform classifier whose `encoder` has published weights.
 
-    A network makes `front_end`, `encoder`, `classifier` and what it pools with. `encoder.layers` lists its blocks from
-    the bottom to the top, so that it can be frozen, thawed and given learning rates by depth; nothing in it but those
-    blocks has weights.
+    `encoder.layers` lists its blocks from the bottom to the top, so that they can be frozen, unfrozen and given
+    learning rates by depth; only those blocks have weights.
+
+    Args:
+        config: with `standardize` and `head`.
+        size: of a clip's vector, the input of the head.
     """
 
-    encoder: nn.Module
+    def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
+        super().__init__(config)
+        self.front_end, self.encoder = front_end, encoder
+
+    def _make_head(self, size: int) -> None:
+        """`norm` and `classifier` for clip vectors of `size`, and all initial weights.
+
+        The classifier is one linear layer, or calibrated linear support vector machines that only scikit-learn fits.
+        """
+        self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
+        head = {"linear": nn.Linear, "svm": LinearMachines}[self.config.head]
+        self.classifier = head(size, self.config.num_labels)
+        self.post_init()
+
+
+class PooledTransferClassifier(TransferClassifier):
+    """A `TransferClassifier` whose encoder returns frames and their mask; `encoder.size` is the size of a frame."""
+
+    def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
+        super().__init__(config, front_end, encoder)
+        self.pooling = Pooling(config.pooling, encoder.size)
+        self.dropout = nn.Dropout(config.dropout)
+        self._make_head(self.pooling.output_size)
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.norm(self.pooling(*self.encoder(features, mask))))
 
 
 class ClipNorm(MaskedBatchNorm1d):
-    """Batch normalisation, without weights, of one vector a clip: (batch, size) -> the same.
+    """Batch normalization, without weights, of one vector per clip: (batch, size) -> the same.
 
-    A linear layer on a frozen encoder learns slowly from vectors of unlike scales; He et al. 2022 (arXiv:2111.06377,
-    appendix A.1) standardise them so.
+    A linear layer on a frozen encoder trains slowly on vectors of unlike scales; He et al. 2022 (arXiv:2111.06377,
+    appendix A.1) standardize them so.
     """
 
     def __init__(self, size: int):
@@ -37,10 +64,11 @@ class ClipNorm(MaskedBatchNorm1d):
 
 
 class VGGStage(nn.Module):
-    """Convolutions of 3 x 3 with biases, each followed by ReLU, then the largest value in each window of 2 x 2.
+    """Convolutions of 3 x 3 with biases, each followed by ReLU, then the largest value in each window of 2 x 2
+    (Simonyan and Zisserman 2014, arXiv:1409.1556).
 
-    There is no normalisation, and a bias makes padding speak: what is not real is set to zero after every layer, which
-    is also what a convolution sees beyond a clip's end.
+    There is no normalization, and biases make padding nonzero: it is set to zero after every layer, which is also what
+    a convolution sees beyond a clip's end.
     """
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
@@ -56,31 +84,3 @@ class VGGStage(nn.Module):
         # A pooled frame is real where its whole window is, as for a clip alone.
         mask = mask[:, 1::2]
         return self.pool(picture) * mask[:, None, :, None], mask
-
-
-class VGGClassifier(TransferClassifier):
-    """`front_end` and `encoder` as they are given; then pooling, normalisation and dropout, and the classifier.
-
-    Args:
-        config: with `pooling`, `standardize`, `dropout` and `head`.
-        encoder: with the `size` of a frame that it returns.
-    """
-
-    def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
-        super().__init__(config)
-        self.front_end, self.encoder = front_end, encoder
-        self.pooling = Pooling(config.pooling, encoder.size)
-        self.norm = ClipNorm(self.pooling.output_size) if config.standardize else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = light_head(config.head, self.pooling.output_size, config.num_labels)
-        self.post_init()
-
-    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.dropout(self.norm(self.pooling(*self.encoder(features, mask))))
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if module is self.classifier and isinstance(module, nn.Linear):
-            # Near an even guess to begin with, whatever the scale of rectified and pooled activations.
-            init.xavier_uniform_(module.weight, gain=0.3)

@@ -1,14 +1,17 @@
-"""Networks pretrained on images: VGG16."""
+"""VGG16, pretrained on images: configuration and network."""
 
 from typing import Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig
+from .configuration import AcousticConfig, Count, Counts, Fraction, Normalization, PoolingKindOrMeanMax
 from .front_end import FrontEnd
 from .layers import as_picture
-from .modeling_transfer import VGGClassifier, VGGStage
+from .modeling_transfer import PooledTransferClassifier, VGGStage
+
+# Convolutions of each stage (configuration D of the paper).
+DEPTHS = (2, 2, 3, 3, 3)
 
 
 class VGG16Config(AcousticConfig):
@@ -16,31 +19,31 @@ class VGG16Config(AcousticConfig):
 
     Args:
         channels: filters of each of the five stages; those of the published weights by default.
-        pooling: over time: how a clip's frames become one vector (`ser_hf.models.layers.Pooling`).
-        standardize: batch normalisation, without weights, of the clip's vector before the classifier.
+        pooling: over time, see `Pooling`.
+        standardize: batch normalization, without weights, of the clip's vector before the classifier.
         dropout: probability before the classifier.
         head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
 
-    The network learnt from pictures of three colours, less their mean in all of ImageNet and divided by their
-    deviation (torchvision's transforms). `normalization` ``"corpus_level"`` does the same to spectrograms, by the
-    training clips: what comes in has the scale that the weights know, zero is what stands beyond the edge, and
-    loudness and spectral tilt remain. `deltas` 0 shows one plane in all three colours; 2 shows the features and their
-    two derivatives, a colour each (Zhang et al. 2018, "Speech emotion recognition using deep convolutional neural
-    network and discriminant temporal pyramid matching", IEEE Transactions on Multimedia 20).
+    The published network takes images of three colors, standardized by ImageNet's mean and deviation (torchvision's
+    transforms). `normalization` ``"corpus_level"`` does the same to spectrograms, by the training clips: inputs have
+    the scale that the weights expect, zero is the padding beyond the edge, and loudness and spectral tilt remain.
+    `deltas` 0 shows one plane in all three colors; 2 shows the features and their two derivatives, a color each
+    (Zhang et al. 2018, "Speech emotion recognition using deep convolutional neural network and discriminant temporal
+    pyramid matching", IEEE Transactions on Multimedia 20).
     """
 
     model_type = "ser_vgg16"
 
-    # Sharp and tall enough a picture for five halvings: four bands and 0.5 s remain.
-    n_fft: int = 1024
-    win_length: int = 1024
-    n_mels: int = 128
-    normalization: Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed", "none"] = "corpus_level"
+    # Large enough a picture for five halvings: four bands and 0.5 s remain.
+    n_fft: Count = 1024
+    win_length: Count = 1024
+    n_mels: Count = 128
+    normalization: Normalization = "corpus_level"
     deltas: Literal[0, 2] = 0
-    channels: list[int] = (64, 128, 256, 512, 512)
-    pooling: Literal["mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"] = "mean"
+    channels: Counts = (64, 128, 256, 512, 512)
+    pooling: PoolingKindOrMeanMax = "mean"
     standardize: bool = True
-    dropout: float = 0.3
+    dropout: Fraction = 0.3
     head: Literal["linear", "svm"] = "linear"
 
     def __post_init__(self, **kwargs):
@@ -51,16 +54,11 @@ class VGG16Config(AcousticConfig):
             raise ValueError("n_mels, or n_mfcc of features mfcc: expected 32 or more, which are halved five times")
 
 
-# Convolutions of each stage (configuration D of the paper).
-DEPTHS = (2, 2, 3, 3, 3)
-
-
 class VGG16Encoder(nn.Module):
     """The five stages, `layers`.
 
-    A single plane stands for three equal ones: the kernels of the published first layer are then to be added up over
-    its colours, which is exact. A frame that comes out is `size` numbers: all channels of all bands that are left,
-    since where in frequency something is heard tells emotions apart (pitch, tilt) as much as what it looks like.
+    A single plane stands for three equal ones: the kernels of the published first layer are then summed over its
+    colors, which is exact. An output frame has `size` numbers: all channels of all remaining bands.
     """
 
     def __init__(self, planes: int, bands: int, channels: list[int]):
@@ -78,15 +76,16 @@ class VGG16Encoder(nn.Module):
         return picture.transpose(1, 2).flatten(2), mask
 
 
-class VGG16ForAudioClassification(VGGClassifier):
-    """VGG16 that learnt to tell pictures, on log-mel spectrograms: five stages, pooling over time, a classifier.
+class VGG16ForAudioClassification(PooledTransferClassifier):
+    """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a classifier.
 
     Simonyan and Zisserman 2014, "Very deep convolutional networks for large-scale image recognition", arXiv:1409.1556,
-    configuration D, transferred from ImageNet: edges and textures of photographs are onsets and harmonics of
-    spectrograms. Its three dense layers, which take pictures of one size and make up most of it, stay behind.
+    configuration D, transferred from ImageNet: edges and textures of photographs become onsets and harmonics of
+    spectrograms. Its three dense layers, which need images of one size and hold most of the weights, are left out.
     """
 
     config_class = VGG16Config
+    classifier_gain = 0.3
 
     def __init__(self, config: VGG16Config):
         front_end = FrontEnd(config, min_frames=2 ** len(DEPTHS))

@@ -1,4 +1,8 @@
-"""Waveform preparation (trimming, level, duration), and the feature extractor that applies it."""
+"""Waveform preparation (silence trimmed, level set, duration fixed), and the feature extractor that applies it.
+
+Training applies it once, when the waveform store is built; a published model in its feature extractor
+(`PreparedFeatureExtractor`). Both see the same samples.
+"""
 
 import dataclasses
 import functools
@@ -16,7 +20,7 @@ _BLOCK_SECONDS = 0.4
 _BLOCK_HOP_SECONDS = 0.1
 _ABSOLUTE_GATE = -70.0
 _RELATIVE_GATE = -10.0
-# The analogue prototypes of its two filters (Hz, dB, quality): by the bilinear transform they give the table of
+# The analog prototypes of its two filters (Hz, dB, quality): the bilinear transform of them gives the table of
 # coefficients that the recommendation prints for 48 kHz.
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
 _HIGH_PASS = (38.13547087602444, 0.5003270373238773)
@@ -25,17 +29,17 @@ _RINGING_SECONDS = 0.2  # by then the high-pass, the slower filter, has decayed 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """Which of the steps are taken, in this order; None leaves one out.
+    """Steps of the preparation, in this order; None leaves one out.
 
     Args:
         trim_silence: dB below the clip's loudest frame (root mean square of 64 ms, every 16 ms) that count as silence
-            where a clip begins and ends.
+            at a clip's beginning and end.
         level: ``"peak"``, the largest magnitude, or ``"loudness"``, gated after ITU-R BS.1770.
         target_level: dBFS of a peak, LUFS of a loudness (by default -1 and -23).
-        fixed_duration: seconds that every clip then lasts.
+        fixed_duration: seconds of every clip.
 
     Raises:
-        ValueError: naming the field, where a value can have no meaning.
+        ValueError: naming the field.
     """
 
     trim_silence: float | None = None
@@ -45,7 +49,7 @@ class Preparation:
 
     def __post_init__(self):
         if self.level is not None and self.level not in LEVELS:
-            raise ValueError(f"level: {self.level!r} is none of {', '.join(LEVELS)} or null")
+            raise ValueError(f"level: {self.level!r} is not one of {', '.join(LEVELS)} or null")
         for name, unit in (("trim_silence", "dB"), ("fixed_duration", "seconds")):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -55,17 +59,17 @@ class Preparation:
                 raise ValueError("target_level: belongs to a level; set level to peak or loudness as well")
             if not -math.inf < self.target_level <= 0:
                 raise ValueError(f"target_level: expected 0 (full scale) or below, got {self.target_level}")
-        elif self.level is not None:  # written out, so that it travels with the model
+        elif self.level is not None:  # saved with the model
             object.__setattr__(self, "target_level", LEVELS[self.level])
 
     @property
     def active(self) -> bool:
-        """Whether a waveform may come out other than it went in."""
+        """Whether any step is set."""
         return self != Preparation()
 
 
 def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Preparation) -> np.ndarray:
-    """The waveform that the model hears: float32 (prepared samples,) of float32 (samples,) at `sampling_rate` Hz."""
+    """The waveform for the model: float32 (prepared samples,) of float32 (samples,) at `sampling_rate` Hz."""
     samples = np.asarray(samples, dtype=np.float32)
     if preparation.trim_silence is not None:
         samples = trim_silence(samples, sampling_rate, preparation.trim_silence)
@@ -79,14 +83,14 @@ def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Prepa
 def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.ndarray:
     """A view of the samples from the first to the last frame that is less than `below` dB under the loudest one.
 
-    Frames are of 64 ms, centred on every 16 ms as `librosa.effects.trim` centres them, so that some 30 ms stay before
-    a sudden onset; unlike there, no absolute floor is set for clips quieter than -100 dBFS. Pauses within stay. A
-    frame's worth of samples stays at the least, and a clip of nothing but zeros stays whole.
+    Frames are of 64 ms, centered on every 16 ms as in `librosa.effects.trim`, so that some 30 ms stay before a sudden
+    onset; unlike there, no absolute floor is set for clips quieter than -100 dBFS. Pauses within stay. At least one
+    frame of samples stays, and a clip of zeros stays whole.
     """
     hop = max(1, round(_HOP_SECONDS * sampling_rate))
     whole = len(samples) // hop
     energies = np.zeros(whole + _HOPS)
-    # Hop by hop and then four to a frame, where running sums would lose quiet frames to rounding.
+    # Hop by hop and then four to a frame: running sums would lose quiet frames to rounding.
     squares = np.square(samples, dtype=np.float64)
     energies[2 : whole + 2] = squares[: whole * hop].reshape(whole, hop).sum(axis=1)
     energies[whole + 2] = squares[whole * hop :].sum()
@@ -102,10 +106,10 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
 def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float) -> np.ndarray:
     """The samples, float32, times the gain that brings their peak to `target` dBFS or their loudness to `target` LUFS.
 
-    Nothing is limited: a gain towards a loudness may lift peaks above 1, where floating point clips nothing and a
-    limiter would distort what the voice does when it is loud. Silence is left alone, and so is what has no loudness:
-    nothing above -70 LUFS, or a sampling rate under 6.7 kHz. The absolute gate does not move with the gain, so that a
-    clip with much silence may measure some tenths of a LU off the target afterwards.
+    There is no limiter: a gain towards a loudness may lift peaks above 1, which floating point does not clip. Silence
+    is unchanged, and so is a clip without a loudness: nothing above -70 LUFS, or a sampling rate under 6.7 kHz. The
+    absolute gate does not move with the gain, so that a clip with much silence may measure some tenths of a LU off the
+    target afterwards.
     """
     if level == "peak":
         peak = float(np.abs(samples).max(initial=0.0))
@@ -120,8 +124,7 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
 def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
     """The first `length` samples, with zeros after them where there are fewer.
 
-    The zeros are a part of the clip that the model hears, as every clip's length says nothing any more; no attention
-    mask tells them from the rest.
+    The zeros are part of the clip: no attention mask marks them.
     """
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
@@ -129,10 +132,8 @@ def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
 def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
     """Integrated loudness in LUFS of mono samples, shape (samples,), after ITU-R BS.1770-5.
 
-    A clip shorter than a block of 400 ms is one block, which the recommendation leaves undefined.
-
-    Returns:
-        None where no block is above -70 LUFS, or the rate is too low for the weighting filter.
+    A clip shorter than a block of 400 ms is one block, which the recommendation leaves undefined. None where no block
+    is above -70 LUFS, or the rate is too low for the weighting filter.
     """
     if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
         return None
@@ -151,13 +152,13 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
 
 
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The samples through both filters, float64 (samples,): stretch by stretch in the frequency domain, each with room
-    for the filters to ring out, as numpy has no recursive filter."""
-    response, stretch = _k_response(sampling_rate)
+    """The samples through both filters, float64 (samples,): part by part in the frequency domain, each with room for
+    the filters to ring out, as numpy has no recursive filter."""
+    response, part = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
     weighted = np.zeros(len(samples) + size)
-    for begin in range(0, len(samples), stretch):
-        spectrum = np.fft.rfft(samples[begin : begin + stretch].astype(np.float64), size)
+    for begin in range(0, len(samples), part):
+        spectrum = np.fft.rfft(samples[begin : begin + part].astype(np.float64), size)
         weighted[begin : begin + size] += np.fft.irfft(spectrum * response, size)
     return weighted[: len(samples)]
 
@@ -178,12 +179,12 @@ def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
     frequency, quality = _HIGH_PASS
     k = math.tan(math.pi * frequency / sampling_rate)
     below = _denominator(k, quality)
-    # The recommendation's own table leaves the high-pass's numerator 1, -2, 1 where its denominator begins with 1.
+    # In the recommendation's table the numerator of the high-pass is 1, -2, 1 and its denominator begins with 1.
     return shelf * below[0] * ([1, -2, 1] @ powers) / (below @ powers), size - ringing
 
 
 def _denominator(k: float, quality: float) -> np.ndarray:
-    """Of both filters, times a factor: coefficients of delays 0, 1 and 2."""
+    """Denominator of both filters, times a factor: coefficients of delays 0, 1 and 2."""
     return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
@@ -196,14 +197,14 @@ def _power(loudness: float) -> float:
 
 
 class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
-    """`Wav2Vec2FeatureExtractor` behind a `Preparation`: each clip is prepared, then normalised and padded as ever.
+    """`Wav2Vec2FeatureExtractor` behind a `Preparation`: each clip is prepared, then normalized and padded as usual.
 
     Args:
-        trim_silence, level, target_level, fixed_duration: see `Preparation`; they stand in preprocessor_config.json.
+        trim_silence, level, target_level, fixed_duration: see `Preparation`; saved in preprocessor_config.json.
         kwargs: those of `Wav2Vec2FeatureExtractor`.
 
     Raises:
-        ValueError: naming the field, where a value can have no meaning.
+        ValueError: naming the field.
     """
 
     def __init__(
@@ -220,11 +221,7 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         **kwargs: Any,
     ):
         super().__init__(feature_size, sampling_rate, padding_value, return_attention_mask, do_normalize, **kwargs)
-        preparation = Preparation(trim_silence, level, target_level, fixed_duration)
-        self.trim_silence = preparation.trim_silence
-        self.level = preparation.level
-        self.target_level = preparation.target_level
-        self.fixed_duration = preparation.fixed_duration
+        vars(self).update(vars(Preparation(trim_silence, level, target_level, fixed_duration)))
 
     @classmethod
     def from_stock(cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation) -> "PreparedFeatureExtractor":
@@ -243,29 +240,22 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
         """`raw_speech` is one mono clip, shape (samples,), or several, as the stock class takes them; so are the other
         arguments, and `truncation` and `padding` come after the preparation."""
-        preparation = self.preparation
-        if _several(raw_speech):
-            prepared = [prepare_waveform(_mono(clip), self.sampling_rate, preparation) for clip in raw_speech]
+        # The stock class's own rule.
+        if isinstance(raw_speech, np.ndarray):
+            several = raw_speech.ndim > 1
         else:
-            prepared = prepare_waveform(_mono(raw_speech), self.sampling_rate, preparation)
+            several = isinstance(raw_speech, list | tuple) and isinstance(raw_speech[0], np.ndarray | list | tuple)
+        prepared = [self._prepared(clip) for clip in raw_speech] if several else self._prepared(raw_speech)
         return super().__call__(prepared, *args, **kwargs)
+
+    def _prepared(self, clip: np.ndarray | list) -> np.ndarray:
+        samples = np.asarray(clip, dtype=np.float32)
+        if samples.ndim != 1:
+            raise ValueError(f"expected mono clips, one number per sample, got an array of shape {samples.shape}")
+        return prepare_waveform(samples, self.sampling_rate, self.preparation)
 
 
 def _settings(extractor: Wav2Vec2FeatureExtractor) -> dict[str, Any]:
-    """What makes an extractor, without what says which class it is."""
+    """An extractor's settings, without the keys that name its class."""
     settings = extractor.to_dict()
     return {key: settings[key] for key in settings if key not in ("feature_extractor_type", "auto_map")}
-
-
-def _several(raw_speech: np.ndarray | list) -> bool:
-    """The stock class's own rule."""
-    if isinstance(raw_speech, np.ndarray):
-        return raw_speech.ndim > 1
-    return isinstance(raw_speech, list | tuple) and isinstance(raw_speech[0], np.ndarray | list | tuple)
-
-
-def _mono(clip: np.ndarray | list) -> np.ndarray:
-    samples = np.asarray(clip, dtype=np.float32)
-    if samples.ndim != 1:
-        raise ValueError(f"expected mono clips, one number per sample, got an array of shape {samples.shape}")
-    return samples

@@ -1,18 +1,26 @@
-"""Support vector machines as modules: one machine a class against the rest, with calibrated probabilities."""
+"""Support vector machines as modules: one machine per class against the rest, with calibrated probabilities.
+
+Two classes need one machine only, that of the second. The numbers are scikit-learn's, in float32.
+"""
 
 import torch
 from torch import nn
 
 
+def fixed(values: torch.Tensor) -> nn.Parameter:
+    """A parameter that takes no gradient."""
+    return nn.Parameter(values, requires_grad=False)
+
+
 def machines(classes: int) -> int:
-    """How many binary machines tell `classes` apart."""
+    """Number of binary machines for `classes`."""
     return 1 if classes == 2 else classes
 
 
 class Calibration(nn.Module):
-    """Decision values (batch, machines) -> logits (batch, classes), whose softmax are calibrated probabilities.
+    """Decision values (batch, machines) -> logits (batch, classes), whose softmax gives calibrated probabilities.
 
-    A sigmoid of each decision value is the probability of that emotion against the rest (Platt 1999, "Probabilistic
+    A sigmoid of each decision value is the probability of that class against the rest (Platt 1999, "Probabilistic
     outputs for support vector machines", in Advances in Large Margin Classifiers); divided by their sum they are the
     probabilities of all (Zadrozny and Elkan 2002, "Transforming classifier scores into accurate multiclass probability
     estimates", KDD), as in scikit-learn's `CalibratedClassifierCV`. The softmax of their logarithms is that division.
@@ -20,8 +28,8 @@ class Calibration(nn.Module):
 
     def __init__(self, classes: int):
         super().__init__()
-        self.slope = nn.Parameter(torch.ones(machines(classes)), requires_grad=False)
-        self.offset = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
+        self.slope = fixed(torch.ones(machines(classes)))
+        self.offset = fixed(torch.zeros(machines(classes)))
 
     def forward(self, decisions: torch.Tensor) -> torch.Tensor:
         logits = self.slope * decisions + self.offset
@@ -35,8 +43,8 @@ class LinearMachines(nn.Module):
 
     def __init__(self, size: int, classes: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(machines(classes), size), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
+        self.weight = fixed(torch.zeros(machines(classes), size))
+        self.bias = fixed(torch.zeros(machines(classes)))
         self.calibration = Calibration(classes)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -46,31 +54,22 @@ class LinearMachines(nn.Module):
 class KernelMachines(nn.Module):
     """Machines with the kernel exp(-gamma |x - v|^2), (batch, size) -> logits (batch, classes).
 
-    `vectors` (support, size) are all machines' support vectors, `weight` (machines, support) their dual coefficients,
-    zero where a vector supports other machines only, `bias` (machines,), `gamma` ().
+    `vectors` (support, size) are the support vectors of all machines, `weight` (machines, support) their dual
+    coefficients, zero where a vector supports other machines only, `bias` (machines,), `gamma` ().
     """
 
     def __init__(self, size: int, classes: int, support: int):
         super().__init__()
-        self.vectors = nn.Parameter(torch.empty(support, size), requires_grad=False)
-        self.weight = nn.Parameter(torch.empty(machines(classes), support), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(machines(classes)), requires_grad=False)
-        self.gamma = nn.Parameter(torch.tensor(1 / size), requires_grad=False)
+        self.vectors = fixed(torch.empty(support, size))
+        self.weight = fixed(torch.empty(machines(classes), support))
+        self.bias = fixed(torch.zeros(machines(classes)))
+        self.gamma = fixed(torch.tensor(1 / size))
         self.calibration = Calibration(classes)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        # Coefficients may be large (C of 100 and more) and cancel: distances must be right to float32's last bits,
-        # as |x|^2 + |v|^2 - 2 x v would not be, and half precision could not hold.
+        # Coefficients may be large (C of 100 and more) and cancel: distances must be exact to float32's last bits,
+        # unlike |x|^2 + |v|^2 - 2 x v or half precision.
         with torch.autocast(vectors.device.type, enabled=False):
             distances = (vectors.float()[:, None] - self.vectors).square().sum(dim=2)
             kernel = torch.exp(-self.gamma * distances)
             return self.calibration(nn.functional.linear(kernel, self.weight, self.bias))
-
-
-def light_head(kind: str, size: int, classes: int) -> nn.Module:
-    """Embeddings (batch, size) -> logits (batch, classes).
-
-    ``"linear"`` is one layer with a softmax, which learns by gradient or is scikit-learn's logistic regression;
-    ``"svm"`` are calibrated machines, which scikit-learn alone can fit and whose numbers take no gradient.
-    """
-    return {"linear": nn.Linear, "svm": LinearMachines}[kind](size, classes)

@@ -11,9 +11,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst
-from .columns import OF_COLUMNS
 from .folds import (
     kfold,
     leave_one_corpus_out,
@@ -21,11 +20,9 @@ from .folds import (
     leave_one_session_out,
     leave_one_speaker_out,
 )
-from .listed import from_file
+from .listed import OF_COLUMNS, from_file
 from .published import PUBLISHED
-from .random_clips import random, random_stratified
-from .speaker_and_sentence import speaker_and_sentence_disjoint
-from .speaker_independent import speaker_independent
+from .rules import random, random_stratified, speaker_and_sentence_disjoint, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {

@@ -6,7 +6,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..audio import NearDuplicate
-from ..errors import UserError
+from ..utils.errors import UserError
 from .split import PAIRS, PARTS, Split, read_column
 
 # What is counted, under the plural that reports use; the columns of `Split.apart` are the singulars.

@@ -9,8 +9,8 @@ import numpy as np
 from datasets import Dataset
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ..errors import UserError
-from .draws import hold_out
+from ..utils.errors import UserError
+from .rules import hold_out
 from .split import Split, make_split, read_column, rows_where
 
 logger = logging.getLogger(__name__)

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from ..errors import UserError
-from .draws import check_share
+from ..utils.errors import UserError
 from .folds import folds_by_speaker
-from .random_clips import draw_clips
-from .speaker_independent import match_speakers, speaker_independent
+from .rules import check_share, draw_clips, match_speakers, speaker_independent
 from .split import PARTS, Split, make_split, read_column, rows_where
 
 

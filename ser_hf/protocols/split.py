@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from datasets import Dataset
 
 from ..corpora.schema import UNNAMED
-from ..errors import UserError
+from ..utils.errors import UserError
 
 PARTS = ("train", "validation", "test")
 PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))

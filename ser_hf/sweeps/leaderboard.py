@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import NAMES
-from ..evaluation.page.views import duration
-from ..pages import template
+from ..report.page import template
+from ..report.views import duration
 from .space import Search, short
 
 STATES = ("complete", "pruned", "running", "failed")

@@ -6,7 +6,7 @@ resumed. Every machine reaches the sweep's folder, the corpus and the storage un
 
 import os
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .study import SweepStudy
 
 

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import UserError
-from ..sections import Recipe
-from ..strict import dump_yaml, from_mapping, read_yaml
+from ..experiment.recipe import Recipe
+from ..utils.errors import UserError
+from ..utils.yaml import dump_yaml, from_mapping, read_yaml
 
 Settings = dict[str, Any]
 Space = dict[str, "Range | Choice | Bundles"]

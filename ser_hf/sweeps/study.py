@@ -6,6 +6,7 @@ and its run).
 """
 
 import contextlib
+import copy
 import dataclasses
 import json
 import logging
@@ -23,12 +24,12 @@ from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from .. import experiment
-from ..errors import UserError
 from ..evaluation.metrics import NAMES
-from ..recipe import read_recipe
-from ..run_folder import RunFolder
-from ..sections import Recipe
+from ..experiment import run as experiment
+from ..experiment.recipe import Recipe
+from ..experiment.recipe_checks import read_recipe
+from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
 from .leaderboard import Leaderboard, Row, ranked
 from .space import Search, Settings, described, overrides, resolve
 
@@ -138,11 +139,11 @@ class SweepStudy:
             for trial in self.trials():
                 if trial.state == TrialState.RUNNING and self.settings.storage is None:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                    self.retry_killed(self.study, trial)
+                    self.retry_killed(self.study, copy.deepcopy(trial))  # which it changes
                 elif trial.state == TrialState.FAIL and (
                     self.settings.failed == "again" or trial.user_attrs.get("message") == INTERRUPTED
                 ):
-                    self.retry(self.study, trial)
+                    self.retry(self.study, copy.deepcopy(trial))
 
     def remaining(self) -> int:
         """How many trials are still to be started.
@@ -169,8 +170,10 @@ class SweepStudy:
         """Runs one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""
         if self.search.search == "grid":
             with self.lock:
-                queued = [trial.system_attrs.get("fixed_params") for trial in self.study.get_trials(deepcopy=False)]
-                if (point := next((own for own in self.search.points() if own not in queued), None)) is not None:
+                trials = self.study.get_trials(deepcopy=False)
+                tried = [trial.system_attrs.get("fixed_params") for trial in trials]
+                point = next((own for own in self.search.points() if own not in tried), None)
+                if point is not None and not any(trial.state == TrialState.WAITING for trial in trials):
                     self.study.enqueue_trial(point)
         self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
         self.publish()

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from .. import experiment
-from ..errors import UserError
-from ..recipe import read_recipe
-from ..sections import Recipe
-from ..strict import read_yaml
+from ..experiment import run as experiment
+from ..experiment.recipe import Recipe
+from ..experiment.recipe_checks import read_recipe
+from ..utils.errors import UserError
+from ..utils.yaml import read_yaml
 from .space import described, keys_of, overrides, read_space, resolve
 
 try:

@@ -1,30 +1,15 @@
-"""Public helpers for tests: synthetic corpora in official layouts, tiny networks and checkpoints.
+"""Public helpers for tests: small corpora in official layouts, tiny networks and pretrained encoders.
 
-Each is imported on first use.
+```python
+from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint, write_corpus
+
+write_corpus("ravdess", "/tmp/RAVDESS", speakers=4, takes=2)
+write_checkpoint("/tmp/wav2vec2", **CHECKPOINTS["wav2vec2"])
+model = ser_hf.models.ARCHITECTURES["crnn"](tiny_config("crnn", labels=4))
+```
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from .corpora import write_corpus
+from .models import CHECKPOINTS, tiny_config, tiny_encoder_config, write_checkpoint
 
-if TYPE_CHECKING:
-    from .corpora import write_corpus
-    from .models import CHECKPOINTS, tiny_config, write_checkpoint
-
-_HOMES = {
-    "CHECKPOINTS": "models",
-    "tiny_config": "models",
-    "write_checkpoint": "models",
-    "write_corpus": "corpora",
-}
-
-__all__ = ["CHECKPOINTS", "tiny_config", "write_checkpoint", "write_corpus"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = ["CHECKPOINTS", "tiny_config", "tiny_encoder_config", "write_checkpoint", "write_corpus"]

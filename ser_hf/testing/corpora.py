@@ -1,26 +1,24 @@
-"""Small corpora in the official layout and file grammar of real ones, spoken by the synthetic voices.
-
-What each is like, and what is written beside the audio:
+"""Small corpora of synthetic speech in the official layout and file names of real ones.
 
 - ``ravdess``: ``Actor_01/03-01-05-01-01-01-01.wav``; with `song` the sung clips (``03-02-...``) as well.
 - ``cremad``: ``AudioWAV/1001_DFA_ANG_XX.wav``; with `votes` the release's ``processedResults/tabulatedVotes.csv``, ten
-  raters a clip and mode, who agree with the intended emotion more often the more they are given to judge from.
-- ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the release's own capitals, and from seven takes on its misspelt
+  raters for each clip and mode, who agree more often if they perceive more.
+- ``tess``: ``OAF_Fear/OAF_back_fear.wav`` with the capitals of the release, and from seven takes on the misspelt
   ``OA_bite_neutral.wav``; flat, all in one folder.
 - ``savee``: ``AudioData/DC/a01.wav``; flat, ``ALL/DC_a01.wav``.
 - ``emodb``: ``wav/03a01Wa.wav``.
 - ``iemocap``: ``Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`` with
-  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; beside the emotions
-  of the conventions, each actor has utterances without a majority (``xxx``).
+  ``Session1/dialog/EmoEvaluation/Ses01F_impro01.txt``. Takes are improvised and scripted in turn; each actor also
+  has utterances without a majority (``xxx``).
 - ``esd``: ``0011/Angry/0011_000351.wav``, the speakers of English first.
-- ``meld``: ``train_splits/dia0_utt0.wav`` with the release's three tables; the characters stand in all parts.
+- ``meld``: ``train_splits/dia0_utt0.wav`` with the three tables of the release; the characters are in all splits.
 - ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``, with
   ``metadata.csv`` (file_name, speaker, gender).
-- ``emobox``: RAVDESS as above below ``audio``, and EmoBox's metadata of it in ``data/ravdess``, a fold for every two
+- ``emobox``: RAVDESS as above below ``audio``, and the metadata of EmoBox in ``data/ravdess``, a fold for every two
   actors; `corpus.root` is the latter, `corpus.audio_root` the former.
 - ``hub``: ``data/train-00000-of-00001.parquet`` and one for ``test`` (the last speaker), audio inside, with a card.
-- ``audformat``: ``wav/s00_angry_0.wav`` with ``db.yaml`` and a table a part.
-- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, the file that `corpus.root` names; its columns are path,
+- ``audformat``: ``clips/s00_angry_0.wav`` with ``db.yaml`` and a table for each split.
+- ``csv``: ``clips/s00_angry_0.wav`` with ``clips.csv``, which is `corpus.root`; its columns are path,
   label, speaker, sex, session and loudness (dB relative to full scale).
 """
 
@@ -38,7 +36,7 @@ import soundfile
 from datasets import Audio, ClassLabel, Features, Value
 
 from ..corpora import cremad, emodb, esd, iemocap, meld, ravdess, savee, tess
-from ..corpora.synthetic_voice import EMOTIONS, utterance, voice
+from ..corpora.synthetic import EMOTIONS, utterance, voice
 
 # The synthetic voices know six emotions; where an official corpus has more, the nearest one speaks.
 _STAND_INS = {
@@ -57,7 +55,7 @@ _TESS_FOLDERS = {
 
 
 class _Plan(NamedTuple):
-    """A clip to be: its path below the root without suffix, and what the synthetic voice is to say."""
+    """A clip to write: its path below the root without suffix, and what the synthetic voice says."""
 
     stem: str
     emotion: str
@@ -65,16 +63,8 @@ class _Plan(NamedTuple):
     take: int
 
 
-class _Written(NamedTuple):
-    """A clip that is: what it was planned as, its samples in [-1, 1] and its path."""
-
-    plan: _Plan
-    samples: np.ndarray
-    path: Path
-
-
-class Told(NamedTuple):
-    """A generated clip: its file, emotion, speaker's name and sex, seconds and Hz."""
+class Clip(NamedTuple):
+    """A written clip. `seconds` is its duration, `sampling_rate` is in Hz."""
 
     path: Path
     emotion: str
@@ -97,24 +87,24 @@ def write_corpus(
     votes: bool = False,
     layout: Literal["release", "flat"] = "release",
 ) -> list[Path]:
-    """Writes a corpus of synthetic speech below `root` as the official release names and places its files.
+    """Writes synthetic speech below `root`, with the folders, file names and tables of the official release.
 
     Args:
-        name: one of those above.
-        speakers: the first actors of the release, at most as many as it has.
-        takes: clips per actor and emotion, at most as many as the grammar has names for (TESS: 20).
+        name: a corpus of the list at the top of this module.
+        speakers: at most as many as the release has; the first ones are taken.
+        takes: clips per actor and emotion, at most as many as the release has names for (TESS: 20).
         sampling_rate: Hz of the files.
         suffix: ``.wav`` or ``.flac``.
         seed: of the voices and the votes; the same arguments give the same files.
-        song: RAVDESS's sung clips too.
-        votes: CREMA-D's table of votes too.
-        layout: ``"flat"`` as mirrors of TESS and SAVEE have it.
+        song: writes the sung clips of RAVDESS, too.
+        votes: writes the table of votes of CREMA-D, too.
+        layout: ``"flat"`` is the layout of mirrors of TESS and SAVEE.
 
     Returns:
-        The audio files in the order they were written (of ``hub`` the parquet files).
+        The audio files in the order of writing (of ``hub`` the parquet files).
 
     Raises:
-        ValueError: for a corpus that is not listed, or an option that is not the corpus's.
+        ValueError: for an unknown corpus, or an option that the corpus does not have.
     """
     writers = {
         "ravdess": _ravdess,
@@ -127,38 +117,33 @@ def write_corpus(
         "meld": _meld,
         "audiofolder": _audiofolder,
         "emobox": _emobox,
-        "hub": _wav,
-        "audformat": _wav,
-        "csv": _csv,
+        "hub": _plain,
+        "audformat": _plain,
+        "csv": _plain,
     }
     if name not in writers:
-        raise ValueError(f"{name!r} is none of {', '.join(writers)}")
+        raise ValueError(f"unknown corpus {name!r}; known are {', '.join(writers)}")
     given = {"song": song, "votes": votes, "layout": layout != "release"}
     for option in [option for option, value in given.items() if value]:
         if name not in {"song": ["ravdess"], "votes": ["cremad"], "layout": ["tess", "savee"]}[option]:
-            raise ValueError(f"{option}: {name} has none")
+            raise ValueError(f"{option}: not an option of {name}")
     options = {"song": song} if name == "ravdess" else {"layout": layout} if name in ("tess", "savee") else {}
     root = Path(root)
-    written = []
+    clips = []
     for plan in writers[name](speakers, takes, **options):
         path = root / f"{plan.stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         spoken = _STAND_INS.get(plan.emotion, plan.emotion)
-        # A stand-in speaks takes of its own: no recording stands under two labels.
+        # The stand-in has other takes, so that no recording has two labels.
         take = plan.take + 1000 * (list(_STAND_INS).index(plan.emotion) + 1 if spoken != plan.emotion else 0)
         samples = utterance(plan.voice, spoken, take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
-        written.append(_Written(plan, samples, path))
+        sex, seconds = voice(plan.voice, seed).sex, len(samples) / sampling_rate
+        clips.append(Clip(path, plan.emotion, f"s{plan.voice:02d}", sex, seconds, sampling_rate))
     if votes:
-        _write_votes(root, written, seed)
-    elif name == "iemocap":
-        _write_evaluations(root, written, sampling_rate)
-    elif name == "csv":
-        _write_table(root, written, seed)
-    elif name in _DESCRIBED:
-        told = [_told(clip, seed, sampling_rate) for clip in written]
-        return _DESCRIBED[name](root, told) or [clip.path for clip in written]
-    return [clip.path for clip in written]
+        _write_votes(root, clips, seed)
+    parquet = _TABLES[name](root, clips) if name in _TABLES else None
+    return parquet or [clip.path for clip in clips]
 
 
 def _ravdess(speakers: int, takes: int, song: bool) -> Iterator[_Plan]:
@@ -247,17 +232,12 @@ def _emobox(speakers: int, takes: int) -> Iterator[_Plan]:
         yield plan._replace(stem=f"audio/{plan.stem}")
 
 
-def _wav(speakers: int, takes: int) -> Iterator[_Plan]:
-    for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
-        yield _Plan(f"wav/s{number:02d}_{emotion}_{take}", emotion, number, take)
-
-
-def _csv(speakers: int, takes: int) -> Iterator[_Plan]:
+def _plain(speakers: int, takes: int) -> Iterator[_Plan]:
     for number, emotion, take in itertools.product(range(speakers), EMOTIONS, range(takes)):
         yield _Plan(f"clips/s{number:02d}_{emotion}_{take}", emotion, number, take)
 
 
-def _write_votes(root: Path, written: list[_Written], seed: int) -> None:
+def _write_votes(root: Path, clips: list[Clip], seed: int) -> None:
     """CREMA-D's `tabulatedVotes.csv`: its columns, a row a mode and clip, -1 where an emotion has no rating."""
     letters = {code[0]: emotion for code, emotion in cremad.EMOTION_CODES.items()}
     ratings = ["meanEmoResp", *(f"mean{word}Resp" for word in ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad"))]
@@ -265,62 +245,49 @@ def _write_votes(root: Path, written: list[_Written], seed: int) -> None:
     generator = np.random.default_rng([seed, 1])
     rows = []
     for mode, agreeing in ((1, 0.35), (2, 0.45), (3, 0.6)):  # voice, face, both
-        for number, clip in enumerate(written, start=1):
-            shares = [agreeing if emotion == clip.plan.emotion else (1 - agreeing) / 5 for emotion in letters.values()]
+        for number, clip in enumerate(clips, start=1):
+            shares = [agreeing if emotion == clip.emotion else (1 - agreeing) / 5 for emotion in letters.values()]
             counts = [int(count) for count in generator.multinomial(10, shares)]
             winners = [letter for letter, count in zip(letters, counts, strict=True) if count == max(counts)]
             by_emotion = [60.0 if count else -1 for count in counts]
             row = [str(100000 * mode + number), *counts, clip.path.stem, 10, max(counts) / 10, ":".join(winners)]
             rows.append([*row, *[60.0, *by_emotion, 60.0] * 2])
-    table = root / "processedResults" / cremad.VOTE_TABLE
-    table.parent.mkdir(exist_ok=True)
-    with table.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writerow(["", *letters, "fileName", "numResponses", "agreement", "emoVote", *ratings])
-        writer.writerows(rows)
+    header = ["", *letters, "fileName", "numResponses", "agreement", "emoVote", *ratings]
+    (root / "processedResults").mkdir(exist_ok=True)
+    _write_csv(root / "processedResults" / cremad.VOTE_TABLE, header, rows, csv.QUOTE_NONNUMERIC)
 
 
-def _write_evaluations(root: Path, written: list[_Written], sampling_rate: int) -> None:
-    """IEMOCAP's files of labels: a header, then a block an utterance, with the lines of the raters under it."""
+def _write_evaluations(root: Path, clips: list[Clip]) -> None:
+    """The label files of IEMOCAP: a header, then a block for each utterance, which ends with the lines of raters."""
     codes = {emotion: code for code, emotion in iemocap.EMOTION_CODES.items()}
-    dialogues: dict[Path, list[_Written]] = {}
-    for clip in written:
-        session = clip.path.parents[3]
-        table = session / "dialog" / "EmoEvaluation" / f"{clip.path.parent.name}.txt"
+    dialogues: dict[Path, list[Clip]] = {}
+    for clip in clips:
+        table = clip.path.parents[3] / "dialog" / "EmoEvaluation" / f"{clip.path.parent.name}.txt"
         dialogues.setdefault(table, []).append(clip)
-    for table, clips in dialogues.items():
+    for table, own in dialogues.items():
         lines, start = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""], 0.0
-        for clip in clips:
-            end = start + len(clip.samples) / sampling_rate
-            label = codes.get(clip.plan.emotion, "xxx")
+        for clip in own:
+            end, label = start + clip.seconds, codes.get(clip.emotion, "xxx")
             lines.append(f"[{start:.4f} - {end:.4f}]\t{clip.path.stem}\t{label}\t[2.5000, 3.0000, 3.5000]")
             lines += [f"C-E{rater}:\tNeutral;\t()" for rater in (2, 3, 4)]
             lines += [f"A-E{rater}:\tval {val}; act 3; dom  {dom};\t()" for rater, val, dom in ((3, 2, 3), (4, 3, 4))]
             lines.append("")
             start = end
         table.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text("\n".join(lines), encoding="utf-8")
+        _write_lines(table, lines)
 
 
-def _write_table(root: Path, written: list[_Written], seed: int) -> None:
-    with (root / "clips.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "speaker", "sex", "session", "loudness"])
-        for clip in written:
-            plan = clip.plan
-            decibel = 10 * np.log10(np.mean(clip.samples**2))
-            session = "morning" if plan.voice < 3 else "evening"
-            speaker = f"s{plan.voice:02d}"
-            cells = [plan.emotion, speaker, voice(plan.voice, seed).sex, session, f"{decibel:.1f}"]
-            writer.writerow([clip.path.relative_to(root).as_posix(), *cells])
+def _write_table(root: Path, clips: list[Clip]) -> None:
+    rows = []
+    for clip in clips:
+        decibel = 10 * np.log10(np.mean(soundfile.read(clip.path)[0] ** 2))
+        session = "morning" if clip.speaker < "s03" else "evening"
+        path = clip.path.relative_to(root).as_posix()
+        rows.append([path, clip.emotion, clip.speaker, clip.sex, session, f"{decibel:.1f}"])
+    _write_csv(root / "clips.csv", ["path", "label", "speaker", "sex", "session", "loudness"], rows)
 
 
-def _told(clip: _Written, seed: int, sampling_rate: int) -> Told:
-    plan, seconds = clip.plan, len(clip.samples) / sampling_rate
-    return Told(clip.path, plan.emotion, f"s{plan.voice:02d}", voice(plan.voice, seed).sex, seconds, sampling_rate)
-
-
-def _describe_emobox(root: Path, clips: list[Told]) -> None:
+def _write_emobox(root: Path, clips: list[Clip]) -> None:
     words = {emotion: emotion.capitalize() for emotion in ravdess.EMOTION_CODES.values()}
     words |= {"fear": "Fearful", "surprise": "Surprised"}
     clips = [clip._replace(speaker=clip.path.stem[-2:]) for clip in clips]
@@ -332,12 +299,12 @@ def _describe_emobox(root: Path, clips: list[Told]) -> None:
     write_emobox(root / "data" / "ravdess", list(zip(clips, paths, strict=True)), folds, words)
 
 
-def _describe_hub(root: Path, clips: list[Told]) -> list[Path]:
+def _write_hub(root: Path, clips: list[Clip]) -> list[Path]:
     last = max(clip.speaker for clip in clips)
     written = []
     for part in ("train", "test"):
         path = root / "data" / f"{part}-00000-of-00001.parquet"
-        write_parquet(path, [clip for clip in clips if (clip.speaker == last) == (part == "test")], EMOTIONS)
+        _write_parquet(path, [clip for clip in clips if (clip.speaker == last) == (part == "test")], EMOTIONS)
         written.append(path)
     for clip in clips:
         clip.path.unlink()
@@ -348,14 +315,14 @@ def _describe_hub(root: Path, clips: list[Told]) -> list[Path]:
     return written
 
 
-def write_metadata(root: Path, clips: Sequence[Told]) -> None:
-    """audiofolder's `metadata.csv`; labels stay with the folders."""
+def _write_metadata(root: Path, clips: Sequence[Clip]) -> None:
+    """`metadata.csv` of audiofolder; the folders name the labels."""
     rows = [[clip.path.relative_to(root).as_posix(), clip.speaker, clip.sex] for clip in clips]
     _write_csv(root / "metadata.csv", ["file_name", "speaker", "gender"], rows)
 
 
-def write_meld_tables(root: Path, clips: Sequence[Told]) -> None:
-    """MELD's three tables, a row a clip; the folder of a clip tells its part."""
+def _write_meld_tables(root: Path, clips: Sequence[Clip]) -> None:
+    """The three tables of MELD, one for each split; the folder of a clip is its split."""
     words = {emotion: word for word, emotion in meld.EMOTION_CODES.items()}
     begins = {folders[0]: table for table, folders in meld.PARTS.values()}
     header = ["Sr No.", *meld.COLUMNS, "StartTime", "EndTime"]
@@ -371,14 +338,14 @@ def write_meld_tables(root: Path, clips: Sequence[Told]) -> None:
 
 
 def write_emobox(
-    folder: str | Path, clips: Sequence[tuple[Told, str]], folds: Sequence[Sequence[str]], words: dict[str, str]
+    folder: str | Path, clips: Sequence[tuple[Clip, str]], folds: Sequence[Sequence[str]], words: dict[str, str]
 ) -> Path:
-    """EmoBox's metadata of a corpus, as its project keeps it, in `folder`, whose name is the corpus's.
+    """Writes the metadata that EmoBox publishes for a corpus. The name of `folder` is the name of the corpus.
 
     Args:
-        clips: each with the path that EmoBox has for its audio, such as ``downloads/ravdess/Actor_01/x.wav``.
-        folds: the speakers that each fold tests.
-        words: emotion -> the corpus's own word for it, which `label_map.json` translates.
+        clips: each with the path of its audio in EmoBox, such as ``downloads/ravdess/Actor_01/x.wav``.
+        folds: the test speakers of each fold.
+        words: emotion -> the word of the corpus, which `label_map.json` translates.
     """
     folder = Path(folder)
     name = folder.name
@@ -389,8 +356,8 @@ def write_emobox(
         content = {"key": key, "dataset": name, "wav": wav, "type": "raw", "sample_rate": clip.sampling_rate}
         content |= {"num_frame": clip.seconds * clip.sampling_rate, "task": "category", "length": clip.seconds}
         lines[key] = json.dumps(content | {"emo": words[clip.emotion], "channel": 1})
-        told = f"<id={key},lang=en,spk={clip.speaker},emotion={words[clip.emotion]}>"
-        spoken.append(f"{key} 1 {clip.speaker} 0 {clip.seconds} {told} {words[clip.emotion]}")
+        entry = f"<id={key},lang=en,spk={clip.speaker},emotion={words[clip.emotion]}>"
+        spoken.append(f"{key} 1 {clip.speaker} 0 {clip.seconds} {entry} {words[clip.emotion]}")
     speaker_of = dict(zip(lines, [clip.speaker for clip, _ in clips], strict=True))
     _write_lines(folder / f"{name}.jsonl", list(lines.values()))
     _write_lines(folder / "data.seg.wrd.stm", spoken)
@@ -405,11 +372,11 @@ def write_emobox(
     return folder
 
 
-def write_parquet(path: Path, clips: Sequence[Told], labels: Sequence[str], embed: bool = True) -> None:
-    """A parquet file as `datasets` pushes one: audio inside, labels as class numbers, features in its metadata."""
+def _write_parquet(path: Path, clips: Sequence[Clip], labels: Sequence[str]) -> None:
+    """A parquet file as `datasets` writes it: audio inside, labels as class numbers, features in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, list[Any]] = {
-        "audio": [{"bytes": clip.path.read_bytes() if embed else None, "path": clip.path.name} for clip in clips],
+        "audio": [{"bytes": clip.path.read_bytes(), "path": clip.path.name} for clip in clips],
         "emotion": [labels.index(clip.emotion) for clip in clips],
         "speaker_id": [clip.speaker for clip in clips],
         "gender": [clip.sex for clip in clips],
@@ -428,8 +395,8 @@ def write_parquet(path: Path, clips: Sequence[Told], labels: Sequence[str], embe
     pq.write_table(pa.table(columns, schema=schema), path, row_group_size=5)
 
 
-def write_audformat(root: Path, clips: Sequence[Told], segmented: bool = False) -> None:
-    """An audformat database: `db.yaml`, a table of labels for each part, a table of speakers."""
+def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) -> None:
+    """Writes an audformat database: `db.yaml` and a table of labels for each split."""
     labels = sorted({clip.emotion for clip in clips})
     sexes = {clip.speaker: clip.sex for clip in clips}
     speakers = sorted(sexes)
@@ -456,9 +423,9 @@ def write_audformat(root: Path, clips: Sequence[Told], segmented: bool = False) 
     _write_lines(root / "db.yaml", lines)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]], quoting: int = 0) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         writer.writerow(header)
         writer.writerows(rows)
 
@@ -467,11 +434,13 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-# What is written beside the audio of corpora that a table describes.
-_DESCRIBED = {
+# The files beside the audio, of corpora that have some.
+_TABLES = {
     "audformat": write_audformat,
-    "audiofolder": write_metadata,
-    "emobox": _describe_emobox,
-    "hub": _describe_hub,
-    "meld": write_meld_tables,
+    "audiofolder": _write_metadata,
+    "csv": _write_table,
+    "emobox": _write_emobox,
+    "hub": _write_hub,
+    "iemocap": _write_evaluations,
+    "meld": _write_meld_tables,
 }

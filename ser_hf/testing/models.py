@@ -89,6 +89,15 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
 }
 
 
+def tiny_encoder_config(
+    model_type: str = "wav2vec2", feat_extract_norm: str | None = None, **options: Any
+) -> PreTrainedConfig:
+    """The configuration of a tiny encoder, see `write_checkpoint`."""
+    if feat_extract_norm is not None:
+        options["feat_extract_norm"] = feat_extract_norm
+    return AutoConfig.for_model(model_type, **_SIZES.get(model_type, _CONVOLUTIONAL) | options)
+
+
 def write_checkpoint(
     folder: str | Path,
     model_type: str = "wav2vec2",
@@ -96,21 +105,19 @@ def write_checkpoint(
     seed: int = 0,
     **options: Any,
 ) -> Path:
-    """Saves a tiny pretrained-like encoder with random weights and its feature extractor.
+    """Saves a tiny encoder with random weights, and its feature extractor, as a pretrained checkpoint.
 
-    Saved as those who publish such encoders do: bare, but Whisper with its decoder and the audio spectrogram
-    transformer as a classifier, of three classes. `CHECKPOINTS` has the arguments for every kind.
+    The files are those of published encoders: the bare encoder, Whisper with its decoder, and the audio spectrogram
+    transformer as a classifier of three classes. `CHECKPOINTS` has the arguments for every kind.
 
     Args:
         model_type: as in transformers' configurations.
-        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in the large and XLSR models; None is what
-            the kind has unless told otherwise, ``"group"`` where it can have either.
+        feat_extract_norm: ``"group"`` as in wav2vec2-base, ``"layer"`` as in the large and XLSR models; None is the
+            default of the configuration.
         options: further values of the configuration.
     """
     torch.manual_seed(seed)
-    if feat_extract_norm is not None:
-        options["feat_extract_norm"] = feat_extract_norm
-    config = AutoConfig.for_model(model_type, **_SIZES.get(model_type, _CONVOLUTIONAL) | options)
+    config = tiny_encoder_config(model_type, feat_extract_norm, **options)
     _model(config).save_pretrained(folder)
     _extractor(config).save_pretrained(folder)
     return Path(folder)

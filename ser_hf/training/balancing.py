@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from datasets import Dataset
 
-from ..proportions import apportion, in_turns
+from ..utils.proportions import apportion, in_turns
 
 Balance = Literal["corpus", "class", "corpus_and_class"]
 
@@ -24,7 +24,7 @@ def oversampled(clips: Dataset, seed: int) -> Dataset:
     of all clips is the part as it was. Classes are those of `labels`, the majority where labels are soft.
 
     Args:
-        clips: from `ser_hf.training.batches.part`.
+        clips: from `ser_hf.training.data.part`.
     """
     labels, rows, lengths = (np.asarray(clips[name][:]) for name in ("labels", "row", "length"))
     generator = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def balanced(
     the turns keeps speakers in proportion.
 
     Args:
-        clips: from `ser_hf.training.batches.part`.
+        clips: from `ser_hf.training.data.part`.
         corpora, speakers: of each row of the corpus.
         weights: corpus -> how often an epoch meets its clips; 1 where nothing is said.
         balance: what is to come equally often besides.
@@ -134,7 +134,7 @@ class Turns:
     """Which entries of a part each epoch meets.
 
     Args:
-        clips: from `ser_hf.training.batches.part`, `oversampled` or `balanced`; of the first two every epoch meets
+        clips: from `ser_hf.training.data.part`, `oversampled` or `balanced`; of the first two every epoch meets
             all.
     """
 

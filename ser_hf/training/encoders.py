@@ -16,9 +16,9 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from ..errors import UserError
 from ..models import modeling_pooled_encoder
 from ..models.modeling_pooled_encoder import shortest_waveform
+from ..utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,15 +11,14 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..errors import UserError
 from ..models.front_end import FrontEnd, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_descriptors import FrameDescriptors
 from ..models.modeling_transfer import TransferClassifier
 from ..models.modeling_transfer_audio import CNN14Encoder, VGGishFrontEnd
+from ..utils.errors import UserError
 from .encoders import ENCODERS, encoder_config, layerdrop_key, shortest_clip
-from .layers import Freezing
-from .structure import Structure, structure
+from .freezing import Freezing, Structure, structure
 
 # Front ends do this at random while they train, below an encoder that is frozen.
 RANDOM_IN_FRONT_ENDS = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")

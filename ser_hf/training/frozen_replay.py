@@ -301,5 +301,5 @@ def _warped(stand_in: StandIn, *given: Any, loan: Loan, most: float) -> tuple[to
     """Bands warped at random in training, as `LogMel` does to what it has computed."""
     spectrum, mask = _frames(loan=loan)
     if stand_in.training:
-        spectrum = warp_bands(spectrum, stand_in.source.centres.float(), most)
+        spectrum = warp_bands(spectrum, stand_in.source.centers.float(), most)
     return spectrum, mask

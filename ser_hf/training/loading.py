@@ -33,8 +33,8 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
 
-from ..errors import UserError
 from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ..utils.errors import UserError
 from .encoders import ENCODERS
 
 logger = logging.getLogger(__name__)

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import UserError
-from .batch_norm import is_frozen
+from ..utils.errors import UserError
+from .averaging import is_frozen
 from .encoders import encoder_config, encoder_facts
-from .structure import Structure, structure
+from .freezing import Structure, structure
 
 # WavLM's attention hands the weights of its projections to one function of torch's and never calls the layers: an
 # adapter around one of them is not computed with, and does not learn.

@@ -11,8 +11,8 @@ from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import UserError
-from .structure import innermost
+from ..utils.errors import UserError
+from .freezing import innermost
 
 KEY = "calibration_temperature"
 

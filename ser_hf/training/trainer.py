@@ -18,22 +18,17 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .averaging import WeightAverage
+from .averaging import WeightAverage, broadcast_buffers
 from .balancing import Turns, recordings
-from .batch_norm import broadcast_buffers
-from .batches import Collator
+from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import cannot_be_written, rotate, seal
-from .confusion import TrainingCounts, scores
+from .data import Collator, EpochBatches, EpochOrder, Repeating, firsts, merge
 from .encoders import encoder_config, layerdrop_key
-from .layers import Freezing, freeze, still_modules, trainable_table
+from .freezing import Freezing, freeze, still_modules, trainable_table
 from .loss import ClassificationLoss
-from .optimizer import decayed_names, parameter_groups
-from .progress import StepBar
-from .sampling import EpochBatches, EpochOrder, Repeating
-from .schedules import make_schedule
-from .windows import firsts, merge
+from .optimizer import decayed_names, make_schedule, parameter_groups
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +97,7 @@ class EmotionTrainer(Trainer):
       the learning rate of each group of parameters.
 
     Args:
-        clips, validation: parts, from `ser_hf.training.batches.part`.
+        clips, validation: parts, from `ser_hf.training.data.part`.
         loss: the `compute_loss_func`.
         freezing: what learns when; None takes the model as it is.
     """
@@ -231,7 +226,7 @@ class EmotionTrainer(Trainer):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-        """The recipe's schedule, of our words or the library's (`ser_hf.training.schedules`)."""
+        """The recipe's schedule, of our words or the library's (`ser_hf.training.optimizer`)."""
         if self.lr_scheduler is None:
             # Of a training that ended early, and is only to be finished, the steps that it was planned for.
             steps = self.planned_steps or num_training_steps

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.audio.audio_folder import open_audio_folder
-from ser_hf.errors import UserError
+from ser_hf.audio.prepare import open_audio_folder
+from ser_hf.utils.errors import UserError
 
 KEY = "augment.background_noise.folder"
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import ser_hf.audio
 from ser_hf.audio import AudioError, Augmentation, Augmenter, open_store
-from ser_hf.audio.audio_folder import open_audio_folder
 from ser_hf.audio.augmentation import (
     BackgroundNoise,
     BandLimit,
@@ -28,9 +27,10 @@ from ser_hf.audio.augmentation import (
     Telephone,
     TimeShift,
 )
-from ser_hf.audio.noises import mean_power
-from ser_hf.errors import UserError
-from ser_hf.strict import from_mapping
+from ser_hf.audio.prepare import open_audio_folder
+from ser_hf.audio.transforms import mean_power
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import from_mapping
 
 RATE = 16000
 NAMES = [
@@ -288,7 +288,7 @@ def test_augmenting_loads_no_torch():
     code = (
         "import sys; from ser_hf.audio import Augmenter, Augmentation; print({'torch', 'librosa'} & set(sys.modules))"
     )
-    lazily = "import sys, ser_hf.audio; print('ser_hf.audio.augmenting' in sys.modules);"
+    lazily = "import sys, ser_hf.audio; print('ser_hf.audio.augmentation' in sys.modules);"
     ran = subprocess.run([sys.executable, "-c", f"{lazily} {code}"], capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[:2] == ["False", "set()"]
     with pytest.raises(AttributeError, match="no attribute 'augmenter'"):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.signal import correlate, welch
 
 from ser_hf.audio.augmentation import CODECS
-from ser_hf.audio.channels import _SUBTYPES, band_limit, clip, crop, gain, telephone, time_shift
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.audio.transforms import _SUBTYPES, band_limit, clip, crop, gain, telephone, time_shift
+from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
 

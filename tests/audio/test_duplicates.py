@@ -10,11 +10,11 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from ser_hf.audio import open_store
-from ser_hf.audio.duplicates import NearDuplicate, near_duplicates
-from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
+from ser_hf.audio.near_duplicates import NearDuplicate, near_duplicates
+from ser_hf.corpora.synthetic import EMOTIONS, utterance
 
 # The package may offer the function under the name of its module.
-module = importlib.import_module("ser_hf.audio.duplicates")
+module = importlib.import_module("ser_hf.audio.near_duplicates")
 RATE = 16000
 
 
@@ -178,7 +178,7 @@ def test_it_does_not_depend_on_the_number_of_threads(takes, tmp_path, monkeypatc
     rows = list(range(len(store)))
     one_by_one = []
     for cores in (1, 3):
-        monkeypatch.setattr("ser_hf.threads.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("ser_hf.utils.parallel.usable_cores", lambda cores=cores: cores)
         one_by_one.append(module._search(store, rows))
     assert one_by_one[0] == one_by_one[1]
     assert len(one_by_one[0]) == len(takes)

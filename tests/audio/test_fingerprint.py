@@ -8,8 +8,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.audio.fingerprint import HOP_SECONDS, fingerprint
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.audio.near_duplicates import HOP_SECONDS, fingerprint
+from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
 HOP = round(HOP_SECONDS * RATE)

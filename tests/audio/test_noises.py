@@ -6,17 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import welch
 
-from ser_hf.audio.noises import (
-    VOICES,
-    add_noise,
-    babble,
-    coloured,
-    gaussian,
-    mean_power,
-    piece,
-    speech_shaped,
-)
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.audio.transforms import VOICES, add_noise, babble, coloured, gaussian, mean_power, piece, speech_shaped
+from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
 ALL = range(3)

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_hf.audio.noises import mean_power
-from ser_hf.audio.rooms import DIRECT_SECONDS, generated_response, reverberate
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.audio.transforms import DIRECT_SECONDS, generated_response, mean_power, reverberate
+from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
 

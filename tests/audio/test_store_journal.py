@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_hf.audio.store_journal import (
-    JOURNAL,
-    RECORD,
-    SAMPLES,
-    append,
-    checksum,
-    first_damaged,
-    read_journal,
-    whole_clips,
-)
+from ser_hf.audio.store import JOURNAL, RECORD, SAMPLES, append, checksum, first_damaged, read_journal, whole_clips
 
 FACTS = {"source_length": 7, "trimmed_length": 6, "source_rate": 48000, "channels": 2, "format": "WAV"}
 LENGTHS = [5, 0, 3, 8]

@@ -9,8 +9,17 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
 from ser_hf.audio.decode import decode
-from ser_hf.audio.noises import mean_power
-from ser_hf.audio.voices import _nearest_peaks, _samples, _spectra, pitch, speed, tempo, vocal_tract, warped_back
+from ser_hf.audio.transforms import (
+    _nearest_peaks,
+    _samples,
+    _spectra,
+    mean_power,
+    pitch,
+    speed,
+    tempo,
+    vocal_tract,
+    warped_back,
+)
 
 RATE = 16000
 PITCH = 130.0

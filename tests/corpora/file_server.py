@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from ser_hf.corpora.manifest import Entry
+from ser_hf.corpora.files import Entry
 
 Fault = Callable[["Handler", bytes], None]
 

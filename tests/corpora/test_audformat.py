@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.audformat_table import parse
-from ser_hf.errors import UserError
-from ser_hf.testing.corpora import Told, write_audformat
+from ser_hf.corpora.audformat import parse
+from ser_hf.testing.corpora import Clip, write_audformat
+from ser_hf.utils.errors import UserError
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]
 
@@ -28,7 +28,7 @@ def database(tmp_path):
                 path.parent.mkdir(exist_ok=True)
                 samples = np.arange(8000, dtype=np.int16) + number
                 soundfile.write(path, samples, 8000)
-                clips.append(Told(path, emotion, speaker, sex, 1.0, 8000))
+                clips.append(Clip(path, emotion, speaker, sex, 1.0, 8000))
         write_audformat(tmp_path, clips, segmented)
         return tmp_path
 
@@ -70,7 +70,7 @@ def test_segments_are_cut_out(database):
 
 
 def test_labels_are_looked_at_before_anything_is_cut_out(database, monkeypatch):
-    monkeypatch.setattr("ser_hf.corpora.table_rows.cut", lambda pieces: pytest.fail("cut before labels were known"))
+    monkeypatch.setattr("ser_hf.corpora.tables.cut", lambda pieces: pytest.fail("cut before labels were known"))
     root = database(segmented=True)
     edit(root, "db.yaml", "    - joy\n", "    - joy\n    - zest\n")
     edit(root, "db.emotion.test.csv", ",joy,", ",zest,")

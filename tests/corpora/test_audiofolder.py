@@ -9,8 +9,8 @@ import pytest
 from datasets import ClassLabel, Features
 
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.audio_folder import parse
-from ser_hf.errors import UserError
+from ser_hf.corpora.audiofolder import parse
+from ser_hf.utils.errors import UserError
 
 PATTERN = "([a-z]+)_[0-9]+"
 

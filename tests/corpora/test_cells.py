@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ser_hf.corpora.cells import carried, text, whole, with_parts
-from ser_hf.corpora.part_words import part_of
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
+from ser_hf.corpora.tables import carried, part_of, text, whole, with_parts
 
 
 def test_columns_are_carried_in_the_kind_that_fits_all_cells():

@@ -3,7 +3,7 @@
 import pytest
 
 from ser_hf.corpora import CORPORA, corpus_facts, corpus_options, load_corpus
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 
 @pytest.fixture

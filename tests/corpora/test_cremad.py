@@ -24,8 +24,8 @@ from ser_hf.corpora.cremad import (
     read_name,
     read_votes,
 )
-from ser_hf.corpora.manifest import manifest
-from ser_hf.errors import UserError
+from ser_hf.corpora.files import manifest
+from ser_hf.utils.errors import UserError
 
 STEM = "1001_IEO_ANG_HI"
 LETTERS = "0123456789_ADEFGHIMNOSX٣ \n"  # of names, and what a mirror may add: a foreign digit, a space, a line end

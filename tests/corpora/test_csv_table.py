@@ -6,8 +6,8 @@ from datasets import Value
 from ser_hf.corpora import corpus_facts, load_corpus
 from ser_hf.corpora.csv_table import SYNONYMS, parse
 from ser_hf.corpora.schema import EMOTIONS
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.errors import UserError
 
 PLAIN = "path,label,speaker\na.wav,angry,anna\nsub/b.wav,sad,ben\n"
 

@@ -18,12 +18,13 @@ import pytest
 from file_server import Release, Server, another, cut, endless, lie, redirect, silent, stall, status, trickle, zipped
 
 from ser_hf import cli
-from ser_hf.corpora import download_sources, load_corpus, manifest
+from ser_hf.corpora import download_sources, load_corpus
+from ser_hf.corpora import files as manifest
 from ser_hf.corpora.download import download, download_missing
 from ser_hf.corpora.download_sources import Archive, Companion, Dataverse, Kaggle, LfsStore, SourceError, Staging
-from ser_hf.corpora.manifest import OFFICIAL
+from ser_hf.corpora.files import OFFICIAL
 from ser_hf.corpora.release_check import check_release, entries_by_clip
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 BATCH = "/r.git/info/lfs/objects/batch"
@@ -829,6 +830,15 @@ def test_a_file_that_cannot_be_read_is_named(ravdess, command, tmp_path, monkeyp
     assert f"could not be downloaded ({path}: cannot be read (Permission denied))" in line
 
 
+def test_a_full_disk_is_no_fault_of_the_source(ravdess, command, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Staging, "take", full)
+    line = command("ravdess", tmp_path / "new", "--source", ravdess.write(tmp_path / "mine"))[1]
+    assert line.startswith(f"error: {tmp_path / 'new'}: cannot be written (No space left on device); make room")
+
+
 def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, tmp_path, caplog):
     ravdess.write(tmp_path)
     for act in (lambda: command("ravdess", tmp_path), lambda: download_missing("ravdess", str(tmp_path), {})):
@@ -871,8 +881,8 @@ def test_processes_that_download_into_one_folder_at_once_do_so_once(ravdess, ser
 @pytest.fixture
 def read():
     """Reads the corpus of a recipe with these settings."""
-    from ser_hf.material import corpus_of
-    from ser_hf.recipe import read_recipe
+    from ser_hf.experiment.data import corpus_of
+    from ser_hf.experiment.recipe_checks import read_recipe
 
     def run(name="ravdess", **settings):
         corpus = {"name": name, "download": True, **settings}

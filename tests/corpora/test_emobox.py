@@ -9,10 +9,10 @@ import soundfile
 
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
 from ser_hf.corpora.emobox import LANGUAGES, OWN, parse
-from ser_hf.errors import UserError
 from ser_hf.protocols import split_corpus
 from ser_hf.protocols.published import published_list
-from ser_hf.testing.corpora import Told, write_emobox
+from ser_hf.testing.corpora import Clip, write_emobox
+from ser_hf.utils.errors import UserError
 
 
 def line(key, wav, emo, dataset, more):
@@ -235,7 +235,7 @@ def test_parts_of_a_long_recording_are_cut_out(emobox):
 
 
 def test_labels_are_looked_at_before_anything_is_cut_out(emobox, monkeypatch):
-    monkeypatch.setattr("ser_hf.corpora.table_rows.cut", lambda pieces: pytest.fail("cut before labels were known"))
+    monkeypatch.setattr("ser_hf.corpora.tables.cut", lambda pieces: pytest.fail("cut before labels were known"))
     times = {"x1.wav": {"start_time": 0.5, "end_time": 1.0, "wav": "downloads/pavoque/long.flac"}}
     options = emobox([("x1.wav", "S", "zestful")], "pavoque", wavs=["long.flac"], more=times)
     with pytest.raises(UserError, match="'zestful' is not an emotion known here"):
@@ -347,7 +347,7 @@ def test_ravdess_by_emobox_has_the_rows_and_folds_of_our_own(real_corpora, tmp_p
     for audio, emotion, speaker, sex in zip(own["audio"], emotions, own["speaker"], own["sex"], strict=True):
         path = Path(audio["path"])
         wav = f"downloads/ravdess/audio/Audio_Speech_Actors_01-24/{path.parent.name}/{path.stem}.wav"
-        clips.append((Told(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
+        clips.append((Clip(path, emotion, speaker.partition(":")[2], sex, 3.5, 48000), wav))
     folds = published_list("emobox")["corpora"]["ravdess"]["folds"]
     words = {emotion: WORDS.get(emotion, emotion.capitalize()) for emotion in names}
     metadata = write_emobox(tmp_path / "ravdess", clips, folds, words)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.emodb import GRAMMAR, parse, read_name
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 LETTERS = "0123456789abfFWN٣ \n"
 TABLE = "Nr.\tSatz\terkannt\tnatuerlich\n1\xa0\t03a01Fa.wav\t90,00\xa0\xa0\t75,50\xa0\n2\t09b10Wd.wav\t5,00\t0,00\n\n"

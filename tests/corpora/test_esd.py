@@ -6,7 +6,7 @@ import pytest
 
 from ser_hf.corpora import corpus_facts
 from ser_hf.corpora.esd import parse, read_name
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

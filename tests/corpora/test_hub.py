@@ -12,10 +12,10 @@ from datasets import ClassLabel, Features, Value
 from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from ser_hf.corpora import hub_files, load_corpus, pieces
-from ser_hf.corpora.audio_folder import METADATA
+from ser_hf.corpora import hub, load_corpus, segments
+from ser_hf.corpora.audiofolder import METADATA
 from ser_hf.corpora.hub import parse
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAMES = {"label": "emotion", "speaker": "who"}
@@ -150,7 +150,7 @@ def test_speakers_as_numbers_with_a_gap(write):
 
 
 def folders():
-    unpacked = pieces.cache_root() / "unpacked"
+    unpacked = segments.cache_root() / "unpacked"
     named = [path for path in unpacked.iterdir() if path.is_dir()] if unpacked.is_dir() else []
     return {path.name for path in named if path.name.startswith("kept")}
 
@@ -458,7 +458,7 @@ def test_a_folder_that_cannot_be_read_is_named(write, monkeypatch):
     def refused(root, refuse):
         refuse(PermissionError(13, "Permission denied", f"{root}/data"))
 
-    monkeypatch.setattr(hub_files, "folders_below", refused)
+    monkeypatch.setattr(hub, "folders_below", refused)
     with pytest.raises(UserError, match=r"/data: cannot be read \(Permission denied\); corpus.root and all in it"):
         parse(write(), **NAMES)
 
@@ -484,8 +484,8 @@ def on_the_hub(carded, tmp_path_factory, monkeypatch):
                 raise OSError("no such data set. More words.")
             return type("Info", (), {"sha": COMMIT})
 
-    monkeypatch.setattr(hub_files, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(hub_files, "HfApi", Api)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "HfApi", Api)
     return fetched
 
 

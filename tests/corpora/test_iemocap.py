@@ -6,7 +6,7 @@ import pytest
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.iemocap import GRAMMAR, parse, read_ratings
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 LABELS = ("ang", "hap", "exc", "neu", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"

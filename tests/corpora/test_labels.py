@@ -4,7 +4,7 @@ import pytest
 
 from ser_hf.corpora.labels import Rule, treat_labels
 from ser_hf.corpora.schema import Clip
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 SPOKEN = ["sad", "calm", "angry", "neutral", "calm", "happy"]
 CLIPS = [Clip(path=f"{i}.wav", emotion=emotion, speaker="x:1", id=f"x/{i}") for i, emotion in enumerate(SPOKEN)]

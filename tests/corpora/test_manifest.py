@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from ser_hf.corpora import manifest as module
-from ser_hf.corpora.manifest import NAMES, OFFICIAL, Entry, manifest
-from ser_hf.errors import UserError
+from ser_hf.corpora import files as module
+from ser_hf.corpora.files import NAMES, OFFICIAL, Entry, manifest
+from ser_hf.utils.errors import UserError
 
 FOLDER = Path(module.__file__).parent / "manifests"
 

@@ -4,8 +4,8 @@ import pytest
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.meld import parse
-from ser_hf.errors import UserError
 from ser_hf.protocols import split_corpus
+from ser_hf.utils.errors import UserError
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
 TIMES = '4,7,"00:20:57,256","00:21:00,049"\n'

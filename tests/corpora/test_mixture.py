@@ -10,14 +10,14 @@ from ser_hf import cli
 from ser_hf.audio import prepare
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
+from ser_hf.corpora.registry import SINGLE
 from ser_hf.corpora.schema import Clip, Listing
-from ser_hf.corpora.single import SINGLE
-from ser_hf.delivery import keep_recipe_and_report
-from ser_hf.errors import UserError
+from ser_hf.experiment.outputs import keep_recipe_and_report
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inspection import inspect_corpus
 from ser_hf.protocols import audit, split_corpus
-from ser_hf.recipe import read_recipe
 from ser_hf.testing import write_corpus
+from ser_hf.utils.errors import UserError
 
 MODEL = {"architecture": "crnn"}
 

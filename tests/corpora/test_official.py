@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from ser_hf.corpora import CORPORA, EMOTIONS
-from ser_hf.corpora.manifest import NAMES, OFFICIAL, manifest
+from ser_hf.corpora.files import NAMES, OFFICIAL, manifest
 
 # Labels as the releases' own papers and pages have them; speakers and sexes counted from the names.
 LABELS = {

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, open_store
-from ser_hf.corpora import pieces
-from ser_hf.corpora.pieces import Piece, content_sha256, cut, unpacked
-from ser_hf.errors import UserError
+from ser_hf.corpora import segments
+from ser_hf.corpora.segments import Piece, content_sha256, cut, unpacked
+from ser_hf.utils.errors import UserError
 
 SAMPLES = np.random.default_rng(0).integers(-(2**15), 2**15, (8000, 2)).astype(np.int16)
 
@@ -151,10 +151,10 @@ def test_a_table_is_known_by_its_content(table, tmp_path):
 def test_digests_are_remembered_and_rest_on_no_note(table, monkeypatch):
     expected = hashlib.sha256(table.read_bytes()).hexdigest()
     assert content_sha256(table) == expected
-    monkeypatch.setattr(pieces, "_sha256", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(segments, "_sha256", lambda path: pytest.fail("read again"))
     assert content_sha256(table) == expected
     monkeypatch.undo()
-    for note in (pieces.cache_root() / "unpacked" / "digests").iterdir():
+    for note in (segments.cache_root() / "unpacked" / "digests").iterdir():
         note.write_text("?", encoding="utf-8")
     assert content_sha256(table) == expected
     with pytest.raises(UserError, match=r"gone.parquet: cannot be read \(No such file"):
@@ -205,5 +205,5 @@ def test_a_cache_that_cannot_be_written_to_is_told_what_helps(table, tmp_path, m
 
 
 def test_too_little_room_is_a_warning(caplog):
-    pieces._tell(pieces.cache_root(), "much", 10**18)
+    segments._tell(segments.cache_root(), "much", 10**18)
     assert caplog.records[0].levelno == logging.WARNING

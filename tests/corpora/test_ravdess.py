@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ser_hf.audio import decode
 from ser_hf.corpora import load_corpus
-from ser_hf.corpora.manifest import manifest
+from ser_hf.corpora.files import manifest
 from ser_hf.corpora.ravdess import (
     EMOTION_CODES,
     GRAMMAR,
@@ -24,7 +24,7 @@ from ser_hf.corpora.ravdess import (
     parse,
     read_name,
 )
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 SPEECH = "03-01-05-02-01-02-12"
 SONG = "03-02-03-01-01-01-01"

@@ -6,7 +6,7 @@ from pathlib import PurePath
 import pytest
 
 from ser_hf.corpora.savee import parse, read_name
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 
 @pytest.mark.parametrize("path", ["AudioData/DC/sa01.wav", "ALL/DC_sa01.wav", "DC/DC_sa01.flac"])

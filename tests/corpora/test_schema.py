@@ -6,7 +6,7 @@ from datasets import Audio, ClassLabel, List, Value
 
 from ser_hf.corpora import EMOTIONS, load_corpus
 from ser_hf.corpora.schema import Clip, Listing, require_unique_ids, to_dataset
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 COLUMNS = {
     "audio": Audio(sampling_rate=16000, decode=False),

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora.synthetic import parse
-from ser_hf.corpora.synthetic_voice import EMOTIONS, utterance
-from ser_hf.errors import UserError
+from ser_hf.corpora.synthetic import EMOTIONS, parse, utterance
+from ser_hf.utils.errors import UserError
 
 SMALL = {"speakers": 4, "takes": 2}
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.metrics import recall_score
 
-from ser_hf.corpora.synthetic_voice import EMOTIONS, SENTENCES, clip_prosody, utterance, voice
+from ser_hf.corpora.synthetic import EMOTIONS, SENTENCES, clip_prosody, utterance, voice
 
 
 def _latents(speakers, takes, seed):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ser_hf.corpora.table_rows import Reading, Row, clips_of
-from ser_hf.errors import UserError
+from ser_hf.corpora.tables import Reading, Row, clips_of
+from ser_hf.utils.errors import UserError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.tess import parse, read_name
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 
 
 def write(root, *names):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ser_hf.evaluation.by_corpus import by_corpus
 from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.slices import by_corpus
 
 NAMES = ["calm", "neutral", "sad"]
 # Corpus a calls calm what is neutral in b, which has no calm.

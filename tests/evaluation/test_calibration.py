@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.calibration import (
     HIGHEST,
     LOWEST,
@@ -14,7 +13,8 @@ from ser_hf.evaluation.calibration import (
     temperature_warning,
 )
 from ser_hf.evaluation.metrics import all_metrics
-from ser_hf.training.windows import merge
+from ser_hf.training.data import merge
+from ser_hf.utils.errors import UserError
 
 
 def drawn(clips=6000, classes=5, seed=0):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from ser_hf.evaluation.embeddings_plot import COLOURS, MOST_NAMED, embeddings_figure
-from ser_hf.evaluation.reliability_plot import reliability_figure
+from ser_hf.report.plots import EMBEDDING_COLORS as COLOURS
+from ser_hf.report.plots import MOST_NAMED, embeddings_figure, reliability_figure
 
 BINS = [
     {"low": 0.0, "high": 0.5, "clips": 0, "confidence": None, "accuracy": None},

@@ -7,11 +7,9 @@ import pytest
 from scipy.signal import correlate, lfilter, welch
 
 from ser_hf.audio.decode import decode
-from ser_hf.audio.noises import mean_power
-from ser_hf.audio.rooms import DIRECT_SECONDS
-from ser_hf.corpora.synthetic_voice import utterance
-from ser_hf.errors import UserError
-from ser_hf.evaluation.conditions import (
+from ser_hf.audio.transforms import DIRECT_SECONDS, mean_power
+from ser_hf.corpora.synthetic import utterance
+from ser_hf.evaluation.robustness import (
     CONDITIONS,
     KINDS,
     Condition,
@@ -20,6 +18,7 @@ from ser_hf.evaluation.conditions import (
     opus_stream,
     speech_power,
 )
+from ser_hf.utils.errors import UserError
 
 RATE = 16000
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.predictions import guesses, judged_of
 
-from ser_hf.evaluation import intervals as module
-from ser_hf.evaluation.intervals import (
+from ser_hf.evaluation import bootstrap as module
+from ser_hf.evaluation.bootstrap import (
     _clip_counts,
     bootstrap_intervals,
     draws,
@@ -18,7 +18,7 @@ from ser_hf.evaluation.intervals import (
     recall_intervals,
 )
 from ser_hf.evaluation.metrics import all_metrics, classification_metrics
-from ser_hf.evaluation.report import mean_metrics
+from ser_hf.report.report import mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
 

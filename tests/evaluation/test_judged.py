@@ -6,7 +6,7 @@ import pytest
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 from support.predictions import guesses
 
-from ser_hf.evaluation.judged import KNOWN, from_table, of_rows, to_table
+from ser_hf.evaluation.predictions import KNOWN, from_table, of_rows, to_table
 
 NAMES = ["angry", "happy", "sad"]
 ROWS = [4, 0, 3]

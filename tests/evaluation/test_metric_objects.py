@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from support.predictions import guesses
 
-from ser_hf.errors import UserError
-from ser_hf.evaluation.metric_objects import OF_SCORES, OF_VOTES, load_metric
-from ser_hf.evaluation.metrics import DEFINITIONS, all_metrics
+from ser_hf.evaluation.metrics import DEFINITIONS, OF_SCORES, OF_VOTES, all_metrics, load_metric
+from ser_hf.utils.errors import UserError
 
 LABELS, (ANSWERS,) = guesses(50, 4)
 VOTES = np.random.default_rng(1).dirichlet([1.0] * 4, size=50).astype(np.float32)

@@ -5,8 +5,9 @@ import re
 import matplotlib.image
 import pytest
 
-from ser_hf.evaluation.plots import (
+from ser_hf.report.plots import (
     COLOURS,
+    MOST,
     confusion_figure,
     corpora_figure,
     curve_panels,
@@ -17,7 +18,6 @@ from ser_hf.evaluation.plots import (
     save_figure,
     slices_figure,
 )
-from ser_hf.evaluation.plots.slices import MOST
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},

@@ -5,8 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.evaluation.projection import FEWEST, METHODS, available, project, subset
+from ser_hf.evaluation.embeddings import FEWEST, METHODS, available, project, subset
+from ser_hf.utils.errors import UserError
 
 INSTALLED = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.evaluation.judged import of_rows
 from ser_hf.evaluation.metrics import all_metrics
-from ser_hf.evaluation.report import judge, judged_people, softmax
+from ser_hf.evaluation.predictions import of_rows
+from ser_hf.report.report import judge, judged_people, softmax
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 24

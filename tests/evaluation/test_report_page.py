@@ -8,7 +8,9 @@ import pytest
 from support.html_page import Page
 from support.reports import over_folds, whole_report
 
-from ser_hf.evaluation.page import SECTIONS, Picture, render, views, words
+from ser_hf.report import text as words
+from ser_hf.report import views
+from ser_hf.report.page import SECTIONS, Picture, render
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 PICTURE = Picture("A picture", "data:image/png;base64,AAAA", 100, 50, ["a.png", "a.svg"])

@@ -7,12 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation import robustness as module
-from ser_hf.evaluation.conditions import CONDITIONS, Condition
-from ser_hf.evaluation.intervals import bootstrap_intervals
-from ser_hf.evaluation.robustness import pick_clips, robustness
-from ser_hf.evaluation.robustness_plot import robustness_figure
+from ser_hf.evaluation.bootstrap import bootstrap_intervals
+from ser_hf.evaluation.robustness import CONDITIONS, Condition, pick_clips, robustness
+from ser_hf.report.plots import robustness_figure
+from ser_hf.utils.errors import UserError
 
 RATE = 8000
 NAMES = ["loud", "soft"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from support.predictions import guesses
 
+from ser_hf.evaluation.bootstrap import measure
 from ser_hf.evaluation.metrics import HEADLINE, all_metrics, classification_metrics
-from ser_hf.evaluation.weighted import measure
 
 
 def _counts(clips, resamples, seed=1):

@@ -10,8 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset
 from support.reports import CLIPS, LABELS, over_folds, whole_report
 
-from ser_hf.evaluation.metrics_table import metrics_table
-from ser_hf.evaluation.writing import figures, players, write_numbers, write_report
+from ser_hf.report.write import figures, metrics_table, players, write_numbers, write_report
 
 
 def embeddings(folder):
@@ -30,8 +29,8 @@ def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered, monk
     embeddings(tmp_path)
     with rendered():
         # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
-        monkeypatch.setattr("ser_hf.evaluation.plots.saving.svg", lambda _: b"a picture")
-        monkeypatch.setattr("ser_hf.evaluation.writing.svg", lambda _: b"a picture")
+        monkeypatch.setattr("ser_hf.report.plots.svg", lambda _: b"a picture")
+        monkeypatch.setattr("ser_hf.report.write.svg", lambda _: b"a picture")
         write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")

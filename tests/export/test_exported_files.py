@@ -13,11 +13,11 @@ import torch
 from models_exported import LABELS, PREPARATIONS, RATE, clips, write_encoder, write_model
 
 from ser_hf import cli, predict
-from ser_hf.errors import UserError
 from ser_hf.export import export_model, export_onnx, verified_export
 from ser_hf.export.onnx import LARGEST
 from ser_hf.export.verified_export import logits_of
-from ser_hf.prediction.expert import load_expert
+from ser_hf.inference.classifier import load_expert
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 GIVEN = clips(16000, 5601, 9000, 30007, 700)

@@ -7,11 +7,11 @@ from models_exported import PREPARATIONS, RATE, clips, write_encoder
 from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from ser_hf.audio.decode import decode
-from ser_hf.errors import UserError
 from ser_hf.export.graph import PrepareWaveform, WaveformClassifier, extractor_module
+from ser_hf.inference.classifier import load_expert
 from ser_hf.models.preparation import prepare_waveform
-from ser_hf.prediction.expert import load_expert
 from ser_hf.training.encoders import shortest_clip
+from ser_hf.utils.errors import UserError
 
 LENGTHS = (16000, 5601, 9000, 30007, 560)
 

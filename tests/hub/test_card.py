@@ -10,9 +10,8 @@ from huggingface_hub import ModelCard
 
 from ser_hf.corpora import CORPORA, corpora_facts, corpus_facts
 from ser_hf.evaluation.metrics import DEFINITIONS
-from ser_hf.hub.card import model_card, report_page
 from ser_hf.hub.card_check import check_card
-from ser_hf.hub.card_metadata import card_data
+from ser_hf.report.card import card_data, model_card, report_page
 
 METRICS = {"uar": 0.51236, "wa": 0.53, "macro_f1": 0.4987, "weighted_f1": 0.52}
 ACTED = {

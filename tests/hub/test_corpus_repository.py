@@ -14,12 +14,10 @@ from support.hub import LoopbackHub
 
 from ser_hf.audio import decode, prepare
 from ser_hf.corpora import corpus_facts, load_corpus
-from ser_hf.errors import UserError
-from ser_hf.hub.corpus_repository import stage_corpus
-from ser_hf.hub.corpus_shards import as_flac
-from ser_hf.hub.redistribution import require_right
+from ser_hf.hub.corpus_repository import as_flac, require_right, stage_corpus
 from ser_hf.protocols import split_corpus
 from ser_hf.testing import write_corpus
+from ser_hf.utils.errors import UserError
 
 COMMANDS = """
 import contextlib, io, json, sys

@@ -29,7 +29,7 @@ from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
 from ser_hf import cli
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.corpora.synthetic import utterance
 
 pytestmark = pytest.mark.slow  # loads torch in another process, and starts a browser
 ROOT = Path(__file__).parents[2]

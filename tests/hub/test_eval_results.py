@@ -6,8 +6,8 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from ser_hf.errors import UserError
-from ser_hf.hub.eval_results import eval_result_files
+from ser_hf.hub.publish import eval_result_files
+from ser_hf.utils.errors import UserError
 
 REPORT = {
     "name": "toy",

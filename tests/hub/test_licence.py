@@ -3,9 +3,9 @@
 import pytest
 
 from ser_hf.corpora import corpora_facts
-from ser_hf.corpora.single import SINGLE
+from ser_hf.corpora.registry import SINGLE
 from ser_hf.hub.card_check import check_card
-from ser_hf.hub.licence import in_words, licence
+from ser_hf.report.citations import in_words, licence
 
 OTHER = "other"
 PAGE = "https://huggingface.co/someone/model"

@@ -12,10 +12,10 @@ from support.hub import LoopbackHub
 from support.warm import warm_process
 
 import ser_hf
-from ser_hf.errors import UserError
-from ser_hf.hub.reference import read_reference
-from ser_hf.hub.staging import stage_model
+from ser_hf.hub.publish import stage_model
+from ser_hf.inference.reference import read_reference
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 TINY = {
@@ -30,7 +30,7 @@ CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pool
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import verify
-from ser_hf.hub.verdict import Verdict
+from ser_hf.hub.verify import Verdict
 from ser_hf import cli
 
 look = verify.verify
@@ -47,7 +47,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 IMPORTS = """
 import torch, transformers
-import ser_hf.cli, ser_hf.commands.publish, ser_hf.hub.publish, ser_hf.hub.staging, ser_hf.hub.verify
+import ser_hf.cli, ser_hf.cli.publish, ser_hf.hub.publish, ser_hf.hub.publish, ser_hf.hub.verify
 import ser_hf.hub.report_repository, ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
 """
 

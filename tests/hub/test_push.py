@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 PUSH = """
 import json, sys, time, logging
 from pathlib import Path
-from ser_hf.errors import UserError
+from ser_hf.utils.errors import UserError
 from ser_hf.hub import push
 from ser_hf.hub.push import whole_name
 push.PAUSES = (0.0, 0.0)

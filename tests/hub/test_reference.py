@@ -8,13 +8,13 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 import ser_hf
-from ser_hf.errors import UserError
-from ser_hf.hub.reference import chosen_clips, copy_reference, read_reference, write_reference
 from ser_hf.hub.verify import Question, verify_several
+from ser_hf.inference.reference import chosen_clips, copy_reference, read_reference, write_reference
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation
-from ser_hf.run_folder import RunFolder
 from ser_hf.testing import tiny_config
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.run_folder import RunFolder
 
 UNPREPARED = Preparation()
 CORPUS = {"name": "synthetic", "speakers": 6, "takes": 1}

@@ -8,13 +8,13 @@ import pytest
 from support.reports import over_folds
 from support.reports import whole_report as judged
 
-from ser_hf.errors import UserError
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.hub.card_check import check_card
-from ser_hf.hub.run_card import card_of_run, card_pictures, run_report
-from ser_hf.hub.works import network_words, works
 from ser_hf.models import ARCHITECTURES
-from ser_hf.recipe import read_recipe
-from ser_hf.strict import dump_yaml
+from ser_hf.report.card import card_of_run, card_pictures, run_report
+from ser_hf.report.citations import network_words, works
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import dump_yaml
 
 CRNN = {"architecture": "crnn"}
 BASE = "facebook/wav2vec2-base"

@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 from support.tiny_model import REPORT
 
 from ser_hf.corpora import corpus_facts
-from ser_hf.errors import UserError
 from ser_hf.hub.space import write_space
+from ser_hf.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LEAK = "Test speakers are in the training data."

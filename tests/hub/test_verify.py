@@ -15,14 +15,14 @@ from support.hub import LoopbackHub
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
-from ser_hf.corpora.synthetic_voice import utterance
-from ser_hf.errors import UserError
+from ser_hf.corpora.synthetic import utterance
 from ser_hf.hub import verify as verify_module
-from ser_hf.hub.reference import write_reference
 from ser_hf.hub.verify import Question, verify, verify_several
+from ser_hf.inference.reference import write_reference
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
 from ser_hf.testing import tiny_config
+from ser_hf.utils.errors import UserError
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from ser_hf.hub.findings import verdict_of
+from ser_hf.hub.verify import verdict_of
 
 FINE = {"logits": [2.0, -2.0], "sum": 1.0, "finite": True}
 ANSWER = {

@@ -13,8 +13,8 @@ from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.corpora import corpus_facts
-from ser_hf.hub.card import model_card
 from ser_hf.hub.space import write_space
+from ser_hf.report.card import model_card
 from ser_hf.testing import write_checkpoint
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 

@@ -16,6 +16,7 @@ from ser_hf import cli
 from ser_hf.audio import open_store
 from ser_hf.audio.augmentation import (
     Augmentation,
+    Augmenter,
     BackgroundNoise,
     BandLimit,
     ColouredNoise,
@@ -27,8 +28,6 @@ from ser_hf.audio.augmentation import (
     Speed,
     Telephone,
 )
-from ser_hf.audio.augmenting import Augmenter
-from ser_hf.errors import UserError
 from ser_hf.inspection import augmentation_preview as module
 from ser_hf.inspection.augmentation_preview import (
     RecordingAugmenter,
@@ -37,8 +36,9 @@ from ser_hf.inspection.augmentation_preview import (
     write_augmentation_preview,
 )
 from ser_hf.inspection.page import Picture
-from ser_hf.training.batches import Changes, Collator, part
-from ser_hf.training.build import _extractor
+from ser_hf.training.data import Changes, Collator, part
+from ser_hf.training.factory import _extractor
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # loads and prepares corpora
 
@@ -284,8 +284,8 @@ def error(capsys, *arguments):
 
 
 def test_the_command_shows_training_clips_only(no_pictures, recipe, tmp_path, capsys, monkeypatch):
-    from ser_hf.material import gather
-    from ser_hf.recipe import read_recipe
+    from ser_hf.experiment.data import gather
+    from ser_hf.experiment.recipe_checks import read_recipe
 
     monkeypatch.chdir(tmp_path)
     overrides = ["augment.speed.probability=0.3", "training.seeds=[9]", "corpus.takes=2"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ser_hf.corpora.schema import Clip
-from ser_hf.errors import UserError
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.findings import Finding, NearCopy, find, verdict
 from ser_hf.inspection.measure import AudioFile, Measurement, Official
+from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
 DEFECTS = {

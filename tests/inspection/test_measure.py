@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora import manifest
+from ser_hf.corpora import files as manifest
 from ser_hf.corpora.schema import Clip
-from ser_hf.errors import UserError
 from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection import measure as module
 from ser_hf.inspection.measure import (
@@ -28,6 +27,7 @@ from ser_hf.inspection.measure import (
     printable_path,
 )
 from ser_hf.testing import write_corpus
+from ser_hf.utils.errors import UserError
 
 RATE = 16000
 TONE = (0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)).astype(np.float32)

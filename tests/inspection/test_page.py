@@ -8,12 +8,12 @@ import soundfile
 from support.html_page import Page
 
 from ser_hf import cli
-from ser_hf.commands import inspect as command
-from ser_hf.errors import UserError
+from ser_hf.cli import inspect as command
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
 from ser_hf.inspection.page import charts, example_figure, pick_examples, quantity
 from ser_hf.testing import write_corpus
+from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
 

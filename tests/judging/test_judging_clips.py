@@ -4,10 +4,9 @@ import pytest
 from datasets import ClassLabel, Dataset
 
 from ser_hf.corpora import Corpus
-from ser_hf.errors import UserError
-from ser_hf.evaluation.report import judged_people
-from ser_hf.judging.clips import clips_for
-from ser_hf.judging.learnt import Learnt
+from ser_hf.experiment.evaluation_data import Learnt, clips_for
+from ser_hf.report.report import judged_people
+from ser_hf.utils.errors import UserError
 
 NAMES = ["angry", "happy", "sad", "boredom"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.judging.label_words import meaning_of
+from ser_hf.experiment.evaluation_data import meaning_of
+from ser_hf.utils.errors import UserError
 
 
 def test_common_words_are_known_in_any_capitals_and_with_a_sex_before_them():

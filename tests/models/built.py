@@ -16,8 +16,8 @@ def batch_of(*clips):
     }
 
 
-def built(name, tiny=True, **settings):
-    """A fresh network whose front end has seen a corpus."""
+def built(name, tiny=True, corpus=None, **settings):
+    """A fresh network whose front end has the statistics of a corpus, by default of `lessons`."""
     torch.manual_seed(0)
     kind = ARCHITECTURES[name]
     config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
@@ -25,7 +25,7 @@ def built(name, tiny=True, **settings):
     for norm in model.modules():
         if isinstance(norm, FeatureNorm) and norm.counts:
             norm.observing = True
-            for batch in lessons():
+            for batch in corpus or lessons():
                 model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))
             norm.settle()
     return model

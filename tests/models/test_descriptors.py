@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 from ser_hf.audio import decode
-from ser_hf.corpora.synthetic_voice import utterance
+from ser_hf.corpora.synthetic import utterance
 from ser_hf.models.modeling_descriptors import DESCRIPTORS, PITCH_REFERENCE, VOICED_FROM, FrameDescriptors
 
 SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]

@@ -11,9 +11,9 @@ from built import built
 from onnx_networks import SHARES, assert_answers_as_in_torch
 from torch import nn
 
-from ser_hf.errors import UserError
 from ser_hf.export import export_onnx
 from ser_hf.export.onnx import _write
+from ser_hf.utils.errors import UserError
 
 
 @pytest.mark.slow

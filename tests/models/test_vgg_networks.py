@@ -7,14 +7,14 @@ from built import batch_of, built
 from signals import noise
 from torch.nn import functional
 
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED, VGG16Config, VGGishConfig
 from ser_hf.models.front_end import FeatureNorm
 from ser_hf.models.modeling_transfer import VGGStage
 from ser_hf.models.modeling_transfer_audio import VGGishFrontEnd
 from ser_hf.models.support_vectors import LinearMachines
 from ser_hf.training.arguments import GRIDS, solvers_for
-from ser_hf.training.build import blueprint
+from ser_hf.training.factory import blueprint
+from ser_hf.utils.errors import UserError
 
 BOTH = pytest.mark.parametrize("name", ["vgg16", "vggish"])
 

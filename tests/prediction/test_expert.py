@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ser_hf import UserError
-from ser_hf.prediction.expert import load_expert
-from ser_hf.prediction.vectors import listening
+from ser_hf.inference.batches import listening
+from ser_hf.inference.classifier import load_expert
 
 
 def change(path, **values):
@@ -143,7 +143,7 @@ def test_memory_that_runs_out_is_no_mistake_of_the_users(copy, monkeypatch):
         raise torch.OutOfMemoryError("full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ser_hf.prediction.expert.AutoFeatureExtractor.from_pretrained", full)
+        patched.setattr("ser_hf.inference.classifier.AutoFeatureExtractor.from_pretrained", full)
         with pytest.raises(torch.OutOfMemoryError):
             load_expert(copy)
     monkeypatch.setattr("transformers.PreTrainedModel.to", full)

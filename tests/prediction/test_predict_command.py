@@ -15,7 +15,8 @@ import pytest
 from models_asked import LABELS
 
 from ser_hf import cli, predict
-from ser_hf.prediction import predictions, reading
+from ser_hf.inference import inputs
+from ser_hf.inference import predict as predictions
 from ser_hf.testing import write_corpus
 from ser_hf.train import guarded
 
@@ -220,7 +221,7 @@ def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_
 def test_answers_come_as_recordings_are_heard(published, recordings, capsys, monkeypatch):
     """Each chunk is written, and flushed, before the next one is heard."""
     seen, plain = [], predictions.table
-    monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
     monkeypatch.setattr(predictions, "table", lambda *given: seen.append(capsys.readouterr().out) or plain(*given))
     assert ended(published("crnn"), recordings, "--format", "jsonl") == 0
     assert [out.count("\n") for out in seen] == [0, 1, 1, 1, 1, 1]
@@ -260,7 +261,7 @@ def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp
         assert signal.getsignal(signal.SIGTERM) != before, "else the tests themselves would end"
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("ser_hf.prediction.predictions.table", table)
+    monkeypatch.setattr("ser_hf.inference.predict.table", table)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["predict", str(published("crnn")), str(recordings), "--output", str(tmp_path / "x.csv")])
     assert stopped.value.code == 128 + signal.SIGTERM

@@ -9,10 +9,9 @@ from datasets import Dataset, DatasetDict
 from models_asked import RATE
 
 from ser_hf import UserError, predict
+from ser_hf.inference import inputs as reading
+from ser_hf.inference.inputs import Recording, from_paths
 from ser_hf.models.preparation import Preparation
-from ser_hf.prediction import reading
-from ser_hf.prediction.paths import from_paths
-from ser_hf.prediction.recordings import Recording
 
 
 def test_formats_that_are_not_read_are_told_with_the_remedy(published, recordings, tmp_path):

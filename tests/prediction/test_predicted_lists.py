@@ -7,9 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ser_hf import UserError
-from ser_hf.prediction.files import flat_names
-from ser_hf.prediction.paths import from_paths
-from ser_hf.prediction.recordings import Recording
+from ser_hf.inference.inputs import Recording, from_paths
+from ser_hf.inference.outputs import flat_names
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from datasets import ClassLabel, Dataset
 
 from ser_hf import UserError
 from ser_hf.audio import AudioError
+from ser_hf.inference.inputs import Recording, from_dataset, from_paths, read_chunks
 from ser_hf.models.preparation import Preparation
-from ser_hf.prediction.paths import from_paths
-from ser_hf.prediction.reading import read_chunks
-from ser_hf.prediction.recordings import Recording, from_dataset
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch):
         refuse(PermissionError(13, "Permission denied", str(folder / "a")))
         yield
 
-    monkeypatch.setattr("ser_hf.prediction.paths.folders_below", walk)
+    monkeypatch.setattr("ser_hf.inference.inputs.folders_below", walk)
     with pytest.raises(UserError, match=r"/a: cannot be read \(Permission denied\)"):
         from_paths([folder])
 

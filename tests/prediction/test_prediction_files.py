@@ -13,9 +13,8 @@ from datasets import Dataset
 from models_asked import LABELS
 
 from ser_hf import UserError, predict
-from ser_hf.cache import InUse
-from ser_hf.prediction.files import check_output, flat_names, writing
-from ser_hf.prediction.tables import read_facts
+from ser_hf.inference.outputs import check_output, flat_names, read_facts, writing
+from ser_hf.utils.cache import InUse
 
 
 @pytest.fixture(scope="module")

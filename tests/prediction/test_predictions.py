@@ -16,8 +16,9 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, 
 import ser_hf
 from ser_hf import UserError, predict
 from ser_hf.audio import decode
-from ser_hf.prediction import predictions, reading
-from ser_hf.prediction.hearing import batches
+from ser_hf.inference import inputs as reading
+from ser_hf.inference import predict as predictions
+from ser_hf.inference.batches import batches
 
 # With a mask and without, one that padding harms all the same, features of the extractor's making, one fixed length,
 # our head, our networks, and one of them that scikit-learn fits.
@@ -241,7 +242,7 @@ def test_long_clips_heard_whole_are_told_once(published, recordings, monkeypatch
 
 
 def test_more_answers_than_labels_are_refused(published, recordings, monkeypatch):
-    monkeypatch.setattr("ser_hf.prediction.expert.Expert.labels", LABELS[:3])
+    monkeypatch.setattr("ser_hf.inference.classifier.Expert.labels", LABELS[:3])
     with pytest.raises(UserError, match="answers 4 numbers for 3 labels; mend id2label in its config.json"):
         predict(published("crnn"), recordings / "e.wav")
 

@@ -9,13 +9,19 @@ from models_asked import RATE
 from transformers import AutoModelForAudioClassification
 
 from ser_hf import UserError, cli, predict
+from ser_hf.inference import inputs
+from ser_hf.inference.inputs import Grid, sliding
+from ser_hf.inference.outputs import (
+    Facts,
+    matrix,
+    of_lists,
+    segments,
+    smooth,
+    split_unfinished,
+    timeline_figure,
+    to_terminal,
+)
 from ser_hf.models import PreparedFeatureExtractor
-from ser_hf.prediction import reading
-from ser_hf.prediction.grid import Grid, sliding
-from ser_hf.prediction.tables import Facts, matrix, of_lists
-from ser_hf.prediction.text import to_terminal
-from ser_hf.prediction.timeline import segments, smooth, split_unfinished
-from ser_hf.prediction.timeline_figure import timeline_figure
 
 
 def windows(spans, shares, multi_label=False, name="x.wav", embeddings=None):
@@ -101,7 +107,7 @@ def test_a_model_of_a_fixed_duration_is_asked_in_that(published, recordings, tmp
 def test_chunks_that_end_within_a_recording_answer_as_one_of_all(published, recordings, monkeypatch):
     asked = {"timeline": True, "window": 0.2, "hop": 0.15, "embeddings": True, "device": "cpu"}
     whole = [predict(published("crnn"), recordings, smooth=smoothed, **asked) for smoothed in (False, True)]
-    monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
+    monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
     for before, smoothed in zip(whole, (False, True), strict=True):
         pieces = predict(published("crnn"), recordings, smooth=smoothed, **asked)
         assert pieces.table["id"].num_chunks > before.table["id"].num_chunks

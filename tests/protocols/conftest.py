@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from ser_hf.corpora import CORPORA, EMOTIONS
-from ser_hf.corpora.manifest import manifest
+from ser_hf.corpora.files import manifest
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.protocols import draws
+from ser_hf.protocols import rules
 
 LABELS = ("angry", "happy", "sad")
 
@@ -92,5 +92,5 @@ def source_lists():
 def few_draws():
     """Only the proportions rest on how many draws the nearest is taken from; eight make the other tests quick."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(draws, "_DRAWS", 8)
+        patched.setattr(rules, "_DRAWS", 8)
         yield

@@ -5,7 +5,6 @@ from collections import namedtuple
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import (
     PAIRS,
     audit,
@@ -18,6 +17,7 @@ from ser_hf.protocols import (
     worst,
 )
 from ser_hf.protocols.split import rows_where
+from ser_hf.utils.errors import UserError
 
 Twins = namedtuple("Twins", ["first", "second"])  # all that the audit asks of a near duplicate
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, split_corpus
-from ser_hf.protocols.columns import by_column, emobox_lists
-from ser_hf.strict import coerce, parse_yaml
+from ser_hf.protocols.listed import by_column, emobox_lists
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import coerce, parse_yaml
 
 OF_SPEAKER = {"x:01": "train", "x:02": "train", "x:03": "train", "x:04": "dev", "x:05": "test", "x:06": "test"}
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import speaker_independent
-from ser_hf.protocols.draws import absent_corpora, check_share, draw_groups, hold_out
 from ser_hf.protocols.folds import kfold
+from ser_hf.protocols.rules import absent_corpora, check_share, draw_groups, hold_out
+from ser_hf.utils.errors import UserError
 
 
 def everything(dataset):

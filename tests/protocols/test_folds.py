@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import audit, split_corpus
 from ser_hf.protocols.folds import (
     kfold,
@@ -14,6 +13,7 @@ from ser_hf.protocols.folds import (
     leave_one_session_out,
     leave_one_speaker_out,
 )
+from ser_hf.utils.errors import UserError
 
 pytestmark = [
     pytest.mark.usefixtures("few_draws"),

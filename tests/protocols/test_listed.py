@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, audit, save_splits, split_corpus
 from ser_hf.protocols.listed import from_file
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 

@@ -15,12 +15,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from ser_hf.corpora import EMOTIONS
-from ser_hf.corpora.manifest import OFFICIAL
+from ser_hf.corpora.files import OFFICIAL
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.errors import UserError
 from ser_hf.protocols import PAIRS, PARTS, PROTOCOLS, audit, split_corpus
-from ser_hf.protocols.columns import OF_COLUMNS
+from ser_hf.protocols.listed import OF_COLUMNS
 from ser_hf.protocols.published import PUBLISHED
+from ser_hf.utils.errors import UserError
 
 # scikit-learn warns of labels with fewer clips than folds; the splits' own notes say what that means.
 pytestmark = [

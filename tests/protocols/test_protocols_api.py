@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.synthetic_voice import EMOTIONS, SENTENCES, voice
-from ser_hf.errors import UserError
+from ser_hf.corpora.synthetic import EMOTIONS, SENTENCES, voice
 from ser_hf.protocols import FOILS, PROTOCOLS, protocol_options, split_corpus
+from ser_hf.utils.errors import UserError
 
 
 def test_every_protocol_tells_its_options_with_types_and_defaults():

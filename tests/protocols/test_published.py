@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from ser_hf.corpora.manifest import OFFICIAL, manifest
-from ser_hf.errors import UserError
+from ser_hf.corpora.files import OFFICIAL, manifest
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
 from ser_hf.protocols.published import PUBLISHED, published_list
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.errors import UserError
-from ser_hf.protocols import FOILS, PARTS, PROTOCOLS, random_clips, split_corpus
+from ser_hf.protocols import FOILS, PARTS, PROTOCOLS, rules, split_corpus
+from ser_hf.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def test_a_class_of_too_few_clips_is_told_by_key_and_not_by_scikit_learn(make_co
     for count, told in ((1, "protocol.test: 13 clips"), (2, "protocol.validation: 9 clips")):
         dataset = make_corpus({"x:1": ["angry"] * 6 + ["happy"] * 6 + ["sad"] * count})
         with pytest.raises(UserError, match=f"^{told} cannot be divided by "):
-            random_clips.random_stratified(dataset, validation=0.3, test=0.34)
+            rules.random_stratified(dataset, validation=0.3, test=0.34)
 
 
 def test_a_corpus_of_few_clips_is_refused(make_corpus):
     with pytest.raises(UserError, match="^protocol.test: 1 clips cannot be divided by 0.1: "):
-        random_clips.random(make_corpus({"x:1": ["angry"]}, labels=("angry",)))
+        rules.random(make_corpus({"x:1": ["angry"]}, labels=("angry",)))
 
 
 def test_a_part_without_a_class_is_refused(dataset):
     with pytest.raises(UserError, match="^protocol random: no clip of .* in test; UAR is undefined"):
-        random_clips.random(dataset, test=0.005)
+        rules.random(dataset, test=0.005)

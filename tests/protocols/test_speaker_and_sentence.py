@@ -2,9 +2,9 @@
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, audit
-from ser_hf.protocols.speaker_and_sentence import speaker_and_sentence_disjoint
+from ser_hf.protocols.rules import speaker_and_sentence_disjoint
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 

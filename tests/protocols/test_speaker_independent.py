@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, speaker_independent
+from ser_hf.utils.errors import UserError
 
 NAMES = [f"x:{n:02d}" for n in range(1, 13)]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PARTS, speaker_independent
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 

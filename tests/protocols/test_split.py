@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from ser_hf.errors import UserError
 from ser_hf.protocols import PAIRS, PARTS, audit, fingerprint, make_split, save_splits
 from ser_hf.protocols.split import rows_where
+from ser_hf.utils.errors import UserError
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
 

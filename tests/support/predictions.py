@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ser_hf.evaluation.judged import KNOWN, Judged
+from ser_hf.evaluation.predictions import KNOWN, Judged
 
 
 def judged_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):

@@ -8,10 +8,10 @@ from importlib import resources
 import jsonschema
 import numpy as np
 
-from ser_hf.evaluation.report import judge
+from ser_hf.report.report import judge
 from support.predictions import guesses, judged_of
 
-SCHEMA = json.loads(resources.files("ser_hf.evaluation").joinpath("report_schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(resources.files("ser_hf.report").joinpath("report_schema.json").read_text(encoding="utf-8"))
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 48

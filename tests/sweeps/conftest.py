@@ -1,6 +1,7 @@
 import gc
 
 import pytest
+import sqlalchemy
 from stubs import RECIPE, SPACE, Runs
 
 from ser_hf.sweeps import sweep
@@ -10,6 +11,11 @@ from ser_hf.sweeps import sweep
 def without_garbage_collection(monkeypatch):
     """The end of a trial looks through all of torch's objects for garbage: most of a test's time."""
     monkeypatch.setattr(gc, "collect", lambda: None)
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def without_waiting_for_the_disk(connection, _):
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture

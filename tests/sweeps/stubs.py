@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from ser_hf.run_folder import RunFolder
+from ser_hf.utils.run_folder import RunFolder
 
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
 SPACE = {

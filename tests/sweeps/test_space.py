@@ -1,4 +1,4 @@
-"""Spaces: every mistake named by its full key; grids, corners and overrides as they are written."""
+"""Search spaces: every mistake is named by its full key; grids, checked points and overrides."""
 
 from pathlib import Path
 
@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
-from ser_hf.strict import parse_yaml
-from ser_hf.sweeps.parameters import Range, overrides
-from ser_hf.sweeps.plan import check_points
-from ser_hf.sweeps.points import at, between, corners, grid
-from ser_hf.sweeps.space import read_space
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.sweeps.space import Range, overrides, read_space, resolve
+from ser_hf.sweeps.sweep import read_sweep
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.yaml import parse_yaml
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
 RATE = {"training.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
 BUNDLES = {
     "strategy": {
@@ -24,22 +23,20 @@ BUNDLES = {
 }
 
 
-def refusal(**values):
-    with pytest.raises(UserError) as error:
-        read_space({"trials": 3, "space": RATE, **values})
-    return str(error.value)
+def points(search):
+    """(settings, settings as shown) at each point that is checked; of a grid at all points."""
+    return [resolve(search.parameters, lambda name, _, at=answers: at[name]) for answers in search.points()]
 
 
-def points(space):
-    search = read_space({"search": "grid", "space": space})
-    return [at(search.parameters, answers)[0] for answers in grid(search.parameters)]
+def grid(space):
+    return [settings for settings, _ in points(read_space({"search": "grid", "space": space}))]
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"trails": 3}, "trails: unknown key; the nearest known key is trials"),
-        ({"trials": None}, "trials: missing; how many tpe is to try"),
+        ({"trials": None}, "trials: missing; the number of trials that tpe runs"),
         ({"trials": 0}, "trials: expected one or more, got 0"),
         ({"seed": -1}, "seed: expected zero or more, got -1"),
         ({"search": "bayes"}, "search: expected one of tpe, random, grid"),
@@ -67,23 +64,26 @@ def points(space):
         ({"space": {"a.b": {"low": "1e", "high": 1}}}, "space.a.b.low: expected a number, got '1e'"),
         ({"space": {"a.b": {"low": True, "high": 3}}}, "space.a.b.low: expected a number, got True"),
         ({"space": {"a.b": {"low": 0, "high": 1, "log": True}}}, "space.a.b.low: a logarithm needs more than zero"),
-        ({"space": {"a.b": {"low": 1, "high": 4, "log": True, "step": 1}}}, "space.a.b.step: not on a logarithm"),
+        (
+            {"space": {"a.b": {"low": 1, "high": 4, "log": True, "step": 1}}},
+            "space.a.b.step: cannot be combined with log",
+        ),
         ({"space": {"a.b": {"low": 1, "high": 4, "step": 0.5}}}, "space.a.b.step: expected a whole"),
         ({"space": {"a.b": {"low": 1.0, "high": 4, "step": -1}}}, "space.a.b.step: expected more than zero, got -1"),
         (
             {"space": {"training": {"learning_rate": [1]}}},
-            "space.training: bundles have a name of their own, without a dot; keys of a section are written with one",
+            "space.training: a bundle's name has no dot and is no section; write keys as training.learning_rate",
         ),
         (
             {"space": {"x": {"A": [1]}}},
-            "space.x.A: expected a bundle, recipe keys with their values, got [1]; keys of",
+            "space.x.A: expected a bundle, recipe keys with their values, got [1]; write",
         ),
         (
             {"space": {"x": {"A": {"training": {"learning_rate": 1e-3}}}}},
-            "space.x.A.training: training is a section, whose other keys would be lost; set its keys one by one, with "
-            "a dot, such as training.learning_rate",
+            "space.x.A.training: training is a section, and its other keys would be lost; set its keys one by one, "
+            "with a dot, such as training.learning_rate",
         ),
-        ({"space": {"training.loss": [{"focal_gamma": 2.0}]}}, "space.training.loss: training.loss is a section, who"),
+        ({"space": {"training.loss": [{"focal_gamma": 2.0}]}}, "space.training.loss: training.loss is a section, and"),
         (
             {"space": {"corpus": [{"name": "synthetic"}, {"name": "synthetic", "root": "elsewhere"}]}},
             "space.corpus: corpus is a section",
@@ -91,20 +91,15 @@ def points(space):
         ({"space": {"training.seeds": [[1], [2]]}}, "space.training.seeds: cannot vary; the best of several seeds is"),
         ({"space": {"message": {"A": {"a.b": 1}}}}, "space.message: the leaderboard has a column of that name"),
         ({"space": {"validation_uar": {"A": {"a.b": 1}}}}, "space.validation_uar: the leaderboard has a column of"),
-        (
-            {"space": {"x": {"A": {"space": {"b.c.d": [1]}}, "A.b": {"space": {"c.d": [1]}}}}},
-            "space: two parameters are both called x.A.b.c.d; give one of their bundles another name",
-        ),
-        ({"space": {"a.b": [b"hi"]}}, "space.a.b: expected words, numbers, true, false or null, got a bytes"),
-        ({"space": {"x": {"A": {"a.b": {"c": {1}}}}}}, "space.x.A.a.b.c: expected words, numbers, true, false or nu"),
+        ({"space": {"a.b": [b"hi"]}}, "space: expected words, numbers, true, false or null: Object of type bytes"),
         (
             {"metric": "loss", "space": {"x": {"A": {}, "B": {"space": {"training.loss.focal_gamma": [0.0, 2.0]}}}}},
-            "metric: space.x.B.space.training.loss.focal_gamma changes what the loss is, so that trials' losses say",
+            "metric: space.x.B.space.training.loss.focal_gamma changes the loss itself, so losses cannot be compared",
         ),
-        ({"space": {"output_dir": ["a"]}}, "space.output_dir: cannot vary; each trial has a folder of its own"),
+        ({"space": {"output_dir": ["a"]}}, "space.output_dir: cannot vary; each trial has its own folder"),
         (
             {"space": {"evaluation.part": ["test"]}},
-            "space.evaluation.part: cannot vary; trials are judged",
+            "space.evaluation.part: cannot vary; all trials are evaluated on validation in the same way",
         ),
         (
             {"space": {"protocol.seed": {"low": 1, "high": 3}}},
@@ -113,7 +108,7 @@ def points(space):
         ({"space": {"x": {"A": {"protocol.seed": 3}}}}, "space.x.A.protocol.seed: cannot vary"),
         (
             {"space": {**BUNDLES, "audio.max_duration": [3.0, 6.0]}},
-            "space.audio.max_duration: space.strategy.FAST.audio.max_duration sets audio.max_duration too; what only",
+            "space.audio.max_duration: space.strategy.FAST.audio.max_duration sets audio.max_duration too; a key",
         ),
         (
             {"space": {"x": {"A": {"corpus.merge.sad": "low", "space": {"corpus.merge": [{"calm": "low"}]}}}}},
@@ -130,12 +125,14 @@ def points(space):
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_full_key(values, told):
-    assert refusal(**values).startswith(told)
+def test_a_mistake_is_named_with_its_full_key(values, message):
+    with pytest.raises(UserError) as error:
+        read_space({"trials": 3, "space": RATE, **values})
+    assert str(error.value).startswith(message)
 
 
-def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_where_it_stands():
-    assert points({"a.b": [1, 2], **BUNDLES}) == [
+def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_with_that_bundle():
+    assert grid({"a.b": [1, 2], **BUNDLES}) == [
         {"a.b": first, **rest}
         for first in (1, 2)
         for rest in (
@@ -148,38 +145,26 @@ def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_where_it_stan
     ]
 
 
-def test_a_point_is_shown_by_bundles_names():
-    search = read_space({"search": "grid", "space": BUNDLES})
-    first, second, *_ = grid(search.parameters)
-    assert at(search.parameters, first)[1] == {"strategy": "FAST"}
-    shown = {"strategy": "FULL", "freeze.top_layers": 2, "audio.max_duration": 3.0}
-    assert at(search.parameters, second)[1] == shown
+def test_a_point_is_shown_by_the_names_of_its_bundles():
+    (_, fast), (_, full), *_ = points(read_space({"search": "grid", "space": BUNDLES}))
+    assert fast == {"strategy": "FAST"}
+    assert full == {"strategy": "FULL", "freeze.top_layers": 2, "audio.max_duration": 3.0}
 
 
 def test_ranges_in_a_grid_are_the_numbers_that_people_write():
-    assert points({"a.b": {"low": 0.1, "high": 0.45, "step": 0.1}}) == [{"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)]
-    assert points({"a.b": {"low": 1, "high": 7, "step": 3}}) == [{"a.b": value} for value in (1, 4, 7)]
-    assert points({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]
-    assert Range(1e-5, 1e-3).values() is None
+    assert grid({"a.b": {"low": 0.1, "high": 0.45, "step": 0.1}}) == [{"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)]
+    assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [{"a.b": value} for value in (1, 4, 7)]
+    assert grid({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]
+    assert Range(1e-5, 1e-3).count is None
 
 
-def test_corners_hold_every_bound_choice_and_bundle_and_stand_beside_the_others_first():
-    space = read_space({"trials": 1, "space": {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}}).parameters
-    found = [at(space, answers)[0] for answers in corners(space)]
-    fast, full = (
-        {"freeze.encoder": True, "audio.max_duration": 3.0},
-        {"freeze.top_layers": 2, "audio.max_duration": 3.0},
-    )
-    assert found == [
-        {"a.b": 1, "a.c": 0.0, **fast},
-        {"a.b": 2, "a.c": 0.0, **fast},
-        {"a.b": 1, "a.c": between(Range(0.0, 1.0)), **fast},
-        {"a.b": 1, "a.c": 1.0, **fast},
-        {"a.b": 1, "a.c": 0.0, **fast},
-        {"a.b": 1, "a.c": 0.0, **full},
-        {"a.b": 1, "a.c": 0.0, **full, "freeze.top_layers": 4},
-        {"a.b": 1, "a.c": 0.0, **full, "audio.max_duration": 6.0},
-    ]
+def test_the_checked_points_contain_every_bound_choice_and_bundle():
+    found = points(read_space({"trials": 1, "space": {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}}))
+    assert len(found) == 3
+    values = {(key, str(value)) for settings, shown in found for key, value in (settings | shown).items()}
+    expected = {("a.b", "1"), ("a.b", "2"), ("a.c", "0.0"), ("a.c", "1.0"), ("strategy", "FAST"), ("strategy", "FULL")}
+    bundles = {("freeze.top_layers", "2"), ("freeze.top_layers", "4"), ("audio.max_duration", "6.0")}
+    assert values >= expected | bundles
 
 
 # What people type: PyYAML itself does not read back all control characters that it writes.
@@ -199,39 +184,46 @@ def test_any_value_reaches_the_recipe(value):
 
 def test_one_true_and_the_word_one_are_three_choices():
     values = [1, True, "1", "true", 1.0, None, "null", [1], "", "a\nb", "[a", "a b"]
-    space = read_space({"search": "grid", "space": {"a.b": values}}).parameters
-    assert list(space["a.b"].labelled().values()) == values
-    assert len(space["a.b"].labelled()) == len(values)
+    found = [settings["a.b"] for settings in grid({"a.b": values})]
+    assert [(type(value), value) for value in found] == [(type(value), value) for value in values]
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
-def test_a_key_or_value_that_no_recipe_takes_is_told_before_anything_runs(search):
-    recipe = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
-
-    def told(space):
+def test_a_key_or_value_that_the_recipe_does_not_take_is_refused_before_anything_runs(search):
+    def refusal(space):
         with pytest.raises(UserError) as error:
-            check_points(recipe, [], read_space({"search": search, "trials": 2, "space": space}))
+            read_sweep(RECIPE, {"search": search, "trials": 2, "space": space}, [])
         return str(error.value)
 
-    assert told({"training.lerning_rate": [1e-3]}) == (
+    assert refusal({"training.lerning_rate": [1e-3]}) == (
         "training.lerning_rate: unknown key; the nearest known key is training.learning_rate "
         "(at training.lerning_rate=0.001)"
     )
-    assert told({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
+    assert refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
         "(at model.dropout=0.1, training.loss.label_smoothing=1)"
     )
-    assert told({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
+    assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith("model.lstm_hiden: unknown key")
 
 
 def test_a_range_is_checked_between_its_ends_too():
-    recipe = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
     for ends in ({"low": 8, "high": 6.4e1}, {"low": 8.0, "high": 64.0, "step": 0.5}):
-        search = read_space({"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}})
+        space = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}}
         with pytest.raises(UserError, match=r"model\.lstm_hidden: expected a whole number, got .* \(at model"):
-            check_points(recipe, [], search)
-    whole = read_space({"search": "random", "trials": 1, "space": {"model.lstm_hidden": {"low": 8, "high": 64}}})
-    check_points(recipe, [], whole)
-    assert between(Range(8, 64, log=True)) == 36
+            read_sweep(RECIPE, space, [])
+    whole = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": {"low": 8, "high": 64, "log": True}}}
+    read_sweep(RECIPE, whole, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.learning_rate=7e-3", r"space\.training\.learning_rate sets this key"),
+        ("audio.max_duration=3.0", r"space\.strategy\.FAST\.audio\.max_duration sets this key"),
+    ],
+)
+def test_an_override_of_a_key_that_the_space_sets_is_refused(change, message):
+    with pytest.raises(UserError, match=f"^{change}: {message}"):
+        read_sweep(RECIPE, {"trials": 2, "space": {**RATE, **BUNDLES}}, [change])
 
 
 @pytest.mark.parametrize("path", sorted((RECIPES / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
@@ -241,9 +233,8 @@ def test_a_shipped_space_opens_with_its_command_and_every_point_is_a_recipe(path
     assert (verb, RECIPES.parent / space) == ("sweep", path)
     assert any(line.startswith("# needs ") for line in head)
     assert any(line.startswith(("# expect ", "# not measured here")) for line in head)
-    search = read_space(path)
-    found = list(grid(search.parameters))
+    found = points(read_space(path))
     assert f" {len(found)} points" in " ".join(head)
-    settings = [at(search.parameters, answers)[0] for answers in found]
-    recipes = {read_recipe(RECIPES.parent / recipe, [*changes, *overrides(own)]).to_yaml() for own in settings}
+    source = RECIPES.parent / recipe
+    recipes = {read_recipe(source, [*changes, *overrides(settings)]).to_yaml() for settings, _ in found}
     assert len(recipes) == len(found)

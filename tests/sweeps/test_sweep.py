@@ -1,376 +1,594 @@
-"""The sweep around its trials: what counts, what is resumed, refused and kept, and that the test is scored once."""
+"""A sweep with stub runs: trials, resumption, pruning, failures, and a test split that is scored once."""
 
-import csv
 import json
 import multiprocessing
-import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
-from stubs import RECIPE, SPACE, Runs, uar_of
+from stubs import RECIPE, SPACE, Runs, evaluated, grid, rates, states, table, uar_of
 
 from ser_hf import cli
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
-from ser_hf.strict import dump_yaml
-from ser_hf.sweeps.folder import SweepFolder
-from ser_hf.sweeps.sweep import sweep
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.sweeps import study, sweep
+from ser_hf.utils.errors import UserError
+from ser_hf.utils.run_folder import RunFolder
+from ser_hf.utils.yaml import dump_yaml
 
 POINTS = {"training.learning_rate": [1e-3, 2e-3, 5e-3], "model.dropout": [0.1, 0.3]}
 GRID = {"search": "grid", "trials": None, "space": POINTS}
+RATES = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3)
 
 
-def table(folder):
-    with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+class Killed(BaseException):
+    """What a SIGKILL leaves: nothing is recorded of it."""
 
 
-def judged(run):
-    return [recipe.evaluation.part for recipe in run.recipes]
+def raise_at(error, when):
+    def before(recipe, epoch):
+        if when(recipe, epoch):
+            raise error
+
+    return before
+
+
+def interrupt_test(recipe, epoch):
+    if recipe.evaluation.part == "test":
+        raise KeyboardInterrupt
+
+
+def page(folder):
+    return (folder / "leaderboard.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'shared.db'}"
+
+
+# Trials and their results
 
 
 def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swept):
     result, run, lines = swept(GRID)
-    assert judged(run) == ["validation"] * 6 + ["test"]
+    assert evaluated(run) == ["validation"] * 6 + ["test"]
     assert len({(r.training.arguments["learning_rate"], r.model.options["dropout"]) for r in run.recipes}) == 6
     assert result["winner"]["settings"] == {"training.learning_rate": 1e-3, "model.dropout": 0.1}
     assert (result["tested"]["validation"]["uar"], result["tested"]["test"]["uar"]) == (0.89, 0.79)
-    assert [recipe.output_dir for recipe in run.recipes] == [
-        *(str(swept.folder / "trials" / str(number)) for number in range(6)),
-        str(swept.folder / "best"),
-    ]
-    assert [row["rank"] for row in table(swept.folder)] == ["1", "2", "3", "4", "5", "6"]
-    assert [float(row["judged_by_uar"]) for row in table(swept.folder)][0] == 0.89
-    settings = "training.learning_rate=0.002, model.dropout=0.1"
-    assert f"trial 2 complete UAR 0.7900, best 0.8900 (trial 0): {settings}" in lines
+    folders = [Path(recipe.output_dir).relative_to(swept.folder).as_posix() for recipe in run.recipes]
+    assert folders == [*(f"trials/{number}" for number in range(6)), "best"]
+    assert "trial 2: training.learning_rate=0.002, model.dropout=0.1" in lines
+    assert "trial 2 complete UAR 0.7900" in lines
+    assert "  UAR 0.7900 on the test split" in lines
     best = read_recipe(swept.folder / "best.yaml")
     assert (best.evaluation.part, best.output_dir) == ("test", str(swept.folder / "best"))
     assert uar_of(best) == 0.89
-    # Called again: nothing is run, and nobody is asked again.
+    # Called again, nothing is run and nothing is scored.
     again, second, lines = swept(GRID)
     assert second.recipes == []
     assert again["tested"] == result["tested"]
-    assert "UAR 0.7900 on the test speakers" in "\n".join(lines)
+    assert "  UAR 0.7900 on the test split" in lines
 
 
-def test_a_foil_is_left_to_the_winner(swept):
-    _, run, _ = swept(GRID, changes=["protocol.foil=random"])
-    assert [recipe.protocol.foil for recipe in run.recipes] == [None] * 6 + ["random"]
+def test_a_foil_is_left_to_the_winner_and_no_trial_is_published(swept, monkeypatch):
+    monkeypatch.setattr("ser_hf.hub.push.whole_name", lambda *_, **__: "someone/model")
+    published = []
+    monkeypatch.setattr("ser_hf.hub.publish.publish_as_told", lambda *arguments: published.append(arguments))
+    _, run, _ = swept(grid(1e-3, 2e-3), changes=["protocol.foil=random", "hub.repo=someone/model"])
+    assert [recipe.protocol.foil for recipe in run.recipes] == [None, None, "random"]
+    assert [recipe.hub.repo for recipe in run.recipes] == [None, None, "someone/model"]
+    assert [run for run, _ in published] == [str(swept.folder / "best")]
 
 
-def test_no_test_leaves_the_test_speakers_alone_until_asked(swept):
-    result, run, lines = swept(GRID, test=False)
-    assert judged(run) == ["validation"] * 6
+def test_a_recipe_that_is_evaluated_on_validation_needs_no_run_of_the_best(swept):
+    result, run, _ = swept(GRID, changes=["evaluation.part=validation"])
+    assert evaluated(run) == ["validation"] * 6
     assert result["tested"] is None
-    assert f"ser-hf train {swept.folder / 'best.yaml'}" in "\n".join(lines)
-    assert "Nothing was asked of the test speakers yet" in (swept.folder / "leaderboard.html").read_text()
-    result, run, _ = swept(GRID)
-    assert judged(run) == ["test"]
-    assert result["tested"]["trial"] == 0
 
 
-def test_a_recipe_that_is_judged_on_validation_needs_no_run_of_the_best(swept):
-    result, run, lines = swept(GRID, changes=["evaluation.part=validation"])
-    assert judged(run) == ["validation"] * 6
-    assert result["tested"] is None
-    assert "test speakers" not in "\n".join(lines)
+def test_trials_of_the_command_line_replace_those_of_the_space(swept):
+    assert len(swept(trials=2, test=False)[1].recipes) == 2
+    assert len(swept(trials=3, test=False)[1].recipes) == 1
+    with pytest.raises(UserError, match="trials: expected one or more, got 0"):
+        swept(trials=0)
 
 
-def test_more_trials_may_find_a_better_one_but_do_not_ask_the_test_speakers_again(swept):
-    points = {"space": {"training.learning_rate": [5e-3, 1e-3]}}
-    result, _, _ = swept({**GRID, **points, "trials": 1})
-    assert result["tested"]["trial"] == 0
-    result, run, lines = swept({**GRID, **points, "trials": 9})
-    assert judged(run) == ["validation"]
-    assert (result["winner"]["number"], result["tested"]["trial"]) == (1, 0)
-    assert "the test speakers have judged trial 0 already, the best of 1 trials then" in "\n".join(lines)
-    assert "nothing is known of trial 1 beyond validation" in (swept.folder / "leaderboard.html").read_text()
-    assert uar_of(read_recipe(swept.folder / "best.yaml")) == 0.87
-
-
-def test_trials_of_the_command_line_come_before_those_of_the_space(swept):
-    _, run, _ = swept(trials=2, test=False)
-    assert len(run.recipes) == 2
-    _, run, _ = swept(trials=3, test=False)
-    assert len(run.recipes) == 1
-
-
-@pytest.mark.slow
-# TPE draws its first ten at random.
-@pytest.mark.parametrize(("search", "trials"), [("random", 4), ("tpe", 12)])
-def test_a_sweep_in_two_goes_tries_what_one_go_tries(search, trials, swept, tmp_path):
+@pytest.mark.parametrize(("search", "trials"), [("random", 4), ("tpe", 12)])  # TPE draws its first ten at random
+def test_a_sweep_in_two_calls_tries_what_one_call_tries(search, trials, swept, tmp_path):
     space = {"search": search, "trials": trials}
     _, whole, _ = swept(space, output=tmp_path / "whole", test=False)
     _, first, _ = swept(space, trials=3, test=False)
     _, rest, _ = swept(space, test=False)
-    rates = [recipe.training.arguments["learning_rate"] for recipe in whole.recipes]
-    assert [recipe.training.arguments["learning_rate"] for recipe in first.recipes + rest.recipes] == rates
-    assert len(set(rates)) == trials
-    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert rates(first) + rates(rest) == rates(whole)
+    assert len(set(rates(whole))) == trials
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates(whole))
     _, other, _ = swept({**space, "seed": 1}, trials=1, output=tmp_path / "other", test=False)
-    assert other.recipes[0].training.arguments["learning_rate"] != rates[0]
+    assert rates(other) != rates(whole)[:1]
 
 
-def test_the_same_settings_are_not_trained_twice(swept):
-    result, run, lines = swept({"trials": 5, "space": {"model.dropout": [0.1, 0.3]}}, test=False)
+def test_keys_in_another_order_are_the_same_points(swept):
+    bundles = {"kind": {"B": {"model.lstm_hidden": 8}, "A": {"model.lstm_hidden": 4}}}
+    space = {**GRID, "space": {**POINTS, **bundles}}
+    turned = {key: POINTS[key] for key in reversed(POINTS)} | {"kind": dict(reversed(bundles["kind"].items()))}
+    _, first, _ = swept(space, trials=5, test=False)
+    _, rest, _ = swept({**space, "space": turned}, test=False)
+    assert len(first.recipes + rest.recipes) == 12
+    assert len({recipe.to_yaml().partition("output_dir")[2] for recipe in first.recipes + rest.recipes}) == 12
+
+
+def test_equal_settings_are_not_trained_twice(swept):
+    result, run, _ = swept({"trials": 5, "space": {"model.dropout": [0.1, 0.3]}}, test=False)
     assert len(run.recipes) == 2
-    assert sum("the same settings as trial" in line for line in lines) == 3
+    messages = [row["message"] for row in table(swept.folder).values()]
+    assert sum(message.startswith("same settings and figures as trial") for message in messages) == 3
     assert result["winner"]["settings"] == {"model.dropout": 0.1}
 
 
+def test_loss_is_better_the_lower_and_taken_at_the_kept_checkpoint(swept):
+    result, _, lines = swept({**RATES, "metric": "loss"})
+    assert result["winner"]["settings"] == {"training.learning_rate": 1e-3}
+    assert result["winner"]["value"] == pytest.approx(0.13)
+    assert "  UAR 0.7700 on the test split" in lines
+
+
+def test_loss_over_folds_is_their_mean_and_missing_if_one_has_none(tmp_path):
+    def write(name, history):
+        (tmp_path / name / "report").mkdir(parents=True)
+        (tmp_path / name / "report" / "report.json").write_text(json.dumps({"history": history}))
+
+    write("fold-1", [{"validation": {"loss": 9.0}}, {"kept": True, "validation": {"loss": 1.0}}])
+    write("fold-2", [{"kept": True, "validation": {"loss": 2.0}}])
+    assert study._kept_loss(RunFolder(tmp_path)) == 1.5
+    write("fold-3", [{"kept": True, "validation": {"uar": 0.3}}])
+    assert study._kept_loss(RunFolder(tmp_path)) is None
+
+
+def test_only_the_best_trials_weights_are_kept_unless_requested(swept, tmp_path):
+    swept(GRID)
+    trials = swept.folder / "trials"
+    assert [path.parent.name for path in trials.glob("*/model")] == ["0"]
+    assert [path.parent.name for path in trials.glob("*/checkpoints")] == ["0"]
+    assert len(list(trials.glob("*/report/report.json"))) == 6
+    assert (swept.folder / "best" / "model").is_dir()
+    swept(grid(1e-3, 2e-3), output=tmp_path / "kept", keep_models=True, test=False)
+    assert len(list((tmp_path / "kept" / "trials").glob("*/model"))) == 2
+
+
+def test_weights_of_folds_and_seeds_are_deleted_too_and_nothing_else(tmp_path):
+    for run in ("", "fold-1", "fold-1/seed-2"):
+        for name in ("model", "checkpoints", "report"):
+            (tmp_path / run / name).mkdir(parents=True)
+        (tmp_path / run / "recipe.yaml").touch()
+        (tmp_path / run / "reference.npz").touch()
+    (tmp_path / "notes" / "model").mkdir(parents=True)
+    study._delete_weights(tmp_path)
+    assert not list(tmp_path.rglob("reference.npz"))
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_dir()}
+    assert left == {
+        "report",
+        "fold-1",
+        "fold-1/report",
+        "fold-1/seed-2",
+        "fold-1/seed-2/report",
+        "notes/model",
+        "notes",
+    }
+
+
+# Pruning
+
+
+def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best_so_far(swept):
+    pruner = {"kind": "median", "startup_trials": 2, "warmup_epochs": 1}
+    _, run, _ = swept({**RATES, "pruner": pruner}, Runs(epochs=6), test=False)
+    assert states(swept.folder) == ["complete", "complete", "pruned", "pruned", "pruned"]
+    row = table(swept.folder)[4]
+    assert (row["epochs"], row["rank"]) == ("2", "")  # the first epoch is safe
+    assert float(row["objective"]) == pytest.approx(uar_of(run.recipes[4]) * 2 / 6)
+    assert not (swept.folder / "trials" / "4" / "model").exists()
+
+
+@pytest.mark.parametrize("kind", ["successive_halving", "hyperband"])
+def test_halving_ends_most_trials_early_and_the_best_never(kind, swept):
+    values = [5e-3, 4e-3, 3e-3, 1e-3, 4.5e-3, 3.5e-3, 2.5e-3, 4.2e-3, 2.2e-3, 4.8e-3, 3.2e-3]
+    space = grid(*values, pruner={"kind": kind})
+    result, _, _ = swept(space, Runs(epochs=9), changes=["training.num_train_epochs=9"], test=False)
+    pruned = [row for row in table(swept.folder).values() if row["state"] == "pruned"]
+    assert result["winner"]["number"] == 3
+    # By chance, trials are in different brackets of hyperband, whose hash depends on the study's name.
+    assert len(pruned) >= (4 if kind == "successive_halving" else 0)
+    assert all(int(row["epochs"]) < 9 for row in pruned)
+
+
+def test_only_whole_epochs_of_the_first_fold_are_compared(swept):
+    class Folds(Runs):
+        def validate(self, watch, epoch, uar):
+            watch(("fold-1",) if epoch <= 4 else ("fold-2",), ((epoch - 1) % 4 + 1) / 2, {"uar": uar})
+
+    swept({**RATES, "trials": 1}, Folds(epochs=8), test=False)
+    (trial,) = optuna.load_study(study_name="sweep", storage=f"sqlite:///{swept.folder / 'study.db'}").trials
+    assert trial.intermediate_values == {1: pytest.approx(0.87 * 2 / 8), 2: pytest.approx(0.87 * 4 / 8)}
+
+
+# Interruption and failure
+
+
+def test_ctrl_c_leaves_the_trial_to_be_continued(swept):
+    stop = raise_at(KeyboardInterrupt, lambda recipe, epoch: epoch == 2 and recipe.output_dir.endswith("/1"))
+    for _ in range(study.MAX_RETRIES + 2):  # however often it comes
+        with pytest.raises(KeyboardInterrupt):
+            swept(GRID, Runs(before=stop))
+    _, run, lines = swept(GRID)
+    assert Path(run.recipes[0].output_dir).name == "1"
+    assert len(run.recipes) == 6
+    assert run.resumed == [True, False, False, False, False, False]
+    assert "trial 1 continues: training.learning_rate=0.001, model.dropout=0.3" in lines
+    assert states(swept.folder) == ["complete"] * 6
+
+
+def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(swept, tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+
+    def slowly(recipe, epoch):
+        with log.open("a") as file:
+            file.write(f"{Path(recipe.output_dir).name} {epoch}\n")
+        time.sleep(0.2)
+
+    # Forked: what is imported already need not be imported again.
+    worker = multiprocessing.get_context("fork").Process(target=swept, args=(GRID, Runs(before=slowly)))
+    worker.start()
+    while "2 2\n" not in log.read_text():
+        assert worker.is_alive()
+        time.sleep(0.02)
+    with pytest.raises(UserError, match="another process runs the sweep in .*; processes share a sweep by --storage"):
+        swept(GRID)
+    worker.kill()  # SIGKILL
+    worker.join()
+    result, run, lines = swept(GRID)
+    assert [Path(recipe.output_dir).name for recipe in run.recipes] == [
+        "2",
+        "4",
+        "5",
+        "6",
+        "best",
+    ]  # 3 is the retry of 2
+    assert run.resumed == [True, False, False, False, False]
+    assert lines[1] == "trial 2 continues: training.learning_rate=0.002, model.dropout=0.1"
+    assert result["winner"]["number"] == 0
+    assert states(swept.folder) == ["complete"] * 6
+
+
+def test_an_epoch_that_was_reported_before_a_kill_counts_for_pruning(swept):
+    space = grid(1e-3, 1.2e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2, "warmup_epochs": 1})
+    die = raise_at(Killed, lambda recipe, epoch: recipe.output_dir.endswith("/2") and epoch == 2)
+    with pytest.raises(Killed):
+        swept(space, Runs(epochs=6, before=die), test=False)
+    swept(space, Runs(epochs=6), test=False)
+    assert (table(swept.folder)[2]["state"], table(swept.folder)[2]["epochs"]) == ("pruned", "2")
+
+
+def test_a_trial_that_kills_its_process_again_and_again_fails(swept):
+    die = raise_at(Killed, lambda recipe, epoch: recipe.output_dir.endswith("/1"))
+    for _ in range(study.MAX_RETRIES + 1):
+        with pytest.raises(Killed):
+            swept(grid(1e-3, 2e-3, 3e-3), Runs(before=die), test=False)
+    _, run, _ = swept(grid(1e-3, 2e-3, 3e-3), Runs(before=die), test=False)
+    assert rates(run) == [3e-3]
+    assert states(swept.folder) == ["complete", "failed", "complete"]
+    assert table(swept.folder)[1]["message"] == "its process was killed, perhaps because memory ran out"
+
+
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("error", "message"),
     [
-        ({"space": {**SPACE["space"], "model.dropout": [0.1, 0.5]}}, "the space's space.model.dropout: "),
-        ({"seed": 3}, "the space's seed: 3 here, 0 in the sweep at"),
-        ({"search": "tpe"}, "the space's search: 'tpe' here, 'random' in the sweep at"),
-        ({"changes": ["training.num_train_epochs=7"]}, "training.num_train_epochs: 7"),
+        (
+            UserError("training.learning_rate: the loss is nan\nat step 3"),
+            "training.learning_rate: the loss is nan at",
+        ),
+        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory"),
+        (ValueError("x" * 400), f"ValueError: {'x' * 288}..."),
     ],
 )
-def test_another_space_or_recipe_is_refused(change, told, swept):
+def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, swept):
+    fail = raise_at(error, lambda recipe, epoch: recipe.output_dir.endswith("/1"))
+    _, run, lines = swept(RATES, Runs(before=fail), test=False)
+    row = table(swept.folder)[1]
+    assert (row["state"], len(run.recipes)) == ("failed", 5)
+    assert row["message"].startswith(message)
+    assert any(line.startswith(f"trial 1 failed: {message}") for line in lines)
+    traceback = swept.folder / "trials" / "1" / "logs" / "failure.txt"
+    assert traceback.is_file() != isinstance(error, UserError)
+    assert swept(RATES, test=False)[1].recipes == []
+    _, again, _ = swept(RATES, failed="again", test=False)
+    assert rates(again) == [1.2e-3]
+    assert states(swept.folder) == ["complete"] * 5
+    assert table(swept.folder)[1]["message"] == ""
+
+
+def test_three_failures_in_a_row_stop_the_sweep_until_they_are_repeated_or_ignored(swept, tmp_path):
+    full = raise_at(OSError(28, "No space left"), lambda recipe, epoch: not recipe.output_dir.endswith("/0"))
+    failure = r"the last 3 trials failed: OSError: \[Errno 28\] No space left \(once this is fixed, --failed again"
+    for _ in range(2):
+        with pytest.raises(UserError, match=failure):
+            swept(RATES, Runs(before=full))
+    assert states(swept.folder) == ["complete", "failed", "failed", "failed"]
+    copy = shutil.copytree(swept.folder, tmp_path / "copy" / "sweep")
+    result, run, _ = swept(RATES, failed="pass", output=copy)
+    assert rates(run) == [5e-3, 1e-3]
+    assert result["tested"]["trial"] == 0
+    result, run, _ = swept(RATES, failed="again")
+    assert rates(run) == [1.2e-3, 1.4e-3, 1.6e-3, 5e-3, 1e-3]
+    assert states(swept.folder) == ["complete"] * 5
+
+
+def test_a_sweep_without_a_complete_trial_is_an_error(swept):
+    fail = raise_at(UserError("no"), lambda *_: True)
+    with pytest.raises(UserError, match="no trial is complete; .*leaderboard.html has the message of each"):
+        swept(grid(1e-3, 2e-3), Runs(before=fail))
+
+
+def test_trials_with_another_split_or_a_metric_that_is_no_number_fail(swept):
+    def change(recipe, report):
+        rate = recipe.training.arguments["learning_rate"]
+        if rate == 1.2e-3:
+            report["protocol"] = {"sha256": "1" * 64}
+        elif rate == 1.6e-3:
+            report["parts"]["validation"] = {"uar": float("nan")}
+        elif rate == 5e-3:
+            report["parts"]["validation"] = {"wa": 0.5}
+
+    swept(RATES, Runs(change=change), test=False)
+    rows = table(swept.folder)
+    assert rows[1]["message"].startswith("other labels or another split than trial 0, so that their figures cannot be")
+    assert rows[3]["message"] == "uar on validation is nan"
+    assert rows[4]["message"].startswith("metric: uar is not measured on this recipe's validation; wa, loss are")
+    assert states(swept.folder) == ["complete", "failed", "complete", "failed", "failed"]
+
+
+def test_an_epoch_that_cannot_be_recorded_is_logged_and_the_trial_continues(swept, monkeypatch, caplog):
+    def report(self, value, step, report=optuna.Trial.report):
+        if step == 2:
+            raise optuna.exceptions.StorageInternalError("database is locked")
+        report(self, value, step)
+
+    monkeypatch.setattr("ser_hf.utils.logs.PACKAGE.propagate", True)
+    monkeypatch.setattr(optuna.Trial, "report", report)
+    swept({**RATES, "trials": 1}, test=False)
+    assert states(swept.folder) == ["complete"]
+    assert "trial 0, epoch 2, is not recorded: database is locked" in caplog.text
+
+
+# The test split
+
+
+def test_without_a_test_the_best_recipe_is_only_written(swept):
+    result, run, lines = swept(GRID, test=False)
+    assert evaluated(run) == ["validation"] * 6
+    assert result["tested"] is None
+    assert f"ser-hf train {swept.folder / 'best.yaml'}" in lines[-2]
+    assert "The test split is not scored yet" in page(swept.folder)
+    result, run, _ = swept(GRID)
+    assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
+
+
+def test_a_better_trial_that_comes_later_is_not_tested(swept):
+    result, _, _ = swept(grid(5e-3, 1e-3), trials=1)
+    assert result["tested"]["trial"] == 0
+    result, run, lines = swept(grid(5e-3, 1e-3))
+    assert evaluated(run) == ["validation"]
+    assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (1, 0, 1)
+    assert "  the test split scored trial 0 before, and is not scored again" in lines
+    assert "It is scored once, so trial 1 has validation figures only" in page(swept.folder)
+    assert uar_of(read_recipe(swept.folder / "best.yaml")) == 0.87
+
+
+def test_a_test_that_was_interrupted_is_finished_for_the_same_trial(swept):
+    with pytest.raises(KeyboardInterrupt):
+        swept(grid(5e-3, 1e-3), Runs(before=interrupt_test), trials=1)
+    result, run, _ = swept(grid(5e-3, 1e-3))
+    assert evaluated(run) == ["validation", "test"]
+    assert (result["winner"]["number"], result["tested"]["trial"]) == (1, 0)
+    assert run.resumed == [False, True]
+
+
+def test_a_test_that_was_killed_before_it_was_recorded_is_not_run_again(swept, monkeypatch):
+    def record(self, key, value, record=optuna.Study.set_user_attr):
+        if key == "tested":
+            raise Killed
+        record(self, key, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "set_user_attr", record)
+        with pytest.raises(Killed):
+            swept(grid(1e-3))
+    result, run, _ = swept(grid(1e-3))
+    assert run.recipes == []
+    assert result["tested"]["test"]["uar"] == 0.77
+
+
+def test_a_run_of_the_best_recipe_by_hand_is_the_test(swept):
+    swept(grid(5e-3, 1e-3), trials=1, test=False)
+    Runs()(read_recipe(swept.folder / "best.yaml"))  # ser-hf train best.yaml
+    copy = shutil.copytree(swept.folder, swept.folder.with_name("copy") / "sweep")
+    result, run, _ = swept(grid(5e-3, 1e-3), trials=1)
+    assert (run.recipes, result["tested"]["test"]["uar"]) == ([], pytest.approx(0.37))
+    # No other trial is scored where one was.
+    with pytest.raises(UserError, match=r"best: training\.learning_rate: 0\.001 here, 0\.005 in the run at"):
+        swept(grid(5e-3, 1e-3), output=copy)
+
+
+def test_a_run_of_the_winner_that_fails_is_continued(swept):
+    refuse = raise_at(UserError("freeze.cache: full"), lambda recipe, epoch: recipe.evaluation.part == "test")
+    with pytest.raises(UserError, match=r"best: freeze\.cache: full"):
+        swept(grid(1e-3), Runs(before=refuse))
+    result, run, _ = swept(grid(1e-3))
+    assert (evaluated(run), result["tested"]["trial"]) == (["test"], 0)
+
+
+def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
+    folds = Runs(change=lambda _, report: report["protocol"].update(folds={"1": {}, "2": {}, "3": {}}))
+    _, _, lines = swept(grid(1e-3), folds)
+    assert lines[-2] == "  UAR 0.7700 on the test split, mean of 3 folds"
+    assert "had no part in the selection" not in page(swept.folder)
+    leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
+    _, _, lines = swept(grid(1e-3), leaky, output=tmp_path / "leaky")
+    assert lines[-2] == "  UAR 0.7700 on the test split (a leaky protocol: its speakers are in training too)"
+    assert "of a leaky protocol" in page(tmp_path / "leaky")
+
+
+# A shared storage
+
+
+def test_two_processes_share_the_points_of_a_grid_by_a_storage(swept, url, tmp_path):
+    space = grid(*(rate * 1e-3 for rate in range(1, 9)))
+    log = tmp_path / "log"
+
+    def work():
+        def slowly(recipe, epoch):
+            with log.open("a") as file:
+                file.write(f"{multiprocessing.current_process().name} {Path(recipe.output_dir).name} {epoch}\n")
+            time.sleep(0.1)
+
+        swept(space, Runs(before=slowly), storage=url)
+
+    workers = [multiprocessing.get_context("fork").Process(target=work, name=name) for name in ("one", "other")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    begun = [line.split() for line in log.read_text().splitlines() if line.endswith(" 1")]
+    assert sorted(trial for _, trial, _ in begun) == sorted([*map(str, range(8)), "best"])
+    assert {name for name, _, _ in begun} == {"one", "other"}
+    assert states(swept.folder) == ["complete"] * 8
+    assert not (swept.folder / "study.db").exists()
+
+
+def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(swept, url, monkeypatch):
+    monkeypatch.setattr(study, "HEARTBEAT", 1)
+    monkeypatch.setattr(study, "GRACE_PERIOD", 2)
+    die = raise_at(Killed, lambda recipe, epoch: epoch == 2)
+    with pytest.raises(Killed):
+        swept(grid(1e-3), Runs(before=die), storage=url)
+    result, run, lines = swept(grid(1e-3), storage=url)
+    assert (run.recipes, result["winner"]) == ([], None)
+    assert lines[-1] == "trial 0 runs in another process; the last process to end closes the sweep"
+    time.sleep(4)
+    result, run, _ = swept(grid(1e-3), storage=url)
+    assert (evaluated(run), run.resumed) == (["validation", "test"], [True, False])
+
+
+def test_a_trial_that_another_process_started_meanwhile_is_not_repeated(swept, url, monkeypatch):
+    other, asked = Runs(), []
+
+    def ask(self, *arguments, ask=optuna.Study.ask, **settings):
+        if not asked:
+            asked.append(1)
+            swept({"trials": 2}, other, storage=url, test=False)
+        return ask(self, *arguments, **settings)
+
+    monkeypatch.setattr(optuna.Study, "ask", ask)
+    _, run, _ = swept({"trials": 2}, storage=url, test=False)
+    assert (len(run.recipes), len(other.recipes)) == (0, 2)
+    assert states(swept.folder) == ["complete"] * 2
+
+
+def test_a_storage_that_cannot_be_used_is_refused(swept, url, tmp_path):
+    with pytest.raises(UserError, match="--storage: "):
+        swept(storage="nodatabase://x")
+    swept(storage=url, trials=1, test=False)
+    with pytest.raises(UserError, match="--storage: its study sweep belongs to another folder"):
+        swept(storage=url, output=tmp_path / "elsewhere" / "sweep")
+    # A database that stops to answer loses nothing.
+    with pytest.MonkeyPatch.context() as patched:
+        locked = optuna.exceptions.StorageInternalError("database is locked")
+        patched.setattr(optuna.Study, "optimize", lambda *_, **__: raise_at(locked, lambda *_: True)(None, 0))
+        with pytest.raises(UserError, match="--storage: database is locked; the same command continues the sweep"):
+            swept(output=tmp_path / "locked")
+
+
+# The folder and the command
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": {**SPACE["space"], "model.dropout": [0.1, 0.5]}}, "space.space.model.dropout: "),
+        ({"seed": 3}, "space.seed: 3 here, 0 in the sweep at"),
+        ({"search": "tpe"}, "space.search: 'tpe' here, 'random' in the sweep at"),
+        ({"changes": ["training.num_train_epochs=7"]}, "recipe.training.num_train_epochs: 7"),
+    ],
+)
+def test_another_space_or_recipe_is_refused(change, message, swept):
     swept(trials=1, test=False)
-    changes = change.pop("changes", ())
+    changes = change.get("changes", ())
     with pytest.raises(UserError) as error:
-        swept(change, changes=changes)
-    assert str(error.value).startswith(told)
+        swept({key: value for key, value in change.items() if key != "changes"}, changes=changes)
+    assert str(error.value).startswith(message)
     assert "choose another --output" in str(error.value)
 
 
-def test_a_folder_that_is_no_sweeps_is_refused_and_left_alone(swept, tmp_path):
+def test_a_folder_that_belongs_to_no_sweep_is_refused_and_left_alone(swept, tmp_path):
     swept.folder.mkdir()
     (swept.folder / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"holds thesis\.tex, which is no sweep's"):
+    with pytest.raises(UserError, match=r"contains thesis\.tex and no sweep"):
         swept()
     assert [child.name for child in swept.folder.iterdir()] == ["thesis.tex"]
     with pytest.raises(UserError, match="is a file"):
         swept(output=swept.folder / "thesis.tex")
     with pytest.raises(UserError, match="cannot be made"):
         swept(output="/proc/sweep")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "sweep.json").write_text('{"program": "train.py"}')
+    with pytest.raises(UserError, match=r"sweep\.json was not written by a sweep"):
+        swept(output=tmp_path / "other")
 
 
 def test_a_launcher_is_refused(swept, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="not under a launcher"):
+    with pytest.raises(UserError, match="cannot run under a launcher"):
         swept()
 
 
-def test_a_storage_that_is_none_is_told(swept):
-    with pytest.raises(UserError, match="--storage: "):
-        swept(storage="nodatabase://x")
-
-
-@pytest.mark.slow
-def test_a_database_serves_as_storage(swept, tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    result, run, _ = swept(GRID, storage=url)
-    assert len(run.recipes) == 7
-    assert not (swept.folder / "study.journal").exists()
-    # Another machine, with a folder of its own, finds all of it done.
-    other, second, _ = swept(GRID, storage=url, output=tmp_path / "elsewhere")
-    assert second.recipes == []
-    assert other["tested"] == result["tested"]
-
-
-def test_only_the_best_trials_weights_are_kept_unless_asked(swept, tmp_path):
-    swept(GRID)
-    trials = swept.folder / "trials"
-    assert sorted(path.parent.name for path in trials.glob("*/model")) == ["0"]
-    assert sorted(path.parent.name for path in trials.glob("*/checkpoints")) == ["0"]
-    assert len(list(trials.glob("*/report/report.json"))) == 6
-    assert (swept.folder / "best" / "model").is_dir()
-    swept(GRID, output=tmp_path / "kept", keep_models=True, test=False)
-    assert len(list((tmp_path / "kept" / "trials").glob("*/model"))) == 6
-
-
-def test_weights_of_folds_and_seeds_are_cleared_too_and_nothing_else(tmp_path):
-    folder = SweepFolder(tmp_path)
-    for run in ("", "fold-1", "fold-1/seed-2"):
-        for name in ("model", "checkpoints", "report"):
-            (folder.trial(3) / run / name).mkdir(parents=True)
-        (folder.trial(3) / run / "recipe.yaml").touch()
-        (folder.trial(3) / run / "reference.npz").touch()
-    (folder.trial(3) / "notes" / "model").mkdir(parents=True)
-    folder.clear(3)
-    assert not list(folder.trial(3).rglob("reference.npz"))
-    left = {path.relative_to(folder.trial(3)).as_posix() for path in folder.trial(3).rglob("*") if path.is_dir()}
-    folds = {"fold-1", "fold-1/report", "fold-1/seed-2", "fold-1/seed-2/report"}
-    assert left == {"report", *folds, "notes", "notes/model"}
-
-
-def test_the_best_run_that_was_killed_before_it_was_noted_is_not_run_again(swept, monkeypatch):
-    from ser_hf.sweeps.one_test import OneTest
-
-    points = {"space": {"training.learning_rate": [5e-3, 1e-3]}}
-
-    def die(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(OneTest, "end", die)
-        with pytest.raises(KeyboardInterrupt):
-            swept({**GRID, **points, "trials": 1})
-    result, run, _ = swept({**GRID, **points, "trials": 2})
-    assert judged(run) == ["validation"]
-    assert (result["winner"]["number"], result["tested"]["trial"], result["tested"]["trials"]) == (1, 0, 1)
-
-
-def test_the_run_of_the_best_goes_on_or_gives_way_to_a_better_one(swept):
-    points = {"space": {"training.learning_rate": [5e-3, 1e-3]}}
-
-    def killed(recipe, epoch):
-        if recipe.evaluation.part == "test":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        swept({**GRID, **points, "trials": 1}, Runs(before=killed))
-    with pytest.raises(KeyboardInterrupt):
-        swept({**GRID, **points, "trials": 1}, Runs(before=killed))
-    result, run, _ = swept({**GRID, **points, "trials": 2})
-    assert result["tested"]["trial"] == 1
-    assert uar_of(run.recipes[-1]) == 0.87
-
-
-@pytest.mark.slow
-def test_a_test_on_another_machine_is_waited_for(swept, tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-
-    def killed(recipe, epoch):
-        if recipe.evaluation.part == "test":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        swept(GRID, Runs(before=killed), storage=url)
-    result, run, lines = swept(GRID, storage=url, output=tmp_path / "elsewhere")
-    assert run.recipes == []
-    assert result["tested"] is None
-    assert "trial 0 is being tested on another machine; --take-over, if that one is no more" in lines
-
-
-@pytest.fixture
-def process(swept, tmp_path):
-    """A function that starts the sweep in a process of its own, under a name; what the stubs of all of them have run
-    (name, folder, epoch) and what a process has printed."""
-    log = tmp_path / "log"
-    log.touch()
-
-    def work(name, space, seconds):
-        def slowly(recipe, epoch):
-            with log.open("a") as file:
-                file.write(f"{name} {recipe.output_dir} {epoch}\n")
-            time.sleep(seconds)
-
-        _, _, lines = swept(space, Runs(before=slowly))
-        (tmp_path / name).write_text("\n".join(lines))
-
-    def start(name, space, seconds):
-        # Forked: what is imported already need not be imported again.
-        child = multiprocessing.get_context("fork").Process(target=work, args=(name, space, seconds))
-        child.start()
-        return child
-
-    def printed(name):
-        return (tmp_path / name).read_text().splitlines()
-
-    return start, lambda: [line.split() for line in log.read_text().splitlines()], printed
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_points_of_a_grid(swept, process):
-    start, log, printed = process
-    space = {**GRID, "space": {"training.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.dropout": [0.1, 0.2, 0.3]}}
-    workers = [start(name, space, 0.1) for name in ("one", "other")]
-    for worker in workers:
-        worker.join(300)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    begun = [(name, folder) for name, folder, epoch in log() if epoch == "1"]
-    assert sorted(Path(folder).name for _, folder in begun) == sorted([*map(str, range(12)), "best"])
-    assert {name for name, _ in begun} == {"one", "other"}
-    assert [row["state"] for row in table(swept.folder)] == ["complete"] * 12
-    assert sum("on the test speakers" in "".join(printed(name)) for name in ("one", "other")) == 1
-
-
-@pytest.mark.slow
-def test_a_killed_sweep_goes_on_with_the_trial_that_was_running(swept, process):
-    start, log, printed = process
-    worker = start("killed", GRID, 0.2)
-    while not any(Path(folder).name == "2" and epoch == "2" for _, folder, epoch in log()):
-        assert worker.is_alive()
-        time.sleep(0.02)
-    worker.kill()  # SIGKILL
-    worker.join()
-    # The end of a line that the kill cut off, and the lock of who was writing it.
-    with (swept.folder / "study.journal").open("a") as journal:
-        journal.write('{"op_code":6,"wor')
-    result, run, lines = swept(GRID)
-    assert [Path(recipe.output_dir).name for recipe in run.recipes] == ["2", "3", "4", "5", "best"]
-    assert run.resumed == [True, False, False, False, False]
-    assert lines[1] == "trial 2 goes on: training.learning_rate=0.002, model.dropout=0.1"
-    assert result["winner"]["number"] == 0
-    assert [row["state"] for row in table(swept.folder)] == ["complete"] * 6
-    assert all(json.loads(line) for line in (swept.folder / "study.journal").read_text().splitlines())
-
-
-@pytest.mark.slow
-def test_a_trial_that_goes_on_elsewhere_is_not_touched_and_the_sweep_not_closed(swept, process):
-    start, log, printed = process
-    space = {**GRID, "space": {"model.dropout": [0.1]}}
-    worker = start("alive", space, 1.5)
-    while not log():
-        assert worker.is_alive()
-        time.sleep(0.02)
-    result, run, lines = swept(space)
-    assert run.recipes == []
-    assert result["winner"] is None
-    assert lines[-1] == "still running in other processes: trial 0; the last of them closes the sweep"
-    worker.join(300)
-    assert "on the test speakers" in "".join(printed("alive"))
-
-
-def test_the_best_recipe_is_run_by_one_process_only(swept):
-    swept(GRID, test=False)
-    lock = SweepFolder(swept.folder).occupy("best")
-    result, run, lines = swept(GRID)
-    assert run.recipes == []
-    assert lines[-1] == "another process runs the best recipe, of trial 0"
-    lock.release()
-
-
-def test_ctrl_c_leaves_the_trial_to_go_on(swept):
-    def interrupt(recipe, epoch):
-        if epoch == 2 and recipe.output_dir.endswith("/1"):
-            raise KeyboardInterrupt
-
-    for _ in range(5):  # an interruption is no death, however often it comes
-        with pytest.raises(KeyboardInterrupt):
-            swept(GRID, Runs(before=interrupt))
-    result, run, _ = swept(GRID)
-    assert [Path(recipe.output_dir).name for recipe in run.recipes] == ["1", "2", "3", "4", "5", "best"]
-    assert [row["state"] for row in table(swept.folder)] == ["complete"] * 6
-
-
-def test_the_command_sweeps_and_tells_mistakes_in_one_line(swept, tmp_path, monkeypatch, capsys):
+def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "tiny.yaml").write_text(dump_yaml(RECIPE))
     (tmp_path / "rates.yaml").write_text(dump_yaml({**GRID, "trials": 2}))
+    (tmp_path / "wrong.yaml").write_text(dump_yaml({**GRID, "trails": 2}))
     monkeypatch.setattr(sweep, "__kwdefaults__", {**sweep.__kwdefaults__, "run": Runs()})
     command = ["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "rates.yaml"), f"output_dir={tmp_path / 'runs'}"]
     assert cli.main([*command, "--no-test"]) == 0
     assert (tmp_path / "runs-rates" / "leaderboard.html").is_file()
     assert "best of 2 trials: 0, UAR 0.8900 on validation" in capsys.readouterr().out
-    for wrong, told in (
+    for wrong, message in (
         (["--workers", "2"], "--workers: belongs to --backend ray"),
         (["--backend", "ray", "--workers", "0"], "--workers: expected one or more, got 0"),
         (["--backend", "ray", "--gpus", "-1"], "--gpus: expected zero or more, got -1"),
-        (["--trials", "0"], "trials: expected one or more, got 0"),
     ):
         assert cli.main([*command, *wrong]) == 2
-        assert f"error: {told}" in capsys.readouterr().err
+        assert f"error: {message}" in capsys.readouterr().err
+    assert cli.main(["sweep", str(tmp_path / "tiny.yaml"), str(tmp_path / "wrong.yaml")]) == 2
+    assert capsys.readouterr().err == "error: trails: unknown key; the nearest known key is trials\n"
+
+
+def test_optuna_is_named_by_its_extra():
+    program = """
+import sys
+sys.modules["optuna"] = None
+from ser_hf.cli import main
+sys.exit(main(["sweep", "recipe.yaml", "space.yaml"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"
 
 
 def test_help_shows_an_example_and_loads_neither_torch_nor_optuna():
-    code = """
+    program = """
 import sys
 from ser_hf.cli import main
 try:
@@ -379,18 +597,12 @@ except SystemExit:
     pass
 assert not {"torch", "transformers", "optuna", "ray"} & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "example: ser-hf sweep recipes/" in done.stdout
 
 
-def test_without_optuna_the_extra_is_named():
-    code = """
-import sys
-sys.modules["optuna"] = None
-from ser_hf.cli import main
-sys.exit(main(["sweep", "recipe.yaml", "space.yaml"]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert done.stderr == "error: sweeps need Optuna: pip install 'ser_hf[sweep]'\n"
+def test_ray_is_named_by_its_extra(swept, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--backend ray needs Ray: pip install 'ser_hf\[sweep,ray\]'"):
+        swept(backend="ray")

@@ -152,10 +152,10 @@ def test_flac_files(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("crema", {}, "'crema' is none of ravdess, cremad"),
-        ("cremad", {"song": True}, "song: cremad has none"),
-        ("ravdess", {"votes": True}, "votes: ravdess has none"),
-        ("emodb", {"layout": "flat"}, "layout: emodb has none"),
+        ("crema", {}, "unknown corpus 'crema'; known are ravdess, cremad"),
+        ("cremad", {"song": True}, "song: not an option of cremad"),
+        ("ravdess", {"votes": True}, "votes: not an option of ravdess"),
+        ("emodb", {"layout": "flat"}, "layout: not an option of emodb"),
     ],
 )
 def test_what_a_corpus_has_not_is_refused(tmp_path, name, options, told):

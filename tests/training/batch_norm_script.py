@@ -7,9 +7,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ser_hf.errors import UserError
 from ser_hf.models.layers import ConvBlock, MaskedBatchNorm1d
-from ser_hf.training.batch_norm import broadcast_buffers, synchronise_batch_norm
+from ser_hf.training.averaging import broadcast_buffers, synchronise_batch_norm
+from ser_hf.utils.errors import UserError
 
 # Real frames of the clips, by process.
 CASES = {

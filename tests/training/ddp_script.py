@@ -15,11 +15,11 @@ import ser_hf.models  # noqa: F401
 from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.checkpoints import MARKER
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
-from ser_hf.training.run import fit
 
 # Nothing random: neither dropout nor SpecAugment, which draw anew for every micro-batch.
 CRNN = {"n_mels": 32, "channels": [4, 8], "time_pooling": [2, 2], "band_pooling": [2, 2], "lstm_hidden": 8}

@@ -10,13 +10,12 @@ from datasets import ClassLabel, Dataset
 
 from ser_hf.audio import WaveformStore
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.frozen import FrozenCache
-from ser_hf.training.layers import Freezing
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit, predict
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.feature_cache import FrozenCache
+from ser_hf.training.fit import fit, predict
+from ser_hf.training.freezing import Freezing
 
 
 def train_frozen(folder, name, batch):

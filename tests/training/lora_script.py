@@ -11,8 +11,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf.audio import WaveformStore
+from ser_hf.training.freezing import structure
 from ser_hf.training.lora import Lora, add_lora
-from ser_hf.training.structure import structure
 
 
 def enlarged(model):

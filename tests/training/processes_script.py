@@ -16,7 +16,7 @@ import lora_script
 import thaw_script
 import torch
 
-from ser_hf.training.confusion import TrainingCounts
+from ser_hf.training.callbacks import TrainingCounts
 
 
 def train(command):

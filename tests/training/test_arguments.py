@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser_hf.errors import UserError
-from ser_hf.recipe import read_recipe
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.training.arguments import HOUSE_DEFAULTS, MANAGED, argument_options, sampling_for, training_arguments
+from ser_hf.utils.errors import UserError
 
 
 def test_house_defaults_are_names_and_values_that_the_library_takes(tmp_path):
@@ -38,14 +38,6 @@ def test_use_cpu_where_there_is_no_accelerator(tmp_path, monkeypatch, accelerato
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0)
     assert arguments["use_cpu"] is (accelerator is None)
     assert arguments["dataloader_pin_memory"] is (accelerator == "cuda")
-
-
-@pytest.mark.parametrize(
-    ("asked", "progress", "quiet"), [(False, False, False), (True, True, True), (None, False, True)]
-)
-def test_a_recipe_may_set_the_machine_itself(tmp_path, asked, progress, quiet):
-    arguments = training_arguments(HOUSE_DEFAULTS | {"disable_tqdm": asked}, tmp_path, 0, progress=progress)
-    assert arguments.disable_tqdm is quiet
 
 
 @pytest.mark.parametrize(("metric", "greater"), [("uar", True), ("macro_f1", True), ("loss", False)])
@@ -86,17 +78,6 @@ def test_what_the_trainer_takes_beyond_the_library_s_arguments_is_split_off(tmp_
     assert (arguments.kept_checkpoints, arguments.save_total_limit) == (3, None)
     assert (arguments.find_batch_size, arguments.auto_find_batch_size) == (True, False)
     assert (arguments.average, arguments.layer_decay) == ("ema", 0.9)
-
-
-def test_a_recipe_s_workers_are_taken(tmp_path):
-    arguments = training_arguments(HOUSE_DEFAULTS | {"dataloader_num_workers": 2}, tmp_path, 0)
-    assert arguments.dataloader_num_workers == 2
-
-
-def test_half_precision_and_determinism_reach_the_library(tmp_path):
-    arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, precision="bf16", deterministic=True)
-    assert arguments.bf16
-    assert arguments.full_determinism
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,18 @@
 """Averaged weights: what they are, that they come and go without a trace, and that a resumed run has the same."""
 
 import copy
-import random
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainerControl, TrainerState, set_seed
 
-from ser_hf.errors import UserError
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import tiny_config
 from ser_hf.training.averaging import LEARNING, WeightAverage, recompute_batch_norm
+from ser_hf.utils.errors import UserError
 
 
 def _line(weight=0.0, dtype=torch.float32):
@@ -66,12 +63,6 @@ def test_the_exponential_average_by_hand():
     average.update()
     # (1 + 2) / (10 + 2) of that.
     assert _averaged(average, model)["weight"].item() == pytest.approx(7 / 44 + 1.5)
-
-
-def test_the_decay_is_never_more_than_asked_for():
-    model = _line()
-    average = _of(model, 8.0, -1.0, 2.0, decay=0.125)
-    assert _averaged(average, model)["weight"].item() == pytest.approx((8 * 0.125 - 0.875) * 0.125 + 2 * 0.875)
 
 
 def test_the_stochastic_average_is_the_mean():
@@ -149,24 +140,6 @@ def test_applied_within_itself_and_without_an_average():
     assert model.weight.item() == 2.0
     with WeightAverage("ema").applied(model):
         assert model.weight.item() == 2.0, "attached to nothing"
-
-
-def test_gradients_flow_inside_and_after():
-    model = _line()
-    average = _of(model, 1.0, 3.0, kind="swa")
-    with average.applied(model):
-        assert torch.is_grad_enabled()
-    model(torch.ones(1, 1)).sum().backward()
-    assert model.weight.grad.item() == 1.0
-
-
-def test_attached_anew_it_begins_anew():
-    model = _line()
-    average = _of(model, 100.0)
-    average.attach(model)
-    _set(model, 1.0)
-    average.update()
-    assert _averaged(average, model)["weight"].item() == 1.0
 
 
 def test_half_precision_is_averaged_in_full(tmp_path):
@@ -279,14 +252,6 @@ def test_a_checkpoint_has_all_that_resuming_needs(kind, tmp_path):
     assert _same(_averaged(average, model), _averaged(resumed, resumed._model))
 
 
-def test_saved_inside_it_is_still_the_weights_that_learn(tmp_path):
-    model = _line()
-    average = _of(model, 1.0, 2.0, kind="swa")
-    with average.applied(model):
-        average.save(tmp_path)
-    assert load_file(tmp_path / LEARNING)["learning.weight"].item() == 2.0
-
-
 def test_a_checkpoint_from_before_the_first_average(tmp_path):
     average = _of(_line(3.0), kind="swa")
     average.save(tmp_path)
@@ -364,40 +329,6 @@ def test_statistics_are_the_means_over_all_batches():
         assert norm.num_batches_tracked == 3
 
 
-def test_statistics_leave_modes_and_momentum_as_they_were():
-    model = _crnn().train()
-    model.dropout.eval()
-    model.stack.blocks[0].norm.momentum = 0.3
-    recompute_batch_norm(model, lambda: _noise(2, seed=1))
-    assert model.stack.blocks[0].norm.momentum == 0.3
-    assert model.stack.blocks[1].norm.momentum == 0.1
-    assert model.training
-    assert model.stack.blocks[0].norm.training
-    assert not model.dropout.training
-
-
-def test_statistics_disturb_no_generator_and_depend_on_none():
-    model, states = _crnn(), []
-
-    def draws():
-        # As cropping and noise may draw.
-        yield {"input_values": torch.randn(3, 6000) * random.random() + torch.tensor(np.random.rand(3, 1)).float()}
-
-    for seed in (1, 2):
-        set_seed(seed)
-        expected = torch.rand(2), np.random.rand(), random.random()
-        set_seed(seed)
-        recompute_batch_norm(model, draws)
-        assert torch.equal(torch.rand(2), expected[0])
-        assert (np.random.rand(), random.random()) == expected[1:]
-        states.append(_weights(model))
-    assert _same(*states)
-
-
-def test_models_without_batch_norm_need_no_batches():
-    recompute_batch_norm(_line(), None)
-
-
 def test_the_stochastic_average_has_statistics_of_its_own(tmp_path):
     model, walks = _crnn().train(), []
 
@@ -433,110 +364,3 @@ def test_the_stochastic_average_has_statistics_of_its_own(tmp_path):
 
 
 # A training
-
-
-class _Recorder(TrainerCallback):
-    def __init__(self):
-        self.steps = []
-
-    def on_step_end(self, args, state, control, model=None, **kwargs):
-        self.steps.append(_weights(model))
-
-
-class _AveragingTrainer(Trainer):
-    """Judges and saves averages, as the project's own Trainer does."""
-
-    average: WeightAverage
-
-    def evaluate(self, *args, **kwargs):
-        with self.average.applied(self.model):
-            return super().evaluate(*args, **kwargs)
-
-    def _save_checkpoint(self, model, trial):
-        with self.average.applied(self.model):
-            super()._save_checkpoint(model, trial)
-        self.average.save(f"{self.args.output_dir}/checkpoint-{self.state.global_step}")
-
-
-class _Load(TrainerCallback):
-    def __init__(self, average, folder):
-        self.average, self.folder = average, folder
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        if self.folder:
-            self.average.load(self.folder)
-
-
-def _train(folder, kind, resume=None, stop=None):
-    """Three epochs of three steps on noise; the Trainer, the weights after each step and the last average."""
-    model = _crnn()
-    generator = torch.Generator().manual_seed(3)
-    clips = [{"input_values": torch.randn(4000, generator=generator) * (i + 1), "labels": i % 4} for i in range(12)]
-
-    def batches():
-        return [{"input_values": torch.stack([clip["input_values"] for clip in clips[i : i + 6]])} for i in (0, 6)]
-
-    arguments = TrainingArguments(
-        str(folder),
-        num_train_epochs=3,
-        per_device_train_batch_size=4,
-        learning_rate=0.01,
-        eval_strategy="steps",
-        eval_steps=3,
-        save_strategy="steps",
-        save_steps=3,
-        logging_strategy="no",
-        disable_tqdm=True,
-        use_cpu=True,
-        report_to="none",
-        seed=1,
-    )
-    average, recorder = WeightAverage(kind, start=0.5, batches=batches), _Recorder()
-    trainer = _AveragingTrainer(model, arguments, train_dataset=clips, eval_dataset=clips[:4], callbacks=[recorder])
-    trainer.average = average
-    trainer.add_callback(average)
-    trainer.add_callback(_Load(average, resume))
-    average.attach(model)
-    trainer.train(resume_from_checkpoint=resume)
-    return trainer, recorder.steps, _weights(model)
-
-
-@pytest.mark.parametrize("kind", WeightAverage.KINDS)
-def test_a_training_ends_with_the_average_of_its_weights(kind, tmp_path):
-    _, steps, last = _train(tmp_path, kind)
-    assert len(steps) == 9
-    name = "lstm.lstm.weight_hh_l0"
-    if kind == "swa":
-        expected = (steps[5][name] + steps[8][name]) / 2
-    else:
-        expected = steps[0][name]
-        for t, step in enumerate(steps[1:], start=1):
-            decay = (1 + t) / (10 + t)
-            expected = decay * expected + (1 - decay) * step[name]
-    torch.testing.assert_close(last[name], expected, rtol=1e-5, atol=1e-7)
-    assert (last[name] - steps[8][name]).abs().max() > 1e-4, "an average that differs from the last weights"
-    # The last checkpoint's model is that average; beside it stands what learnt.
-    folder = get_last_checkpoint(str(tmp_path))
-    assert _same(load_file(f"{folder}/model.safetensors"), last)
-    learning = load_file(f"{folder}/{LEARNING}")
-    assert all(torch.equal(tensor, steps[8][key.removeprefix("learning.")]) for key, tensor in learning.items())
-
-
-@pytest.mark.parametrize(
-    ("kind", "step"),
-    [
-        pytest.param("ema", 3, marks=pytest.mark.slow),
-        ("ema", 6),
-        ("swa", 3),
-        pytest.param("swa", 6, marks=pytest.mark.slow),
-    ],
-)
-def test_a_resumed_training_is_the_same_to_the_bit(kind, step, tmp_path):
-    """From the end of an epoch, saved before that end is announced; with ``swa`` before and after its beginning."""
-    trainer, steps, last = _train(tmp_path, kind)
-    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    again, rest, other = _train(tmp_path, kind, resume=str(tmp_path / f"checkpoint-{step}"))
-    assert len(rest) == 9 - step
-    assert all(_same(mine, whole) for mine, whole in zip(rest, steps[step:], strict=True))
-    assert _same(other, last)
-    assert [entry["eval_loss"] for entry in again.state.log_history if "eval_loss" in entry][-1] == losses[-1]

@@ -18,7 +18,7 @@ from ser_hf.training.balancing import (
     quotas,
     recordings,
 )
-from ser_hf.training.batches import part
+from ser_hf.training.data import part
 
 
 @pytest.fixture
@@ -49,25 +49,11 @@ def test_classes_become_equally_frequent(uneven, store):
     assert more["length"][:] == sorted(more["length"])
 
 
-def test_the_draw_is_the_seed_s_and_no_order_s(uneven, store):
-    own = part(uneven, range(12), store)
-    shuffled = own.select(np.random.default_rng(1).permutation(12))
-    assert sorted(entries(oversampled(own, 3))) == sorted(entries(oversampled(shuffled, 3)))
-    assert len({tuple(sorted(entries(oversampled(own, seed)))) for seed in range(8)}) > 2
-
-
 def test_each_recording_is_there_once(uneven, store):
     own = part(uneven, range(12), store)
     once = recordings(oversampled(own, 0))
     assert once.remove_columns("copy").to_dict() == own.to_dict()
     assert recordings(own) is own
-
-
-def test_votes_go_with_their_clips(uneven, store):
-    votes = np.eye(3)[np.asarray(uneven["label"])].tolist()
-    own = part(uneven.add_column("votes", votes), range(12), store, soft_labels=True)
-    more = oversampled(own, 0)
-    assert np.argmax(more["shares"][:], axis=1).tolist() == more["labels"][:]
 
 
 # -------------------------------------------------------------------------------------------------------------- quotas
@@ -108,12 +94,6 @@ def test_that_every_class_is_met_once_costs_no_other_corpus_a_clip(weights, met)
     assert quotas(SIZES, weights, None) == own | {cell: count for cell, count in SIZES.items() if cell[0] == "b"}
 
 
-def test_beside_balanced_classes_a_weight_is_the_size_that_a_corpus_counts_with():
-    """80 clips of a, 40 of b that count thrice: 200 in all, 100 a class, in each by clips times weight."""
-    sizes = {("a", 0): 60, ("a", 1): 20, ("b", 0): 20, ("b", 1): 20}
-    assert quotas(sizes, {"b": 3.0}, "class") == {("a", 0): 50, ("b", 0): 50, ("a", 1): 25, ("b", 1): 75}
-
-
 # Twelve clips: eight of corpus a (five of class 0, of three speakers), four of corpus b.
 CORPORA = ["a"] * 8 + ["b"] * 4
 SPEAKERS = ["a:1", "a:2", "a:3", "a:1", "a:2", "a:1", "a:2", "a:3", "b:1", "b:1", "b:2", "b:2"]
@@ -145,13 +125,6 @@ def test_every_epoch_meets_its_quota_and_each_clip_has_its_turn(mixed):
     cells = [range(5), range(5, 8), range(8, 10), [10], [11]]
     for cell in cells:
         assert max(met[row] for row in cell) - min(met[row] for row in cell) <= 1
-
-
-def test_the_next_epoch_goes_on_where_the_last_one_left_off(mixed):
-    entries = balanced(mixed, CORPORA, SPEAKERS, {"a": 0.5}, None, seed=0)
-    first, second = (set(rows_of(entries, epoch)) & set(range(8)) for epoch in (0, 1))
-    assert len(first) == len(second) == 4
-    assert len(first & second) <= 1, "of five clips an epoch meets two or three"
 
 
 def test_turns_keep_speakers_in_proportion(store):

@@ -3,7 +3,7 @@
 import torch
 from batch_norm_script import CASES, Network, steps, stock
 
-from ser_hf.training.batch_norm import broadcast_buffers, synchronise_batch_norm
+from ser_hf.training.averaging import broadcast_buffers, synchronise_batch_norm
 
 
 def test_processes_on_their_own_would_differ():

@@ -1,25 +1,20 @@
 """Parts in order of length and batches as the network takes them; predictions stay with their clips."""
 
 import copy
-import pickle
-import warnings
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from torch.utils.data import DataLoader
 
-from ser_hf.errors import UserError
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.data import UNCOUNTED, Collator, part
 from ser_hf.training.encoders import lengths_needed
-from ser_hf.training.run import predict
-from ser_hf.training.sampling import UNCOUNTED
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
+from ser_hf.utils.errors import UserError
 
 ROWS = [7, 2, 11, 5, 0]
 TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}
@@ -38,14 +33,6 @@ def test_a_part_is_its_rows_by_length(clips, store):
         assert clip["length"] == len(store[clip["row"]])
         assert clip["labels"] == clips[clip["row"]]["label"]
         assert clip["max_samples"] == 0
-
-
-def test_a_longest_duration_limits_the_lengths_that_batches_go_by(clips, store):
-    own = part(clips, ROWS, store, max_duration=0.5)
-    whole = [len(store[row]) for row in own["row"]]
-    assert own["length"][:] == [min(length, 8000) for length in whole]
-    assert own["max_samples"][:] == [8000] * len(ROWS)
-    assert min(whole) < 8000 < max(whole)
 
 
 def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
@@ -94,12 +81,6 @@ def test_a_clip_without_votes_cannot_be_learnt_by_them(clips, store, votes):
     voted = named if votes is None else named.add_column("votes", votes)
     with pytest.raises(UserError, match=r"training\.loss\.soft_labels: clip/11 has no votes"):
         part(voted, [11], store, soft_labels=True)
-
-
-def test_short_clips_are_never_cropped(clips, store, plan):
-    shortest = int(np.argmin(store.lengths))
-    batch = Collator(store, plan.extractor)(list(part(clips, [shortest], store, max_duration=0.5)))
-    np.testing.assert_array_equal(batch["input_values"][0].numpy(), store[shortest])
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
@@ -151,11 +132,6 @@ def test_windows_of_long_clips_are_read_where_they_lie(clips, store, plan):
     assert all((times == 1).all() for times in heard.values())
 
 
-def test_what_is_learnt_from_is_not_cut_into_windows(clips, store):
-    with pytest.raises(ValueError, match="window for judging"):
-        part(clips, ROWS, store, max_duration=0.5, window=5000)
-
-
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_short_clips_get_silence_that_counts_as_theirs(clips, store, checkpoint, norm):
     """What a pipeline makes of the lengthened clip, its scaling included."""
@@ -198,23 +174,3 @@ def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, label
         model(**judged)
     long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
     torch.testing.assert_close(long_enough(own, training=True)[name], judged[name])
-
-
-def test_extractors_of_features_are_given_arrays_of_their_own(clips, store, labels, tmp_path):
-    """torch warns of arrays that cannot be written to, which the store's are."""
-    kind = CHECKPOINTS["audio-spectrogram-transformer"]
-    plan = blueprint("encoder", labels, checkpoint=str(write_checkpoint(tmp_path, **kind)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        batch = Collator(store, plan.extractor)(list(part(clips, [0, 1], store)))
-    assert batch["input_values"].shape == (2, plan.config.max_length, plan.config.num_mel_bins)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_read_the_same(clips, store, plan):
-    own = part(clips, ROWS, store, max_duration=0.5)
-    collate = partial(Collator(store, plan.extractor, 3, 100, 9000), training=True)
-    here, there = (list(DataLoader(own, 2, collate_fn=collate, num_workers=workers)) for workers in (0, 1))
-    for one, other in zip(here, there, strict=True):
-        torch.testing.assert_close(dict(one), dict(other), rtol=0, atol=0)
-    assert pickle.loads(pickle.dumps(collate)).func.shortest == 100

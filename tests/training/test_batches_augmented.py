@@ -9,16 +9,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ser_hf.audio.augmentation import Augmentation, Crop, Gain, GaussianNoise, Mixup, Speed
-from ser_hf.audio.augmenting import Augmenter
+from ser_hf.audio.augmentation import Augmentation, Augmenter, Crop, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.balancing import oversampled
-from ser_hf.training.batches import Changes, Collator, part
-from ser_hf.training.build import _extractor, blueprint
-from ser_hf.training.mixing import Mixing, mix
-from ser_hf.training.sampling import UNCOUNTED
-from ser_hf.training.statistics import fit_statistics
+from ser_hf.training.data import UNCOUNTED, Changes, Collator, Mixing, mix, part
+from ser_hf.training.factory import _extractor, blueprint
+from ser_hf.training.fit import fit_statistics
 
 ROWS = [7, 2, 11, 5, 0]
 SPEAKERS = np.array([f"s{row % 3}" for row in range(12)])
@@ -98,28 +95,11 @@ def test_crops_are_taken_of_augmented_clips_at_places_that_vary(clips, store, co
     assert len(places) == 6
 
 
-def test_what_is_longer_never_exceeds_the_most_that_may_be(clips, store, collator):
-    short = list(part(clips, [int(np.argmin(store.lengths))], store, max_duration=0.4))
-    assert len(store[short[0]["row"]]) < 6400
-    assert [len(w) for w in waveforms(collator(Marked(3))(short, training=True))] == [6400]
-    whole = list(part(clips, ROWS, store))
-    lengths = [1 + 2 * clip["length"] for clip in whole]
-    assert [len(w) for w in waveforms(collator(Marked(2))(whole, training=True))] == lengths
-
-
 def test_clips_of_a_fixed_duration_keep_it(clips, store, collator):
     own = list(part(clips, ROWS, store))
     lengths = {len(w) for w in waveforms(collator(Marked(), fixed_length=9000)(own, training=True))}
     assert lengths == {9000}
     assert {clip["length"] for clip in own} != lengths
-
-
-def test_too_short_a_result_gets_silence_that_counts(clips, store, collator):
-    own = list(part(clips, ROWS, store))
-    collate = collator(lambda waveform, generator: waveform[:10], shortest=400)
-    for waveform, clip in zip(waveforms(collate(own, training=True)), own, strict=True):
-        np.testing.assert_array_equal(waveform[:10], store[clip["row"]][:10])
-        assert len(waveform) == 400
 
 
 def test_a_batch_is_mixed_as_its_clips_decide(clips, store, collator):
@@ -146,14 +126,6 @@ def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, c
     labels = collator(None, Mixup(1.0))(alone, training=True)["labels"]
     assert labels.tolist() == [[UNCOUNTED] * 4, torch.eye(4)[own[1]["labels"]].tolist()]
     assert labels.dtype == torch.float32
-
-
-def test_votes_are_mixed_too(clips, store, collator):
-    voted = clips.add_column("votes", [[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.5, 0.5]] * 6)
-    own = list(part(voted, [0, 1], store, soft_labels=True))
-    labels = collator(None, Mixup(1.0))(own, training=True)["labels"]
-    np.testing.assert_allclose(labels.sum(dim=1), 1, rtol=1e-6)
-    assert labels.tolist() not in ([clip["shares"] for clip in own], [clip["shares"] for clip in own[::-1]])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

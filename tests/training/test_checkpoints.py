@@ -6,7 +6,6 @@ import os
 import pytest
 from transformers.trainer_callback import TrainerState
 
-from ser_hf.errors import UserError
 from ser_hf.training.checkpoints import (
     MARKER,
     cannot_be_written,
@@ -19,6 +18,7 @@ from ser_hf.training.checkpoints import (
     rotate,
     seal,
 )
+from ser_hf.utils.errors import UserError
 
 MADE_BY = {"processes": 1, "step_batch_size": 16}
 
@@ -115,10 +115,6 @@ def test_a_training_whose_patience_is_at_an_end_has_stopped(waited, stopped):
     }
     for stored in (state, [state]):
         assert has_stopped(TrainerState(stateful_callbacks={"EarlyStoppingCallback": stored})) is stopped
-
-
-def test_without_patience_no_training_has_stopped():
-    assert not has_stopped(TrainerState(stateful_callbacks={}))
 
 
 def test_a_checkpoint_that_the_disk_does_not_take_is_told_and_removed(checkpoint):

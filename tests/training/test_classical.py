@@ -1,7 +1,5 @@
 """The route by which scikit-learn fits: the module's probabilities are its own, speakers and parts stay apart."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -16,18 +14,18 @@ from torch import nn
 from transformers import pipeline
 
 import ser_hf
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models import TRANSFERRED, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.modeling_mfcc import Forest
 from ser_hf.models.support_vectors import KernelMachines, LinearMachines
-from ser_hf.recipe import read_recipe
 from ser_hf.testing import tiny_config
-from ser_hf.training import run as run_module
 from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.classical import (
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import predict
+from ser_hf.training.loss import ClassificationLoss
+from ser_hf.training.sklearn_solver import (
     RadialMachines,
     _fit,
     _judge,
@@ -40,8 +38,7 @@ from ser_hf.training.classical import (
     require_same,
     unfitted,
 )
-from ser_hf.training.loss import ClassificationLoss
-from ser_hf.training.run import fit, predict
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -94,17 +91,6 @@ def test_a_module_that_answers_otherwise_is_no_result(kind):
         (module.threshold if kind == "forest" else module.bias)[:1].add_(0.5)
     with pytest.raises(RuntimeError, match="differ from scikit-learn's by"):
         require_same(module, estimator, vectors)
-
-
-@kinds
-def test_class_weights_raise_the_rare_class_s_share(kind):
-    labels = problem(4)[1]
-    counts = np.bincount(labels)
-    plain, balanced = (
-        fitted(kind, 4, weights)[1].predict_proba(problem(4)[0])[:, 0].mean()
-        for weights in (None, (len(labels) / (4 * counts))[labels])
-    )
-    assert balanced > plain + 0.02
 
 
 def test_radial_machines_are_one_svc_a_class():
@@ -177,22 +163,6 @@ def test_a_fit_that_did_not_converge_is_told(caplog):
     assert "did not converge" in caplog.text
 
 
-def test_other_warnings_are_passed_on():
-    class Warner:
-        def fit(self, vectors, labels, sample_weight):
-            warnings.warn("something else", UserWarning, stacklevel=1)
-
-    with pytest.warns(UserWarning, match="something else"):
-        _fit(Warner(), np.zeros((2, 1), dtype=np.float32), np.array([0, 1]), None)
-
-
-def test_numbers_of_another_shape_are_refused():
-    like, estimator, _ = fitted("svm", 4)
-    estimator.calibrated_classifiers_[0].calibrators.pop()
-    with pytest.raises(RuntimeError, match="do not fit into"):
-        as_module(estimator, like)
-
-
 @pytest.fixture
 def fitting(clips, store, labels, tmp_path):
     """Runs `fit_classical` on a tiny network, eight clips of noise to learn and four to validate."""
@@ -244,54 +214,9 @@ def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting,
     assert done.notes == []
 
 
-def test_the_same_seed_makes_the_same_forest(fitting):
-    grid = {"n_estimators": [3], "min_samples_leaf": [1]}
-    states = [fitting("mfcc_forest", grid).trainer.model.state_dict() for _ in range(2)]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def test_too_few_speakers_reach_the_notes(fitting, caplog):
-    assert fitting("mfcc_svm", {"C": [1.0]}).notes == []  # two speakers, each with every class
-    done = fitting("mfcc_svm", {"C": [1.0]}, speakers=["s0"] * 12)
-    assert len(done.notes) == 1
-    assert done.notes[0].startswith("Too few training speakers")
-    assert done.notes[0] in caplog.text
-
-
 def test_a_class_without_training_clips_is_told(fitting):
     with pytest.raises(UserError, match="no training clip is labelled sad.*corpus.drop"):
         fitting(learnt=[0, 1, 2, 4, 5, 6])
-
-
-def test_the_trainer_counts_the_training_clips_first_and_a_resumed_one_does_not(
-    clips, store, labels, tmp_path, monkeypatch
-):
-    def run(resume=False):
-        plan = blueprint("mfcc_mlp", labels, options=TINY | {"hidden": [4]})
-        transformers.set_seed(0)
-        settings = HOUSE_DEFAULTS | {"num_train_epochs": 2}
-        parts = part(clips, range(8), store), part(clips, range(8, 12), store)
-        arguments = training_arguments(settings, tmp_path, 0, progress=False)
-        return fit(build_model(plan), plan.extractor, store, *parts, arguments, trainer_metrics, resume=resume)
-
-    whole = run()
-    vectors, _ = embed_front_end(whole.trainer.model, whole.trainer.data_collator, part(clips, range(8), store))
-    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-4)
-    counted = []
-    monkeypatch.setattr(run_module, "fit_statistics", lambda *_: counted.append(1))
-    resumed = run(resume=True)
-    assert counted == []
-    assert torch.equal(
-        resumed.trainer.model.front_end.standardize.mean, whole.trainer.model.front_end.standardize.mean
-    )
-
-
-def embed_front_end(model, collator, clips):
-    """The vectors before the hidden layers."""
-    vectors = []
-    with model.layers[0].register_forward_pre_hook(lambda _, given: vectors.append(given[0].numpy())):
-        _, labels = embed(model, collator, clips)
-    return np.concatenate(vectors), labels
 
 
 def unlike(classes):
@@ -422,10 +347,6 @@ def lengths_of(clips):
     return zip(clips["row"][:], clips["length"][:], strict=True)
 
 
-def test_weights_over_layers_that_are_even_are_no_random_numbers(on_encoder):
-    assert len(on_encoder(pooled_encoder(weighted_layer_sum=True)).history) == 2
-
-
 @pytest.mark.parametrize(
     ("model", "fresh"),
     [
@@ -553,17 +474,11 @@ def test_a_grid_replaces_the_default_key_by_key():
         ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
         ("crnn", "training.solver=lbfgs", "training.solver: expected one of trainer, sklearn, got the word 'lbfgs'"),
         ("crnn", "training.grid={C: [1]}", "training.grid: belongs to solver sklearn"),
-        ("mfcc_svm", "training.grid=[1]", "training.grid: expected a mapping"),
         ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
-        ("mfcc_svm", "training.grid.C=[]", "training.grid.C: expected values above zero, got []"),
         ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C: expected values above zero"),
-        ("mfcc_svm", "training.grid.C=[much]", "training.grid.C[0]: expected a number"),
         ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
-        ("mfcc_svm", "training.learning_rate=0.1", "training.learning_rate: of no use to scikit-learn"),
         ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: of no use to scikit-learn"),
-        ("mfcc_svm", "training.loss.label_smoothing=0.1", "training.loss.label_smoothing: of no use to"),
-        ("mfcc_svm", "training.early_stopping.patience=3", "training.early_stopping.patience: of no use to"),
         ("mfcc_linear", "training.average.kind=ema", "training.average.kind: of no use to"),
     ],
 )

@@ -1,19 +1,17 @@
 """The supervised contrastive loss by hand and by the paper's sums, and that it hears every kind of classifier."""
 
-import copy
 import gc
 import math
 import weakref
 
 import pytest
 import torch
-from transformers import ASTConfig, AutoModelForAudioClassification, WhisperConfig
+from transformers import AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import CRNNForAudioClassification
-from ser_hf.testing import tiny_config
-from ser_hf.training.contrastive import SupervisedContrastive, supervised_contrastive
-from ser_hf.training.loss import ClassificationLoss
+from ser_hf.testing import tiny_config, tiny_encoder_config
+from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive, supervised_contrastive
+from ser_hf.utils.errors import UserError
 
 E = math.e
 
@@ -63,77 +61,21 @@ def test_it_is_the_papers_sum(temperature):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_clips_that_do_not_count_leave_no_trace():
-    generator = torch.Generator().manual_seed(0)
-    embeddings, ids = torch.randn(6, 4, generator=generator), torch.tensor([0, -100, 1, 0, -100, 1])
-    leaf, kept = embeddings.clone().requires_grad_(), ids != -100
-    supervised_contrastive(leaf, ids, 0.1).backward()
-    alone = embeddings[kept].requires_grad_()
-    supervised_contrastive(alone, ids[kept], 0.1).backward()
-    torch.testing.assert_close(leaf.grad[kept], alone.grad)
-    assert torch.equal(leaf.grad[~kept], torch.zeros(2, 4))
-    assert alone.grad.abs().max() > 0.1
-
-
-def test_embeddings_of_half_precision_are_compared_in_float32():
-    embeddings, ids = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1] * 3)
-    embeddings = embeddings.bfloat16()
-    expected = supervised_contrastive(embeddings.float(), ids, 0.1)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = supervised_contrastive(embeddings, ids, 0.1)
-    assert loss.dtype == torch.float32
-    assert loss == expected
-
-
-def test_silence_has_a_gradient():
-    embeddings = torch.zeros(3, 4, requires_grad=True)
-    supervised_contrastive(embeddings, torch.tensor([0, 0, 1]), 0.1).backward()
-    assert torch.isfinite(embeddings.grad).all()
-
-
-WHISPER = {
-    "d_model": 16,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 32,
-    "num_mel_bins": 8,
-    "max_source_positions": 50,
-    "classifier_proj_size": 8,
-    "num_labels": 4,
-}
-AST = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_length": 64,
-    "num_mel_bins": 16,
-    "num_labels": 4,
-}
 IDS = torch.tensor([0, 1, 0, 2, 1, -100])
 
 
 @pytest.fixture
-def network(checkpoint):
+def network():
     """Name -> a tiny classifier of four labels with nothing random, and inputs of six clips."""
+    shapes = {"audio-spectrogram-transformer": (6, 96, 16), "whisper": (6, 16, 100)}
 
     def build(name):
         torch.manual_seed(0)
         if name == "crnn":
-            model, inputs = CRNNForAudioClassification(tiny_config("crnn")), {"input_values": torch.randn(6, 8000)}
-        elif name == "wav2vec2":
-            model = AutoModelForAudioClassification.from_pretrained(checkpoint("wav2vec2"), num_labels=4)
-            inputs = {"input_values": torch.randn(6, 8000)}
-        elif name == "ast":
-            model = AutoModelForAudioClassification.from_config(ASTConfig(**AST))
-            inputs = {"input_values": torch.randn(6, 64, 16)}
+            model = CRNNForAudioClassification(tiny_config("crnn"))
         else:
-            model = AutoModelForAudioClassification.from_config(WhisperConfig(**WHISPER))
-            inputs = {"input_features": torch.randn(6, 8, 100)}
-        return model.eval(), inputs
+            model = AutoModelForAudioClassification.from_config(tiny_encoder_config(name, num_labels=4))
+        return model.eval(), {model.main_input_name: torch.randn(shapes.get(name, (6, 8000)))}
 
     return build
 
@@ -144,7 +86,7 @@ def _gradients(model):
     return gradients
 
 
-@pytest.mark.parametrize("name", ["crnn", "wav2vec2", "ast", "whisper"])
+@pytest.mark.parametrize("name", ["crnn", "wav2vec2", "audio-spectrogram-transformer", "whisper"])
 def test_it_hears_what_the_classifier_is_given(network, name):
     model, inputs = network(name)
     contrastive = SupervisedContrastive(0.5, 0.1)
@@ -193,25 +135,6 @@ def test_checkpointed_layers_change_nothing(network, name, reentrant):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_a_wrapped_network_is_heard(network, tmp_path):
-    """As DistributedDataParallel wraps it after listening began; one process."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        gradients = []
-        for wrap in (False, True):
-            model, inputs = network("crnn")
-            contrastive = SupervisedContrastive(0.5, 0.1)
-            contrastive.listen(model.classifier)
-            outer = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True) if wrap else model
-            for _ in range(2):  # a second step, after the first has been forgotten
-                loss = ClassificationLoss(contrastive=contrastive)(outer(**inputs), IDS)
-                loss.backward()
-            gradients.append(_gradients(model))
-        torch.testing.assert_close(gradients[0], gradients[1])
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_a_compiled_network_is_heard(network):
     model, inputs = network("crnn")
@@ -229,18 +152,6 @@ def test_a_compiled_network_is_heard(network):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_a_copied_network_reports_to_the_same_listener(network):
-    """As averages of weights and adapters copy it, even between a forward pass and its loss."""
-    model, inputs = network("crnn")
-    contrastive = SupervisedContrastive(0.5, 0.1)
-    contrastive.listen(model.classifier)
-    model(**inputs)
-    copied = copy.deepcopy(model)
-    first = contrastive(IDS)
-    copied(**inputs)
-    assert contrastive(IDS) == first
-
-
 def test_the_graph_dies_with_the_step(network):
     model, inputs = network("crnn")
     contrastive = SupervisedContrastive(0.5, 0.1)
@@ -254,17 +165,6 @@ def test_the_graph_dies_with_the_step(network):
     del output, loss
     gc.collect()
     assert kept[0]() is None
-
-
-def test_evaluation_leaves_nothing_behind(network):
-    model, inputs = network("crnn")
-    contrastive = SupervisedContrastive(0.5, 0.1)
-    contrastive.listen(model.classifier)
-    model(**inputs)  # a forward pass whose loss was never asked for
-    with torch.no_grad():
-        model(**inputs)
-    with pytest.raises(RuntimeError, match="heard no classifier"):
-        contrastive(IDS)
 
 
 @pytest.mark.parametrize("shape", [(6, 10, 5), (3, 5)])

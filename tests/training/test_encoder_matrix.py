@@ -5,14 +5,12 @@ import torch
 from transformers import pipeline
 
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.layers import Freezing, freeze
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.data import Collator, part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit, predict
+from ser_hf.training.freezing import Freezing, bare, freeze, structure
 from ser_hf.training.lora import Lora, add_lora, merged
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit, predict
-from ser_hf.training.structure import bare, structure
 from ser_hf.training.trainer import EmotionTrainer
 
 KINDS = ["wav2vec2", "wav2vec2-stable", "mms", "hubert", "distilhubert", "wavlm", "unispeech-sat", "data2vec-audio"]

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.testing import write_checkpoint
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
+from ser_hf.utils.errors import UserError
 
 STILL = dict.fromkeys(
     ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout"), 0.0
@@ -84,14 +83,6 @@ def test_a_compiled_network_learns_the_same(train, tmp_path):
     folder = write_checkpoint(tmp_path / "one layer", "wav2vec2", num_hidden_layers=1)
     compiled = train(folder=folder, torch_compile=True, torch_compile_backend="aot_eager")
     assert losses(compiled) == pytest.approx(losses(train(folder=folder)), rel=1e-3)
-
-
-@pytest.mark.parametrize("kind", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
-def test_an_encoder_s_weights_are_averaged_too(train, kind):
-    plain, averaged = train(), train(own={"average": kind, "average_start": 0.0})
-    validated = [fitted.history[-1]["validation"]["loss"] for fitted in (plain, averaged)]
-    assert validated[0] != validated[1]
-    assert plain.history[-1]["train_loss"] == averaged.history[-1]["train_loss"], "what learns is not touched"
 
 
 @on_gpu

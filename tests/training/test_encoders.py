@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, PreTrainedConfig
 
-from ser_hf.errors import UserError
 from ser_hf.models import PooledEncoderConfig
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
@@ -25,6 +24,7 @@ from ser_hf.training.encoders import (
     shortest_clip,
     stride,
 )
+from ser_hf.utils.errors import UserError
 
 RATE = 16000
 LAYER = {"model_type": "wav2vec2", "feat_extract_norm": "layer"}
@@ -167,13 +167,6 @@ def test_padding_under_a_mask_is_heard_exactly_where_it_is_said_to_be(name, kind
     assert gap < 1e-5 or gap > 1e-4
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_group_norm_over_time_is_told_by_its_module(name, kind):
-    tiny = kind(name)
-    assert normalizes(tiny.config) == any(isinstance(module, nn.GroupNorm) for module in tiny.encoder().modules())
-    assert not (normalizes(tiny.config) and mask_valid(tiny.config))
-
-
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
 def test_stride_is_that_of_the_frames_that_leave_the_encoder(name, kind):
     tiny = kind(name)
@@ -216,12 +209,6 @@ def test_the_shortest_clip_is_answered_and_one_sample_less_is_not(name, kind):
     assert fails(least - 1)
 
 
-def test_whisper_answers_a_single_sample(kind):
-    tiny = kind("whisper")
-    assert shortest_clip(tiny.config) == 1
-    assert tiny.classifier()(**tiny.extract(noise(1))).logits.isfinite().all()
-
-
 @pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer"])
 def test_no_sample_within_the_longest_clip_goes_unheard_and_what_is_beyond_does(name, kind):
     tiny = kind(name)
@@ -230,14 +217,8 @@ def test_no_sample_within_the_longest_clip_goes_unheard_and_what_is_beyond_does(
     (whole,) = tiny.extract(clip).values()
     (cut,) = tiny.extract(clip[:longest]).values()
     (shorter,) = tiny.extract(clip[: longest - 160]).values()
-    np.testing.assert_array_equal(whole, cut)
-    assert not torch.equal(cut, shorter)
-
-
-@pytest.mark.parametrize("name", SPECAUGMENTED)
-def test_others_take_clips_of_any_length(name, kind):
-    tiny = kind(name)
-    assert longest_clip(tiny.config, tiny.extractor) is None
+    torch.testing.assert_close(whole, cut, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(cut, shorter, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", SPECAUGMENTED)
@@ -254,15 +235,6 @@ def test_the_shortest_batch_is_what_a_span_of_specaugment_needs(name, kind):
     assert shortest_batch(tiny.config) == 0
 
 
-@pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer"])
-def test_encoders_of_a_fixed_length_train_on_any_batch(name, kind):
-    tiny = kind(name)
-    if name == "whisper":
-        tiny.config.update({"apply_spec_augment": True, "mask_time_prob": 0.5, "mask_time_length": 1000})
-    assert shortest_batch(tiny.config) == 0
-    tiny.classifier().train()(**tiny.extract(noise(400)))
-
-
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
     tiny = kind(name)
@@ -277,10 +249,6 @@ def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
     assert (least == 0) == (name not in ("wav2vec2-bert", "audio-spectrogram-transformer"))
     if least == 0 and name != "whisper":
         assert shortest_waveform(tiny.config) == shortest_clip(tiny.config), "then the head sees to it"
-
-
-def test_networks_of_ours_take_any_length():
-    assert lengths_needed(tiny_config("crnn")) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["hubert", "whisper", "audio-spectrogram-transformer"])

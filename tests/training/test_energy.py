@@ -7,9 +7,9 @@ import types
 import pytest
 from support.reports import undescribed, whole_report
 
-from ser_hf.aggregate import _together_taken
-from ser_hf.evaluation.page import views
-from ser_hf.training.energy import measured_energy
+from ser_hf.experiment.aggregate import _together_taken
+from ser_hf.report import views
+from ser_hf.training.callbacks import measured_energy
 
 
 class Tracker:

@@ -8,19 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.testing.models import TINY
-from ser_hf.training import frozen_store
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Changes, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.frozen import FrozenCache, fixed_crops, pieces_of
-from ser_hf.training.layers import Freezing
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit, predict
-from ser_hf.training.trainer import EmotionTrainer
+from ser_hf.training.data import Changes, part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.feature_cache import FrozenCache, fixed_crops, pieces_of
+from ser_hf.training.fit import fit, predict
+from ser_hf.training.freezing import Freezing
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for each of them
 
@@ -117,18 +114,6 @@ def test_a_second_run_finds_the_store_and_another_weight_does_not(trained, tmp_p
     assert len({path.name for path in (tmp_path / "cache" / "frozen").iterdir() if path.is_dir()}) == 2
 
 
-def test_what_is_kept_decides(trained, tmp_path, monkeypatch):
-    """The store is what is learnt from: with other numbers in it the losses are others."""
-    monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)  # which else would be noticed
-    first = trained(num_train_epochs=1)
-    (states,) = (tmp_path / "cache" / "frozen").glob("*/states")
-    numbers = np.memmap(states, dtype=np.float16, mode="r+")
-    numbers[:] = numbers[::-1].copy()
-    numbers.flush()
-    second = trained(folder="again", num_train_epochs=1)
-    assert np.abs(np.subtract(_curve(first), _curve(second))).max() > 1e-3
-
-
 class _Killed(Exception):
     pass
 
@@ -148,27 +133,6 @@ def test_a_cut_off_training_goes_on(trained, tmp_path):
     states = resumed.trainer.model.state_dict()
     for name, value in whole.trainer.model.state_dict().items():
         assert torch.equal(value, states[name]), name
-
-
-def test_a_batch_that_does_not_fit_begins_anew(trained, monkeypatch):
-    expected = trained(per_device_train_batch_size=2, gradient_accumulation_steps=2, num_train_epochs=1)
-    calls, step = [], EmotionTrainer.training_step
-
-    def once(self, *given, **named):
-        calls.append(self._train_batch_size)
-        if calls[-1] == 4:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return step(self, *given, **named)
-
-    monkeypatch.setattr(EmotionTrainer, "training_step", once)
-    found = trained(folder="found", per_device_train_batch_size=4, auto_find_batch_size=True, num_train_epochs=1)
-    assert calls[0] == 4
-    np.testing.assert_allclose(_curve(found), _curve(expected), rtol=1e-6)
-
-
-def test_workers_read_the_same(trained):
-    one, two = (trained(folder=str(n), num_train_epochs=1, dataloader_num_workers=n) for n in (0, 1))
-    assert _curve(one) == _curve(two)
 
 
 def test_statistics_of_the_front_end_are_counted_before(clips, store, labels, tmp_path):
@@ -210,7 +174,7 @@ def test_a_crop_s_place_is_the_recording_s_own(clips, store):
 
 
 def test_sharing_out_and_caching_exclude_each_other(trained, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.frozen.shards", lambda: "fsdp")
+    monkeypatch.setattr("ser_hf.training.feature_cache.shards", lambda: "fsdp")
     with pytest.raises(UserError, match=r"freeze\.cache: fsdp shares out"):
         trained()
 

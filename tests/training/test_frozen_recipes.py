@@ -6,11 +6,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.errors import UserError
-from ser_hf.material import gather
-from ser_hf.recipe import read_recipe
-from ser_hf.run_judgement import _strategy
-from ser_hf.training.run import Fit
+from ser_hf.experiment.data import gather
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -18,7 +16,6 @@ CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}
 FROZEN = ENCODER | {"freeze": {"encoder": True, "cache": True}}
 CRNN = CORPUS | {"model": {"architecture": "crnn"}, "freeze": {"cache": True}}
-OTHER = "and what is cached is computed once; leave out one of the two"
 
 
 @pytest.mark.parametrize(
@@ -42,11 +39,6 @@ def test_a_contradiction_is_told_by_its_key(source, overrides, told):
     with pytest.raises(UserError) as error:
         read_recipe(source, overrides)
     assert str(error.value).startswith(told)
-
-
-def test_oversampling_alone_may_be(tmp_path):
-    assert read_recipe(FROZEN, ["augment.oversample=true"]).freeze.cache
-    assert read_recipe(CRNN, []).freeze.cache
 
 
 @pytest.fixture
@@ -97,8 +89,3 @@ def test_specaugment_that_a_recipe_asks_for_in_vain_is_told(recipe, caplog, over
     told = [line for line in caplog.messages if line.startswith("SpecAugment of the encoder (model.mask_time_prob)")]
     assert material.notes == told
     assert len(told) == times
-
-
-def test_a_run_without_says_so_too():
-    fitted = Fit(None, [], 1.0, [], 0.5)
-    assert _strategy(fitted) == {"strategy": "full (every clip computed in each epoch)"}

@@ -7,19 +7,19 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.testing.models import TINY
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.arguments import seed_everything
+from ser_hf.training.data import Collator, part
 from ser_hf.training.encoders import lengths_needed
-from ser_hf.training.frozen import FrozenCollator, pieces_of
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.feature_cache import FrozenCollator, pieces_of
+from ser_hf.training.feature_store import open_frozen
+from ser_hf.training.freezing import Freezing, freeze, still_modules
 from ser_hf.training.frozen_parts import frozen_part, masks_in_vain
 from ser_hf.training.frozen_replay import Replay
-from ser_hf.training.frozen_store import open_frozen
-from ser_hf.training.layers import Freezing, freeze, still_modules
-from ser_hf.training.machine import seed_everything
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for most of them
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 from support.damage import cut, empty, fill, flip
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.testing.models import TINY
-from ser_hf.training import frozen_store
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.frozen import pieces_of
+from ser_hf.training import feature_store
+from ser_hf.training.data import Collator, part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.feature_cache import pieces_of
+from ser_hf.training.feature_store import open_frozen
+from ser_hf.training.freezing import Freezing
 from ser_hf.training.frozen_parts import frozen_part
-from ser_hf.training.frozen_store import open_frozen
-from ser_hf.training.layers import Freezing
+from ser_hf.utils.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -76,9 +76,9 @@ def test_what_changes_nothing_of_what_is_kept_finds_it_again(opened, tmp_path, c
 
 def test_code_and_releases_count(opened, tmp_path, monkeypatch):
     opened()
-    monkeypatch.setattr(frozen_store, "_own_code", lambda modules: "other")
+    monkeypatch.setattr(feature_store, "_own_code", lambda modules: "other")
     opened()
-    monkeypatch.setattr(frozen_store.transformers, "__version__", "99")
+    monkeypatch.setattr(feature_store.transformers, "__version__", "99")
     opened()
     assert len(_folders(tmp_path)) == 3
 
@@ -88,7 +88,7 @@ def test_the_attention_counts(encoder_folder, labels):
     settings = []
     for attention in ("eager", "sdpa"):
         model = build_model(blueprint("encoder", labels, checkpoint=checkpoint, attention=attention))
-        settings.append(frozen_store._settings(model, frozen_part(model, Freezing(encoder=True))))
+        settings.append(feature_store._settings(model, frozen_part(model, Freezing(encoder=True))))
     assert settings[0] != settings[1]
     assert settings[0] | {"attention": "'sdpa'"} == settings[1]
 
@@ -101,19 +101,12 @@ def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
     with torch.autocast("cpu"):
         opened()
     assert len(_folders(tmp_path)) == 3
-    assert frozen_store._arithmetic(torch.device("cuda:1")) == frozen_store._arithmetic(torch.device("cuda:0"))
-    assert frozen_store._arithmetic(torch.device("cuda")) != frozen_store._arithmetic(torch.device("cpu"))
-
-
-def test_own_code_is_the_code_of_the_modules(opened):
-    _, model, _ = opened()
-    alone = frozen_store._own_code([model.front_end.features])
-    assert alone != frozen_store._own_code([model.front_end.features, model.front_end])
-    assert alone == frozen_store._own_code([model.front_end.features, torch.nn.Linear(1, 1)])
+    assert feature_store._arithmetic(torch.device("cuda:1")) == feature_store._arithmetic(torch.device("cuda:0"))
+    assert feature_store._arithmetic(torch.device("cuda")) != feature_store._arithmetic(torch.device("cpu"))
 
 
 def test_a_full_disk_is_told_before_anything_is_computed(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen_store.shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
+    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
     with pytest.raises(UserError, match=r"audio\.cache_dir: freeze\.cache needs 0\.0\d MB at .*, where 0\.00 MB"):
         opened()
     assert _folders(tmp_path) == set()
@@ -124,7 +117,7 @@ def test_a_disk_that_fills_up_leaves_nothing(opened, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(frozen_store.np, "savez", full)
+        patched.setattr(feature_store.np, "savez", full)
         with pytest.raises(UserError, match=r"audio\.cache_dir: .* cannot be written \(No space left on device\)"):
             opened()
     assert _folders(tmp_path) == set()
@@ -145,43 +138,27 @@ def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
     assert [file.read_bytes() for file in files] == wanted
 
 
-def test_a_store_too_large_to_be_read_through_is_taken_where_its_size_is_right(opened, caplog, monkeypatch):
-    (frozen, _), _, _ = opened()
-    monkeypatch.setattr(frozen_store, "_VERIFIED_BYTES", 0)
-    flip(frozen.folder / "states")
-    opened()
-    assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    cut(frozen.folder / "states")
-    opened()
-    assert [record.levelname for record in caplog.records].count("WARNING") == 1
-
-
 def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
-    computed = frozen_store._computed
+    computed = feature_store._computed
 
     def large(*given):
         states, *rest = computed(*given)
         return (states * 1e5, *rest)
 
-    monkeypatch.setattr(frozen_store, "_computed", large)
+    monkeypatch.setattr(feature_store, "_computed", large)
     with pytest.raises(UserError, match=r"freeze\.cache: log-mel spectrograms of the clip in row \d reach .*65504"):
         opened()
     assert _folders(tmp_path) == set()
 
 
-def test_units_orders_of_magnitude_apart_are_kept_as_they_are(opened):
-    (frozen, _), _, _ = opened(name="cnn1d_descriptors")
-    assert frozen.dtype == np.float32
-
-
 def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monkeypatch):
-    computed = frozen_store._computed
+    computed = feature_store._computed
 
     def short(*given):
         states, counts, *rest = computed(*given)
         return (states[:, :, :-1], counts, *rest)
 
-    monkeypatch.setattr(frozen_store, "_computed", short)
+    monkeypatch.setattr(feature_store, "_computed", short)
     with pytest.raises(RuntimeError, match="bytes were written"):
         opened()
     assert _folders(tmp_path) == set()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ser_hf.errors import UserError
-from ser_hf.training.machine import data_workers, precision_arguments, seed_everything
+from ser_hf.training.arguments import data_workers, precision_arguments, seed_everything
+from ser_hf.utils.errors import UserError
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
-        monkeypatch.setattr("ser_hf.training.machine.usable_cores", lambda: cores)
+        monkeypatch.setattr("ser_hf.training.arguments.usable_cores", lambda: cores)
 
     return make
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from ser_hf.audio.augmentation import Mixup
+from ser_hf.training.data import UNCOUNTED, Mixing, one_hot
 from ser_hf.training.loss import ClassificationLoss, class_ids
-from ser_hf.training.mixing import Mixing, mix, one_hot
-from ser_hf.training.sampling import UNCOUNTED
 
 SPEAKERS = np.array(["a", "a", "b", "b", "c"])
 
@@ -19,12 +18,6 @@ def mixing(probability=1.0, **settings):
 def batch(lengths=(4, 2, 3, 5, 1)):
     generator = np.random.default_rng(5)
     return [generator.standard_normal(length).astype(np.float32) for length in lengths]
-
-
-def test_the_shorter_one_has_silence_after_it():
-    mixed = mix(np.array([1.0, 2.0], np.float32), np.array([10.0, 20.0, 30.0], np.float32), 0.75)
-    np.testing.assert_allclose(mixed, [0.75 + 2.5, 1.5 + 5.0, 7.5])
-    assert mixed.dtype == np.float32
 
 
 def test_ids_become_shares_and_those_that_do_not_count_stay_so():
@@ -88,13 +81,6 @@ def test_clips_that_do_not_count_are_left_alone_and_nobodys_partner():
             assert mixed[clip] is waveforms[clip]
             assert shares[clip].tolist() == [UNCOUNTED] * 3
     assert class_ids(torch.from_numpy(shares))[[1, 4]].tolist() == [UNCOUNTED] * 2
-
-
-def test_a_share_of_the_clips_is_mixed():
-    own, counted = mixing(0.25), np.ones(5, dtype=bool)
-    partners = [own.draw(range(5), counted, np.random.default_rng(seed))[0] for seed in range(400)]
-    mixed = np.mean([partner is not None for drawn in partners for partner in drawn])
-    assert mixed == pytest.approx(0.25, abs=0.04)
 
 
 def test_shares_have_the_spread_that_alpha_gives_them():

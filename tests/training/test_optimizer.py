@@ -5,79 +5,21 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForAudioClassification
+from transformers import AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.testing import tiny_config
-from ser_hf.training.layers import Freezing, freeze
+from ser_hf.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
+from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups
+from ser_hf.utils.errors import UserError
 
 LAYERS = 3
-COMMON = {
-    "hidden_size": 16,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8, 8, 8),
-    "conv_kernel": (10, 3, 3),
-    "conv_stride": (10, 8, 4),
-    "num_feat_extract_layers": 3,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "classifier_proj_size": 8,
-    "layerdrop": 0.0,
-}
-STABLE = COMMON | {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
-PATCHES = {"hidden_size": 16, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 32}
-WHISPER = {
-    "d_model": 16,
-    "encoder_layers": LAYERS,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "num_mel_bins": 8,
-    "max_source_positions": 20,
-    "classifier_proj_size": 8,
-    "vocab_size": 10,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-}
-WAVEFORM = ("input_values", (1, 8000))
-# Every audio classifier of transformers: model type, configuration, input.
-ENCODERS = {
-    "wav2vec2": ("wav2vec2", COMMON, WAVEFORM),
-    "wav2vec2-stable": ("wav2vec2", STABLE, WAVEFORM),
-    "hubert": ("hubert", COMMON, WAVEFORM),
-    "hubert-stable": ("hubert", STABLE, WAVEFORM),
-    "wavlm": ("wavlm", COMMON, WAVEFORM),
-    "wavlm-stable": ("wavlm", STABLE, WAVEFORM),
-    "unispeech": ("unispeech", COMMON, WAVEFORM),
-    "unispeech-sat": ("unispeech-sat", COMMON, WAVEFORM),
-    "unispeech-sat-stable": ("unispeech-sat", STABLE, WAVEFORM),
-    "data2vec-audio": ("data2vec-audio", COMMON | {"conv_pos_kernel_size": 3}, WAVEFORM),
-    "sew": ("sew", COMMON | {"squeeze_factor": 2}, WAVEFORM),
-    "sew-d": ("sew-d", COMMON | {"squeeze_factor": 2, "feature_layer_norm_eps": 1e-5}, WAVEFORM),
-    "wav2vec2-conformer": ("wav2vec2-conformer", COMMON, WAVEFORM),
-    "wav2vec2-bert": (
-        "wav2vec2-bert",
-        COMMON | {"feature_projection_input_dim": 160},
-        ("input_features", (1, 20, 160)),
-    ),
-    "whisper": ("whisper", WHISPER, ("input_features", (1, 8, 40))),
-    "ast": (
-        "audio-spectrogram-transformer",
-        PATCHES | {"max_length": 32, "num_mel_bins": 16},
-        ("input_values", (1, 32, 16)),
-    ),
-}
 
 
 def _encoder(kind="wav2vec2", **more):
-    model_type, settings, _ = ENCODERS[kind]
-    config = AutoConfig.for_model(model_type, **settings | more, num_labels=4)
+    """A classifier of transformers on a tiny encoder of a kind of `CHECKPOINTS`."""
+    layers = {"encoder_layers" if kind == "whisper" else "num_hidden_layers": LAYERS, "layerdrop": 0.0}
+    config = tiny_encoder_config(**CHECKPOINTS[kind] | layers | {"num_labels": 4} | more)
     return AutoModelForAudioClassification.from_config(config).eval()
 
 
@@ -95,7 +37,7 @@ def _learning(model):
 
 def _models():
     yield from ((name, lambda name=name: ARCHITECTURES[name](tiny_config(name))) for name in ARCHITECTURES)
-    yield from ((name, lambda name=name: _encoder(name)) for name in ENCODERS)
+    yield from ((name, lambda name=name: _encoder(name)) for name in CHECKPOINTS)
 
 
 @pytest.mark.parametrize(("name", "build"), [pytest.param(*case, id=case[0]) for case in _models()])
@@ -129,46 +71,6 @@ def test_one_rate_is_one_name_and_the_optimiser_takes_the_groups():
     assert [group["name"] for group in optimizer.param_groups] == ["model", "model"]
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ast"])
-def test_the_head_is_what_stands_outside_the_encoder(kind):
-    model = _encoder(kind, **({} if kind == "ast" else {"use_weighted_layer_sum": True}))
-    groups = parameter_groups(model, 1e-5, 0.1, head_learning_rate=1e-3)
-    assert list(dict.fromkeys((group["name"], group["lr"]) for group in groups)) == [("encoder", 1e-5), ("head", 1e-3)]
-    head = {name for name, group in _by_name(model, groups).items() if group["name"] == "head"}
-    parts = {"ast": {"classifier"}}.get(kind, {"projector", "classifier", "layer_weights"})
-    assert {name.partition(".")[0] for name in head} == parts
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_rates_fall_by_layer_and_what_the_network_uses_after_its_layers_counts_as_their_top(kind):
-    model = _encoder(kind)
-    used = []
-    for name, module in model.named_modules():
-        module.register_forward_hook(lambda *_, name=name: used.append(name))
-    key, shape = ENCODERS[kind][2]
-    model(**{key: torch.zeros(shape)})
-    tops = (f".layers.{LAYERS - 1}", f".layer.{LAYERS - 1}")
-    stack = next(name for name in used if name.endswith(tops) and "conv" not in name).rpartition(".")[0]
-    end = used.index(f"{stack}.{LAYERS - 1}")
-
-    outputs = set()
-    for name, group in _by_name(model, parameter_groups(model, 1.0, 0.1, layer_decay=0.5)).items():
-        module = name.partition(".parametrizations")[0].rpartition(".")[0]
-        if name.startswith(("classifier", "projector")):
-            expected = ("head", 1.0)
-        elif name.startswith(f"{stack}."):
-            index = int(name.removeprefix(f"{stack}.").partition(".")[0])
-            expected = (f"encoder.layer {index}", 0.5 ** (LAYERS - index))
-        elif module in used and used.index(module) in range(end, used.index("classifier")) and "." in module:
-            outputs.add(module)
-            expected = ("encoder.output", 0.5)
-        else:
-            expected = ("encoder.input", 0.5 ** (LAYERS + 1))
-        assert (group["name"], group["lr"]) == expected, name
-    normed_last = kind.endswith("-stable") or kind in ("wav2vec2-conformer", "whisper", "ast")
-    assert len(outputs) == (1 if normed_last or kind.startswith("sew") else 0)
-
-
 def test_layer_decay_leaves_the_head_at_its_own_rate_and_lists_parts_from_the_top():
     model = _encoder("wav2vec2-stable")
     groups = parameter_groups(model, 1e-4, 0.1, head_learning_rate=1e-3, layer_decay=0.5)
@@ -183,11 +85,6 @@ def test_layer_decay_leaves_the_head_at_its_own_rate_and_lists_parts_from_the_to
     # With decay, then without, of each part that has both.
     assert [group["weight_decay"] for group in groups if group["name"] == "head"] == [0.1, 0.0]
     assert [group["weight_decay"] for group in groups if group["name"] == "encoder.output"] == [0.0]
-
-
-def test_a_layer_decay_of_one_changes_no_rate():
-    groups = parameter_groups(_encoder(), 1e-4, 0.1, layer_decay=1)
-    assert {group["lr"] for group in groups} == {1e-4}
 
 
 def _rates(groups):
@@ -206,20 +103,6 @@ def test_rates_fall_block_by_block_in_transferred_networks(name):
         for name, _ in block.named_parameters():
             assert seen[f"encoder.layers.{i}.{name}"]["name"] == f"encoder.layer {i}"
     assert seen["classifier.weight"]["name"] == "head"
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_our_head_on_an_encoder_has_the_rates_of_the_stock_one(kind):
-    stock = _encoder(kind)
-    config = PooledEncoderConfig(
-        encoder=stock.config, num_labels=4, weighted_layer_sum=True, pooling="attention", head_layers=[8]
-    )
-    model = PooledEncoderForAudioClassification(config)
-    groups = parameter_groups(model, 1.0, 0.1, 3.0, 0.5)
-    assert _rates(groups) == _rates(parameter_groups(stock, 1.0, 0.1, 3.0, 0.5))
-    seen = _by_name(model, groups)
-    head = {name for name in seen if seen[name]["name"] == "head"}
-    assert {name.partition(".")[0] for name in head} == {"layer_sum", "pooling", "head", "classifier"}
 
 
 def test_adapters_have_the_rate_of_their_layer():

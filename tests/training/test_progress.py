@@ -3,8 +3,8 @@
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ser_hf.errors import UserError
-from ser_hf.training.progress import EpochLines
+from ser_hf.training.callbacks import EpochLines
+from ser_hf.utils.errors import UserError
 
 
 def _metrics(loss, uar=0.5):

@@ -4,12 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training.published_vgg16 import published as published_vgg16
-from ser_hf.training.published_vggish import published as published_vggish
-from ser_hf.training.transfer import load_published
+from ser_hf.training.pretrained import load_published, published_vgg16, published_vggish
 
 KNOWN = {"vgg16": published_vgg16, "vggish": published_vggish}
 BOTH = pytest.mark.parametrize("name", list(KNOWN))
@@ -141,26 +138,3 @@ def test_vggish_computes_what_the_port_does(tmp_path):
     embeddings, _ = model.encoder(examples, torch.ones(1, 2, dtype=torch.bool))
     assert vectors.std() > 1
     torch.testing.assert_close(embeddings[0], vectors, rtol=1e-4, atol=1e-3 * float(vectors.abs().max()))
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "told"),
-    [
-        ("vgg16", {"features.28.bias": None}, "features.28.bias"),
-        ("vgg16", {"classifier.6.weight": torch.zeros(1).expand(10, 4096)}, "classifier.6.weight"),
-        ("vgg16", {"features.1.running_mean": torch.zeros(4)}, "features.1.running_mean"),
-        ("vggish", {"features.13.weight": torch.zeros(8, 4, 3, 3)}, "features.13.weight"),
-        ("vggish", {"pca_means": torch.zeros(128, 1)}, "pca_means"),
-    ],
-)
-def test_another_file_is_refused(name, changes, told, tmp_path):
-    model = _model(name)
-    path, _ = _file(tmp_path, name, model, **changes)
-    with pytest.raises(UserError, match=rf"model\.checkpoint: .*{told}"):
-        load_published(model, path)
-
-
-@BOTH
-def test_who_has_no_file_is_told_where_it_comes_from(name, tmp_path):
-    with pytest.raises(UserError, match=KNOWN[name](tiny_config(name)).file):
-        load_published(_model(name), tmp_path / "nothing.pth")

@@ -3,14 +3,14 @@
 import pytest
 
 import ser_hf
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import write_checkpoint
 from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.build import blueprint
-from ser_hf.training.layers import Freezing
-from ser_hf.training.rehearsal import rehearse
+from ser_hf.training.factory import blueprint
+from ser_hf.training.fit import rehearse
+from ser_hf.training.freezing import Freezing
+from ser_hf.utils.errors import UserError
 
 RECIPE = {
     "name": "rehearsed",
@@ -42,13 +42,6 @@ def refusal(folder, *overrides):
 )
 def test_a_mistake_about_the_training_leaves_nothing_behind(tmp_path, override, told):
     assert refusal(tmp_path / "run", override).startswith(told)
-
-
-def test_a_schedule_that_ends_above_its_rate_is_refused_early(tmp_path):
-    kwargs = "training.lr_scheduler_kwargs={lr_end: 1.0}"
-    assert refusal(tmp_path / "run", "training.lr_scheduler_type=polynomial", kwargs).startswith(
-        "training.lr_schedule"
-    )
 
 
 def test_attention_that_is_not_installed_is_refused_early(tmp_path):

@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch.utils.data import BatchSampler
 
 from ser_hf.training.balancing import ALWAYS, Turns
-from ser_hf.training.sampling import UNCOUNTED, EpochBatches, EpochOrder, Repeating
+from ser_hf.training.data import UNCOUNTED, EpochBatches, EpochOrder, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
 
@@ -31,10 +31,6 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else_does(strategy):
     assert order(strategy) == first
     others = [order(strategy, seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2) if (seed, epoch) != (1, 0)]
     assert len({tuple(other) for other in [first, *others]}) == 6
-
-
-def test_a_sequential_order_stays():
-    assert order("sequential", epoch=3) == list(range(13))
 
 
 def test_grouped_batches_hold_clips_of_like_length():
@@ -86,12 +82,6 @@ def test_fewer_clips_than_processes_are_repeated_uncounted():
     assert len(clips) == 3
 
 
-def test_batches_are_counted_as_they_come():
-    for size, processes, drop_last in ((2, 2, False), (4, 2, True), (3, 1, False), (5, 3, True), (13, 1, True)):
-        batches = EpochBatches(EpochOrder(LENGTHS, "random", size, 0), size, processes, drop_last)
-        assert len(list(batches)) == len(batches)
-
-
 # ----------------------------------------------------------------------------------------- epochs that do not meet all
 
 
@@ -112,13 +102,6 @@ def test_an_epoch_meets_those_whose_turn_it_is(strategy, turns):
     met = [sorted(order(strategy, epoch=epoch, turns=turns)) for epoch in range(4)]
     always = [0, 1, 2, 3, 4]
     assert met == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]
-
-
-def test_those_that_are_met_come_in_an_order_of_their_own(turns):
-    first, again = (order(epoch=0, turns=turns) for _ in range(2))
-    assert first == again
-    assert first != sorted(first)
-    assert order("sequential", epoch=1, turns=turns) == [0, 1, 2, 3, 4, 5, 8, 11]
 
 
 def test_too_few_for_all_processes_are_repeated_and_do_not_count(turns):

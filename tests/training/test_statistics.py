@@ -5,9 +5,9 @@ import torch
 
 from ser_hf.models import CRNNForAudioClassification, MfccLinearForAudioClassification
 from ser_hf.testing import tiny_config
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import _extractor
-from ser_hf.training.statistics import fit_statistics
+from ser_hf.training.data import Collator, part
+from ser_hf.training.factory import _extractor
+from ser_hf.training.fit import fit_statistics
 
 
 def _frames(front_end, store, rows):

@@ -6,11 +6,11 @@ from lora_script import stock_classifier
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForAudioClassification
 
-from ser_hf.errors import UserError
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing import tiny_config
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 from ser_hf.training.temperature import store_temperature
+from ser_hf.utils.errors import UserError
 
 FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest")
 STOCK = ["wav2vec2", "hubert", "wavlm", "unispeech-sat", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]

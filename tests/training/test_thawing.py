@@ -9,20 +9,18 @@ import torch
 from safetensors.torch import load_file
 from test_run import same, weights
 
-from ser_hf.errors import UserError
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
+from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.averaging import LEARNING
-from ser_hf.training.batches import part
-from ser_hf.training.build import blueprint, build_model
 from ser_hf.training.checkpoints import MARKER
-from ser_hf.training.layers import Freezing, freeze
-from ser_hf.training.machine import seed_everything
-from ser_hf.training.run import fit
-from ser_hf.training.structure import structure
+from ser_hf.training.data import part
+from ser_hf.training.factory import blueprint, build_model
+from ser_hf.training.fit import fit
+from ser_hf.training.freezing import Freezing, structure
 from ser_hf.training.trainer import expect_unused
+from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # trains for most of them
 
@@ -112,14 +110,6 @@ def test_layers_thaw_by_epochs_and_what_is_frozen_stands_still(training, caplog)
     assert "frozen" not in tables[2]
 
 
-def test_optimisers_that_choose_their_groups_are_told_of_by_module(training, caplog, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.trainer.parameter_groups", lambda model, *_: [{"params": model.parameters()}])
-    with caplog.at_level(logging.INFO, logger="ser_hf.training.trainer"):
-        training(Freezing(every=1), num_train_epochs=2)
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.trainer"]
-    assert told.splitlines()[1].split() == ["module", "parameters", "trained"]
-
-
 @pytest.mark.parametrize(("average", "lost"), [(None, (3, 8)), (None, (4, 8)), ("ema", (3, 8))])
 def test_an_interrupted_thaw_goes_on_as_if_it_had_not_been(training, tmp_path, average, lost):
     """From the middle of an epoch and from its end, before and after the last thaw."""
@@ -147,15 +137,6 @@ def test_checkpointing_changes_nothing_of_it(training, freezing, epochs):
     checkpointed = weights(training(freezing, num_train_epochs=epochs, gradient_checkpointing=True))
     for name, value in plain.items():
         torch.testing.assert_close(torch.from_numpy(checkpointed[name]), torch.from_numpy(value), msg=name)
-
-
-def test_a_model_frozen_by_hand_is_taken_as_it_is(training):
-    watch = _Watch()
-    training(None, prepare=lambda model: (freeze(model, Freezing(layers=1)), watch(model)), num_train_epochs=1)
-    (seen, awake, encoder), again = watch.seen
-    assert again == (seen, awake, encoder)
-    assert seen == {("layer", 1), ("head", 0)}
-    assert (awake, encoder) == ({"wav2vec2.encoder.layers.1"}, True)
 
 
 @pytest.mark.parametrize("average", [None, "swa"])
@@ -187,12 +168,3 @@ def test_promises_to_several_processes_that_cannot_be_held_are_refused(checkpoin
     assert vars(one)[key] is value
     expect_unused(none, model, gradual)
     assert none.ddp_find_unused_parameters is True
-
-
-def test_a_training_that_was_resumed_after_its_end_has_learnt_as_much(training):
-    """What a report counts: one layer of two, where four epochs thaw no more."""
-    whole = training(Freezing(every=2))
-    again = training(Freezing(every=2), resume=True)
-    learnt = [[p.requires_grad for p in fitted.trainer.model.parameters()] for fitted in (whole, again)]
-    assert learnt[0] == learnt[1]
-    assert not all(learnt[0])

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ser_hf.errors import UserError
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training import transfer
-from ser_hf.training.transfer import PUBLISHED, load_published
+from ser_hf.training import pretrained
+from ser_hf.training.pretrained import PUBLISHED, load_published
+from ser_hf.utils.errors import UserError
 
 EACH = pytest.mark.parametrize("name", ["byols", "cnn14"])
 
@@ -208,16 +208,6 @@ def test_damage_is_told(ending, damage, tmp_path):
     assert "weights_only" not in str(told.value)
 
 
-def test_safetensors_are_read_as_well(tmp_path):
-    model, other = _fresh("byols"), _fresh("byols")
-    tensors = _generated(model.config)
-    save_file(tensors, tmp_path / "file.safetensors")
-    load_published(model, tmp_path / "file.safetensors")
-    load_published(other, _saved(tensors, "byols", tmp_path))
-    for key, value in model.encoder.state_dict().items():
-        assert torch.equal(value, other.encoder.state_dict()[key])
-
-
 class _Harm:
     def __reduce__(self):
         return print, ("run by a file of weights",)
@@ -267,13 +257,6 @@ def test_another_mel_filter_bank_is_told(tmp_path):
         load_published(_fresh("cnn14", n_fft=1024, win_length=1024), path)
 
 
-def test_sizes_other_than_the_published_are_told(tmp_path):
-    path = _saved(_generated(tiny_config("byols")), "byols", tmp_path)
-    message = r"fc.0.weight of .* has shape \(8, 8\), this network needs \(16, 8\); leave the sizes under model"
-    with pytest.raises(UserError, match=message):
-        load_published(_fresh("byols", embedding=16), path)
-
-
 @pytest.mark.parametrize("fault", ["unfed", "homeless", "misshapen"])
 def test_a_table_with_a_fault_never_leaves_a_tensor_random(fault, tmp_path, monkeypatch):
     model = _fresh("byols")
@@ -282,7 +265,7 @@ def test_a_table_with_a_fault_never_leaves_a_tensor_random(fault, tmp_path, monk
     shape, ours = known.tensors["fc.3.bias"]
     other = {"unfed": None, "homeless": "classifier.bias", "misshapen": "encoder.layers.0.norm.bias"}[fault]
     monkeypatch.setitem(known.tensors, "fc.3.bias", (shape, other))
-    monkeypatch.setitem(transfer.PUBLISHED, "ser_byols", lambda config: known)
+    monkeypatch.setitem(pretrained.PUBLISHED, "ser_byols", lambda config: known)
     with pytest.raises(AssertionError, match=f"no weights for .*{re.escape(ours)}"):
         load_published(model, path)
 

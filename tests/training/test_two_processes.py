@@ -18,8 +18,8 @@ from lora_script import adapted_curves, stock_classifier
 from test_gradients import assert_same
 from thaw_script import thaw
 
-from ser_hf.training.build import blueprint, build_model
-from ser_hf.training.machine import seed_everything
+from ser_hf.training.arguments import seed_everything
+from ser_hf.training.factory import blueprint, build_model
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"

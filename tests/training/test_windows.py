@@ -10,10 +10,9 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.batches import Collator, part
-from ser_hf.training.run import predict
+from ser_hf.training.data import Collator, firsts, merge, part, pieces, told
+from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
-from ser_hf.training.windows import firsts, merge, pieces, told
 
 WINDOW = 5000
 EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
@@ -96,14 +95,6 @@ def test_metrics_and_predictions_are_of_clips(judge, clips, store):
             alone = [trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0) for window in windows]
         shares = torch.tensor([len(window) / len(store[row]) for window in windows])
         np.testing.assert_allclose(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0), atol=1e-5)
-
-
-def test_another_part_than_validation_is_judged_by_its_own_rows(judge, clips, store):
-    trainer, _, seen = judge
-    trainer.evaluate()
-    rows, _ = predict(trainer, part(clips, [1, 2], store))
-    assert sorted(rows.tolist()) == [1, 2]
-    assert [len(predicted.label_ids) for predicted in seen] == [8, 2]
 
 
 def test_what_is_not_judged_as_it_is_is_told(clips, store):

@@ -8,7 +8,7 @@ import json
 from ddp_script import STEP, curves, load, step_arguments
 
 from ser_hf.audio import WaveformStore
-from ser_hf.training.layers import Freezing
+from ser_hf.training.freezing import Freezing
 
 # Of two layers: the head, the upper layer too, both, all.
 GRADUAL = {"freezing": Freezing(every=1)}

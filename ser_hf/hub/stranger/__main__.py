@@ -3,7 +3,7 @@
     python -I FOLDER/stranger QUESTIONS.json ANSWERS.jsonl
 
 It must import nothing of ser_hf, and hides what `pip install` of `INSTALLED` would not have brought: who follows a
-model card has that and no more. Each answer is a line of plain facts; what they mean is `ser_hf.hub.findings`' matter.
+model card has that and no more. Each answer is a line of plain facts; what they mean is `ser_hf.hub.verify`' matter.
 """
 
 import json

@@ -1,0 +1,324 @@
+"""Near-duplicates: pairs of clips that are one take, however it was cut, re-encoded or re-levelled.
+
+Three steps, each dearer per pair than the one before and left with far fewer pairs:
+
+1. An index of the fingerprints (see `fingerprint`). Clips that share a key, 24 bits from two frames 128 ms apart, are
+   aligned there.
+2. The bit error rate over the frames heard in both clips, by which Haitsma and Kalker decide. Copies stand below the
+   threshold even after strong coding; so do some takes that an actor gave alike.
+3. The correlation of the waveforms from 300 to 3200 Hz, segment by segment at one lag. Codecs keep the waveform; no
+   speaker says a sentence twice with all glottal pulses in the same places. Clips that run together for little more
+   than a second must correlate more than longer ones.
+
+Not found: copies changed in pitch or tempo, recorded anew in a room, or under noise of 10 dB below the voice; pieces
+with less than half a second in common after the first 0.2 s, or less than a third of a second of voice in that; silent
+clips. `benchmarks/near_duplicates.py` measures what is found.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+import soxr
+from tqdm.auto import tqdm
+
+from ..utils.cache import built_once, key_of
+from ..utils.parallel import in_order
+from .store import WaveformStore
+
+RATE = 8000  # Hz: the analysis hears what a telephone transmits
+BAND = (300.0, 3200.0)  # Hz
+BITS = 32  # of a sub-fingerprint
+FRAME = 1024  # samples
+HOP = 64  # samples
+HOP_SECONDS = HOP / RATE
+# Between the two frames whose difference gives the bits: half a frame, which a Hann window makes nearly independent.
+_LAG = 8
+ACTIVE_DB = 30.0
+# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm still.
+_FLOOR_DB = 60.0
+_fingerprint_BLOCK = 128  # frames at once: half a megabyte, which stays in a core's cache
+_WINDOW = np.hanning(FRAME).astype(np.float32)
+_EDGES = np.rint(np.geomspace(*BAND, BITS + 2) * FRAME / RATE).astype(int)
+
+
+class Fingerprint(NamedTuple):
+    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool (frames,), False
+    where the clip is too quiet for the bits to mean anything."""
+
+    bits: np.ndarray
+    active: np.ndarray
+
+
+def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
+    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz.
+
+    Frames lie wholly within the clip, so that a cut by whole hops takes bits away and changes hardly any that stay.
+    Clips under 0.19 s give an empty fingerprint.
+    """
+    energies = _band_energies(np.asarray(samples, dtype=np.float32), sampling_rate)
+    if len(energies) <= _LAG:
+        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, bool))
+    totals = energies.sum(axis=1)
+    loud = np.quantile(totals, 0.95)
+    levels = np.log(energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny)
+    slopes = levels[:, 1:] - levels[:, :-1]
+    rising = slopes[_LAG:] > slopes[:-_LAG]
+    bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
+    active = totals > loud * 10 ** (-ACTIVE_DB / 10)
+    # Both frames of a difference have to be heard.
+    return Fingerprint(bits, active[_LAG:] & active[:-_LAG])
+
+
+def _band_energies(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Energy in each band of each frame, float32 (frames, BITS + 1)."""
+    if sampling_rate != RATE:
+        samples = soxr.resample(samples, sampling_rate, RATE)
+    if len(samples) < FRAME:
+        return np.zeros((0, BITS + 1), np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
+    blocks = []
+    for begin in range(0, len(frames), _fingerprint_BLOCK):
+        spectra = scipy.fft.rfft(frames[begin : begin + _fingerprint_BLOCK] * _WINDOW, axis=1)
+        spectra = spectra[:, : _EDGES[-1]]
+        powers = spectra.real**2 + spectra.imag**2
+        blocks.append(np.add.reduceat(powers, _EDGES[:-1], axis=1))
+    return np.concatenate(blocks)
+
+
+METHOD_VERSION = 3  # to be raised by any change that may alter a result
+
+# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27. Copies stand
+# above 0.9, but for those under noise and those whose phases a telephone's filter moved (mostly 0.7 to 0.9;
+# one in 283 of the benchmark falls below it).
+_MAX_ERROR = 0.36
+_MIN_CORRELATION = 0.5
+# Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
+_SHORT_SECONDS, _MIN_SHORT_CORRELATION = 1.25, 0.75
+_SEGMENT_SECONDS = 0.064
+_MIN_FRAMES = 62  # of the overlap: 0.5 s, which with the length of two overlapping frames is a piece of 0.7 s
+_MIN_ACTIVE = 40  # frames heard in both clips: 0.32 s
+# The bits of a key: so many adjacent ones, from each of these on, in two frames so far apart.
+_KEY_BITS, _KEY_STARTS, _KEY_GAP = 12, (0, 10, 20), 16
+_KEY_NEIGHBOURS = 32
+_GLANCES = 32  # frames looked at before all are
+_MAX_GLANCE_ERROR = 0.42
+_BLOCK = 1 << 16  # alignments glanced at together, in some 50 MB
+_SORTED = 1 << 21  # frames that are sorted by key together, in some 100 MB
+
+
+@dataclass(frozen=True, order=True)
+class NearDuplicate:
+    """Two rows, first < second, that hold the same take.
+
+    Attributes:
+        overlap: Seconds for which the clips run together.
+        bit_error_rate: Share of the fingerprint's bits that differ there: 0 for the same samples, 0.5 by chance.
+    """
+
+    first: int
+    second: int
+    overlap: float
+    bit_error_rate: float
+
+
+def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> list[NearDuplicate]:
+    """All pairs among `rows` of the store (default: all its rows) that are one take, sorted; exact duplicates too.
+
+    The result is kept beside the store, so that asking again costs milliseconds.
+    """
+    rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
+    key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
+    folder = store.folder.parent.parent / "near_duplicates" / key
+    with built_once(folder, _read) as fresh:
+        if fresh is not None:
+            pairs = [astuple(pair) for pair in _search(store, rows)]
+            (fresh / "pairs.json").write_text(json.dumps({"pairs": pairs, "checksum": key_of(pairs)}))
+    return _read(folder)
+
+
+def _read(folder: Path) -> list[NearDuplicate]:
+    """What is kept.
+
+    Raises:
+        OSError or ValueError: if it is not what was written.
+    """
+    kept = json.loads((folder / "pairs.json").read_text())
+    if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
+        raise ValueError("the pairs are not what was written, by their checksum")
+    return [NearDuplicate(*pair) for pair in kept["pairs"]]
+
+
+def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
+    def work(row: int) -> Fingerprint:
+        return fingerprint(store[row], store.sampling_rate)
+
+    prints = list(tqdm(in_order(work, rows), total=len(rows), desc="fingerprints", unit="clip", disable=None))
+    found = []
+    for a, b, offset, error in _Comparison(prints).alike():
+        overlap, correlation = _correlation(store[rows[a]], store[rows[b]], store.sampling_rate, offset)
+        if correlation >= (_MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION):
+            found.append(NearDuplicate(rows[a], rows[b], round(overlap, 3), round(error, 4)))
+    return sorted(found)
+
+
+class _Comparison:
+    """Fingerprints of all clips end to end, and the pairs among them that are alike.
+
+    An alignment is three numbers: clip, later clip, and the frame of the later one at which the first begins.
+    """
+
+    def __init__(self, prints: list[Fingerprint]):
+        self.bits = np.concatenate([clip.bits for clip in prints] or [np.zeros(0, np.uint32)])
+        self.active = np.concatenate([clip.active for clip in prints] or [np.zeros(0, bool)])
+        self.lengths = np.array([len(clip.bits) for clip in prints], dtype=np.int64)
+        self.begins = np.cumsum(self.lengths) - self.lengths
+        self.longest = int(self.lengths.max(initial=0))
+
+    def alike(self) -> list[tuple[int, int, int, float]]:
+        """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`, sorted.
+
+        Of several alignments of a pair the one least likely by chance counts: few errors in many frames.
+        """
+        near = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._glanced, self._collisions())]))
+        # A key may be shared one frame beside the best offset.
+        near = np.unique(np.concatenate([near - 1, near, near + 1]))
+        errors, counts = self._errors(near)
+        kept = (counts >= _MIN_ACTIVE) & (errors <= _MAX_ERROR)
+        evidence = (0.5 - errors[kept]) * np.sqrt(counts[kept])
+        a, b, offset = self._unpack(near[kept])
+        order = np.lexsort((-evidence, b, a))
+        first_of_pair = np.unique(np.stack([a[order], b[order]]), axis=1, return_index=True)[1]
+        best = order[first_of_pair]
+        columns = a[best], b[best], offset[best], errors[kept][best]
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    def _collisions(self) -> Iterator[np.ndarray]:
+        """Packed alignments, each once, at which two clips share a key.
+
+        Under a key each frame meets the `_KEY_NEIGHBOURS` that follow it, not all: a key that a thousand frames share
+        says little, and would cost their square. Smaller groups meet completely; of more copies than that of
+        one take each still meets its neighbours.
+        """
+        usable = self._with_a_later_frame()
+        mask = np.uint32((1 << _KEY_BITS) - 1)
+        for start in _KEY_STARTS:
+            half = ((self.bits >> np.uint32(start)) & mask).astype(np.uint16)
+            for lowest, highest in _parts(half, usable):
+                # Stable sorting keeps the frames of a key in the order of the clips.
+                frames = np.flatnonzero(usable & (half >= lowest) & (half <= highest))
+                keys = half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
+                order = np.argsort(keys, kind="stable")
+                keys, frames = keys[order], frames[order]
+                for distance in range(1, _KEY_NEIGHBOURS + 1):
+                    same = np.flatnonzero(keys[:-distance] == keys[distance:])
+                    if len(same) == 0:
+                        break
+                    one, other = frames[same], frames[same + distance]
+                    a, b = self._clip_of(one), self._clip_of(other)
+                    offset = (other - self.begins[b]) - (one - self.begins[a])
+                    yield np.unique(self._pack(a, b, offset)[a != b])
+
+    def _with_a_later_frame(self) -> np.ndarray:
+        """For each frame, whether it and the one `_KEY_GAP` later are heard, in one clip."""
+        usable = np.zeros_like(self.active)
+        usable[:-_KEY_GAP] = self.active[:-_KEY_GAP] & self.active[_KEY_GAP:]
+        clips = self.lengths > 0
+        begins, ends = self.begins[clips, None], (self.begins + self.lengths)[clips, None]
+        usable[np.maximum(ends - 1 - np.arange(_KEY_GAP), begins)] = False
+        return usable
+
+    def _clip_of(self, frames: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.begins, frames, side="right") - 1
+
+    def _pack(self, a: np.ndarray, b: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        return (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
+
+    def _unpack(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pair, offset = np.divmod(alignments, max(4 * self.longest, 1))
+        a, b = np.divmod(pair, max(len(self.lengths), 1))
+        return a, b, offset - 2 * self.longest
+
+    def _overlaps(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the overlap begins in either clip, as a frame among all, and its length in frames."""
+        a, b, offset = self._unpack(alignments)
+        start = np.maximum(0, -offset)
+        stop = np.minimum(self.lengths[a], self.lengths[b] - offset)
+        return self.begins[a] + start, self.begins[b] + start + offset, stop - start
+
+    def _glanced(self, alignments: np.ndarray) -> np.ndarray:
+        """Those that are long enough and differ in few bits of a few frames spread over the overlap."""
+        kept = [np.zeros(0, np.int64)]
+        for begin in range(0, len(alignments), _BLOCK):
+            block = alignments[begin : begin + _BLOCK]
+            first, second, length = self._overlaps(block)
+            long = length >= _MIN_FRAMES
+            block, first, second, length = block[long], first[long], second[long], length[long]
+            steps = (np.arange(_GLANCES) * length[:, None]) // _GLANCES
+            first, second = first[:, None] + steps, second[:, None] + steps
+            heard = self.active[first] & self.active[second]
+            wrong = np.bitwise_count(self.bits[first] ^ self.bits[second]) * heard
+            kept.append(block[wrong.sum(axis=1) <= _MAX_GLANCE_ERROR * BITS * heard.sum(axis=1)])
+        return np.concatenate(kept)
+
+    def _errors(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bit error rate of each alignment and the number of frames, heard in both clips, that it is taken over."""
+        wrong, counts = np.zeros(len(alignments), np.int64), np.zeros(len(alignments), np.int64)
+        for i, (first, second, length) in enumerate(zip(*self._overlaps(alignments), strict=True)):
+            one, other = slice(first, first + length), slice(second, second + length)
+            heard = self.active[one] & self.active[other]
+            counts[i] = np.count_nonzero(heard)
+            wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[heard].sum()
+        return wrong / np.maximum(BITS * counts, 1), counts
+
+
+def _parts(half: np.ndarray, usable: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of the first frame's bits, both ends included, that split the usable frames into parts of `_SORTED`.
+
+    A single value that more frames have is one part.
+    """
+    counts = np.zeros(1 << _KEY_BITS, np.int64)
+    for begin in range(0, len(half), _SORTED):  # bincount works on a copy of eight bytes a frame
+        block = slice(begin, begin + _SORTED)
+        counts += np.bincount(half[block][usable[block]], minlength=len(counts))
+    lowest, frames = 0, 0
+    for value, count in enumerate(counts.tolist()):
+        if frames and frames + count > _SORTED:
+            yield lowest, value - 1
+            lowest, frames = value, 0
+        frames += count
+    if frames:
+        yield lowest, len(counts) - 1
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
+    """Seconds of overlap at an offset in frames, and the median over segments of their normalised cross-correlation.
+
+    All segments are held to one lag, the best for the whole overlap, of up to two hops either way of the offset. The
+    median, because over the whole one loud vowel at nearly the same pitch may correlate by itself.
+    """
+    shift = round(offset * HOP_SECONDS * sampling_rate)
+    start, stop = max(0, -shift), min(len(first), len(second) - shift)
+    pieces = np.stack([first[start:stop], second[start + shift : stop + shift]])
+    reach = round(2 * HOP_SECONDS * sampling_rate)
+    size = scipy.fft.next_fast_len(stop - start + reach, real=True)
+    spectra = scipy.fft.rfft(pieces, size, axis=1)
+    frequencies = scipy.fft.rfftfreq(size, 1 / sampling_rate)
+    spectra[:, (frequencies < BAND[0]) | (frequencies > BAND[1])] = 0
+    products = scipy.fft.irfft(spectra[0].conj() * spectra[1], size)
+    lags = np.r_[0 : reach + 1, -reach:0]
+    lag = lags[np.argmax(np.abs(products[lags]))]
+    one, other = scipy.fft.irfft(spectra, size, axis=1)
+    length = round(_SEGMENT_SECONDS * sampling_rate)
+    one, other = (
+        signal[: size // length * length].reshape(-1, length).astype(float) for signal in (one, np.roll(other, -lag))
+    )
+    energies = (one**2).sum(axis=1) * (other**2).sum(axis=1)
+    loud = energies > np.quantile(energies, 0.95) * 10 ** (-2 * ACTIVE_DB / 10)
+    correlations = (one * other).sum(axis=1)[loud] / np.sqrt(energies[loud])
+    # A copy of the other polarity is a copy.
+    return (stop - start) / sampling_rate, abs(float(np.median(correlations)))

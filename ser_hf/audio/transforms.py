@@ -1,0 +1,366 @@
+"""What becomes of a clip on its way into a recording: cut, moved, limited in band, telephoned, clipped, amplified."""
+
+import functools
+import io
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import scipy.fft
+import soundfile
+import soxr
+from scipy.signal import butter, fftconvolve, sosfiltfilt
+
+TELEPHONE_RATE = 8000  # Hz
+TELEPHONE_BAND = (300.0, 3400.0)  # Hz
+# What libsndfile calls the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4 bits.
+_SUBTYPES = {"mu_law": "ULAW", "a_law": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
+# The peak that a codec is given, of 16 bits: the gain control of telephones, and room for what the codec adds.
+_CODEC_PEAK = 1 << 14
+_ORDER = 4  # of the Butterworth filters, each run forth and back
+_LEAST_EDGE = 1.0  # Hz: a lower edge would cost precision and take nothing
+_MOST_EDGE = 0.98  # of the Nyquist frequency, likewise
+
+
+def crop(waveform: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A piece of `share` of the clip from a random place, a view (share * samples,), one sample at the least."""
+    length = max(1, round(share * len(waveform)))
+    start = rng.integers(len(waveform) - length + 1)
+    return waveform[start : start + length]
+
+
+def time_shift(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
+    """Later (or earlier, where negative) by so many seconds, (samples,): silence comes in, what leaves is lost. At
+    least half of the clip stays."""
+    most = len(waveform) // 2
+    shift = int(np.clip(round(seconds * sampling_rate), -most, most))
+    shifted = np.zeros_like(waveform)
+    if shift >= 0:
+        shifted[shift:] = waveform[: len(waveform) - shift]
+    else:
+        shifted[:shift] = waveform[-shift:]
+    return shifted
+
+
+def band_limit(waveform: np.ndarray, low: float, high: float, sampling_rate: int) -> np.ndarray:
+    """Only frequencies between `low` and `high` Hz, float32 (samples,), without delay: 6 dB less at the edges, and 48
+    dB an octave beyond. An edge that the sampling rate cannot hold, or under 1 Hz, takes nothing."""
+    low = low if low >= _LEAST_EDGE else None
+    high = high if high <= _MOST_EDGE * sampling_rate / 2 else None
+    if low is None and high is None:
+        return waveform
+    sections = _filter(low, high, sampling_rate)
+    # What is put before and after the clip against transients, scipy's own choice, must not be longer than the clip.
+    padding = min(3 * (2 * len(sections) + 1), len(waveform) - 1)
+    return sosfiltfilt(sections, waveform, padlen=padding).astype(np.float32)
+
+
+def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
+    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, coded and decoded.
+
+    Args:
+        codec: a key of `_SUBTYPES`. Coded at a fixed peak, so that the clip's level does not matter.
+    """
+    narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
+    # A clip of a sample or two may vanish on the way; it comes back as silence.
+    narrow = band_limit(narrow if len(narrow) else np.zeros(1, dtype=np.float32), *TELEPHONE_BAND, TELEPHONE_RATE)
+    peak = np.abs(narrow).max()
+    if peak > 0:
+        narrow = _coded(narrow / peak, codec) * peak
+    wide = soxr.resample(narrow, TELEPHONE_RATE, sampling_rate)[: len(waveform)]
+    return np.pad(wide, (0, len(waveform) - len(wide)))
+
+
+def clip(waveform: np.ndarray, share: float) -> np.ndarray:
+    """The loudest `share` of the samples cut off at one level, (samples,). Where only silence would be left, as of a
+    clip padded with zeros, it stays as it is."""
+    limit = np.quantile(np.abs(waveform), 1 - share)
+    return np.clip(waveform, -limit, limit) if limit > 0 else waveform
+
+
+def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
+    """Louder by so many decibels, (samples,). Nothing is limited to full scale."""
+    return waveform * np.float32(10 ** (decibels / 20))
+
+
+@functools.lru_cache(maxsize=8)
+def _filter(low: float | None, high: float | None, sampling_rate: int) -> np.ndarray:
+    """Second-order sections of a band, a high or a low pass; the telephone's is asked for again and again."""
+    if low is None or high is None:
+        return butter(_ORDER, low or high, "highpass" if high is None else "lowpass", fs=sampling_rate, output="sos")
+    return butter(_ORDER, [low, high], "bandpass", fs=sampling_rate, output="sos")
+
+
+def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
+    """Samples within [-1, 1] through a codec and back, float32 (samples,); codecs of blocks fill up the last one."""
+    # As whole numbers: of floating-point samples that are not finite libsndfile's G.711 reads beyond its tables.
+    whole = np.rint(samples * _CODEC_PEAK).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, whole, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
+    file.seek(0)
+    return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
+
+
+AUDIBLE = 20.0  # Hz: what lies below it nobody hears, and brown noise would have nearly all its power there
+VOICES = (3, 8)  # in babble, the fewest and the most
+_LEAST_SECONDS = 0.1  # of what is generated, so that a clip of few samples has a spectrum to shape all the same
+
+
+class Waveforms(Protocol):
+    """What is indexed by a row and gives float32 samples, as `WaveformStore` does."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> np.ndarray: ...
+
+
+def mean_power(samples: np.ndarray) -> float:
+    """The mean square of the samples, summed in double precision."""
+    return float(np.mean(np.square(samples, dtype=np.float64)))
+
+
+def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
+    """The waveform, float32 (samples,), and `noise` of the same shape at `snr` dB below it.
+
+    With a silent clip, or silent noise, the ratio is undefined: nothing is added.
+    """
+    signal, other = mean_power(waveform), mean_power(noise)
+    if signal == 0 or other == 0:
+        return waveform
+    return waveform + noise * np.float32(np.sqrt(signal / other) * 10 ** (-snr / 20))
+
+
+def gaussian(length: int, rng: np.random.Generator) -> np.ndarray:
+    """White noise of unit power, float32 (length,)."""
+    return rng.standard_normal(length, dtype=np.float32)
+
+
+def coloured(length: int, exponent: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise whose power density falls with frequency as 1 / f ** `exponent`, float32 (length,): white noise, its
+    spectrum shaped; nothing below 20 Hz."""
+    size = scipy.fft.next_fast_len(max(length, round(_LEAST_SECONDS * sampling_rate)), real=True)
+    spectrum = scipy.fft.rfft(gaussian(size, rng))
+    frequencies = np.fft.rfftfreq(size, 1 / sampling_rate)
+    shape = np.zeros(len(frequencies), dtype=np.float32)
+    audible = frequencies >= AUDIBLE
+    shape[audible] = (frequencies[audible] / AUDIBLE) ** (-exponent / 2)
+    return scipy.fft.irfft(spectrum * shape, size)[:length]
+
+
+def speech_shaped(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Steady noise with the clip's own long-term spectrum, float32 (samples,): its spectrum with random phases."""
+    size = scipy.fft.next_fast_len(len(waveform), real=True)
+    spectrum = scipy.fft.rfft(waveform, size)
+    phases = rng.uniform(0, 2 * np.pi, len(spectrum)).astype(np.float32)
+    return scipy.fft.irfft(spectrum * np.exp(1j * phases), size)[: len(waveform)]
+
+
+def piece(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
+    """`length` samples from a random place of one of the recordings, which begins anew where it is too short."""
+    recording = recordings[int(rows[rng.integers(len(rows))])]
+    latest = len(recording) - length
+    if latest >= 0:
+        start = rng.integers(latest + 1)
+        return recording[start : start + length]
+    return np.resize(np.roll(recording, -rng.integers(len(recording))), length)
+
+
+def babble(clips: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
+    """Three to eight voices at once, of equal power, float32 (length,): pieces of clips among `rows`.
+
+    The clip that it is for may be among them, as may be its speaker.
+    """
+    total = np.zeros(length, dtype=np.float32)
+    for _ in range(rng.integers(VOICES[0], VOICES[1], endpoint=True)):
+        voice = piece(clips, rows, length, rng)
+        power = mean_power(voice)
+        if power > 0:
+            total += voice / np.float32(np.sqrt(power))
+    return total
+
+
+# Before it no reflection arrives: the time that measurements of the direct-to-reverberant ratio count as direct sound
+# (P. Zahorik, "Direct-to-reverberant energy ratio sensitivity", JASA 112, 2002).
+DIRECT_SECONDS = 0.0025
+
+
+def generated_response(
+    decay: float, direct_to_reverberant: float, sampling_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """An impulse response by the statistical model of Polack (thesis, Le Mans 1988): the direct impulse, and from
+    2.5 ms on Gaussian noise that decays exponentially.
+
+    Args:
+        decay: seconds in which the tail falls by 60 dB; it ends there.
+        direct_to_reverberant: ratio of the energies of impulse and tail, in dB.
+
+    Returns:
+        float32 (samples,), the first of them the direct impulse, 1.
+    """
+    length = max(1, round(decay * sampling_rate))
+    before = max(1, round(DIRECT_SECONDS * sampling_rate))
+    fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)
+    tail = gaussian(length, rng) * fall
+    tail *= np.float32(np.sqrt(10 ** (-direct_to_reverberant / 10) / (length * mean_power(tail))))
+    response = np.zeros(before + length, dtype=np.float32)
+    response[0] = 1
+    response[before:] = tail
+    return response
+
+
+def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The waveform, float32 (samples,), in the room of the impulse `response`, as long and as loud as it was.
+
+    The largest sample of the response is taken for the direct sound: what it carries stays in its place in time, and
+    its gain is one before the clip's root mean square is restored. A silent clip or response leaves the clip alone.
+    """
+    direct = int(np.argmax(np.abs(response)))
+    if response[direct] == 0:
+        return waveform
+    length = len(waveform)
+    # What comes later than the clip is long reaches none of the samples that are kept.
+    response = response[: direct + length] / response[direct]
+    wet = fftconvolve(waveform, response)[direct : direct + length]
+    before, after = mean_power(waveform), mean_power(wet)
+    if before == 0 or after == 0:
+        return waveform
+    return (wet * np.float32(np.sqrt(before / after))).astype(np.float32, copy=False)
+
+
+_OVERLAP = 4
+_FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have peaks of their own
+# Shorter lags of the cepstrum (s) are taken for the vocal tract's, longer ones for the glottis's. Of voices above
+# 333 Hz the envelope dips between harmonics; with 2 ms first formants move half as far as they should.
+_TRACT_LAG = 0.003
+# Jaitly and Hinton's F_hi, 4800 Hz of 8000: the warp is straight up to there, which covers the formants that matter.
+_STRAIGHT_SHARE = 0.6
+_FLOOR = 1e-6  # of the largest magnitude, -120 dB: what is below has no envelope that is worth moving
+
+
+def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
+    """Played `factor` times as fast, float32 (samples / factor,): tempo, pitch and formants move together."""
+    return _fitted(soxr.resample(waveform, factor, 1.0), max(1, round(len(waveform) / factor)))
+
+
+def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
+    """Spoken `factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder.
+
+    Phases are locked (J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE
+    Transactions on Speech and Audio Processing 7(3), 1999): only those of spectral peaks advance from frame to frame,
+    and all bins around a peak turn as it does, which keeps them in the relation that the voice gave them.
+    """
+    size = _frame_size(sampling_rate)
+    spectra = _spectra(waveform, size)
+    steps = np.arange(0, len(spectra), factor)
+    at = steps.astype(int)
+    between = (steps - at).astype(np.float32)[:, None]
+    spectra = np.concatenate([spectra, np.zeros_like(spectra[:1])])
+    magnitudes = _magnitudes(spectra)
+    phasors = spectra * (1 / np.maximum(magnitudes, np.finfo(np.float32).tiny))
+    phasors[magnitudes == 0] = 1
+    stretched = (1 - between) * magnitudes[at] + between * magnitudes[at + 1]
+    # A peak has to go on from the frame that followed its last one, but takes its phase from the present one. Products
+    # of unit phasors are sums of angles, which need neither be computed nor unwrapped.
+    turns = phasors[at[:-1] + 1] * phasors[at[1:]].conj()
+    rotation = np.ones_like(phasors[0])
+    rotated = phasors[at]
+    for turn, peak, frame in zip(turns, _nearest_peaks(stretched)[1:], rotated[1:], strict=True):
+        rotation = (rotation * turn)[peak]
+        frame *= rotation
+    return _samples(rotated * stretched, size, max(1, round(len(waveform) / factor)))
+
+
+def pitch(waveform: np.ndarray, semitones: float, sampling_rate: int) -> np.ndarray:
+    """Pitch and formants moved by `semitones` at the same tempo, float32 (samples,): stretched by the phase vocoder,
+    then played faster by as much."""
+    ratio = 2 ** (semitones / 12)
+    return _fitted(speed(tempo(waveform, 1 / ratio, sampling_rate), ratio), len(waveform))
+
+
+def vocal_tract(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
+    """The voice of a vocal tract whose resonances lie `factor` times as high, float32 (samples,), after Jaitly and
+    Hinton ("Vocal Tract Length Perturbation (VTLP) improves speech recognition", ICML workshop 2013).
+
+    They warp the axis of filter banks. Of a waveform, moving the whole spectrum would move the pitch as well, so here
+    the envelope (the smooth part of the cepstrum) is warped alone: each bin is multiplied by the ratio of the warped
+    envelope to its own, and keeps its phase.
+    """
+    size = _frame_size(sampling_rate)
+    spectra = _spectra(waveform, size)
+    magnitudes = _magnitudes(spectra)
+    loudest = magnitudes.max()
+    if loudest == 0:
+        return waveform
+    cepstra = scipy.fft.irfft(np.log(np.maximum(magnitudes, loudest * np.float32(_FLOOR))), size)
+    lags = max(1, round(_TRACT_LAG * sampling_rate))
+    cepstra[:, lags : size - lags + 1] = 0
+    envelope = scipy.fft.rfft(cepstra).real
+    source = warped_back(np.arange(size // 2 + 1) / (size // 2), factor) * (size // 2)
+    below = np.minimum(source.astype(int), size // 2 - 1)
+    above = (source - below).astype(np.float32)
+    moved = envelope[:, below] * (1 - above) + envelope[:, below + 1] * above
+    return _samples(spectra * np.exp(moved - envelope), size, len(waveform))
+
+
+def warped_back(frequencies: np.ndarray, factor: float) -> np.ndarray:
+    """From which frequencies the warp by `factor` brings to `frequencies`, both as shares of the Nyquist frequency:
+    times `factor` up to a corner, and from there straight on to the Nyquist frequency, which stays."""
+    corner = _STRAIGHT_SHARE * min(factor, 1)  # where the corner comes to lie; it was at corner / factor
+    beyond = 1 - (1 - corner / factor) / (1 - corner) * (1 - frequencies)
+    return np.where(frequencies <= corner, frequencies / factor, beyond)
+
+
+def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
+    """For each bin of (frames, bins) the bin of the frame's nearest peak, one that is larger than two neighbours on
+    either side; where a frame has none, its first bin."""
+    centre = magnitudes[:, 2:-2]
+    peaks = np.zeros(magnitudes.shape, dtype=bool)
+    peaks[:, 2:-2] = (centre > magnitudes[:, 1:-3]) & (centre > magnitudes[:, 3:-1])
+    peaks[:, 2:-2] &= (centre > magnitudes[:, :-4]) & (centre > magnitudes[:, 4:])
+    peaks[~peaks.any(axis=1), 0] = True
+    frames, at = np.nonzero(peaks)
+    # A peak's region ends half-way to the next one, the last one's with its frame.
+    last = np.append(frames[1:] != frames[:-1], True)
+    ends = np.where(last, peaks.shape[1], (at + np.append(at[1:], 0) + 1) // 2)
+    return np.repeat(at, np.diff(frames * peaks.shape[1] + ends, prepend=0)).reshape(peaks.shape)
+
+
+def _frame_size(sampling_rate: int) -> int:
+    return 2 ** max(4, round(np.log2(_FRAME_SECONDS * sampling_rate)))
+
+
+def _spectra(waveform: np.ndarray, size: int) -> np.ndarray:
+    """complex64 (frames, bins) of frames centred on every quarter of a frame, beginning with the first sample."""
+    hop = size // _OVERLAP
+    frames = -(-len(waveform) // hop) + 1
+    padded = np.zeros((frames - 1) * hop + size, dtype=np.float32)
+    padded[size // 2 : size // 2 + len(waveform)] = waveform
+    return scipy.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * _window(size))
+
+
+def _samples(spectra: np.ndarray, size: int, length: int) -> np.ndarray:
+    """The waveform, float32 (length,), whose frames' spectra are nearest (Griffin and Lim, 1984)."""
+    hop, window = size // _OVERLAP, _window(size)
+    frames = scipy.fft.irfft(spectra, size) * window
+    total = np.zeros((len(frames) + _OVERLAP - 1, hop), dtype=np.float32)
+    weight = np.zeros_like(total)
+    for quarter in range(_OVERLAP):
+        part = slice(quarter * hop, (quarter + 1) * hop)
+        total[quarter : quarter + len(frames)] += frames[:, part]
+        weight[quarter : quarter + len(frames)] += window[part] ** 2
+    samples = total.reshape(-1)[size // 2 :] / np.maximum(weight.reshape(-1)[size // 2 :], 1e-3)
+    return _fitted(samples, length)
+
+
+def _magnitudes(spectra: np.ndarray) -> np.ndarray:
+    return np.sqrt(spectra.real**2 + spectra.imag**2)
+
+
+@functools.lru_cache(maxsize=8)
+def _window(size: int) -> np.ndarray:
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def _fitted(samples: np.ndarray, length: int) -> np.ndarray:
+    """The first `length` samples, zeros after them where there are fewer."""
+    return np.pad(samples[:length], (0, max(0, length - len(samples))))

@@ -1,0 +1,123 @@
+"""ser-hf reproduce: rerun the recipe that was saved with a model, and compare."""
+
+import argparse
+import os
+from typing import Any
+
+from ..train import INTERRUPTED
+
+EXAMPLE = "ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS"
+__all__ = ["EXAMPLE", "INTERRUPTED", "add_arguments", "run", "summary"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="RUN|REPO", help="a run's folder, a published model's folder or its Hub id")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of its recipe")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.005,
+        metavar="X",
+        help="largest difference of UAR, macro-F1 and WA that counts as reproduced (default: %(default)s)",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the new run where it stopped")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Reruns, compares and prints; exit code 1 where the figures are not reproduced."""
+    # Imported late: `--help` must not wait for these.
+    from ..experiment.reproduce import reproduce
+
+    comparison = reproduce(
+        options.source,
+        options.overrides,
+        output=options.output,
+        tolerance=options.tolerance,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        print(summary(comparison))
+    if not comparison["reproduced"]:
+        raise SystemExit(1)
+
+
+def summary(comparison: dict[str, Any]) -> str:
+    """The comparison as lines for the terminal: protocol first, figures, causes, and the verdict last."""
+    lines = ["", f"{comparison['name']}: {comparison['source']} rerun", *_protocol(comparison["protocol"])]
+    differing = comparison["recipe"].items()
+    lines += [f"  differs from the saved recipe: {key} {_change(values)}" for key, values in differing]
+    lines += [f"  {key} {_recordings(values)}" for key, values in comparison["recordings"].items()]
+    if comparison["added"]:
+        lines.append(f"  keys that the saved recipe does not have: {', '.join(comparison['added'])}")
+    if comparison["incomparable"]:
+        lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
+    else:
+        lines += [*_table(comparison["figures"]), *_predictions(comparison), *_environment(comparison)]
+    lines.append(
+        f"  written to {comparison['output_dir']}/report/reproduction.json"
+        if comparison["trained"]
+        else "  nothing was trained or written"
+    )
+    return "\n".join([*lines, comparison["verdict"]])
+
+
+def _protocol(protocol: dict[str, Any]) -> list[str]:
+    sha256, clips = protocol["sha256"], protocol["clips"]
+    if not sha256["equal"]:
+        fingerprints = f"sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now"
+        return [f"  protocol {protocol['name']}: ANOTHER SPLIT ({fingerprints})"]
+    same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
+    told = same.get(clips["equal"], "what they held was not kept")
+    return [f"  protocol {protocol['name']}: the same clips in the same parts (sha256 {sha256['now'][:16]}), {told}"]
+
+
+def _table(figures: list[dict[str, Any]]) -> list[str]:
+    from ..evaluation.metrics import NAMES
+
+    width = max(len(row["of"]) for row in figures)
+    lines = [f"  {'':<{width}} {'':<11} {'saved':>8} {'now':>8} {'difference':>11}"]
+    for row in figures:
+        difference = f"{row['difference']:+.4f}" if abs(row["difference"]) >= 5e-5 else f"{row['difference']:+.1e}"
+        name, difference = NAMES.get(row["metric"], row["metric"]), difference if row["difference"] else "none"
+        lines.append(f"  {row['of']:<{width}} {name:<11} {row['saved']:>8.4f} {row['now']:>8.4f} {difference:>11}")
+    return lines
+
+
+def _predictions(comparison: dict[str, Any]) -> list[str]:
+    lines = [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
+    for part, facts in (comparison["predictions"] or {}).items():
+        same = f"  same predicted class, {part}: {100 * facts['same']:.4g} % of {facts['clips']} clips"
+        lines.append(f"{same}; probabilities differ by {facts['probability']:.2g} at most")
+    return lines
+
+
+def _environment(comparison: dict[str, Any]) -> list[str]:
+    """What differs around the run; where its figures do, as the likely cause."""
+    exact = comparison["verdict"].endswith("last digit")
+    head = "differs in the environment" if exact else "differs in the environment, a likely cause"
+    lines = [f"  {head}: {key} {_change(values)}" for key, values in comparison["environment"].items()]
+    other = comparison["recordings"] or comparison["protocol"]["clips"]["equal"] is False
+    explained = lines or comparison["recipe"] or other
+    if exact or explained:
+        return lines
+    return [
+        "  neither recipe nor environment differ; a cause may be another number of threads (OMP_NUM_THREADS), "
+        "operations of a GPU that add in another order each time, or a report that was changed by hand"
+    ]
+
+
+def _recordings(values: dict[str, Any]) -> str:
+    then, now = (f"{facts['clips']} (sha {facts['sha'][:16]})" for facts in (values["saved"], values["now"]))
+    return f"holds OTHER RECORDINGS: {then} then, {now} now"
+
+
+def _change(values: dict[str, Any]) -> str:
+    return f"{values['saved']} -> {values['now']}"

@@ -1,0 +1,280 @@
+"""What every part of a run shares, gathered as the recipe says: cheap checks first, decoding after them."""
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+
+from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
+from ..audio.augmentation import open_recordings
+from ..corpora import EMOTIONS, Corpus, read_corpus, sources_facts
+from ..corpora.download import download_missing
+from ..corpora.labels import Rule, require_merged_into_classes
+from ..models.preparation import Preparation
+from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
+from ..training.balancing import balanced, oversampled
+from ..training.data import part, told
+from ..training.factory import Blueprint, blueprint
+from ..training.freezing import Freezing
+from ..training.frozen_parts import masks_in_vain
+from ..utils.cache import key_of
+from ..utils.errors import UserError
+from .evaluation_data import learnt_from
+from .recipe import CorpusSection, ProtocolSection, Recipe
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """One split with its audit; `number` counts a protocol's folds from 1. `clips` is a digest of what its clips are
+    (id, label, speaker, samples), so that a resumed run notices what the split's own fingerprint, over ids, does not.
+    """
+
+    number: int
+    split: Split
+    audit: dict[str, Any]
+    clips: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
+    one), how long it all took, and `notes`: what a reader of the figures must know of the model and the clips.
+    `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
+    holds, and a digest `sha` of their samples. `sources` is what became of every label of the corpus's files, and
+    `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`). `inherited` are
+    the speakers whom the checkpoint has heard that the model starts from, where it tells."""
+
+    dataset: Dataset
+    store: WaveformStore
+    plan: Blueprint
+    folds: list[Fold]
+    foil: list[Fold]
+    seconds: dict[str, float]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    recordings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    inherited: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        return self.dataset.features["label"].names
+
+
+def gather(recipe: Recipe) -> Material:
+    """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
+    audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
+    began = time.perf_counter()
+    corpus = read_corpus_of(recipe)
+    dataset = corpus.dataset
+    splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
+    leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
+    foils = [_foil(dataset, leaky, splits[0])] if leaky else []
+    preparation = Preparation(**audio.preparation)
+    plan = blueprint(
+        model.architecture,
+        dataset.features["label"].names,
+        sampling_rate=audio.sampling_rate,
+        normalize=audio.normalize,
+        checkpoint=model.checkpoint,
+        random_init=model.random_init,
+        weighted_layer_sum=model.weighted_layer_sum,
+        pooling=model.pooling,
+        head_layers=model.head_layers,
+        head_dropout=model.head_dropout,
+        attention=model.attention,
+        preparation=preparation,
+        options=model.options,
+    )
+    if plan.gradient_free_head and recipe.training.solver != "sklearn":
+        raise UserError(
+            f"model.checkpoint: the head of {model.checkpoint} (support vector machines or trees) does not learn by "
+            "gradient; set training.solver: sklearn"
+        )
+    freezing = Freezing(**recipe.freeze.freezing)
+    notes = masks_in_vain(plan.config, model.options, freezing, recipe.freeze.cache)
+    for note in notes:
+        logger.warning("%s", note)
+    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
+    twins = None
+    if protocol.near_duplicates != "skip":
+        twins = near_duplicates(store)
+    contradicted = contradictions(splits, dataset)
+    if contradicted:
+        notes = [*notes, contradicted]
+        logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
+    inherited = [] if plan.checkpoint is None or plan.random_init else _heard_by(plan.checkpoint)
+    notes = [*notes, *_of_inherited(inherited, splits)]
+    folds = _audited(dataset, splits, protocol, twins)
+    foil = _audited(dataset, foils, leaky, twins) if leaky else []
+    if not plan.padding_safe:
+        logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
+    recordings = _recordings(recipe)
+    seconds = {"preparation": time.perf_counter() - began}
+    sources = sources_facts(corpus.sources)
+    told = (notes, recordings, sources, corpus.weights, inherited)
+    return Material(dataset, store, plan, folds, foil, seconds, *told)
+
+
+def _heard_by(checkpoint: str) -> list[str]:
+    learnt = None if os.path.isfile(checkpoint) else learnt_from(checkpoint)  # a file of weights tells nothing
+    return sorted(learnt.speakers) if learnt else []
+
+
+def _of_inherited(inherited: Sequence[str], splits: Sequence[Split]) -> list[str]:
+    """What a reader must know of test speakers whom the checkpoint has heard already; nothing where there are none."""
+    known = set(inherited)
+    heard = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
+    if not heard:
+        return []
+    note = (
+        f"{len(heard)} of the test speakers were heard by the checkpoint that this model starts from: new speakers do "
+        "not get these figures."
+    )
+    logger.warning("%s", note)
+    return [note]
+
+
+def corpus_of(recipe: Recipe) -> Dataset:
+    """The rows of the recipe's corpus, nothing decoded yet; downloaded first, where the recipe asks for it."""
+    return read_corpus_of(recipe).dataset
+
+
+def read_corpus_of(recipe: Recipe) -> Corpus:
+    """The recipe's corpus with what became of its labels; downloaded first, where the recipe asks for it."""
+    corpus = recipe.corpus
+    root, options = _at_home(corpus.root), dict(corpus.options)
+    if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
+        options["corpora"] = [
+            {**item, "root": _at_home(item["root"])} if isinstance(item, dict) and "root" in item else item
+            for item in options["corpora"]
+        ]
+    if corpus.download:
+        _require_emotions(corpus)  # before much comes
+        download_missing(corpus.name, root, options)
+    return read_corpus(
+        corpus.name,
+        root,
+        labels=corpus.labels,
+        merge=corpus.merge,
+        drop=corpus.drop,
+        exclude=corpus.exclude,
+        on_unknown=corpus.on_unknown,
+        sampling_rate=recipe.audio.sampling_rate,
+        **options,
+    )
+
+
+def _at_home(root: Any) -> Any:
+    """A path with the user's folder in place of ``~``; what is none is for others to complain of."""
+    return os.path.expanduser(root) if isinstance(root, str) else root
+
+
+def _require_emotions(corpus: CorpusSection) -> None:
+    """Raises a `UserError` for a word of `labels`, `merge` or `drop` that is no emotion, and for a merge into what is
+    no class."""
+    items = corpus.options.get("corpora") or ()
+    own = [Rule(item["merge"], item["drop"], f"corpus.corpora[{i}]") for i, item in enumerate(items)]
+    require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *own])
+    for word in corpus.labels or ():
+        if word not in EMOTIONS:
+            raise UserError(f"corpus.labels: {word!r} is no canonical emotion, which are {', '.join(EMOTIONS)}")
+
+
+def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
+    """The foil's split, drawn from the clips that the protocol uses and no others."""
+    used = sorted(row for rows in split.rows.values() for row in rows)
+    drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
+    return dataclasses.replace(drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()})
+
+
+def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
+    """The leaky protocol that is judged beside the recipe's own: its parts have the shares of the protocol's (first)
+    split (to a clip), so that nothing but the leak tells the two apart. Near duplicates belong to that leak: told, not
+    refused.
+
+    Raises:
+        UserError: if the protocol is leaky itself.
+    """
+    if split.leak:
+        raise UserError(
+            f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "
+            "whose test speakers are new"
+        )
+    clips = sum(len(rows) for rows in split.rows.values())
+    shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
+    options = {**shares, "seed": protocol.options.get("seed", 0)}
+    return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
+
+
+def _audited(
+    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[NearDuplicate] | None
+) -> list[Fold]:
+    numbers = protocol.folds or range(1, len(splits) + 1)
+    refused = protocol.near_duplicates == "error"
+    if len(splits) > 1:  # what stands in two parts of any fold is told together
+        require_apart(splits, dataset, twins if refused else None)
+    folds = []
+    for number, split in zip(numbers, splits, strict=True):
+        audited = audit(split, dataset, twins, refuse_near_duplicates=refused)
+        title = f"{split.name}, fold {split.fold}" if split.fold else split.name
+        logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
+        folds.append(Fold(number, split, audited, _digest(dataset, split)))
+    return folds
+
+
+def _recordings(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    stores = open_recordings(recipe.augment, recipe.audio.sampling_rate, recipe.audio.cache_dir)
+    # In the store's order, since one of them is drawn by its place there.
+    return {
+        f"augment.{name}.folder": {"clips": len(store), "sha": key_of(store.content_hashes)}
+        for name, store in stores.items()
+    }
+
+
+def _digest(dataset: Dataset, split: Split) -> str:
+    names = dataset.features["label"].names
+    ids, labels, speakers, hashes = (dataset[name][:] for name in ("id", "label", "speaker", "content_hash"))
+    used = (row for rows in split.rows.values() for row in rows)
+    return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row]] for row in used))
+
+
+def part_of(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
+    """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
+    votes, over-sampled and balanced if the recipe says so; all others are whole, in windows if they are too long."""
+    rows, rate = fold.split.rows[name], material.store.sampling_rate
+    if learnt and recipe.training.solver == "trainer":
+        longest = material.plan.longest_clip
+        limits = [recipe.audio.max_duration, longest and longest / rate]
+        limit = min((seconds for seconds in limits if seconds), default=None)
+        clips = part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
+        seed = recipe.training.seeds[0]
+        if balances(recipe, material):
+            corpora, speakers = material.dataset["corpus"][:], material.dataset["speaker"][:]
+            return balanced(clips, corpora, speakers, material.weights, recipe.training.balance, seed)
+        return oversampled(clips, seed) if recipe.augment.oversample else clips
+    return part(material.dataset, rows, material.store, window=window_of(recipe, material))
+
+
+def balances(recipe: Recipe, material: Material) -> bool:
+    """Whether an epoch meets some clips more often than others by the weights of corpora, or `training.balance`."""
+    return recipe.training.balance is not None or any(weight != 1 for weight in material.weights.values())
+
+
+def window_of(recipe: Recipe, material: Material) -> int | None:
+    """Samples of the longest piece that is judged at once: the recipe's, or what the model can take."""
+    asked = recipe.evaluation.window and round(recipe.evaluation.window * material.store.sampling_rate)
+    return min((samples for samples in (asked, material.plan.longest_clip) if samples), default=None)
+
+
+def told_of(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
+    """What was done to clips of the judged part that the model cannot take as they are."""
+    plan, rate = material.plan, material.store.sampling_rate
+    limits = window_of(recipe, material), plan.longest_clip, plan.shortest_clip
+    return [f"{sentence}." for sentence in told(recipe.evaluation.part, judged, rate, *limits)]

@@ -1,0 +1,247 @@
+"""A chunk of waveforms through the model, in batches of like length; long clips in windows, as evaluation does it."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..training.data import Collator, merge, pieces
+from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride
+from ..training.freezing import structure
+from ..training.frozen_parts import hears_waveforms
+from ..utils.errors import UserError
+from .classifier import Expert
+from .inputs import Chunk
+
+_WHISPER, _SPECTROGRAM = "whisper", "audio-spectrogram-transformer"
+_TOKENS = 2  # of the audio spectrogram transformer, before its patches: class and distillation
+_FRAME, _HOP = 400, 160  # samples of the frames that its extractor makes of a waveform, whole ones only
+
+
+class Vectors:
+    """What was kept of the last batch, on its way through the model; `take` turns it into one vector a clip."""
+
+    def __init__(self, expert: Expert, layer: int | None):
+        self.expert, self.layer = expert, layer
+        self.kept: torch.Tensor | None = None
+
+    def take(self, batch: Mapping[str, torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
+        """float32 (batch, size) of the batch that the model has just heard.
+
+        Args:
+            lengths: samples of each clip, (batch,), as many as the model was given silence or not.
+        """
+        kept, self.kept = self.kept, None
+        if self.layer is None:
+            if kept is None or kept.ndim != 2 or len(kept) != len(lengths):
+                raise UserError(
+                    f"--embeddings: {self.expert.source} has no layer at its end that is given one vector a clip"
+                )
+            return kept.float()
+        model = self.expert.model
+        frames = kept.float()
+        if encoder_config(model.config).model_type == _SPECTROGRAM:
+            frames = frames[:, _TOKENS:]
+        real = _real_frames(model, batch, lengths, frames.shape[1], self.expert.padding_safe)
+        real = real.to(frames)[:, :, None]
+        return (frames * real).sum(dim=1) / real.sum(dim=1)
+
+
+@contextlib.contextmanager
+def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
+    """Keeps what passes by whenever the model is called.
+
+    Args:
+        layer: None is what the classifier's last layer is given: pooled over time, after any hidden layers of the
+            head. A number is a hidden state of an encoder of transformers, as its `hidden_states` number them: 0 is
+            what enters the lowest layer, n what leaves the n-th, -1 what leaves the top one.
+
+    Raises:
+        UserError: naming `--layer`, if there is no such layer, and `--embeddings` where no last layer can be told.
+    """
+    vectors = Vectors(expert, None if layer is None else layer_number(expert, layer))
+
+    def keep_input(module: nn.Module, given: tuple) -> None:
+        vectors.kept = given[0].detach()
+
+    def ask(module: nn.Module, given: tuple, named: dict) -> tuple[tuple, dict]:
+        return given, named | {"output_hidden_states": True, "return_dict": True}
+
+    def keep_state(module: nn.Module, given: tuple, made: Mapping) -> None:
+        vectors.kept = made["hidden_states"][vectors.layer].detach()
+
+    if layer is None:
+        hooks = [_last_layer(expert).register_forward_pre_hook(keep_input)]
+    else:
+        encoder = expert.model.get_submodule(structure(expert.model, "--layer").encoder)
+        hooks = [
+            encoder.register_forward_pre_hook(ask, with_kwargs=True),
+            encoder.register_forward_hook(keep_state),
+        ]
+    try:
+        yield vectors
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def layer_number(expert: Expert, layer: int) -> int:
+    """The layer counted from 0, where it is there. Raises a `UserError` where it is not."""
+    if not expert.encoder:
+        raise UserError(
+            f"--layer: {expert.source} ({expert.model.config.model_type}) has no encoder of transformers; leave it "
+            "out for what its classifier is given"
+        )
+    top = encoder_config(expert.model.config).num_hidden_layers
+    if not -top - 1 <= layer <= top:
+        raise UserError(f"--layer: {expert.source} has hidden states 0 to {top}, got {layer}")
+    return layer % (top + 1)
+
+
+def _last_layer(expert: Expert) -> nn.Module:
+    """The linear layer that makes the logits; of what has none (support vectors, trees) the classifier as a whole."""
+    model = expert.model
+    head = getattr(model, "classifier", None)
+    if isinstance(head, nn.Module):
+        linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+        return linear[-1] if linear else head
+    count = model.config.num_labels
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
+    if not linear:
+        raise UserError(f"--embeddings: {expert.source} has no linear layer of {count} labels at its end")
+    return linear[-1]
+
+
+def _real_frames(
+    model: PreTrainedModel,
+    batch: Mapping[str, torch.Tensor],
+    lengths: torch.Tensor,
+    frames: int,
+    padding_safe: bool,
+) -> torch.Tensor:
+    """(batch, frames) bool, true where a hidden state is of the clip and not of padding after it."""
+    config = encoder_config(model.config)
+    place = torch.arange(frames, device=lengths.device)
+    mask = batch.get("attention_mask")
+    if config.model_type == _WHISPER:
+        return place < torch.ceil(lengths[:, None] / stride(config))
+    if config.model_type == _SPECTROGRAM:
+        # Patches lie band by band, each band's along time; one is of the clip that begins within it.
+        columns = (config.max_length - config.patch_size) // config.time_stride + 1
+        heard = (lengths[:, None] - _FRAME) // _HOP + 1
+        return place % columns * config.time_stride < heard
+    if mask is None or not padding_safe:  # then nothing was padded
+        return torch.ones(len(lengths), frames, dtype=torch.bool, device=lengths.device)
+    if not hears_waveforms(config):
+        return mask.bool()
+    samples = mask.sum(dim=1).clamp(min=shortest_clip(config))
+    encoder = model.get_submodule(structure(model).encoder)
+    return place < encoder._get_feat_extract_output_lengths(samples)[:, None]
+
+
+# Windows of a batch are padded to this many seconds together at most: `batch_size` times a long utterance.
+_SECONDS_A_CLIP = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """What the model made of a chunk, by window, those of a clip one after the other.
+
+    Args:
+        rows: the clip of each window, by its place in the chunk, (windows,).
+        starts, lengths: samples of the waveform as the model heard it, (windows,).
+        logits: float32 (windows, labels).
+        vectors: float32 (windows, size), None where none were asked for.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    logits: np.ndarray
+    vectors: np.ndarray | None
+
+    def by_clip(self, multi_label: bool) -> "Heard":
+        """One window a clip: the mean of probabilities by duration, as evaluation has it, and of vectors likewise."""
+        rows, logits = self.rows, self.logits
+        if multi_label:  # each label against its absence
+            pairs = [merge(rows, self.lengths, np.stack([np.zeros_like(own), own], axis=1))[1] for own in logits.T]
+            merged = np.stack([pair[:, 1] - pair[:, 0] for pair in pairs], axis=1)
+        else:
+            merged = merge(rows, self.lengths, logits)[1]
+        own, first = np.unique(rows, return_index=True)
+        lengths = np.add.reduceat(self.lengths, first)
+        vectors = self.vectors
+        if vectors is not None and len(own) < len(rows):
+            shares = (self.lengths / lengths[rows]).astype(np.float32)
+            vectors = np.add.reduceat(vectors * shares[:, None], first, axis=0)
+        return Heard(own, np.zeros_like(lengths), lengths, merged, vectors)
+
+
+@torch.inference_mode()
+def hear(
+    expert: Expert,
+    chunk: Chunk,
+    window: int | None,
+    batch_size: int,
+    vectors: Vectors | None = None,
+    progress: Callable[[int], None] = lambda clips: None,
+) -> Heard:
+    """What the model says of a chunk, and what `vectors` keeps of it on the way.
+
+    Args:
+        window: samples; longer clips are heard in pieces of at most that (`ser_hf.training.data`).
+        batch_size: windows at a time; padded ones only where padding changes no answer.
+        progress: hears how many clips have begun to be heard, batch by batch.
+
+    Raises:
+        UserError: if an answer is not finite.
+    """
+    clips = [
+        {"row": row, "labels": 0, "start": start, "length": length, "max_samples": 0}
+        for row, whole in enumerate(chunk.lengths.tolist())
+        for start, length in pieces(whole, window or whole or 1)
+    ]
+    clips.sort(key=lambda clip: clip["length"])  # as `ser_hf.training.data.part` has it: little is padded
+    least = lengths_needed(expert.model.config)
+    collator = Collator(chunk, expert.extractor, 0, *least)
+    device = expert.model.device
+    logits, kept = [], []
+    most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
+    for begin, end in batches([clip["length"] for clip in clips], batch_size, most, expert.padding_safe):
+        batch = collator(clips[begin:end])
+        del batch["labels"]
+        batch = batch.to(device)
+        answer = expert.model(**batch).logits.float()
+        if answer.shape[1:] != (len(expert.labels),):
+            raise UserError(
+                f"{expert.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for {len(expert.labels)} "
+                "labels; mend id2label in its config.json"
+            )
+        if not answer.isfinite().all():
+            worst = clips[begin + int((~answer.isfinite()).any(dim=1).nonzero()[0])]["row"]
+            raise UserError(f"{expert.source}: its answer to {chunk.recordings[worst].path} is not a finite number")
+        logits.append(answer.cpu())
+        if vectors is not None:
+            lengths = torch.tensor([max(clip["length"], least[0]) for clip in clips[begin:end]], device=device)
+            kept.append(vectors.take(batch, lengths).cpu())
+        progress(sum(clip["start"] == 0 for clip in clips[begin:end]))
+    rows, starts, lengths = (np.array([clip[name] for clip in clips]) for name in ("row", "start", "length"))
+    order = np.lexsort((starts, rows))
+    everything = torch.cat(logits).numpy()[order]
+    taken = torch.cat(kept).numpy()[order] if kept else None
+    return Heard(rows[order], starts[order], lengths[order], everything, taken)
+
+
+def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:
+    """(begin, end) of batches of windows that are sorted by length: at most `batch_size`, at most `most` samples when
+    padded, and of one length alone where padding would change answers."""
+    begin = 0
+    for end in range(1, len(lengths) + 1):
+        full = end == len(lengths) or end - begin == batch_size or lengths[end] * (end + 1 - begin) > most
+        if full or not padding_safe and lengths[end] != lengths[begin]:
+            yield begin, end
+            begin = end

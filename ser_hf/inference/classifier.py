@@ -1,0 +1,276 @@
+"""A trained classifier and what has to be known of it to ask it as it was judged: of a run, a folder or the Hub."""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+)
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
+
+from ..audio.decode import SHORTEST
+from ..models.modeling_base import AcousticClassifier
+from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..training.loading import first_line
+from ..utils.errors import UserError
+from ..utils.logs import quiet_libraries
+from ..utils.run_folder import RunFolder
+from ..utils.yaml import read_yaml
+
+# What reading somebody's model folder may raise; RuntimeError is that of tensors of other shapes.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    HfHubHTTPError,
+    SafetensorError,
+    StrictDataclassError,
+)
+_TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no answer depends on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """A model in evaluation mode, in float32 and on its device, behind the extractor that it was published with.
+
+    Args:
+        source: as the user named it.
+        extractor: without the preparation of waveforms, which `preparation` tells of.
+        revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
+        judged_window: seconds of the windows that its own recipe was judged in (`evaluation.window`), None without.
+        place: the folder that it was read from, or its Hub id; `commit` is that of the Hub.
+        untrained: tensors that its files lack, whose numbers are random.
+    """
+
+    source: str
+    model: PreTrainedModel
+    extractor: SequenceFeatureExtractor
+    preparation: Preparation
+    revision: str | None
+    judged_window: float | None
+    place: str = ""
+    commit: str | None = None
+    untrained: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        names = self.model.config.id2label
+        return [names[i] for i in range(self.model.config.num_labels)]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each label has a probability of its own, as `pipeline` decides it."""
+        return self.model.config.problem_type == "multi_label_classification"
+
+    @property
+    def encoder(self) -> bool:
+        """Whether there is a speech encoder of transformers in it, under its own head or ours."""
+        return encoder_config(self.model.config).model_type in ENCODERS
+
+    @property
+    def padding_safe(self) -> bool:
+        """Whether a padded clip gets the answer that it gets alone; of networks that nothing is known of, it may not.
+
+        A published extractor that gives no mask is heeded: it is what `pipeline` asks the model with.
+        """
+        if isinstance(self.extractor, Wav2Vec2FeatureExtractor) and not self.extractor.return_attention_mask:
+            return False
+        if self.encoder:
+            return mask_valid(self.model.config)
+        return isinstance(self.model, AcousticClassifier)
+
+    def window(self, asked: float | None = None) -> int | None:
+        """Samples of the longest piece that is heard at once; None hears clips whole.
+
+        Args:
+            asked: seconds; None takes those that its recipe was judged in.
+        """
+        seconds = self.judged_window if asked is None else asked
+        longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
+        limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)
+        return min((samples for samples in limits if samples), default=None)
+
+
+def load_expert(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    untrained: bool = False,
+) -> Expert:
+    """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load; or
+    in an ONNX file of `ser-hf export`, which onnxruntime asks.
+
+    Args:
+        revision: of a model on the Hub: a branch, tag or commit.
+        device: such as ``"cuda:1"`` (default: the GPU if there is one).
+        trust_remote_code: run code that a model of others brings along; those of ser_hf need none.
+        untrained: take a model whose classifier was never trained, for code that tells its reader so.
+
+    Raises:
+        UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(f"model: expected a run's folder, a model folder or a Hub id, got {type(source).__name__}")
+    source = str(source)
+    if source.endswith(".onnx"):
+        # Imported late: it builds on this module.
+        from .onnx_session import load_onnx
+
+        return load_onnx(source)
+    place = _place(source, revision)
+    trust = {"trust_remote_code": trust_remote_code}
+    try:
+        # All files of one commit, whatever is pushed meanwhile.
+        commit = extract_commit_hash(cached_file(place, "config.json", revision=revision), None)
+        pinned = commit or revision
+        config = AutoConfig.from_pretrained(place, revision=pinned, **trust)
+        _check_labels(source, config.id2label)
+        extractor = AutoFeatureExtractor.from_pretrained(place, revision=pinned, **trust)
+        with quiet_libraries():
+            model, info = AutoModelForAudioClassification.from_pretrained(
+                place, revision=pinned, config=config, dtype=torch.float32, output_loading_info=True, **trust
+            )
+    except (torch.OutOfMemoryError, UserError):
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(source, error) from None
+    missing = sorted(key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY))
+    if missing and not untrained:
+        raise UserError(
+            f"{source}: has no trained classifier, {len(missing)} tensors are missing ({missing[0]}); fine-tune it "
+            "first (ser-hf train)"
+        )
+    if config.problem_type == "regression":
+        raise UserError(f"{source}: answers numbers, not labels (problem_type: regression); use a classifier")
+    preparation = Preparation()
+    if isinstance(extractor, PreparedFeatureExtractor):
+        preparation, extractor = extractor.preparation, extractor.stock()
+    model = _on_device(model, device)
+    judged_window = _judged_window(place, pinned)
+    known = (_revision(place, commit), judged_window, place, commit, tuple(missing))
+    return Expert(source, model.eval(), extractor, preparation, *known)
+
+
+def _place(source: str, revision: str | None) -> str:
+    """The folder that holds the model, or a Hub id as it is."""
+    folder = Path(source)
+    if folder.is_file():
+        raise UserError(f"{source}: a file; name a run's folder, a model folder or a Hub id")
+    if not folder.is_dir():
+        return source
+    if revision is not None:
+        raise UserError(f"--revision: {source} is a folder, which has no revisions; leave it out")
+    run = RunFolder(folder)
+    above = folder.resolve().parent
+    if above.name == run.checkpoints.name and RunFolder(above.parent).recipe.is_file():
+        raise UserError(
+            f"{source}: a checkpoint of the run in {above.parent}, to go on from with --resume; name {above.parent}, "
+            "whose model is whole"
+        )
+    for place in (folder, run.model):
+        if (place / "config.json").is_file():
+            return str(place)
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{source}: an adapter alone; name the model folder around it, whose weights are whole")
+    if run.recipe.is_file():
+        raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
+    raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
+
+
+def _check_labels(source: str, names: Mapping[int, str]) -> None:
+    """Refuses labels that could not be told apart, or whose places among the answers are not told."""
+    if set(names) != set(range(len(names))):
+        raise UserError(
+            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; mend "
+            "id2label in its config.json"
+        )
+    doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
+    if doubled is not None:
+        raise UserError(
+            f"{source}: several of its labels are called {doubled!r}; give each a name of its own (id2label in its "
+            "config.json)"
+        )
+
+
+def _unreadable(source: str, error: Exception) -> UserError:
+    if "trust_remote_code" in str(error):
+        return UserError(f"{source}: brings code of its own; --trust-remote-code runs it, if you trust its author")
+    if "ignore_mismatched_sizes" in str(error):
+        return UserError(
+            f"{source}: its weights have other sizes than its config.json says; restore the one that they were saved "
+            "with (as many labels in id2label as its classifier answers)"
+        )
+    known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
+    return UserError(f"{source}: {known}{first_line(error)}")
+
+
+def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
+    if device is None:
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if found is None else found.type
+    try:
+        place = torch.device(device)
+        if place.type == "meta":
+            raise UserError("--device: meta holds no numbers; choose one that computes, such as cpu")
+        return model.to(place)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # also of a torch built without it
+        raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
+
+
+def _judged_window(place: str, revision: str | None) -> float | None:
+    """`evaluation.window` of the recipe that a model of ours is published with."""
+    path = published_file(place, "recipe.yaml", revision)
+    if path is None:
+        return None
+    evaluation = None
+    with contextlib.suppress(UserError):  # other projects' recipes have other grammars
+        evaluation = read_yaml(path).get("evaluation")
+    window = evaluation.get("window") if isinstance(evaluation, dict) else None
+    return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
+
+
+def published_file(place: str, name: str, revision: str | None) -> str | None:
+    """The path of a file that stands beside a model's weights; None where there is none, or no network to ask."""
+    return cached_file(
+        place,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+
+
+def _revision(place: str, commit: str | None) -> str | None:
+    folder = Path(place)
+    if not folder.is_dir():
+        return commit
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        with path.open("rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,332 @@
+"""Speaker-independent: train, validation and test share no speaker.
+
+Each part is a list of speakers, or a share of them drawn so that labels and sexes come out in proportion.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from datasets import Dataset
+from sklearn.model_selection import ShuffleSplit, train_test_split
+
+from ..utils.errors import UserError
+from ..utils.proportions import apportion
+from .split import PARTS, Split, make_split, read_column, rows_where
+
+_DRAWS = 256
+
+
+def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+    """`count` of the values that `column` has in `rows`.
+
+    Of `_DRAWS` random draws the one is taken whose labels and sexes come nearest to those of all `rows`, among those
+    that leave every class on both sides where any does.
+
+    Of several corpora each is drawn from by itself, in proportion to its groups, so that none is missing: one group at
+    the least, which may make them more than `count`, and not the last one, which may make them fewer.
+    """
+    pools = _by_corpus(dataset, rows, column)
+    sizes = [len(set(_values(dataset, own, column))) for own in pools]
+    if len(pools) > 1 and max(sizes) > 1:
+        least, most = [min(1, size - 1) for size in sizes], [size - 1 for size in sizes]
+        counts = apportion(count, sizes, least, most)
+    else:
+        pools, counts = [rows], [count]
+    drawn = [_nearest(dataset, own, column, n, seed) for own, n in zip(pools, counts, strict=True) if n]
+    return sorted(group for own in drawn for group in own)
+
+
+def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+    groups = sorted(set(_values(dataset, rows, column)))
+    profiles = _profiles(dataset, rows, column, groups)
+    classes = len(dataset.features["label"].names)
+    draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
+    chosen = np.zeros((_DRAWS, len(groups)))
+    for i, (_, drawn) in enumerate(draws):
+        chosen[i, drawn] = 1
+    clips = profiles[:, :classes]
+    lacking = sum(((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen))
+    unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
+    best = np.lexsort((unlike, lacking))[0]
+    return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
+
+
+def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
+    """The rows of each corpus; all together where a group stands in several, as sentences may."""
+    pools: dict[str, list[int]] = {}
+    home: dict[str, str] = {}
+    columns = (_values(dataset, rows, name) for name in (column, "corpus"))
+    for row, group, corpus in zip(rows, *columns, strict=True):
+        if home.setdefault(group, corpus) != corpus:
+            return [rows]
+        pools.setdefault(corpus, []).append(row)
+    return [pools[corpus] for corpus in sorted(pools)]
+
+
+def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Notes on the corpora of which a part has no clip, where there are several corpora in `parts`."""
+    found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
+    missing: dict[str, list[str]] = {}
+    for corpus in sorted(set().union(*found.values())):
+        lacking = [part for part in found if corpus not in found[part]]
+        if lacking:
+            missing.setdefault(" and ".join(lacking), []).append(corpus)
+    return tuple(f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items())
+
+
+def hold_out(
+    dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
+) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
+    """Divides the rows that are not tested into train and validation.
+
+    Validation takes a share of the groups (speakers, or `by`), of several corpora each in proportion; where only one
+    is left, as with TESS's two speakers, a share of its sentences.
+
+    Returns:
+        train rows, validation rows, the columns that they keep apart, and notes for the report.
+
+    Raises:
+        UserError: if the share is none, or neither speakers nor sentences can be divided.
+    """
+    check_share("protocol.validation", share)
+    column, apart, notes = by, ("speaker",), ()
+    groups = set(_values(dataset, rows, by))
+    if len(groups) < 2:
+        sentences = set(_values(dataset, rows, "sentence"))
+        if len(sentences) < 2 or None in sentences:
+            raise UserError(
+                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left to learn from, and its clips "
+                "have no sentences to hold out; choose fewer test speakers"
+            )
+        column, groups, apart = "sentence", sentences, ("sentence",)
+        notes = (
+            f"Validation is held-out sentences of the training speakers, as only one {by} is left to learn from: it "
+            "says how well new sentences are recognised, not new speakers.",
+        )
+    count = min(max(1, round(share * len(groups))), len(groups) - 1)
+    drawn = set(draw_groups(dataset, rows, column, count, seed))
+    values = _values(dataset, rows, column)
+    train = [row for row, value in zip(rows, values, strict=True) if value not in drawn]
+    validation = [row for row, value in zip(rows, values, strict=True) if value in drawn]
+    notes += absent_corpora(dataset, {"train": train, "validation": validation})
+    return train, validation, apart, notes
+
+
+def check_share(key: str, share: float) -> None:
+    if not 0 < share < 1:
+        raise UserError(f"{key}: a share lies between 0 and 1, got {share}")
+
+
+def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
+    values = read_column(dataset, column)
+    return [values[row] for row in rows]
+
+
+def _profiles(dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]) -> np.ndarray:
+    """(groups, classes + 2): clips per label, and sex, of each; labels together weigh as much as sex."""
+    index = {group: i for i, group in enumerate(groups)}
+    labels = np.zeros((len(groups), len(dataset.features["label"].names)))
+    sexes = np.zeros((len(groups), 2))
+    columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
+    for group, label, sex in zip(*columns, strict=True):
+        labels[index[group], label] += 1
+        if sex in ("female", "male"):
+            sexes[index[group]] += [sex == "female", sex == "male"]
+    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
+    return np.hstack([labels / max(labels.sum(axis=1).mean(), 1), sexes])
+
+
+SPEAKER_INDEPENDENT = "speaker_independent"
+_RANGE = re.compile(r"(\d+)-(\d+)")
+
+
+def speaker_independent(
+    dataset: Dataset,
+    train: list[int | str] | None = None,
+    validation: float | list[int | str] = 0.15,
+    test: float | list[int | str] = 0.2,
+    seed: int = 0,
+) -> Split:
+    """Splits by speaker.
+
+    Args:
+        train: speakers to learn from; by default all that the other parts leave.
+        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
+            (`ser_hf.protocols.rules.draw_groups`), of several corpora each in proportion. Where test leaves one
+            speaker, as in TESS, a share for validation holds out sentences of that one.
+        seed: of the draws.
+
+    Raises:
+        UserError: for an unknown speaker, a speaker in two parts, too few speakers, a class missing from a part.
+    """
+    everyone = sorted(set(read_column(dataset, "speaker")))
+    parts: dict[str, list[str]] = {}
+    for part, wanted in zip(PARTS, (train, validation, test), strict=True):
+        if isinstance(wanted, str):
+            parts[part] = match_speakers([wanted], everyone, f"protocol.{part}")
+        elif isinstance(wanted, Sequence):
+            parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
+        elif wanted is not None:
+            check_share(f"protocol.{part}", wanted)
+    _require_disjoint(parts)
+    for part, share in (("test", test), ("validation", validation)):
+        if part in parts:
+            continue
+        taken = {speaker for speakers in parts.values() for speaker in speakers}
+        candidates = sorted(set(everyone) - taken)
+        if part == "validation" and "train" not in parts and len(candidates) == 1:
+            return _with_held_out_sentences(dataset, candidates, parts["test"], share, seed)
+        # Train needs a speaker left over, unless its own are listed.
+        most = max(0, len(candidates) - ("train" not in parts))
+        count = max(1, round(share * len(everyone)))
+        if count > most:
+            raise UserError(
+                f"protocol.{part}: {share} of {len(everyone)} speakers is {count}, but only {most} can be drawn"
+            )
+        own = rows_where(dataset, "speaker", candidates)
+        parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
+    if "train" not in parts:
+        parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
+        if not parts["train"]:
+            raise UserError("protocol.train: the other parts leave no speaker to learn from")
+    rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
+    return make_split(SPEAKER_INDEPENDENT, dataset, rows, notes=absent_corpora(dataset, rows))
+
+
+def _with_held_out_sentences(dataset: Dataset, left: list[str], test: list[str], share: float, seed: int) -> Split:
+    train, validation, apart, notes = hold_out(dataset, rows_where(dataset, "speaker", left), share, seed)
+    rows = {"train": train, "validation": validation, "test": rows_where(dataset, "speaker", test)}
+    return make_split(SPEAKER_INDEPENDENT, dataset, rows, validation_apart=apart, notes=notes)
+
+
+def _require_disjoint(parts: dict[str, list[str]]) -> None:
+    part_of: dict[str, str] = {}
+    for part, speakers in parts.items():
+        for speaker in speakers:
+            if part_of.setdefault(speaker, part) != part:
+                raise UserError(
+                    f"protocol.{part}: speaker {speaker} stands in {part_of[speaker]} as well; "
+                    "each speaker belongs to one part"
+                )
+
+
+def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
+    """The corpus's speakers that a recipe's short forms mean: `17` and `ravdess:17` alike, `1-16` as a range."""
+    found: list[str] = []
+    for item in wanted:
+        bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
+        forms = range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [item]
+        if not forms:
+            raise UserError(f"{key}: {item} is no range; write the smaller number first")
+        for form in forms:
+            matches = [speaker for speaker in speakers if _is(speaker, form)]
+            if not matches:
+                raise UserError(f"{key}: no speaker {form}; the corpus has {', '.join(speakers)}")
+            if len(matches) > 1:
+                raise UserError(f"{key}: {form} may be {' or '.join(matches)}; write the whole name")
+            found += matches
+    if not found:
+        raise UserError(f"{key}: an empty list of speakers")
+    return found
+
+
+def _is(speaker: str, form: int | str) -> bool:
+    bare = speaker.partition(":")[2]
+    if speaker == form or bare == str(form):
+        return True
+    return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)
+
+
+SPEAKER_AND_SENTENCE = "speaker_and_sentence_disjoint"
+
+
+def speaker_and_sentence_disjoint(
+    dataset: Dataset,
+    validation: float | list[int | str] = 0.15,
+    test: float | list[int | str] = 0.2,
+    test_sentences: float | list[str] = 0.25,
+    seed: int = 0,
+) -> Split:
+    """Speakers as `speaker_independent` divides them; test keeps only the test sentences, train and validation only
+    the others. Clips of other combinations stand in no part, and the split's table says how many.
+
+    Args:
+        test_sentences: sentences in full, or a share of them (at least one, drawn).
+
+    Raises:
+        UserError: as `speaker_independent`, and if the corpus has no two sentences or a listed one is unknown.
+    """
+    sentences = read_column(dataset, "sentence")
+    known = sorted({sentence for sentence in sentences if sentence is not None})
+    if len(known) < 2:
+        raise UserError(
+            f"protocol.name: {SPEAKER_AND_SENTENCE} needs at least two sentences, the corpus tells {len(known)}"
+        )
+    if isinstance(test_sentences, float):
+        check_share("protocol.test_sentences", test_sentences)
+        count = min(max(1, round(test_sentences * len(known))), len(known) - 1)
+        rows = [row for row, sentence in enumerate(sentences) if sentence is not None]
+        held_out = set(draw_groups(dataset, rows, "sentence", count, seed))
+    else:
+        test_sentences = [test_sentences] if isinstance(test_sentences, str) else test_sentences
+        for sentence in test_sentences:
+            if sentence not in known:
+                raise UserError(
+                    f"protocol.test_sentences: no sentence {sentence!r}; the corpus has {', '.join(known)}"
+                )
+        held_out = set(test_sentences)
+    speakers = speaker_independent(dataset, None, validation, test, seed)
+    wanted = {part: held_out if part == "test" else set(known) - held_out for part in speakers.rows}
+    rows = {part: [row for row in own if sentences[row] in wanted[part]] for part, own in speakers.rows.items()}
+    apart = speakers.apart["train/validation"]
+    if apart == ("sentence",):  # one speaker is left: it is the sentences not tested that are to be divided
+        left = {speaker for part in ("train", "validation") for speaker in speakers.speakers[part]}
+        own = [row for row in rows_where(dataset, "speaker", left) if sentences[row] in wanted["train"]]
+        rows["train"], rows["validation"], apart, _ = hold_out(dataset, own, validation, seed)
+    return make_split(
+        *(SPEAKER_AND_SENTENCE, dataset, rows),
+        test_apart=("speaker", "sentence"),
+        validation_apart=apart,
+        notes=[*speakers.notes, f"Test sentences: {'; '.join(sorted(held_out))}."],
+    )
+
+
+def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
+    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are heard in training.
+
+    Raises:
+        UserError: for shares that leave no clip to learn from, or a part without a class.
+    """
+    return _split("random", dataset, validation, test, seed, stratified=False)
+
+
+def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
+    """As `random`, with each label in proportion in each part: **leaky** all the same.
+
+    Raises:
+        UserError: for shares that leave no clip to learn from, or a class with fewer than three clips.
+    """
+    return _split("random_stratified", dataset, validation, test, seed, stratified=True)
+
+
+def _split(name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool) -> Split:
+    check_share("protocol.validation", validation)
+    check_share("protocol.test", test)
+    if validation + test >= 1:
+        raise UserError(f"protocol.test: {validation} and {test} leave no clip to learn from")
+    rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
+    train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
+    rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}
+    return make_split(name, dataset, rows, test_apart=(), validation_apart=())
+
+
+def draw_clips(
+    dataset: Dataset, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that stay, and a share of them drawn at random, by label in proportion where `stratified`."""
+    labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
+    try:
+        return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
+    except ValueError as error:
+        raise UserError(f"{key}: {len(rows)} clips cannot be divided by {share:g}: {error}") from None

@@ -1,0 +1,197 @@
+"""The works that a model rests on: what its network is, in words, and whom to cite for it."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_NAME = r"[A-Z][a-zà-ž][\w'-]*"
+# Authors and year as the modules write them, with the title or the number that may follow.
+_WORK = re.compile(
+    rf"(?P<who>{_NAME}(?:(?:, | and ){_NAME})*(?: et al\.)?) (?P<year>(?:19|20)\d\d)"
+    r'(?:,?\s*\(?"(?P<title>[^"]+)"\)?)?(?:,?\s*\(?(?P<arxiv>arXiv:\d{4}\.\d{4,5}))?'
+)
+# By `model_type` of transformers.
+_ENCODERS = {
+    "audio-spectrogram-transformer": "Gong et al. 2021, arXiv:2104.01778",
+    "data2vec-audio": "Baevski et al. 2022, arXiv:2202.03555",
+    "hubert": "Hsu et al. 2021, arXiv:2106.07447",
+    "sew": "Wu et al. 2021, arXiv:2109.06870",
+    "sew-d": "Wu et al. 2021, arXiv:2109.06870",
+    "unispeech": "Wang et al. 2021, arXiv:2101.07597",
+    "unispeech-sat": "Chen et al. 2021, arXiv:2110.05752",
+    "wav2vec2": "Baevski et al. 2020, arXiv:2006.11477",
+    "wav2vec2-bert": "Seamless Communication 2023, arXiv:2312.05187",
+    "wav2vec2-conformer": "Wang et al. 2020, arXiv:2010.05171",
+    "wavlm": "Chen et al. 2021, arXiv:2110.13900",
+    "whisper": "Radford et al. 2022, arXiv:2212.04356",
+}
+# By key of a recipe that asks for it.
+_METHODS = {
+    "model.weighted_layer_sum": "the sum over layers: Yang et al. 2021, arXiv:2105.01051",
+    "lora.rank": "LoRA: Hu et al. 2021, arXiv:2106.09685",
+    "lora.dora": "DoRA: Liu et al. 2024, arXiv:2402.09353",
+    "lora.rslora": "rank-stabilised LoRA: Kalajdzievski 2023, arXiv:2312.03732",
+    "freeze.gradual.every": "gradual unfreezing: Howard and Ruder 2018, arXiv:1801.06146",
+    "augment.mixup.probability": "mixup: Zhang et al. 2017, arXiv:1710.09412",
+    "training.loss.focal_gamma": "focal loss: Lin et al. 2017, arXiv:1708.02002",
+    "training.loss.contrastive_weight": "supervised contrastive loss: Khosla et al. 2020, arXiv:2004.11362",
+    "training.loss.logit_adjustment": "logit adjustment: Menon et al. 2020, arXiv:2007.07314",
+}
+
+
+def network_words(architecture: str) -> tuple[str, str]:
+    """What the module of one of our networks says of it: a sentence, and what follows it as one paragraph or more.
+    Both empty for a name that is none of theirs, such as ``encoder``."""
+    module = Path(__file__).parents[1] / "models" / f"modeling_{architecture}.py"
+    if not module.is_file():
+        return "", ""
+    # Read, not imported: the module would load torch.
+    sentence, _, rest = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in rest.split("\n\n")]
+    return sentence, "\n\n".join(filter(None, paragraphs))
+
+
+def linked(text: str) -> str:
+    """Text whose arXiv numbers are links, by which the Hub finds the papers of a model."""
+    return _ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+
+
+def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
+    """Whom to cite for a network and for what its recipe does, a line each; what everybody does is left out.
+
+    Args:
+        recipe: resolved, as recipe.yaml holds it.
+        model_type: as transformers names the network; of our head on an encoder, the encoder's.
+    """
+    found = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
+    for match in _WORK.finditer(" ".join(network_words(recipe["model"]["architecture"]))):
+        title = match["title"] and f'"{match["title"]}"'
+        told = filter(None, [f"{match['who']} {match['year']}", title, match["arxiv"]])
+        found.append(f"the network: {', '.join(told)}")
+    return found + [work for key, work in _METHODS.items() if _asked(recipe, key)]
+
+
+def _asked(recipe: Mapping[str, Any], key: str) -> bool:
+    """Whether a recipe sets a key to something; older ones may not have it."""
+    value: Any = recipe
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return bool(value)
+
+
+_LICENSES = """
+apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
+afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
+cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
+cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
+lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl openrail++
+osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2
+llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
+"""
+LICENSES = frozenset(_LICENSES.split())
+# ISO 639-1; codes of three letters (ISO 639-2 and 639-3) are taken by their form.
+_LANGUAGES = """
+aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
+et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj
+kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv
+ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
+tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+"""
+LANGUAGES = frozenset(_LANGUAGES.split())
+# Beside codes of languages.
+NO_LANGUAGES = ("code", "multilingual")
+RELATIONS = ("adapter", "finetune", "merge", "quantized")
+_KEYS = """
+language language_bcp47 license license_name license_link license_details library_name tags datasets metrics
+pipeline_tag base_model base_model_relation new_version model-index co2_eq_emissions thumbnail widget inference
+mask_token
+"""
+KEYS = frozenset(_KEYS.split())
+# Keys of an entry of `model-index`, and of its parts; those that must be there first.
+INDEX = {
+    "results": (("task", "dataset", "metrics"), ("source",)),
+    "task": (("type",), ("name",)),
+    "dataset": (("type", "name"), ("config", "split", "revision", "args")),
+    "metrics": (("type", "value"), ("name", "config", "args", "verified", "verifyToken")),
+    "source": (("url",), ("name",)),
+}
+
+
+# What licences of data ask for, as far as they can be compared: by name, who shares must name the source (by), must
+# not sell (nc), must share alike (sa), must share nothing derived (nd).
+_ASK = {
+    "cc0-1.0": "",
+    "pddl": "",
+    "unlicense": "",
+    "mit": "by",
+    "apache-2.0": "by",
+    "odc-by": "by",
+    "cdla-permissive-1.0": "by",
+    "cdla-permissive-2.0": "by",
+    "odbl": "by sa",
+    "cdla-sharing-1.0": "by sa",
+}
+_CREATIVE_COMMONS = re.compile(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-[0-9.]+")
+
+
+def licence(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
+    """`license` of a model card, with `license_name` and `license_link` where the Hub has no word for it.
+
+    One corpus's licence is the model's. Of several the one that asks for all that the others ask for; where none does,
+    or nobody knows one of them, it is ``other``, and its name says whether commercial use is forbidden. A corpus that
+    forbids it under a licence whose name does not show that is ``other`` too. Empty where nothing is known.
+
+    Args:
+        corpora: what `ser_hf.corpora.corpora_facts` says of each.
+        page: address of the model on the Hub, whose text tells all licences.
+    """
+    corpora = [{**one, "license": own} for one in corpora for own in _each(one["license"])]
+    asked = [one["license"] for one in corpora]
+    if not any(asked):
+        return {}
+    told = [_asks(one) for one in corpora]
+    if len(corpora) == 1 and (told[0] is not None or asked[0] == "unknown"):
+        return {"license": asked[0]}
+    if None not in told:
+        strictest = set().union(*told)
+        covering = [name for name, own in zip(asked, told, strict=True) if own == strictest]
+        if covering:
+            return {"license": max(covering)}  # of two versions the later
+    forbidden = any(one["non_commercial"] for one in corpora)
+    name, link = "several-licences", page and f"{page}#training-data"
+    if len(corpora) == 1:
+        (one,) = corpora
+        known = one["license"] in LICENSES
+        name, link = _word(one["title"] if known else one["license"]), one["url"]
+        name += "-terms" if known and not forbidden else ""
+    name += "-non-commercial" if forbidden and "non-commercial" not in name else ""
+    return {"license": "other", "license_name": name} | ({"license_link": link} if link else {})
+
+
+def _asks(corpus: Mapping[str, Any]) -> set[str] | None:
+    """What a corpus's licence asks for; None for one that says it in words of its own, or does not say it all."""
+    name = corpus["license"]
+    if name not in LICENSES or name in ("other", "unknown"):
+        return None
+    match = _CREATIVE_COMMONS.fullmatch(name)
+    asks = {*match[1].split("-")} if match else {*_ASK[name].split()} if name in _ASK else {name}
+    return asks if "nc" in asks or not corpus["non_commercial"] else None
+
+
+def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
+    """What `ser_hf.corpora.corpus_facts` says of several corpora is a list."""
+    return license if isinstance(license, list) else [license]
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unnamed"
+
+
+def in_words(license: str | Sequence[str] | None) -> str:
+    """A corpus's licence, or those of several, as a sentence can have it."""
+    said = {None: "not told", "other": "its makers' own terms"}
+    return ", ".join(said.get(own, own) for own in _each(license))

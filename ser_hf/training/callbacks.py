@@ -1,0 +1,345 @@
+"""What the terminal shows while a model learns: a bar for steps, one line for each epoch."""
+
+import contextlib
+import importlib.util
+import logging
+import math
+import os
+import secrets
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers.trainer_callback import ProgressCallback, TrainerCallback
+
+from ..utils.errors import UserError
+from .loss import class_ids
+
+logger = logging.getLogger(__name__)
+
+
+class StepBar(ProgressCallback):
+    """The Trainer's progress bars, named, and without its printed dictionaries."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
+
+    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
+        super().on_prediction_step(args, state, control, eval_dataloader=eval_dataloader, **kwargs)
+        if self.prediction_bar is not None:
+            self.prediction_bar.set_description("evaluating", refresh=False)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        pass
+
+
+class EpochLines(TrainerCallback):
+    """One readable line per evaluation; keeps the seconds of each epoch, its validation not counted."""
+
+    def __init__(self, metric: str):
+        self.metric = metric
+        self.epoch_seconds: list[float] = []
+        self._loss = float("nan")
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.epoch_seconds.append(time.perf_counter() - self._began)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        if not metrics or "eval_uar" not in metrics:
+            return
+        if not math.isfinite(metrics["eval_loss"]):
+            raise UserError(
+                f"training.learning_rate: training diverged (validation loss {metrics['eval_loss']} after epoch "
+                f"{state.epoch:g}); lower it, or training.head_learning_rate"
+            )
+        if not state.is_world_process_zero:
+            return
+        value, best = metrics[f"eval_{self.metric}"], state.best_metric
+        better = best is None or (value < best if self.metric == "loss" else value > best)
+        logger.info(
+            "epoch %5.1f/%g  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s%s",
+            state.epoch or 0,
+            state.num_train_epochs,
+            self._loss,
+            metrics["eval_loss"],
+            metrics["eval_uar"],
+            metrics["eval_macro_f1"],
+            f"  {self.epoch_seconds[-1]:.1f} s" if self.epoch_seconds else "",
+            "  *" if better else "",
+        )
+
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+# The word in a recipe, and the packages of which one is needed.
+TRACKERS: dict[str, tuple[str, ...]] = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+
+# Which run of a tracker a training is, kept beside its log: `--resume` finds it there, `--overwrite` clears it.
+RUN_ID = "run_id"
+
+
+def check_report_to(value: Any) -> None:
+    """Checks `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
+
+    ``all``, which transformers takes too, is refused: one recipe would report elsewhere on every machine.
+
+    Raises:
+        UserError: naming `training.report_to` and what to do.
+    """
+    if value in ("none", ["none"]):
+        return
+    words = value if isinstance(value, list) else [value]
+    for word in words:
+        if word not in TRACKERS:
+            alone = " among others" if word == "none" else ""
+            raise UserError(f"training.report_to: {word!r}{alone} is no tracker; use none, or {', '.join(TRACKERS)}")
+        if not any(map(_installed, TRACKERS[word])):
+            raise UserError(f'training.report_to: {word} is not installed; pip install "ser_hf[tracking]"')
+    if len(set(words)) < len(words):
+        raise UserError(f"training.report_to: each tracker once, got {', '.join(words)}")
+
+
+def _installed(package: str) -> bool:
+    # W&B keeps its files in a folder called wandb, which Python takes for a package without an __init__.py.
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+@contextlib.contextmanager
+def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
+    """Around the making of a Trainer and its training: one run in each tracker.
+
+    Yields the run's name, `name` and an id, which belongs into `TrainingArguments.run_name`; `project` belongs into
+    `TrainingArguments.project` as well, where Trackio looks for it. TensorBoard's events and the files of W&B go to
+    `logs`; Trackio keeps all runs in one place, so that its dashboard compares them. What the user has set in the
+    environment stays as it is, but a folder of TensorBoard's gets one below it for each run. Afterwards the
+    environment is as before and the run is closed, as failed if the training was; a W&B run that was open already is
+    the user's and stays open.
+
+    Raises:
+        UserError: if W&B cannot begin a run, for want of a login mostly.
+    """
+    words = {report_to} if isinstance(report_to, str) else set(report_to)
+    # Only the first process reports.
+    if os.environ.get("RANK", "0") != "0" or not words & set(TRACKERS):
+        yield name
+        return
+    logs.mkdir(parents=True, exist_ok=True)
+    identity = _identity(logs / RUN_ID)
+    run = f"{name}-{identity}"
+    with contextlib.ExitStack() as stack:
+        if "tensorboard" in words:
+            stack.enter_context(_tensorboard(logs, run))
+        if "trackio" in words:
+            stack.enter_context(_trackio())
+        if "wandb" in words:
+            stack.enter_context(_wandb({"project": project, "name": run, "dir": str(logs), "id": identity}))
+        yield run
+
+
+@contextlib.contextmanager
+def _tensorboard(logs: Path, run: str) -> Iterator[None]:
+    """The callback reads where to write from the environment, when it is made."""
+    key = "TENSORBOARD_LOGGING_DIR"
+    before = os.environ.get(key)
+    os.environ[key] = str(logs if before is None else Path(before, run))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = before
+
+
+@contextlib.contextmanager
+def _trackio() -> Iterator[None]:
+    """The callback begins a run, or goes on with that of the same name, and ends it unless the training fails."""
+    try:
+        yield
+    finally:
+        if "trackio" in sys.modules:
+            with contextlib.suppress(RuntimeError):  # none is open
+                sys.modules["trackio"].finish()
+
+
+@contextlib.contextmanager
+def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
+    """A run that the callback finds open. It would not close one, and W&B reads the environment only once in a
+    process: told by it, a second seed would write over the first."""
+    import wandb
+
+    if wandb.run is not None:
+        yield
+        return
+    variables = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "dir": "WANDB_DIR", "id": "WANDB_RUN_ID"}
+    settings = {key: value for key, value in wanted.items() if variables[key] not in os.environ}
+    try:
+        wandb.init(**settings, resume="allow")
+    except wandb.errors.Error as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"training.report_to: W&B says: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
+            "environment"
+        ) from None
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        wandb.finish(exit_code)
+
+
+def stop_reporting(trainer: "Trainer") -> None:
+    """Takes the trackers off a Trainer that has trained.
+
+    Its predictions would be logged to a run that is closed (an error of W&B's) or open a new one (Trackio), under
+    names such as ``train/judged_uar``.
+    """
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    for callback in get_reporting_integration_callbacks(trainer.args.report_to):
+        trainer.remove_callback(callback)
+
+
+def _identity(path: Path) -> str:
+    """Eight hexadecimal digits: those in the file, or new ones written to it."""
+    if not path.is_file():
+        path.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+@contextlib.contextmanager
+def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
+    """Gives a mapping that holds `energy` once the block has ended, as a report takes it: kilowatt hours of the whole
+    machine, also by processor, accelerators and memory, and the seconds they were counted over. It stays empty where
+    codecarbon is not installed, or fails.
+
+    Nothing is sent or looked up: no place, no price, no carbon intensity of today. Emissions are told only where the
+    user names a country (CODECARBON_COUNTRY_ISO_CODE, or ~/.codecarbon.config), by the mean of its grid. Processors
+    that tell nobody their power are estimated from their load.
+
+    Args:
+        here: whether this process measures; one is enough for a machine, and of several machines one is measured.
+    """
+    found: dict[str, Any] = {}
+    tracker = _tracker() if here else None
+    if tracker is None:
+        yield found
+        return
+    try:
+        yield found
+    finally:
+        tracker.stop()
+        found |= _told(tracker)
+
+
+def _tracker() -> Any:
+    """A tracker that runs; None where codecarbon cannot be had."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of its own dependencies
+            from codecarbon import OfflineEmissionsTracker
+    except ImportError:
+        return None
+    # It speaks of itself before it has read its own level.
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
+    try:
+        # Whatever a configuration file of the user's asks for: no file, no service, no network.
+        tracker = OfflineEmissionsTracker(
+            output_methods=[],
+            emissions_endpoint=False,
+            electricitymaps_api_token="",
+            tracking_mode="machine",
+            allow_multiple_runs=True,
+            log_level="error",
+        )
+        tracker.start()
+    except Exception as error:  # an older or newer one, a machine that it does not know: no reason to lose a training
+        logger.warning("energy is not measured: codecarbon fails: %s", error)
+        return None
+    return tracker
+
+
+def _told(tracker: Any) -> dict[str, Any]:
+    data = getattr(tracker, "final_emissions_data", None)
+    if data is None or not data.energy_consumed:
+        logger.warning("energy was not measured: codecarbon tells nothing")
+        return {}
+    energy = {
+        "kwh": data.energy_consumed,
+        "processor_kwh": data.cpu_energy,
+        "accelerator_kwh": data.gpu_energy,
+        "memory_kwh": data.ram_energy,
+        "seconds": data.duration,
+        "measured_by": f"codecarbon {data.codecarbon_version}",
+        "country": data.country_iso_code or None,
+        "emissions_kg": data.emissions if data.country_iso_code else None,
+    }
+    return {"energy": energy}
+
+
+class TrainingCounts:
+    """Counts of true class by predicted class over the training batches since the last `take`.
+
+    They cost no pass of their own, so they are of the network as it learnt: in training mode (dropout, augmentation),
+    while its weights moved, and on the majority where labels are soft or mixed. Nothing is read back from the device
+    before `take`.
+    """
+
+    def __init__(self, classes: int):
+        self.classes = classes
+        self._counts = torch.zeros(classes * classes, dtype=torch.int64)
+
+    @torch.no_grad()
+    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Counts a batch: `logits` (batch, classes), `labels` as `ClassificationLoss` takes them; -100 is left out."""
+        ids = class_ids(labels)
+        counted = ids != -100
+        cells = torch.where(counted, ids, 0) * self.classes + logits.argmax(dim=1)
+        self._counts = self._counts.to(logits.device)  # moves once
+        self._counts.index_add_(0, cells, counted.long())
+
+    def take(self) -> torch.Tensor:
+        """(classes, classes) int64 on the CPU, a row a true class, summed over all processes; begins anew.
+
+        Where there are several processes, all of them have to call it.
+        """
+        counts = self._counts.clone()
+        self._counts.zero_()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(counts)
+        return counts.view(self.classes, self.classes).cpu()
+
+
+def scores(confusion: torch.Tensor) -> dict[str, float]:
+    """UAR, macro-F1 and WA of a (classes, classes) confusion matrix, a row a true class; empty if it counts no clip.
+
+    As in evaluation, UAR and macro-F1 run over the classes that have clips, and one that is never predicted counts as
+    zero.
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    if not counts.any():
+        return {}
+    clips, predicted, right = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    present = clips > 0
+    recall, f1 = right[present] / clips[present], 2 * right[present] / (clips + predicted)[present]
+    return {"uar": float(recall.mean()), "macro_f1": float(f1.mean()), "wa": float(right.sum() / counts.sum())}

@@ -1,0 +1,462 @@
+"""From a recipe's words to a model and its feature extractor: our own networks, or any classification checkpoint."""
+
+import copy
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
+from transformers.utils import cached_file
+
+from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
+from ..models.preparation import Preparation, PreparedFeatureExtractor
+from ..utils.errors import UserError
+from .encoders import (
+    ENCODERS,
+    check_extractor,
+    encoder_config,
+    layerdrop_key,
+    longest_clip,
+    mask_valid,
+    normalizes,
+    shortest_clip,
+)
+from .loading import first_line, load_model
+from .pretrained import load_published
+
+logger = logging.getLogger(__name__)
+
+_LABELS = "the labels of the corpus decide"
+_PRECISION = "weights learn in float32; training.precision says what is computed in"
+_CHECKPOINT = "model.checkpoint decides"
+_RETURNED = "training decides what a network returns"
+# Keys of a configuration that something else decides, and what.
+MANAGED = {
+    "num_labels": _LABELS,
+    "id2label": _LABELS,
+    "label2id": _LABELS,
+    "problem_type": "a clip has one label of several; leave it out",
+    "dtype": _PRECISION,
+    "torch_dtype": _PRECISION,
+    "model_type": _CHECKPOINT,
+    "architectures": _CHECKPOINT,
+    "transformers_version": _CHECKPOINT,
+    "sampling_rate": "audio.sampling_rate decides",
+    "return_dict": _RETURNED,
+    "output_hidden_states": _RETURNED,
+    "output_attentions": _RETURNED,
+}
+
+# What a network's layers raise where settings have no meaning, or do not fit each other.
+_IMPOSSIBLE = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, StrictDataclassError)
+_STEM = ("conv_dim", "conv_stride", "conv_kernel")
+
+
+def refuse_managed(options: dict[str, Any]) -> None:
+    """Raises a `UserError` for a key that is decided elsewhere."""
+    for key in options:
+        if key in MANAGED:
+            raise UserError(f"model.{key}: {MANAGED[key]}")
+
+
+def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
+    """Sets options of the encoder's configuration, or of that of a network without one, and float32.
+
+    Raises:
+        UserError: for a key that the configuration does not have, or that is decided elsewhere, and for a value of
+            another type or out of its range.
+    """
+    encoder = encoder_config(config)
+    refuse_managed(options)
+    known = (
+        {field.name for field in dataclasses.fields(encoder)} | encoder.to_dict().keys() | encoder.attribute_map.keys()
+    )
+    for key, value in options.items():
+        if key not in known or key.startswith("_"):
+            raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
+        if key == "use_weighted_layer_sum" and value:
+            raise UserError(f"model.{key}: set model.weighted_layer_sum, which is for every head")
+        try:
+            setattr(encoder, key, value)
+        except (TypeError, ValueError, StrictDataclassError) as error:
+            raise UserError(f"model.{key}: {_reason(error)}") from None
+    _check_ranges(encoder)
+    # Published in half precision, weights are still learnt in single.
+    config.dtype = encoder.dtype = torch.float32
+    summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
+    if summed and (key := layerdrop_key(encoder)):
+        if key in options:
+            raise UserError(f"model.{key}: leaves out layers that model.weighted_layer_sum sums; set it to 0")
+        logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, getattr(encoder, key))
+        setattr(encoder, key, 0.0)
+
+
+def _check_ranges(encoder: PreTrainedConfig) -> None:
+    """What the layers do not ask, or ask at the first training step."""
+    for key, value in encoder.to_dict().items():
+        share = key.endswith("_prob") or "dropout" in key or "layerdrop" in key
+        if share and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
+    for axis in ("time", "feature"):
+        length = getattr(encoder, f"mask_{axis}_length", 1)
+        if getattr(encoder, f"mask_{axis}_prob", 0) and length < 1:
+            raise UserError(f"model.mask_{axis}_length: expected 1 or more, got {length}")
+    if getattr(encoder, "mask_feature_prob", 0) and encoder.mask_feature_length > encoder.hidden_size:
+        raise UserError(
+            f"model.mask_feature_length: expected at most the {encoder.hidden_size} of hidden_size, got "
+            f"{encoder.mask_feature_length}"
+        )
+    if all(hasattr(encoder, key) for key in _STEM):
+        sizes = [len(getattr(encoder, key)) for key in _STEM]
+        if len(set(sizes)) > 1:
+            odd = next(key for key, size in zip(_STEM, sizes, strict=True) if sizes.count(size) == 1)
+            raise UserError(
+                f"model.{odd}: {', '.join(_STEM)} each have a number for every layer of the stem, and must be of one "
+                f"length; they have {', '.join(map(str, sizes))}"
+            )
+
+
+def skeleton(config: PreTrainedConfig, before: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel:
+    """The network of a configuration on torch's meta device: the layers' own complaints, without their memory.
+
+    Args:
+        before: the configuration without `options`, to tell which of them is to blame.
+
+    Raises:
+        UserError: naming the option without which the network is possible, if it is one.
+    """
+    try:
+        return _skeleton(config)
+    except _IMPOSSIBLE as error:
+        fault = error
+    for key in options:
+        other = copy.deepcopy(config)
+        setattr(encoder_config(other), key, getattr(encoder_config(before), key))
+        try:
+            _skeleton(other)
+        except _IMPOSSIBLE:
+            continue
+        raise UserError(f"model.{key}: {_reason(fault).removeprefix(f'{key}: ')}") from None
+    raise UserError(f"model: {_reason(fault)}") from None
+
+
+def _skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+    encoder_config(config).validate()
+    with torch.device("meta"):
+        return AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is none that transformers knows"
+    if isinstance(error, IndexError):
+        return f"the settings do not fit each other ({error})"
+    return " ".join(str(error).split())
+
+
+UNPREPARED = Preparation()
+
+# What reading a checkpoint's own description may raise, where values in it have no meaning.
+_UNREADABLE = (
+    OSError,
+    HfHubHTTPError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    StrictDataclassError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """Everything about a model but its weights, so that mistakes show before any audio is touched.
+
+    Args:
+        checkpoint: where weights come from, if any do: a Hub id or folder, or the file of a transferred network.
+        random_init: start from random numbers all the same.
+        gradient_free_head: nothing in the last layer learns by gradient (support vector machines, a forest), which
+            scikit-learn has to fit.
+    """
+
+    config: PreTrainedConfig
+    extractor: SequenceFeatureExtractor
+    checkpoint: str | None
+    random_init: bool
+    preparation: Preparation = UNPREPARED
+    attention: str | None = None
+    gradient_free_head: bool = False
+
+    @property
+    def published_extractor(self) -> SequenceFeatureExtractor:
+        """The extractor that goes with the model: it prepares raw clips as those that the model learnt from were."""
+        if not self.preparation.active:
+            return self.extractor
+        return PreparedFeatureExtractor.from_stock(self.extractor, self.preparation)
+
+    @property
+    def padding_safe(self) -> bool:
+        """Whether a padded clip gets the logits it gets alone: of ours always, of encoders see
+        `ser_hf.training.encoders.mask_valid`. Others are judged one clip at a time."""
+        return self.encoder_config is None or mask_valid(self.encoder_config)
+
+    @property
+    def encoder_config(self) -> PreTrainedConfig | None:
+        """The configuration of transformers' encoder, under its own head or ours; None of networks without one."""
+        config = encoder_config(self.config)
+        return config if config.model_type in ENCODERS else None
+
+    @property
+    def longest_clip(self) -> int | None:
+        """Samples beyond which the extractor would cut a clip off; None where it never does."""
+        return None if self.encoder_config is None else longest_clip(self.encoder_config, self.extractor)
+
+    @property
+    def shortest_clip(self) -> int:
+        """Samples below which a clip is heard with silence after it."""
+        return 0 if self.encoder_config is None else shortest_clip(self.encoder_config)
+
+    @property
+    def remote_code(self) -> bool:
+        """Whether the saved model needs `trust_remote_code` where ser_hf is not installed."""
+        return self.config.model_type not in ENCODERS or self.preparation.active
+
+
+def blueprint(
+    architecture: str,
+    labels: list[str],
+    *,
+    sampling_rate: int = 16000,
+    normalize: bool | None = None,
+    checkpoint: str | None = None,
+    random_init: bool = False,
+    weighted_layer_sum: bool = False,
+    pooling: str | None = None,
+    head_layers: Sequence[int] = (),
+    head_dropout: float = 0.0,
+    attention: str | None = None,
+    preparation: Preparation = UNPREPARED,
+    options: dict[str, Any] | None = None,
+) -> Blueprint:
+    """Configuration and feature extractor of a model.
+
+    Args:
+        architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
+        labels: class names in the order of their ids.
+        normalize: zero mean and unit variance of each waveform; None is the checkpoint's habit, off for our networks.
+        checkpoint: Hub id or folder of a transformers speech encoder, or of a model of ours; the file of published
+            weights for a network that is transferred.
+        random_init: take the checkpoint's configuration only, and start from random weights.
+        weighted_layer_sum: classify a learnt mean of all the encoder's layers in place of the last one.
+        pooling, head_layers, head_dropout: see `PooledEncoderConfig`; any of them asks for our head in place of the
+            stock one. A checkpoint with our head keeps its own where nothing is said.
+        attention: how an encoder computes it (``eager``, ``sdpa``, ``flash_attention_2``); None leaves the choice.
+        preparation: what was done to the waveforms that the model is to hear.
+        options: configuration values by name, of the encoder's configuration where there is one.
+
+    Raises:
+        UserError: naming the recipe key.
+    """
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
+    own_head = {key: value for key, value in own_head.items() if value}
+    options = dict(options or {})
+    refuse_managed(options)
+    if architecture != "encoder":
+        for key in own_head:
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
+        try:
+            config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
+            with torch.device("meta"):  # the layers' own complaints, without their memory
+                model = ARCHITECTURES[architecture](copy.deepcopy(config))
+        except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
+            raise UserError(f"model: {error}") from None
+        extractor = _extractor(sampling_rate, bool(normalize))
+        if architecture not in TRANSFERRED:
+            return Blueprint(config, extractor, None, True, preparation, None, _gradient_free(model))
+        if not random_init and not Path(checkpoint or "").is_file():
+            load_published(model, checkpoint)  # which tells where to get the file
+        return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
+
+    config = _checkpoint_config(checkpoint)
+    if isinstance(config, PooledEncoderConfig):
+        _continue_head(config, checkpoint, weighted_layer_sum, own_head)
+    elif config.model_type in ENCODERS:
+        config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
+    else:
+        for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
+            raise UserError(f"model.{key}: {checkpoint} is a network of ours ({config.model_type}) without an encoder")
+    config.id2label, config.label2id = names["id2label"], names["label2id"]
+    before = copy.deepcopy(config)
+    set_options(config, checkpoint, options)
+    network = skeleton(config, before, options)
+    extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
+    if extractor.sampling_rate != sampling_rate:
+        raise UserError(
+            f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, the recipe says {sampling_rate}"
+        )
+    if normalize is not None:
+        if not isinstance(extractor, Wav2Vec2FeatureExtractor):
+            raise UserError(
+                f"audio.normalize: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that "
+                "hears waveforms as they are; leave it out"
+            )
+        extractor.do_normalize = normalize
+    if isinstance(extractor, PreparedFeatureExtractor):
+        if extractor.preparation != preparation:
+            logger.warning(
+                "%s learnt from waveforms prepared otherwise (%s) than the recipe's audio section says",
+                *(checkpoint, extractor.preparation),
+            )
+        extractor = extractor.stock()
+    if preparation.active and not isinstance(extractor, Wav2Vec2FeatureExtractor):
+        raise UserError(
+            f"audio: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that prepares "
+            "waveforms in its own way; leave out trim_silence, level and fixed_duration"
+        )
+    free = _gradient_free(network)
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, free)
+
+
+def _gradient_free(network: PreTrainedModel) -> bool:
+    return not any(parameter.requires_grad for parameter in network.classifier.parameters())
+
+
+def _with_head(
+    config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
+) -> PreTrainedConfig:
+    """The configuration of a stock encoder's classifier, transformers' own or, if anything is said of it, ours."""
+    if own_head:
+        # What is left of a head that it had would be published with ours.
+        config.num_labels, config.architectures = 2, None
+        if hasattr(config, "use_weighted_layer_sum"):
+            config.use_weighted_layer_sum = False
+        try:
+            return PooledEncoderConfig(
+                encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head
+            )
+        except ValueError as error:
+            raise UserError(f"model.{error}") from None
+    if weighted_layer_sum:
+        if not hasattr(config, "use_weighted_layer_sum"):
+            raise UserError(
+                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; ask for our "
+                "head with model.pooling: mean"
+            )
+        config.use_weighted_layer_sum = True
+    return config
+
+
+def _continue_head(
+    config: PooledEncoderConfig, checkpoint: str, weighted_layer_sum: bool, own_head: dict[str, Any]
+) -> None:
+    """A checkpoint with our head goes on with the head it has; a sum of layers may be new, and dropout another."""
+    for key in ("pooling", "head_layers"):
+        has = getattr(config, key)
+        if own_head.get(key, has) != has:
+            raise UserError(f"model.{key}: {checkpoint} goes on with the {has} that it has; leave it out")
+    dropout = own_head.get("head_dropout", config.head_dropout)
+    if not 0 <= dropout < 1:
+        raise UserError(f"model.head_dropout {dropout}: expected a probability, 0 or more and less than 1")
+    config.head_dropout = dropout
+    config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
+
+
+def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Vec2FeatureExtractor:
+    return Wav2Vec2FeatureExtractor(
+        feature_size=1,
+        sampling_rate=sampling_rate,
+        padding_value=0.0,
+        do_normalize=normalize,
+        return_attention_mask=mask,
+    )
+
+
+def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
+    if _is_path(checkpoint) and not Path(checkpoint).is_dir():
+        raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except _UNREADABLE as error:
+        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
+    if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
+        raise UserError(
+            f"model.checkpoint: no audio classifier in transformers for {config.model_type} ({checkpoint})"
+        )
+    return config
+
+
+def _is_path(checkpoint: str) -> bool:
+    """Whether it cannot be the Hub's id, a name or a user's and a name."""
+    return checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
+
+
+def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
+    """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is of use."""
+    if _has_extractor(checkpoint):
+        try:
+            extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        except _UNREADABLE as error:
+            raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
+        check_extractor(config, extractor, checkpoint)
+    elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":
+        logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
+        extractor = _extractor(sampling_rate, normalize=False)
+    else:
+        raise UserError(
+            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
+            f"{config.model_type} needs one of its own"
+        )
+    if isinstance(config, PooledEncoderConfig):
+        # For the head to pool real frames only; what the encoder may know of it is the model's matter.
+        if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):
+            extractor.return_attention_mask = True
+    elif isinstance(extractor, Wav2Vec2FeatureExtractor):
+        extractor.return_attention_mask = not normalizes(config)
+    return extractor
+
+
+def _has_extractor(checkpoint: str) -> bool:
+    """Whether the checkpoint comes with one: a file that cannot be fetched is not one that is not there."""
+    try:
+        found = cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
+    return found is not None
+
+
+def build_model(plan: Blueprint) -> PreTrainedModel:
+    """The model of a blueprint. Random weights follow torch's seed, so seed first.
+
+    Raises:
+        UserError: if any tensor but the classification head would start from random numbers unasked.
+    """
+    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
+    # Of checkpoints only those that other projects publish for a transferred network are a file.
+    published = not plan.random_init and Path(plan.checkpoint).is_file()
+    try:
+        if not (plan.random_init or published):
+            return load_model(plan.checkpoint, plan.config, **attention)
+        model = AutoModelForAudioClassification.from_config(plan.config, **attention)
+    except (ValueError, ImportError) as error:
+        if not attention or isinstance(error, UserError):
+            raise
+        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+    if published:
+        load_published(model, plan.checkpoint)
+    return model

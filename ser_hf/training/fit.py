@@ -1,0 +1,381 @@
+"""The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import find_executable_batch_size
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import (
+    AutoModelForAudioClassification,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+    Trainer,
+)
+from transformers.trainer_callback import TrainerCallback, TrainerState
+
+from ..audio import WaveformStore
+from ..models.front_end import FeatureNorm
+from ..utils.errors import UserError
+from .arguments import EmotionTrainingArguments
+from .averaging import synchronise_batch_norm
+from .balancing import recordings
+from .callbacks import EpochLines, stop_reporting
+from .checkpoints import discard_torn, has_stopped, last_checkpoint, prepare_for_sharding, refuse_other_batches
+from .data import Changes, Collator, merge
+from .encoders import lengths_needed
+from .factory import Blueprint
+from .feature_cache import Cached, FrozenCache, fixed_crops
+from .freezing import Freezing, freeze
+from .frozen_parts import frozen_part
+from .lora import Lora, add_lora
+from .loss import ClassificationLoss
+from .optimizer import make_schedule, parameter_groups
+from .trainer import EmotionTrainer, expect_unused
+
+_ALL = Freezing()
+
+
+def rehearse(
+    plan: Blueprint,
+    arguments: EmotionTrainingArguments,
+    clips: int,
+    freezing: Freezing = _ALL,
+    lora: Lora | None = None,
+    cache: bool = False,
+) -> None:
+    """Makes the network without its numbers, freezes it, gives it adapters, finds what can be cached of it, makes its
+    groups, an optimiser and its schedule over `clips` training clips.
+
+    Raises:
+        UserError: naming the key that is wrong.
+    """
+    if arguments.find_batch_size and arguments.world_size > 1:
+        raise UserError(
+            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
+        )
+    attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
+    try:
+        with torch.device("meta"):
+            model = AutoModelForAudioClassification.from_config(plan.config, **attention)
+    except (ValueError, ImportError) as error:
+        if not attention:
+            raise
+        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+    expect_unused(arguments, model, freezing.every is not None)
+    freeze(model, freezing)
+    freeze(model, freezing.ever())
+    if lora is not None:
+        model = add_lora(model, lora)
+    if cache:
+        frozen_part(model, freezing)
+    own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
+    groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
+    try:
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
+        optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
+    except (ValueError, ImportError, TypeError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        optim = getattr(arguments.optim, "value", arguments.optim)
+        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {told}") from None
+    steps = math.ceil(clips / arguments.step_batch_size)
+    planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
+    epochs = math.ceil(planned / steps)
+    if freezing.every is not None and freezing.every >= epochs:
+        raise UserError(
+            f"freeze.gradual.every: nothing would be thawed after {freezing.every} epochs, the training has {epochs}; "
+            "thaw earlier, or freeze.encoder"
+        )
+    try:
+        make_schedule(
+            arguments.schedule,
+            optimizer,
+            steps=planned,
+            warmup_steps=arguments.get_warmup_steps(planned),
+            epochs=planned / steps,
+            kwargs=arguments.lr_scheduler_kwargs,
+            greater_is_better=arguments.greater_is_better,
+        )
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"training.lr_scheduler_type: {arguments.schedule}: {' '.join(str(error).split())}") from None
+
+
+logger = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
+    """Counts mean and deviation of the training clips into every `FeatureNorm` that counts.
+
+    One walk over the clips for each, in the order in which features pass them, since a later one sees what an earlier
+    one made. Clips are cropped as in training, and not augmented: those that are judged are clean, and a recipe with
+    augmentation and one without standardise alike. Each recording counts once, however often it is learnt from.
+    Validation and test clips have no part in it. Every process counts them all, so that all agree.
+    """
+    norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
+    if not norms:
+        return
+    train = recordings(train)
+    model.eval()  # no augmentation
+    for norm in norms:
+        norm.observing = True
+        for batch in DataLoader(train, batch_size, collate_fn=collator):
+            lengths = batch["attention_mask"].sum(dim=1)
+            model.front_end(batch["input_values"].to(model.device), lengths.to(model.device))
+        norm.settle()
+    logger.info("front end standardised by %d training clips", len(train))
+
+
+TRAIN_SCORES = ("uar", "wa", "macro_f1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A trained model, at the checkpoint that validation prefers, and how it came to be; `validated` is that
+    checkpoint's metric on validation, `notes` are what a reader of its figures must know, `cached` what was computed
+    once and learnt from (``cached`` in words, ``clips``, ``bytes``, ``seconds``), None where nothing was."""
+
+    trainer: Trainer
+    history: list[dict[str, Any]]
+    seconds: float
+    epoch_seconds: list[float]
+    validated: float
+    notes: list[str] = dataclasses.field(default_factory=list)
+    cached: dict[str, Any] | None = None
+
+
+def fit(
+    model: PreTrainedModel,
+    extractor: SequenceFeatureExtractor,
+    store: WaveformStore,
+    train: Dataset,
+    validation: Dataset,
+    arguments: EmotionTrainingArguments,
+    compute_metrics: Callable,
+    *,
+    loss: ClassificationLoss | None = None,
+    freezing: Freezing | None = None,
+    patience: int | None = None,
+    resume: bool = False,
+    watch: Callable[[float, dict[str, float]], None] | None = None,
+    changes: Changes | None = None,
+    cache: FrozenCache | None = None,
+) -> Fit:
+    """Trains `model` and loads its best checkpoint.
+
+    A front end that is standardised by the training clips counts them first. Where `arguments.find_batch_size` says
+    so and memory runs out, the batch is made smaller and gradients are accumulated over more of them, so that a step
+    still takes as many clips; the training goes on from its last checkpoint, or begins anew.
+
+    Args:
+        train, validation: from `ser_hf.training.data.part`.
+        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
+        freezing: what learns when; None takes the model as it is.
+        patience: evaluations without a gain before stopping; None never stops early.
+        resume: go on from the last whole checkpoint, if there is one.
+        watch: hears of every validation, epoch and metrics; what it raises ends the training.
+        changes: what is done to the clips that are learnt from: augmentation, mixup.
+        cache: computes what is frozen once and learns from that; None computes it in every step. The model is whole
+            afterwards, its checkpoints are not.
+
+    Raises:
+        UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
+            clip fits into memory.
+    """
+    began = time.perf_counter()
+    lines = EpochLines(arguments.metric_for_best_model)
+    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), changes)
+    folder = Path(arguments.output_dir)
+    if resume and arguments.should_save:
+        discard_torn(folder)
+    prepare_for_sharding(model, arguments.average)
+    if arguments.sync_batch_norm:
+        synchronise_batch_norm(model, arguments.device)
+    if cache is not None:
+        train = fixed_crops(train, store)
+    if cache is not None or not (resume and last_checkpoint(folder)):  # a whole checkpoint carries them
+        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    cached = None
+    if cache is not None:
+        cached = Cached(model, cache, collator, train, validation, arguments)
+        collator, freezing = cached.collator, None  # what is left learns as it does now
+    start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
+
+    def attempt(batch_size: int) -> EmotionTrainer:
+        _take(arguments, batch_size)
+        trainer = EmotionTrainer(
+            model,
+            arguments,
+            collator,
+            train,
+            validation,
+            loss,
+            compute_metrics=compute_metrics,
+            freezing=freezing,
+            callbacks=[
+                lines,
+                *([] if patience is None else [EarlyStoppingCallback(patience)]),
+                *([] if watch is None else [_Watched(watch)]),
+            ],
+        )
+        # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
+        checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
+        if checkpoint is None and batch_size != full:
+            model.load_state_dict(start)
+        train_from(trainer, checkpoint)
+        return trainer
+
+    full = arguments.per_device_train_batch_size
+    if arguments.find_batch_size:
+        trainer = _until_it_fits(attempt, full)
+    else:
+        trainer = attempt(full)
+    stop_reporting(trainer)
+    if cached is not None:
+        cached.end(trainer)
+    state = trainer.state
+    if state.best_metric is None:
+        raise UserError(
+            "training.eval_steps, training.eval_delay: the training ended before its first validation; judge earlier"
+        )
+    if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
+        raise UserError(
+            f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
+        )
+    history = _history(state.log_history, state.best_global_step)
+    kept = (history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
+    return Fit(trainer, *kept, cached=None if cached is None else cached.facts)
+
+
+def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
+    """Trains to the end, or from a checkpoint to the end, as if it had never been interrupted."""
+    if checkpoint is None:
+        trainer.train()
+        return
+    refuse_other_batches(checkpoint, trainer.made_by())
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if has_stopped(state):
+        trainer.args.max_steps, trainer.planned_steps = state.global_step, state.max_steps
+    trainer.add_callback(_Resumed(trainer, checkpoint))
+    trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+class _Resumed(TrainerCallback):
+    """Puts right, before the first step, what the library does not restore."""
+
+    def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # The state holds the path that the best checkpoint had, and the run may have been moved since.
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if state.best_global_step and best.is_dir():
+            state.best_model_checkpoint = str(best)
+        if self.trainer.average:
+            self.trainer.average.load(self.checkpoint)
+
+
+class _Watched(TrainerCallback):
+    """Tells `watch` of every validation, after its checkpoint has been written."""
+
+    def __init__(self, watch: Callable[[float, dict[str, float]], None]):
+        self.watch, self.metrics = watch, None
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        self.metrics = metrics
+        if not control.should_save:
+            self._tell(state)
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.metrics is not None:
+            self._tell(state)
+
+    def _tell(self, state: TrainerState) -> None:
+        metrics, self.metrics = self.metrics, None
+        self.watch(state.epoch, _validation(metrics))
+
+
+def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
+    """Sets the batch of a process; a step takes as many clips as before."""
+    together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    arguments.per_device_train_batch_size = batch_size
+    arguments.gradient_accumulation_steps = together // batch_size
+
+
+def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> EmotionTrainer:
+    """Accelerate's search for a batch that fits into memory, through the divisors of `full`."""
+    smaller = iter([size for size in range(full - 1, 0, -1) if full % size == 0])
+
+    def reduce() -> int:
+        size = next(smaller, 0)
+        if size:
+            logger.warning("out of memory: %d clips a batch, gradients accumulated over %d", size, full // size)
+        return size
+
+    try:
+        return find_executable_batch_size(attempt, full, reduce)()
+    except RuntimeError as error:
+        if "No executable batch size" not in str(error):
+            raise
+        raise UserError(
+            "training.auto_find_batch_size: not even one clip at a time fits into memory; set audio.max_duration, "
+            "training.gradient_checkpointing or a smaller model"
+        ) from None
+
+
+def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process.
+
+    Windows of a clip (`ser_hf.training.data`) are merged: each row comes once.
+    """
+    return merge(*window_logits(trainer, part))
+
+
+def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
+    """Row number and samples of each window of a part (windows,), and its logits (windows, classes), as
+    `ser_hf.training.data.merge` takes them."""
+    output = trainer.predict(part, metric_key_prefix="judged")
+    if not np.array_equal(output.label_ids, part["labels"][:]):
+        raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
+    return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
+
+
+def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
+    """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
+
+    ``train`` are the scores of the training clips as the network met them while it learnt. The entry of step `kept`
+    has ``kept: true``.
+    """
+    entries: dict[int, dict[str, Any]] = {}
+    for record in log:
+        entry = entries.setdefault(record["step"], {"epoch": record["epoch"], "step": record["step"]})
+        if "loss" in record:
+            entry["train_loss"] = record["loss"]
+            # fp16 logs an infinite norm where it skips a step.
+            for key, value in record.items():
+                if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
+                    entry[key] = value
+            entry["train"] = {key: record[key] for key in TRAIN_SCORES if key in record}
+        if validation := _validation(record):
+            entry["validation"] = validation
+            if record["step"] == kept:
+                entry["kept"] = True
+    return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]
+
+
+def _validation(record: dict[str, float]) -> dict[str, float]:
+    """The metrics in a record of the Trainer, by their own names, without what it says of time."""
+    timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    metrics = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
+    return {key: value for key, value in metrics.items() if key not in timings}

@@ -1,0 +1,310 @@
+"""What learns: freezing by depth, thawing epoch by epoch, and the table of what is left to learn and at which rate."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+
+from ..models.modeling_pooled_encoder import PooledEncoderConfig
+from ..models.modeling_transfer import TransferClassifier
+from ..utils.errors import UserError
+from .checkpoints import shards, size
+from .encoders import ENCODERS, encoder_facts
+
+# What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
+# around a layer that it adapts.
+_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"})
+_PEFT = ["base_model", "model"]
+_SAVED = "modules_to_save"
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """The parts of an encoder, by the full names of modules in the bare model.
+
+    Args:
+        encoder: the encoder itself ("wav2vec2", "encoder").
+        stem: what makes frames of the input ("wav2vec2.feature_extractor"); none in encoders of features.
+        layers: each layer, bottom to top ("wav2vec2.encoder.layers.0").
+        above: what follows the layers: a last norm, an adapter, an upsampling.
+    """
+
+    encoder: str
+    stem: tuple[str, ...]
+    layers: tuple[str, ...]
+    above: tuple[str, ...]
+
+    def place(self, name: str) -> tuple[str, int]:
+        """Of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above its layers,
+        ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest, which lies between stem and layers or
+        is added to what does (projection, positions, mask embedding)."""
+        if not _within(name, self.encoder):
+            return "head", 0
+        for i, layer in enumerate(self.layers):
+            if _within(name, layer):
+                return "layer", i
+        for place, modules in (("output", self.above), ("stem", self.stem)):
+            if any(_within(name, module) for module in modules):
+                return place, 0
+        return "input", 0
+
+
+def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
+    """The parts of a classifier's encoder: of a stock classifier of transformers, of our head on a stock encoder, or
+    of a network transferred from another task; bare, or as peft, DDP, FSDP or torch.compile wrap it.
+
+    Args:
+        key: of the recipe, which has to do with parts, for the complaint.
+
+    Raises:
+        UserError: for a network that has no encoder to tell its head from.
+    """
+    inner = innermost(model)
+    names = {bare(name) for name, _ in model.named_modules()}
+    kind = getattr(getattr(inner, "config", None), "model_type", None)
+    if isinstance(inner, TransferClassifier):
+        encoder, stem, layers, above = "encoder", (), "layers", ()
+    elif kind == PooledEncoderConfig.model_type or kind in ENCODERS:
+        facts = encoder_facts(inner.config)
+        encoder = facts.name if kind in ENCODERS else "encoder"
+        stem, layers, above = facts.stem, facts.layers, facts.above
+    else:
+        raise UserError(f"{key}: {type(inner).__name__} has no encoder to tell its head from; leave it out")
+    stack = f"{encoder}.{layers}"
+    numbered = (name.rpartition(".") for name in names)
+    count = sum(parent == stack and number.isdigit() for parent, _, number in numbered)
+
+    def present(modules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(full for module in modules if (full := f"{encoder}.{module}") in names)
+
+    return Structure(encoder, present(stem), tuple(f"{stack}.{i}" for i in range(count)), present(above))
+
+
+def bare(name: str) -> str:
+    """The name that a parameter or module has in the bare model.
+
+    Without what DDP, FSDP, torch.compile and activation checkpointing add to it, and peft: what learns in place of a
+    module that is saved whole (`modules_to_save`) has that module's name, an adapter stands within what it adapts.
+    """
+    parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    if parts[:2] == _PEFT:
+        parts = parts[2:]
+    if _SAVED in parts:
+        at = parts.index(_SAVED)
+        del parts[at : at + 2]  # the adapter's name follows
+    return ".".join(parts)
+
+
+def innermost(model: nn.Module) -> nn.Module:
+    """The bare model itself, within whatever wraps it."""
+    return [module for name, module in model.named_modules() if not bare(name)][-1]
+
+
+def _within(name: str, module: str) -> bool:
+    return name.startswith(f"{module}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Freezing:
+    """What does not learn, of an encoder or a network that is transferred; everything learns by default.
+
+    Args:
+        feature_encoder: the stem alone.
+        layers: the first so many layers and all that lies below them, stem and input.
+        top_layers: all but so many layers at the top, what follows them, and the head.
+        encoder: everything but the head.
+        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146), in epochs: of what the other fields let
+            learn the head learns alone at first, and after every so many epochs the next `thawed_layers` from the top
+            learn too, with the first of them what follows the layers, and after the last of them what lies below.
+        thawed_layers: how many at a time.
+
+    Raises:
+        UserError: naming the recipe's key, for numbers out of their range and fields that contradict each other.
+    """
+
+    feature_encoder: bool = False
+    layers: int = 0
+    top_layers: int | None = None
+    encoder: bool = False
+    every: int | None = None
+    thawed_layers: int = 1
+
+    def __post_init__(self):
+        least = {"layers": (self.layers, 0), "top_layers": (self.top_layers, 0)}
+        least |= {"gradual.every": (self.every, 1), "gradual.layers": (self.thawed_layers, 1)}
+        for key, (value, lowest) in least.items():
+            if value is not None and value < lowest:
+                raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
+        asked = self.asked()
+        for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
+            for second in seconds:
+                if asked[first] and asked[second]:
+                    raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
+
+    def asked(self) -> dict[str, bool]:
+        """Which keys of the recipe say anything."""
+        return {
+            "encoder": self.encoder,
+            "layers": self.layers != 0,
+            "top_layers": self.top_layers is not None,
+            "gradual": self.every is not None,
+            "feature_encoder": self.feature_encoder,
+        }
+
+    def learning(self, layers: int, epoch: int) -> "Learning":
+        """What learns in an epoch, counted from 0, of an encoder of so many layers."""
+        if self.encoder:
+            return Learning(layers, above=False, below=False)
+        lowest = self.layers if self.top_layers is None else layers - self.top_layers
+        below = self.layers == 0 and self.top_layers is None
+        if self.every is None:
+            return Learning(lowest, above=True, below=below)
+        thaws = epoch // self.every
+        all_layers = math.ceil((layers - lowest) / self.thawed_layers)
+        return Learning(max(lowest, layers - thaws * self.thawed_layers), thaws > 0, below and thaws > all_layers)
+
+    def ever(self) -> "Freezing":
+        """What will have learnt once the last part is thawed."""
+        return dataclasses.replace(self, every=None, thawed_layers=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """The parts of an encoder that learn: the layers from `lowest` on, what is above them, what is below."""
+
+    lowest: int
+    above: bool
+    below: bool
+
+    def __contains__(self, place: tuple[str, int]) -> bool:
+        """Of a `Structure.place`."""
+        where, index = place
+        if where == "layer":
+            return index >= self.lowest
+        return where == "head" or (self.above if where == "output" else self.below)
+
+
+def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
+    """Has the parameters learn that `freezing` lets learn in an epoch, counted from 0, and no others.
+
+    What learnt in no network of that kind from the first (sinusoidal positions) never learns, and a parameter that
+    stops has no gradient left, so that neither momentum nor weight decay moves it.
+
+    Args:
+        model: bare or wrapped, but not sharded. One with LoRA is left as it is, its encoder being frozen already.
+
+    Raises:
+        UserError: naming the key of the recipe.
+    """
+    if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
+        if freezing not in (Freezing(), Freezing(feature_encoder=True)):
+            raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
+        return
+    inner = innermost(model)
+    # By name, for a copy of the model to know them too.
+    held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
+    if freezing == Freezing() and not held:
+        return
+    where = structure(model, next((f"freeze.{key}" for key, said in freezing.asked().items() if said), "freeze"))
+    _check(freezing, where, type(inner).__name__)
+    learning = freezing.learning(len(where.layers), epoch)
+    stopped = []
+    for name, parameter in model.named_parameters():
+        name = bare(name)
+        if not parameter.requires_grad and name not in held:
+            continue
+        place = where.place(name)
+        learns = place in learning and not (freezing.feature_encoder and place[0] == "stem")
+        parameter.requires_grad_(learns)
+        if not learns:
+            parameter.grad = None
+            stopped.append(name)
+    inner._held_by_freezing = frozenset(stopped)
+    for name, module in model.named_modules():
+        # Stems of wav2vec 2.0 and kin have their input require a gradient, for the sake of checkpointing: a graph
+        # through all convolutions that nobody needs where they are frozen.
+        if bare(name) in where.stem and hasattr(module, "_requires_grad"):
+            module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _check(freezing: Freezing, where: Structure, name: str) -> None:
+    """What depends on the network."""
+    layers = len(where.layers)
+    for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
+        if value > layers:
+            raise UserError(f"freeze.{key}: {value} of {layers} layers, which is all that {name} has")
+    if freezing.feature_encoder and not where.stem:
+        raise UserError(
+            f"freeze.feature_encoder: {name} has no stem of convolutions below its {layers} layers; use freeze.layers"
+        )
+    if freezing.every is not None and shards():
+        raise UserError(
+            f"freeze.gradual: {shards()} shares out weights by what learns at the start, which must not change; "
+            "freeze a part that stays frozen"
+        )
+
+
+def still_modules(model: nn.Module) -> list[nn.Module]:
+    """The modules that have parameters, all of them frozen, and are in no other such module: the Trainer runs them as
+    in evaluation, without dropout, without statistics of the batch, without gradients to keep.
+
+    Layers are never taken apart: one in which adapters of LoRA learn is in training mode as a whole. What an encoder
+    does between its modules it goes on doing as long as any part of it learns: to mask what reaches the layers
+    (SpecAugment) and to leave out layers at random.
+    """
+    try:
+        layers = frozenset(structure(model).layers)
+    except UserError:  # no encoder, no layers
+        layers = frozenset()
+    return list(_still("", model, layers))
+
+
+def _still(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
+    learning = [parameter.requires_grad for parameter in module.parameters()]
+    if learning and not any(learning):
+        yield module
+    elif bare(name) not in layers:
+        for child, part in module.named_children():
+            yield from _still(f"{name}.{child}".lstrip("."), part, layers)
+
+
+def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:
+    """Parameters in all, and how many of them learn, per top-level module.
+
+    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn now at which rate (before any
+    schedule) and with which weight decay, per part of the network, and how many are frozen.
+    """
+    if groups is not None:
+        return _rates_table(model, groups)
+    lines = [f"{'module':<24} {'parameters':>12} {'trained':>12}"]
+    for name, module in [*innermost(model).named_children(), ("total", model)]:
+        total = _size(module.parameters())
+        trained = _size(parameter for parameter in module.parameters() if parameter.requires_grad)
+        if total:
+            lines.append(f"{name:<24} {total:>12,} {trained:>12,}")
+    return "\n".join(lines)
+
+
+def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
+    lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
+    learning = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    learning = [group for group in learning if group["params"]]
+    for name in dict.fromkeys(group["name"] for group in learning):
+        part = [group for group in learning if group["name"] == name]
+        size = sum(_size(group["params"]) for group in part)
+        rate = part[0].get("initial_lr", part[0]["lr"])
+        decay = max(group["weight_decay"] for group in part)
+        decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
+        lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
+    # Under LoRA the head that the model came with is kept beside the one that learns, and is of no use.
+    used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
+    frozen = _size(parameter for parameter in used if not parameter.requires_grad)
+    lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []
+    return "\n".join([*lines, f"{'total':<24} {_size(used):>12,}"])
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(map(size, parameters))

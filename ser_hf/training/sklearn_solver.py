@@ -1,0 +1,398 @@
+"""Networks that scikit-learn fits: a grid over its few settings, validated one by one, and the kept one's numbers
+moved into the module, so that what is judged, saved and published is a network like any other.
+
+That is the whole of a classical network, and the head of a network on a frozen encoder, whose embeddings of the clips
+are computed once for the whole grid.
+"""
+
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.svm import SVC, LinearSVC
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
+
+from ..audio import WaveformStore
+from ..models.modeling_mfcc import Forest
+from ..models.support_vectors import KernelMachines, LinearMachines
+from ..utils.errors import UserError
+from .arguments import EmotionTrainingArguments
+from .data import Collator, firsts, merge
+from .fit import Fit, fit_statistics
+from .loss import ClassificationLoss
+from .trainer import EmotionTrainer
+
+logger = logging.getLogger(__name__)
+
+Folds = list[tuple[np.ndarray, np.ndarray]]
+
+CALIBRATION_FOLDS = 5
+# Probabilities of the module, in float32, and of scikit-learn, in float64, may differ by this much.
+TOLERANCE = 1e-4
+
+
+def fit_classical(
+    model: PreTrainedModel,
+    extractor: SequenceFeatureExtractor,
+    store: WaveformStore,
+    train: Dataset,
+    validation: Dataset,
+    arguments: EmotionTrainingArguments,
+    compute_metrics: Callable,
+    *,
+    speakers: Sequence[str],
+    grid: Mapping[str, Sequence[Any]],
+    class_weights: Sequence[float] | None = None,
+) -> Fit:
+    """Fits every candidate of a grid on the training clips and leaves `model` with the one that validation prefers.
+
+    The vectors learnt from are those that the model gives its classifier, in float32, as it will compute them
+    ever after; an encoder's are standardised by the training clips, which ends up in the linear weights. A support
+    vector machine's probabilities are calibrated on decision values of training clips that it has not learnt from,
+    those of other speakers (`calibration_folds`). Windows of one clip are judged together, as they will be ever after.
+    The history has an entry a candidate, numbered under ``epoch`` in the order of the grid, with its settings under
+    ``candidate``. The same seed makes the same model.
+
+    Args:
+        model: one whose classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
+        train, validation: from `ser_hf.training.data.part`.
+        arguments: for its seed and metric, and for predicting; nothing in it is trained by.
+        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
+        speakers: of each row of the corpus.
+        grid: values to try of each setting, as `ser_hf.training.arguments.GRIDS`; of equals the first is kept.
+        class_weights: one per class, in the order of the ids.
+
+    Raises:
+        UserError: if a class has no training clip, or too few to calibrate, or if what the classifier is given comes
+            from layers that have learnt nothing.
+        RuntimeError: if the module's probabilities are not scikit-learn's.
+    """
+    began = time.perf_counter()
+    _require_embeddings(model)
+    collator = Collator(store, extractor)
+    loss = ClassificationLoss(class_weights)
+    trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
+    fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    batch_size = arguments.per_device_eval_batch_size
+    parts = [(part, *embed(model, collator, part, batch_size)) for part in (train, validation)]
+    (_, vectors, labels), (_, unseen, _) = parts
+    absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
+    if absent:
+        raise UserError(
+            f"training.solver: no training clip is labelled {model.config.id2label[absent[0]]}, which scikit-learn "
+            "cannot learn; leave it out with corpus.drop"
+        )
+    scale = _scale(vectors) if hasattr(model, "encoder") else None
+    folds, notes = [], []
+    if isinstance(model.classifier, LinearMachines | KernelMachines):
+        folds, note = calibration_folds(labels, np.asarray(speakers)[train["row"][:]])
+        notes = [note] if note else []
+    for note in notes:
+        logger.warning("%s", note)
+
+    weights = None if class_weights is None else np.asarray(class_weights)[labels]
+    metric = arguments.metric_for_best_model
+    sign = -1 if metric == "loss" else 1
+    candidates = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    history: list[dict[str, Any]] = []
+    kept, best = None, -np.inf
+    for number, candidate in enumerate(candidates, start=1):
+        started = time.perf_counter()
+        estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
+        fitted = _fit(estimator, vectors, labels, weights, scale)
+        classifier = as_module(fitted, model.classifier).to(model.device)
+        learnt, judged = [_judge(classifier, *part, compute_metrics, loss) for part in parts]
+        entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": learnt["loss"]}
+        history.append(entry | {"validation": judged})
+        better = sign * judged[metric] > best
+        if better:
+            kept, best = (candidate, fitted, classifier), sign * judged[metric]
+        logger.info(
+            "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f  %.1f s%s",
+            *(number, len(candidates), _told(candidate), learnt["loss"], judged["loss"], judged["uar"]),
+            *(judged["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
+        )
+    candidate, fitted, classifier = kept
+    require_same(classifier, fitted, unseen)
+    adopt(model, classifier)
+    numbers = sum(value.numel() for value in classifier.state_dict().values())
+    logger.info("kept %s: %s numbers", _told(candidate), f"{numbers:,}")
+    return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
+
+
+@torch.no_grad()
+def embed(
+    model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the model's classifier is given of each clip, (clips, size) float32, and the labels (clips,)."""
+    model.eval()
+    vectors, labels = [], []
+    listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
+    try:
+        for batch in DataLoader(part, batch_size, collate_fn=collator):
+            labels.append(batch.pop("labels"))
+            model(**batch.to(model.device))
+    finally:
+        listener.remove()
+    return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
+
+
+def _require_embeddings(model: PreTrainedModel) -> None:
+    """Refuses networks that have layers to learn between encoder and classifier: what random numbers make of an
+    embedding is none. Weights over layers are even before they learn, so that their mean is one."""
+    whole = ("front_end.", "encoder.", "layer_sum.", "classifier.")
+    fresh = [name for name, _ in model.named_parameters() if not name.startswith(whole)]
+    if fresh:
+        raise UserError(
+            f"training.solver: scikit-learn fits the classifier alone, and before it {fresh[-1].rpartition('.')[0]} "
+            f"of {type(model).__name__} has learnt nothing yet; set model.pooling to mean, max or mean_std, and leave "
+            "out model.head_layers"
+        )
+
+
+def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature of the training clips, (size,) float64, to standardise by.
+
+    What hardly moves among them, beside its own size or beside others, is not blown up to their size: in float32 the
+    first would be made of rounding, the second would drown the rest once it moves in another clip. The others are told
+    by their median, since a few features of speech encoders are a hundred times as large as all the rest.
+    """
+    vectors = vectors.astype(np.float64)
+    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+    usual = np.median(deviation[deviation > 0]) if deviation.any() else 0.0
+    deviation = np.maximum(deviation, np.maximum(1e-2 * usual, 1e-3 * np.abs(mean)))
+    return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, str | None]:
+    """Clips (learnt from, calibrated on) of each fold, no speaker on both sides; a note where that cannot be.
+
+    Where there is one speaker only, or where without some speakers a class has no clip left, folds part clips.
+
+    Raises:
+        UserError: if a class has one clip only.
+    """
+    everyone, classes = len(np.unique(speakers)), len(np.unique(labels))
+    if everyone > 1:
+        folds = list(GroupKFold(min(CALIBRATION_FOLDS, everyone)).split(labels, labels, speakers))
+        if all(len(np.unique(labels[learnt])) == classes for learnt, _ in folds):
+            return folds, None
+    least = np.bincount(labels)[np.unique(labels)].min()
+    if least < 2:
+        raise UserError("training.solver: a class with one training clip cannot be calibrated; leave it out or merge")
+    note = (
+        "Too few training speakers to calibrate probabilities on speakers not learnt from: calibrated on clips not "
+        "learnt from, of the same speakers, so that they are too sure."
+    )
+    return list(StratifiedKFold(min(CALIBRATION_FOLDS, least)).split(labels, labels)), note
+
+
+class RadialMachines(ClassifierMixin, BaseEstimator):
+    """One `SVC` with a radial kernel for each class against the rest; of two classes, for the second only."""
+
+    def __init__(self, C: float = 1.0, gamma: float = 1.0):
+        self.C, self.gamma = C, gamma
+
+    def fit(self, X, y, sample_weight=None):
+        self.classes_ = np.unique(y)
+        own = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
+        self.machines_ = [SVC(C=self.C, gamma=self.gamma).fit(X, y == label, sample_weight) for label in own]
+        return self
+
+    def decision_function(self, X):
+        decisions = np.stack([machine.decision_function(X) for machine in self.machines_], axis=1)
+        return decisions[:, 0] if len(self.machines_) == 1 else decisions
+
+    def predict(self, X):
+        decisions = self.decision_function(X)
+        return self.classes_[(decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)]
+
+
+def unfitted(
+    classifier: nn.Module, candidate: Mapping[str, Any], vectors: np.ndarray, folds: Folds, seed: int
+) -> BaseEstimator:
+    """scikit-learn's counterpart of a classifier, with a candidate's settings.
+
+    ``gamma_scale`` is gamma in units of scikit-learn's ``gamma="scale"``: 1 / (features * their variance).
+    """
+    settings = dict(candidate)
+    if isinstance(classifier, Forest):
+        return RandomForestClassifier(random_state=seed, **settings)
+    if isinstance(classifier, nn.Linear):
+        return LogisticRegression(max_iter=10000, random_state=seed, **settings)
+    if isinstance(classifier, LinearMachines):
+        machine = LinearSVC(max_iter=10000, random_state=seed, **settings)
+    else:
+        gamma = float(settings.pop("gamma_scale") / (vectors.shape[1] * vectors.var()))
+        machine = RadialMachines(gamma=gamma, **settings)
+    return CalibratedClassifierCV(machine, method="sigmoid", cv=folds, ensemble=False)
+
+
+def _fit(
+    estimator: BaseEstimator,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    scale: tuple[np.ndarray, np.ndarray] | None = None,
+) -> BaseEstimator:
+    """Fitted on vectors less a mean and divided by a deviation (`scale`), and answering to vectors as they are."""
+    # The same numbers in float64: some solvers would otherwise iterate in float32.
+    seen = vectors.astype(np.float64)
+    if scale is not None:
+        seen = (seen - scale[0]) / scale[1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(seen, labels, sample_weight=weights)
+    for warning in caught:
+        if not issubclass(warning.category, ConvergenceWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+        logger.warning("scikit-learn did not converge on the next candidate")
+    if scale is not None:
+        calibrated = isinstance(estimator, CalibratedClassifierCV)
+        linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
+        linear.coef_ = linear.coef_ / scale[1]
+        linear.intercept_ = linear.intercept_ - linear.coef_ @ scale[0]
+    return estimator
+
+
+def _judge(
+    classifier: nn.Module,
+    part: Dataset,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    compute_metrics: Callable,
+    loss: ClassificationLoss,
+) -> dict[str, float]:
+    rows = part["row"][:]
+    _, logits = merge(rows, part["length"][:], _logits(classifier, vectors).numpy())
+    labels = labels[firsts(rows)]
+    measured = float(loss({"logits": torch.from_numpy(logits)}, torch.from_numpy(labels)))
+    return {"loss": measured, **compute_metrics(EvalPrediction(logits, labels))}
+
+
+@torch.no_grad()
+def _logits(classifier: nn.Module, vectors: np.ndarray) -> torch.Tensor:
+    device = classifier.weight.device
+    return torch.cat([classifier(rows.to(device)).cpu() for rows in torch.from_numpy(vectors).split(256)])
+
+
+def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
+    """A module of the kind of `like` whose softmax gives the probabilities of the fitted estimator."""
+    if isinstance(like, nn.Linear):
+        return _linear_layer(fitted)
+    if isinstance(like, Forest):
+        return _forest(fitted)
+    calibrated = fitted.calibrated_classifiers_[0]
+    move = _linear_machines if isinstance(like, LinearMachines) else _kernel_machines
+    module = move(calibrated.estimator)
+    # scikit-learn's sigmoid is 1 / (1 + exp(a d + b)) of a decision value d.
+    _set(module.calibration.slope, [-sigmoid.a_ for sigmoid in calibrated.calibrators])
+    _set(module.calibration.offset, [-sigmoid.b_ for sigmoid in calibrated.calibrators])
+    return module
+
+
+def adopt(model: PreTrainedModel, classifier: nn.Module) -> None:
+    """Gives the model its classifier, and its configuration the shapes without which it could not be loaded."""
+    model.classifier = classifier.to(model.device).eval()
+    if isinstance(classifier, KernelMachines):
+        model.config.support_vectors = len(classifier.vectors)
+    elif isinstance(classifier, Forest):
+        model.config.trees, model.config.nodes = len(classifier.roots), len(classifier.threshold)
+        model.config.depth = classifier.depth
+
+
+def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
+    """Raises a `RuntimeError` unless module and estimator give the same probabilities to these vectors."""
+    own = _logits(classifier, vectors).softmax(dim=1).numpy()
+    gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
+    if not gap <= TOLERANCE:
+        raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}; no figure holds")
+
+
+def _linear_layer(fitted: LogisticRegression) -> nn.Linear:
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:  # of two classes: the first one's logit is zero
+        weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
+    layer = nn.Linear(weight.shape[1], len(weight))
+    _set(layer.weight, weight)
+    _set(layer.bias, bias)
+    return layer
+
+
+def _linear_machines(fitted: LinearSVC) -> LinearMachines:
+    module = LinearMachines(fitted.coef_.shape[1], len(fitted.classes_))
+    _set(module.weight, fitted.coef_)
+    _set(module.bias, fitted.intercept_)
+    return module
+
+
+def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
+    rows = np.unique(np.concatenate([machine.support_ for machine in fitted.machines_]))
+    size = fitted.machines_[0].support_vectors_.shape[1]
+    vectors, weight = np.zeros((len(rows), size)), np.zeros((len(fitted.machines_), len(rows)))
+    for own, machine in zip(weight, fitted.machines_, strict=True):
+        places = np.searchsorted(rows, machine.support_)
+        vectors[places], own[places] = machine.support_vectors_, machine.dual_coef_[0]
+    module = KernelMachines(size, len(fitted.classes_), len(rows))
+    _set(module.vectors, vectors)
+    _set(module.weight, weight)
+    _set(module.bias, np.concatenate([machine.intercept_ for machine in fitted.machines_]))
+    _set(module.gamma, fitted.gamma)
+    return module
+
+
+def _forest(fitted: RandomForestClassifier) -> Forest:
+    trees = [estimator.tree_ for estimator in fitted.estimators_]
+    roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+    module = Forest(
+        len(fitted.classes_),
+        len(trees),
+        sum(tree.node_count for tree in trees),
+        max(tree.max_depth for tree in trees),
+    )
+    columns: dict[str, list[np.ndarray]] = {"feature": [], "left": [], "right": [], "threshold": [], "shares": []}
+    for root, tree in zip(roots, trees, strict=True):
+        leaf, itself = tree.children_left < 0, np.arange(tree.node_count)
+        columns["feature"].append(np.where(leaf, 0, tree.feature))
+        columns["left"].append(root + np.where(leaf, itself, tree.children_left))
+        columns["right"].append(root + np.where(leaf, itself, tree.children_right))
+        columns["threshold"].append(_not_above(np.where(leaf, 0.0, tree.threshold)))
+        columns["shares"].append(tree.value[:, 0] / tree.value[:, 0].sum(axis=1, keepdims=True))
+    _set(module.roots, roots)
+    for name, parts in columns.items():
+        _set(getattr(module, name), np.concatenate(parts))
+    return module
+
+
+def _not_above(thresholds: np.ndarray) -> np.ndarray:
+    """The largest float32 not above each float64: scikit-learn compares float32 features with float64 thresholds, and
+    every float32 lies on the same side of both."""
+    nearest = thresholds.astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+@torch.no_grad()
+def _set(tensor: torch.Tensor, values: Any) -> None:
+    values = torch.from_numpy(np.asarray(values))
+    if values.shape != tensor.shape:
+        raise RuntimeError(f"scikit-learn's {tuple(values.shape)} numbers do not fit into {tuple(tensor.shape)}")
+    tensor.copy_(values)
+
+
+def _told(candidate: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in candidate.items())

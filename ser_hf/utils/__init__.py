@@ -1,0 +1,1 @@
+"""Errors, YAML, files, cache and other helpers that know nothing of speech."""

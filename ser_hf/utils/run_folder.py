@@ -1,0 +1,130 @@
+"""The folder of a run: who may write into it, and where everything in it stands."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .yaml import dump_yaml, read_yaml
+
+# What a run writes; --overwrite removes these and nothing else.
+CONTENTS = (
+    *("recipe.yaml", "recipe.partial", "split.json", "split.partial", "checkpoints", "logs"),
+    *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
+    *("reference.npz", "reference.partial", "published.json", "published.partial"),
+)
+
+
+_CHILD = re.compile(r"(seed|fold)-\d+|foil")
+
+
+class RunFolder:
+    """`path` holds recipe.yaml, split.json, model/, reference.npz, report/, checkpoints/, logs/ and, once it stands on
+    the Hub, published.json; seed-N/, fold-N/ and foil/ hold the same again, where several seeds, folds or a foil are
+    asked for. `place` says where in a larger run this one stands, such as ``("fold-1", "seed-2")``; empty for the run
+    itself."""
+
+    def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
+        self.path, self.place = Path(path), place
+        self.recipe = self.path / "recipe.yaml"
+        self.split = self.path / "split.json"
+        self.model = self.path / "model"
+        self.report = self.path / "report"
+        self.reference = self.path / "reference.npz"
+        self.published = self.path / "published.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.log = self.path / "logs" / "run.log"
+
+    def child(self, name: str) -> "RunFolder":
+        return RunFolder(self.path / name, (*self.place, name))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run in it was judged: the report is the last thing that a run writes."""
+        return (self.report / "report.json").is_file()
+
+    def read_report(self) -> dict[str, Any]:
+        return json.loads((self.report / "report.json").read_text(encoding="utf-8"))
+
+    def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
+        """Refuses to touch what is not this run's.
+
+        Raises:
+            UserError: if the folder holds another run, or files that no run wrote.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"output_dir: {self.path} is a file")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if (self.path / "config.json").is_file():
+            raise UserError(f"output_dir: {self.path} is a model's folder; choose another one")
+        if not self.recipe.is_file():
+            if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
+                return  # a start that was cut off before its recipe stood
+            raise UserError(f"output_dir: {self.path} holds files that are no run's; choose another folder")
+        if resume:
+            self._require_same(recipe)
+        elif not overwrite:
+            raise UserError(
+                f"output_dir: {self.path} holds a run already; continue it with --resume, replace it with "
+                "--overwrite, or set output_dir"
+            )
+
+    def open(self, recipe: dict[str, Any], resume: bool) -> None:
+        """Starts the run in a folder that `check` let pass: clears a replaced run, writes the resolved recipe."""
+        if self.recipe.is_file() and resume:
+            return
+        if self.recipe.is_file():
+            self._clear()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"output_dir: {self.path} cannot be made: {error.strerror}") from None
+        partial = self.recipe.with_suffix(".partial")
+        partial.write_text(dump_yaml(recipe), encoding="utf-8")
+        partial.rename(self.recipe)
+
+    def _require_same(self, recipe: dict[str, Any]) -> None:
+        saved = _flat(read_yaml(self.recipe))
+        wanted = _flat(recipe)
+        ignored = ("provenance", "output_dir", "corpus.download", "hub")  # which change nothing of what is computed
+        differing = [
+            key
+            for key in sorted(saved.keys() | wanted.keys())
+            if not {key, key.partition(".")[0]} & {*ignored} and saved.get(key) != wanted.get(key)
+        ]
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume continues "
+                "the same recipe only"
+            )
+
+    def _clear(self) -> None:
+        # The report goes first and the recipe last: cut off in between, the folder is an unfinished run.
+        for child in sorted(
+            self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report")
+        ):
+            if not is_ours(child.name):
+                continue
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+
+
+def is_ours(name: str) -> bool:
+    """Whether a run writes files or folders of this name."""
+    return name in CONTENTS or _CHILD.fullmatch(name) is not None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
