@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import optuna
 from filelock import FileLock, Timeout
 
 from .. import experiment
@@ -16,14 +17,8 @@ from ..errors import UserError
 from ..recipe import read_recipe
 from ..sections import Recipe
 from ..strict import read_yaml
-from .space import described, keys_of, overrides, read_space, resolve
-
-try:
-    import optuna
-except ImportError:
-    raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
-
 from .ray_tune import run_on_ray
+from .space import described, keys_of, overrides, read_space, resolve
 from .study import Runner, SweepSettings, SweepStudy, first_line, replace_text
 
 
@@ -163,8 +158,8 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
     if (different := _first_difference(saved, {**wanted, "id": saved["id"]})) is not None:
         key, before, now = different
         raise UserError(
-            f"{key}: {now!r} here, {before!r} in the sweep at {folder}; its trials could not be compared, so choose "
-            "another --output"
+            f"{key.partition('.')[2]}: {now!r} here, {before!r} in the sweep at {folder}; its trials could not be "
+            "compared, so choose another --output"
         )
 
 
