@@ -24,9 +24,9 @@ from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from .. import experiment
 from ..errors import UserError
 from ..evaluation.metrics import NAMES
+from ..experiment import run as run_experiment
 from ..recipe import read_recipe
 from ..run_folder import RunFolder
 from ..sections import Recipe
@@ -82,7 +82,7 @@ class SweepStudy:
     def __init__(
         self,
         settings: SweepSettings,
-        run: Runner = experiment.run,
+        run: Runner = run_experiment,
         echo: Callable[[str], None] = print,
         on_epoch: Callable[[float, float], None] | None = None,
     ):

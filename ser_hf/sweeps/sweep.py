@@ -12,8 +12,8 @@ from typing import Any, Literal
 import optuna
 from filelock import FileLock, Timeout
 
-from .. import experiment
 from ..errors import UserError
+from ..experiment import run as run_experiment
 from ..recipe import read_recipe
 from ..sections import Recipe
 from ..strict import read_yaml
@@ -36,7 +36,7 @@ def sweep(
     backend: Literal["local", "ray"] = "local",
     workers: int | None = None,
     gpus: float | None = None,
-    run: Runner = experiment.run,
+    run: Runner = run_experiment,
     echo: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Runs the trials that remain, then the best recipe, which alone is scored on the test split.
