@@ -10,8 +10,6 @@ from stubs import Runs, grid, rate_of, table
 from ser_hf.errors import UserError
 from ser_hf.sweeps.leaderboard import _cell
 
-RATES = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3)
-
 
 def text_of(folder):
     page = (folder / "leaderboard.html").read_text(encoding="utf-8")
@@ -23,7 +21,8 @@ def test_the_page_shows_every_trial_and_needs_no_network(swept):
         if rate_of(recipe) == 1.4e-3:
             raise UserError("<script>alert(1)</script> & so on")
 
-    swept({**RATES, "pruner": {"kind": "median", "startup_trials": 2}}, Runs(before=before))
+    rates = grid(1e-3, 1.2e-3, 1.4e-3, 1.6e-3, 5e-3, pruner={"kind": "median", "startup_trials": 2})
+    swept(rates, Runs(before=before))
     page, text = (swept.folder / "leaderboard.html").read_text(encoding="utf-8"), text_of(swept.folder)
     assert "5 of 5 trials by grid, selected by UAR on validation" in text
     assert "Validation selected among 2 complete trials and 2 pruned ones" in text
@@ -78,7 +77,7 @@ def test_importances_are_shown_from_ten_trials_on(swept, monkeypatch):
     def nothing(*_, **__):
         raise RuntimeError("Encountered zero total variance in all trees.")
 
-    # Imported here, as `optuna.importance` is a placeholder until its first use.
+    # `optuna.importance` is a placeholder until its first use.
     monkeypatch.setattr(importlib.import_module("optuna.importance"), "get_param_importances", nothing)
     swept(space, test=False)
     assert "Importance of the parameters" not in text_of(swept.folder)

@@ -1,6 +1,5 @@
 """Sweeps of real runs on the built-in corpus, in this process and on Ray."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from stubs import states, table
 
 from ser_hf import experiment
 from ser_hf.recipe import read_recipe
+from ser_hf.run_folder import RunFolder
 from ser_hf.sweeps import sweep
 
 pytestmark = pytest.mark.slow
@@ -40,11 +40,10 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     result = sweep(RECIPE, space, changes, output=tmp_path)
     rows = table(tmp_path)
     assert [(rows[n]["state"], rows[n]["epochs"]) for n in (0, 1)] == [("complete", "2"), ("complete", "2")]
-    report = json.loads((tmp_path / "trials" / "0" / "report" / "report.json").read_text())
-    assert (report["judged_on"], float(rows[0]["validation_loss"]) > 0) == ("validation", True)
-    assert float(rows[0]["objective"]) == report["parts"]["validation"]["uar"]
-    best = json.loads((tmp_path / "best" / "report" / "report.json").read_text())
-    assert best["judged_on"] == "test"
+    trial, best = (RunFolder(tmp_path / name).read_report() for name in ("trials/0", "best"))
+    assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
+    assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
+    assert float(rows[0]["validation_loss"]) > 0
     assert best["metrics"]["uar"] == result["tested"]["test"]["uar"]
     # The winner's own run repeats its trial.
     assert result["tested"]["validation"]["uar"] == pytest.approx(result["winner"]["value"], abs=0.1)

