@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_hf.errors import UserError
-from ser_hf.protocols import PARTS, audit, save_splits, split_corpus
+from ser_hf.protocols import audit, save_splits, split_corpus
 from ser_hf.protocols.listed import from_file
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -47,16 +47,6 @@ def test_ids_speakers_and_a_mixture_say_the_same(dataset, written, spelling):
     mixed = {"train": [*ids["train"][:7], "x:02", "x:03"], spelling: ids["validation"], "test": ["x:05", *ids["test"]]}
     splits = [from_file(dataset, written("list.json", content)) for content in (SPEAKERS, ids, mixed)]
     assert splits[0] == splits[1] == splits[2]
-
-
-def test_dev_and_validation_are_added_up(dataset, written):
-    content = {"train": ["x:01", "x:02"], "dev": ["x:03"], "validation": ["x:04"], "test": ["x:05"]}
-    assert from_file(dataset, written("list.json", content)).speakers["validation"] == ["x:03", "x:04"]
-
-
-def test_speakers_that_are_not_listed_stand_in_no_part(dataset, written):
-    split = from_file(dataset, written("list.json", {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}))
-    assert split.table(dataset).splitlines()[4].split() == ["in", "no", "part", "18"]
 
 
 @pytest.mark.parametrize(("name", "comma"), [("list.csv", ","), ("list.tsv", "\t"), ("list.TSV", "\t"), ("list", ",")])
@@ -103,11 +93,6 @@ def test_folds_of_a_table_keep_their_names_and_stand_in_their_order(dataset, wri
     assert split_corpus(dataset, "file", folds=[2], path=path) == folds[1:2]
 
 
-def test_a_single_fold_needs_no_name(dataset, written):
-    lines = ["fold,part,speaker", "7,train,x:01", "7,dev,x:03", "7,test,x:05"]
-    assert from_file(dataset, written("list.csv", "\n".join(lines))).fold is None
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_cells_are_stripped_quoted_or_in_capitals(dataset, written, separator):
     lines = [" part ,note, speaker ", ' Train ,"two\nlines", x:01 ', "DEV,,x:02", "", 'test,"a ""word""","x:05"']
@@ -122,11 +107,6 @@ def test_folds_of_json(dataset, written):
     assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
     assert [fold.fold for fold in folds] == ["1 of 2", "2 of 2"]
     assert from_file(dataset, written("list.json", {"folds": [one]})).fold is None
-
-
-def test_parts_in_capitals_in_json(dataset, written):
-    content = {"Train": SPEAKERS["train"], "DEV": SPEAKERS["validation"], "Test": SPEAKERS["test"]}
-    assert from_file(dataset, written("list.json", content)).speakers == SPEAKERS
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold", "speaker_and_sentence_disjoint"])
@@ -181,34 +161,6 @@ def test_a_list_by_clip_is_refused_unless_it_was_meant(dataset, written):
     assert split.leak.startswith("Speaker-dependent: 6 of the 6 test speakers were learnt from")
     assert split.apart == dict.fromkeys(split.apart, ())
     assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 6
-
-
-@pytest.mark.parametrize(
-    ("train", "validation", "told"),
-    [
-        (["x:01", "x:02", "x:05/0"], ["x:03"], "learnt from"),
-        (["x:01", "x:02"], ["x:03", "x:05/0"], "used to pick the checkpoint"),
-    ],
-)
-def test_one_clip_of_a_test_speaker_elsewhere_is_refused(dataset, written, train, validation, told):
-    tested = [f"x:05/{take}" for take in range(1, 6)] + ["x:06"]
-    path = written("list.json", {"train": train, "validation": validation, "test": tested})
-    with pytest.raises(UserError) as error:
-        from_file(dataset, path)
-    message = str(error.value)
-    assert message.startswith(
-        f"{path}: Speaker-dependent: 1 of the 2 test speakers were {told}, so these figures say "
-    )
-    assert message.endswith(" Mend the list, or set protocol.shared_speakers: true")
-    assert from_file(dataset, path, shared_speakers=True).leak
-
-
-def test_shared_speakers_may_be_allowed_without_a_validation_part(dataset, written):
-    listed = by_clip(dataset, ("train", "test"))
-    split = from_file(dataset, written("list.json", listed), shared_speakers=True, validation=0.3)
-    assert sorted(split.ids["train"] + split.ids["validation"]) == sorted(listed["train"])
-    assert split.apart["train/validation"] == ("speaker",)
-    assert split.leak
 
 
 WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
@@ -288,20 +240,3 @@ def test_a_list_is_needed(dataset, tmp_path):
         with pytest.raises(UserError) as error:
             from_file(dataset, str(path))
         assert str(error.value).startswith(f"{path}: {told}")
-
-
-def test_a_part_without_a_class_is_refused(dataset, written):
-    path = written("list.json", {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03/0", "x:03/1"]})
-    with pytest.raises(UserError, match="^protocol file: no clip of sad in test"):
-        from_file(dataset, path)
-
-
-def test_a_share_that_is_none_is_refused(dataset, written):
-    path = written("list.json", {"train": ["x:01", "x:02"], "test": ["x:03"]})
-    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1, got 1.5"):
-        from_file(dataset, path, validation=1.5)
-
-
-def test_parts_are_told_in_order_whatever_the_order_of_the_file(dataset, written):
-    split = from_file(dataset, written("list.json", dict(reversed(SPEAKERS.items()))))
-    assert tuple(split.rows) == PARTS
