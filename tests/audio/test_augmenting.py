@@ -23,7 +23,6 @@ from ser_hf.audio.augmentation import (
     Reverberation,
     Speed,
     Step,
-    Telephone,
     TimeShift,
 )
 from ser_hf.audio.noises import mean_power
@@ -120,18 +119,6 @@ def test_a_step_happens_to_its_share_of_clips():
     assert faster.mean() == pytest.approx(0.6, abs=0.07)
     assert louder.mean() == pytest.approx(0.3, abs=0.07)
     assert (faster & louder).mean() == pytest.approx(0.18, abs=0.05)  # independent of each other
-
-
-def test_a_telephone_takes_one_of_its_codecs():
-    clip = tone()
-    alone = [Augmenter(Augmentation(telephone=Telephone(1.0, [codec])), RATE) for codec in ("gsm", "a_law")]
-    possible = [augmenter(clip, seeded(0)) for augmenter in alone]
-    either = Augmenter(Augmentation(telephone=Telephone(1.0, ["gsm", "a_law"])), RATE)
-    heard = set()
-    for seed in range(20):
-        out = either(clip, seeded(seed))
-        heard.add([np.array_equal(out, one) for one in possible].index(True))
-    assert heard == {0, 1}
 
 
 def test_babble_comes_from_the_training_rows():

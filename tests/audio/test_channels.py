@@ -98,15 +98,6 @@ def test_a_telephone_keeps_the_band_its_length_and_time(voice, codec, least, rat
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("exponent", [-30, -7, 12, 30])
-def test_a_telephone_hears_loud_and_quiet_voices_alike(voice, codec, exponent):
-    """To the bit, for powers of two."""
-    clip = voice[4000:6000]
-    factor = np.float32(2.0**exponent)
-    np.testing.assert_allclose(telephone(clip * factor, codec, RATE), telephone(clip, codec, RATE) * factor, rtol=1e-4)
-
-
-@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("length", [1, 2, 3, 161, 1000])
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_a_telephone_takes_any_length(codec, length, rate):

@@ -205,14 +205,6 @@ def test_an_ogg_file_whose_last_packet_goes_on_nowhere_is_truncated():
     assert not _torn(bytes(99)), "tags after the stream"
 
 
-def test_an_ogg_file_of_a_recorder_that_was_switched_off_is_taken(tmp_path):
-    """Its last page is whole, but not marked as the last: nothing tells that there was more."""
-    path = tmp_path / "a.ogg"
-    content = ogg(path)
-    path.write_bytes(content[: pages(content)[-1]])
-    assert len(decode(str(path)).samples) > 0
-
-
 def test_files_as_released_decode_to_their_durations(real_corpora):
     """48 kHz with an extra FLLR chunk, five of them stereo; lengths as the release has them."""
     frames = {

@@ -102,17 +102,6 @@ def test_another_rate_or_order_makes_another_store(sources, tmp_path):
     assert len({open_store(rows, rate, tmp_path / "cache").folder for rows, rate in kinds}) == 4
 
 
-def test_rows_may_carry_bytes(sources, tmp_path, monkeypatch):
-    from_files = open_store(sources, 16000, tmp_path / "cache")
-    packed = []
-    for source in sources:
-        with open(source["path"], "rb") as file:
-            packed.append({"path": None, "bytes": file.read()})
-    from_bytes = open_store(packed, 16000, tmp_path / "cache")
-    assert from_bytes.content_hashes == from_files.content_hashes
-    assert open_store(packed, 16000, tmp_path / "cache").folder == from_bytes.folder
-
-
 def test_any_number_of_workers_gives_the_same_store(sources, tmp_path):
     many = sources * 10  # more clips than one worker may hold in flight
     stores = [open_store(many, 16000, tmp_path / f"cache{workers}", workers) for workers in (1, 2, 5)]

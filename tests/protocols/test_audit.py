@@ -12,7 +12,6 @@ from ser_hf.protocols import (
     audit_table,
     contradictions,
     make_split,
-    random,
     require_apart,
     split_corpus,
     worst,
@@ -131,16 +130,6 @@ def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copie
     )
 
 
-def test_the_recordings_in_two_parts_are_told_together(make_corpus, with_copies):
-    dataset = with_copies(make_corpus(4), {20: 3, 21: 4, 22: 4, 13: 23})
-    with pytest.raises(UserError) as error:
-        audit(split_of(dataset), dataset, [])
-    told = (
-        "x:01/3 (train) and x:04/2 (test); x:01/4 (train) and x:04/3, x:04/4 (test); x:03/1 (validation) and x:04/5 "
-    )
-    assert f"in two parts: {told}(test); list one of each" in str(error.value)
-
-
 def test_what_stands_in_two_parts_of_any_fold_is_told_at_once(make_corpus, with_copies):
     """Of leave one speaker out a copy in two speakers' clips is a copy in one part in most folds."""
     dataset = with_copies(make_corpus(6), {8: 1, 20: 13, 32: 26})
@@ -201,17 +190,6 @@ def test_near_duplicates_may_be_told_instead(make_corpus):
     audited = audit(split_of(dataset), dataset, twins, refuse_near_duplicates=False)
     assert [audited["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 2, 1]
     assert audited["apart"] == dict.fromkeys(PAIRS, ["speakers", "recordings"])
-
-
-def test_a_random_split_is_told_and_not_refused(make_corpus):
-    dataset = make_corpus(10)
-    split = random(dataset, validation=0.3, test=0.3)
-    audited = audit(split, dataset, [])
-    assert split.leak.startswith("Speaker-dependent: ")
-    assert all(audited["shared"][pair]["speakers"] > 0 for pair in PAIRS)
-    assert audited["apart"] == dict.fromkeys(PAIRS, ["recordings", "near_duplicates"])
-    for line in audit_table(audited).splitlines()[1:]:
-        assert line.count("!") == 2  # speakers and sentences
 
 
 def test_clips_that_were_not_prepared_are_not_taken_for_copies(make_corpus, with_column):

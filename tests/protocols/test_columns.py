@@ -73,12 +73,6 @@ def test_other_words_are_parts_as_the_recipe_says(with_parts):
     assert [split.speakers[part] for part in PARTS] == [["x:01"], ["x:02"], ["x:03"]]
 
 
-def test_speakers_validate_where_the_column_tells_no_validation(with_parts):
-    split = by_column(with_parts(split=of_speaker(OF_SPEAKER | {"x:04": "train"})), validation=0.5)
-    assert len(split.speakers["validation"]) == 2
-    assert split.notes == ("The list has no validation part: 0.5 of what it trains on was drawn for it.",)
-
-
 def test_one_column_a_fold(with_parts):
     swapped = OF_SPEAKER | {"x:01": "test", "x:05": "train", "x:06": "train"}
     corpus = with_parts(a=of_speaker(OF_SPEAKER), b=of_speaker(swapped))

@@ -7,20 +7,10 @@ import pytest
 from ser_hf.errors import UserError
 from ser_hf.protocols import speaker_independent
 from ser_hf.protocols.draws import absent_corpora, check_share, draw_groups, hold_out
-from ser_hf.protocols.folds import kfold
 
 
 def everything(dataset):
     return list(range(len(dataset)))
-
-
-def test_as_many_groups_as_asked_for_are_drawn_in_order(make_corpus):
-    dataset = make_corpus(9)
-    for count in (1, 4, 8):
-        drawn = draw_groups(dataset, everything(dataset), "speaker", count, 0)
-        assert drawn == sorted(set(drawn))
-        assert len(drawn) == count
-    assert set(draw_groups(dataset, everything(dataset), "sentence", 1, 0)) <= {"sentence 0", "sentence 1"}
 
 
 def test_only_the_given_rows_are_drawn_from(make_corpus):
@@ -112,11 +102,6 @@ def test_of_several_corpora_each_gives_its_share(mixed):
         assert drawn == sorted(drawn)
 
 
-def test_no_corpus_is_missing_where_the_count_is_smaller_than_the_corpora(mixed):
-    dataset = mixed({"a": 3, "b": 3, "c": 3})
-    assert of_corpora(draw_groups(dataset, everything(dataset), "speaker", 1, 0)) == {"a": 1, "b": 1, "c": 1}
-
-
 def test_a_corpus_that_does_not_validate_is_told(mixed):
     dataset = mixed({"a": 6, "b": 1, "c": 1})
     train, validation, _, notes = hold_out(dataset, everything(dataset), 0.2, 0)
@@ -144,10 +129,3 @@ def test_a_split_of_a_mixture_has_every_corpus_in_every_part(mixed):
         "test": {"a": 4, "b": 2, "c": 1, "d": 1},
     }
     assert split.notes == ("No clip of d in validation.",), "of its two speakers one judges and one is learnt from"
-
-
-def test_folds_of_speakers_have_every_corpus(mixed):
-    splits = kfold(mixed({"a": 12, "b": 8, "c": 4}), k=4)
-    for split in splits:
-        assert of_corpora(split.speakers["test"]) == {"a": 3, "b": 2, "c": 1}
-        assert set(of_corpora(split.speakers["validation"])) == {"a", "b", "c"}

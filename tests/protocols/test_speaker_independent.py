@@ -35,12 +35,6 @@ def test_a_share_may_stand_beside_a_list(make_corpus):
     assert len(split.speakers["train"]) == 7
 
 
-def test_shares_may_take_all_that_a_listed_train_leaves(make_corpus):
-    split = speaker_independent(make_corpus(12), train=["1-8"], validation=2 / 12, test=2 / 12)
-    assert split.speakers["train"] == NAMES[:8]
-    assert sorted(split.speakers["validation"] + split.speakers["test"]) == NAMES[8:]
-
-
 def test_drawn_parts_have_the_proportions_of_the_corpus(make_corpus):
     """Half of the speakers act angry mostly, the other half sad mostly, independently of their sex."""
     mostly = {True: ["angry"] * 6 + ["happy", "sad"], False: ["sad"] * 6 + ["happy", "angry"]}

@@ -17,16 +17,6 @@ def split_of(dataset, speakers=None, name="p", **options):
     return make_split(name, dataset, rows, **options)
 
 
-def test_rows_ids_and_speakers_say_the_same_in_order(make_corpus):
-    dataset = make_corpus(4)
-    rows = {"train": [7, 0, 1, 2], "validation": [14, 13, 12], "test": [18, 20, 19]}
-    split = make_split("p", dataset, rows)
-    assert split.rows == {"train": [0, 1, 2, 7], "validation": [12, 13, 14], "test": [18, 19, 20]}
-    assert split.ids["train"] == ["x:01/0", "x:01/1", "x:01/2", "x:02/1"]
-    assert split.speakers == {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
-    assert (split.fold, split.notes, split.leak) == (None, (), None)
-
-
 def test_the_promise_is_of_each_pair_of_parts(make_corpus):
     assert PAIRS == ("train/validation", "train/test", "validation/test")
     dataset = make_corpus(4)
