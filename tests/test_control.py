@@ -16,8 +16,8 @@ CHANCE = 1 / 6
 @pytest.mark.slow
 def test_true_labels_are_learnt_and_shuffled_ones_stay_at_chance(tmp_path):
     true = ser_hf.run_recipe(QUICKSTART, [*BUDGET, f"output_dir={tmp_path / 'true'}"])
-    # 0.59; other seeds come to 0.48 to 0.53, and the control to 0.13 to 0.17.
-    assert true["metrics"]["uar"] > 0.4
+    # Seeds come to 0.48 to 0.59, and the control to 0.13 to 0.17.
+    assert true["metrics"]["uar"] > 2 * CHANCE
     control = ser_hf.run_recipe(
         QUICKSTART, [*BUDGET, "corpus.shuffle_labels=true", f"output_dir={tmp_path / 'control'}"]
     )

@@ -1,4 +1,4 @@
-"""Networks as the tests of all of them need them: fresh, with the statistics of a corpus, or a little trained."""
+"""Networks for tests: fresh, with the statistics of a corpus, or a little trained."""
 
 import torch
 from signals import noise, ragged
@@ -17,7 +17,7 @@ def batch_of(*clips):
 
 
 def built(name, tiny=True, corpus=None, **settings):
-    """A fresh network whose front end has the statistics of a corpus, by default of `lessons`."""
+    """A fresh network with the statistics of a corpus in its front end; the corpus is `batches` unless given."""
     torch.manual_seed(0)
     kind = ARCHITECTURES[name]
     config = tiny_config(name, **settings) if tiny else kind.config_class(num_labels=4, **settings)
@@ -25,28 +25,28 @@ def built(name, tiny=True, corpus=None, **settings):
     for norm in model.modules():
         if isinstance(norm, FeatureNorm) and norm.counts:
             norm.observing = True
-            for batch in corpus or lessons():
+            for batch in corpus or batches():
                 model.front_end(batch["input_values"], batch["attention_mask"].sum(dim=1))
             norm.settle()
     return model
 
 
-def lessons():
+def batches():
     return [batch_of(*[noise(3000 + 4500 * i, seed=10 * step + i) for i in range(4)]) for step in range(3)]
 
 
-def learns(model):
-    """Some networks are fitted by scikit-learn only: none of their numbers takes a gradient."""
+def trainable(model):
+    """Networks that only scikit-learn fits have no parameter with a gradient."""
     return any(parameter.requires_grad for parameter in model.parameters())
 
 
 @torch.enable_grad()
 def trained(model):
-    """After a few steps on ragged batches, so that the statistics of batch normalisation are its own."""
-    if learns(model):
+    """The network after a few steps on ragged batches, so that batch normalization has statistics."""
+    if trainable(model):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         model.train()
-        for batch in lessons():
+        for batch in batches():
             model(**batch, labels=torch.arange(4)).loss.backward()
             optimizer.step()
             optimizer.zero_grad()

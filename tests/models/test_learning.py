@@ -5,19 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from built import batch_of, built, learns
+from built import batch_of, built
 
 import ser_hf
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.inference.reference import read_reference
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
+from ser_hf.training.arguments import solvers_for
 
 EMOTIONS = ("angry", "neutral", "sad")
 CHANCE = math.log(len(EMOTIONS))
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if learns(built(name))])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "trainer" in solvers_for(name)])
 def test_every_network_fits_a_small_batch(name):
     """Three speakers, each with three emotions, and the loss in training mode. A gradient reaches every parameter."""
     clips = [utterance(speaker, emotion, 0, seed=0) for speaker in range(3) for emotion in EMOTIONS]
@@ -77,7 +78,7 @@ def test_a_run_does_better_than_chance_on_new_speakers(name, tmp_path):
         | RUNS[name]
     )
     assert report["protocol"]["parts"]["test"]["clips"] == 54
-    # Chance is 0.333, with a standard error of 0.064 over 54 clips. Seeds and kernels come to 0.6 and more.
+    # Chance is 0.333, with a standard error of 0.064 over 54 clips; seeds and kernels come to 0.7 and more.
     assert report["metrics"]["uar"] > 0.45
     clips, logits = read_reference(tmp_path)
     model = ARCHITECTURES[name].from_pretrained(tmp_path / "model")

@@ -1,20 +1,50 @@
-"""VGG16 and VGGish: their layers against torch's own, VGGish's ears and layers against the published formulas."""
+"""Transferred networks: clip vectors, VGG stages against torch's layers, VGGish against the published formulas."""
 
 import numpy as np
 import pytest
 import torch
 from built import batch_of, built
 from signals import noise
+from torch import nn
 from torch.nn import functional
 
-from ser_hf.models import TRANSFERRED, VGG16Config, VGGishConfig
-from ser_hf.models.front_end import FeatureNorm
-from ser_hf.models.modeling_transfer import VGGStage
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGStage
 from ser_hf.models.modeling_transfer_audio import VGGishFrontEnd
 from ser_hf.models.support_vectors import LinearMachines
+from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, solvers_for
-from ser_hf.training.factory import blueprint
-from ser_hf.utils.errors import UserError
+
+
+def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_the_top():
+    for name, kind in TRANSFERRED.items():
+        assert ARCHITECTURES[name] is kind
+        model = kind(tiny_config(name))
+        assert isinstance(model, TransferClassifier)
+        outside = set(model.encoder.state_dict()) - {
+            f"layers.{i}.{key}" for i, layer in enumerate(model.encoder.layers) for key in layer.state_dict()
+        }
+        assert not outside, f"{name} has weights in its encoder that belong to no layer"
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_clip_norm_is_batch_normalisation_without_weights(synchronised):
+    ours, stock = ClipNorm(5), nn.BatchNorm1d(5, affine=False)
+    ours.synchronised = synchronised
+    assert not list(ours.parameters())
+    for seed in range(3):
+        vectors = torch.randn(7, 5, generator=torch.Generator().manual_seed(seed)) * 3 + seed
+        torch.testing.assert_close(ours(vectors), stock(vectors))
+    for name, value in stock.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
+    ours.eval()
+    stock.eval()
+    torch.testing.assert_close(ours(vectors), stock(vectors))
+    # The last batch of an epoch may be a single clip.
+    alone = ours(vectors[:1])
+    ours.train()
+    torch.testing.assert_close(ours(vectors[:1]), alone)
+
 
 BOTH = pytest.mark.parametrize("name", ["vgg16", "vggish"])
 
@@ -75,16 +105,6 @@ def test_the_published_widths_are_the_default():
 
 
 @torch.no_grad()
-def test_vgg16_sees_a_corpus_as_its_pictures_were_loud_clips_louder_than_soft_ones():
-    model = built("vgg16")
-    (norm,) = [module for module in model.modules() if isinstance(module, FeatureNorm)]
-    assert norm.kind == "corpus_level"
-    clip = noise(16000)
-    loud, soft = (model.front_end(level * clip, torch.tensor([16000]))[0] for level in (1.0, 0.1))
-    assert loud.mean() > soft.mean() + 0.5
-
-
-@torch.no_grad()
 def test_vgg16_keeps_channels_and_bands_of_a_frame_apart():
     model = built("vgg16", n_mels=64)
     clip = noise(20000)
@@ -102,37 +122,6 @@ def test_vgg16_keeps_channels_and_bands_of_a_frame_apart():
     model(clip)
     # The normalisation before the classifier has seen no clips yet.
     torch.testing.assert_close(given[0], picture.mean(dim=2).flatten(1), rtol=1e-4, atol=1e-6)
-
-
-def test_three_planes_are_the_three_colours():
-    model = built("vgg16", deltas=2, normalization="corpus")
-    assert model.encoder.layers[0].convolutions[0].weight.shape[1] == 3
-    assert model(noise(20000)).logits.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "told"),
-    [
-        ("vgg16", {"channels": [4, 4]}, "channels .*five numbers"),
-        ("vgg16", {"n_mels": 31}, "n_mels.*32 or more"),
-        ("vgg16", {"features": "mfcc", "normalization": "corpus", "n_mfcc": 20}, "n_mfcc.*32 or more"),
-        ("vgg16", {"deltas": 1}, "deltas"),
-        ("vgg16", {"frames": 20}, "frames 20 is fewer than the 32"),
-        ("vgg16", {"head": "tree"}, "head 'tree' is none of linear, svm"),
-        ("vggish", {"channels": [4]}, "channels .*four numbers"),
-        ("vggish", {"example_hop": 0}, "example_hop"),
-        ("vggish", {"pooling": "last"}, "pooling"),
-    ],
-)
-def test_what_cannot_be_is_told(name, options, told):
-    with pytest.raises(UserError, match=told):
-        blueprint(name, ["angry", "sad"], options=options)
-
-
-def test_vggish_hears_sixteen_kilohertz_only():
-    with pytest.raises(ValueError, match="sampling_rate 8000"):
-        VGGishConfig(sampling_rate=8000)
-    assert VGG16Config(sampling_rate=8000).sampling_rate == 8000
 
 
 def _mel(hertz):
@@ -163,24 +152,6 @@ def test_vggish_hears_what_the_published_code_computes(samples, examples):
     assert mask.sum() == examples
     assert expected.std() > 0.1
     np.testing.assert_allclose(heard[mask].numpy().reshape(expected.shape), expected, rtol=0, atol=2e-5)
-
-
-def test_a_short_clip_is_one_example_with_silence_after_it():
-    clip = noise(5000)
-    heard, mask = VGGishFrontEnd()(torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000]))
-    expected = _published_log_mel(np.pad(clip[0].double().numpy(), (0, 15600 - 5000)))
-    assert mask.sum() == 1
-    np.testing.assert_allclose(heard[mask].numpy().reshape(96, 64), expected, rtol=0, atol=2e-5)
-    assert heard[mask].reshape(96, 64)[40:].allclose(torch.tensor(0.01).log())
-    assert not heard[~mask].any()
-
-
-def test_examples_may_overlap():
-    clip = noise(40000)
-    heard, mask = VGGishFrontEnd(example_hop=32)(clip, torch.tensor([40000]))
-    expected = _published_log_mel(clip[0].double().numpy())
-    assert mask.sum() == (248 - 96) // 32 + 1 == 5
-    np.testing.assert_allclose(heard[0, 2].reshape(96, 64).numpy(), expected[64:160], rtol=0, atol=2e-5)
 
 
 def _published_vggish(weights, examples, activation):
@@ -247,7 +218,21 @@ def test_a_support_vector_head_saves_and_loads_and_is_no_opinion_before_it_is_fi
     torch.testing.assert_close(loaded(noise(20000)).logits, model(noise(20000)).logits, rtol=1e-5, atol=1e-5)
 
 
+def test_short_clips_are_one_example_with_silence_after_it_and_examples_may_overlap():
+    clip = noise(5000)
+    examples, mask = VGGishFrontEnd()(torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000]))
+    expected = _published_log_mel(np.pad(clip[0].double().numpy(), (0, 15600 - 5000)))
+    assert mask.sum() == 1
+    np.testing.assert_allclose(examples[mask].numpy().reshape(96, 64), expected, rtol=0, atol=2e-5)
+    assert not examples[~mask].any()
+    longer = noise(40000)
+    examples, mask = VGGishFrontEnd(example_hop=32)(longer, torch.tensor([40000]))
+    expected = _published_log_mel(longer[0].double().numpy())
+    assert mask.sum() == (248 - 96) // 32 + 1 == 5
+    np.testing.assert_allclose(examples[0, 2].reshape(96, 64).numpy(), expected[64:160], rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", [*TRANSFERRED, "encoder"])
-def test_both_solvers_are_there_for_what_is_transferred(name):
+def test_both_solvers_can_fit_transferred_networks(name):
     assert solvers_for(name) == ("trainer", "sklearn")
     assert list(GRIDS[name]) == ["C"]
