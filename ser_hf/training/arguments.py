@@ -1,4 +1,5 @@
-"""`TrainingArguments` from a recipe's `training` section: names, types, house defaults, what a run manages itself."""
+"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys that a run sets
+itself."""
 
 import dataclasses
 import os
@@ -20,13 +21,13 @@ _MOST_WORKERS = 8
 
 
 def precision_arguments(precision: str) -> dict[str, Any]:
-    """The `TrainingArguments` of a word: ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto``, the fastest of them that
-    the device does without emulating it (on a CPU and on Apple's GPUs fp32).
+    """The `TrainingArguments` of ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto`` (the fastest native one of the
+    device).
 
-    Weights stay in float32: half precision is autocast's, operation by operation.
+    Weights stay in float32; autocast uses half precision for single operations.
 
     Raises:
-        UserError: if the device has no such precision.
+        UserError: if the device does not support the precision.
     """
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
@@ -52,11 +53,7 @@ def precision_arguments(precision: str) -> dict[str, Any]:
 
 
 def refuse_lost_processes() -> None:
-    """Notices where `accelerate launch` was told several processes and started one, as it does with ``--cpu``.
-
-    Raises:
-        UserError: saying how several are started.
-    """
+    """Refuses `accelerate launch` that was asked for several processes and started one, as with ``--cpu``."""
     launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
     sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     if launched and not any(name in os.environ for name in sizes):
@@ -67,8 +64,7 @@ def refuse_lost_processes() -> None:
 
 
 def data_workers() -> int:
-    """Processes that read and pad batches. Beside a GPU there are cores to spare; on a CPU they would take turns with
-    the training itself, which reading from the waveform store does not wait for."""
+    """Number of worker processes for batches: none on a CPU, where they would compete with the training."""
     if not torch.cuda.is_available():
         return 0
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -76,11 +72,8 @@ def data_workers() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seeds Python, numpy and torch on every device.
-
-    With `deterministic` torch also refuses operations whose result depends on timing; cuBLAS learns of it before the
-    first CUDA call. On a CPU results repeat without, as long as the number of threads stays.
-    """
+    """Seeds Python, numpy and torch on every device; with `deterministic` torch also refuses nondeterministic
+    operations."""
     if deterministic:
         enable_full_determinism(seed)
     else:
@@ -177,10 +170,9 @@ SAMPLING = ("random", "group_by_length", "sequential")
 def sampling_for(architecture: str) -> str:
     """The default `train_sampling_strategy` of a network.
 
-    Batches of similar length pad little. But tempo is an emotion cue, so they also hold few emotions, and batch
-    normalisation then standardises away what it should tell apart: on the synthetic corpus a crnn reached a validation
-    UAR of 0.35 after one epoch and 0.76 after sixteen with grouped batches, 0.53 and 0.81 with random ones. Encoders
-    normalise each clip by itself, and are large enough for padding to matter.
+    Batches of similar length need little padding, but tempo is an emotion cue: they hold few emotions, which harms
+    batch normalization (validation UAR of a crnn on the synthetic corpus after sixteen epochs: 0.76 grouped, 0.81
+    random). Encoders normalize each clip by itself and save much padding.
     """
     return "group_by_length" if architecture == "encoder" else "random"
 
@@ -200,7 +192,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
 
 
 def solvers_for(architecture: str) -> tuple[str, ...]:
-    """The values of `training.solver` that a network can take, its default first."""
+    """Possible values of `training.solver` for a network, the default first."""
     if architecture == "mfcc_linear":
         return ("sklearn", "trainer")
     if architecture in TRANSFERRED or architecture == "encoder":
@@ -227,11 +219,11 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
 
 @dataclasses.dataclass
 class EmotionTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, and what `EmotionTrainer` takes beyond them.
+    """`TrainingArguments` with the settings of `EmotionTrainer`.
 
-    `schedule` is any word of `ser_hf.training.optimizer`, where `lr_scheduler_type` only knows the library's;
-    `kept_checkpoints` are kept beside the best one (`save_total_limit` would delete before a new one is whole);
-    `find_batch_size` halves the batch where memory runs out, and keeps the batch of an optimiser step.
+    `schedule` is any name of `ser_hf.training.optimizer`; `kept_checkpoints` are kept beside the best one
+    (`save_total_limit` would delete before a new one is complete); `find_batch_size` reduces the batch if memory runs
+    out.
     """
 
     schedule: str = "linear"
@@ -247,7 +239,7 @@ class EmotionTrainingArguments(TrainingArguments):
 
     @property
     def step_batch_size(self) -> int:
-        """Clips of one optimiser step, over all processes and accumulated batches."""
+        """Clips of one optimizer step, over all processes and accumulated batches."""
         return self.train_batch_size * self.gradient_accumulation_steps * max(1, self.world_size)
 
 
@@ -262,15 +254,15 @@ def training_arguments(
     deterministic: bool = False,
     **own: Any,
 ) -> EmotionTrainingArguments:
-    """The arguments of one run, whose validation `metric` picks the checkpoint.
+    """The arguments of one run.
 
-    `padding_safe` is false for models whose logits padding changes: those are evaluated one clip at a time, as
-    `pipeline` runs them. Without an accelerator `use_cpu` is set, since under torchrun every CPU process would
-    otherwise take itself for the only one and train alone into the same folder. `own` are further fields of
-    `EmotionTrainingArguments`.
+    Args:
+        metric: validation metric that selects the checkpoint.
+        padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
+        own: further fields of `EmotionTrainingArguments`.
 
     Raises:
-        UserError: for a set of arguments that cannot be, or that this machine cannot do.
+        UserError: for contradicting arguments, or ones that this machine does not support.
     """
     refuse_lost_processes()
     arguments = dict(arguments)

@@ -1,4 +1,4 @@
-"""Averages of the weights while they learn: the average is judged and saved, the weights beside it learn on."""
+"""Averages of weights (EMA, SWA), and statistics of batch normalization across processes."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,18 +20,16 @@ from ..utils.errors import UserError
 
 
 def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:
-    """Has every batch normalisation in `model` count the clips of all processes; returns how many there are.
+    """Makes every batch normalization use the clips of all processes; returns how many there are.
 
-    Without it each process normalises by its own share of the batch, and the last step's running statistics are those
-    of process 0. Ours are told (`synchronised`, on any device); stock ones in encoders become `nn.SyncBatchNorm`,
-    which keeps their weights. With a single process nothing changes and 0 is returned. Call it on every process,
-    before the model is wrapped for several; from then on all must run equally many training forwards.
+    Our own layers get `synchronised`; stock ones become `nn.SyncBatchNorm`. Call it in every process before the model
+    is wrapped. With a single process nothing changes.
 
     Args:
-        device: where it will train; by default where its weights are now.
+        device: where the model will train (default: where its weights are).
 
     Raises:
-        UserError: if there are stock layers and the device is one for which `nn.SyncBatchNorm` does not exist.
+        UserError: if stock layers are to train on a device without `nn.SyncBatchNorm`.
     """
     if _processes() == 1:
         return 0
@@ -56,11 +54,9 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None)
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Gives every process the buffers of process 0, which are those that are saved.
+    """Copies the buffers of process 0, which are the saved ones, to every process.
 
-    Running statistics differ between processes unless synchronised, and `DistributedDataParallel` evens them out at
-    the next training forward only: until then each process would evaluate a model of its own. Call it on every
-    process; with a single one nothing happens.
+    Without it each process would evaluate its own running statistics until the next training step.
     """
     if _processes() == 1:
         return
@@ -72,7 +68,7 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 
 def is_frozen(norm: nn.Module) -> bool:
-    """Whether it has weights, and none of them learns: its statistics are to stay as they are too."""
+    """Whether a layer has parameters and all of them are frozen: its statistics stay constant too."""
     learning = [parameter.requires_grad for parameter in norm.parameters()]
     return bool(learning) and not any(learning)
 
@@ -85,28 +81,18 @@ LEARNING = "learning.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """An average of a model's weights over a training.
+    """Averages the trainable weights and saved buffers of a model.
 
-    - ``ema``: exponential, after every step of the optimiser. The first step's weights are taken as they are; the t-th
-      after it keeps ``min(decay, (1 + t) / (10 + t))`` of the average (as `tf.train.ExponentialMovingAverage` does,
-      given `num_updates`), so that the random start is soon forgotten. `decay` is reached after some
-      ``9 / (1 - decay)`` steps; until then the averaged weights are on average a tenth of the steps so far old.
-    - ``swa``: equal weights for the ends of all epochs from the share `start` of the training's steps on (stochastic
-      weight averaging, Izmailov et al. 2018, arXiv:1803.05407). Batch normalisation gets statistics of the averaged
-      weights, from a walk over `batches` before they are used.
+    - ``ema``: exponential, after every optimizer step, with the decay ``min(decay, (1 + t) / (10 + t))`` in step t
+      (as in `tf.train.ExponentialMovingAverage`), so that the random start is soon forgotten.
+    - ``swa``: equal weights for the ends of all epochs from the fraction `start` of the steps on (Izmailov et al.
+      2018, arXiv:1803.05407). Statistics of batch normalization are computed again from `batches`.
 
-    What learns and the saved buffers are averaged, whole numbers among them copied; what is frozen by the time of
-    `attach` is left alone. Half precision is averaged in float32: a step of ``1 - decay`` would round to nothing.
-
-    The model's tensors stay the same objects and are only ever written in place, so that optimisers, wrappers for
-    several processes and compiled graphs may hold them. Weights that are sharded over processes are not supported.
+    Half precision is averaged in float32. Tensors of the model are only written in place, so that optimizers, wrappers
+    and compiled graphs stay valid. Sharded weights are not supported.
 
     Args:
-        kind: ``ema`` or ``swa``.
-        decay: of ``ema``, from 0 to 1.
-        start: of ``swa``, from 0 to 1. The last step always counts, so that there is an average in the end.
-        batches: makes a new iterable of the training clips' batches, without labels, the same in every process; for
-            ``swa`` where there is batch normalisation.
+        batches: returns the batches of training clips, without labels, the same in every process; for ``swa``.
     """
 
     KINDS = ("ema", "swa")
@@ -125,7 +111,7 @@ class WeightAverage(TrainerCallback):
         self._release()
 
     def attach(self, model: nn.Module) -> None:
-        """Starts anew, with the weights of `model`: unwrapped, on its device, frozen where it shall be."""
+        """Starts with the current weights of `model` (unwrapped, on its device, already frozen)."""
         if self.kind == "swa" and self.batches is None and any(_batch_norms(model)):
             raise ValueError("averaged weights need new statistics for batch normalisation: give batches")
         saved = model.state_dict().keys()
@@ -152,14 +138,14 @@ class WeightAverage(TrainerCallback):
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
-        """Leaves the average in the model for good; where the Trainer has loaded the best checkpoint, that stays."""
+        """Leaves the average in the model, unless the Trainer has loaded the best checkpoint."""
         if self.averaged and not (args.load_best_model_at_end and state.best_model_checkpoint is not None):
             self._put_average()
         self._release()
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the model's weights into the average."""
+        """Adds the weights of the model to the average."""
         if self.averaged == 0:
             _copy(self._average, self._learning)
         else:
@@ -177,10 +163,10 @@ class WeightAverage(TrainerCallback):
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """The model holds the average inside, and the weights that learn again after, whatever happens.
+        """Puts the average into the model, and the trained weights back afterwards.
 
-        Does nothing where that is so already, before there is an average, and after the training. Every process has to
-        come here if batch normalisation is synchronised.
+        Does nothing if the average is in the model already, before the first average, and after training. Every
+        process must call it if batch normalization is synchronized.
         """
         if self._model is None or self.averaged == 0 or self._held is not None:
             yield
@@ -207,10 +193,9 @@ class WeightAverage(TrainerCallback):
         self._learning, self._average, self._buffers, self._groups = {}, {}, [], []
 
     def save(self, folder: Path | str) -> None:
-        """Writes ``learning.safetensors`` into a checkpoint whose model was saved while `applied`.
+        """Writes the trained weights into a checkpoint whose model was saved while `applied`. For one process.
 
-        It has the weights that learn and how many the average is of, and of the average itself only what the model's
-        file rounds to half precision. Only one process should call it.
+        The average itself is in the model's file; only what that rounds to half precision is stored here too.
         """
         tensors = {}
         if self.averaged:
@@ -220,11 +205,10 @@ class WeightAverage(TrainerCallback):
         save_file(tensors, Path(folder) / LEARNING, {"kind": self.kind, "averaged": str(self.averaged)})
 
     def load(self, folder: Path | str) -> None:
-        """Goes on from a checkpoint whose model file has been loaded into the attached model: what that now holds
-        becomes the average, and what `save` wrote is what learns.
+        """Resumes from a checkpoint whose model file, the average, is loaded already.
 
         Raises:
-            UserError: if the checkpoint is of a training without an average, with another kind, or of other weights.
+            UserError: if the checkpoint has no average, another kind of it, or other weights.
         """
         path = Path(folder) / LEARNING
         if not path.is_file():
@@ -264,12 +248,10 @@ class WeightAverage(TrainerCallback):
 
 @torch.no_grad()
 def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]] | None) -> None:
-    """Gives batch normalisation the statistics of the weights as they are: the means, over all batches alike, of each
-    batch's mean and (unbiased) variance, as `torch.optim.swa_utils.update_bn` has them, for models called by name.
+    """Recomputes statistics of batch normalization: the means over all batches of their mean and unbiased variance.
 
-    Only the normalisation is in training mode, so that nothing augments or drops out. Whatever draws the batches sees
-    generators with a fixed seed: the result depends on weights and batches alone, in every process, and the generators
-    go on after as if nothing had been.
+    As `torch.optim.swa_utils.update_bn`, for models with keyword inputs. Only the normalization is in training mode,
+    and random generators are seeded and restored, so that the result depends on weights and batches alone.
     """
     norms = list(_batch_norms(model))
     if not norms:
@@ -297,7 +279,7 @@ def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mappin
 
 @contextmanager
 def _generators_apart(device: torch.device) -> Iterator[None]:
-    """Python's, numpy's and torch's generators start from a fixed seed inside, and go on as they were after."""
+    """Seeds the generators of Python, numpy and torch inside, and restores them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -311,7 +293,7 @@ def _generators_apart(device: torch.device) -> Iterator[None]:
 
 
 def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    """Those whose statistics are of the training clips: a frozen one keeps what it came with."""
+    """Trainable ones with running statistics."""
     for module in model.modules():
         known = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
         if known and not is_frozen(module):
@@ -321,7 +303,7 @@ def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
 def _alike(
     learning: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]
 ) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """Averages and what they are of, one pair of lists for each device and type: one kernel's worth of work each."""
+    """Pairs of averages and tensors, grouped by device and type for batched kernels."""
     groups: dict[tuple, tuple[list, list]] = {}
     for name, tensor in learning.items():
         pair = groups.setdefault((tensor.device, tensor.dtype), ([], []))

@@ -1,4 +1,5 @@
-"""The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
+"""One training: `fit` trains and loads the checkpoint with the best validation metric; `predict` applies it to
+clips."""
 
 import dataclasses
 import logging
@@ -51,11 +52,13 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Makes the network without its numbers, freezes it, gives it adapters, finds what can be cached of it, makes its
-    groups, an optimiser and its schedule over `clips` training clips.
+    """Builds the network without weights, freezing, adapters, parameter groups, optimizer and schedule.
+
+    Args:
+        clips: number of training clips per epoch.
 
     Raises:
-        UserError: naming the key that is wrong.
+        UserError: naming the wrong key.
     """
     if arguments.find_batch_size and arguments.world_size > 1:
         raise UserError(
@@ -115,12 +118,10 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
-    """Counts mean and deviation of the training clips into every `FeatureNorm` that counts.
+    """Computes mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    One walk over the clips for each, in the order in which features pass them, since a later one sees what an earlier
-    one made. Clips are cropped as in training, and not augmented: those that are judged are clean, and a recipe with
-    augmentation and one without standardise alike. Each recording counts once, however often it is learnt from.
-    Validation and test clips have no part in it. Every process counts them all, so that all agree.
+    Each recording counts once, cropped as in training and not augmented. All processes compute the same. Layers are
+    processed in order, since a later one receives the output of an earlier one.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
@@ -141,9 +142,13 @@ TRAIN_SCORES = ("uar", "wa", "macro_f1")
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model, at the checkpoint that validation prefers, and how it came to be; `validated` is that
-    checkpoint's metric on validation, `notes` are what a reader of its figures must know, `cached` what was computed
-    once and learnt from (``cached`` in words, ``clips``, ``bytes``, ``seconds``), None where nothing was."""
+    """A trained model with its best checkpoint loaded.
+
+    Attributes:
+        validated: the validation metric of that checkpoint.
+        notes: warnings for the report.
+        cached: facts about cached features (``cached``, ``clips``, ``bytes``, ``seconds``), or None.
+    """
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -173,24 +178,21 @@ def fit(
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
-    A front end that is standardised by the training clips counts them first. Where `arguments.find_batch_size` says
-    so and memory runs out, the batch is made smaller and gradients are accumulated over more of them, so that a step
-    still takes as many clips; the training goes on from its last checkpoint, or begins anew.
+    With `arguments.find_batch_size` the batch is reduced if memory runs out and gradients are accumulated, so that the
+    clips per step stay the same.
 
     Args:
         train, validation: from `ser_hf.training.data.part`.
-        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
-        freezing: what learns when; None takes the model as it is.
-        patience: evaluations without a gain before stopping; None never stops early.
-        resume: go on from the last whole checkpoint, if there is one.
-        watch: hears of every validation, epoch and metrics; what it raises ends the training.
-        transforms: augmentation and mixup of the training clips.
-        cache: computes what is frozen once and learns from that; None computes it in every step. The model is whole
-            afterwards, its checkpoints are not.
+        compute_metrics: from an `EvalPrediction` to {name: value}.
+        freezing: None leaves the model as it is.
+        patience: evaluations without improvement before early stopping; None disables it.
+        resume: continue from the last complete checkpoint, if any.
+        watch: called with epoch and metrics of every validation; an exception ends the training.
+        cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
 
     Raises:
-        UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
-            clip fits into memory.
+        UserError: if training diverges, a checkpoint cannot be written or resumed, or one clip does not fit into
+            memory.
     """
     began = time.perf_counter()
     lines = EpochLines(arguments.metric_for_best_model)
@@ -258,7 +260,7 @@ def fit(
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
-    """Trains to the end, or from a checkpoint to the end, as if it had never been interrupted."""
+    """Trains to the end, from a checkpoint as if there had been no interruption."""
     if checkpoint is None:
         trainer.train()
         return
@@ -271,7 +273,7 @@ def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
 
 
 class _Resumed(TrainerCallback):
-    """Puts right, before the first step, what the library does not restore."""
+    """Restores before the first step what the library does not."""
 
     def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
         self.trainer, self.checkpoint = trainer, checkpoint
@@ -286,7 +288,7 @@ class _Resumed(TrainerCallback):
 
 
 class _Watched(TrainerCallback):
-    """Tells `watch` of every validation, after its checkpoint has been written."""
+    """Calls `watch` for every validation, after its checkpoint has been written."""
 
     def __init__(self, watch: Callable[[float, dict[str, float]], None]):
         self.watch, self.metrics = watch, None
@@ -306,14 +308,14 @@ class _Watched(TrainerCallback):
 
 
 def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
-    """Sets the batch of a process; a step takes as many clips as before."""
+    """Sets the batch size of a process; the clips per step stay the same."""
     together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
     arguments.per_device_train_batch_size = batch_size
     arguments.gradient_accumulation_steps = together // batch_size
 
 
 def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> EmotionTrainer:
-    """Accelerate's search for a batch that fits into memory, through the divisors of `full`."""
+    """Accelerate's search for a batch size that fits into memory, through the divisors of `full`."""
     smaller = iter([size for size in range(full - 1, 0, -1) if full % size == 0])
 
     def reduce() -> int:
@@ -334,16 +336,12 @@ def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> Emoti
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process.
-
-    Windows of a clip (`ser_hf.training.data`) are merged: each row comes once.
-    """
+    """Row numbers (clips,) and logits (clips, classes), windows merged, the same in every process."""
     return merge(*window_logits(trainer, part))
 
 
 def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
-    """Row number and samples of each window of a part (windows,), and its logits (windows, classes), as
-    `ser_hf.training.data.merge` takes them."""
+    """Row number and samples of each window (windows,), and its logits (windows, classes)."""
     output = trainer.predict(part, metric_key_prefix="judged")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
@@ -353,8 +351,7 @@ def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int]
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
     """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
 
-    ``train`` are the scores of the training clips as the network met them while it learnt. The entry of step `kept`
-    has ``kept: true``.
+    ``train`` holds metrics of the training batches. The entry of step `kept` has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
@@ -374,7 +371,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
 
 
 def _validation(record: dict[str, float]) -> dict[str, float]:
-    """The metrics in a record of the Trainer, by their own names, without what it says of time."""
+    """The validation metrics of a log record, without timings."""
     timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
     metrics = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
     return {key: value for key, value in metrics.items() if key not in timings}

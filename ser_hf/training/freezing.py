@@ -1,4 +1,4 @@
-"""What learns: freezing by depth, thawing epoch by epoch, and the table of what is left to learn and at which rate."""
+"""Freezing: which parameters are trainable in which epoch, and the table of trainable parameters."""
 
 import dataclasses
 import math
@@ -24,11 +24,11 @@ _SAVED = "modules_to_save"
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder, by the full names of modules in the bare model.
+    """The parts of an encoder, by full names of modules in the bare model.
 
     Args:
         encoder: the encoder itself ("wav2vec2", "encoder").
-        stem: what makes frames of the input ("wav2vec2.feature_extractor"); none in encoders of features.
+        stem: makes frames of the input ("wav2vec2.feature_extractor"); empty in encoders of features.
         layers: each layer, bottom to top ("wav2vec2.encoder.layers.0").
         above: what follows the layers: a last norm, an adapter, an upsampling.
     """
@@ -39,9 +39,11 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """Of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above its layers,
-        ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest, which lies between stem and layers or
-        is added to what does (projection, positions, mask embedding)."""
+        """The place of a parameter by its `bare` name.
+
+        ``("head", 0)`` is outside the encoder, ``("output", 0)`` above its layers, then ``("layer", i)``, ``("stem",
+        0)``, and ``("input", 0)`` for the rest (projection, positions, mask embedding).
+        """
         if not _within(name, self.encoder):
             return "head", 0
         for i, layer in enumerate(self.layers):
@@ -54,14 +56,13 @@ class Structure:
 
 
 def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
-    """The parts of a classifier's encoder: of a stock classifier of transformers, of our head on a stock encoder, or
-    of a network transferred from another task; bare, or as peft, DDP, FSDP or torch.compile wrap it.
+    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile.
 
     Args:
-        key: of the recipe, which has to do with parts, for the complaint.
+        key: recipe key for the error message.
 
     Raises:
-        UserError: for a network that has no encoder to tell its head from.
+        UserError: for a network without an encoder.
     """
     inner = innermost(model)
     names = {bare(name) for name, _ in model.named_modules()}
@@ -85,11 +86,7 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
 
 
 def bare(name: str) -> str:
-    """The name that a parameter or module has in the bare model.
-
-    Without what DDP, FSDP, torch.compile and activation checkpointing add to it, and peft: what learns in place of a
-    module that is saved whole (`modules_to_save`) has that module's name, an adapter stands within what it adapts.
-    """
+    """The name of a parameter or module in the bare model, without the parts added by wrappers and peft."""
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[:2] == _PEFT:
         parts = parts[2:]
@@ -100,7 +97,7 @@ def bare(name: str) -> str:
 
 
 def innermost(model: nn.Module) -> nn.Module:
-    """The bare model itself, within whatever wraps it."""
+    """The bare model within its wrappers."""
     return [module for name, module in model.named_modules() if not bare(name)][-1]
 
 
@@ -110,20 +107,20 @@ def _within(name: str, module: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Freezing:
-    """What does not learn, of an encoder or a network that is transferred; everything learns by default.
+    """What is frozen of an encoder or transferred network; nothing by default.
 
     Args:
         feature_encoder: the stem alone.
-        layers: the first so many layers and all that lies below them, stem and input.
+        layers: the first so many layers and all below them.
         top_layers: all but so many layers at the top, what follows them, and the head.
         encoder: everything but the head.
-        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146), in epochs: of what the other fields let
-            learn the head learns alone at first, and after every so many epochs the next `thawed_layers` from the top
-            learn too, with the first of them what follows the layers, and after the last of them what lies below.
+        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146) in epochs: of what the other fields leave
+            trainable, the head trains alone at first; after every so many epochs the next `thawed_layers` from the top
+            follow, and what lies below the layers after the last of them.
         thawed_layers: how many at a time.
 
     Raises:
-        UserError: naming the recipe's key, for numbers out of their range and fields that contradict each other.
+        UserError: naming the key, for numbers out of range and contradictions.
     """
 
     feature_encoder: bool = False
@@ -146,7 +143,7 @@ class Freezing:
                     raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
 
     def asked(self) -> dict[str, bool]:
-        """Which keys of the recipe say anything."""
+        """Which keys of the recipe are set."""
         return {
             "encoder": self.encoder,
             "layers": self.layers != 0,
@@ -156,7 +153,7 @@ class Freezing:
         }
 
     def learning(self, layers: int, epoch: int) -> "Learning":
-        """What learns in an epoch, counted from 0, of an encoder of so many layers."""
+        """What is trainable in an epoch (from 0) of an encoder with so many layers."""
         if self.encoder:
             return Learning(layers, above=False, below=False)
         lowest = self.layers if self.top_layers is None else layers - self.top_layers
@@ -168,13 +165,13 @@ class Freezing:
         return Learning(max(lowest, layers - thaws * self.thawed_layers), thaws > 0, below and thaws > all_layers)
 
     def ever(self) -> "Freezing":
-        """What will have learnt once the last part is thawed."""
+        """What is trainable once everything is unfrozen."""
         return dataclasses.replace(self, every=None, thawed_layers=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Learning:
-    """The parts of an encoder that learn: the layers from `lowest` on, what is above them, what is below."""
+    """The trainable parts of an encoder: the layers from `lowest` on, what is above them, what is below."""
 
     lowest: int
     above: bool
@@ -189,13 +186,13 @@ class Learning:
 
 
 def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
-    """Has the parameters learn that `freezing` lets learn in an epoch, counted from 0, and no others.
+    """Makes the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
 
-    What learnt in no network of that kind from the first (sinusoidal positions) never learns, and a parameter that
-    stops has no gradient left, so that neither momentum nor weight decay moves it.
+    Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
+    that neither momentum nor weight decay changes them.
 
     Args:
-        model: bare or wrapped, but not sharded. One with LoRA is left as it is, its encoder being frozen already.
+        model: bare or wrapped, but not sharded. LoRA has frozen its encoder already.
 
     Raises:
         UserError: naming the key of the recipe.
@@ -232,7 +229,7 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
 
 
 def _check(freezing: Freezing, where: Structure, name: str) -> None:
-    """What depends on the network."""
+    """Checks what depends on the network."""
     layers = len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
         if value > layers:
@@ -249,12 +246,10 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The modules that have parameters, all of them frozen, and are in no other such module: the Trainer runs them as
-    in evaluation, without dropout, without statistics of the batch, without gradients to keep.
+    """The largest modules whose parameters are all frozen; the Trainer runs them in evaluation mode.
 
-    Layers are never taken apart: one in which adapters of LoRA learn is in training mode as a whole. What an encoder
-    does between its modules it goes on doing as long as any part of it learns: to mask what reaches the layers
-    (SpecAugment) and to leave out layers at random.
+    Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An encoder with any
+    trainable part still masks (SpecAugment) and drops layers at random.
     """
     try:
         layers = frozenset(structure(model).layers)
@@ -292,10 +287,9 @@ def ineffective_masking_warnings(
 
 
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:
-    """Parameters in all, and how many of them learn, per top-level module.
+    """Parameters and trainable parameters per top-level module.
 
-    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn now at which rate (before any
-    schedule) and with which weight decay, per part of the network, and how many are frozen.
+    With the `groups` of `parameter_groups` the learning rates (before any schedule) and weight decay per group.
     """
     if groups is not None:
         return _rates_table(model, groups)

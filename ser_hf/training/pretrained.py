@@ -1,4 +1,4 @@
-"""Published weights into our networks: every tensor of the file has a place, every tensor of the encoder is read."""
+"""Published weights of transferred networks (BYOL-S, CNN14, VGG16, VGGish): tables of tensor names and shapes."""
 
 import logging
 import math
@@ -31,17 +31,11 @@ class Published:
     """A file of weights.
 
     Attributes:
-        file: its name where it is published.
+        file: its published name.
         source: where to get it.
-        licence: of the weights.
-        tensors: name in the file -> (shape in the file, name in our model or None for what our model has no use for).
-        wrapper: the key under which the file holds its tensors, beside others that do not matter; None: it holds
-            nothing else.
-        convert: from the file's tensors, checked for names and shapes, to those that are copied, still under the
-            file's names: axes reordered, two made one, or constants held against what the front end computes.
-
-            It may raise ValueError with a message that begins with the name of the tensor that is not what it should
-            be. Where None, tensors are copied as they are.
+        tensors: name in the file -> (shape, name in our model or None if unused).
+        wrapper: key of the tensors within the file, None without one.
+        convert: changes tensors before they are copied; a ValueError starts with the name of a wrong tensor.
     """
 
     file: str
@@ -53,7 +47,7 @@ class Published:
 
 
 def batch_norm(name: str, ours: str, size: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """The five tensors of a batch normalisation as `Published.tensors` lists them."""
+    """The five tensors of a batch normalization for `Published.tensors`."""
     parts = ("weight", "bias", "running_mean", "running_var")
     tensors = {f"{name}.{part}": ((size,), f"{ours}.{part}") for part in parts}
     return tensors | {f"{name}.num_batches_tracked": ((), f"{ours}.num_batches_tracked")}
@@ -134,11 +128,7 @@ def published_cnn14(config: CNN14Config) -> Published:
 
 
 def _checked(tensors: Tensors, config: CNN14Config) -> Tensors:
-    """The tensors as they are.
-
-    Raises:
-        ValueError: naming the matrix of the file's front end that is not ours.
-    """
+    """Compares the front end in the file with ours, which has no tensors of its own to copy."""
     ours = LogMel(config)
     # In whole numbers first: the angle of a product as large as n_fft squared would lose digits.
     turns = torch.arange(config.n_fft // 2 + 1)[:, None] * torch.arange(config.n_fft) % config.n_fft
@@ -166,8 +156,7 @@ _FIRST = "features.0.weight"
 
 
 def published_vgg16(config: VGG16Config) -> Published:
-    """The file for a network of these widths. Its dense layers tell the thousand classes of ImageNet apart, and are
-    left behind."""
+    """The file for a network of these widths; its dense layers for ImageNet are not used."""
     tensors, inputs = {}, _COLOURS
     for stage, (width, depth) in enumerate(zip(config.channels, VGG16_DEPTHS, strict=True)):
         for i, place in zip(range(depth), _CONVOLUTIONS[stage], strict=True):
@@ -262,11 +251,11 @@ _ARRAYS = [
 
 @torch.no_grad()
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
-    """Copies the published weights at `path` into the encoder of `model`; its head is left as it is.
+    """Copies the published weights at `path` into the encoder of `model`; its head stays as it is.
 
     Raises:
-        UserError: if the file is missing, damaged, or holds tensors of other names or shapes than the network's; it
-            names `model.checkpoint`, the file and the tensor. The model is then untouched.
+        UserError: naming `model.checkpoint`, file and tensor, if the file is missing, damaged or does not match. The
+            model is then unchanged.
     """
     known: Published = PUBLISHED[model.config.model_type](model.config)
     origin = f"{known.file} from {known.source} (licence: {known.licence})"
@@ -337,7 +326,7 @@ def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...], path:
 
 
 def _copy(tensors: Tensors, model: nn.Module) -> None:
-    """By our names, into every tensor of the encoder and no other."""
+    """Copies tensors by our names into every tensor of the encoder and no other."""
     targets = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("encoder.")}
     # A fault of the table, which the tests of each network would show: never a random tensor in silence.
     unfed, homeless = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())

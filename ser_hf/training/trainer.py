@@ -1,5 +1,4 @@
-"""The Trainer of this project: the library's loop, with our order of clips, groups, schedules, averages and
-checkpoints put in where the library lets them be."""
+"""The Trainer: the library's loop with our sampling, parameter groups, schedules, averages and sealed checkpoints."""
 
 import contextlib
 import logging
@@ -34,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bookkeeping(TrainerCallback):
-    """Notes the epoch for those who read clips, and the rates that groups of parameters were last updated with."""
+    """Sets the epoch for collator and sampler, and keeps the learning rate of each parameter group."""
 
     def __init__(self, clock: torch.Tensor):
         self.clock = clock
@@ -49,10 +48,10 @@ class Bookkeeping(TrainerCallback):
 
 
 class GradualUnfreezing(TrainerCallback):
-    """Has learn in each epoch what `freezing` says of it, and knows which modules are `still` meanwhile.
+    """Freezes and unfreezes layers by epoch; `frozen` lists the modules that are frozen now.
 
-    Until the first epoch everything learns that ever will: optimisers, averages and `DistributedDataParallel` have to
-    know of it, and take no notice of a parameter that learns later.
+    Before the first epoch everything trainable in any epoch is, because optimizers, averages and
+    `DistributedDataParallel` are built then.
     """
 
     def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
@@ -64,7 +63,7 @@ class GradualUnfreezing(TrainerCallback):
             freeze(model, freezing.ever())
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
-        """Leaves what learnt in the last epoch, in a training too that was resumed only to find that it had ended."""
+        """Leaves the state of the last epoch, also if a resumed training had already ended."""
         if self.gradual:
             freeze(model, self.freezing, max(0, math.ceil(state.epoch or 0) - 1))
 
@@ -85,21 +84,18 @@ class GradualUnfreezing(TrainerCallback):
 
 
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers with this project's loss.
+    """A `Trainer` of waveform classifiers.
 
-    - Evaluates in the order of the rows, which are sorted by length: the stock sampler for length-grouped training
-      shuffles evaluation too, and a prediction could no longer be told which clip it belongs to.
+    - Evaluates in the order of the rows; the stock sampler for length-grouped training shuffles evaluation too.
     - Trains in the order of `EpochOrder`.
-    - Judges and saves averaged weights where `args.average` asks for them.
-    - Seals checkpoints, and deletes old ones only then.
-    - Runs what is frozen as in evaluation, and thaws it by epochs where `freezing` says so.
-    - Logs UAR, WA and macro-F1 of the training clips as the network met them (cropped, augmented, with dropout), and
-      the learning rate of each group of parameters.
+    - Evaluates and saves averaged weights with `args.average`.
+    - Seals checkpoints, and deletes old ones only afterwards.
+    - Runs frozen modules in evaluation mode, and unfreezes them by epoch.
+    - Logs UAR, WA and macro-F1 of the training batches, and the learning rate of each parameter group.
 
     Args:
-        clips, validation: parts, from `ser_hf.training.data.part`.
-        loss: the `compute_loss_func`.
-        freezing: what learns when; None takes the model as it is.
+        clips, validation: from `ser_hf.training.data.part`.
+        freezing: None leaves the model as it is.
     """
 
     args: EmotionTrainingArguments
@@ -149,7 +145,7 @@ class EmotionTrainer(Trainer):
             self.add_callback(StepBar)
 
     def _by_clip(self, compute_metrics: Callable) -> Callable[[EvalPrediction], dict[str, float]]:
-        """Metrics of clips where windows of them were judged."""
+        """Metrics of clips, merged from the windows that were evaluated."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
             rows, lengths = self.judged["row"][:], self.judged["length"][:]
@@ -171,16 +167,15 @@ class EmotionTrainer(Trainer):
         return count_and_lose
 
     def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Every training clip once, in batches on the device, for statistics over them: alike in every process, and in
-        random order, since clips of one length have less between them than all have. They are not augmented, as those
-        that averaged weights will be judged on are not."""
+        """Every training clip once, without augmentation and in random order, the same in every process; for
+        statistics."""
         clips = recordings(self.train_dataset.clips)
         order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
         for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
             yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
 
     def get_train_dataloader(self) -> DataLoader:
-        """The training clips in the batches of `EpochBatches`, of which each process gets its own."""
+        """Batches of `EpochBatches`; each process gets its own."""
         clips = self.train_dataset.clips
         arguments, processes = self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
@@ -208,7 +203,7 @@ class EmotionTrainer(Trainer):
         return SequentialSampler(eval_dataset)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The recipe's optimiser over named groups of parameters (`ser_hf.training.optimizer`)."""
+        """The recipe's optimizer over named parameter groups."""
         if self.optimizer is None:
             model = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
@@ -226,7 +221,7 @@ class EmotionTrainer(Trainer):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-        """The recipe's schedule, of our words or the library's (`ser_hf.training.optimizer`)."""
+        """The recipe's learning rate schedule."""
         if self.lr_scheduler is None:
             # Of a training that ended early, and is only to be finished, the steps that it was planned for.
             steps = self.planned_steps or num_training_steps
@@ -243,7 +238,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Judges what will be saved: averaged weights, and in every process the first one's running statistics."""
+        """Evaluates what is saved: averaged weights, and the running statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
@@ -252,10 +247,10 @@ class EmotionTrainer(Trainer):
         return self.average.applied(self.model) if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint whole: judged weights, those that learn beside them, the marker last.
+        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last.
 
         Raises:
-            UserError: if it cannot be written, on a full disk above all; the last whole one then still stands.
+            UserError: if it cannot be written; the previous checkpoint then remains.
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
@@ -274,11 +269,10 @@ class EmotionTrainer(Trainer):
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Writes weights under the names that the model has for them.
+        """Writes weights under the model's own names.
 
-        By default the library writes some kinds (the audio spectrogram transformer) under the names of its older
-        releases, and puts back nothing of them when it resumes or loads the best checkpoint, with no more than a
-        warning.
+        By default the library saves some kinds (the audio spectrogram transformer) under older names, and then
+        silently fails to restore them from a checkpoint.
         """
         if isinstance(self.model, PreTrainedModel):
             self.model.save_pretrained = partial(self.model.save_pretrained, save_original_format=False)
@@ -288,7 +282,7 @@ class EmotionTrainer(Trainer):
             vars(self.model).pop("save_pretrained", None)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Has a checkpoint whose tensors are not the model's end the run: what it lacks would stay as it was."""
+        """Raises if a checkpoint does not hold exactly the model's tensors."""
         missing = set(load_result.missing_keys) - set(self.model._keys_to_ignore_on_save or ())
         if missing or load_result.unexpected_keys:
             raise RuntimeError(
@@ -297,11 +291,11 @@ class EmotionTrainer(Trainer):
             )
 
     def made_by(self) -> dict[str, Any]:
-        """What must be alike for a checkpoint to be resumed."""
+        """What must be equal to resume a checkpoint."""
         return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds to the loss what else there is to say of the training since it was last logged."""
+        """Adds metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
             if len(self.books.rates) > 1:
@@ -310,12 +304,10 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Has several processes expect no gradients of layers that are still frozen, or left out at random (layerdrop).
-
-    The library would, but not together with checkpointing, where it does harm to the older, reentrant kind only.
+    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop).
 
     Raises:
-        UserError: if the recipe says that all have gradients.
+        UserError: if the recipe contradicts it.
     """
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
@@ -328,8 +320,7 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
 
 
 def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Metrics, and the loss over all clips: the library's own is a mean over batches and processes, in which the last
-    batch counts for more or less than its clips."""
+    """Adds the loss over all clips; the library's is a mean over batches of different size."""
 
     def measure(predicted: EvalPrediction) -> dict[str, float]:
         logits, labels = torch.as_tensor(predicted.predictions), torch.as_tensor(predicted.label_ids)
@@ -339,5 +330,5 @@ def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[
 
 
 def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
-    """Some heads also return hidden states; only the logits are worth gathering."""
+    """Drops hidden states that some heads return."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
