@@ -17,7 +17,7 @@ from ..corpora.labels import Rule, require_merged_into_classes
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..training.balancing import balanced, oversampled
-from ..training.data import part, told
+from ..training.data import part, window_notes
 from ..training.factory import Blueprint, blueprint
 from ..training.freezing import Freezing, ineffective_masking_warnings
 from ..utils.cache import key_of
@@ -276,4 +276,4 @@ def told_of(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
     """What was done to clips of the judged part that the model cannot take as they are."""
     plan, rate = material.plan, material.store.sampling_rate
     limits = window_of(recipe, material), plan.longest_clip, plan.shortest_clip
-    return [f"{sentence}." for sentence in told(recipe.evaluation.part, judged, rate, *limits)]
+    return [f"{sentence}." for sentence in window_notes(recipe.evaluation.part, judged, rate, *limits)]

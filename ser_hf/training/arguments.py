@@ -37,11 +37,11 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     possible = {"fp32": True, "tf32": ampere, "bf16": bf16 or not cuda, "fp16": cuda}
     if not possible[precision]:
         device = torch.cuda.get_device_name() if cuda else "a machine without a CUDA GPU"
-        raise UserError(f"training.precision: {precision} is nothing for {device}; use auto")
-    # A launcher's own word would win over float32 here, as would what an earlier run in this process has set.
+        raise UserError(f"training.precision: {precision} is not supported by {device}; use auto")
+    # Overrides the setting of a launcher, and of an earlier run in this process.
     os.environ["ACCELERATE_MIXED_PRECISION"] = precision if precision in ("bf16", "fp16") else "no"
-    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only where it is asked for. The
-    # Trainer sees to matrix products; convolutions and recurrent layers have a default of cuDNN's own, which is TF32.
+    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only on request. The Trainer
+    # sets it for matrix products; for convolutions and recurrent layers cuDNN's default is TF32.
     if ampere:
         for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
             layers.fp32_precision = "tf32" if precision == "tf32" else "ieee"
@@ -58,7 +58,7 @@ def refuse_lost_processes() -> None:
     sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     if launched and not any(name in os.environ for name in sizes):
         raise UserError(
-            "accelerate launch: told several processes, it has started one; on CPUs use --config_file "
+            "accelerate launch: one process was started in place of several; on CPUs use --config_file "
             "recipes/accelerate/cpu.yaml, or torchrun --nproc_per_node N -m ser_hf.train"
         )
 
@@ -94,7 +94,7 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
-    # Trackio's; the library would call the project huggingface, and invent a Space beside one that is asked for.
+    # Trackio's; the library would name the project huggingface and create another Space.
     "project": "ser_hf",
     "trackio_static_space_id": False,
 }
@@ -104,7 +104,7 @@ MANAGED: dict[str, str] = {
     "output_dir": "use the top-level key output_dir",
     "seed": "use training.seeds, a list",
     "data_seed": "use training.seeds, a list",
-    "load_best_model_at_end": "always on: the checkpoint that validation prefers is the one judged",
+    "load_best_model_at_end": "always on: the checkpoint with the best validation metric is evaluated",
     "metric_for_best_model": "use training.early_stopping.metric",
     "greater_is_better": "follows from training.early_stopping.metric",
     "remove_unused_columns": "always off: clips are read from the waveform store by their row",
@@ -136,11 +136,11 @@ MANAGED: dict[str, str] = {
     "prediction_loss_only": "always off: validation metrics need the predictions",
     "include_for_metrics": "validation metrics need only predictions and labels",
     "batch_eval_metrics": "metrics such as UAR are not means over batches",
-    "eval_do_concat_batches": "always on: a part is judged as a whole",
+    "eval_do_concat_batches": "always on: a split is evaluated as a whole",
     "resume_from_checkpoint": "use --resume",
     "do_train": "a run always trains",
     "do_eval": "a run always validates",
-    "do_predict": "a run always judges its test part once",
+    "do_predict": "a run always evaluates its test split once",
     "push_to_hub": "publishing is a step of its own, after the run",
     "hub_model_id": "publishing is a step of its own, after the run",
     "hub_token": "publishing is a step of its own, and tokens never stand in recipes",
@@ -158,7 +158,7 @@ _MACHINE = (
     "ddp_find_unused_parameters",
 )
 
-# The names that everybody knows, and what newer releases of transformers call the same.
+# Common names, and their names in newer releases of transformers.
 RENAMED = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
@@ -177,11 +177,10 @@ def sampling_for(architecture: str) -> str:
     return "group_by_length" if architecture == "encoder" else "random"
 
 
-# What scikit-learn fits the classifier alone of: hundreds of standardised numbers a clip, which a frozen encoder makes
-# of it, ask for more regularisation than a handful of cepstra.
+# Hundreds of standardized embedding values per clip need more regularization than a few cepstra.
 _EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
 
-# The networks that scikit-learn can fit, and what it tries where the recipe does not say (`training.grid`).
+# Networks that scikit-learn can fit, and the default of `training.grid`.
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_linear": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
@@ -278,14 +277,14 @@ def training_arguments(
             arguments[name] = default
     if arguments["eval_strategy"] == "no":
         raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
-    # What is judged must be saved: otherwise the best weights of a run may be ones that no checkpoint has.
+    # Otherwise the best weights of a run may be in no checkpoint.
     alike = ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",)
     for key in alike:
-        judged, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
-        if judged != saved:
+        evaluated, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
+        if evaluated != saved:
             raise UserError(
-                f"training.save_{key}: {saved}, but eval_{key} is {judged}; what is judged must be saved: give both "
-                "the same"
+                f"training.save_{key}: {saved}, but eval_{key} is {evaluated}; evaluated checkpoints must be saved: "
+                "set both to the same value"
             )
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
@@ -322,5 +321,5 @@ def training_arguments(
     except UserError:
         raise
     except (ValueError, ImportError, KeyError) as error:
-        # What only the whole set of arguments can get wrong, such as saving at other steps than evaluating.
+        # Contradictions between arguments.
         raise UserError(f"training: {' '.join(str(error).split())}") from None

@@ -19,7 +19,7 @@ from ..models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
 from ..utils.errors import UserError
 
 
-def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:
+def synchronize_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:
     """Makes every batch normalization use the clips of all processes; returns how many there are.
 
     Our own layers get `synchronised`; stock ones become `nn.SyncBatchNorm`. Call it in every process before the model
@@ -43,7 +43,7 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None)
     if stock and device.type in ("cpu", "mps"):
         raise UserError(
             f"training.sync_batch_norm: {type(model).__name__} has torch's own batch normalisation ({stock[0][0]}), "
-            f"which torch synchronises on GPUs only, not on {device.type!r}; set it to false"
+            f"which torch synchronizes on GPUs only, not on {device.type!r}; set it to false"
         )
     for module in masked:
         module.synchronised = True
@@ -69,15 +69,15 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 def is_frozen(norm: nn.Module) -> bool:
     """Whether a layer has parameters and all of them are frozen: its statistics stay constant too."""
-    learning = [parameter.requires_grad for parameter in norm.parameters()]
-    return bool(learning) and not any(learning)
+    trainable = [parameter.requires_grad for parameter in norm.parameters()]
+    return bool(trainable) and not any(trainable)
 
 
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-LEARNING = "learning.safetensors"
+TRAINED_WEIGHTS = "learning.safetensors"
 
 
 class WeightAverage(TrainerCallback):
@@ -117,10 +117,10 @@ class WeightAverage(TrainerCallback):
         saved = model.state_dict().keys()
         weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
         buffers = {name: tensor for name, tensor in model.named_buffers() if name in saved}
-        self._model, self._learning, self._buffers = model, weights | buffers, list(buffers)
-        self._average = {name: _wide(tensor.detach()).clone() for name, tensor in self._learning.items()}
-        self._groups = _alike(self._learning, self._average)
-        self._held, self._settled, self.averaged = None, False, 0
+        self._model, self._trained, self._buffers = model, weights | buffers, list(buffers)
+        self._average = {name: _as_float32(tensor.detach()).clone() for name, tensor in self._trained.items()}
+        self._groups = _grouped(self._trained, self._average)
+        self._kept_weights, self._statistics_ready, self.averaged = None, False, 0
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         # A step that the gradient scaler of fp16 skipped made no weights to average.
@@ -128,12 +128,11 @@ class WeightAverage(TrainerCallback):
             self.update()
 
     def on_step_end(self, args, state, control, **kwargs):
-        # With the last step of an epoch, not with its end: checkpoints by steps are written in between, and a run
-        # resumed from one would never hear of that end.
+        # At the last step of an epoch: a run resumed from a checkpoint of that step gets no on_epoch_end.
         ended = float(state.epoch).is_integer() or state.global_step >= state.max_steps
         if self.kind == "swa" and ended and state.global_step >= self.start * state.max_steps:
             if self.averaged == 0:
-                # What was judged so far is not averaged: it was asked for no more than for a beginning.
+                # Earlier evaluations are of weights that were not averaged.
                 state.best_metric = state.best_global_step = state.best_model_checkpoint = None
             self.update()
 
@@ -147,19 +146,19 @@ class WeightAverage(TrainerCallback):
     def update(self) -> None:
         """Adds the weights of the model to the average."""
         if self.averaged == 0:
-            _copy(self._average, self._learning)
+            _copy(self._average, self._trained)
         else:
             if self.kind == "ema":
                 rule = get_ema_multi_avg_fn(min(self.decay, (1 + self.averaged) / (10 + self.averaged)))
             else:
                 rule = get_swa_multi_avg_fn()
-            for average, learning in self._groups:
+            for average, trained in self._groups:
                 if average[0].is_floating_point():
-                    rule(average, [_wide(tensor) for tensor in learning], self.averaged)
+                    rule(average, [_as_float32(tensor) for tensor in trained], self.averaged)
                 else:
-                    torch._foreach_copy_(average, learning)
+                    torch._foreach_copy_(average, trained)
         self.averaged += 1
-        self._settled = False
+        self._statistics_ready = False
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -168,29 +167,29 @@ class WeightAverage(TrainerCallback):
         Does nothing if the average is in the model already, before the first average, and after training. Every
         process must call it if batch normalization is synchronized.
         """
-        if self._model is None or self.averaged == 0 or self._held is not None:
+        if self._model is None or self.averaged == 0 or self._kept_weights is not None:
             yield
             return
         if model is not self._model:
             raise ValueError("the weights of another model are averaged")
-        self._held = {name: tensor.detach().clone() for name, tensor in self._learning.items()}
+        self._kept_weights = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
         try:
             self._put_average()
             yield
         finally:
-            _copy(self._learning, self._held)
-            self._held = None
+            _copy(self._trained, self._kept_weights)
+            self._kept_weights = None
 
     def _put_average(self) -> None:
-        _copy(self._learning, self._average)
-        if self.kind == "swa" and not self._settled:
+        _copy(self._trained, self._average)
+        if self.kind == "swa" and not self._statistics_ready:
             recompute_batch_norm(self._model, self.batches)
-            _copy(self._average, {name: self._learning[name] for name in self._buffers})
-        self._settled = True
+            _copy(self._average, {name: self._trained[name] for name in self._buffers})
+        self._statistics_ready = True
 
     def _release(self) -> None:
-        self._model, self._held = None, None
-        self._learning, self._average, self._buffers, self._groups = {}, {}, [], []
+        self._model, self._kept_weights = None, None
+        self._trained, self._average, self._buffers, self._groups = {}, {}, [], []
 
     def save(self, folder: Path | str) -> None:
         """Writes the trained weights into a checkpoint whose model was saved while `applied`. For one process.
@@ -199,10 +198,10 @@ class WeightAverage(TrainerCallback):
         """
         tensors = {}
         if self.averaged:
-            tensors = {f"learning.{name}": tensor for name, tensor in (self._held or self._learning).items()}
+            tensors = {f"learning.{name}": tensor for name, tensor in (self._kept_weights or self._trained).items()}
             tensors |= {f"average.{name}": self._average[name] for name in self._rounded()}
         tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, Path(folder) / LEARNING, {"kind": self.kind, "averaged": str(self.averaged)})
+        save_file(tensors, Path(folder) / TRAINED_WEIGHTS, {"kind": self.kind, "averaged": str(self.averaged)})
 
     def load(self, folder: Path | str) -> None:
         """Resumes from a checkpoint whose model file, the average, is loaded already.
@@ -210,10 +209,10 @@ class WeightAverage(TrainerCallback):
         Raises:
             UserError: if the checkpoint has no average, another kind of it, or other weights.
         """
-        path = Path(folder) / LEARNING
+        path = Path(folder) / TRAINED_WEIGHTS
         if not path.is_file():
             raise UserError(
-                f"{path} is missing: this training began without training.average; resume without it, or start anew "
+                f"{path} is missing: this training began without training.average; resume without it, or start again "
                 "with --overwrite"
             )
         try:
@@ -227,23 +226,23 @@ class WeightAverage(TrainerCallback):
         if about["kind"] != self.kind:
             raise UserError(
                 f"{path}: this training began with training.average.kind {about['kind']}, not {self.kind}; resume "
-                "with that, or start anew with --overwrite"
+                "with that, or start again with --overwrite"
             )
-        self.averaged, self._settled = int(about["averaged"]), True
+        self.averaged, self._statistics_ready = int(about["averaged"]), True
         if not self.averaged:
             return
-        learning = {f"learning.{name}" for name in self._learning}
-        if stored.keys() != learning | {f"average.{name}" for name in self._rounded()}:
+        expected = {f"learning.{name}" for name in self._trained}
+        if stored.keys() != expected | {f"average.{name}" for name in self._rounded()}:
             raise UserError(
-                f"{path}: other weights learnt in this training than would now; resume with the same recipe, or start "
-                "anew with --overwrite"
+                f"{path}: this training had other trainable weights; resume with the same recipe, or start "
+                "again with --overwrite"
             )
-        _copy(self._average, self._learning)
+        _copy(self._average, self._trained)
         _copy(self._average, {name: stored[f"average.{name}"] for name in self._rounded()})
-        _copy(self._learning, {name: stored[f"learning.{name}"] for name in self._learning})
+        _copy(self._trained, {name: stored[f"learning.{name}"] for name in self._trained})
 
     def _rounded(self) -> list[str]:
-        return [name for name, tensor in self._learning.items() if tensor.dtype != self._average[name].dtype]
+        return [name for name, tensor in self._trained.items() if tensor.dtype != self._average[name].dtype]
 
 
 @torch.no_grad()
@@ -300,12 +299,12 @@ def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
             yield module
 
 
-def _alike(
-    learning: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]
+def _grouped(
+    trained: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]
 ) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
     """Pairs of averages and tensors, grouped by device and type for batched kernels."""
     groups: dict[tuple, tuple[list, list]] = {}
-    for name, tensor in learning.items():
+    for name, tensor in trained.items():
         pair = groups.setdefault((tensor.device, tensor.dtype), ([], []))
         pair[0].append(average[name])
         pair[1].append(tensor)
@@ -318,5 +317,5 @@ def _copy(into: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) 
         into[name].copy_(tensor)
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
+def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -40,7 +40,7 @@ class StepBar(ProgressCallback):
         pass
 
 
-class EpochLines(TrainerCallback):
+class EpochLog(TrainerCallback):
     """Logs one line per evaluation and keeps the training seconds of each epoch."""
 
     def __init__(self, metric: str):
@@ -191,7 +191,7 @@ def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
     except wandb.errors.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"training.report_to: W&B says: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
+            f"training.report_to: W&B: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
             "environment"
         ) from None
     exit_code = 1
@@ -236,7 +236,7 @@ def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
         yield found
     finally:
         tracker.stop()
-        found |= _told(tracker)
+        found |= _energy(tracker)
 
 
 def _tracker() -> Any:
@@ -247,10 +247,10 @@ def _tracker() -> Any:
             from codecarbon import OfflineEmissionsTracker
     except ImportError:
         return None
-    # It speaks of itself before it has read its own level.
+    # It logs before it has read its own level.
     logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
-        # Whatever a configuration file of the user's asks for: no file, no service, no network.
+        # No file, service or network, whatever the user's configuration file sets.
         tracker = OfflineEmissionsTracker(
             output_methods=[],
             emissions_endpoint=False,
@@ -260,16 +260,16 @@ def _tracker() -> Any:
             log_level="error",
         )
         tracker.start()
-    except Exception as error:  # an older or newer one, a machine that it does not know: no reason to lose a training
+    except Exception as error:  # another release or an unknown machine must not end the training
         logger.warning("energy is not measured: codecarbon fails: %s", error)
         return None
     return tracker
 
 
-def _told(tracker: Any) -> dict[str, Any]:
+def _energy(tracker: Any) -> dict[str, Any]:
     data = getattr(tracker, "final_emissions_data", None)
     if data is None or not data.energy_consumed:
-        logger.warning("energy was not measured: codecarbon tells nothing")
+        logger.warning("energy was not measured: codecarbon returned nothing")
         return {}
     energy = {
         "kwh": data.energy_consumed,

@@ -39,7 +39,7 @@ def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
     partial.rename(checkpoint / MARKER)
 
 
-def is_whole(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Whether a checkpoint has its marker and every file still has its hash."""
     try:
         marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
@@ -56,13 +56,13 @@ def made_by(checkpoint: Path) -> dict[str, Any]:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint in a folder."""
     newest_first = sorted(_checkpoints(folder), key=_step, reverse=True)
-    return next((path for path in newest_first if is_whole(path)), None)
+    return next((path for path in newest_first if is_complete(path)), None)
 
 
-def discard_torn(folder: Path) -> None:
+def delete_incomplete(folder: Path) -> None:
     """Deletes incomplete checkpoints."""
     for checkpoint in _checkpoints(folder):
-        if not is_whole(checkpoint):
+        if not is_complete(checkpoint):
             logger.info("%s was cut off while it was written: deleted", checkpoint)
             delete(checkpoint)
 
@@ -72,7 +72,6 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
     if kept is None:
         return
     newest = sorted(_checkpoints(folder), key=_step, reverse=True)
-    # The last one is what --resume goes on from, the best one what is judged: both always stay.
     spared = [path for i, path in enumerate(newest) if i == 0 or _step(path) == best]
     spared += [path for path in newest if path not in spared][: max(0, kept - len(spared))]
     for checkpoint in newest:
@@ -86,7 +85,7 @@ def delete(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def refuse_other_batches(checkpoint: Path, own: Mapping[str, Any]) -> None:
+def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
     """Raises a `UserError` if a resumed run would have another number of clips per step."""
     before = made_by(checkpoint)
     if before["step_batch_size"] != own["step_batch_size"]:
@@ -107,7 +106,7 @@ def has_stopped(state: TrainerState) -> bool:
     return waited["early_stopping_patience_counter"] >= patience
 
 
-def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
+def write_error(checkpoint: Path, error: Exception) -> UserError:
     """The error for a checkpoint that cannot be written; deletes what there is of it."""
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -115,7 +114,7 @@ def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
     last = last_checkpoint(checkpoint.parent)
     return UserError(
         f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume "
-        + (f"goes on from {last}" if last else "begins anew")
+        + (f"goes on from {last}" if last else "starts again")
     )
 
 
@@ -156,9 +155,9 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
     if kind is None:
         return
     if average:
-        raise UserError(f"training.average: averages need all weights in each process, which {kind} shares out")
+        raise UserError(f"training.average: averages need all weights in each process, and {kind} shards them")
     if isinstance(model, PeftModel):
-        raise UserError(f"lora: little is left to learn, which needs no sharing out; launch without {kind}")
+        raise UserError(f"lora: adapters are too small to be sharded; launch without {kind}")
     if kind == "fsdp":
         if key := layerdrop_key(model.config):
             raise UserError(
@@ -170,7 +169,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         }
         # Blocks of the convolutional stem derive from the same class, and are small.
         model._no_split_modules = sorted(layer for layer in layers if "Conv" not in layer)
-        model.get_input_embeddings = lambda: None  # accelerate asks for them, and speech encoders raise
+        model.get_input_embeddings = lambda: None  # used by accelerate; speech encoders raise
 
 
 def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:

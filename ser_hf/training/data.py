@@ -60,7 +60,7 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
     return rows[first], merged
 
 
-def told(
+def window_notes(
     name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
     """Sentences about clips that are split into windows or padded.
@@ -79,20 +79,20 @@ def told(
         limit = window == longest
         why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
-            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: judged in "
+            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: evaluated in "
             "windows of at most that, probabilities averaged by duration; "
-            f"pipeline {'cuts them off there' if limit else 'hears them whole'}"
+            f"pipeline {'cuts them off there' if limit else 'processes them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):
         sentences.append(
             f"{_counted(padded, len(clips), name)} shorter than the {1000 * shortest / sampling_rate:.0f} ms that the "
-            "model needs: heard with silence after them"
+            "model needs: silence is added"
         )
     return sentences
 
 
-def _counted(some: int, everyone: int, name: str) -> str:
-    return f"{some} of {everyone} {name} clips {'is' if some == 1 else 'are'}"
+def _counted(some: int, total: int, name: str) -> str:
+    return f"{some} of {total} {name} clips {'is' if some == 1 else 'are'}"
 
 
 # What torch's and transformers' losses call a target that does not count.
@@ -157,7 +157,7 @@ class EpochBatches(Sampler[list[int]]):
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1, drop_last: bool = False):
-        # Not called batch_size, by which Accelerate would tell batches that it must fill up.
+        # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
         self.order, self.size, self.processes, self.drop_last = order, size, processes, drop_last
 
     def __len__(self) -> int:
@@ -288,7 +288,7 @@ def part(
         UserError: if a clip has no votes.
     """
     if max_duration is not None and window is not None:
-        raise ValueError("max_duration is for learning and window for judging")
+        raise ValueError("max_duration is for training and window for evaluation")
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
     entries = [

@@ -72,7 +72,7 @@ _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 
 _WHISPER, _SPECTROGRAM, _FILTERBANK = "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"
 
-# What makes the input of the kinds that do not hear the waveform itself.
+# Extractors of the kinds that do not take waveforms.
 _EXTRACTORS = {
     _WHISPER: WhisperFeatureExtractor,
     _SPECTROGRAM: ASTFeatureExtractor,
@@ -155,7 +155,7 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
             "the encoder was published with"
         )
     if not isinstance(extractor.sampling_rate, int | float):
-        raise UserError(f"{ours} does not say a sampling_rate")
+        raise UserError(f"{ours} has no sampling_rate")
     sizes = {}
     if kind == _WHISPER:
         sizes["num_mel_bins"] = (extractor.feature_size, config.num_mel_bins, "mel bands")
@@ -167,9 +167,9 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
     elif kind == _FILTERBANK:
         features = extractor.num_mel_bins * extractor.stride
         sizes["feature_projection_input_dim"] = (features, config.feature_projection_input_dim, "features of a frame")
-    for key, (made, heard, what) in sizes.items():
-        if made != heard:
-            raise UserError(f"{ours} makes {made} {what}, and by its {key} the encoder hears {heard}")
+    for key, (made, expected_size, what) in sizes.items():
+        if made != expected_size:
+            raise UserError(f"{ours} makes {made} {what}, and the {key} of the encoder is {expected_size}")
 
 
 def layerdrop_key(config: PreTrainedConfig) -> str | None:

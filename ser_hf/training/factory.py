@@ -41,7 +41,7 @@ from .pretrained import load_published
 logger = logging.getLogger(__name__)
 
 _LABELS = "the labels of the corpus decide"
-_PRECISION = "weights learn in float32; training.precision says what is computed in"
+_PRECISION = "weights are in float32; use training.precision"
 _CHECKPOINT = "model.checkpoint decides"
 _RETURNED = "training decides what a network returns"
 # Keys of a configuration that something else decides, and what.
@@ -94,7 +94,6 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise UserError(f"model.{key}: {_reason(error)}") from None
     _check_ranges(encoder)
-    # Published in half precision, weights are still learnt in single.
     config.dtype = encoder.dtype = torch.float32
     summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
     if summed and (key := layerdrop_key(encoder)):
@@ -287,7 +286,7 @@ def blueprint(
         if architecture not in TRANSFERRED:
             return Blueprint(config, extractor, None, True, preparation, None, _gradient_free(model))
         if not random_init and not Path(checkpoint or "").is_file():
-            load_published(model, checkpoint)  # which tells where to get the file
+            load_published(model, checkpoint)  # raises, naming the source of the file
         return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
 
     config = _checkpoint_config(checkpoint)
@@ -304,20 +303,18 @@ def blueprint(
     network = skeleton(config, before, options)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
-        raise UserError(
-            f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, the recipe says {sampling_rate}"
-        )
+        raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that "
-                "hears waveforms as they are; leave it out"
+                f"audio.normalize: {checkpoint} has its own feature extractor ({type(extractor).__name__}), "
+                "which takes waveforms as they are; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
         if extractor.preparation != preparation:
             logger.warning(
-                "%s learnt from waveforms prepared otherwise (%s) than the recipe's audio section says",
+                "%s was trained on waveforms prepared in another way (%s) than in the recipe's audio section",
                 *(checkpoint, extractor.preparation),
             )
         extractor = extractor.stock()

@@ -27,10 +27,10 @@ from ..audio import WaveformStore
 from ..models.front_end import FeatureNorm
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .averaging import synchronise_batch_norm
+from .averaging import synchronize_batch_norm
 from .balancing import recordings
-from .callbacks import EpochLines, stop_reporting
-from .checkpoints import discard_torn, has_stopped, last_checkpoint, prepare_for_sharding, refuse_other_batches
+from .callbacks import EpochLog, stop_reporting
+from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
 from .data import Collator, TrainTransforms, merge
 from .encoders import lengths_needed
 from .factory import Blueprint
@@ -61,9 +61,7 @@ def dry_run(
         UserError: naming the wrong key.
     """
     if arguments.find_batch_size and arguments.world_size > 1:
-        raise UserError(
-            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
-        )
+        raise UserError("training.auto_find_batch_size: in one process only; several would wait for each other")
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -74,7 +72,7 @@ def dry_run(
         raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
     expect_unused(arguments, model, freezing.every is not None)
     freeze(model, freezing)
-    freeze(model, freezing.ever())
+    freeze(model, freezing.final())
     if lora is not None:
         model = add_lora(model, lora)
     if cache:
@@ -86,16 +84,16 @@ def dry_run(
         standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
         optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         optim = getattr(arguments.optim, "value", arguments.optim)
-        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {told}") from None
+        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {reason}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
     planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     epochs = math.ceil(planned / steps)
     if freezing.every is not None and freezing.every >= epochs:
         raise UserError(
-            f"freeze.gradual.every: nothing would be thawed after {freezing.every} epochs, the training has {epochs}; "
-            "thaw earlier, or freeze.encoder"
+            f"freeze.gradual.every: nothing is unfrozen after {freezing.every} epochs, the training has {epochs}; "
+            "use fewer, or freeze.encoder"
         )
     try:
         make_schedule(
@@ -127,7 +125,7 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
     if not norms:
         return
     train = recordings(train)
-    model.eval()  # no augmentation
+    model.eval()
     for norm in norms:
         norm.observing = True
         for batch in DataLoader(train, batch_size, collate_fn=collator):
@@ -195,26 +193,26 @@ def fit(
             memory.
     """
     began = time.perf_counter()
-    lines = EpochLines(arguments.metric_for_best_model)
+    epochs_log = EpochLog(arguments.metric_for_best_model)
     collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
-        discard_torn(folder)
+        delete_incomplete(folder)
     prepare_for_sharding(model, arguments.average)
     if arguments.sync_batch_norm:
-        synchronise_batch_norm(model, arguments.device)
+        synchronize_batch_norm(model, arguments.device)
     if cache is not None:
         train = fixed_crops(train, store)
-    if cache is not None or not (resume and last_checkpoint(folder)):  # a whole checkpoint carries them
+    if cache is not None or not (resume and last_checkpoint(folder)):  # a checkpoint holds them
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     cached = None
     if cache is not None:
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
-        collator, freezing = cached.collator, None  # what is left learns as it does now
+        collator, freezing = cached.collator, None  # the remaining modules are trainable already
     start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
 
     def attempt(batch_size: int) -> EmotionTrainer:
-        _take(arguments, batch_size)
+        _set_batch_size(arguments, batch_size)
         trainer = EmotionTrainer(
             model,
             arguments,
@@ -225,12 +223,12 @@ def fit(
             compute_metrics=compute_metrics,
             freezing=freezing,
             callbacks=[
-                lines,
+                epochs_log,
                 *([] if patience is None else [EarlyStoppingCallback(patience)]),
-                *([] if watch is None else [_Watched(watch)]),
+                *([] if watch is None else [_ValidationWatcher(watch)]),
             ],
         )
-        # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
+        # A smaller batch starts from the last checkpoint, or from the initial weights.
         checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
         if checkpoint is None and batch_size != full:
             model.load_state_dict(start)
@@ -248,14 +246,12 @@ def fit(
     state = trainer.state
     if state.best_metric is None:
         raise UserError(
-            "training.eval_steps, training.eval_delay: the training ended before its first validation; judge earlier"
+            "training.eval_steps, training.eval_delay: no validation before the end of training; evaluate earlier"
         )
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
-        raise UserError(
-            f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
-        )
+        raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
     history = _history(state.log_history, state.best_global_step)
-    kept = (history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
+    kept = (history, time.perf_counter() - began, epochs_log.epoch_seconds, state.best_metric)
     return Fit(trainer, *kept, cached=None if cached is None else cached.facts)
 
 
@@ -264,7 +260,7 @@ def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
     if checkpoint is None:
         trainer.train()
         return
-    refuse_other_batches(checkpoint, trainer.made_by())
+    check_step_batch_size(checkpoint, trainer.made_by())
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     if has_stopped(state):
         trainer.args.max_steps, trainer.planned_steps = state.global_step, state.max_steps
@@ -287,7 +283,7 @@ class _Resumed(TrainerCallback):
             self.trainer.average.load(self.checkpoint)
 
 
-class _Watched(TrainerCallback):
+class _ValidationWatcher(TrainerCallback):
     """Calls `watch` for every validation, after its checkpoint has been written."""
 
     def __init__(self, watch: Callable[[float, dict[str, float]], None]):
@@ -296,18 +292,18 @@ class _Watched(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.metrics = metrics
         if not control.should_save:
-            self._tell(state)
+            self._report(state)
 
     def on_save(self, args, state, control, **kwargs):
         if self.metrics is not None:
-            self._tell(state)
+            self._report(state)
 
-    def _tell(self, state: TrainerState) -> None:
+    def _report(self, state: TrainerState) -> None:
         metrics, self.metrics = self.metrics, None
         self.watch(state.epoch, _validation(metrics))
 
 
-def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
+def _set_batch_size(arguments: EmotionTrainingArguments, batch_size: int) -> None:
     """Sets the batch size of a process; the clips per step stay the same."""
     together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
     arguments.per_device_train_batch_size = batch_size
@@ -344,7 +340,7 @@ def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int]
     """Row number and samples of each window (windows,), and its logits (windows, classes)."""
     output = trainer.predict(part, metric_key_prefix="judged")
     if not np.array_equal(output.label_ids, part["labels"][:]):
-        raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
+        raise RuntimeError("predictions are not in the order of the clips")
     return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
 
 

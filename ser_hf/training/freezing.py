@@ -136,13 +136,13 @@ class Freezing:
         for key, (value, lowest) in least.items():
             if value is not None and value < lowest:
                 raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
-        asked = self.asked()
+        requested = self.requested()
         for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
             for second in seconds:
-                if asked[first] and asked[second]:
+                if requested[first] and requested[second]:
                     raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
 
-    def asked(self) -> dict[str, bool]:
+    def requested(self) -> dict[str, bool]:
         """Which keys of the recipe are set."""
         return {
             "encoder": self.encoder,
@@ -152,25 +152,26 @@ class Freezing:
             "feature_encoder": self.feature_encoder,
         }
 
-    def learning(self, layers: int, epoch: int) -> "Learning":
+    def trainable(self, layers: int, epoch: int) -> "TrainableParts":
         """What is trainable in an epoch (from 0) of an encoder with so many layers."""
         if self.encoder:
-            return Learning(layers, above=False, below=False)
+            return TrainableParts(layers, above=False, below=False)
         lowest = self.layers if self.top_layers is None else layers - self.top_layers
         below = self.layers == 0 and self.top_layers is None
         if self.every is None:
-            return Learning(lowest, above=True, below=below)
-        thaws = epoch // self.every
-        all_layers = math.ceil((layers - lowest) / self.thawed_layers)
-        return Learning(max(lowest, layers - thaws * self.thawed_layers), thaws > 0, below and thaws > all_layers)
+            return TrainableParts(lowest, above=True, below=below)
+        unfrozen = epoch // self.every * self.thawed_layers
+        # What lies below follows one time after the last layer.
+        all_layers = math.ceil((layers - lowest) / self.thawed_layers) * self.thawed_layers
+        return TrainableParts(max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers)
 
-    def ever(self) -> "Freezing":
+    def final(self) -> "Freezing":
         """What is trainable once everything is unfrozen."""
         return dataclasses.replace(self, every=None, thawed_layers=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Learning:
+class TrainableParts:
     """The trainable parts of an encoder: the layers from `lowest` on, what is above them, what is below."""
 
     lowest: int
@@ -202,28 +203,29 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
             raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
         return
     inner = innermost(model)
-    # By name, for a copy of the model to know them too.
+    # By name, so that copies of the model have them too.
     held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
     if freezing == Freezing() and not held:
         return
-    where = structure(model, next((f"freeze.{key}" for key, said in freezing.asked().items() if said), "freeze"))
+    where = structure(
+        model, next((f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set), "freeze")
+    )
     _check(freezing, where, type(inner).__name__)
-    learning = freezing.learning(len(where.layers), epoch)
+    parts = freezing.trainable(len(where.layers), epoch)
     stopped = []
     for name, parameter in model.named_parameters():
         name = bare(name)
         if not parameter.requires_grad and name not in held:
             continue
         place = where.place(name)
-        learns = place in learning and not (freezing.feature_encoder and place[0] == "stem")
-        parameter.requires_grad_(learns)
-        if not learns:
+        trainable = place in parts and not (freezing.feature_encoder and place[0] == "stem")
+        parameter.requires_grad_(trainable)
+        if not trainable:
             parameter.grad = None
             stopped.append(name)
     inner._held_by_freezing = frozenset(stopped)
     for name, module in model.named_modules():
-        # Stems of wav2vec 2.0 and kin have their input require a gradient, for the sake of checkpointing: a graph
-        # through all convolutions that nobody needs where they are frozen.
+        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if bare(name) in where.stem and hasattr(module, "_requires_grad"):
             module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
@@ -240,7 +242,7 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
         )
     if freezing.every is not None and shards():
         raise UserError(
-            f"freeze.gradual: {shards()} shares out weights by what learns at the start, which must not change; "
+            f"freeze.gradual: {shards()} shards weights by what is trainable at the start, which must not change; "
             "freeze a part that stays frozen"
         )
 
@@ -255,16 +257,16 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
         layers = frozenset(structure(model).layers)
     except UserError:  # no encoder, no layers
         layers = frozenset()
-    return list(_still("", model, layers))
+    return list(_largest_frozen("", model, layers))
 
 
-def _still(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
-    learning = [parameter.requires_grad for parameter in module.parameters()]
-    if learning and not any(learning):
+def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
+    trainable = [parameter.requires_grad for parameter in module.parameters()]
+    if trainable and not any(trainable):
         yield module
     elif bare(name) not in layers:
         for child, part in module.named_children():
-            yield from _still(f"{name}.{child}".lstrip("."), part, layers)
+            yield from _largest_frozen(f"{name}.{child}".lstrip("."), part, layers)
 
 
 def ineffective_masking_warnings(
@@ -304,16 +306,16 @@ def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = 
 
 def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
-    learning = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
-    learning = [group for group in learning if group["params"]]
-    for name in dict.fromkeys(group["name"] for group in learning):
-        part = [group for group in learning if group["name"] == name]
+    trained = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    trained = [group for group in trained if group["params"]]
+    for name in dict.fromkeys(group["name"] for group in trained):
+        part = [group for group in trained if group["name"] == name]
         size = sum(_size(group["params"]) for group in part)
         rate = part[0].get("initial_lr", part[0]["lr"])
         decay = max(group["weight_decay"] for group in part)
         decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
         lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
-    # Under LoRA the head that the model came with is kept beside the one that learns, and is of no use.
+    # peft keeps the original head beside the trained one.
     used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
     frozen = _size(parameter for parameter in used if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []

@@ -61,7 +61,7 @@ def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> Pr
         return _on_stock_encoder(checkpoint, config, **settings)
     model, new, dropped = _read(checkpoint, config, **settings)
     changed, reordered = _fit_labels(model, theirs.id2label, new)
-    _tell(checkpoint, new | changed, dropped | changed, reordered)
+    _log(checkpoint, new | changed, dropped | changed, reordered)
     return model
 
 
@@ -102,13 +102,13 @@ def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: 
     config.encoder = encoder.config
     model = PooledEncoderForAudioClassification._from_config(config, encoder=encoder, **settings)
     fresh = {key for key in model.state_dict() if not key.startswith("encoder.")}
-    _tell(checkpoint, fresh | (new - heads), dropped | (heads - new))
+    _log(checkpoint, fresh | (new - heads), dropped | (heads - new))
     return model
 
 
 def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
     """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
-    # Weights are learnt in float32, in whatever type they are published.
+    # Training needs float32, whatever the type of the file.
     settings |= {"config": config, "dtype": torch.float32}
     settings |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
@@ -225,19 +225,19 @@ def _check_finite(model: PreTrainedModel, checkpoint: str) -> None:
     if broken:
         raise UserError(
             f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
-            f"{broken[0]}; the file is damaged, or its training had gone wrong"
+            f"{broken[0]}; the file is damaged, or its training failed"
         )
 
 
-def _tell(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
+def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
     fresh, gone = _modules(new), _modules(dropped)
     head = [name for name in fresh if name != _MASK]
-    told = [f"new, random head: {', '.join(head)}"] if head else []
-    told += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
-    told += ["the last layer's rows are in the order of our labels now"] if reordered else []
-    told = told or ["nothing is new"]
-    told += [f"dropped: {', '.join(gone)}"] if gone else []
-    logger.info("weights of %s: %s", checkpoint, "; ".join(told))
+    notes = [f"new, random head: {', '.join(head)}"] if head else []
+    notes += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
+    notes += ["last layer reordered to our labels"] if reordered else []
+    notes = notes or ["nothing is new"]
+    notes += [f"dropped: {', '.join(gone)}"] if gone else []
+    logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
 
 
 def _modules(keys: Iterable[str]) -> list[str]:
@@ -248,9 +248,9 @@ def _modules(keys: Iterable[str]) -> list[str]:
 
 def first_line(error: Exception) -> str:
     """The message of a library without its further advice."""
-    said = str(error).strip()
-    if "weights_only" in said:
+    message = str(error).strip()
+    if "weights_only" in message:
         return "it cannot be read as tensors alone, and code in a file of weights is not run"
     if isinstance(error, StrictDataclassError):
-        return " ".join(said.split())  # the field in its first line, the fault in the next
-    return (said or type(error).__name__).splitlines()[0].rstrip(".")
+        return " ".join(message.split())  # the field in its first line, the fault in the next
+    return (message or type(error).__name__).splitlines()[0].rstrip(".")

@@ -25,7 +25,7 @@ from .encoders import encoder_config, encoder_facts
 from .freezing import Structure, structure
 
 # WavLM's attention hands the weights of its projections to one function of torch's and never calls the layers: an
-# adapter around one of them is not computed with, and does not learn.
+# adapter around one of them has no effect.
 NEVER_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 # Where peft keeps the model that it adapts.
@@ -120,22 +120,22 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         ],
     )
     with warnings.catch_warnings():
-        # peft asks for a property by a name that transformers is about to drop.
+        # peft uses a deprecated property of transformers.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = AdaptedModel(model, config)
     for parameter in model.parameters(recurse=False):
         parameter.requires_grad_(True)
     for stem in map(model.get_submodule, where.stem):
-        # Those of wav2vec2's kin have their input require a gradient, and would keep a graph that nobody needs.
+        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if hasattr(stem, "_requires_grad"):
             stem._requires_grad = False
     return adapted
 
 
-def _targets(model: PreTrainedModel, where: Structure, asked: tuple[str, ...] | None) -> list[str]:
+def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...] | None) -> list[str]:
     """Full names of the layers to adapt."""
     config = encoder_config(model.config)
-    wanted = encoder_facts(config).lora_targets if asked is None else tuple(asked)
+    wanted = encoder_facts(config).lora_targets if requested is None else tuple(requested)
     linear = [
         f"{layer}.{name}"
         for layer in where.layers

@@ -36,11 +36,11 @@ class SupervisedContrastive:
         The module may be wrapped or compiled later. Remove the returned handle after training.
         """
 
-        # Not a method: copying a module would copy a method's object along, and the copy would talk to nobody.
-        def hear(module: nn.Module, inputs: tuple) -> None:
+        # Not a method: a copy of the module would then refer to a copy of this object.
+        def record(module: nn.Module, inputs: tuple) -> None:
             self._embeddings = inputs[0] if torch.is_grad_enabled() else None
 
-        return classifier.register_forward_pre_hook(hear)
+        return classifier.register_forward_pre_hook(record)
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """The weighted loss of the last forward pass, a scalar; the pass is then forgotten.
@@ -53,7 +53,7 @@ class SupervisedContrastive:
         """
         embeddings, self._embeddings = self._embeddings, None
         if embeddings is None:
-            raise RuntimeError("the contrastive loss has heard no classifier; listen(model.classifier) comes first")
+            raise RuntimeError("the contrastive loss has no embeddings; call listen(model.classifier) first")
         if embeddings.dim() != 2 or len(embeddings) != len(ids):
             raise UserError(
                 f"training.loss.contrastive_weight: the classifier was given {tuple(embeddings.shape)} for {len(ids)} "

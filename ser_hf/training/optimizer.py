@@ -60,7 +60,7 @@ def parameter_groups(
         empty = {"params": [], "lr": rate, "weight_decay": weight_decay if decay else 0.0, "name": label}
         groups.setdefault((rank, label, not decay), empty)["params"].append(parameter)
     if not groups:
-        raise UserError("freeze: every parameter of the model is frozen, nothing is left to learn; freeze less")
+        raise UserError("freeze: every parameter of the model is frozen; freeze less")
     return [groups[key] for key in sorted(groups)]
 
 

@@ -88,7 +88,7 @@ def fit_classical(
     if absent:
         raise UserError(
             f"training.solver: no training clip is labelled {model.config.id2label[absent[0]]}, which scikit-learn "
-            "cannot learn; leave it out with corpus.drop"
+            "cannot predict; leave it out with corpus.drop"
         )
     scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
@@ -109,22 +109,22 @@ def fit_classical(
         estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
         fitted = _fit(estimator, vectors, labels, weights, scale)
         classifier = as_module(fitted, model.classifier).to(model.device)
-        learnt, judged = [_judge(classifier, *part, compute_metrics, loss) for part in parts]
-        entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": learnt["loss"]}
-        history.append(entry | {"validation": judged})
-        better = sign * judged[metric] > best
+        trained, evaluated = [_evaluate(classifier, *part, compute_metrics, loss) for part in parts]
+        entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": trained["loss"]}
+        history.append(entry | {"validation": evaluated})
+        better = sign * evaluated[metric] > best
         if better:
-            kept, best = (candidate, fitted, classifier), sign * judged[metric]
+            kept, best = (candidate, fitted, classifier), sign * evaluated[metric]
         logger.info(
             "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f  %.1f s%s",
-            *(number, len(candidates), _told(candidate), learnt["loss"], judged["loss"], judged["uar"]),
-            *(judged["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
+            *(number, len(candidates), _describe(candidate), trained["loss"], evaluated["loss"], evaluated["uar"]),
+            *(evaluated["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
         )
     candidate, fitted, classifier = kept
     require_same(classifier, fitted, unseen)
     adopt(model, classifier)
     numbers = sum(value.numel() for value in classifier.state_dict().values())
-    logger.info("kept %s: %s numbers", _told(candidate), f"{numbers:,}")
+    logger.info("kept %s: %s numbers", _describe(candidate), f"{numbers:,}")
     return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
 
 
@@ -152,7 +152,7 @@ def _require_embeddings(model: PreTrainedModel) -> None:
     if fresh:
         raise UserError(
             f"training.solver: scikit-learn fits the classifier alone, and before it {fresh[-1].rpartition('.')[0]} "
-            f"of {type(model).__name__} has learnt nothing yet; set model.pooling to mean, max or mean_std, and leave "
+            f"of {type(model).__name__} is untrained; set model.pooling to mean, max or mean_std, and leave "
             "out model.head_layers"
         )
 
@@ -176,17 +176,17 @@ def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, 
     Raises:
         UserError: if a class has one clip only.
     """
-    everyone, classes = len(np.unique(speakers)), len(np.unique(labels))
-    if everyone > 1:
-        folds = list(GroupKFold(min(CALIBRATION_FOLDS, everyone)).split(labels, labels, speakers))
-        if all(len(np.unique(labels[learnt])) == classes for learnt, _ in folds):
+    count, classes = len(np.unique(speakers)), len(np.unique(labels))
+    if count > 1:
+        folds = list(GroupKFold(min(CALIBRATION_FOLDS, count)).split(labels, labels, speakers))
+        if all(len(np.unique(labels[own])) == classes for own, _ in folds):
             return folds, None
     least = np.bincount(labels)[np.unique(labels)].min()
     if least < 2:
         raise UserError("training.solver: a class with one training clip cannot be calibrated; leave it out or merge")
     note = (
-        "Too few training speakers to calibrate probabilities on speakers not learnt from: calibrated on clips not "
-        "learnt from, of the same speakers, so that they are too sure."
+        "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other "
+        "clips of the same speakers and are overconfident."
     )
     return list(StratifiedKFold(min(CALIBRATION_FOLDS, least)).split(labels, labels)), note
 
@@ -260,7 +260,7 @@ def _fit(
     return estimator
 
 
-def _judge(
+def _evaluate(
     classifier: nn.Module,
     part: Dataset,
     vectors: np.ndarray,
@@ -311,7 +311,7 @@ def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarr
     own = _logits(classifier, vectors).softmax(dim=1).numpy()
     gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
     if not gap <= TOLERANCE:
-        raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}; no figure holds")
+        raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}")
 
 
 def _linear_layer(fitted: LogisticRegression) -> nn.Linear:
@@ -383,5 +383,5 @@ def _set(tensor: torch.Tensor, values: Any) -> None:
     tensor.copy_(values)
 
 
-def _told(candidate: Mapping[str, Any]) -> str:
+def _describe(candidate: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in candidate.items())

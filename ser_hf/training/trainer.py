@@ -22,7 +22,7 @@ from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
 from .balancing import EpochSchedule, recordings
 from .callbacks import StepBar, TrainingCounts, scores
-from .checkpoints import cannot_be_written, rotate, seal
+from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, Repeating, firsts, merge
 from .encoders import encoder_config, layerdrop_key
 from .freezing import Freezing, freeze, frozen_modules, trainable_table
@@ -40,7 +40,7 @@ class Bookkeeping(TrainerCallback):
         self.rates: dict[str, float] = {}
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        # In the middle of an epoch after a resumption, where no sampler would be told.
+        # Also when resuming in the middle of an epoch, which samplers do not notice.
         self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
@@ -55,12 +55,12 @@ class GradualUnfreezing(TrainerCallback):
     """
 
     def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
-        self.freezing, self.still = freezing, []
+        self.freezing, self.frozen = freezing, []
         self.gradual = freezing is not None and freezing.every is not None
         if freezing is not None:
             freeze(model, freezing)
-            self.told = self._learning(model)  # whoever trains has told of the first epoch
-            freeze(model, freezing.ever())
+            self._trainable_count = self._count_trainable(model)
+            freeze(model, freezing.final())
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         """Leaves the state of the last epoch, also if a resumed training had already ended."""
@@ -71,15 +71,15 @@ class GradualUnfreezing(TrainerCallback):
         if self.gradual:
             epoch = int(state.epoch or 0)
             freeze(model, self.freezing, epoch)
-            if self._learning(model) != self.told:
-                self.told = self._learning(model)
+            if self._count_trainable(model) != self._trainable_count:
+                self._trainable_count = self._count_trainable(model)
                 groups = optimizer.param_groups
                 groups = groups if all("name" in group for group in groups) else None
-                logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups))
-        self.still = frozen_modules(model)
+                logger.info("trainable after %d epochs:\n%s", epoch, trainable_table(model, groups))
+        self.frozen = frozen_modules(model)
 
     @staticmethod
-    def _learning(model: torch.nn.Module) -> int:
+    def _count_trainable(model: torch.nn.Module) -> int:
         return sum(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -114,13 +114,13 @@ class EmotionTrainer(Trainer):
     ):
         loss = loss or ClassificationLoss()
         self.counts = TrainingCounts(model.config.num_labels)
-        self.books = Bookkeeping(collator.epoch)
+        self.bookkeeping = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
         self.planned_steps: int | None = None
-        self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
-        self.thaw = GradualUnfreezing(model, freezing)
-        expect_unused(args, model, self.thaw.gradual)
+        self.decayed = decayed_names(model)  # before FSDP flattens matrices
+        self.unfreezing = GradualUnfreezing(model, freezing)
+        expect_unused(args, model, self.unfreezing.gradual)
         super().__init__(
             model=model,
             args=args,
@@ -132,8 +132,8 @@ class EmotionTrainer(Trainer):
             preprocess_logits_for_metrics=_logits_only,
             **more,
         )
-        self.add_callback(self.books)
-        self.add_callback(self.thaw)
+        self.add_callback(self.bookkeeping)
+        self.add_callback(self.unfreezing)
         if args.average:
             self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
             self.average.attach(self.model)
@@ -148,23 +148,23 @@ class EmotionTrainer(Trainer):
         """Metrics of clips, merged from the windows that were evaluated."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
-            rows, lengths = self.judged["row"][:], self.judged["length"][:]
+            rows, lengths = self._evaluated["row"][:], self._evaluated["length"][:]
             _, logits = merge(rows, lengths, predicted.predictions)
             return compute_metrics(EvalPrediction(logits, predicted.label_ids[firsts(rows)]))
 
         return measure
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        self.judged = dataloader.dataset
+        self._evaluated = dataloader.dataset
         return super().evaluation_loop(dataloader, *args, **kwargs)
 
     def _counted(self, loss: ClassificationLoss):
-        def count_and_lose(outputs, labels, num_items_in_batch=None):
+        def count_and_compute(outputs, labels, num_items_in_batch=None):
             if torch.is_grad_enabled():
                 self.counts.add(outputs["logits"].detach(), labels)
             return loss(outputs, labels, num_items_in_batch)
 
-        return count_and_lose
+        return count_and_compute
 
     def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """Every training clip once, without augmentation and in random order, the same in every process; for
@@ -194,8 +194,8 @@ class EmotionTrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any):
-        if model.training:  # the library has just said so of all modules
-            for module in self.thaw.still:
+        if model.training:
+            for module in self.unfreezing.frozen:
                 module.eval()
         return super().compute_loss(model, inputs, *args, **kwargs)
 
@@ -223,7 +223,7 @@ class EmotionTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
         """The recipe's learning rate schedule."""
         if self.lr_scheduler is None:
-            # Of a training that ended early, and is only to be finished, the steps that it was planned for.
+            # A training that ended early keeps the schedule of its planned steps.
             steps = self.planned_steps or num_training_steps
             self.lr_scheduler = make_schedule(
                 self.args.schedule,
@@ -264,7 +264,7 @@ class EmotionTrainer(Trainer):
             except torch.OutOfMemoryError:
                 raise
             except (OSError, RuntimeError, SafetensorError) as error:
-                raise cannot_be_written(checkpoint, error) from error
+                raise write_error(checkpoint, error) from error
         if self.args.should_save:
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
@@ -298,8 +298,10 @@ class EmotionTrainer(Trainer):
         """Adds metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
-            if len(self.books.rates) > 1:
-                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.books.rates.items()}
+            if len(self.bookkeeping.rates) > 1:
+                logs |= {
+                    f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.bookkeeping.rates.items()
+                }
         super().log(logs, start_time)
 
 
@@ -315,7 +317,9 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
     why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with {why} what has gradients changes from step to step; leave it out")
+            raise UserError(
+                f"training.{key}: with {why} not every step has all gradients; leave it out"
+            )
     args.ddp_find_unused_parameters = True
 
 

@@ -95,7 +95,7 @@ def test_what_learns_by_epochs(freezing, expected):
         assert learning_places(model) == places_, epoch
     ever = learning_places(model)
     freeze(model, freezing, 0)
-    freeze(model, freezing.ever(), 0)
+    freeze(model, freezing.final(), 0)
     assert learning_places(model) == ever
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.checkpoints import MARKER, is_whole, last_checkpoint, seal
+from ser_hf.training.checkpoints import MARKER, is_complete, last_checkpoint, seal
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit, predict
@@ -182,7 +182,7 @@ def test_only_whole_checkpoints_are_kept_and_few_of_them(training, tmp_path):
     training(num_train_epochs=5, save_total_limit=2)
     left = list(tmp_path.glob("checkpoint-*"))
     assert 1 <= len(left) <= 2
-    assert all(is_whole(path) for path in left)
+    assert all(is_complete(path) for path in left)
     assert tmp_path / "checkpoint-10" in left
 
 
