@@ -1,4 +1,4 @@
-"""Every network learns the built-in corpus from raw audio: above chance on speakers never heard, in seconds."""
+"""Every network learns the built-in corpus from raw audio: above chance on new speakers, in seconds."""
 
 import pytest
 
@@ -31,13 +31,13 @@ SETTINGS = {
 # Chance is 0.333, with a standard error of 0.064 over 54 clips.
 FLOOR = 0.55
 # The raw waveform needs more epochs than others to make a filter bank of its own, and so many layers without
-# normalisation need smaller steps.
+# normalization need smaller steps.
 TRAINING = {"cnn1d": {"num_train_epochs": 9}, "vgg16": {"num_train_epochs": 8, "learning_rate": 1e-3}}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_learns_what_speakers_never_heard_feel(name, tmp_path, monkeypatch):
+def test_learns_from_raw_audio(name, tmp_path, monkeypatch):
     """Three emotions, the first second of each clip where a network takes a part: as telling as six and all of it."""
     # Nobody looks at the page, which takes as long as a training of the simpler ones.
     monkeypatch.setattr("ser_hf.one_run.save_report", lambda *_: None)

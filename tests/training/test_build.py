@@ -233,9 +233,9 @@ def test_our_head_sums_layers_too(checkpoint, labels, random_init):
     ("asked", "told"),
     [
         ({"head_layers": [8, 0]}, r"^model\.head_layers \[8, 0\]: expected sizes of 1 or more"),
-        ({"head_dropout": 1.0}, r"^model\.head_dropout 1.0: expected a probability"),
+        ({"head_dropout": 1.0}, r"^model\.head_dropout 1.0: expected 0 or more"),
         ({"head_dropout": -0.5}, r"^model\.head_dropout"),
-        ({"pooling": "median"}, r"^model\.pooling 'median' is none of mean"),
+        ({"pooling": "median"}, r"^model\.pooling 'median' is not one of mean"),
     ],
 )
 def test_impossible_heads_name_their_key(checkpoint, labels, asked, told):

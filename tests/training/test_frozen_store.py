@@ -108,7 +108,7 @@ def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
 def test_own_code_is_the_code_of_the_modules(opened):
     _, model, _ = opened()
     alone = frozen_store._own_code([model.front_end.features])
-    assert alone != frozen_store._own_code([model.front_end.features, model.front_end])
+    assert alone != frozen_store._own_code([model.front_end.features, model])
     assert alone == frozen_store._own_code([model.front_end.features, torch.nn.Linear(1, 1)])
 
 
