@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import torch
-from isolated import run_without_ser_hf
 from signals import noise, ragged
+from support.isolated import run_without_ser_hf
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from built import built, probabilities_without_ser_hf, trained
-from isolated import run_without_ser_hf
 from signals import noise
 from support.isolated import run_without_ser_hf
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
