@@ -204,7 +204,7 @@ def test_the_usual_target_is_written_out():
         ({"trim_silence": 0}, "^trim_silence: expected a positive number of dB, got 0"),
         ({"trim_silence": -30.0}, "^trim_silence: "),
         ({"trim_silence": float("nan")}, "^trim_silence: "),
-        ({"level": "rms"}, "^level: 'rms' is none of peak, loudness or null"),
+        ({"level": "rms"}, "^level: 'rms' is not one of peak, loudness or null"),
         ({"target_level": -3}, "^target_level: belongs to a level"),
         ({"level": "peak", "target_level": 0.1}, r"^target_level: expected 0 \(full scale\) or below, got 0.1"),
         ({"level": "loudness", "target_level": 23}, "^target_level: "),

@@ -202,8 +202,8 @@ REFUSALS = [
         r"\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key",
     ),
     (ENCODER | {"head_layers": [8, 0]}, r"\.head_layers \[8, 0\]: expected sizes of 1 or more"),
-    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout 1.0: expected a probability"),
-    (ENCODER | {"pooling": "median"}, r"\.pooling 'median' is none of mean"),
+    (ENCODER | {"head_dropout": 1.0}, r"\.head_dropout 1.0: expected 0 or more"),
+    (ENCODER | {"pooling": "median"}, r"\.pooling 'median' is not one of mean"),
     *(
         (POOLED | {"options": options}, rf"\.{told}")
         for options, told in (
