@@ -23,9 +23,9 @@ from ..protocols import PARTS, Split, fingerprint, worst
 from ..report.card import card_from, public, public_name, report_page
 from ..report.write import write_report
 from ..training.encoders import encoder_config
+from ..training.factory import store_temperature
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
-from ..training.temperature import store_temperature
 from ..utils.environment import environment
 from ..utils.files import whole_folder
 from ..utils.run_folder import RunFolder

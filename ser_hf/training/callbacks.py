@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import patch_environment
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from ..utils.errors import UserError
@@ -142,38 +143,22 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
     run = f"{name}-{identity}"
     with contextlib.ExitStack() as stack:
         if "tensorboard" in words:
-            stack.enter_context(_tensorboard(logs, run))
+            # The callback reads its folder from the environment.
+            folder = os.environ.get("TENSORBOARD_LOGGING_DIR")
+            folder = logs if folder is None else Path(folder, run)
+            stack.enter_context(patch_environment(TENSORBOARD_LOGGING_DIR=folder))
         if "trackio" in words:
-            stack.enter_context(_trackio())
+            stack.callback(_finish_trackio)
         if "wandb" in words:
             stack.enter_context(_wandb({"project": project, "name": run, "dir": str(logs), "id": identity}))
         yield run
 
 
-@contextlib.contextmanager
-def _tensorboard(logs: Path, run: str) -> Iterator[None]:
-    """The callback reads its folder from the environment."""
-    key = "TENSORBOARD_LOGGING_DIR"
-    before = os.environ.get(key)
-    os.environ[key] = str(logs if before is None else Path(before, run))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = before
-
-
-@contextlib.contextmanager
-def _trackio() -> Iterator[None]:
-    """The callback opens a run, but does not close it if the training fails."""
-    try:
-        yield
-    finally:
-        if "trackio" in sys.modules:
-            with contextlib.suppress(RuntimeError):  # none is open
-                sys.modules["trackio"].finish()
+def _finish_trackio() -> None:
+    """Closes the run of the callback, which does not if the training fails."""
+    if "trackio" in sys.modules:
+        with contextlib.suppress(RuntimeError):  # none is open
+            sys.modules["trackio"].finish()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Sealed checkpoints: a marker with hashes is written last, and old checkpoints are deleted only after it."""
 
+import hashlib
 import json
 import logging
 import os
@@ -124,11 +125,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def _step(checkpoint: Path) -> int:

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -35,6 +38,7 @@ from .encoders import (
     normalizes,
     shortest_clip,
 )
+from .freezing import innermost
 from .loading import first_line, load_model
 from .pretrained import load_published
 
@@ -454,3 +458,41 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     if published:
         load_published(model, plan.checkpoint)
     return model
+
+
+# Not `temperature`, a setting of text generation that transformers refuses to save.
+TEMPERATURE_KEY = "calibration_temperature"
+
+
+def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
+    """Divides weights and bias of the last linear layer by `temperature`, so that softmax(logits / T) is exact
+    everywhere.
+
+    None keeps the weights, and removes the entry of an earlier checkpoint from the configuration.
+
+    Raises:
+        UserError: naming `evaluation.temperature`, if no linear layer makes its logits.
+    """
+    config = innermost(model).config
+    if temperature is None:
+        if hasattr(config, TEMPERATURE_KEY):
+            delattr(config, TEMPERATURE_KEY)
+        return
+    last = _last_linear(model)
+    with torch.no_grad():
+        last.weight /= temperature
+        if last.bias is not None:
+            last.bias /= temperature
+    setattr(config, TEMPERATURE_KEY, temperature)
+
+
+def _last_linear(model: PreTrainedModel | PeftModel) -> nn.Linear:
+    """The layer that makes the logits, of an adapted model the trained one."""
+    head = innermost(model).classifier
+    if isinstance(head, ModulesToSaveWrapper):
+        head = head.modules_to_save[head.active_adapters[0]]
+    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        kind = innermost(model).config.model_type
+        raise UserError(f"evaluation.temperature: no linear layer makes the logits of {kind}; leave it at report")
+    return linear[-1]

@@ -42,7 +42,6 @@ Compute = Callable[[BatchFeature], tuple[torch.Tensor, torch.Tensor, torch.Tenso
 _FORMAT = 3
 # The content of a larger store is not read to verify it.
 _VERIFIED_BYTES = 4e9
-_CHUNK = 2**24
 # Front ends do this at random during training.
 RANDOM_IN_FRONT_ENDS = ("band_warp", "time_stretch", "mix_style", "time_masks", "band_masks")
 # Words in the names of settings without effect in evaluation mode, or below a head.
@@ -118,11 +117,9 @@ class FeatureStore:
 
     def verify(self) -> None:
         """Raises a ValueError if the states differ from what was written."""
-        hashed = xxhash.xxh3_128()
         with (self.folder / "states").open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                hashed.update(chunk)
-        if hashed.hexdigest() != self._hash:
+            digest = hashlib.file_digest(file, xxhash.xxh3_128)
+        if digest.hexdigest() != self._hash:
             raise ValueError("the hash of states does not match")
 
     def __len__(self) -> int:

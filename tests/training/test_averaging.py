@@ -257,7 +257,7 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
         _of(model, kind="swa").load(tmp_path)
     other = WeightAverage("ema")
     other.attach(nn.Linear(1, 1))
-    with pytest.raises(UserError, match="other weights learnt"):
+    with pytest.raises(UserError, match="other trainable weights"):
         other.load(tmp_path)
     (tmp_path / TRAINED_WEIGHTS).write_bytes(b"torn")
     with pytest.raises(UserError, match=r"learning\.safetensors cannot be read"):

@@ -232,7 +232,7 @@ def test_what_cannot_be_is_told_by_its_key(checkpoint, labels, asked, told):
 
 
 def test_another_sampling_rate_is_refused(checkpoint, labels):
-    with pytest.raises(UserError, match=r"audio\.sampling_rate: .* expects 16000 Hz, the recipe says 8000"):
+    with pytest.raises(UserError, match=r"audio\.sampling_rate: .* expects 16000 Hz, not 8000"):
         blueprint("encoder", labels, checkpoint=checkpoint(), sampling_rate=8000)
 
 
@@ -277,12 +277,12 @@ def edit(folder, name, **values):
 @pytest.mark.parametrize(
     ("name", "values", "told"),
     [
-        ("whisper", {"chunk_length": 2}, r"makes 200 frames \(chunk_length\), and by its max_source_positions .* 100"),
-        ("whisper", {"feature_size": 20}, "makes 20 mel bands, and by its num_mel_bins the encoder hears 16"),
-        ("audio-spectrogram-transformer", {"max_length": 64}, r"makes 64 frames \(max_length\), .* hears 96"),
-        ("audio-spectrogram-transformer", {"num_mel_bins": 24}, "makes 24 mel bands, and by its num_mel_bins"),
-        ("wav2vec2-bert", {"stride": 1}, "makes 16 features of a frame, .* feature_projection_input_dim .* hears 32"),
-        ("wav2vec2", {"sampling_rate": None}, r"\(preprocessor_config.json\) does not say a sampling_rate$"),
+        ("whisper", {"chunk_length": 2}, r"makes 200 frames \(chunk_length\), and the max_source_positions .* 100"),
+        ("whisper", {"feature_size": 20}, "makes 20 mel bands, and the num_mel_bins of the encoder is 16"),
+        ("audio-spectrogram-transformer", {"max_length": 64}, r"makes 64 frames \(max_length\), .* is 96"),
+        ("audio-spectrogram-transformer", {"num_mel_bins": 24}, "makes 24 mel bands, and the num_mel_bins"),
+        ("wav2vec2-bert", {"stride": 1}, "makes 16 features of a frame, .* feature_projection_input_dim .* is 32"),
+        ("wav2vec2", {"sampling_rate": None}, r"\(preprocessor_config.json\) has no sampling_rate$"),
     ],
 )
 def test_an_extractor_makes_what_its_encoder_hears(kind, labels, name, values, told):

@@ -126,4 +126,4 @@ def test_a_checkpoint_that_the_disk_does_not_take_is_told_and_removed(checkpoint
     assert not half.exists()
     assert is_complete(last)
     delete(last)
-    assert str(write_error(half, RuntimeError("file write failed"))).endswith("--resume begins anew")
+    assert str(write_error(half, RuntimeError("file write failed"))).endswith("--resume starts again")

@@ -29,8 +29,8 @@ from ser_hf.training.fit import predict
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.sklearn_solver import (
     RadialMachines,
+    _evaluate,
     _fit,
-    _judge,
     _not_above,
     _scale,
     as_module,
@@ -389,7 +389,7 @@ def test_windows_of_a_clip_are_judged_together(on_encoder, store, clips):
         counted["clips"] = len(prediction.label_ids)
         return {"wa": float((prediction.predictions.argmax(axis=1) == prediction.label_ids).mean())}
 
-    judged = _judge(layer, pieces, vectors, truth, metrics, ClassificationLoss())
+    judged = _evaluate(layer, pieces, vectors, truth, metrics, ClassificationLoss())
     assert counted == {"clips": 4}
     count = pieces["row"][:].count(longest)
     assert judged["loss"] == pytest.approx(-np.log((count - 1) / count) / 4, rel=1e-2)

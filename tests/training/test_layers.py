@@ -178,7 +178,7 @@ def test_more_layers_than_there_are_is_told(key):
 def test_sharded_weights_cannot_be_thawed(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     freeze(_encoder(), Freezing(layers=1))
-    with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shares out"):
+    with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shards"):
         freeze(_encoder(), Freezing(every=1))
 
 

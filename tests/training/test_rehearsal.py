@@ -64,7 +64,7 @@ def _rehearse(plan, folder, freezing, clips=10, **arguments):
     ("freezing", "told"),
     [
         (Freezing(layers=3), r"freeze\.layers: 3 of 2 layers, which is all that Wav2Vec2ForSeq\w+ has"),
-        (Freezing(every=3), r"freeze\.gradual\.every: nothing would be thawed after 3 epochs, the training has 3"),
+        (Freezing(every=3), r"freeze\.gradual\.every: nothing is unfrozen after 3 epochs, the training has 3"),
     ],
 )
 def test_what_the_network_cannot_freeze_is_told(encoder, tmp_path, freezing, told):

@@ -162,7 +162,7 @@ def test_only_training_drops_the_clips_of_an_incomplete_batch(training):
 
 
 def test_a_training_that_ends_before_its_first_validation_is_told(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: the training ended before"):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
         training(eval_delay=9)
 
 

@@ -104,13 +104,12 @@ def test_what_is_not_judged_as_it_is_is_told(clips, store):
     lengths = np.sort(store.lengths)
     windowed = part(clips, range(12), store, window=int(lengths[-3]))
     assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
-        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: judged in "
+        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
         "windows of at most that, probabilities averaged by duration; pipeline cuts them off there"
     ]
     (sentence,) = window_notes("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
     assert "longer than the 0.50 s of evaluation.window: " in sentence
-    assert sentence.endswith("; pipeline hears them whole")
+    assert sentence.endswith("; pipeline processes them whole")
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
-        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: heard with silence "
-        "after them"
+        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
     ]
