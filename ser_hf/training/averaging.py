@@ -42,7 +42,7 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device | None = None)
     device = next(model.parameters()).device if device is None else torch.device(device)
     if stock and device.type in ("cpu", "mps"):
         raise UserError(
-            f"training.sync_batch_norm: {type(model).__name__} has torch's own batch normalisation ({stock[0][0]}), "
+            f"training.sync_batch_norm: {type(model).__name__} has torch's own batch normalization ({stock[0][0]}), "
             f"which torch synchronizes on GPUs only, not on {device.type!r}; set it to false"
         )
     for module in masked:
@@ -113,7 +113,7 @@ class WeightAverage(TrainerCallback):
     def attach(self, model: nn.Module) -> None:
         """Starts with the current weights of `model` (unwrapped, on its device, already frozen)."""
         if self.kind == "swa" and self.batches is None and any(_batch_norms(model)):
-            raise ValueError("averaged weights need new statistics for batch normalisation: give batches")
+            raise ValueError("averaged weights need new statistics for batch normalization: give batches")
         saved = model.state_dict().keys()
         weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
         buffers = {name: tensor for name, tensor in model.named_buffers() if name in saved}
@@ -268,7 +268,7 @@ def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mappin
             for batch in batches():
                 model(**{key: value.to(device) for key, value in batch.items()})
         if batch is None:
-            raise ValueError("there are no batches to take the statistics of batch normalisation from")
+            raise ValueError("there are no batches to take the statistics of batch normalization from")
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum

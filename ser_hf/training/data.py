@@ -324,14 +324,13 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransforms:
-    """What is done to clips that are learnt from, and to no others.
+    """Changes of training clips.
 
     Args:
-        augmenter: waveform float32 (samples,), generator -> waveform (other samples,), as
-            `ser_hf.audio.augmentation.Augmenter`; None leaves waveforms alone.
-        mixing: mixup of a batch; None does without.
-        fixed_length: samples that every clip has by its preparation, to which an augmented one is cut or padded; 0
-            where lengths differ.
+        augmenter: from a waveform float32 (samples,) and a generator to a waveform, as
+            `ser_hf.audio.augmentation.Augmenter`; None for none.
+        mixing: mixup of a batch; None for none.
+        fixed_length: samples to which augmented clips are cut or padded; 0 where lengths differ.
     """
 
     augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
@@ -340,22 +339,17 @@ class TrainTransforms:
 
 
 class Collator:
-    """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor.
+    """Reads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
 
-    Only batches to train on (`training`) are changed besides: each clip is augmented whole, so that a crop's place
-    varies as ever and nothing gets longer than `max_samples`, and the waveforms of the batch are mixed at the end,
-    before any extractor hears of them. With mixup the labels of every such batch are shares (batch, classes).
-
-    All that is drawn for a clip follows from seed, epoch, row and copy alone, and what is drawn for a batch from seed,
-    epoch and its clips: it is the same for any number of workers, and after an interruption. `epoch` is shared with
-    workers, and set by the Trainer. Augmentation runs where batches are made: in the training's own process unless
-    there are workers (`training.dataloader_num_workers`), which then work ahead of it.
+    Batches for training (`training`) are also augmented before the crop, and mixed before the extractor; with mixup
+    their labels are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so
+    they are the same for any number of workers and after an interruption. `epoch` is shared memory, set by the
+    Trainer.
 
     Args:
-        shortest: samples; shorter clips get silence after them before the extractor hears of it, which then counts as
-            theirs: they become the clips that one who asks a published model has to make of them.
-        shortest_batch: samples that a batch to train on is padded to at least; a mask leaves this padding out.
-        transforms: what is done to clips of batches to train on.
+        shortest: samples; silence is added to shorter clips, as published models require it.
+        shortest_batch: samples to which training batches are padded; the mask leaves this padding out.
+        transforms: of training clips.
     """
 
     def __init__(
@@ -419,7 +413,7 @@ class Collator:
             return self.extractor(
                 [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
             )
-        # Each clip by itself: without a mask this extractor would normalise over the padding too, and a clip's
+        # Each clip by itself: without a mask this extractor would normalize over the padding too, and a clip's
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
         return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")

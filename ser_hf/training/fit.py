@@ -132,7 +132,7 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
             lengths = batch["attention_mask"].sum(dim=1)
             model.front_end(batch["input_values"].to(model.device), lengths.to(model.device))
         norm.settle()
-    logger.info("front end standardised by %d training clips", len(train))
+    logger.info("front end standardized by %d training clips", len(train))
 
 
 TRAIN_SCORES = ("uar", "wa", "macro_f1")

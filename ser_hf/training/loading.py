@@ -87,7 +87,7 @@ def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Containe
             tensor.copy_(tensor[rows])
         return set(), True
     for tensor in tensors.values():
-        tensor._is_hf_initialized = False  # which transformers' initialisation heeds
+        tensor._is_hf_initialized = False  # which transformers' initialization heeds
     model._init_weights(last)
     return set(tensors), False
 

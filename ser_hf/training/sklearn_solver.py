@@ -87,7 +87,7 @@ def fit_classical(
     absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
     if absent:
         raise UserError(
-            f"training.solver: no training clip is labelled {model.config.id2label[absent[0]]}, which scikit-learn "
+            f"training.solver: no training clip is labeled {model.config.id2label[absent[0]]}, which scikit-learn "
             "cannot predict; leave it out with corpus.drop"
         )
     scale = _scale(vectors) if hasattr(model, "encoder") else None

@@ -208,7 +208,7 @@ class EmotionTrainer(Trainer):
             model = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
-                return super().create_optimizer(model)  # optimisers that choose their own groups
+                return super().create_optimizer(model)  # optimizers that choose their own groups
             groups = parameter_groups(
                 model,
                 self.args.learning_rate,

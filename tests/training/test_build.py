@@ -328,7 +328,7 @@ def test_layers_that_are_summed_are_not_left_out(kind, labels, caplog, name, key
 @pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer", "wav2vec2-bert"])
 def test_only_waveforms_are_normalised(kind, labels, name):
     for normalize in (True, False):
-        with pytest.raises(UserError, match=r"^audio\.normalize: .* has a feature extractor of its own"):
+        with pytest.raises(UserError, match=r"^audio\.normalize: .* has its own feature extractor"):
             blueprint("encoder", labels, checkpoint=kind(name), normalize=normalize)
 
 
@@ -397,9 +397,9 @@ def test_waveforms_prepared_otherwise_than_a_model_learnt_from_are_told(checkpoi
     build_model(first).save_pretrained(tmp_path)
     first.published_extractor.save_pretrained(tmp_path)
     blueprint("encoder", labels, checkpoint=str(tmp_path), preparation=first.preparation)
-    assert "prepared otherwise" not in caplog.text
+    assert "prepared in another way" not in caplog.text
     plan = blueprint("encoder", labels, checkpoint=str(tmp_path))
-    assert "prepared otherwise" in caplog.text
+    assert "prepared in another way" in caplog.text
     assert type(plan.extractor) is type(first.extractor)
 
 
