@@ -288,25 +288,13 @@ def ineffective_masking_warnings(
     return [f"SpecAugment of the encoder ({names}) has no effect: a frozen encoder masks nothing."]
 
 
-def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:
-    """Parameters and trainable parameters per top-level module.
-
-    With the `groups` of `parameter_groups` the learning rates (before any schedule) and weight decay per group.
-    """
-    if groups is not None:
-        return _rates_table(model, groups)
-    lines = [f"{'module':<24} {'parameters':>12} {'trained':>12}"]
-    for name, module in [*innermost(model).named_children(), ("total", model)]:
-        total = _size(module.parameters())
-        trained = _size(parameter for parameter in module.parameters() if parameter.requires_grad)
-        if total:
-            lines.append(f"{name:<24} {total:>12,} {trained:>12,}")
-    return "\n".join(lines)
-
-
-def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
+def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
+    """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter group."""
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
-    trained = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    trained = [
+        group | {"name": group.get("name", "model"), "params": [p for p in group["params"] if p.requires_grad]}
+        for group in groups
+    ]
     trained = [group for group in trained if group["params"]]
     for name in dict.fromkeys(group["name"] for group in trained):
         part = [group for group in trained if group["name"] == name]

@@ -73,9 +73,8 @@ class GradualUnfreezing(TrainerCallback):
             freeze(model, self.freezing, epoch)
             if self._count_trainable(model) != self._trainable_count:
                 self._trainable_count = self._count_trainable(model)
-                groups = optimizer.param_groups
-                groups = groups if all("name" in group for group in groups) else None
-                logger.info("trainable after %d epochs:\n%s", epoch, trainable_table(model, groups))
+                table = trainable_table(model, optimizer.param_groups)
+                logger.info("trainable after %d epochs:\n%s", epoch, table)
         self.frozen = frozen_modules(model)
 
     @staticmethod
@@ -128,7 +127,7 @@ class EmotionTrainer(Trainer):
             train_dataset=Repeating(clips),
             eval_dataset=validation,
             compute_loss_func=self._counted(loss),
-            compute_metrics=None if compute_metrics is None else self._by_clip(_with_loss(compute_metrics, loss)),
+            compute_metrics=None if compute_metrics is None else self._clip_metrics(compute_metrics, loss),
             preprocess_logits_for_metrics=_logits_only,
             **more,
         )
@@ -144,13 +143,17 @@ class EmotionTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(StepBar)
 
-    def _by_clip(self, compute_metrics: Callable) -> Callable[[EvalPrediction], dict[str, float]]:
-        """Metrics of clips, merged from the windows that were evaluated."""
+    def _clip_metrics(
+        self, compute_metrics: Callable, loss: ClassificationLoss
+    ) -> Callable[[EvalPrediction], dict[str, float]]:
+        """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
             rows, lengths = self._evaluated["row"][:], self._evaluated["length"][:]
             _, logits = merge(rows, lengths, predicted.predictions)
-            return compute_metrics(EvalPrediction(logits, predicted.label_ids[firsts(rows)]))
+            labels = predicted.label_ids[firsts(rows)]
+            value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
+            return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
         return measure
 
@@ -319,16 +322,6 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
         if getattr(args, key) is value:
             raise UserError(f"training.{key}: with {why} not every step has all gradients; leave it out")
     args.ddp_find_unused_parameters = True
-
-
-def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Adds the loss over all clips; the library's is a mean over batches of different size."""
-
-    def measure(predicted: EvalPrediction) -> dict[str, float]:
-        logits, labels = torch.as_tensor(predicted.predictions), torch.as_tensor(predicted.label_ids)
-        return compute_metrics(predicted) | {"loss": loss({"logits": logits}, labels).item()}
-
-    return measure
 
 
 def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:

@@ -217,7 +217,7 @@ def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting,
 
 
 def test_a_class_without_training_clips_is_told(fitting):
-    with pytest.raises(UserError, match="no training clip is labelled sad.*corpus.drop"):
+    with pytest.raises(UserError, match="no training clip is labeled sad.*corpus.drop"):
         fitting(learnt=[0, 1, 2, 4, 5, 6])
 
 
@@ -358,7 +358,7 @@ def lengths_of(clips):
     ],
 )
 def test_layers_that_have_learnt_nothing_make_no_embedding(model, fresh, on_encoder):
-    with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* has learnt nothing.*model\.pooling"):
+    with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* is untrained.*model\.pooling"):
         on_encoder(model())
 
 
