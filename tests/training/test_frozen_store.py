@@ -16,7 +16,7 @@ from ser_hf.testing import tiny_config
 from ser_hf.testing.models import TINY
 from ser_hf.training import frozen_store
 from ser_hf.training.batches import Collator, part
-from ser_hf.training.build import blueprint, build_model
+from ser_hf.training.build import blueprint
 from ser_hf.training.frozen import pieces_of
 from ser_hf.training.frozen_parts import frozen_part
 from ser_hf.training.frozen_store import open_frozen
@@ -81,16 +81,6 @@ def test_code_and_releases_count(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(frozen_store.transformers, "__version__", "99")
     opened()
     assert len(_folders(tmp_path)) == 3
-
-
-def test_the_attention_counts(encoder_folder, labels):
-    checkpoint = str(encoder_folder("wav2vec2"))
-    settings = []
-    for attention in ("eager", "sdpa"):
-        model = build_model(blueprint("encoder", labels, checkpoint=checkpoint, attention=attention))
-        settings.append(frozen_store._settings(model, frozen_part(model, Freezing(encoder=True))))
-    assert settings[0] != settings[1]
-    assert settings[0] | {"attention": "'sdpa'"} == settings[1]
 
 
 def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
