@@ -19,6 +19,10 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import pieces_of
 from ser_hf.training.feature_store import open_frozen
 from ser_hf.training.freezing import Freezing
+from ser_hf.training import frozen_store
+from ser_hf.training.data import Collator, part
+from ser_hf.training.factory import blueprint
+from ser_hf.training.feature_cache import pieces_of
 from ser_hf.training.frozen_parts import frozen_part
 from ser_hf.utils.errors import UserError
 
@@ -83,6 +87,7 @@ def test_code_and_releases_count(opened, tmp_path, monkeypatch):
     assert len(_folders(tmp_path)) == 3
 
 
+<<<<<<< HEAD
 def test_the_attention_counts(encoder_folder, labels):
     checkpoint = str(encoder_folder("wav2vec2"))
     settings = []
@@ -93,6 +98,8 @@ def test_the_attention_counts(encoder_folder, labels):
     assert settings[0] | {"attention": "'sdpa'"} == settings[1]
 
 
+=======
+>>>>>>> testhub
 def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
     opened()
     monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")  # as training.precision bf16 does on a graphics card
