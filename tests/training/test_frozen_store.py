@@ -87,7 +87,6 @@ def test_code_and_releases_count(opened, tmp_path, monkeypatch):
     assert len(_folders(tmp_path)) == 3
 
 
-<<<<<<< HEAD
 def test_the_attention_counts(encoder_folder, labels):
     checkpoint = str(encoder_folder("wav2vec2"))
     settings = []
@@ -98,8 +97,6 @@ def test_the_attention_counts(encoder_folder, labels):
     assert settings[0] | {"attention": "'sdpa'"} == settings[1]
 
 
-=======
->>>>>>> testhub
 def test_the_device_and_its_arithmetic_count(opened, tmp_path, monkeypatch):
     opened()
     monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")  # as training.precision bf16 does on a graphics card
