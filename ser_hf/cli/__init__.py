@@ -46,6 +46,7 @@ _ON_INTERRUPTION = {
 _REMOVED = {
     ("predict", "--microphone"): "`ser-hf demo MODEL` uses the microphone in a browser",
     ("predict", "--seconds"): "`ser-hf demo MODEL` uses the microphone in a browser",
+    ("sweep", "--take-over"): "--storage lets several processes share a sweep",
     ("compare", "--repo"): "upload the folder of --output with `hf upload`",
     ("compare", "--private"): "upload the folder of --output with `hf upload --private`",
 }
