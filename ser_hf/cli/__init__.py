@@ -6,6 +6,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -13,23 +14,6 @@ import typer
 from ..utils.environment import __version__, freed_memory_kept
 from ..utils.errors import UserError
 from ..utils.logs import PACKAGE, TerminalHandler
-from . import (
-    cache,
-    compare,
-    demo,
-    download,
-    evaluate,
-    export,
-    inspect,
-    predict,
-    publish,
-    publish_corpus,
-    reproduce,
-    schema,
-    sweep,
-    train,
-    verify,
-)
 from .options import VerbCommand
 
 _ARRIVED = "; uploaded files stay on the Hub, the same command uploads the rest"
@@ -54,23 +38,10 @@ _REMOVED = {
 # Plain text in place of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 for verb in (
-    cache.cache,
-    compare.compare,
-    demo.demo,
-    download.download,
-    evaluate.evaluate,
-    export.export,
-    inspect.inspect,
-    predict.predict,
-    publish.publish,
-    publish_corpus.publish_corpus,
-    reproduce.reproduce,
-    schema.schema,
-    sweep.sweep,
-    train.train,
-    verify.verify,
+    *("cache", "compare", "demo", "download", "evaluate", "export", "inspect", "predict"),
+    *("publish", "publish_corpus", "reproduce", "schema", "sweep", "train", "verify"),
 ):
-    app.command(cls=VerbCommand)(verb)
+    app.command(cls=VerbCommand)(getattr(import_module(f".{verb}", __name__), verb))
 
 
 @app.callback(invoke_without_command=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from ..utils.cache import Entry, cache_root, entries, remove, told_size
 from ..utils.errors import UserError
@@ -19,15 +19,13 @@ _DAY = 24 * 3600
 def cache(
     cache_dir: Annotated[
         str | None,
-        typer.Option(
-            metavar="DIR", help="The cache.  [default: the environment's SER_HF_CACHE, or else ~/.cache/ser_hf]"
-        ),
+        Option(metavar="DIR", help="The cache.  [default: the environment's SER_HF_CACHE, or else ~/.cache/ser_hf]"),
     ] = None,
     remove_older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Delete what was not used for this many days.")
+        float | None, Option(metavar="DAYS", help="Delete what was not used for this many days.")
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Delete everything, after a confirmation.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the confirmation of --clear.")] = False,
+    clear: Annotated[bool, Option("--clear", help="Delete everything, after a confirmation.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Do not ask for the confirmation of --clear.")] = False,
 ) -> None:
     """List what the cache holds, or delete what is unused.
 

@@ -2,26 +2,26 @@
 
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
 
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="RUN...",
             help="The folder of a run, of a sweep (its best run) or of a published model, a Hub id, or a report.json.",
         ),
     ] = None,
     metric: Annotated[
-        Literal["uar", "wa", "macro_f1"], typer.Option(help="For the order, the bar chart and the tests.")
+        Literal["uar", "wa", "macro_f1"], Option(help="For the order, the bar chart and the tests.")
     ] = "uar",
     part: Annotated[
         Literal["test", "validation"] | None,
-        typer.Option(help="The split.  [default: the one that each run was evaluated on]"),
+        Option(help="The split.  [default: the one that each run was evaluated on]"),
     ] = None,
     output: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write a page, a bar chart (PNG, SVG) and tables (CSV, JSON).")
+        str | None, Option(metavar="DIR", help="Write a page, a bar chart (PNG, SVG) and tables (CSV, JSON).")
     ] = None,
 ) -> None:
     """Compare runs, with tests of their differences.

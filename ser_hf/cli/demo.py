@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from ..utils.errors import UserError
 from .options import Model, Revision, TrustRemoteCode
@@ -27,11 +27,9 @@ def demo(
     model: Model,
     port: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Port of the page, which only this machine can open.  [default: a free port]"),
+        Option(metavar="N", help="Port of the page, which only this machine can open.  [default: a free port]"),
     ] = None,
-    examples: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Recordings to offer on the page.")
-    ] = None,
+    examples: Annotated[list[str] | None, Option(metavar="FILE...", help="Recordings to offer on the page.")] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 logger = logging.getLogger(__name__)
 
@@ -11,27 +11,25 @@ logger = logging.getLogger(__name__)
 def download(
     corpus: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="ravdess, cremad, tess or emodb; for others the message says where to register "
             "(savee, then: --source ARCHIVE)."
         ),
     ],
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder of the corpus; files in it are not downloaded again.")
+        str, Argument(metavar="DIR", help="Folder of the corpus; files in it are not downloaded again.")
     ],
     source: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="One of the corpus's sources (such as zenodo, gitlab, kaggle), an archive or a folder that you have, "
             "or the URL of a mirror.  [default: the corpus's own sources, one after another]",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Downloads at a time, where the files come one by one.")] = 8,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Download changed files again, and replace them.")
-    ] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Only compare every byte with the release.")] = False,
+    jobs: Annotated[int, Option(metavar="N", help="Downloads at a time, where the files come one by one.")] = 8,
+    replace: Annotated[bool, Option("--replace", help="Download changed files again, and replace them.")] = False,
+    verify: Annotated[bool, Option("--verify", help="Only compare every byte with the release.")] = False,
 ) -> None:
     """Download a corpus and check every file.
 

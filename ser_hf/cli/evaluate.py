@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
 from .options import BatchSize, Device, Overwrite, Revision, TrustRemoteCode, corpus_recipe, recipe_path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def evaluate(
     words: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="MODEL...",
             help="Run folders, model folders or Hub ids, of any audio classifier; and options of the corpus as "
             "key=value (of one of several as NAME.key=value), of the protocol as protocol.key=value.",
@@ -26,52 +26,47 @@ def evaluate(
     ],
     corpus: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A corpus to evaluate on, such as ravdess; may be given several times."),
+        Option(metavar="NAME", help="A corpus to evaluate on, such as ravdess; may be given several times."),
     ] = None,
     root: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="The folder of each --corpus, in their order.")
+        list[str] | None, Option(metavar="DIR", help="The folder of each --corpus, in their order.")
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="The corpus and the protocol of a recipe, or of a run folder, instead."),
+        Option(metavar="RECIPE", help="The corpus and the protocol of a recipe, or of a run folder, instead."),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Evaluate on one split of this protocol.  [default: on the whole corpus]"),
+        Option(metavar="NAME", help="Evaluate on one split of this protocol.  [default: on the whole corpus]"),
     ] = None,
-    part: Annotated[
-        Literal["train", "validation", "test"] | None, typer.Option(help="That split.  [default: test]")
-    ] = None,
-    fold: Annotated[int | None, typer.Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
+    part: Annotated[Literal["train", "validation", "test"] | None, Option(help="That split.  [default: test]")] = None,
+    fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
     label_map: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="MAP",
             help="The emotion of each label of the model, as WORD=EMOTION,... or a YAML file; none leaves a label "
             "out.  [default: emotions and their common names are recognized]",
         ),
     ] = None,
     heard_speakers: Annotated[
-        bool,
-        typer.Option("--heard-speakers", help="Include speakers that the model was trained with; the report says so."),
+        bool, Option("--heard-speakers", help="Include speakers that the model was trained with; the report says so.")
     ] = False,
-    output: Annotated[str | None, typer.Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
     overwrite: Overwrite = False,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also under noise, in rooms, over telephones and codecs.")
+        bool, Option("--robustness", help="Also under noise, in rooms, over telephones and codecs.")
     ] = False,
     robustness_clips: Annotated[
-        int | None, typer.Option(metavar="N", help="On at most this many clips.  [default: all]")
+        int | None, Option(metavar="N", help="On at most this many clips.  [default: all]")
     ] = None,
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
+    embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
     window: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS", help="Evaluate longer clips in windows.  [default: as the model's own evaluation]"
-        ),
+        Option(metavar="SECONDS", help="Evaluate longer clips in windows.  [default: as the model's own evaluation]"),
     ] = None,
     batch_size: BatchSize = 16,
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Resamples of the intervals.")] = 2000,
+    bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -113,12 +108,7 @@ def evaluate(
 
     require_place(folder, overwrite)
     manner = Manner(
-        window,
-        batch_size,
-        bootstrap,
-        robustness=robustness,
-        robustness_clips=robustness_clips,
-        embeddings=embeddings,
+        window, batch_size, bootstrap, robustness=robustness, robustness_clips=robustness_clips, embeddings=embeddings
     )
     labels = _label_map(label_map)
     corpora = {name: read_corpus_of(own) for name, own in recipes.items()}
@@ -161,7 +151,7 @@ def evaluate(
             write_matrix(partial, cells, failed)
     print(f"report: {folder / 'index.html'}")
     if failed:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _names(models: Sequence[str]) -> dict[str, str]:
@@ -216,12 +206,7 @@ def _chosen(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, A
     """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluation_data.clips_for`."""
     own = recipe.protocol
     only = own.folds[0] if len(own.folds or ()) == 1 else None
-    return {
-        "protocol": own.name,
-        "options": own.options,
-        "fold": fold or only,
-        "part": part or recipe.evaluation.part,
-    }
+    return {"protocol": own.name, "options": own.options, "fold": fold or only, "part": part or recipe.evaluation.part}
 
 
 def _label_map(given: str | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from ..utils.errors import UserError
 from .options import CorpusWords, Model, Revision, TrustRemoteCode, corpus_recipe
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 def export(
     model: Model,
     words: CorpusWords = None,
-    format: Annotated[str, typer.Option(hidden=True)] = "onnx",
+    format: Annotated[str, Option(hidden=True)] = "onnx",
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also write a file with int8 weights, and measure size, speed and accuracy.")
+        bool, Option("--int8", help="Also write a file with int8 weights, and measure size, speed and accuracy.")
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             help="Ends with .onnx; a script that runs it is written beside it.  [default: exports/MODEL/model.onnx]",
         ),
     ] = None,
     clips: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="AUDIO...",
             help="Recordings on which the file is compared with the model.  [default: clips that a run keeps for "
             "this, or built-in speech-like signals]",
         ),
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Evaluate model and files on a corpus, such as ravdess.")
+        str | None, Option(metavar="NAME", help="Evaluate model and files on a corpus, such as ravdess.")
     ] = None,
     root: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--root",
             "--corpus-root",
             metavar="DIR",

@@ -4,38 +4,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from ..utils.errors import UserError
 from .options import CorpusWords, root_or_word, typed_options
 
 
 def inspect(
-    corpus: Annotated[
-        str | None, typer.Argument(help="Such as ravdess, cremad, emodb; csv for your own table.")
-    ] = None,
-    root: Annotated[
-        str | None, typer.Argument(metavar="[DIR]", help="The folder of the audio; for csv the table.")
-    ] = None,
+    corpus: Annotated[str | None, Argument(help="Such as ravdess, cremad, emodb; csv for your own table.")] = None,
+    root: Annotated[str | None, Argument(metavar="[DIR]", help="The folder of the audio; for csv the table.")] = None,
     words: CorpusWords = None,
     augment: Annotated[
         str | None,
-        typer.Option(
-            metavar="RECIPE", help="Show the augmentation of this recipe's training clips instead of a corpus."
-        ),
+        Option(metavar="RECIPE", help="Show the augmentation of this recipe's training clips instead of a corpus."),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of the page.  [default: inspect-CORPUS, or inspect-RECIPE-augment]"
-        ),
+        Option(metavar="FOLDER", help="Folder of the page.  [default: inspect-CORPUS, or inspect-RECIPE-augment]"),
     ] = None,
-    examples: Annotated[
-        int, typer.Option(metavar="N", help="Clips to show: of each label, or with --augment in all.")
-    ] = 2,
+    examples: Annotated[int, Option(metavar="N", help="Clips to show: of each label, or with --augment in all.")] = 2,
     no_near_copies: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--no-near-copies",
             help="Do not search for copies that were cut or re-encoded (saves decoding into the cache).",
         ),

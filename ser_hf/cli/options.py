@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperCommand
 
 from ..utils.errors import UserError
@@ -13,30 +14,26 @@ if TYPE_CHECKING:
     from ..experiment.recipe import Recipe
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier.")
+    str, Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier.")
 ]
-RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
+RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[section.key=value]...", help="Replace a value of the recipe.")
+    list[str] | None, Argument(metavar="[section.key=value]...", help="Replace a value of the recipe.")
 ]
 CorpusWords = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[key=value]...", help="Options of the corpus, or keys of the recipe."),
+    list[str] | None, Argument(metavar="[key=value]...", help="Options of the corpus, or keys of the recipe.")
 ]
-Revision = Annotated[str | None, typer.Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")]
+Revision = Annotated[str | None, Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")]
 TrustRemoteCode = Annotated[
-    bool,
-    typer.Option("--trust-remote-code", help="Run code from the model's repository; models of ser_hf do not need it."),
+    bool, Option("--trust-remote-code", help="Run code from the model's repository; models of ser_hf do not need it.")
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]")
+    str | None, Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]")
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Windows in a batch.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder where it stopped.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the output folder holds.")]
-Private = Annotated[
-    bool, typer.Option("--private", help="New repositories are private; existing ones stay as they are.")
-]
+BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
+Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace what the output folder holds.")]
+Private = Annotated[bool, Option("--private", help="New repositories are private; existing ones stay as they are.")]
 
 
 class VerbCommand(TyperCommand):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
 from .options import BatchSize, Device, Revision, TrustRemoteCode, corpus_recipe, recipe_path
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run folder, a model folder or a Hub id, of any audio classifier; or an ONNX file.",
+        Argument(
+            metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier; or an ONNX file."
         ),
     ],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="INPUT...",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
             "(CSV, TSV, JSON lines, Parquet) with a column path and optionally start and end in seconds, or - for a "
@@ -39,16 +38,16 @@ def predict(
         ),
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Process a corpus, such as ravdess; its folder is --root.")
+        str | None, Option(metavar="NAME", help="Process a corpus, such as ravdess; its folder is --root.")
     ] = None,
-    root: Annotated[str | None, typer.Option(metavar="DIR", help="The corpus's folder; for csv the table.")] = None,
+    root: Annotated[str | None, Option(metavar="DIR", help="The corpus's folder; for csv the table.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="Process the corpus of a recipe, or of a run folder, with its labels."),
+        Option(metavar="RECIPE", help="Process the corpus of a recipe, or of a run folder, with its labels."),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             help="Labels, probabilities and logits, as FILE.csv, .json, .jsonl or .parquet, and a --timeline of one "
             "recording as a picture, .png or .svg.  [default: to standard output as --format says]",
@@ -56,16 +55,16 @@ def predict(
     ] = None,
     format: Annotated[
         Literal["table", "jsonl", "csv"] | None,
-        typer.Option(
+        Option(
             help="Of standard output: one line per clip with its label, or all that --output has.  [default: table]"
         ),
     ] = None,
     embeddings: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The same and an embedding of each clip, as FILE.parquet.")
+        str | None, Option(metavar="FILE", help="The same and an embedding of each clip, as FILE.parquet.")
     ] = None,
     layer: Annotated[
         int | None,
-        typer.Option(
+        Option(
             metavar="N",
             help="Embeddings are the mean over time of the encoder's hidden state N: 0 is the input of the lowest "
             "layer, n the output of the n-th, -1 of the top one.  [default: the input of the classifier's last layer]",
@@ -73,17 +72,17 @@ def predict(
     ] = None,
     window: Annotated[
         float | None,
-        typer.Option(
+        Option(
             metavar="SECONDS",
             help="Split longer clips into windows of at most this length.  [default: as in its evaluation]",
         ),
     ] = None,
     by_window: Annotated[
-        bool, typer.Option("--by-window", help="A row for each window in place of one for each clip (their mean).")
+        bool, Option("--by-window", help="A row for each window in place of one for each clip (their mean).")
     ] = False,
     timeline: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--timeline",
             help="Emotion over time: a row for each of overlapping windows, each processed as a separate clip; as a "
             "table, a line for each stretch of time with the same label. --window is 4 s by default, or as in the "
@@ -92,11 +91,11 @@ def predict(
     ] = False,
     hop: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="From one window of the timeline to the next.  [default: half a window]"),
+        Option(metavar="SECONDS", help="From one window of the timeline to the next.  [default: half a window]"),
     ] = None,
     smooth: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--smooth",
             help="Rows of the timeline that do not overlap: for each stretch the mean of the windows that contain it, "
             "which the table and the picture always show.",
@@ -105,7 +104,7 @@ def predict(
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"],
-        typer.Option(
+        Option(
             help="A file that cannot be read ends the command before anything is written, or is reported and left "
             "out, and the exit code is 1 in the end."
         ),
@@ -126,15 +125,7 @@ def predict(
     from ..inference.predict import Asked, answers, facts_of
 
     asked = Asked(
-        embeddings is not None,
-        layer,
-        window,
-        by_window,
-        batch_size,
-        on_error == "skip",
-        timeline,
-        hop,
-        smooth,
+        embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -158,7 +149,7 @@ def predict(
         if on_error == "error":
             raise
         sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(1) from None
+        raise Exit(1) from None
     log = sys.stderr if shown else sys.stdout  # standard output is left to the predictions
     if paths or skipped:
         left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
@@ -169,7 +160,7 @@ def predict(
         print(f"  {key.removeprefix('--')}{embedding}: {path}", file=log)
     if skipped:
         sys.stdout.flush()
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _output_files(

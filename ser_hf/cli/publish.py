@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from ..utils.errors import UserError
 from .options import Private
 
 
 def publish(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
+    run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
     repo: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="USER/NAME",
             help="The model's repository; NAME alone is in your account.  [default: everything as the recipe's hub "
             "section says]",
@@ -21,19 +21,17 @@ def publish(
     private: Private = False,
     report_repo: Annotated[
         str | None,
-        typer.Option(
-            metavar="USER/NAME", help="A dataset repository for the report: page, predictions, scores, slices."
-        ),
+        Option(metavar="USER/NAME", help="A dataset repository for the report: page, predictions, scores, slices."),
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="[USER/NAME]", help="A Gradio page to try the model on; without a value under the model's name."
         ),
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="USER/NAME[:TASK]", help="A dataset repository whose leaderboard is to show the headline (beta)."
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from ..utils.errors import UserError
 from .options import Private, root_or_word, typed_options
@@ -11,17 +11,13 @@ from .options import Private, root_or_word, typed_options
 
 def publish_corpus(
     corpus: Annotated[
-        str, typer.Argument(help="Such as ravdess, cremad, tess; csv or audiofolder for your own recordings.")
+        str, Argument(help="Such as ravdess, cremad, tess; csv or audiofolder for your own recordings.")
     ],
-    repo: Annotated[
-        str, typer.Option(metavar="USER/NAME", help="The dataset repository; NAME alone is in your account.")
-    ],
-    root: Annotated[
-        str | None, typer.Argument(metavar="DIR", help="The folder of the audio; for csv the table.")
-    ] = None,
+    repo: Annotated[str, Option(metavar="USER/NAME", help="The dataset repository; NAME alone is in your account.")],
+    root: Annotated[str | None, Argument(metavar="DIR", help="The folder of the audio; for csv the table.")] = None,
     words: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[key=value]...",
             help="An option of the corpus, labels, merge, drop or exclude, or PROTOCOL.key=value.",
         ),
@@ -29,16 +25,16 @@ def publish_corpus(
     private: Private = False,
     protocol: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME", help="Its splits become a configuration, its folds a column; may be given several times."
         ),
     ] = None,
     original: Annotated[
-        bool, typer.Option("--original", help="The corpus's own files unchanged, rather than FLAC at 16 kHz.")
+        bool, Option("--original", help="The corpus's own files unchanged, rather than FLAC at 16 kHz.")
     ] = False,
     i_have_the_right: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--i-have-the-right",
             help="You may publish these recordings, and their speakers agreed: for corpora of your own.",
         ),

@@ -3,26 +3,25 @@
 import os
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Exit, Option
 
 from .options import Overrides, Overwrite, Resume, require_one_of
 
 
 def reproduce(
     source: Annotated[
-        str, typer.Argument(metavar="RUN|REPO", help="A run folder, a published model's folder or its Hub id.")
+        str, Argument(metavar="RUN|REPO", help="A run folder, a published model's folder or its Hub id.")
     ],
     overrides: Overrides = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="DIR",
             help="Folder of the new run.  [default: NAME-reproduced beside a run, otherwise runs/NAME-reproduced]",
         ),
     ] = None,
     tolerance: Annotated[
-        float,
-        typer.Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced."),
+        float, Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced.")
     ] = 0.005,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -37,17 +36,12 @@ def reproduce(
     from ..experiment.reproduce import reproduce
 
     comparison = reproduce(
-        source,
-        overrides or [],
-        output=output,
-        tolerance=tolerance,
-        resume=resume,
-        overwrite=overwrite,
+        source, overrides or [], output=output, tolerance=tolerance, resume=resume, overwrite=overwrite
     )
     if os.environ.get("RANK", "0") == "0":
         print(summary(comparison))
     if not comparison["reproduced"]:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def summary(comparison: dict[str, Any]) -> str:

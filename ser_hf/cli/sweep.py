@@ -3,7 +3,7 @@
 import functools
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
 from ..utils.errors import UserError
 from .options import Overrides, RecipeFile
@@ -11,41 +11,38 @@ from .options import Overrides, RecipeFile
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, typer.Argument(help="YAML file of the search space; recipes/sweeps/ holds an example.")],
+    space: Annotated[str, Argument(help="YAML file of the search space; recipes/sweeps/ holds an example.")],
     overrides: Overrides = None,
     output: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="The sweep's folder; resumable.  [default: runs/RECIPE-SPACE]"),
+        str | None, Option(metavar="DIR", help="The sweep's folder; resumable.  [default: runs/RECIPE-SPACE]")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(metavar="N", help="How many trials in total, in place of the space's number.")
+        int | None, Option(metavar="N", help="How many trials in total, in place of the space's number.")
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="URL",
             help="A database for Optuna, such as postgresql://..., which several processes and machines with the same "
             "--output share.  [default: a file in the folder, for one process]",
         ),
     ] = None,
-    no_test: Annotated[bool, typer.Option("--no-test", help="Write the best recipe without running it.")] = False,
+    no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the weights of all trials, not only of the best.")
+        bool, Option("--keep-models", help="Keep the weights of all trials, not only of the best.")
     ] = False,
     failed: Annotated[
         Literal["again", "pass"] | None,
-        typer.Option(
+        Option(
             help="Repeat all failed trials, or continue however many fail.  [default: three in a row stop the sweep]"
         ),
     ] = None,
-    backend: Annotated[
-        Literal["local", "ray"], typer.Option(help="local: this process; ray: a Ray cluster.")
-    ] = "local",
+    backend: Annotated[Literal["local", "ray"], Option(help="local: this process; ray: a Ray cluster.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="ray: trials at a time.  [default: one for each GPU, or one]")
+        int | None, Option(metavar="N", help="ray: trials at a time.  [default: one for each GPU, or one]")
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option(metavar="X", help="ray: GPUs for each trial.  [default: one, if any]")
+        float | None, Option(metavar="X", help="ray: GPUs for each trial.  [default: one, if any]")
     ] = None,
 ) -> None:
     """Search for the best values of a recipe's keys.

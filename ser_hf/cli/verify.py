@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Exit, Option
 
 from .options import Model, Revision, TrustRemoteCode
 
@@ -12,12 +12,12 @@ def verify(
     revision: Revision = None,
     clips: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="FILE...",
             help="Recordings to classify.  [default: a synthetic voice; for a run, clips that it was evaluated on]",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    json: Annotated[bool, Option("--json", help="Print everything as one JSON object.")] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Check that a model works where ser_hf is not installed.
@@ -31,4 +31,4 @@ def verify(
     verdict = verify(model, revision=revision, clips=clips, trust_remote_code=trust_remote_code or None)
     print(verdict.to_json() if json else verdict)
     if not verdict.good:
-        raise typer.Exit(1)
+        raise Exit(1)
