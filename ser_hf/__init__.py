@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .audio import near_duplicates, prepare
     from .corpora import load_corpus
     from .evaluation.metrics import load_metric
+    from .experiment.compare import compare_runs
     from .experiment.evaluate import evaluate_model
     from .experiment.recipe_checks import read_recipe
     from .experiment.rewriting import rewrite_report
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .inference import predict
     from .inspection import inspect_corpus, write_inspection
     from .protocols import audit, speaker_independent, split_corpus
-    from .experiment.compare import compare_runs
     from .train import run_recipe
     from .utils.errors import UserError
 

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import _changes, _tell_idle_gain, _tell_oversampling, rehearse_all
+from ser_hf.experiment.run import _changes, _tell_idle_gain, _tell_oversampling, dry_run
 from ser_hf.training.fit import fit
 
 pytestmark = pytest.mark.slow  # whole runs
@@ -92,7 +92,7 @@ def report(folder):
 
 def test_what_is_judged_is_clean(run):
     """Every prediction is the saved model's on the clip as it was recorded."""
-    material = gather(recipe(run))
+    material = load_experiment_data(recipe(run))
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
     rows = {id: row for row, id in enumerate(material.dataset["id"])}
@@ -137,7 +137,7 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
 
 def test_the_log_says_how_many_clips_are_repeated(run):
     log = (run / "logs" / "run.log").read_text()
-    material = gather(recipe(run))
+    material = load_experiment_data(recipe(run))
     counts = np.bincount(np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]])
     told = f"{counts.sum()} clips are met {len(counts) * counts.max()} times an epoch"
     assert told in log
@@ -146,7 +146,7 @@ def test_the_log_says_how_many_clips_are_repeated(run):
 
 def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
-    material = gather(own)
+    material = load_experiment_data(own)
     changes = _changes(own, material, material.folds[0])
     assert changes.augmenter.sampling_rate == 22050
     assert list(changes.augmenter.babble_rows) == material.folds[0].split.rows["train"]
@@ -174,7 +174,7 @@ def test_a_gain_that_is_gone_again_is_told(tmp_path, caplog, changes, told):
         {**RECIPE, "augment": augment, "audio": {"normalize": True}}, [f"output_dir={tmp_path}", *changes]
     )
     with caplog.at_level(logging.WARNING):
-        _tell_idle_gain(own, gather(own))
+        _tell_idle_gain(own, load_experiment_data(own))
     assert len([message for message in caplog.messages if "augment.gain has no effect" in message]) == told
 
 
@@ -209,10 +209,10 @@ def test_contradictions_are_refused(tmp_path, overrides, message):
 
 def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
     own = recipe(tmp_path)
-    material = gather(own)
+    material = load_experiment_data(own)
     planned = []
     monkeypatch.setattr("ser_hf.experiment.run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
-    rehearse_all(own, material, None)
+    dry_run(own, material, None)
     labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
     counts = np.bincount(labels)
     assert planned == [len(counts) * counts.max()]

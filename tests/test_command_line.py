@@ -173,13 +173,13 @@ def test_a_take_in_two_parts_is_refused_by_name_before_anything_is_written(treat
 
 
 def test_a_planted_take_is_told_or_excluded_as_the_recipe_asks(table, tmp_path):
-    from ser_hf.experiment.data import gather
+    from ser_hf.experiment.data import load_experiment_data
     from ser_hf.experiment.recipe_checks import read_recipe
 
     arguments, plant = table
     plant(_cut_and_quieter, "s01_angry_0", "s05_sad_0")
     recipe, *overrides = arguments
-    told = gather(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
+    told = load_experiment_data(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
     counts = told.folds[0].audit["shared"]
     assert {pair: own["near_duplicates"] for pair, own in counts.items()} == {
         "train/validation": 0,
@@ -187,7 +187,7 @@ def test_a_planted_take_is_told_or_excluded_as_the_recipe_asks(table, tmp_path):
         "validation/test": 0,
     }
     assert "near_duplicates" not in told.folds[0].audit["apart"]["train/test"]
-    excluded = gather(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
+    excluded = load_experiment_data(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
     assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
     assert len(excluded.dataset) == len(told.dataset) - 1
 

@@ -11,7 +11,7 @@ from support.html_page import Page
 
 import ser_hf
 from ser_hf.experiment import run as one_run
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
 from ser_hf.train import summary
@@ -98,7 +98,7 @@ def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole,
         assert recipe.training.seeds == [int(child[-1])]
     if child.startswith("fold"):
         assert recipe.protocol.folds == [int(child[5])]
-    material = gather(recipe)
+    material = load_experiment_data(recipe)
     assert not material.foil
     split = json.loads((whole / child / "split.json").read_text())
     assert fingerprint([fold.split for fold in material.folds]) == split["sha256"]
@@ -380,7 +380,7 @@ def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp
     report = run(folder, *overrides)
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-3"]
     assert list(report["protocol"]["folds"]) == ["3", "1"]
-    all_folds = [fold.split for fold in gather(read_recipe(RECIPE, ["protocol.k=3"])).folds]
+    all_folds = [fold.split for fold in load_experiment_data(read_recipe(RECIPE, ["protocol.k=3"])).folds]
     for number in (1, 3):
         split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
         assert split["sha256"] == all_folds[number - 1].sha256

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..utils.cache import Entry, cache_root, entries, remove, told_size
+from ..utils.cache import Entry, cache_root, entries, format_size, remove
 from ..utils.errors import UserError
 
 EXAMPLE = "ser-hf cache --remove-older-than 30"
@@ -57,7 +57,7 @@ def table(root: Path, found: Sequence[Entry]) -> str:
     for entry in found:
         day = datetime.date.fromtimestamp(entry.last_used).isoformat()
         state = ", in use" if entry.in_use else ", unfinished" if entry.unfinished else ""
-        lines.append(f"{told_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
+        lines.append(f"{format_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
     return "\n".join(lines)
 
 
@@ -83,4 +83,4 @@ def _remove(root: Path, found: Sequence[Entry]) -> None:
 
 def _told(found: Sequence[Entry]) -> str:
     counted = "1 folder" if len(found) == 1 else f"{len(found):,} folders"
-    return f"{told_size(sum(entry.bytes for entry in found))} in {counted}"
+    return f"{format_size(sum(entry.bytes for entry in found))} in {counted}"

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compares and prints; with --output writes the files too, with --repo publishes the ranks."""
     # Imported late: `--help` must not wait for these.
-    from ..experiment.compare_page import summary
     from ..experiment.compare import compare_runs
+    from ..experiment.compare_page import summary
 
     if options.private and options.repo is None:
         raise UserError("--private: belongs to --repo")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
-    from ..inference.classifier import Expert
+    from ..inference.classifier import Classifier
 
 EXAMPLE = "ser-hf demo runs/ravdess_crnn --port 7860"
 HOST = "127.0.0.1"
@@ -41,10 +41,10 @@ def run(options: argparse.Namespace) -> None:
     port = _port(options.port)
     # Imported late: `--help` must not wait for these.
     from ..hub.space import write_space
-    from ..inference.classifier import load_expert
+    from ..inference.classifier import load_classifier
 
     # The page loads the model itself; this reports mistakes first.
-    expert = load_expert(
+    classifier = load_classifier(
         options.model,
         revision=options.revision,
         device="cpu",
@@ -55,34 +55,34 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
         space = write_space(
             Path(folder, "space"),
-            os.path.abspath(expert.place) if os.path.isdir(expert.place) else expert.place,
-            **_facts(expert),
-            revision=expert.commit,
+            os.path.abspath(classifier.place) if os.path.isdir(classifier.place) else classifier.place,
+            **_facts(classifier),
+            revision=classifier.commit,
             trust_remote_code=options.trust_remote_code,
-            window=expert.judged_window,
+            window=classifier.judged_window,
             examples=options.examples,
         )
-        del expert
+        del classifier
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(Path(folder, "recordings"))}
         runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
-def _facts(expert: "Expert") -> dict[str, Any]:
+def _facts(classifier: "Classifier") -> dict[str, Any]:
     """Report and corpus of a model that was trained here, from the files beside its weights."""
     from ..corpora import corpus_facts
     from ..experiment.recipe_checks import read_recipe
     from ..inference.classifier import published_file
 
     report = recipe = corpus = None
-    if path := published_file(expert.place, "report.json", expert.commit):
+    if path := published_file(classifier.place, "report.json", classifier.commit):
         with contextlib.suppress(ValueError):
             report = json.loads(Path(path).read_text(encoding="utf-8"))
-    if report is not None and (path := published_file(expert.place, "recipe.yaml", expert.commit)):
+    if report is not None and (path := published_file(classifier.place, "recipe.yaml", classifier.commit)):
         with contextlib.suppress(UserError):  # of another version of ser_hf
             recipe = read_recipe(path)
             corpus = corpus_facts(recipe.corpus.name, recipe.corpus.options)
-    page = Path(expert.place).parent / "report" / "index.html"
+    page = Path(classifier.place).parent / "report" / "index.html"
     return {"report": report, "corpus": corpus, "report_page": str(page) if page.is_file() else None}
 
 

@@ -85,13 +85,20 @@ def run(options: argparse.Namespace) -> None:
 
     # Imported late: `--help` must not wait for these.
     from ..corpora import corpus_facts
-    from ..experiment.data import read_corpus_of
-    from ..experiment.evaluate import Manner, candidate, judge_model, require_place, summary, write_judgement
+    from ..experiment.data import load_recipe_corpus
+    from ..experiment.evaluate import (
+        EvaluationSettings,
+        candidate,
+        evaluate_on_corpus,
+        require_place,
+        summary,
+        write_evaluation,
+    )
     from ..experiment.evaluation_matrix import cell_of, write_matrix
-    from ..utils.files import whole_folder
+    from ..utils.files import atomic_folder
 
     require_place(folder, options.overwrite)
-    manner = Manner(
+    manner = EvaluationSettings(
         options.window,
         options.batch_size,
         options.bootstrap,
@@ -101,11 +108,11 @@ def run(options: argparse.Namespace) -> None:
     )
     label_map = _label_map(options.label_map)
     trust = {"device": options.device, "revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    corpora = {name: (read_corpus_of(recipe), _chosen(options, recipe)) for name, recipe in recipes.items()}
+    corpora = {name: (load_recipe_corpus(recipe), _chosen(options, recipe)) for name, recipe in recipes.items()}
     facts = {name: corpus_facts(recipe.corpus.name, recipe.corpus.options) for name, recipe in recipes.items()}
     several = len(models) * len(corpora) > 1
     cells, failed = [], []
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         for source in models:
             try:
                 model = candidate(source, label_map, **trust)
@@ -118,14 +125,16 @@ def run(options: argparse.Namespace) -> None:
             for name, (corpus, chosen) in corpora.items():
                 title, own = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
                 try:
-                    judgement = judge_model(model, corpus, title, manner, heard=options.heard_speakers, **chosen)
+                    judgement = evaluate_on_corpus(
+                        model, corpus, title, manner, heard=options.heard_speakers, **chosen
+                    )
                 except UserError as error:
                     if not several:
                         raise
                     failed.append(f"{title}: {error}")
                     print(f"left out: {failed[-1]}", file=sys.stderr)
                     continue
-                write_judgement(partial / own, judgement, facts[name], "../index.html" if several else None)
+                write_evaluation(partial / own, judgement, facts[name], "../index.html" if several else None)
                 print(summary(judgement.report))
                 learnt = (
                     None if model.learnt is None else bool(model.learnt.corpora & set(corpus.dataset["corpus"][:]))
@@ -219,7 +228,7 @@ def _settings(name: str, names: Sequence[str], words: Sequence[str]) -> Iterator
 
 
 def _chosen(options: argparse.Namespace, recipe: "Recipe") -> dict[str, Any]:
-    """Which clips of a corpus judge, as `ser_hf.experiment.evaluation_data.clips_for` takes it."""
+    """Which clips of a corpus judge, as `ser_hf.experiment.evaluation_data.select_test_clips` takes it."""
     if options.protocol is None and options.recipe is None:
         return {}
     own = recipe.protocol

@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:
-    from ..inference.classifier import load_expert
+    from ..inference.classifier import load_classifier
     from ..inference.outputs import to_terminal, writing
     from ..inference.predict import Asked, answers, facts_of
 
@@ -149,19 +149,19 @@ def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:
     recordings = source.recordings()
     if len(recordings) > 1 and _picture(options.output):
         raise UserError(f"--output: {options.output} is a picture of one recording, and there are {len(recordings)}")
-    expert = load_expert(
+    classifier = load_classifier(
         options.model,
         revision=options.revision,
         device=options.device,
         trust_remote_code=options.trust_remote_code,
     )
-    facts, skipped, rows = facts_of(expert, asked), [], 0
+    facts, skipped, rows = facts_of(classifier, asked), [], 0
     shown = not paths or options.format is not None
     with _terminated(), contextlib.ExitStack() as files:
         writes = [files.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
         if shown:
             writes.append(to_terminal(options.format or "table", facts.labels, asked.timeline))
-        for table in answers(expert, recordings, asked, facts, skipped):
+        for table in answers(classifier, recordings, asked, facts, skipped):
             rows += len(table)
             for write in writes:
                 write(table)
@@ -221,7 +221,7 @@ def _source(options: argparse.Namespace) -> _Source:
         if "=" not in word:
             raise UserError(f"{word}: besides --{sources[0]} only key=value; hear your own files without it")
     if options.recipe is not None:
-        from ..experiment.data import corpus_of
+        from ..experiment.data import load_recipe_corpus
         from ..experiment.recipe_checks import read_recipe
 
         path = options.recipe
@@ -229,7 +229,9 @@ def _source(options: argparse.Namespace) -> _Source:
             path = os.path.join(path, "recipe.yaml")
         root = [] if options.root is None else [f"corpus.root={options.root}"]
         recipe = read_recipe(path, [*options.inputs, *root])
-        return _Source([*own, path, *_words(dataclasses.asdict(recipe.corpus))], lambda: corpus_of(recipe))
+        return _Source(
+            [*own, path, *_words(dataclasses.asdict(recipe.corpus))], lambda: load_recipe_corpus(recipe).dataset
+        )
     from ..corpora import load_corpus
 
     settings = dict(_settings(options.inputs))

@@ -19,7 +19,7 @@ from ..evaluation.metrics import DEFINITIONS
 from ..evaluation.paired import METRICS, compare_answers, holm, mcnemar
 from ..evaluation.predictions import from_table
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_text
 
@@ -139,9 +139,9 @@ def _read(source: str) -> SavedRun:
     elif path.is_file():
         report, predictions = path, None
     else:
-        from .reproduce import find_saved
+        from .reproduce import find_saved_run
 
-        saved = find_saved(source)  # on the Hub, or it says why not
+        saved = find_saved_run(source)  # on the Hub, or it says why not
         return _run(source, saved.report, None, told)
     return _run(source, _read_report(report), predictions if predictions and predictions.is_file() else None, told)
 
@@ -487,7 +487,7 @@ def _write(comparison: Mapping[str, Any], folder: Path) -> None:
     from ..report.plots import save_figure
     from .compare_page import bars_figure, page
 
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         figure = bars_figure(comparison["runs"], comparison["metric"])
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)

@@ -24,7 +24,7 @@ from ..evaluation.embeddings import FEWEST, available, project, subset
 from ..evaluation.predictions import Judged, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
 from ..inference.batches import hear, listening
-from ..inference.classifier import Expert, load_expert
+from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.outputs import probabilities
 from ..models.preparation import Preparation, prepare_waveform
@@ -32,9 +32,9 @@ from ..report.report import judge
 from ..report.write import write_numbers
 from ..utils.environment import environment
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries
-from .evaluation_data import Learnt, Meaning, clips_for, learnt_from, meaning_of
+from .evaluation_data import LabelMapping, TrainingProvenance, label_mapping, select_test_clips, training_provenance
 
 _CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
 
@@ -47,10 +47,12 @@ class Listener:
         batch_size: windows at a time.
     """
 
-    def __init__(self, expert: Expert, meaning: Meaning, window: float | None = None, batch_size: int = 16):
-        self.expert, self.meaning, self.batch_size = expert, meaning, batch_size
-        self.rate = expert.extractor.sampling_rate
-        self.window = expert.window(window)
+    def __init__(
+        self, classifier: Classifier, meaning: LabelMapping, window: float | None = None, batch_size: int = 16
+    ):
+        self.classifier, self.meaning, self.batch_size = classifier, meaning, batch_size
+        self.rate = classifier.extractor.sampling_rate
+        self.window = classifier.window(window)
 
     def answers(
         self,
@@ -63,21 +65,21 @@ class Listener:
         float32 (clips, size). The waveforms are prepared as the model asks for it already."""
         shares, kept = [], []
         with contextlib.ExitStack() as held:
-            taken = held.enter_context(listening(self.expert, None)) if vectors else None
+            taken = held.enter_context(listening(self.classifier, None)) if vectors else None
             shown = {"desc": "judging", "unit": "clip", "disable": None if progress else True}
             bar = held.enter_context(tqdm(total=len(ids), **shown))
             for begin, end in _chunks([len(waveforms[i]) for i in range(len(ids))]):
                 own = [Recording(ids[i], ids[i]) for i in range(begin, end)]
                 chunk = Chunk(own, [np.asarray(waveforms[i]) for i in range(begin, end)], self.rate)
-                heard = hear(self.expert, chunk, self.window, self.batch_size, taken, bar.update)
-                heard = heard.by_clip(self.expert.multi_label)
-                shares.append(probabilities(heard.logits, self.expert.multi_label))
+                heard = hear(self.classifier, chunk, self.window, self.batch_size, taken, bar.update)
+                heard = heard.by_clip(self.classifier.multi_label)
+                shares.append(probabilities(heard.logits, self.classifier.multi_label))
                 kept.append(heard.vectors)
         return self.meaning.judged(np.concatenate(shares)), np.concatenate(kept) if vectors else None
 
     def __call__(self, waveforms: list[np.ndarray]) -> np.ndarray:
         """Answers to recordings as they are: prepared here, as `pipeline` would."""
-        prepared = [prepare_waveform(one, self.rate, self.expert.preparation) for one in waveforms]
+        prepared = [prepare_waveform(one, self.rate, self.classifier.preparation) for one in waveforms]
         return self.answers(prepared, [f"clip {i}" for i in range(len(prepared))], progress=False)[0]
 
 
@@ -129,7 +131,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Manner:
+class EvaluationSettings:
     """How a model is asked and judged.
 
     Args:
@@ -174,9 +176,9 @@ class Manner:
 class Candidate:
     """A model that is to be judged: what its labels mean, and what it was made with where it tells."""
 
-    expert: Expert
-    meaning: Meaning
-    learnt: Learnt | None
+    classifier: Classifier
+    meaning: LabelMapping
+    learnt: TrainingProvenance | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,22 +207,24 @@ def candidate(
         UserError: naming the model or ``--label-map``.
     """
     settings = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
-    expert = load_expert(source, untrained=True, **settings)
-    if expert.untrained:
-        logger.warning("%s", _untrained(expert))
-    meaning = meaning_of(expert.labels, label_map)
+    classifier = load_classifier(source, untrained=True, **settings)
+    if classifier.untrained:
+        logger.warning("%s", _untrained(classifier))
+    meaning = label_mapping(classifier.labels, label_map)
     for row in meaning.told():
         if row["emotion"] is None and row["counted"]:
             logger.warning("%s: its label %r is no emotion known here (--label-map)", source, row["word"])
-    return Candidate(expert, meaning, learnt_from(expert.place, expert.commit))
+    return Candidate(classifier, meaning, training_provenance(classifier.place, classifier.commit))
 
 
-def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **chosen: Any) -> Judgement:
+def evaluate_on_corpus(
+    model: Candidate, corpus: Corpus, name: str, manner: EvaluationSettings, **chosen: Any
+) -> Judgement:
     """Judges a model by the clips of a corpus that may judge it.
 
     Args:
         name: of the report.
-        chosen: which clips do (`ser_hf.experiment.evaluation_data.clips_for`).
+        chosen: which clips do (`ser_hf.experiment.evaluation_data.select_test_clips`).
 
     Raises:
         UserError: naming what is wrong with the model, the corpus or a flag.
@@ -229,15 +233,19 @@ def judge_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, **c
         return _judged_model(model, corpus, name, manner, chosen)
 
 
-def _judged_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, chosen: Mapping[str, Any]) -> Judgement:
+def _judged_model(
+    model: Candidate, corpus: Corpus, name: str, manner: EvaluationSettings, chosen: Mapping[str, Any]
+) -> Judgement:
     began = time.perf_counter()
-    expert, meaning = model.expert, model.meaning
+    classifier, meaning = model.classifier, model.meaning
     own = model.learnt
     if own and own.fold and chosen.get("protocol") == own.protocol and chosen.get("fold") is None:
         chosen = {**chosen, "fold": own.fold}  # the one whose clips it has not heard
-    clips = clips_for(corpus, meaning.classes, own, **chosen)
-    dataset, store = prepare(clips.dataset, expert.extractor.sampling_rate, manner.cache_dir, expert.preparation)
-    listener = Listener(expert, meaning, manner.window, manner.batch_size)
+    clips = select_test_clips(corpus, meaning.classes, own, **chosen)
+    dataset, store = prepare(
+        clips.dataset, classifier.extractor.sampling_rate, manner.cache_dir, classifier.preparation
+    )
+    listener = Listener(classifier, meaning, manner.window, manner.batch_size)
     shares, vectors = listener.answers(store, dataset["id"][:], vectors=manner.embeddings)
     judged = _in_classes(of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1))), meaning, shares)
     report = {
@@ -256,28 +264,28 @@ def _judged_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, c
         "history": [],
         "environment": environment(),
     }
-    if expert.untrained:
-        report["warnings"].insert(0, _untrained(expert))
+    if classifier.untrained:
+        report["warnings"].insert(0, _untrained(classifier))
     points = None
     if manner.embeddings:
         report["embeddings"], points = embeddings_map(judged, vectors)
     if manner.robustness:
-        if expert.preparation != Preparation():  # conditions change recordings, before anything is done to them
-            _, store = prepare(clips.dataset, expert.extractor.sampling_rate, manner.cache_dir, Preparation())
+        if classifier.preparation != Preparation():  # conditions change recordings, before anything is done to them
+            _, store = prepare(clips.dataset, classifier.extractor.sampling_rate, manner.cache_dir, Preparation())
         settings = {"bootstrap": manner.bootstrap, "confidence": manner.confidence}
         report["robustness"] = robustness_of(listener, judged, store, max_clips=manner.robustness_clips, **settings)
     report["seconds"] = {"judgement": time.perf_counter() - began}
     return Judgement(report, judged, points, clips.left_out)
 
 
-def _untrained(expert: Expert) -> str:
+def _untrained(classifier: Classifier) -> str:
     return (
-        f"The classifier of {expert.source} was never trained: {len(expert.untrained)} tensors are not in its files "
-        f"({expert.untrained[0]}) and hold random numbers. These figures say nothing of it."
+        f"The classifier of {classifier.source} was never trained: {len(classifier.untrained)} tensors are not in its "
+        f"files ({classifier.untrained[0]}) and hold random numbers. These figures say nothing of it."
     )
 
 
-def _in_classes(judged: Judged, meaning: Meaning, shares: np.ndarray) -> Judged:
+def _in_classes(judged: Judged, meaning: LabelMapping, shares: np.ndarray) -> Judged:
     """The corpus's labels and votes in the classes of the answers."""
     places = [meaning.classes.index(name) if name in meaning.classes else None for name in judged.names]
     votes = judged.votes
@@ -293,16 +301,16 @@ def _in_classes(judged: Judged, meaning: Meaning, shares: np.ndarray) -> Judged:
 
 
 def _model_facts(model: Candidate) -> dict[str, Any]:
-    expert = model.expert
+    classifier = model.classifier
     return {
-        "architecture": expert.model.config.model_type,
-        "model_type": expert.model.config.model_type,
-        "checkpoint": Path(expert.source).name if Path(expert.source).is_dir() else expert.source,
-        "revision": expert.revision,
-        "parameters": sum(parameter.numel() for parameter in expert.model.parameters()),
-        "padding_safe": expert.padding_safe,
-        "untrained": list(expert.untrained),
-        "learnt_from": sorted(model.learnt.corpora) if model.learnt else None,
+        "architecture": classifier.model.config.model_type,
+        "model_type": classifier.model.config.model_type,
+        "checkpoint": Path(classifier.source).name if Path(classifier.source).is_dir() else classifier.source,
+        "revision": classifier.revision,
+        "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
+        "padding_safe": classifier.padding_safe,
+        "untrained": list(classifier.untrained),
+        "training_provenance": sorted(model.learnt.corpora) if model.learnt else None,
     }
 
 
@@ -337,10 +345,10 @@ def _is_evaluation(folder: Path) -> bool:
         return False
 
 
-def write_judgement(
+def write_evaluation(
     folder: Path, judgement: Judgement, corpus: Mapping[str, Any] | None = None, above: str | None = None
 ) -> None:
-    """Fills `folder`, which its caller makes appear whole (`ser_hf.utils.files.whole_folder`).
+    """Fills `folder`, which its caller makes appear whole (`ser_hf.utils.files.atomic_folder`).
 
     Args:
         corpus: what `ser_hf.corpora.corpus_facts` says of the clips, for how to cite them.
@@ -403,13 +411,13 @@ def evaluate_model(
         heard_speakers: let speakers judge as well that a model of ours was made with; its report says that it leaks.
         output: a folder for the report, its page and pictures; an evaluation that stands there is replaced with
             `overwrite`, and nothing else ever is. None writes nothing.
-        manner: see `ser_hf.experiment.evaluate.Manner`.
+        manner: see `ser_hf.experiment.evaluate.EvaluationSettings`.
 
     Raises:
         UserError: naming the model, the file or the argument that is wrong.
     """
     try:
-        asked = Manner(**manner)
+        asked = EvaluationSettings(**manner)
     except TypeError as error:
         raise UserError(f"evaluate_model: {error}") from None
     if output is not None:
@@ -419,9 +427,9 @@ def evaluate_model(
     loading = {"device": device, "revision": revision, "trust_remote_code": trust_remote_code}
     chosen = {"protocol": protocol, "options": protocol_options, "part": part, "fold": fold, "heard": heard_speakers}
     asked_model = candidate(str(model), label_map, **loading)
-    judgement = judge_model(asked_model, read, f"{model} on {corpus}", asked, **chosen)
+    judgement = evaluate_on_corpus(asked_model, read, f"{model} on {corpus}", asked, **chosen)
     if output is not None:
         options = {key: value for key, value in settings.items() if key not in _OF_ANY}
-        with whole_folder(Path(output), "output") as partial:
-            write_judgement(partial, judgement, corpus_facts(corpus, options))
+        with atomic_folder(Path(output), "output") as partial:
+            write_evaluation(partial, judgement, corpus_facts(corpus, options))
     return judgement.report

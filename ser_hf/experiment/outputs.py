@@ -27,16 +27,16 @@ from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
 from ..training.temperature import store_temperature
 from ..utils.environment import environment
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
-from .data import Fold, Material
+from .data import ExperimentData, Fold
 from .recipe import Recipe
 
 
 def header(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: Sequence[Fold],
     folder: RunFolder,
     metrics: Mapping[str, float],
@@ -71,7 +71,7 @@ def header(
     }
 
 
-def _origin(recipe: Recipe, material: Material) -> dict[str, Any]:
+def _origin(recipe: Recipe, material: ExperimentData) -> dict[str, Any]:
     """Which encoder it is, where that is none of ours; the checkpoint's id on the Hub, where it has one; and what is
     known of a file of published weights."""
     plan = material.plan
@@ -199,13 +199,17 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
 
 
 def save_model(
-    recipe: Recipe, material: Material, model: PreTrainedModel | PeftModel, report: dict[str, Any], folder: RunFolder
+    recipe: Recipe,
+    material: ExperimentData,
+    model: PreTrainedModel | PeftModel,
+    report: dict[str, Any],
+    folder: RunFolder,
 ) -> None:
     """The publishable folder: weights, configuration, code where it is ours, feature extractor, card, and what
     `ser-hf reproduce` needs. Adapters are merged into the weights, and stand in adapter/ too."""
     temperature = report["temperature"]
     store_temperature(model, temperature["value"] if temperature and temperature["stored"] else None)
-    with whole_folder(folder.model) as partial:
+    with atomic_folder(folder.model) as partial:
         merged(model).save_pretrained(partial)
         if isinstance(model, PeftModel):
             save_adapter(model, partial / "adapter", public_name(material.plan.checkpoint))
@@ -260,7 +264,7 @@ def save_report(
         "corpus": corpus_facts(recipe.corpus.name, recipe.corpus.options),
         "links": report_links(report, folder),
     }
-    with whole_folder(folder.report) as partial:
+    with atomic_folder(folder.report) as partial:
         for name, table in tables.items():
             if table is not None:
                 pq.write_table(table, partial / f"{name}.parquet")

@@ -248,7 +248,7 @@ def reproduce(
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
-    saved = find_saved(source)
+    saved = find_saved_run(source)
     recipe = _recipe(saved, overrides, output)
     folder = RunFolder(recipe.output_dir)
     _require_apart(source, folder.path)
@@ -290,7 +290,7 @@ def _compared(saved: Saved, recipe: Recipe, report: Mapping[str, Any], tolerance
     return here | compare(saved.recipe, saved.report, recipe.to_dict(), report, tables, tolerance)
 
 
-def find_saved(source: str | Path) -> Saved:
+def find_saved_run(source: str | Path) -> Saved:
     """The recipe and the report in a run's folder, a published model folder, or a Hub repository.
 
     Raises:
@@ -402,12 +402,12 @@ def _require_apart(source: str | Path, output: Path) -> None:
 
 def _head(recipe: Recipe) -> dict[str, Any]:
     """What the new run's report will say of its protocol, before it is trained."""
-    from .data import gather
+    from .data import load_experiment_data
     from .outputs import protocol_facts
 
     try:
         with _unheard():
-            material = gather(recipe)
+            material = load_experiment_data(recipe)
     except UserError as error:
         places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
         places += ("augment.reverberation.folder", "augment.background_noise.folder")

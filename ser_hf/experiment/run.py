@@ -42,14 +42,14 @@ from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.environment import environment
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
 from .aggregate import over_folds, over_seeds, read_predictions
-from .data import Fold, Material, balances, foil_protocol, gather, part_of
+from .data import ExperimentData, Fold, balances, foil_protocol, load_experiment_data, part_of
 from .outputs import card, keep_recipe_and_report, renew_told, save_model, save_report
 from .recipe import Recipe
-from .run_evaluation import extras, judge_run, keep_reference
+from .run_evaluation import evaluate_run, extras, save_reference
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def arguments_for(recipe: Recipe, folder: RunFolder, seed: int, padding_safe: bo
     )
 
 
-def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingArguments) -> None:
+def dry_run(recipe: Recipe, material: ExperimentData, arguments: EmotionTrainingArguments) -> None:
     """What only the clips and the network can say of a recipe, before the first file is written."""
     _tell_idle_gain(recipe, material)
     if recipe.evaluation.robustness:
@@ -94,7 +94,7 @@ def rehearse_all(recipe: Recipe, material: Material, arguments: EmotionTrainingA
 
 def run_one(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     fold: Fold,
     folder: RunFolder,
     resume: bool,
@@ -106,13 +106,13 @@ def run_one(
     arguments = arguments_for(recipe, folder, seed, material.plan.padding_safe)
     with measured_energy(arguments.process_index == 0) as energy:
         fitted = _train(recipe, material, fold, folder, arguments, resume, watch)
-    report, predicted = judge_run(recipe, material, fold, fitted, folder, foil)
+    report, predicted = evaluate_run(recipe, material, fold, fitted, folder, foil)
     report |= energy
     model = whole_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             save_model(recipe, material, model, report, folder)
-            keep_reference(recipe, material, fold.split.rows[recipe.evaluation.part], model, folder)
+            save_reference(recipe, material, fold.split.rows[recipe.evaluation.part], model, folder)
             points = None
             try:
                 more, points = extras(recipe, material, fold.split.rows[recipe.evaluation.part], folder)
@@ -136,7 +136,7 @@ def _published(predicted: Mapping[str, Judged]) -> list[pa.Table]:
 
 def _train(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     fold: Fold,
     folder: RunFolder,
     arguments: EmotionTrainingArguments,
@@ -183,7 +183,7 @@ def _train(
         )
 
 
-def _cache(recipe: Recipe, material: Material, freezing: Freezing) -> FrozenCache | None:
+def _cache(recipe: Recipe, material: ExperimentData, freezing: Freezing) -> FrozenCache | None:
     """What is frozen of all folds is computed once, since their training and validation clips are mostly the same."""
     if not recipe.freeze.cache:
         return None
@@ -198,7 +198,7 @@ def _lora(recipe: Recipe) -> Lora | None:
     return None if recipe.lora.rank is None else Lora(**dataclasses.asdict(recipe.lora))
 
 
-def _labels(recipe: Recipe, material: Material, fold: Fold, learnt: Dataset) -> list[int]:
+def _labels(recipe: Recipe, material: ExperimentData, fold: Fold, learnt: Dataset) -> list[int]:
     """Labels of the training clips, each as often as an epoch meets it by its corpus and class; over-sampling, which
     no correction goes with, leaves them as they are."""
     if balances(recipe, material):
@@ -206,7 +206,7 @@ def _labels(recipe: Recipe, material: Material, fold: Fold, learnt: Dataset) -> 
     return np.asarray(material.dataset["label"][:])[fold.split.rows["train"]].tolist()
 
 
-def _loss(recipe: Recipe, material: Material, labels: list[int]) -> ClassificationLoss:
+def _loss(recipe: Recipe, material: ExperimentData, labels: list[int]) -> ClassificationLoss:
     """The recipe's loss, its weights and priors those of the training clips, whose `labels` these are."""
     asked = recipe.training.loss
     weights = None
@@ -225,7 +225,7 @@ def _loss(recipe: Recipe, material: Material, labels: list[int]) -> Classificati
     )
 
 
-def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
+def _changes(recipe: Recipe, material: ExperimentData, fold: Fold) -> Changes:
     """What is done to the clips that are learnt from. Babble is made of training clips alone."""
     augment, rate = recipe.augment, material.store.sampling_rate
     augmenter = mixing = None
@@ -237,7 +237,7 @@ def _changes(recipe: Recipe, material: Material, fold: Fold) -> Changes:
     return Changes(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 
-def _tell_idle_gain(recipe: Recipe, material: Material) -> None:
+def _tell_idle_gain(recipe: Recipe, material: ExperimentData) -> None:
     """A gain alone is gone again where each clip is brought to unit variance."""
     augment = recipe.augment
     normalizes = getattr(material.plan.extractor, "do_normalize", False)
@@ -277,8 +277,8 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, watch: Watch | None) -> 
         return folder.read_report()
 
     with recorded() as write_log_to:
-        material = gather(recipe)
-        rehearse_all(recipe, material, arguments)
+        material = load_experiment_data(recipe)
+        dry_run(recipe, material, arguments)
         if material.plan.checkpoint is not None and not material.plan.random_init:
             # Files that are damaged, or another network's, show before a run that stands is replaced.
             build_model(copy.deepcopy(material.plan))
@@ -306,13 +306,13 @@ def _with_provenance(recipe: Recipe) -> dict[str, Any]:
     return dataclasses.replace(recipe, provenance=provenance).to_dict()
 
 
-def _keep_splits(material: Material, folds: list[Fold], folder: RunFolder) -> None:
+def _keep_splits(material: ExperimentData, folds: list[Fold], folder: RunFolder) -> None:
     _require_same_clips(material, folds, folder)
     splits, audits = [fold.split for fold in folds], [fold.audit for fold in folds]
     save_splits(splits, audits, folder.split, [fold.clips for fold in folds], material.recordings)
 
 
-def _require_same_clips(material: Material, folds: list[Fold], folder: RunFolder) -> None:
+def _require_same_clips(material: ExperimentData, folds: list[Fold], folder: RunFolder) -> None:
     """A resumed run goes on with the clips it began with, its own and those of augmentation, or not at all."""
     if not folder.split.is_file():
         return
@@ -337,7 +337,7 @@ def _require_same_clips(material: Material, folds: list[Fold], folder: RunFolder
 
 def _run_folds(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: list[Fold],
     folder: RunFolder,
     resume: bool,
@@ -379,7 +379,7 @@ def _with_seed(recipe: Recipe, seed: int) -> Recipe:
 
 
 def _run_child(
-    recipe: Recipe, material: Material, folds: list[Fold], folder: RunFolder, resume: bool, watch: Watch | None
+    recipe: Recipe, material: ExperimentData, folds: list[Fold], folder: RunFolder, resume: bool, watch: Watch | None
 ) -> dict[str, Any]:
     """A run below another's folder: taken as it stands where it is complete, run otherwise."""
     if folder.complete:
@@ -402,7 +402,7 @@ def _first(recipe: Recipe, folder: RunFolder) -> Iterator[bool]:
 
 def _deliver(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: list[Fold],
     folder: RunFolder,
     reports: dict[int, dict[str, Any]],
@@ -416,7 +416,7 @@ def _deliver(
         numbers.append(own["chosen_seed"])
         own = source.child(f"seed-{own['chosen_seed']}").read_report()
     described = of_several(report, own, numbers)
-    with whole_folder(folder.model) as partial:
+    with atomic_folder(folder.model) as partial:
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
         card(recipe, described, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)

@@ -13,7 +13,7 @@ from ..audio import prepare
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.metrics import all_metrics
 from ..evaluation.predictions import Judged, of_rows
-from ..inference.classifier import load_expert
+from ..inference.classifier import load_classifier
 from ..inference.reference import LONGEST, chosen_clips, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS
@@ -25,15 +25,15 @@ from ..training.data import merge
 from ..training.fit import Fit, window_logits
 from ..training.lora import plain_parameters
 from ..utils.run_folder import RunFolder
-from .data import Fold, Material, balances, part_of, told_of
+from .data import ExperimentData, Fold, balances, part_of, told_of
 from .evaluate import Listener, embeddings_map, robustness_of
-from .evaluation_data import Meaning
+from .evaluation_data import LabelMapping
 from .outputs import header
 from .recipe import Recipe
 
 
-def judge_run(
-    recipe: Recipe, material: Material, fold: Fold, fitted: Fit, folder: RunFolder, foil: dict | None
+def evaluate_run(
+    recipe: Recipe, material: ExperimentData, fold: Fold, fitted: Fit, folder: RunFolder, foil: dict | None
 ) -> tuple[dict[str, Any], dict[str, Judged]]:
     """Predicts each part once; the test part enters here and nowhere else."""
     began = time.perf_counter()
@@ -94,7 +94,7 @@ def judge_run(
 
 
 def _calibrated(
-    recipe: Recipe, material: Material, heard: Mapping[str, tuple[Sequence[int], Sequence[int], np.ndarray]]
+    recipe: Recipe, material: ExperimentData, heard: Mapping[str, tuple[Sequence[int], Sequence[int], np.ndarray]]
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
     """Rows and logits of each part as the published model answers them, and what is to be told of the temperature
     that validation asks for."""
@@ -135,7 +135,7 @@ def validated_by(fitted: Fit, metric: str) -> float:
 
 
 def extras(
-    recipe: Recipe, material: Material, rows: Sequence[int], folder: RunFolder
+    recipe: Recipe, material: ExperimentData, rows: Sequence[int], folder: RunFolder
 ) -> tuple[dict[str, Any], pa.Table | None]:
     """The report's `embeddings` and `robustness` as far as they are asked for, and the places of clips on the map.
 
@@ -145,26 +145,26 @@ def extras(
     asked = recipe.evaluation
     if not (asked.embeddings or asked.robustness):
         return {}, None
-    expert = load_expert(folder.model)
-    own = expert.labels
-    listener = Listener(expert, Meaning(own, own, own), asked.window)
+    classifier = load_classifier(folder.model)
+    own = classifier.labels
+    listener = Listener(classifier, LabelMapping(own, own, own), asked.window)
     chosen = material.dataset.select(list(rows))
-    chosen, store = prepare(chosen, material.store.sampling_rate, recipe.audio.cache_dir, expert.preparation)
+    chosen, store = prepare(chosen, material.store.sampling_rate, recipe.audio.cache_dir, classifier.preparation)
     shares, vectors = listener.answers(store, chosen["id"][:], vectors=asked.embeddings)
     judged = of_rows(chosen, range(len(chosen)), shares)
     found, points = {}, None
     if asked.embeddings:
         found["embeddings"], points = embeddings_map(judged, vectors)
     if asked.robustness:
-        if expert.preparation != Preparation():  # conditions change recordings, before anything is done to them
+        if classifier.preparation != Preparation():  # conditions change recordings, before anything is done to them
             _, store = prepare(chosen, material.store.sampling_rate, recipe.audio.cache_dir, Preparation())
         found["robustness"] = robustness_of(listener, judged, store, **asked.bootstrapping)
     return found, points
 
 
-def keep_reference(
+def save_reference(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     rows: Sequence[int],
     model: PreTrainedModel | PeftModel,
     folder: RunFolder,

@@ -14,7 +14,7 @@ from ..training.encoders import encoder_config, lengths_needed, shortest_clip, s
 from ..training.freezing import structure
 from ..training.frozen_parts import hears_waveforms
 from ..utils.errors import UserError
-from .classifier import Expert
+from .classifier import Classifier
 from .inputs import Chunk
 
 _WHISPER, _SPECTROGRAM = "whisper", "audio-spectrogram-transformer"
@@ -25,8 +25,8 @@ _FRAME, _HOP = 400, 160  # samples of the frames that its extractor makes of a w
 class Vectors:
     """What was kept of the last batch, on its way through the model; `take` turns it into one vector a clip."""
 
-    def __init__(self, expert: Expert, layer: int | None):
-        self.expert, self.layer = expert, layer
+    def __init__(self, classifier: Classifier, layer: int | None):
+        self.classifier, self.layer = classifier, layer
         self.kept: torch.Tensor | None = None
 
     def take(self, batch: Mapping[str, torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
@@ -39,20 +39,20 @@ class Vectors:
         if self.layer is None:
             if kept is None or kept.ndim != 2 or len(kept) != len(lengths):
                 raise UserError(
-                    f"--embeddings: {self.expert.source} has no layer at its end that is given one vector a clip"
+                    f"--embeddings: {self.classifier.source} has no layer at its end that is given one vector a clip"
                 )
             return kept.float()
-        model = self.expert.model
+        model = self.classifier.model
         frames = kept.float()
         if encoder_config(model.config).model_type == _SPECTROGRAM:
             frames = frames[:, _TOKENS:]
-        real = _real_frames(model, batch, lengths, frames.shape[1], self.expert.padding_safe)
+        real = _real_frames(model, batch, lengths, frames.shape[1], self.classifier.padding_safe)
         real = real.to(frames)[:, :, None]
         return (frames * real).sum(dim=1) / real.sum(dim=1)
 
 
 @contextlib.contextmanager
-def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
+def listening(classifier: Classifier, layer: int | None) -> Iterator[Vectors]:
     """Keeps what passes by whenever the model is called.
 
     Args:
@@ -63,7 +63,7 @@ def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
     Raises:
         UserError: naming `--layer`, if there is no such layer, and `--embeddings` where no last layer can be told.
     """
-    vectors = Vectors(expert, None if layer is None else layer_number(expert, layer))
+    vectors = Vectors(classifier, None if layer is None else layer_number(classifier, layer))
 
     def keep_input(module: nn.Module, given: tuple) -> None:
         vectors.kept = given[0].detach()
@@ -75,9 +75,9 @@ def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
         vectors.kept = made["hidden_states"][vectors.layer].detach()
 
     if layer is None:
-        hooks = [_last_layer(expert).register_forward_pre_hook(keep_input)]
+        hooks = [_last_layer(classifier).register_forward_pre_hook(keep_input)]
     else:
-        encoder = expert.model.get_submodule(structure(expert.model, "--layer").encoder)
+        encoder = classifier.model.get_submodule(structure(classifier.model, "--layer").encoder)
         hooks = [
             encoder.register_forward_pre_hook(ask, with_kwargs=True),
             encoder.register_forward_hook(keep_state),
@@ -89,22 +89,22 @@ def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
             hook.remove()
 
 
-def layer_number(expert: Expert, layer: int) -> int:
+def layer_number(classifier: Classifier, layer: int) -> int:
     """The layer counted from 0, where it is there. Raises a `UserError` where it is not."""
-    if not expert.encoder:
+    if not classifier.encoder:
         raise UserError(
-            f"--layer: {expert.source} ({expert.model.config.model_type}) has no encoder of transformers; leave it "
-            "out for what its classifier is given"
+            f"--layer: {classifier.source} ({classifier.model.config.model_type}) has no encoder of transformers; leave "
+            "it out for what its classifier is given"
         )
-    top = encoder_config(expert.model.config).num_hidden_layers
+    top = encoder_config(classifier.model.config).num_hidden_layers
     if not -top - 1 <= layer <= top:
-        raise UserError(f"--layer: {expert.source} has hidden states 0 to {top}, got {layer}")
+        raise UserError(f"--layer: {classifier.source} has hidden states 0 to {top}, got {layer}")
     return layer % (top + 1)
 
 
-def _last_layer(expert: Expert) -> nn.Module:
+def _last_layer(classifier: Classifier) -> nn.Module:
     """The linear layer that makes the logits; of what has none (support vectors, trees) the classifier as a whole."""
-    model = expert.model
+    model = classifier.model
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
@@ -112,7 +112,7 @@ def _last_layer(expert: Expert) -> nn.Module:
     count = model.config.num_labels
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
     if not linear:
-        raise UserError(f"--embeddings: {expert.source} has no linear layer of {count} labels at its end")
+        raise UserError(f"--embeddings: {classifier.source} has no linear layer of {count} labels at its end")
     return linear[-1]
 
 
@@ -148,7 +148,7 @@ _SECONDS_A_CLIP = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
+class ModelOutputs:
     """What the model made of a chunk, by window, those of a clip one after the other.
 
     Args:
@@ -164,7 +164,7 @@ class Heard:
     logits: np.ndarray
     vectors: np.ndarray | None
 
-    def by_clip(self, multi_label: bool) -> "Heard":
+    def by_clip(self, multi_label: bool) -> "ModelOutputs":
         """One window a clip: the mean of probabilities by duration, as evaluation has it, and of vectors likewise."""
         rows, logits = self.rows, self.logits
         if multi_label:  # each label against its absence
@@ -178,18 +178,18 @@ class Heard:
         if vectors is not None and len(own) < len(rows):
             shares = (self.lengths / lengths[rows]).astype(np.float32)
             vectors = np.add.reduceat(vectors * shares[:, None], first, axis=0)
-        return Heard(own, np.zeros_like(lengths), lengths, merged, vectors)
+        return ModelOutputs(own, np.zeros_like(lengths), lengths, merged, vectors)
 
 
 @torch.inference_mode()
 def hear(
-    expert: Expert,
+    classifier: Classifier,
     chunk: Chunk,
     window: int | None,
     batch_size: int,
     vectors: Vectors | None = None,
     progress: Callable[[int], None] = lambda clips: None,
-) -> Heard:
+) -> ModelOutputs:
     """What the model says of a chunk, and what `vectors` keeps of it on the way.
 
     Args:
@@ -206,24 +206,26 @@ def hear(
         for start, length in pieces(whole, window or whole or 1)
     ]
     clips.sort(key=lambda clip: clip["length"])  # as `ser_hf.training.data.part` has it: little is padded
-    least = lengths_needed(expert.model.config)
-    collator = Collator(chunk, expert.extractor, 0, *least)
-    device = expert.model.device
+    least = lengths_needed(classifier.model.config)
+    collator = Collator(chunk, classifier.extractor, 0, *least)
+    device = classifier.model.device
     logits, kept = [], []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
-    for begin, end in batches([clip["length"] for clip in clips], batch_size, most, expert.padding_safe):
+    for begin, end in batches([clip["length"] for clip in clips], batch_size, most, classifier.padding_safe):
         batch = collator(clips[begin:end])
         del batch["labels"]
         batch = batch.to(device)
-        answer = expert.model(**batch).logits.float()
-        if answer.shape[1:] != (len(expert.labels),):
+        answer = classifier.model(**batch).logits.float()
+        if answer.shape[1:] != (len(classifier.labels),):
             raise UserError(
-                f"{expert.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for {len(expert.labels)} "
-                "labels; mend id2label in its config.json"
+                f"{classifier.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for "
+                f"{len(classifier.labels)} labels; mend id2label in its config.json"
             )
         if not answer.isfinite().all():
             worst = clips[begin + int((~answer.isfinite()).any(dim=1).nonzero()[0])]["row"]
-            raise UserError(f"{expert.source}: its answer to {chunk.recordings[worst].path} is not a finite number")
+            raise UserError(
+                f"{classifier.source}: its answer to {chunk.recordings[worst].path} is not a finite number"
+            )
         logits.append(answer.cpu())
         if vectors is not None:
             lengths = torch.tensor([max(clip["length"], least[0]) for clip in clips[begin:end]], device=device)
@@ -233,7 +235,7 @@ def hear(
     order = np.lexsort((starts, rows))
     everything = torch.cat(logits).numpy()[order]
     taken = torch.cat(kept).numpy()[order] if kept else None
-    return Heard(rows[order], starts[order], lengths[order], everything, taken)
+    return ModelOutputs(rows[order], starts[order], lengths[order], everything, taken)
 
 
 def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:

@@ -25,8 +25,8 @@ from ..report.report import softmax
 from ..utils.cache import PARTIAL, InUse, is_marked
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from .batches import Heard
-from .classifier import Expert
+from .batches import ModelOutputs
+from .classifier import Classifier
 from .inputs import Chunk
 
 METADATA = b"ser_hf"
@@ -68,7 +68,7 @@ def read_facts(schema: pa.Schema) -> dict[str, Any]:
     return json.loads(schema.metadata[METADATA])
 
 
-def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Facts) -> pa.Table:
+def table(chunk: Chunk, heard: ModelOutputs, classifier: Classifier, by_window: bool, facts: Facts) -> pa.Table:
     """The rows of a chunk.
 
     Columns: `id`, `path`, `speaker` and `label` (null where unknown); `window`, its number from 0 (null where a row is
@@ -78,7 +78,7 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     size, so that they read as matrices.
     """
     counts = np.bincount(heard.rows, minlength=len(chunk))
-    rows = heard if by_window else heard.by_clip(expert.multi_label)
+    rows = heard if by_window else heard.by_clip(classifier.multi_label)
     own = [chunk.recordings[row] for row in rows.rows]
     windows = counts[rows.rows]
     if by_window:
@@ -91,7 +91,7 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     ends = begins + (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
-    shares = probabilities(rows.logits, expert.multi_label)
+    shares = probabilities(rows.logits, classifier.multi_label)
     columns = {
         "id": pa.array([recording.id for recording in own], pa.string()),
         "path": pa.array([recording.path for recording in own], pa.string()),

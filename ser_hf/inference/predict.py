@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from ..audio.decode import SHORTEST
 from ..utils.errors import UserError
 from .batches import hear, layer_number, listening
-from .classifier import Expert, load_expert
+from .classifier import Classifier, load_classifier
 from .inputs import Chunk, Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
 from .outputs import Facts, matrix, smooth, table, whole_recordings
 
@@ -163,7 +163,7 @@ def predict(
         embeddings, layer, window, by_window, timeline, hop, smooth, batch_size: see `Asked`.
         on_error: ``"error"`` ends with the first recording that cannot be read, so that there is an answer for each;
             ``"skip"``, which the command line does, leaves such ones out.
-        device, revision, trust_remote_code: see `ser_hf.inference.classifier.load_expert`.
+        device, revision, trust_remote_code: see `ser_hf.inference.classifier.load_classifier`.
 
     Raises:
         UserError: naming the model, the file or the argument that is wrong.
@@ -173,10 +173,10 @@ def predict(
             raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
         asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth)
         recordings = _recordings(inputs, asked.skip)
-        expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+        classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         skipped: list[tuple[str, str]] = []
-        facts = facts_of(expert, asked)
-        tables = list(answers(expert, recordings, asked, facts, skipped))
+        facts = facts_of(classifier, asked)
+        tables = list(answers(classifier, recordings, asked, facts, skipped))
     except UserError as error:
         raise type(error)(_in_python(str(error))) from None
     return Predictions(pa.concat_tables(tables), facts, skipped)
@@ -211,26 +211,30 @@ def _in_python(message: str) -> str:
     return re.sub(rf"(?<![\w/.-])--({'|'.join(names)})\b(?: (skip|FILE\.parquet|\d+))?", argument, message)
 
 
-def facts_of(expert: Expert, asked: Asked) -> Facts:
+def facts_of(classifier: Classifier, asked: Asked) -> Facts:
     """What the tables will say of themselves. Raises a `UserError` where the model has no such layer."""
-    layer = None if asked.layer is None else layer_number(expert, asked.layer)
-    rate, window, grid = expert.extractor.sampling_rate, expert.window(asked.window), grid_of(expert, asked)
+    layer = None if asked.layer is None else layer_number(classifier, asked.layer)
+    rate, window, grid = (
+        classifier.extractor.sampling_rate,
+        classifier.window(asked.window),
+        grid_of(classifier, asked),
+    )
     words = POOLED if layer is None else f"hidden state {layer} of the encoder, averaged over real frames"
     embedding = words if asked.embeddings else None
     seconds = grid.window / rate if grid else None if window is None else window / rate
-    hop, own = grid.hop / rate if grid else None, (expert.source, expert.revision, rate, expert.labels)
-    return Facts(*own, seconds, hop, expert.multi_label, layer, embedding)
+    hop, own = grid.hop / rate if grid else None, (classifier.source, classifier.revision, rate, classifier.labels)
+    return Facts(*own, seconds, hop, classifier.multi_label, layer, embedding)
 
 
-def grid_of(expert: Expert, asked: Asked) -> Grid | None:
+def grid_of(classifier: Classifier, asked: Asked) -> Grid | None:
     """The windows of a timeline; None where none is asked for. Raises a `UserError` where the model cannot be asked in
     such windows, or they would leave gaps."""
     if not asked.timeline:
         return None
-    rate, fixed = expert.extractor.sampling_rate, expert.preparation.fixed_duration
+    rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and asked.window is not None and asked.window > fixed:
-        raise UserError(f"--window: {expert.source} hears the first {fixed:g} s of a clip; ask for that or less")
-    window = expert.window(asked.window or fixed or expert.judged_window or _TIMELINE_SECONDS)
+        raise UserError(f"--window: {classifier.source} hears the first {fixed:g} s of a clip; ask for that or less")
+    window = classifier.window(asked.window or fixed or classifier.judged_window or _TIMELINE_SECONDS)
     hop = max(1, window // 2) if asked.hop is None else round(asked.hop * rate)
     if hop > window:
         raise UserError(f"--hop: {asked.hop:g} s leaves gaps between windows of {window / rate:g} s; ask for less")
@@ -238,7 +242,7 @@ def grid_of(expert: Expert, asked: Asked) -> Grid | None:
 
 
 def answers(
-    expert: Expert,
+    classifier: Classifier,
     recordings: Sequence[Recording] | Dataset,
     asked: Asked,
     facts: Facts,
@@ -255,7 +259,11 @@ def answers(
         NoneReadable: if none could be read.
         UserError: if there is none.
     """
-    rate, window, grid = expert.extractor.sampling_rate, expert.window(asked.window), grid_of(expert, asked)
+    rate, window, grid = (
+        classifier.extractor.sampling_rate,
+        classifier.window(asked.window),
+        grid_of(classifier, asked),
+    )
     total = len(recordings)
 
     def skip(recording: Recording, reason: str) -> None:
@@ -263,17 +271,17 @@ def answers(
         skipped.append((recording.id, reason))
 
     rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
-    chunks = read_chunks(rows, rate, expert.preparation, skip if asked.skip else None, grid)
+    chunks = read_chunks(rows, rate, classifier.preparation, skip if asked.skip else None, grid)
 
     def heard() -> Iterator[pa.Table]:
         for chunk in _told(chunks, grid or window):
             if grid:  # how many windows there are is known of what is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
-            answer = hear(expert, chunk, None if grid else window, asked.batch_size, vectors, bar.update)
-            yield table(chunk, answer, expert, asked.by_window, facts)
+            answer = hear(classifier, chunk, None if grid else window, asked.batch_size, vectors, bar.update)
+            yield table(chunk, answer, classifier, asked.by_window, facts)
 
     with contextlib.ExitStack() as held:
-        vectors = held.enter_context(listening(expert, asked.layer)) if asked.embeddings else None
+        vectors = held.enter_context(listening(classifier, asked.layer)) if asked.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
         bar = held.enter_context(tqdm(desc="predicting", disable=None, **unit))
         yield from map(smooth, whole_recordings(heard())) if asked.smooth else heard()

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .cache import told_size
+from .cache import format_size
 from .errors import UserError
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
+def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     """A folder that appears by a rename once it is filled; what stood in its place goes then, and not before.
 
     Args:
@@ -39,8 +39,8 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         if full:
             free = shutil.disk_usage(folder.parent).free
             raise UserError(
-                f"{key}: {folder} cannot be written: {error.strerror}: more than {told_size(written)} are needed, "
-                f"{told_size(free)} free; make room there, and try again"
+                f"{key}: {folder} cannot be written: {error.strerror}: more than {format_size(written)} are needed, "
+                f"{format_size(free)} free; make room there, and try again"
             ) from None
         raise
     # From here on the new one is whole, and stays whatever happens to the old one.

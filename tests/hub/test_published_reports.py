@@ -15,10 +15,10 @@ from support.hub import LoopbackHub
 from support.hub.cards import check_card
 
 import ser_hf
+from ser_hf.experiment.compare import compare_runs
 from ser_hf.hub.leaderboard import stage_leaderboard
 from ser_hf.hub.push import require_no_paths, without_paths
 from ser_hf.hub.report_repository import OWNED, stage_report
-from ser_hf.experiment.compare import compare_runs
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow  # whole runs

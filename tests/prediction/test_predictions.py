@@ -242,7 +242,7 @@ def test_long_clips_heard_whole_are_told_once(published, recordings, monkeypatch
 
 
 def test_more_answers_than_labels_are_refused(published, recordings, monkeypatch):
-    monkeypatch.setattr("ser_hf.inference.classifier.Expert.labels", LABELS[:3])
+    monkeypatch.setattr("ser_hf.inference.classifier.Classifier.labels", LABELS[:3])
     with pytest.raises(UserError, match="answers 4 numbers for 3 labels; mend id2label in its config.json"):
         predict(published("crnn"), recordings / "e.wav")
 
