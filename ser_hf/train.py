@@ -20,7 +20,7 @@ from .utils.errors import UserError
 from .utils.logs import PACKAGE, TerminalHandler
 
 if TYPE_CHECKING:
-    from .experiment.run import Watch
+    from .experiment.context import Watch
 
 INTERRUPTED = "; --resume goes on from the last checkpoint"
 
@@ -40,7 +40,7 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
-        watch: hears of every validation, and may end the run by what it raises: `ser_hf.experiment.run.Watch`.
+        watch: called after every validation; its exceptions end the run: `ser_hf.experiment.context.Watch`.
 
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.

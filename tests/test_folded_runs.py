@@ -10,7 +10,7 @@ import pytest
 from support.html_page import Page
 
 import ser_hf
-from ser_hf.experiment import run as one_run
+from ser_hf.experiment import single_run
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
@@ -286,16 +286,16 @@ class _Stopped(BaseException):
 def counting(die_at=None):
     """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
     trained = []
-    train = one_run._train
+    train = single_run.train
 
-    def counted(recipe, material, fold, *rest):
-        trained.append(fold.number)
+    def counted(run, arguments):
+        trained.append(run.fold.number)
         if len(trained) == die_at:
             raise _Stopped
-        return train(recipe, material, fold, *rest)
+        return train(run, arguments)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(one_run, "_train", counted)
+        patched.setattr(single_run, "train", counted)
         yield trained
 
 

@@ -280,6 +280,18 @@ def test_every_digit_counts_for_the_last_one(copy, rerun):
     assert again(copy, rerun)["verdict"] == "reproduced within 0.005"
 
 
+def test_a_metric_without_a_value_is_not_compared(copy, rerun):
+    """Top-2 accuracy is null for two classes."""
+
+    def change(report):
+        report["metrics"]["top2_accuracy"] = None
+
+    alter(copy / "report" / "report.json", change)
+    comparison = again(copy, rerun)
+    assert comparison["verdict"] == "reproduced to the last digit"
+    assert ("test", "top2_accuracy") not in {(row["of"], row["metric"]) for row in comparison["figures"]}
+
+
 def test_a_prediction_that_differs_is_counted(copy, rerun):
     path = copy / "report" / "predictions.parquet"
     table = pq.read_table(path)

@@ -88,8 +88,8 @@ def run(options: argparse.Namespace) -> None:
     from ..experiment.data import load_recipe_corpus
     from ..experiment.evaluate import (
         EvaluationSettings,
-        candidate,
         evaluate_on_corpus,
+        load_evaluated_model,
         require_place,
         summary,
         write_evaluation,
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
     from ..utils.files import atomic_folder
 
     require_place(folder, options.overwrite)
-    manner = EvaluationSettings(
+    settings = EvaluationSettings(
         options.window,
         options.batch_size,
         options.bootstrap,
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
     with atomic_folder(folder, "--output") as partial:
         for source in models:
             try:
-                model = candidate(source, label_map, **trust)
+                model = load_evaluated_model(source, label_map, **trust)
             except UserError as error:  # what others say is not lost for it
                 if not several:
                     raise
@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> None:
             for name, (corpus, chosen) in corpora.items():
                 title, own = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
                 try:
-                    judgement = evaluate_on_corpus(
-                        model, corpus, title, manner, heard=options.heard_speakers, **chosen
+                    evaluation = evaluate_on_corpus(
+                        model, corpus, title, settings, heard=options.heard_speakers, **chosen
                     )
                 except UserError as error:
                     if not several:
@@ -134,13 +134,15 @@ def run(options: argparse.Namespace) -> None:
                     failed.append(f"{title}: {error}")
                     print(f"left out: {failed[-1]}", file=sys.stderr)
                     continue
-                write_evaluation(partial / own, judgement, facts[name], "../index.html" if several else None)
-                print(summary(judgement.report))
+                write_evaluation(partial / own, evaluation, facts[name], "../index.html" if several else None)
+                print(summary(evaluation.report))
                 learnt = (
-                    None if model.learnt is None else bool(model.learnt.corpora & set(corpus.dataset["corpus"][:]))
+                    None
+                    if model.provenance is None
+                    else bool(model.provenance.corpora & set(corpus.dataset["corpus"][:]))
                 )
-                left_out = sum(judgement.left_out.values())
-                cells.append(cell_of(names[source], name, judgement.report, left_out, own, learnt))
+                left_out = sum(evaluation.left_out.values())
+                cells.append(cell_of(names[source], name, evaluation.report, left_out, own, learnt))
         if not cells:
             raise UserError(failed[0])
         if several:

@@ -131,9 +131,9 @@ def run(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:
     from ..inference.classifier import load_classifier
     from ..inference.outputs import to_terminal, writing
-    from ..inference.predict import Asked, answers, facts_of
+    from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
-    asked = Asked(
+    asked = PredictionSettings(
         options.embeddings is not None,
         options.layer,
         options.window,
@@ -155,13 +155,13 @@ def _predict(options: argparse.Namespace) -> list[tuple[str, str]]:
         device=options.device,
         trust_remote_code=options.trust_remote_code,
     )
-    facts, skipped, rows = facts_of(classifier, asked), [], 0
+    facts, skipped, rows = table_facts(classifier, asked), [], 0
     shown = not paths or options.format is not None
     with _terminated(), contextlib.ExitStack() as files:
         writes = [files.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
         if shown:
             writes.append(to_terminal(options.format or "table", facts.labels, asked.timeline))
-        for table in answers(classifier, recordings, asked, facts, skipped):
+        for table in predict_tables(classifier, recordings, asked, facts, skipped):
             rows += len(table)
             for write in writes:
                 write(table)

@@ -224,7 +224,7 @@ class LabelMapping:
         shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
         return shares.astype(np.float32)
 
-    def told(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """[{word, emotion, counted}] of every word: `emotion` is None for one that means none known here, which is
         counted as a wrong answer, and for one that is not counted."""
         return [

@@ -168,7 +168,9 @@ def _measured(report: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         foil = report["foil"]
         # Another draw is another foil.
         told[f"foil {foil['protocol']} {foil['sha256'][:8]}"] = foil["metrics"]
-    return {(of, metric): value for of, metrics in told.items() for metric, value in metrics.items()}
+    return {
+        (of, metric): value for of, metrics in told.items() for metric, value in metrics.items() if value is not None
+    }
 
 
 def _same_predictions(saved: Path | None, now: Path) -> dict[str, dict[str, Any]] | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
-from ..inference.batches import hear
+from ..inference.batches import run_batches
 from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.outputs import probabilities
@@ -166,7 +166,9 @@ def logits_of(classifier: Classifier, clips: Sequence[np.ndarray], batch_size: i
     rate = classifier.extractor.sampling_rate
     prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
-    return hear(classifier, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size).logits
+    return run_batches(
+        classifier, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size
+    ).logits
 
 
 def compare(logits: np.ndarray, expected: np.ndarray, multi_label: bool) -> Difference:

@@ -1,4 +1,4 @@
-"""A chunk of waveforms through the model, in batches of like length; long clips in windows, as evaluation does it."""
+"""Runs a model on waveforms in batches of similar length, long clips in windows, and captures embeddings."""
 
 import contextlib
 import dataclasses
@@ -7,33 +7,37 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..audio.transforms import Waveforms
+from ..report.report import softmax
 from ..training.data import Collator, merge, pieces
 from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride
 from ..training.freezing import structure
 from ..training.frozen_parts import hears_waveforms
 from ..utils.errors import UserError
 from .classifier import Classifier
-from .inputs import Chunk
+from .inputs import Chunk, Recording
 
 _WHISPER, _SPECTROGRAM = "whisper", "audio-spectrogram-transformer"
 _TOKENS = 2  # of the audio spectrogram transformer, before its patches: class and distillation
+_CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
 _FRAME, _HOP = 400, 160  # samples of the frames that its extractor makes of a waveform, whole ones only
 
 
-class Vectors:
-    """What was kept of the last batch, on its way through the model; `take` turns it into one vector a clip."""
+class EmbeddingCapture:
+    """The captured layer's input or output of the last batch; `take` pools it to one vector a clip."""
 
     def __init__(self, classifier: Classifier, layer: int | None):
         self.classifier, self.layer = classifier, layer
         self.kept: torch.Tensor | None = None
 
     def take(self, batch: Mapping[str, torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
-        """float32 (batch, size) of the batch that the model has just heard.
+        """Vectors float32 (batch, size) of the batch that the model has just processed.
 
         Args:
-            lengths: samples of each clip, (batch,), as many as the model was given silence or not.
+            lengths: samples of each clip, (batch,), padding to the shortest possible clip included.
         """
         kept, self.kept = self.kept, None
         if self.layer is None:
@@ -52,18 +56,18 @@ class Vectors:
 
 
 @contextlib.contextmanager
-def listening(classifier: Classifier, layer: int | None) -> Iterator[Vectors]:
-    """Keeps what passes by whenever the model is called.
+def capture_embeddings(classifier: Classifier, layer: int | None) -> Iterator[EmbeddingCapture]:
+    """Captures embeddings of each batch by hooks.
 
     Args:
-        layer: None is what the classifier's last layer is given: pooled over time, after any hidden layers of the
-            head. A number is a hidden state of an encoder of transformers, as its `hidden_states` number them: 0 is
-            what enters the lowest layer, n what leaves the n-th, -1 what leaves the top one.
+        layer: None is the input of the classifier's last layer: pooled over time, after any hidden layers of the head.
+            A number is a hidden state of a Transformers encoder: 0 enters the lowest layer, n leaves the n-th, -1 the
+            top one.
 
     Raises:
-        UserError: naming `--layer`, if there is no such layer, and `--embeddings` where no last layer can be told.
+        UserError: naming `--layer` for a layer that does not exist, `--embeddings` if the last layer is unknown.
     """
-    vectors = Vectors(classifier, None if layer is None else layer_number(classifier, layer))
+    vectors = EmbeddingCapture(classifier, None if layer is None else layer_number(classifier, layer))
 
     def keep_input(module: nn.Module, given: tuple) -> None:
         vectors.kept = given[0].detach()
@@ -93,8 +97,8 @@ def layer_number(classifier: Classifier, layer: int) -> int:
     """The layer counted from 0, where it is there. Raises a `UserError` where it is not."""
     if not classifier.encoder:
         raise UserError(
-            f"--layer: {classifier.source} ({classifier.model.config.model_type}) has no encoder of transformers; leave "
-            "it out for what its classifier is given"
+            f"--layer: {classifier.source} ({classifier.model.config.model_type}) has no encoder of transformers; "
+            "leave it out for what its classifier is given"
         )
     top = encoder_config(classifier.model.config).num_hidden_layers
     if not -top - 1 <= layer <= top:
@@ -149,13 +153,13 @@ _SECONDS_A_CLIP = 10
 
 @dataclasses.dataclass(frozen=True)
 class ModelOutputs:
-    """What the model made of a chunk, by window, those of a clip one after the other.
+    """A model's outputs for the windows of a chunk, sorted by clip and time.
 
     Args:
         rows: the clip of each window, by its place in the chunk, (windows,).
-        starts, lengths: samples of the waveform as the model heard it, (windows,).
+        starts, lengths: samples of the prepared waveform, (windows,).
         logits: float32 (windows, labels).
-        vectors: float32 (windows, size), None where none were asked for.
+        vectors: embeddings, float32 (windows, size), if requested.
     """
 
     rows: np.ndarray
@@ -165,7 +169,7 @@ class ModelOutputs:
     vectors: np.ndarray | None
 
     def by_clip(self, multi_label: bool) -> "ModelOutputs":
-        """One window a clip: the mean of probabilities by duration, as evaluation has it, and of vectors likewise."""
+        """One row a clip: probabilities and vectors are means over its windows, weighted by duration."""
         rows, logits = self.rows, self.logits
         if multi_label:  # each label against its absence
             pairs = [merge(rows, self.lengths, np.stack([np.zeros_like(own), own], axis=1))[1] for own in logits.T]
@@ -182,23 +186,23 @@ class ModelOutputs:
 
 
 @torch.inference_mode()
-def hear(
+def run_batches(
     classifier: Classifier,
     chunk: Chunk,
     window: int | None,
     batch_size: int,
-    vectors: Vectors | None = None,
+    vectors: EmbeddingCapture | None = None,
     progress: Callable[[int], None] = lambda clips: None,
 ) -> ModelOutputs:
-    """What the model says of a chunk, and what `vectors` keeps of it on the way.
+    """The model's outputs for a chunk, with embeddings from `vectors`.
 
     Args:
-        window: samples; longer clips are heard in pieces of at most that (`ser_hf.training.data`).
-        batch_size: windows at a time; padded ones only where padding changes no answer.
-        progress: hears how many clips have begun to be heard, batch by batch.
+        window: samples; longer clips are processed in windows of at most that (`ser_hf.training.data.pieces`).
+        batch_size: windows at a time; those of different lengths share a batch only if padding changes no prediction.
+        progress: called after each batch with the number of clips that it began.
 
     Raises:
-        UserError: if an answer is not finite.
+        UserError: if a logit is not finite.
     """
     clips = [
         {"row": row, "labels": 0, "start": start, "length": length, "max_samples": 0}
@@ -236,6 +240,52 @@ def hear(
     everything = torch.cat(logits).numpy()[order]
     taken = torch.cat(kept).numpy()[order] if kept else None
     return ModelOutputs(rows[order], starts[order], lengths[order], everything, taken)
+
+
+def classify(
+    classifier: Classifier,
+    waveforms: Waveforms | Sequence[np.ndarray],
+    ids: Sequence[str],
+    *,
+    window: float | None = None,
+    batch_size: int = 16,
+    embeddings: bool = False,
+    progress: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities float32 (clips, labels) of prepared waveforms and, if requested, embeddings float32 (clips, size).
+
+    Args:
+        window: seconds of the longest window; None is that of the model's own evaluation.
+    """
+    shares, vectors, samples = [], [], classifier.window(window)
+    with contextlib.ExitStack() as stack:
+        capture = stack.enter_context(capture_embeddings(classifier, None)) if embeddings else None
+        bar = stack.enter_context(
+            tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True)
+        )
+        for begin, end in _chunks([len(waveforms[i]) for i in range(len(ids))]):
+            recordings = [Recording(name, name) for name in ids[begin:end]]
+            clips = [np.asarray(waveforms[i]) for i in range(begin, end)]
+            chunk = Chunk(recordings, clips, classifier.extractor.sampling_rate)
+            outputs = run_batches(classifier, chunk, samples, batch_size, capture, bar.update)
+            outputs = outputs.by_clip(classifier.multi_label)
+            shares.append(probabilities(outputs.logits, classifier.multi_label))
+            vectors.append(outputs.vectors)
+    return np.concatenate(shares), np.concatenate(vectors) if embeddings else None
+
+
+def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
+    """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
+    return torch.from_numpy(logits).sigmoid().numpy() if multi_label else softmax(logits)
+
+
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    begin = samples = 0
+    for i, length in enumerate(lengths):
+        samples += length
+        if samples >= _CHUNK_SAMPLES or i + 1 == len(lengths):
+            yield begin, i + 1
+            begin, samples = i + 1, 0
 
 
 def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:

@@ -16,16 +16,14 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 from tqdm import tqdm
 
-from ..report.report import softmax
 from ..utils.cache import PARTIAL, InUse, is_marked
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from .batches import ModelOutputs
+from .batches import ModelOutputs, probabilities
 from .classifier import Classifier
 from .inputs import Chunk
 
@@ -108,12 +106,6 @@ def table(chunk: Chunk, heard: ModelOutputs, classifier: Classifier, by_window: 
     if rows.vectors is not None:
         columns["embedding"] = of_lists(rows.vectors)
     return pa.table(columns).replace_schema_metadata(facts.to_metadata())
-
-
-def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
-    """(rows, labels) of logits, as `pipeline` makes them: their softmax, or of models that give several labels at once
-    each one's sigmoid."""
-    return torch.from_numpy(logits).sigmoid().numpy() if multi_label else softmax(logits)
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
 from ..utils.errors import UserError
-from .batches import hear, layer_number, listening
+from .batches import capture_embeddings, layer_number, run_batches
 from .classifier import Classifier, load_classifier
 from .inputs import Chunk, Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
 from .outputs import Facts, matrix, smooth, table, whole_recordings
@@ -38,13 +38,13 @@ POOLED = "what the classifier's last layer is given"
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class PredictionSettings:
     """How recordings are heard.
 
     Args:
         embeddings: keep them.
         layer: of an encoder of transformers: the hidden state that they are the mean of, over real frames
-            (`ser_hf.inference.batches.listening`); None is what the classifier's last layer is given.
+            (`ser_hf.inference.batches.capture_embeddings`); None is what the classifier's last layer is given.
         window: seconds; longer clips are heard in windows of at most that. None takes what the model's own recipe was
             judged with and, whatever that is, no more than the model can take.
         by_window: a row for each window; else one a clip, whose probabilities and embedding are the windows' mean by
@@ -160,7 +160,7 @@ def predict(
         model: a run's folder, a model folder or a Hub id; ours and any audio classifier of transformers.
         inputs: audio files, folders and tables (`ser_hf.inference.inputs.from_paths`), or a dataset such as
             `ser_hf.load_corpus` returns.
-        embeddings, layer, window, by_window, timeline, hop, smooth, batch_size: see `Asked`.
+        embeddings, layer, window, by_window, timeline, hop, smooth, batch_size: see `PredictionSettings`.
         on_error: ``"error"`` ends with the first recording that cannot be read, so that there is an answer for each;
             ``"skip"``, which the command line does, leaves such ones out.
         device, revision, trust_remote_code: see `ser_hf.inference.classifier.load_classifier`.
@@ -171,12 +171,14 @@ def predict(
     try:
         if on_error not in ("error", "skip"):
             raise UserError(f"--on-error: expected error or skip, got {on_error!r}")
-        asked = Asked(embeddings, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth)
+        asked = PredictionSettings(
+            embeddings, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
+        )
         recordings = _recordings(inputs, asked.skip)
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         skipped: list[tuple[str, str]] = []
-        facts = facts_of(classifier, asked)
-        tables = list(answers(classifier, recordings, asked, facts, skipped))
+        facts = table_facts(classifier, asked)
+        tables = list(predict_tables(classifier, recordings, asked, facts, skipped))
     except UserError as error:
         raise type(error)(_in_python(str(error))) from None
     return Predictions(pa.concat_tables(tables), facts, skipped)
@@ -211,13 +213,13 @@ def _in_python(message: str) -> str:
     return re.sub(rf"(?<![\w/.-])--({'|'.join(names)})\b(?: (skip|FILE\.parquet|\d+))?", argument, message)
 
 
-def facts_of(classifier: Classifier, asked: Asked) -> Facts:
+def table_facts(classifier: Classifier, asked: PredictionSettings) -> Facts:
     """What the tables will say of themselves. Raises a `UserError` where the model has no such layer."""
     layer = None if asked.layer is None else layer_number(classifier, asked.layer)
     rate, window, grid = (
         classifier.extractor.sampling_rate,
         classifier.window(asked.window),
-        grid_of(classifier, asked),
+        sliding_windows(classifier, asked),
     )
     words = POOLED if layer is None else f"hidden state {layer} of the encoder, averaged over real frames"
     embedding = words if asked.embeddings else None
@@ -226,7 +228,7 @@ def facts_of(classifier: Classifier, asked: Asked) -> Facts:
     return Facts(*own, seconds, hop, classifier.multi_label, layer, embedding)
 
 
-def grid_of(classifier: Classifier, asked: Asked) -> Grid | None:
+def sliding_windows(classifier: Classifier, asked: PredictionSettings) -> Grid | None:
     """The windows of a timeline; None where none is asked for. Raises a `UserError` where the model cannot be asked in
     such windows, or they would leave gaps."""
     if not asked.timeline:
@@ -241,10 +243,10 @@ def grid_of(classifier: Classifier, asked: Asked) -> Grid | None:
     return Grid(window, hop)
 
 
-def answers(
+def predict_tables(
     classifier: Classifier,
     recordings: Sequence[Recording] | Dataset,
-    asked: Asked,
+    asked: PredictionSettings,
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
@@ -262,7 +264,7 @@ def answers(
     rate, window, grid = (
         classifier.extractor.sampling_rate,
         classifier.window(asked.window),
-        grid_of(classifier, asked),
+        sliding_windows(classifier, asked),
     )
     total = len(recordings)
 
@@ -277,11 +279,11 @@ def answers(
         for chunk in _told(chunks, grid or window):
             if grid:  # how many windows there are is known of what is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
-            answer = hear(classifier, chunk, None if grid else window, asked.batch_size, vectors, bar.update)
+            answer = run_batches(classifier, chunk, None if grid else window, asked.batch_size, vectors, bar.update)
             yield table(chunk, answer, classifier, asked.by_window, facts)
 
     with contextlib.ExitStack() as held:
-        vectors = held.enter_context(listening(classifier, asked.layer)) if asked.embeddings else None
+        vectors = held.enter_context(capture_embeddings(classifier, asked.layer)) if asked.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
         bar = held.enter_context(tqdm(desc="predicting", disable=None, **unit))
         yield from map(smooth, whole_recordings(heard())) if asked.smooth else heard()

@@ -24,13 +24,13 @@ def test_a_word_that_means_nothing_stays_an_answer_and_is_told():
     meaning = label_mapping(["angry", "laughter", "sad"])
     assert meaning.classes == ["angry", "sad", "laughter"]
     np.testing.assert_allclose(meaning.judged(np.array([[0.2, 0.7, 0.1]])), [[0.2, 0.1, 0.7]])
-    assert meaning.told()[1] == {"word": "laughter", "emotion": None, "counted": True}
+    assert meaning.rows()[1] == {"word": "laughter", "emotion": None, "counted": True}
 
 
 def test_a_map_says_what_words_mean_and_leaves_answers_out():
     meaning = label_mapping(["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"})
     assert meaning.classes == ["angry", "calm"]
-    assert meaning.told()[2] == {"word": "noise", "emotion": None, "counted": False}
+    assert meaning.rows()[2] == {"word": "noise", "emotion": None, "counted": False}
     np.testing.assert_allclose(meaning.judged(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]])
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ser_hf import UserError
-from ser_hf.inference.batches import listening
+from ser_hf.inference.batches import capture_embeddings
 from ser_hf.inference.classifier import load_classifier
 
 
@@ -186,7 +186,7 @@ def test_the_last_layer_of_others_is_the_one_that_makes_their_labels(copy):
     stranger = Stranger(nn.Linear(5, 4))
     object.__setattr__(classifier, "model", stranger)
     assert not classifier.padding_safe
-    with listening(classifier, None) as vectors:
+    with capture_embeddings(classifier, None) as vectors:
         stranger(torch.ones(2, 3))
         kept = vectors.take({}, torch.tensor([3, 3]))
         torch.testing.assert_close(kept, stranger.below(torch.ones(2, 3)))
@@ -194,5 +194,8 @@ def test_the_last_layer_of_others_is_the_one_that_makes_their_labels(copy):
         with pytest.raises(UserError, match="has no layer at its end that is given one vector a clip"):
             vectors.take({}, torch.tensor([3, 3]))
     object.__setattr__(classifier, "model", Stranger(nn.Linear(5, 7)))
-    with pytest.raises(UserError, match="has no linear layer of 4 labels at its end"), listening(classifier, None):
+    with (
+        pytest.raises(UserError, match="has no linear layer of 4 labels at its end"),
+        capture_embeddings(classifier, None),
+    ):
         pass
