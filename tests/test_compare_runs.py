@@ -1,4 +1,4 @@
-"""Runs side by side: what is read, what is paired and what is not, and what people see of it."""
+"""Comparison of runs: sources, pairs, warnings, the terminal, and the files."""
 
 import csv
 import json
@@ -21,12 +21,12 @@ SPEAKERS, CLIPS = 12, 120
 
 
 def answers(draw, right, labels=LABELS, clips=CLIPS, part="test", **more):
-    """A table of predictions as a run keeps it, in an order of its own, and its metrics."""
+    """A run's table of predictions in random order, and its metrics."""
     generator = np.random.default_rng(draw)
     true = np.arange(clips) % 3
     predicted = np.where(generator.random(clips) < right, true, generator.integers(3, size=clips))
     order = generator.permutation(clips)
-    # The clip decides the emotion, whatever order the run has the classes in.
+    # The emotion of a clip does not depend on the order of the classes.
     names = [sorted(labels)[i] for i in true], [sorted(labels)[i] for i in predicted]
     columns = {
         "id": [f"toy/{i:03d}" for i in order],
@@ -63,7 +63,7 @@ def report(name, metrics, labels=LABELS, sha256="a" * 64, **changes):
 
 
 def write(folder, values, table=None):
-    """The folder of a run that has ended."""
+    """The folder of a finished run."""
     (folder / "report").mkdir(parents=True)
     (folder / "report" / "report.json").write_text(json.dumps(values), encoding="utf-8")
     if table is not None:
@@ -79,7 +79,7 @@ def run(folder, seed, right, **changes):
 
 @pytest.fixture
 def two(tmp_path):
-    """A run that is better and one that is worse, its classes in another order."""
+    """A better run, and a worse one with another order of classes."""
     return [run(tmp_path / "good", 0, 0.9), run(tmp_path / "poor", 1, 0.4, labels=sorted(LABELS))]
 
 
@@ -92,7 +92,7 @@ def test_the_better_run_comes_first_and_the_difference_is_tested(two):
     assert [row["name"] for row in compared["runs"]] == ["good", "poor"]
     (pair,) = compared["pairs"]
     own, (good, poor) = pair["metrics"]["uar"], compared["runs"]
-    # The figures of the predictions are those of the reports: clips and classes were brought into one order.
+    # Metrics of the predictions equal those of the reports: clips and classes are in the same order.
     assert own["a"] == pytest.approx(good["metrics"]["uar"])
     assert own["b"] == pytest.approx(poor["metrics"]["uar"])
     assert own["interval"][0] > 0
@@ -134,10 +134,10 @@ def test_folds_are_pooled_by_clip(tmp_path):
     (pair,) = compared["pairs"]
     assert pair["clips"] == CLIPS
     assert compared["runs"][0]["repeats"] or compared["runs"][1]["repeats"]
-    assert any("folds' clips taken together" in warning for warning in compared["warnings"])
+    assert any("pool the clips of all folds" in warning for warning in compared["warnings"])
 
 
-def test_what_cannot_be_paired_is_told_with_its_protocol(two, tmp_path):
+def test_runs_that_cannot_be_paired(two, tmp_path):
     published = tmp_path / "published"
     published.mkdir()
     shutil.copy(run(tmp_path / "alone", 7, 0.5) / "report" / "report.json", published)
@@ -151,30 +151,30 @@ def test_what_cannot_be_paired_is_told_with_its_protocol(two, tmp_path):
     compared = compare(*two, published, fewer, renamed, merged)
     assert {(pair["a"], pair["b"]) for pair in compared["pairs"]} == {("good", "poor")}
     why = {frozenset(one["runs"] + one["others"]): one["why"] for one in compared["unpaired"]}
-    assert "are not at hand" in why[frozenset(["alone"])]
+    assert "no predictions" in why[frozenset(["alone"])]
     other = why[frozenset(["good", "poor", "fewer"])]
     assert "120 test and 90 test clips, 90 in common" in other or "90 test and 120 test clips, 90 in common" in other
     assert "speaker_independent bbbbbbbb" in other
-    assert "other classes (happy, calm on one side only)" in why[frozenset(["good", "poor", "renamed"])]
-    assert "other labels of 40 of the same clips" in why[frozenset(["good", "poor", "merged"])]
-    assert any("several protocols" in warning for warning in compared["warnings"])
+    assert "different classes (calm, happy on one side only)" in why[frozenset(["good", "poor", "renamed"])]
+    assert "different labels of 40 of the same clips" in why[frozenset(["good", "poor", "merged"])]
+    assert any("different protocols" in warning for warning in compared["warnings"])
 
 
 def test_a_leaky_run_is_marked_everywhere(two, tmp_path):
     leaky = run(tmp_path / "leaky", 8, 0.97)
     path = leaky / "report" / "report.json"
     values = json.loads(path.read_text())
-    values["protocol"]["leak"] = "Speaker-dependent: all test speakers were learnt from."
+    values["protocol"]["leak"] = "Speaker-dependent: all test speakers are in the training split."
     path.write_text(json.dumps(values))
     compared = compare(*two, leaky, output=tmp_path / "out")
-    assert "leaky: LEAKY: Speaker-dependent: all test speakers were learnt from." in compared["warnings"]
+    assert "leaky: LEAKY: Speaker-dependent: all test speakers are in the training split." in compared["warnings"]
     assert "speaker_independent aaaaaaaa LEAKY" in summary(compared)
     page = (tmp_path / "out" / "index.html").read_text()
     assert "leaky has the highest UAR" in page
-    assert "of speakers that it heard in training" in page
+    assert "on speakers of its training split" in page
 
 
-def test_few_speakers_and_single_trainings_are_told(tmp_path):
+def test_few_speakers_and_single_trainings(tmp_path):
     for seed, name in enumerate(("a", "b")):
         folder = run(tmp_path / name, seed, 0.6)
         path = folder / "report" / "predictions.parquet"
@@ -183,11 +183,11 @@ def test_few_speakers_and_single_trainings_are_told(tmp_path):
         pq.write_table(table.set_column(table.column_names.index("speaker"), "speaker", speakers), path)
     compared = compare(tmp_path / "a", tmp_path / "b")
     assert compared["pairs"][0]["notes"] == ["one training on each side", "4 speakers"]
-    assert any(warning.startswith("Differences on 4 speakers") for warning in compared["warnings"])
-    assert any("trained once" in warning for warning in compared["warnings"])
+    assert any(warning.startswith("Differences on few speakers (4)") for warning in compared["warnings"])
+    assert any("one training" in warning for warning in compared["warnings"])
 
 
-def test_another_part_is_judged_by_the_predictions_of_it(tmp_path):
+def test_another_split(tmp_path):
     for seed, name in enumerate(("a", "b")):
         test, _ = answers(seed, 0.5)
         validated, metrics = answers(seed + 5, 0.8 - 0.2 * seed, clips=90, part="validation")
@@ -198,20 +198,20 @@ def test_another_part_is_judged_by_the_predictions_of_it(tmp_path):
     assert (row["part"], row["clips"], compared["pairs"][0]["clips"]) == ("validation", 90, 90)
     low, high = row["intervals"]["uar"]
     assert low < row["metrics"]["uar"] < high
-    assert any("Validation chose" in warning for warning in compared["warnings"])
+    assert any("selected the checkpoints" in warning for warning in compared["warnings"])
     path = tmp_path / "a" / "report" / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": {}}))
-    with pytest.raises(UserError, match=r"a: was judged on test, its report says nothing of validation"):
+    with pytest.raises(UserError, match=r"a: its report has no results on the validation split"):
         compare(tmp_path / "a", tmp_path / "b", part="validation")
 
 
-def test_reports_of_old_and_runs_of_one_name(tmp_path):
-    """What the first versions wrote had no leak, no cost and no columns but the needed ones."""
+def test_runs_of_the_same_name_and_without_speakers(tmp_path):
     for name in ("first", "second"):
         table, metrics = answers(len(name), 0.6)
-        old = report("crnn", metrics)
-        del old["protocol"]["leak"], old["audit"], old["model"], old["seconds"]
-        write(tmp_path / name, old, table.drop_columns(["speaker"]))
+        values = report("crnn", metrics)
+        del values["audit"], values["model"], values["seconds"]
+        speakers = pa.nulls(len(table), pa.string())
+        write(tmp_path / name, values, table.set_column(table.column_names.index("speaker"), "speaker", speakers))
     compared = compare(tmp_path / "first", f"{tmp_path / 'second'}/")
     assert {row["name"] for row in compared["runs"]} == {str(tmp_path / "first"), str(tmp_path / "second")}
     (pair,) = compared["pairs"]
@@ -219,16 +219,16 @@ def test_reports_of_old_and_runs_of_one_name(tmp_path):
     assert pair["metrics"]["uar"]["interval"] == pair["metrics"]["uar"]["clip_interval"]
 
 
-def test_a_sweep_stands_for_its_winner(two, tmp_path):
+def test_a_sweep_is_represented_by_its_winner(two, tmp_path):
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     (sweep / "sweep.json").write_text("{}")
-    with pytest.raises(UserError, match=r"sweep: a sweep whose best recipe has not been run; name its trials"):
+    with pytest.raises(UserError, match=r"sweep: a sweep whose best recipe has not run; name its trials"):
         compare(two[0], sweep)
     run(sweep / "best", 4, 0.7)
     compared = compare(two[0], sweep)
     (row,) = [row for row in compared["runs"] if row["source"] == str(sweep)]
-    assert "leaderboard.html" in row["told"][0]
+    assert "leaderboard.html" in row["notes"][0]
 
 
 def _unfinished(folder):
@@ -250,16 +250,16 @@ def _no_report(folder):
     ("make", "expected"),
     [
         (lambda folder: None, r"x: no such folder here"),
-        (lambda folder: folder.mkdir(), r"x: holds no report; name a run's folder, a model that ser_hf has saved"),
+        (lambda folder: folder.mkdir(), r"x: contains no report; name a run's folder, a model saved by ser_hf"),
         (_unfinished, r"x: an unfinished run; finish it with --resume"),
-        (lambda folder: run(folder / "inner", 3, 0.5), r"x: no run, but a folder of runs \(inner\); name them"),
+        (lambda folder: run(folder / "inner", 3, 0.5), r"x: a folder of runs \(inner\); name them"),
         (_damaged, r"x/report/predictions.parquet: not a table of predictions of ser_hf"),
         (_no_report, r"x/report/report.json: not a report of ser_hf \(KeyError: 'judged_on'\)"),
         (lambda folder: folder.write_text("{"), r"x: not a report of ser_hf \(JSONDecodeError"),
-        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run is given as .*good too"),
+        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run is given as .*good, too"),
     ],
 )
-def test_what_is_no_run_is_told_in_one_line(two, tmp_path, make, expected):
+def test_mistakes_are_one_line(two, tmp_path, make, expected):
     make(tmp_path / "x")
     with pytest.raises(UserError, match=expected) as caught:
         compare(*two, tmp_path / "x")
@@ -280,9 +280,9 @@ def test_the_command(two, tmp_path, capsys):
     }
     for arguments, expected in (
         ([], "error: RUN: missing; name two runs or more"),
-        ([good], "one run has nothing to be compared with"),
+        ([good], "a comparison needs two runs or more"),
         ([good, good], "the same run is given twice; name it once"),
-        ([good, poor, "--output", good], "holds report, which no comparison wrote; choose another folder"),
+        ([good, poor, "--output", good], "contains report, which is not a comparison's; choose another folder"),
     ):
         assert cli.main(["compare", *arguments]) == 2
         assert expected in capsys.readouterr().err

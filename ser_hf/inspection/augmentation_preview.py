@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..audio import WaveformStore
 from ..audio.augmentation import Augmentation, Augmenter, Step
 from ..report.page import template
-from ..utils.environment import package_version
+from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from .page import Picture, check_folder, draw_log_mel, mel_power, picture
@@ -147,7 +147,7 @@ def write_augmentation_preview(
             training_clips=len(rows),
             seed=seed,
             license=license,
-            version=package_version("ser_hf"),
+            version=__version__,
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"

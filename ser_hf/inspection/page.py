@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ..audio.decode import decode
 from ..report.page import template
 from ..report.plots import COLOURS, clear, distribution_figure
-from ..utils.environment import package_version
+from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from .findings import Inspection
@@ -91,7 +91,7 @@ def render(facts: Mapping[str, Any], charts: Mapping[str, Picture], examples: Se
     """The page as HTML; `facts` is the content of `inspect.json`."""
     return template(__package__, "page.html", quantity=quantity).render(
         **facts,
-        version=package_version("ser_hf"),
+        version=__version__,
         official_labels=ordered_labels(facts["official"]["per_label"]) if facts["official"] else [],
         charts=charts,
         shown=examples,

@@ -1,9 +1,8 @@
 """The works that a model rests on: what its network is, in words, and whom to cite for it."""
 
-import ast
+import inspect
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -43,13 +42,12 @@ _METHODS = {
 
 
 def network_words(architecture: str) -> tuple[str, str]:
-    """What the module of one of our networks says of it: a sentence, and what follows it as one paragraph or more.
-    Both empty for a name that is none of theirs, such as ``encoder``."""
-    module = Path(__file__).parents[1] / "models" / f"modeling_{architecture}.py"
-    if not module.is_file():
+    """The first sentence and the other paragraphs of a network's docstring; both empty for ``encoder``."""
+    from ..models import ARCHITECTURES  # imports torch
+
+    if architecture not in ARCHITECTURES:
         return "", ""
-    # Read, not imported: the module would load torch.
-    sentence, _, rest = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")
+    sentence, _, rest = (inspect.getdoc(ARCHITECTURES[architecture]) or "").partition("\n")
     paragraphs = [" ".join(paragraph.split()) for paragraph in rest.split("\n\n")]
     return sentence, "\n\n".join(filter(None, paragraphs))
 

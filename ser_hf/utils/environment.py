@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
     import torch
 
     return {
-        "versions": {"python": platform.python_version()} | {name: package_version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "git_revision": git_revision(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -82,7 +82,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 @functools.cache
-def package_version(package: str) -> str | None:
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Reports and ranks on the Hub: links that hold, tables that load, nothing of this machine, no leaky run first."""
+"""Reports on the Hub: links, tables that load, no paths of this machine."""
 
 import fnmatch
 import json
@@ -15,8 +15,6 @@ from support.hub import LoopbackHub
 from support.hub.cards import check_card
 
 import ser_hf
-from ser_hf.experiment.compare import compare_runs
-from ser_hf.hub.leaderboard import stage_leaderboard
 from ser_hf.hub.push import require_no_paths, without_paths
 from ser_hf.hub.report_repository import OWNED, stage_report
 from ser_hf.utils.errors import UserError
@@ -32,21 +30,17 @@ RECIPE = {
     "evaluation": {"bootstrap": 20},
 }
 PUSH_AND_LOAD = """
-import contextlib, io, json, sys
+import json, sys
 from pathlib import Path
-report, *compare = sys.argv[1:]
-from ser_hf.cli import main
 from ser_hf.hub.push import push
 from ser_hf.hub.report_repository import OWNED
 settings = {"kind": "dataset", "message": "A report", "owned": OWNED}
-commits = [push(Path(report), "tester/report", **settings).commit for _ in range(2)]
-with contextlib.redirect_stdout(io.StringIO()):
-    codes = [main(["compare", *compare, "--repo", "ranks"]) for _ in range(2)]
+commits = [push(Path(sys.argv[1]), "tester/report", **settings).commit for _ in range(2)]
 from datasets import load_dataset
 predictions = load_dataset("tester/report", "predictions")
 tables = {name: load_dataset("tester/report", name, split="report").num_rows
           for name in ("scores", "slices", "confusion", "metrics")}
-print(json.dumps({"commits": commits, "codes": codes, "tables": tables,
+print(json.dumps({"commits": commits, "tables": tables,
                   "parts": {part: sorted(set(own["part"])) for part, own in predictions.items()},
                   "columns": predictions["test"].column_names}))
 """
@@ -148,57 +142,10 @@ def test_the_same_run_is_the_same_bytes(run, staged, tmp_path):
         stage_report(tmp_path, tmp_path / "none", repo_id="tester/report")
 
 
-@pytest.fixture(scope="module")
-def runs(run, tmp_path_factory):
-    """The run, a better one on the same split, one that heard the judging speakers and is best of all, the foil."""
-    folder = tmp_path_factory.mktemp("runs")
-    places = [run]
-    for name, uar, heard in (("better", 0.95, 0), ("flattered", 0.99, 3)):
-        shutil.copytree(run, folder / name)
-        path = folder / name / "report" / "report.json"
-        report = json.loads(path.read_text(encoding="utf-8"))
-        report["name"] = name
-        report["metrics"]["uar"] = uar
-        report["audit"]["shared"]["train/test"]["speakers"] = heard
-        path.write_text(json.dumps(report), encoding="utf-8")
-        places.append(folder / name)
-    address = {"repo_id": "tester/better", "url": "https://huggingface.co/tester/better", "commit": "c"}
-    report = {"repo_id": "tester/r", "url": "https://huggingface.co/datasets/tester/r", "commit": "c"}
-    told = {"model": address, "report": report, "space": None}
-    (folder / "better" / "published.json").write_text(json.dumps(told), encoding="utf-8")
-    return [*places, run / "foil"]
-
-
-def test_ranks_are_of_one_split_and_of_unheard_speakers(runs, run, tmp_path):
-    comparison = compare_runs(runs, resamples=50)
-    for name in ("one", "other"):
-        stage_leaderboard(comparison, tmp_path / name, "tester/ranks")
-    told = json.loads((tmp_path / "one" / "leaderboard.json").read_text(encoding="utf-8"))
-    first, second = told["groups"]
-    assert [(row["rank"], row["name"]) for row in first["rows"]] == [(1, "better"), (2, "run"), (None, "flattered")]
-    assert "heard the speakers" in first["rows"][2]["unranked"]
-    assert first["rows"][1]["against_first"].startswith("not shown")
-    assert [(row["rank"], row["name"]) for row in second["rows"]] == [(None, "foil")]
-    assert (second["protocol"], second["ranked"]) == ("random", 0)
-    scores = pq.read_table(tmp_path / "one" / "scores.parquet").to_pylist()
-    assert [(row["rank"], row["model"], row["report"]) for row in scores] == [
-        (1, "tester/better", "tester/r"),
-        *[(2, None, None), (None, None, None), (None, None, None)],
-    ]
-    page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
-    assert 'href="https://huggingface.co/tester/better"' in page
-    card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
-    assert check_card(card, "space") == []
-    assert "sdk: static" in card
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
-        assert str(run.parent).encode() not in path.read_bytes()
-
-
-def test_pushed_reports_load_and_ranks_are_shown(staged, runs, tmp_path):
+def test_pushed_reports_load(staged, tmp_path):
     with LoopbackHub() as hub:
         done = subprocess.run(
-            [sys.executable, "-c", PUSH_AND_LOAD, str(staged), *map(str, runs)],
+            [sys.executable, "-c", PUSH_AND_LOAD, str(staged)],
             env={**os.environ, **hub.environment(tmp_path / "home")},
             capture_output=True,
             text=True,
@@ -207,10 +154,7 @@ def test_pushed_reports_load_and_ranks_are_shown(staged, runs, tmp_path):
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["commits"][0] == told["commits"][1]
-        assert told["codes"] == [0, 0]
         assert told["parts"] == {"test": ["test"], "validation": ["validation"]}
         assert {"id", "label", "predicted", "p_angry", "fold"} <= {*told["columns"]}
         assert all(told["tables"].values())
-        assert len(hub.commits("tester/ranks", "space")) == 2
-        assert b"<h1>ranks</h1>" in hub.files("tester/ranks", "space")["index.html"]
         assert not hub.mistakes

@@ -234,7 +234,7 @@ def test_songs_are_not_covered_by_the_list_of_spoken_clips(tmp_path):
     findings = {finding.code: finding for finding in inspection.findings}
     assert findings["uncovered"].text == "1 clip not in the packaged list, which has the spoken part only."
     assert findings["uncovered"].files == (("Actor_01/03-02-02-01-01-01-01.wav", ""),)
-    # By default songs are left out, which has a finding of its own.
+    # By default songs are left out, which is another finding.
     inspection = inspect_corpus("ravdess", tmp_path, near_copies=False)
     assert {finding.code for finding in inspection.findings}.isdisjoint({"unlisted", "uncovered"})
 
