@@ -58,9 +58,9 @@ def run_recipe(
     with freed_memory_kept():
         report = run(read, resume=resume, overwrite=overwrite, watch=watch)
     if publishing:
-        from .hub.publish import publish_as_told
+        from .hub.publish import publish
 
-        published = publish_as_told(read.output_dir, read.hub)
+        published = publish(read.output_dir, **read.hub.publication)
         logging.getLogger(__name__).info("%s", published)
     return report
 

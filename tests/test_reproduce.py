@@ -167,7 +167,7 @@ def test_what_is_printed_says_the_protocol_first(run, rerun):
 WITHOUT_PICTURES = """
 import sys
 from ser_hf import cli
-from ser_hf.evaluation import writing
+from ser_hf.report import write as writing
 writing.save_figure = lambda _, path: path.write_bytes(b"a picture")
 writing.svg = lambda _: b"a picture"
 sys.exit(cli.main(sys.argv[1:]))

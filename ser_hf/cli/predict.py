@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="embeddings are the mean of the encoder's hidden state N over real frames: 0 enters the lowest layer, n "
-        "leaves the n-th, -1 the top one (default: what the classifier's last layer is given)",
+        "leaves the n-th, -1 the top one (default: input of the classifier's last layer)",
     )
     parser.add_argument(
         "--window",

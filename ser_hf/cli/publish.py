@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     """Publishes, and prints where everything is."""
     # Imported late: `--help` must not wait for these.
     from ..experiment.recipe_checks import read_recipe
-    from ..hub.publish import publish, publish_as_told
+    from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
     if options.repo is None:
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             raise UserError("--repo: missing, and no recipe of the run says where (hub.repo)")
         if options.private or options.report_repo or options.space or options.benchmark:
             raise UserError("--repo: missing; without it all is published as the run's recipe says under hub")
-        print(publish_as_told(options.run, hub))
+        print(publish(options.run, **hub.publication))
         return
     benchmark, _, task = (options.benchmark or "").partition(":")
     print(

@@ -31,7 +31,7 @@ from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries
-from ..utils.yaml import Range, check_ranges
+from ..utils.yaml import Range, coerce_fields
 from .evaluation_data import LabelMapping, TrainingProvenance, label_mapping, select_test_clips, training_provenance
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def embeddings_map(judged: Judged, vectors: np.ndarray) -> tuple[dict[str, Any] 
         "methods": methods,
         "clips": len(chosen),
         "points": "embeddings.parquet",
-        "of": "what the classifier's last layer is given",
+        "of": "input of the classifier's last layer",
     }
     return facts, pa.table(columns)
 
@@ -120,7 +120,7 @@ class EvaluationSettings:
     cache_dir: str | None = None
 
     def __post_init__(self):
-        check_ranges(self, lambda name: f"--{name.replace('_', '-')}")
+        coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
         if self.robustness_clips is not None and not self.robustness:
             raise UserError("--robustness-clips: belongs to --robustness")
         if self.robustness:

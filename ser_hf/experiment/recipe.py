@@ -258,6 +258,12 @@ class HubSection:
     benchmark: str | None = None
     benchmark_task: str = "default"
 
+    @property
+    def publication(self) -> dict[str, Any]:
+        """The arguments of `ser_hf.hub.publish.publish`."""
+        values = dataclasses.asdict(self)
+        return {"repo_id": values.pop("repo"), **values}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

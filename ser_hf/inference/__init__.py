@@ -3,7 +3,3 @@
 `classifier` (or `onnx_session`) loads a model, `inputs` finds and decodes recordings, `batches` runs the model,
 `outputs` makes tables and files of its outputs, `predict` combines them.
 """
-
-from .predict import Predictions, predict
-
-__all__ = ["Predictions", "predict"]

@@ -41,7 +41,7 @@ class Facts:
         window: seconds beyond which clips were heard in pieces, None if they never are.
         hop: seconds from one window to the next, where they overlap; None where they follow each other.
         multi_label: each label has a probability of its own, which do not add up to one.
-        layer: the hidden state that embeddings are the mean of; None is what the classifier's last layer is given.
+        layer: the hidden state that embeddings are the mean of; None is input of the classifier's last layer.
         embedding: what that is, in words; None without embeddings.
         version: of ser_hf.
     """

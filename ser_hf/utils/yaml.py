@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import difflib
 import math
+import numbers
 import re
 import types
 import typing
@@ -141,8 +142,8 @@ class Range:
         return f"{unit}more than {word}" if self.above > -math.inf else f"{unit}{word} or more"
 
 
-def check_ranges(settings: Any, key: Callable[[str], str]) -> None:
-    """Checks types and ranges of the fields of a dataclass that is made in Python.
+def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
+    """Coerces and checks the fields of a dataclass that is made in Python, for its `__post_init__`.
 
     Args:
         key: the name that the user knows a field by, such as a flag.
@@ -151,7 +152,7 @@ def check_ranges(settings: Any, key: Callable[[str], str]) -> None:
         UserError: naming the first field with a wrong value.
     """
     for name, hint in typing.get_type_hints(type(settings), include_extras=True).items():
-        coerce(getattr(settings, name), hint, key(name))
+        object.__setattr__(settings, name, coerce(getattr(settings, name), hint, key(name)))
 
 
 def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
@@ -258,12 +259,12 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
     elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
         if isinstance(value, float) and value.is_integer():
             return int(value)
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):
                 return float(value)
     elif isinstance(hint, type) and isinstance(value, hint):
