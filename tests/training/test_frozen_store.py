@@ -19,10 +19,6 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.feature_cache import pieces_of
 from ser_hf.training.feature_store import open_frozen
 from ser_hf.training.freezing import Freezing
-from ser_hf.training import frozen_store
-from ser_hf.training.data import Collator, part
-from ser_hf.training.factory import blueprint
-from ser_hf.training.feature_cache import pieces_of
 from ser_hf.training.frozen_parts import frozen_part
 from ser_hf.utils.errors import UserError
 
