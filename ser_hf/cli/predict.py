@@ -203,6 +203,7 @@ def _source(
         if "=" not in word:
             option = "--corpus" if recipe is None else "--recipe"
             raise UserError(f"{word}: besides {option} only key=value; name your own files without it")
+    from ..experiment.data import load_recipe_corpus
     from ..experiment.recipe_checks import read_recipe
 
     if recipe is None:
