@@ -25,7 +25,7 @@ from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_descriptors import FrameDescriptors
 from ..models.modeling_transfer import TransferClassifier
 from ..models.modeling_transfer_audio import CNN14Encoder, VGGishFrontEnd
-from ..utils.cache import told_size
+from ..utils.cache import format_size
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
@@ -96,7 +96,7 @@ class CachedTraining:
         self.collator = CachedCollator(store, model, cached, collator.epoch)
         self._replacement = Replacement(model, cached)
         self.facts = {"cached": cached.description, "clips": len(store), "bytes": store.bytes, "seconds": seconds}
-        logger.info("%s of %d clips ready in %.1f s", told_size(store.bytes), len(store), seconds)
+        logger.info("%s of %d clips ready in %.1f s", format_size(store.bytes), len(store), seconds)
 
     def end(self, trainer: Trainer) -> None:
         """Restores the model, and lets the trainer evaluate waveforms."""

@@ -97,9 +97,7 @@ def test_layers_thaw_by_epochs_and_what_is_frozen_stands_still(training, caplog)
         assert moved <= learning
         assert learning - moved <= {"wav2vec2.masked_spec_embed"}
     tables = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.trainer"]
-    assert [table.splitlines()[0] for table in tables] == [
-        f"what learns after {epochs} epochs:" for epochs in (1, 2, 3)
-    ]
+    assert [table.splitlines()[0] for table in tables] == [f"trainable after {epochs} epochs:" for epochs in (1, 2, 3)]
     assert [line.split("  ")[0] for line in tables[0].splitlines()[2:]] == [
         "head",
         "encoder.layer 1",
