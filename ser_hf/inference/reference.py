@@ -1,7 +1,6 @@
-"""What a model must answer wherever it is loaded: real clips, and the logits that the training process gave them.
+"""reference.npz of a run: a few clips and the logits of the training process, for `ser_hf.hub.verify`.
 
-They stand beside a run's model/ in reference.npz, for `ser_hf.hub.verify`. Clips of a corpus are nobody's to publish:
-the file stays where it is.
+The file is never published, as licences of corpora forbid it.
 """
 
 import contextlib
@@ -94,7 +93,7 @@ def _exact() -> Iterator[None]:
 
 
 def copy_reference(source: Path, target: Path) -> None:
-    """The reference of the run whose model is taken; none, and not an old one, where that run has none."""
+    """Copies the reference of the run whose model was chosen, or removes an old one."""
     target.unlink(missing_ok=True)
     if source.is_file():
         partial = target.with_suffix(".partial")

@@ -164,11 +164,11 @@ def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypat
 
     asked = []
     monkeypatch.setattr(push, "whole_name", lambda name, key: asked.append((key, name)))
-    monkeypatch.setattr(publish, "publish", lambda run, repo, **told: asked.append((run, repo, told)))
+    monkeypatch.setattr(publish, "publish", lambda run, **told: asked.append((run, told)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
     told = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
-    assert asked == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", told | {"token": None})]
+    assert asked == [("hub.repo", "tester/tiny"), (str(crnn), {"repo_id": "tester/tiny", **told})]
 
 
 @pytest.mark.parametrize(
