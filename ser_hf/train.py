@@ -6,6 +6,7 @@ torchrun --nproc_per_node 2 -m ser_hf.train recipes/cremad_full.yaml
 """
 
 import argparse
+import dataclasses
 import logging
 import os
 import select
@@ -52,15 +53,15 @@ def run_recipe(
     read = read_recipe(recipe, overrides)
     publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
     if publishing:
-        from .hub.push import whole_name
+        from .hub.push import resolve_repo_id
 
-        whole_name(read.hub.repo, key="hub.repo")  # who may not write there should know before hours of training
+        resolve_repo_id(read.hub.repo, key="hub.repo")  # report missing rights before hours of training
     with freed_memory_kept():
         report = run(read, resume=resume, overwrite=overwrite, watch=watch)
     if publishing:
-        from .hub.publish import publish_as_told
+        from .hub.publish import publish
 
-        published = publish_as_told(read.output_dir, read.hub)
+        published = publish(read.output_dir, **dataclasses.asdict(read.hub))
         logging.getLogger(__name__).info("%s", published)
     return report
 

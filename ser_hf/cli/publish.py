@@ -1,11 +1,12 @@
-"""ser-hf publish: a finished run onto the Hub, looked at from outside before and after."""
+"""ser-hf publish: publishes a finished run on the Hub, with a round trip before and after."""
 
 import argparse
+import dataclasses
 
 from ..utils.errors import UserError
 
 EXAMPLE = "ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo USER/ravdess-crnn-report --space"
-INTERRUPTED = "; what has arrived is kept on the Hub, the same command goes on"
+INTERRUPTED = "; the Hub keeps what has arrived, and the same command continues"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repo",
         metavar="USER/NAME",
-        help="of the model; NAME alone is yours (default: what its recipe says under hub, with all that stands there)",
+        help="of the model; NAME alone is yours (default: the section hub of its recipe)",
     )
-    parser.add_argument("--private", action="store_true", help="what is made is private; what exists stays as it is")
+    parser.add_argument("--private", action="store_true", help="create private repositories; existing ones stay as they are")
     parser.add_argument(
         "--report-repo", metavar="USER/NAME", help="a data set for the report: page, predictions, scores, slices"
     )
@@ -25,28 +26,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         default=False,
         metavar="USER/NAME",
-        help="a Gradio page to try the model on (default: under the model's name)",
+        help="a Gradio demo of the model (default: under the model's name)",
     )
     parser.add_argument(
-        "--benchmark", metavar="USER/NAME[:TASK]", help="a data set whose leaderboard is to show the headline (beta)"
+        "--benchmark", metavar="USER/NAME[:TASK]", help="a data set whose leaderboard shows the headline metric (beta)"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Publishes, and prints where everything is."""
+    """Publishes, and prints the addresses."""
     # Imported late: `--help` must not wait for these.
     from ..experiment.recipe_checks import read_recipe
-    from ..hub.publish import publish, publish_as_told
+    from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
     if options.repo is None:
         recipe = RunFolder(options.run).recipe
         hub = read_recipe(recipe).hub if recipe.is_file() else None
         if hub is None or hub.repo is None:
-            raise UserError("--repo: missing, and no recipe of the run says where (hub.repo)")
+            raise UserError("--repo: missing, and the recipe of the run has no hub.repo")
         if options.private or options.report_repo or options.space or options.benchmark:
-            raise UserError("--repo: missing; without it all is published as the run's recipe says under hub")
-        print(publish_as_told(options.run, hub))
+            raise UserError("--repo: missing; without it the section hub of the run's recipe decides everything")
+        print(publish(options.run, **dataclasses.asdict(hub)))
         return
     benchmark, _, task = (options.benchmark or "").partition(":")
     print(

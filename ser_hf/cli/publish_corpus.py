@@ -1,4 +1,4 @@
-"""ser-hf publish-corpus: a corpus that may be passed on, as a data set on the Hub."""
+"""ser-hf publish-corpus: publishes a corpus whose license allows it, as a data set on the Hub."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from ..utils.errors import UserError
 
 EXAMPLE = "ser-hf publish-corpus ravdess data/RAVDESS --repo USER/ravdess --protocol speaker_independent"
-INTERRUPTED = "; what has arrived is kept on the Hub, the same command goes on"
+INTERRUPTED = "; the Hub keeps what has arrived, and the same command continues"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +21,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an option of the corpus, labels, merge, drop or exclude, or PROTOCOL.key=value",
     )
     parser.add_argument("--repo", required=True, metavar="USER/NAME", help="the data set; NAME alone is yours")
-    parser.add_argument("--private", action="store_true", help="if it is made, it is private; what exists stays so")
+    parser.add_argument("--private", action="store_true", help="create a private repository; an existing one stays as it is")
     parser.add_argument(
         "--protocol",
         action="append",
         default=[],
         metavar="NAME",
-        help="its parts become a configuration, its folds a column; may be given several times",
+        help="its splits become a configuration, its folds a column; may be given several times",
     )
     parser.add_argument(
-        "--original", action="store_true", help="the corpus's own files as they are, rather than FLAC at 16 kHz"
+        "--original", action="store_true", help="the corpus's own files, unchanged, instead of FLAC at 16 kHz"
     )
     parser.add_argument(
         "--i-have-the-right",
         action="store_true",
-        help="you may pass on these recordings, and their speakers agreed: for corpora that only you know",
+        help="for your own corpora: you may pass on these recordings, and their speakers agreed",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Publishes, and prints where it is and how it loads."""
+    """Publishes, and prints the address and how to load it."""
     # Imported late: `--help` must not wait for these.
     from ..hub.corpus_repository import publish_corpus
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         have_right=options.i_have_the_right,
         settings=_settings(options.corpus, [word for word in words if not _of_protocol(word, protocols)]),
     )
-    done = f"commit {pushed.commit}" if pushed.changed else f"there already, no commit ({pushed.commit})"
+    done = f"commit {pushed.commit}" if pushed.changed else f"up to date, no commit ({pushed.commit})"
     print(f"{pushed.url}: {done}")
     print(f'  load it: load_dataset("{pushed.repo_id}")')
     print(f"  train on it: corpus: {{name: hub, dataset: {pushed.repo_id}, revision: {pushed.commit}, ...}}")
@@ -74,7 +74,7 @@ def _protocols(names: Sequence[str], words: Sequence[str]) -> dict[str, dict[str
 
     for name in names:
         if name not in PROTOCOLS:
-            raise UserError(f"--protocol: {name!r} is none of {', '.join(PROTOCOLS)}")
+            raise UserError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}")
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     for word in words:
         key, _, text = word.partition("=")
@@ -87,11 +87,11 @@ def _protocols(names: Sequence[str], words: Sequence[str]) -> dict[str, dict[str
 
 
 def _settings(corpus: str, words: Sequence[str]) -> dict[str, Any]:
-    """The corpus's options, and what else is said of its labels."""
+    """The corpus's options and the settings of its labels."""
     from ..corpora import CORPORA, corpus_options
 
     if corpus not in CORPORA:
-        raise UserError(f"corpus: {corpus!r} is none of {', '.join(CORPORA)}")
+        raise UserError(f"corpus: expected one of {', '.join(CORPORA)}, got {corpus!r}")
     known = corpus_options(corpus) | {
         "labels": (list[str] | None, None),
         "merge": (dict[str, str], {}),

@@ -1,4 +1,4 @@
-"""ser-hf verify: what a user would get who loads a model, whoever made it, and has no ser_hf."""
+"""ser-hf verify: what a user without ser_hf gets who loads a model."""
 
 import argparse
 
@@ -12,16 +12,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         nargs="+",
         metavar="FILE",
-        help="recordings that it must answer (default: a synthetic voice; of a run, clips that it was judged on)",
+        help="recordings to predict (default: a synthetic voice; of a run, some of its evaluated clips)",
     )
-    parser.add_argument("--json", action="store_true", help="all that was found as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that a model of others brings; ours need none"
+        "--trust-remote-code", action="store_true", help="run code that comes with the model; models of ser_hf need no flag"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Loads it in a process of its own and prints the verdict; exit code 1 where there are problems."""
+    """Loads the model in a clean process and prints the verdict; exit code 1 if there are problems."""
     # Imported late: `--help` must not wait for these.
     from ..hub.verify import verify
 

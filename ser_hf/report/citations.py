@@ -91,35 +91,8 @@ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
 llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
-# ISO 639-1; codes of three letters (ISO 639-2 and 639-3) are taken by their form.
-_LANGUAGES = """
-aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
-et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj
-kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv
-ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
-tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-"""
-LANGUAGES = frozenset(_LANGUAGES.split())
-# Beside codes of languages.
-NO_LANGUAGES = ("code", "multilingual")
-RELATIONS = ("adapter", "finetune", "merge", "quantized")
-_KEYS = """
-language language_bcp47 license license_name license_link license_details library_name tags datasets metrics
-pipeline_tag base_model base_model_relation new_version model-index co2_eq_emissions thumbnail widget inference
-mask_token
-"""
-KEYS = frozenset(_KEYS.split())
-# Keys of an entry of `model-index`, and of its parts; those that must be there first.
-INDEX = {
-    "results": (("task", "dataset", "metrics"), ("source",)),
-    "task": (("type",), ("name",)),
-    "dataset": (("type", "name"), ("config", "split", "revision", "args")),
-    "metrics": (("type", "value"), ("name", "config", "args", "verified", "verifyToken")),
-    "source": (("url",), ("name",)),
-}
 
-
-# What licences of data ask for, as far as they can be compared: by name, who shares must name the source (by), must
+# What licenses of data ask for, as far as they can be compared: by name, who shares must name the source (by), must
 # not sell (nc), must share alike (sa), must share nothing derived (nd).
 _ASK = {
     "cc0-1.0": "",
@@ -136,16 +109,16 @@ _ASK = {
 _CREATIVE_COMMONS = re.compile(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-[0-9.]+")
 
 
-def licence(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
+def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
     """`license` of a model card, with `license_name` and `license_link` where the Hub has no word for it.
 
-    One corpus's licence is the model's. Of several the one that asks for all that the others ask for; where none does,
+    One corpus's license is the model's. Of several the one that asks for all that the others ask for; where none does,
     or nobody knows one of them, it is ``other``, and its name says whether commercial use is forbidden. A corpus that
-    forbids it under a licence whose name does not show that is ``other`` too. Empty where nothing is known.
+    forbids it under a license whose name does not show that is ``other`` too. Empty where nothing is known.
 
     Args:
         corpora: what `ser_hf.corpora.corpora_facts` says of each.
-        page: address of the model on the Hub, whose text tells all licences.
+        page: address of the model on the Hub, whose text tells all licenses.
     """
     corpora = [{**one, "license": own} for one in corpora for own in _each(one["license"])]
     asked = [one["license"] for one in corpora]
@@ -171,7 +144,7 @@ def licence(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> di
 
 
 def _asks(corpus: Mapping[str, Any]) -> set[str] | None:
-    """What a corpus's licence asks for; None for one that says it in words of its own, or does not say it all."""
+    """What a corpus's license asks for; None for one that says it in words of its own, or does not say it all."""
     name = corpus["license"]
     if name not in LICENSES or name in ("other", "unknown"):
         return None
@@ -189,7 +162,7 @@ def _word(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unnamed"
 
 
-def in_words(license: str | Sequence[str] | None) -> str:
-    """A corpus's licence, or those of several, as a sentence can have it."""
+def license_text(license: str | Sequence[str] | None) -> str:
+    """A corpus's license, or those of several, as a sentence can have it."""
     said = {None: "not told", "other": "its makers' own terms"}
     return ", ".join(said.get(own, own) for own in _each(license))

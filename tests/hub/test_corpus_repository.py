@@ -88,7 +88,7 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
         commands = json.dumps([publish, publish, publish, table, right])
         failed, first, again, refused, allowed = run(hub, COMMANDS, commands, folder=tmp_path)
         assert failed[0] == 2
-        assert "the same command goes on" in failed[2]
+        assert "the same command continues" in failed[2]
         sent = [request.path for request in hub.requests if request.method == "PUT"]
         assert len(sent) == len({*sent})  # what had arrived was not sent again
         assert first[0] == again[0] == 0, first[2]
@@ -179,7 +179,7 @@ def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
     assert "license: cc-by-nc-sa-4.0" in card
     assert "PLoS ONE" in card
     assert "`random_stratified` is leaky" in card
-    assert "every sample is the recording's own" in card
+    assert "Every sample is the recording's own" in card
     for absent in ("None", "\n\n\n", str(ravdess_root), "Undefined"):
         assert absent not in card
     loaded = load_corpus("hub", tmp_path / "one", corpus_name="ravdess", config="random_stratified")

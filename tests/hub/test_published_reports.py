@@ -95,7 +95,7 @@ def test_nothing_of_this_machine(run, staged, ravdess_root, tmp_path):
         assert "path" not in pq.read_schema(path).names
     # Neither of what is in a table, compressed or not, nor of what text writes otherwise.
     shutil.copyfile(run / "report" / "predictions.parquet", tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=rf"a\.parquet: holds .*{ravdess_root.name}"):
+    with pytest.raises(UserError, match=rf"a\.parquet: contains .*{ravdess_root.name}"):
         require_no_paths(tmp_path, [str(ravdess_root)])
     assert without_paths('src="/a&amp;b/c/d.wav" /a&b/cd', ["/a&b/c"]) == 'src="c/d.wav" /a&b/cd'
 
@@ -138,7 +138,7 @@ def test_the_same_run_is_the_same_bytes(run, staged, tmp_path):
     assert one == other
     for name in one:
         assert any(fnmatch.fnmatchcase(name.as_posix(), pattern) for pattern in OWNED), name
-    with pytest.raises(UserError, match="holds no report"):
+    with pytest.raises(UserError, match="no report; name the folder"):
         stage_report(tmp_path, tmp_path / "none", repo_id="tester/report")
 
 
