@@ -1,7 +1,11 @@
 """Networks for tests: fresh, with the statistics of a corpus, or a little trained."""
 
+import json
+
+import numpy as np
 import torch
 from signals import noise, ragged
+from support.isolated import run_without_ser_hf
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.front_end import FeatureNorm
@@ -51,3 +55,30 @@ def trained(model):
             optimizer.step()
             optimizer.zero_grad()
     return model.eval()
+
+
+def probabilities_without_ser_hf(folder, waveforms, clips):
+    """By model folder, probabilities of `pipeline` for its first clips, alone and in one batch, (2, clips, labels),
+    in a process that can import neither ser_hf nor torchaudio nor scikit-learn.
+
+    Args:
+        clips: model folder -> number of clips.
+    """
+    np.savez(folder / "clips.npz", *waveforms)
+    code = f"""
+import json, numpy, transformers
+transformers.utils.logging.set_verbosity_error()
+clips = list(numpy.load("clips.npz").values())
+answers = {{}}
+for name, count in {clips}.items():
+    classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
+    alone = [classify(clip, top_k=None) for clip in clips[:count]]
+    together = classify(clips[:count], batch_size=3, top_k=None)
+    answers[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
+print(json.dumps(answers))
+"""
+    answers = json.loads(run_without_ser_hf(code, folder).splitlines()[-1])
+    return {
+        name: np.array([[[scores[f"LABEL_{i}"] for i in range(4)] for scores in each] for each in both])
+        for name, both in answers.items()
+    }

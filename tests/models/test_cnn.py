@@ -44,7 +44,7 @@ def test_a_waveform_is_brought_to_unit_level_by_its_real_samples():
 
 
 @torch.no_grad()
-def test_without_normalisation_the_level_is_heard():
+def test_without_normalization_the_level_remains():
     clip = noise(4000)
     heard = {
         kind: CNN1dForAudioClassification(

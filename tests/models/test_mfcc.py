@@ -92,14 +92,14 @@ def test_a_forest_walks_each_clip_down_every_tree():
     torch.testing.assert_close(forest(vectors).softmax(dim=1), expected)
 
 
-def test_a_class_no_leaf_has_seen_has_a_finite_logit():
+def test_a_class_that_no_leaf_has_seen_has_a_finite_logit():
     forest = Forest(classes=2, trees=1, nodes=1, depth=0)
     forest.shares.copy_(torch.tensor([[1.0, 0.0]]))
     assert forest(torch.zeros(1, 1)).tolist() == [pytest.approx([0.0, math.log(LEAST)])]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_was_fitted_is_loaded_with_its_shapes(name, tmp_path):
+def test_a_fitted_model_is_loaded_with_its_shapes(name, tmp_path):
     model = network(name)
     if name == "mfcc_rbf_svm":
         model.config.support_vectors = 7

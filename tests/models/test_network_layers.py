@@ -27,7 +27,7 @@ SYNCHRONISED = pytest.mark.parametrize("synchronised", [False, True])
 
 
 def _pair(synchronised=False, channels=5):
-    """A masked normalisation and the stock one with the same scale, shift and statistics."""
+    """A masked normalization and the stock one with the same scale, shift and statistics."""
     ours, stock = MaskedBatchNorm2d(channels), nn.BatchNorm2d(channels)
     ours.synchronised = synchronised
     nn.init.uniform_(ours.weight, 0.5, 2)
@@ -169,7 +169,7 @@ def test_half_precision_has_its_statistics_in_float32(dtype):
 
 
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
-def test_an_accelerator_is_never_waited_for(norm):
+def test_no_layer_waits_for_an_accelerator(norm):
     """The meta device knows no values: whatever asked for one would raise."""
     features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
     features = features.to("meta").requires_grad_()
@@ -254,12 +254,12 @@ def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_lstm_learns_without_packed_sequences_what_it_learns_with_them(layers):
+def test_the_lstm_has_equal_gradients_with_and_without_packed_sequences(layers):
     layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
-    learnt = [sequence, *layer.parameters()]
+    inputs = [sequence, *layer.parameters()]
     outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._reversed, layer._packed)]
     torch.testing.assert_close(*outputs)
-    gradients = [torch.autograd.grad(output.square().sum(), learnt) for output in outputs]
+    gradients = [torch.autograd.grad(output.square().sum(), inputs) for output in outputs]
     for turned, packed in zip(*gradients, strict=True):
         torch.testing.assert_close(turned, packed, rtol=1e-4, atol=1e-6)
     assert not gradients[0][0][~mask_of(*LENGTHS)].any()
@@ -321,7 +321,7 @@ def _with_statistics(stack):
 
 
 def _layer(block, inputs, convolve, pool):
-    """Convolution, normalisation, ReLU and pooling of a block in torch's words."""
+    """Convolution, normalization, ReLU and pooling of a block in torch's words."""
     norm = block.norm
     outputs = convolve(inputs, block.conv.weight, padding=block.conv.kernel_size[0] // 2)
     outputs = functional.batch_norm(outputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
@@ -329,7 +329,7 @@ def _layer(block, inputs, convolve, pool):
 
 
 @torch.no_grad()
-def test_the_2d_stack_is_convolution_normalisation_relu_and_pooling_block_by_block():
+def test_the_2d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
     config = SimpleNamespace(channels=[4, 6], time_pooling=[2, 3], band_pooling=[2, 4], conv_dropout=0.1)
     stack = _with_statistics(ConvolutionStack2d(2, 12, config, kernel_size=5, depth=2))
     features = torch.randn(2, 13, 24)
@@ -343,7 +343,7 @@ def test_the_2d_stack_is_convolution_normalisation_relu_and_pooling_block_by_blo
 
 
 @torch.no_grad()
-def test_the_1d_stack_is_convolution_normalisation_relu_and_pooling_block_by_block():
+def test_the_1d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
     stack = _with_statistics(ConvolutionStack1d(3, [4, 6], [2, 3], 5, 0.1))
     features = torch.randn(2, 13, 3)
     sequence = features.transpose(1, 2)

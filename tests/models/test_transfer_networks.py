@@ -28,7 +28,7 @@ def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_t
 
 
 @pytest.mark.parametrize("synchronised", [False, True])
-def test_clip_norm_is_batch_normalisation_without_weights(synchronised):
+def test_clip_norm_is_batch_normalization_without_weights(synchronised):
     ours, stock = ClipNorm(5), nn.BatchNorm1d(5, affine=False)
     ours.synchronised = synchronised
     assert not list(ours.parameters())
@@ -72,7 +72,7 @@ def test_a_stage_is_convolution_and_relu_and_then_the_pooling():
 
 @pytest.mark.parametrize("frames", [4, 5])
 @torch.no_grad()
-def test_a_stage_s_biases_do_not_make_padding_speak(frames):
+def test_a_stage_s_biases_do_not_change_padding(frames):
     stage, picture = _with_biases(VGGStage(1, 4, 2)), torch.randn(1, 1, 9, 6)
     mask = torch.arange(9)[None] < frames
     answer, pooled = stage(picture * mask[:, None, :, None], mask)
@@ -84,7 +84,7 @@ def test_a_stage_s_biases_do_not_make_padding_speak(frames):
 
 @BOTH
 @torch.no_grad()
-def test_padding_says_nothing_where_biases_are_not_zero(name):
+def test_padding_changes_nothing_with_biases(name):
     model = _with_biases(built(name))
     clips = [noise(samples, seed=i) for i, samples in enumerate((3210, 20000, 60000))]
     alone = torch.cat([model(clip).logits for clip in clips])
@@ -120,7 +120,7 @@ def test_vgg16_keeps_channels_and_bands_of_a_frame_apart():
     given = []
     model.classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     model(clip)
-    # The normalisation before the classifier has seen no clips yet.
+    # The normalization before the classifier has seen no clips yet.
     torch.testing.assert_close(given[0], picture.mean(dim=2).flatten(1), rtol=1e-4, atol=1e-6)
 
 
@@ -144,14 +144,14 @@ def _published_log_mel(waveform):
 
 
 @pytest.mark.parametrize(("samples", "examples"), [(15600, 1), (30959, 1), (30960, 2), (50000, 3)])
-def test_vggish_hears_what_the_published_code_computes(samples, examples):
+def test_vggish_features_are_those_of_the_published_code(samples, examples):
     """An example is 96 frames, 15600 samples; what is left after the last one is dropped."""
     clip = noise(samples, seed=3) + 0.05 * torch.sin(torch.arange(samples) * 0.3)
-    heard, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
+    examples_found, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
     expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(examples, 96, 64)
     assert mask.sum() == examples
     assert expected.std() > 0.1
-    np.testing.assert_allclose(heard[mask].numpy().reshape(expected.shape), expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(examples_found[mask].numpy().reshape(expected.shape), expected, rtol=0, atol=2e-5)
 
 
 def _published_vggish(weights, examples, activation):
@@ -207,7 +207,7 @@ def test_the_clip_s_vector_is_standardised_unless_it_is_not_to_be(name):
 
 
 @BOTH
-def test_a_support_vector_head_saves_and_loads_and_is_no_opinion_before_it_is_fitted(name, tmp_path):
+def test_a_support_vector_head_saves_and_loads_and_gives_equal_logits_before_it_is_fitted(name, tmp_path):
     model = built(name, head="svm")
     assert isinstance(model.classifier, LinearMachines)
     assert model(noise(20000)).logits.std() == 0
