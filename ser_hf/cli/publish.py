@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="USER/NAME",
         help="of the model; NAME alone is yours (default: the section hub of its recipe)",
     )
-    parser.add_argument("--private", action="store_true", help="create private repositories; existing ones stay as they are")
+    parser.add_argument(
+        "--private", action="store_true", help="create private repositories; existing ones stay as they are"
+    )
     parser.add_argument(
         "--report-repo", metavar="USER/NAME", help="a data set for the report: page, predictions, scores, slices"
     )

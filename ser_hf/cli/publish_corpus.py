@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an option of the corpus, labels, merge, drop or exclude, or PROTOCOL.key=value",
     )
     parser.add_argument("--repo", required=True, metavar="USER/NAME", help="the data set; NAME alone is yours")
-    parser.add_argument("--private", action="store_true", help="create a private repository; an existing one stays as it is")
+    parser.add_argument(
+        "--private", action="store_true", help="create a private repository; an existing one stays as it is"
+    )
     parser.add_argument(
         "--protocol",
         action="append",

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that comes with the model; models of ser_hf need no flag"
+        "--trust-remote-code",
+        action="store_true",
+        help="run code that comes with the model; models of ser_hf need no flag",
     )
 
 

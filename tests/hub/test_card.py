@@ -374,7 +374,7 @@ def test_limits_tell_acted_from_synthetic():
 def test_a_mixture_s_card_tells_each_licence_and_its_languages(monkeypatch):
     card = _card("mixture")
     assert card.data.language == ["en", "de"]
-    assert (card.data.license, card.data.license_name) == ("other", "several-licences-non-commercial")
+    assert (card.data.license, card.data.license_name) == ("other", "several-licenses-non-commercial")
     licences = [[cell.strip() for cell in row[:4]] for row in _tables(str(card))[0][1][2:]]
     assert licences == [
         ["CREMA-D", "en", "odbl", "not forbidden"],

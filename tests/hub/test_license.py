@@ -17,7 +17,7 @@ def corpus(license, non_commercial=None, title="My table", url=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "content"),
     [
         ("ravdess", {"license": "cc-by-nc-sa-4.0"}),
         ("tess", {"license": "cc-by-nc-nd-4.0"}),
@@ -43,8 +43,8 @@ def corpus(license, non_commercial=None, title="My table", url=None):
         ("csv", {}),
     ],
 )
-def test_one_corpus_gives_the_model_its_licence(name, told):
-    assert license_metadata(corpora_facts(name, {})) == told
+def test_one_corpus_gives_the_model_its_licence(name, content):
+    assert license_metadata(corpora_facts(name, {})) == content
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_one_corpus_gives_the_model_its_licence(name, told):
     ],
 )
 def test_of_several_the_one_that_asks_for_all_that_the_others_ask(licences, strictest):
-    told = license_metadata([corpus(own) for own in licences], PAGE)
-    assert told.get("license") == strictest
-    assert license_metadata([corpus(own) for own in reversed(licences)], PAGE) == told
+    content = license_metadata([corpus(own) for own in licences], PAGE)
+    assert content.get("license") == strictest
+    assert license_metadata([corpus(own) for own in reversed(licences)], PAGE) == content
     if strictest == OTHER:
         forbidden = any("-nc" in (own or "") for own in licences)
-        assert told["license_name"] == "several-licences" + "-non-commercial" * forbidden
-        assert told["license_link"] == f"{PAGE}#training-data"
+        assert content["license_name"] == "several-licenses" + "-non-commercial" * forbidden
+        assert content["license_link"] == f"{PAGE}#training-data"
 
 
 def test_what_a_user_calls_a_licence_becomes_a_name():
@@ -89,14 +89,14 @@ def test_what_a_user_calls_a_licence_becomes_a_name():
 def test_a_licence_that_forbids_commerce_shows_it_in_the_metadata_whatever_the_corpus():
     for name in SINGLE:
         facts = corpora_facts(name, {})
-        told = license_metadata(facts)
-        shown = "-nc" in told.get("license", "") or told.get("license_name", "").endswith("-non-commercial")
+        content = license_metadata(facts)
+        shown = "-nc" in content.get("license", "") or content.get("license_name", "").endswith("-non-commercial")
         assert shown is facts[0]["non_commercial"]
-        lines = "\n".join(f"{key}: {value}" for key, value in told.items())
-        assert not told or check_card(f"---\n{lines}\n---\n", "model") == []
+        lines = "\n".join(f"{key}: {value}" for key, value in content.items())
+        assert not content or check_card(f"---\n{lines}\n---\n", "model") == []
 
 
 def test_a_licence_in_a_sentence():
     assert license_text("cc-by-4.0") == "cc-by-4.0"
     assert license_text(["odbl", OTHER]) == "odbl, its makers' own terms"
-    assert license_text(None) == "not told"
+    assert license_text(None) == "unknown"

@@ -115,9 +115,9 @@ def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, comma
     assert hub.token not in out + err
     before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("looked ")]
     assert (before[1:], after) == (["None", "4"], ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"])
-    told = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
-    model, report, space = (told[name] for name in ("model", "report", "space"))
-    assert told["largest_difference"] < 1e-5
+    facts = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
+    model, report, space = (facts[name] for name in ("model", "report", "space"))
+    assert facts["largest_difference"] < 1e-5
     assert model["commit"] == hub.commits("tester/tiny")[0].oid
     for repository, kind in ((model, "model"), (report, "dataset"), (space, "space")):
         assert len(hub.commits(repository["repo_id"], kind)) == 2
@@ -164,24 +164,24 @@ def test_what_does_not_come_through_the_round_trip_is_not_pushed(crnn, hub, comm
 def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypatch):
     from ser_hf.hub import publish, push
 
-    asked = []
-    monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: asked.append((key, name)))
-    monkeypatch.setattr(publish, "publish", lambda run, repo, **told: asked.append((run, repo, told)))
+    calls = []
+    monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
+    monkeypatch.setattr(publish, "publish", lambda run, repo, **facts: calls.append((run, repo, facts)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
-    told = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
-    assert asked == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", told)]
+    facts = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
+    assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "facts"),
     [
         ("{space: true}", "hub.space: nothing is published while hub.repo is null"),
         ("{repo: a/b/c}", "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c"),
     ],
 )
-def test_where_to_publish_is_checked_before_anything_is_trained(section, told):
-    with pytest.raises(UserError, match=told):
+def test_where_to_publish_is_checked_before_anything_is_trained(section, facts):
+    with pytest.raises(UserError, match=facts):
         ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"hub={section}"])
 
 

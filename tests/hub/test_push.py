@@ -124,8 +124,8 @@ def test_what_is_refused_and_why(hub, pushed, folder):
         (hub.token, "a/b/c"): "--repo: a/b/c: not a valid repository name",
     }
     answers = pushed(*([str(folder), name, {"token": token}] for token, name in refusals))
-    for said, told in zip(answers, refusals.values(), strict=True):
-        assert said.startswith(told), said
+    for said, content in zip(answers, refusals.values(), strict=True):
+        assert said.startswith(content), said
     (said,) = pushed([str(folder), "model", {}], HF_TOKEN="")
     assert said.startswith("--repo: model: nobody is signed in; sign in with `hf auth login`")
     (said,) = pushed([str(folder), "model", {}], HF_HUB_OFFLINE="1")

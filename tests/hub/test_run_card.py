@@ -176,7 +176,7 @@ def test_a_mixture_is_told_by_what_it_learnt_from_and_what_judged(write):
     items = [{"name": name, "root": f"data/{name}"} for name in ("cremad", "savee", "emodb")]
     text = check(write(report, recipe={"corpus": {"name": "mixture", "corpora": items}}))
     head, _, body = text.partition("\n# toy")
-    assert "license_name: several-licences-non-commercial" in head
+    assert "license_name: several-licenses-non-commercial" in head
     assert "license_link: https://huggingface.co/someone/toy#training-data" in head
     assert "name: EMO-DB, leave_one_corpus_out\n      type: emodb" in head
     learnt = body.partition("## Training data")[2].partition("| part")[0]
