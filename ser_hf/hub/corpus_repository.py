@@ -31,7 +31,7 @@ from ..protocols import PARTS, Split, audit, fingerprint, save_splits, split_cor
 from ..report.card import hub_page, templates
 from ..report.citations import LICENSES, license_metadata
 from ..report.text import counted, listed
-from ..utils.cache import built_once, cache_root, key_of, told_size
+from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
@@ -217,7 +217,7 @@ def stage_corpus(
     for group, rows in sorted(groups.items()):
         counts = _write_shards(folder / "data", group, rows, dataset, store, features, original, shard_bytes)
         changed, clipped = changed + counts[0], clipped + counts[1]
-    size = told_size(sum(path.stat().st_size for path in (folder / "data").iterdir()))
+    size = format_size(sum(path.stat().st_size for path in (folder / "data").iterdir()))
     logger.info("%s: %s clips, %s of parquet", facts["title"], f"{len(dataset):,}", size)
     configs = _configurations([*split_of_row], [*groups])
     sound = _sound(store, changed, clipped, original)

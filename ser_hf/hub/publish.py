@@ -60,7 +60,7 @@ class Published:
 
 def publish(
     run: str | Path,
-    repo: str,
+    repo_id: str,
     *,
     private: bool = False,
     report_repo: str | None = None,
@@ -77,7 +77,7 @@ def publish(
     keys of a recipe's section `hub`.
 
     Args:
-        repo: USER/NAME of the model, or NAME for the user that is signed in.
+        repo_id: USER/NAME of the model, or NAME for the user that is signed in.
         private: of repositories that are created; existing ones stay as they are.
         report_repo: a data set repository for the report.
         space: of a Gradio demo; True for the model's own name.
@@ -87,9 +87,9 @@ def publish(
         UserError: if the run is not finished, fails the round trip, or the Hub refuses it.
     """
     run = Path(run)
-    repo = resolve_repo_id(repo, token)
+    repo_id = resolve_repo_id(repo_id, token)
     report_repo = report_repo and resolve_repo_id(report_repo, token, "--report-repo")
-    space = repo if space is True else resolve_repo_id(space, token, "--space") if space else None
+    space = repo_id if space is True else resolve_repo_id(space, token, "--space") if space else None
     require_finished(run)
     clips, logits = read_reference(run)
     report = run_report(run)
@@ -99,13 +99,15 @@ def publish(
     with tempfile.TemporaryDirectory(prefix="ser_hf-publish-") as temporary:
         staging = Path(temporary)
         results = {"dataset_id": benchmark, "task_id": benchmark_task} if benchmark else None
-        stage_model(run, staging / "model", repo_id=repo, report_repo=report_repo, space=space, benchmark=results)
+        stage_model(run, staging / "model", repo_id=repo_id, report_repo=report_repo, space=space, benchmark=results)
         before = verify(staging / "model", **known)
         if not before.good:
             problems = "; ".join(before.problems)
             raise UserError(f"{run}: not published: {problems} (ser-hf verify {run} shows the details)")
         if report_repo:  # before the model, whose card links it
-            report_repository.stage_report(run, staging / "report", repo_id=report_repo, model_repo=repo, space=space)
+            report_repository.stage_report(
+                run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space
+            )
             published_report = push(
                 staging / "report",
                 report_repo,
@@ -115,13 +117,13 @@ def publish(
                 **pushing,
             )
         message = f"{report['name']}: weights, card and figures"
-        model = push(staging / "model", repo, message=message, owned=OWNED, **pushing)
-        verdict = verify(repo, revision=model.commit, **known)
+        model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
+        verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
             raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
         if space:
             _stage_space(run, staging / "space", model, report, report_repo, verdict.remote_code)
-            message = f"A demo of {repo}"
+            message = f"A demo of {repo_id}"
             published_space = push(staging / "space", space, kind="space", message=message, **pushing)
     published = Published(model, published_report, published_space, verdict)
     _record(run, published)

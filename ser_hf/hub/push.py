@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..utils.cache import told_size
+from ..utils.cache import format_size
 from ..utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def push(
         return info.sha, done.oid
 
     _with_retries(create, repo_id)
-    size = told_size(sum(path.stat().st_size for path in files.values()))
+    size = format_size(sum(path.stat().st_size for path in files.values()))
     logger.info("pushing %d files, %s, to %s", len(files), size, url)
     before, after = _with_retries(commit, repo_id)
     if before == after:

@@ -376,7 +376,7 @@ class SweepStudy:
         if recipe.hub.repo is not None:
             from ..hub.publish import publish
 
-            self.echo(str(publish(recipe.output_dir, **dataclasses.asdict(recipe.hub))))
+            self.echo(str(publish(recipe.output_dir, **recipe.hub.publication)))
         tested = {
             "trial": claim["trial"],
             "trials": claim["trials"],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 from support.hub import LoopbackHub
-from support.warm import warm_process
+from support.processes import warm_process
 
 import ser_hf
 from ser_hf.hub.publish import benchmark_result, stage_model
@@ -166,7 +166,7 @@ def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypat
 
     calls = []
     monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
-    monkeypatch.setattr(publish, "publish", lambda run, repo, **facts: calls.append((run, repo, facts)))
+    monkeypatch.setattr(publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
     facts = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
