@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .utils.environment import freed_memory_kept
 
 if TYPE_CHECKING:
-    from .experiment.run import Watch
+    from .experiment.context import Watch
 
 
 def run_recipe(
@@ -34,7 +34,7 @@ def run_recipe(
         overrides: such as ``"training.learning_rate=3e-4"``.
         resume: continue an interrupted run of the same recipe in its folder.
         overwrite: replace the run in the folder.
-        watch: called with every validation; may end the run by raising. See `ser_hf.experiment.run.Watch`.
+        watch: called with every validation; may end the run by raising. See `ser_hf.experiment.context.Watch`.
 
     Raises:
         UserError: naming the recipe key, file or folder that is wrong, and what to do.
@@ -52,9 +52,9 @@ def run_recipe(
     with freed_memory_kept():
         report = run(read, resume=resume, overwrite=overwrite, watch=watch)
     if publishing:
-        from .hub.publish import publish_as_told
+        from .hub.publish import publish
 
-        published = publish_as_told(read.output_dir, read.hub)
+        published = publish(read.output_dir, **read.hub.publication)
         logging.getLogger(__name__).info("%s", published)
     return report
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Option
 
-from ..utils.cache import Entry, cache_root, entries, remove, told_size
+from ..utils.cache import Entry, cache_root, entries, format_size, remove
 from ..utils.errors import UserError
 
 _DAY = 24 * 3600
@@ -60,7 +60,7 @@ def table(root: Path, found: Sequence[Entry]) -> str:
     for entry in found:
         day = datetime.date.fromtimestamp(entry.last_used).isoformat()
         state = ", in use" if entry.in_use else ", unfinished" if entry.unfinished else ""
-        lines.append(f"{told_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
+        lines.append(f"{format_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
     return "\n".join(lines)
 
 
@@ -85,4 +85,4 @@ def _remove(root: Path, found: Sequence[Entry]) -> None:
 
 def _total(found: Sequence[Entry]) -> str:
     folders = "1 folder" if len(found) == 1 else f"{len(found):,} folders"
-    return f"{told_size(sum(entry.bytes for entry in found))} in {folders}"
+    return f"{format_size(sum(entry.bytes for entry in found))} in {folders}"

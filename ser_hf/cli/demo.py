@@ -18,7 +18,7 @@ from ..utils.errors import UserError
 from .options import Model, Revision, TrustRemoteCode
 
 if TYPE_CHECKING:
-    from ..inference.classifier import Expert
+    from ..inference.classifier import Classifier
 
 HOST = "127.0.0.1"
 
@@ -43,10 +43,10 @@ def demo(
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
     from ..hub.space import write_space
-    from ..inference.classifier import load_expert
+    from ..inference.classifier import load_classifier
 
     # The page loads the model itself; this reports mistakes first.
-    expert = load_expert(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    expert = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
     # SIGTERM ends it like Ctrl-C, so that recordings are deleted.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
@@ -65,7 +65,7 @@ def demo(
         runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
-def _facts(expert: "Expert") -> dict[str, Any]:
+def _facts(expert: "Classifier") -> dict[str, Any]:
     """Report and corpus of a model of ser_hf, from the files beside its weights."""
     from ..corpora import corpus_facts
     from ..experiment.recipe_checks import read_recipe

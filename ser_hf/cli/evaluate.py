@@ -101,17 +101,24 @@ def evaluate(
     folder = Path(output or Path("evaluations") / default)
 
     from ..corpora import corpus_facts
-    from ..experiment.data import read_corpus_of
-    from ..experiment.evaluate import Manner, candidate, judge_model, require_place, summary, write_judgement
+    from ..experiment.data import load_recipe_corpus
+    from ..experiment.evaluate import (
+        EvaluationSettings,
+        evaluate_on_corpus,
+        load_evaluated_model,
+        require_place,
+        summary,
+        write_evaluation,
+    )
     from ..experiment.evaluation_matrix import cell_of, write_matrix
-    from ..utils.files import whole_folder
+    from ..utils.files import atomic_folder
 
     require_place(folder, overwrite)
-    manner = Manner(
+    manner = EvaluationSettings(
         window, batch_size, bootstrap, robustness=robustness, robustness_clips=robustness_clips, embeddings=embeddings
     )
     labels = _label_map(label_map)
-    corpora = {name: read_corpus_of(own) for name, own in recipes.items()}
+    corpora = {name: load_recipe_corpus(own) for name, own in recipes.items()}
     facts = {name: corpus_facts(own.corpus.name, own.corpus.options) for name, own in recipes.items()}
     whole = protocol is None and recipe is None
     chosen = {name: {} if whole else _chosen(own, part, fold) for name, own in recipes.items()}
@@ -124,10 +131,10 @@ def evaluate(
         failed.append(f"{what}: {error}")
         print(f"left out: {failed[-1]}", file=sys.stderr)
 
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         for source in models:
             try:
-                model = candidate(
+                model = load_evaluated_model(
                     source, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
                 )
             except UserError as error:
@@ -136,15 +143,16 @@ def evaluate(
             for name, rows in corpora.items():
                 title, place = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
                 try:
-                    judgement = judge_model(model, rows, title, manner, heard=heard_speakers, **chosen[name])
+                    judgement = evaluate_on_corpus(model, rows, title, manner, heard=heard_speakers, **chosen[name])
                 except UserError as error:
                     fail(title, error)
                     continue
-                write_judgement(partial / place, judgement, facts[name], "../index.html" if several else None)
+                write_evaluation(partial / place, judgement, facts[name], "../index.html" if several else None)
                 print(summary(judgement.report))
-                learnt = None if model.learnt is None else bool(model.learnt.corpora & set(rows.dataset["corpus"][:]))
+                names_of_rows = set(rows.dataset["corpus"][:])
+                known = None if model.provenance is None else bool(model.provenance.corpora & names_of_rows)
                 left_out = sum(judgement.left_out.values())
-                cells.append(cell_of(names[source], name, judgement.report, left_out, place, learnt))
+                cells.append(cell_of(names[source], name, judgement.report, left_out, place, known))
         if not cells:
             raise UserError(failed[0])
         if several:
@@ -203,7 +211,7 @@ def _overrides(name: str, names: Sequence[str], words: Sequence[str]) -> Iterato
 
 
 def _chosen(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
-    """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluation_data.clips_for`."""
+    """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluation_data.select_test_clips`."""
     own = recipe.protocol
     only = own.folds[0] if len(own.folds or ()) == 1 else None
     return {"protocol": own.name, "options": own.options, "fold": fold or only, "part": part or recipe.evaluation.part}

@@ -83,16 +83,17 @@ def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, 
     """Prints the accuracy of the model and of its files on the same clips of a corpus."""
     import numpy as np
 
-    from ..experiment.evaluate import Manner, candidate, judge_model
+    from ..experiment.evaluate import EvaluationSettings, evaluate_on_corpus, load_evaluated_model
 
-    manner = Manner(bootstrap=1)
+    manner = EvaluationSettings(bootstrap=1)
     # Speakers of the training split may take part: one model's files are compared with each other.
-    own = judge_model(candidate(model, device="cpu", **loading), corpus, "model", manner, heard=True, **chosen)
+    evaluated = load_evaluated_model(model, device="cpu", **loading)
+    own = evaluate_on_corpus(evaluated, corpus, "model", manner, heard=True, **chosen)
     uar = own.report["metrics"]["uar"]
     print(f"  on {len(own.judged)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
     expected = own.judged.probabilities[0]
     for name, file in export.files.items():
-        judged = judge_model(candidate(str(file.path)), corpus, name, manner, heard=True, **chosen)
+        judged = evaluate_on_corpus(load_evaluated_model(str(file.path)), corpus, name, manner, heard=True, **chosen)
         metrics, found = judged.report["metrics"], judged.judged.probabilities[0]
         changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
         print(
@@ -109,9 +110,9 @@ def _corpus(
         if "=" not in word:
             raise UserError(f"{word}: expected key=value of a corpus; name recordings with --clips")
     if corpus is not None:
-        from ..experiment.data import read_corpus_of
+        from ..experiment.data import load_recipe_corpus
 
-        return read_corpus_of(corpus_recipe(corpus, root, words)), {}
+        return load_recipe_corpus(corpus_recipe(corpus, root, words)), {}
     if root is not None:
         return run_corpus(model, root, words, revision)
     if words:
@@ -122,7 +123,7 @@ def _corpus(
 def run_corpus(
     model: str, root: str | None = None, words: Sequence[str] = (), revision: str | None = None
 ) -> "tuple[Corpus, dict[str, Any]]":
-    """The corpus of a run and the arguments of `clips_for` that choose its test split.
+    """The corpus of a run and the arguments of `select_test_clips` that choose its test split.
 
     Args:
         root: its folder, in place of the recipe's.
@@ -131,8 +132,8 @@ def run_corpus(
     Raises:
         UserError: naming ``--root``, if no recipe is saved with the model.
     """
-    from ..experiment.data import read_corpus_of
-    from ..experiment.evaluation_data import learnt_from
+    from ..experiment.data import load_recipe_corpus
+    from ..experiment.evaluation_data import training_provenance
     from ..experiment.recipe_checks import read_recipe
     from ..inference.classifier import published_file
     from ..utils.run_folder import RunFolder
@@ -143,8 +144,8 @@ def run_corpus(
     if path is None:
         raise UserError(f"--root: no recipe is saved with {model}; name the --corpus as well")
     recipe = read_recipe(path, [*([] if root is None else [f"corpus.root={root}"]), *words])
-    protocol, learnt = recipe.protocol, learnt_from(place, revision)
+    protocol, learnt = recipe.protocol, training_provenance(place, revision)
     folds = protocol.folds or ()
     chosen = {"protocol": protocol.name, "options": protocol.options, "part": recipe.evaluation.part}
     chosen["fold"] = folds[0] if len(folds) == 1 else learnt and learnt.fold
-    return read_corpus_of(recipe), chosen
+    return load_recipe_corpus(recipe), chosen

@@ -87,13 +87,13 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     check_folder(folder)
     from ..audio import prepare
     from ..corpora import corpus_facts
-    from ..experiment.data import corpus_of
+    from ..experiment.data import load_recipe_corpus
     from ..inspection.augmentation_preview import write_augmentation_preview
     from ..models.preparation import Preparation
     from ..protocols import split_corpus
 
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
-    dataset = corpus_of(recipe)
+    dataset = load_recipe_corpus(recipe).dataset
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
     return write_augmentation_preview(

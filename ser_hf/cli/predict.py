@@ -119,12 +119,12 @@ def predict(
 
     Example: ser-hf predict runs/ravdess_crnn --corpus ravdess --root data/RAVDESS --embeddings ravdess.parquet
     """
-    from ..inference.classifier import load_expert
+    from ..inference.classifier import load_classifier
     from ..inference.inputs import NoneReadable
     from ..inference.outputs import to_terminal, writing
-    from ..inference.predict import Asked, answers, facts_of
+    from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
-    asked = Asked(
+    asked = PredictionSettings(
         embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
@@ -135,13 +135,13 @@ def predict(
         recordings = load()
         if len(recordings) > 1 and _is_picture(output):
             raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
-        expert = load_expert(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
-        facts = facts_of(expert, asked)
+        expert = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+        facts = table_facts(expert, asked)
         with _terminable(), contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
                 writes.append(to_terminal(format or "table", facts.labels, timeline))
-            for table in answers(expert, recordings, asked, facts, skipped):
+            for table in predict_tables(expert, recordings, asked, facts, skipped):
                 rows += len(table)
                 for write in writes:
                     write(table)
@@ -203,7 +203,7 @@ def _source(
         if "=" not in word:
             option = "--corpus" if recipe is None else "--recipe"
             raise UserError(f"{word}: besides {option} only key=value; name your own files without it")
-    from ..experiment.data import corpus_of
+    from ..experiment.data import load_recipe_corpus
     from ..experiment.recipe_checks import read_recipe
 
     if recipe is None:
@@ -215,7 +215,7 @@ def _source(
     else:
         files = [recipe_path(recipe)]
         own = read_recipe(files[0], [*inputs, *([] if root is None else [f"corpus.root={root}"])])
-    return [*files, *_texts(dataclasses.asdict(own.corpus))], lambda: corpus_of(own)
+    return [*files, *_texts(dataclasses.asdict(own.corpus))], lambda: load_recipe_corpus(own).dataset
 
 
 def _texts(values: Any) -> Iterator[str]:

@@ -43,7 +43,7 @@ def publish(
     Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo USER/ravdess-crnn-report --space
     """
     from ..experiment.recipe_checks import read_recipe
-    from ..hub.publish import publish, publish_as_told
+    from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
     if repo is None:
@@ -53,7 +53,7 @@ def publish(
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
         if private or report_repo or space is not None or benchmark:
             raise UserError("--repo: missing; without it the run is published as its recipe's hub section says")
-        print(publish_as_told(run, hub))
+        print(publish(run, **hub.publication))
         return
     benchmark, _, task = (benchmark or "").partition(":")
     published = publish(

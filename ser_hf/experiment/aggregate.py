@@ -12,7 +12,7 @@ from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.predictions import Judged, from_table
 from ..report.report import FEW_CLIPS, few_clips, few_speakers, judge, known_intervals, mean_metrics
 from ..utils.run_folder import RunFolder
-from .data import Fold, Material
+from .data import ExperimentData, Fold
 from .outputs import header
 from .recipe import Recipe
 
@@ -36,7 +36,7 @@ def _predictions(folder: RunFolder) -> pa.Table:
 
 
 def over_seeds(
-    recipe: Recipe, material: Material, fold: Fold, folder: RunFolder, reports: Reports, foil: dict | None
+    recipe: Recipe, material: ExperimentData, fold: Fold, folder: RunFolder, reports: Reports, foil: dict | None
 ) -> dict[str, Any]:
     """The report over the seeds of one split: metrics are their mean, intervals those of the mean."""
     tables = [_predictions(folder.child(f"seed-{number}")) for number in reports]
@@ -51,7 +51,12 @@ def over_seeds(
 
 
 def over_folds(
-    recipe: Recipe, material: Material, folds: Sequence[Fold], folder: RunFolder, reports: Reports, foil: dict | None
+    recipe: Recipe,
+    material: ExperimentData,
+    folds: Sequence[Fold],
+    folder: RunFolder,
+    reports: Reports,
+    foil: dict | None,
 ) -> dict[str, Any]:
     """The report over folds: metrics are the folds' mean, with the intervals of that mean; `pooled` holds those of
     all folds' predictions taken together, as do per_class, confusion and slices. Clips that several folds judge count
@@ -174,13 +179,13 @@ def preferred(reports: Reports) -> int:
     return max(reports, key=lambda number: reports[number]["validated"])
 
 
-def _judged(recipe: Recipe, material: Material, table: pa.Table) -> Judged:
+def _judged(recipe: Recipe, material: ExperimentData, table: pa.Table) -> Judged:
     return from_table(table, recipe.evaluation.part, material.labels)
 
 
 def _together(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: Sequence[Fold],
     folder: RunFolder,
     reports: Reports,

@@ -13,7 +13,7 @@ from ..corpora import corpus_facts, corpus_options
 from ..report.card import public
 from ..report.write import write_numbers
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder, is_ours
 from ..utils.yaml import dump_yaml, read_yaml
 from .outputs import report_links
@@ -42,7 +42,7 @@ def rewrite_report(run: str | Path) -> Path:
         "corpus": corpus_facts(corpus["name"], options),
         "links": report_links(report, folder),
     }
-    with whole_folder(folder.report) as partial:
+    with atomic_folder(folder.report) as partial:
         shutil.copytree(folder.report, partial, dirs_exist_ok=True)
         write_numbers(partial, report, **told)
     return folder.report / "index.html"

@@ -272,11 +272,11 @@ def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(tabl
 
 
 def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
-    from ser_hf.experiment.data import gather
+    from ser_hf.experiment.data import load_experiment_data
     from ser_hf.experiment.recipe_checks import read_recipe
 
     recipe, *overrides = table
-    counted = gather(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
+    counted = load_experiment_data(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
     shared = counted.folds[0].audit["shared"]
     assert {pair: own["near_duplicates"] for pair, own in shared.items()} == {
         "train/validation": 0,
@@ -284,7 +284,7 @@ def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
         "validation/test": 0,
     }
     assert "near_duplicates" not in counted.folds[0].audit["apart"]["train/test"]
-    excluded = gather(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
+    excluded = load_experiment_data(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
     assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
     assert len(excluded.dataset) == len(counted.dataset) - 1
 

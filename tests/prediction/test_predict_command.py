@@ -75,7 +75,7 @@ def test_the_corpus_of_the_runs_recipe_to_a_table_and_embeddings(run, tmp_path, 
     assert told[-3:] == [
         f"{len(rows)} clips",
         f"  output: {output}",
-        f"  embeddings (what the classifier's last layer is given): {embeddings}",
+        f"  embeddings (input of the classifier's last layer): {embeddings}",
     ]
     for row in pq.read_table(run / "report" / "predictions.parquet").to_pylist():
         mine = rows[row["id"]]
@@ -274,12 +274,12 @@ def test_a_thread_that_is_not_the_main_one_hears_of_no_signal(published, recordi
             ["x.wav", "y.wav", "--timeline", "--output", "x.svg"],
             "--output: x.svg is a picture of one recording, and there",
         ),
-        (["x.wav", "--hop", "1"], "--hop: says which windows over time; ask for them (--timeline)"),
+        (["x.wav", "--hop", "1"], "--hop: belongs to windows over time; request them (--timeline)"),
         (["x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["--corpus", "csv", "--root", "x.csv", "--output", "x.csv"], "--output: x.csv is what is to be read"),
         (["x.wav", "--embeddings", "x.csv"], "--embeddings: x.csv ends with none of .parquet"),
         (["x.wav", "--output", "x.parquet", "--embeddings", "x.parquet"], "--embeddings: x.parquet is --output too"),
-        (["x.wav", "--layer", "-1"], "--layer: says which embeddings"),
+        (["x.wav", "--layer", "-1"], "--layer: selects embeddings"),
         (["x"], "x: no such file or folder"),
         (["x.wav", "--on-error", "error"], "x.wav: no such file or folder"),
     ],
