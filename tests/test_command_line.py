@@ -42,7 +42,10 @@ def ravdess(ravdess_root, tmp_path):
     ("override", "expected"),
     [
         ("corpus.root=/nowhere/RAVDESS", "corpus.root: /nowhere/RAVDESS is not a folder"),
-        ("corpus.labels=[angry, bored]", "corpus.labels: 'bored' is no canonical emotion; the nearest is 'boredom'"),
+        (
+            "corpus.labels=[angry, bored]",
+            "corpus.labels: 'bored' is not a canonical emotion; the nearest is 'boredom'",
+        ),
         ("corpus.labels=[angry, happy]", "is not listed; list it, merge it (corpus.merge) or drop it (corpus.drop)"),
         ("protocol.test=[5]", "protocol.test: speaker ravdess:05 stands in validation as well"),
         ("protocol.test=[23]", "protocol.test: no speaker 23; the corpus has ravdess:01"),
@@ -65,7 +68,7 @@ def ravdess(ravdess_root, tmp_path):
         ("protocol.k=3", "protocol.k: unknown key"),
         ("protocol.folds=[2]", "protocol.folds: speaker_independent has folds 1 to 1 here, got 2"),
         ("protocol.foil=kfold", "protocol.foil: expected one of random, random_stratified or null"),
-        ("corpus.exclude=[ravdess/x]", "corpus.exclude: no clip 'ravdess/x' (they read like ravdess/03-01-01-"),
+        ("corpus.exclude=[ravdess/x]", "corpus.exclude: no clip 'ravdess/x' (ids look like ravdess/03-01-01-"),
         ("model.architecture=encoder", "model.checkpoint: missing"),
     ],
 )
