@@ -46,9 +46,9 @@ def run_recipe(
     read = read_recipe(recipe, overrides)
     publishing = read.hub.repo is not None and os.environ.get("RANK", "0") == "0"
     if publishing:
-        from .hub.push import whole_name
+        from .hub.push import resolve_repo_id
 
-        whole_name(read.hub.repo, key="hub.repo")  # missing write access is reported before hours of training
+        resolve_repo_id(read.hub.repo, key="hub.repo")  # missing write access is reported before hours of training
     with freed_memory_kept():
         report = run(read, resume=resume, overwrite=overwrite, watch=watch)
     if publishing:

@@ -18,7 +18,7 @@ from ..corpora import corpus_facts
 from ..evaluation.metrics import DEFINITIONS
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
-from ..protocols import PARTS, Split, fingerprint, worst
+from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import card_from, public, public_name, report_page
 from ..report.write import write_report
 from ..training.encoders import encoder_config
@@ -49,7 +49,7 @@ def header(
         "labels": material.labels,
         "protocol": protocol_facts(folds, recipe.evaluation.part)
         | ({"inherited": material.inherited} if material.inherited else {}),
-        "audit": worst([fold.audit for fold in folds]),
+        "audit": worst_audit([fold.audit for fold in folds]),
         **({"recordings": material.recordings} if material.recordings else {}),
         "sources": material.sources,
         "foil": foil and _gap(metrics, foil),

@@ -1,12 +1,7 @@
-"""The round trip: a clean process without ser_hf loads a folder or a repository through `pipeline` and answers clips.
+"""The round trip: a clean process without ser_hf loads a model through `pipeline` and predicts clips."""
 
-The process is that of `stranger/`; here it is asked, and its answers become a `Verdict`.
-"""
-
-import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -15,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +19,43 @@ import soundfile
 
 from ..corpora.synthetic import utterance
 from ..inference.reference import read_reference
+from ..report.text import counted
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import parse_yaml
+
+logger = logging.getLogger(__name__)
+
+# Of the largest logit, or of 1 where all are smaller: float32 sums in another order on another machine.
+TOLERANCE = 1e-3
+# SpecAugment uses it, in training only.
+_TRAINING_ONLY = "masked_spec_embed"
+_SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token that may read it"
+_REFUSALS = {
+    "gated": f"gated: request access on its page of the Hub, then {_SIGN_IN}",
+    "absent": f"no such folder here; on the Hub no such model, or a private one: check the name, or {_SIGN_IN}",
+    "token": "the Hub refuses the token: get a new one with `hf auth login`, or remove a wrong HF_TOKEN",
+    "revision": "no such branch, tag or commit; leave out --revision for the newest",
+    "name": "no such folder here, and not a valid name of a model on the Hub (NAME or USER/NAME)",
+    "offline": "no such folder here, and the Hub cannot be reached",
+    "hub": "the Hub refuses the request",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a user of a model would get.
+    """What a user of a model gets.
 
     Args:
-        where: as it was named; `commit` is that of the Hub.
-        loads: whether `pipeline` loads it at all; what follows is empty where it does not.
-        problems: each a sentence that says what a user would get; none where all is well.
-        notes: what a user should know, and is no fault.
-        front_end: class of the feature extractor; `sampling_rate` is its own, in Hz.
+        where: as the caller named it; `commit` is that of the Hub.
+        loads: whether `pipeline` loads it; the fields below stay empty where it does not.
+        problems: what is wrong, a sentence each; none for a good model.
+        notes: what a user should know and is no fault.
         remote_code: it loads with ``trust_remote_code=True`` only.
-        tensors: how many the network has; `newly_initialised` are those that its files lack, whose numbers are random,
-            `unexpected` those of the files that it has no place for.
-        largest_difference: of its logits from those that are known; None where none are, or none can be compared.
-        padding_safe: whether a clip gets the same answer alone and beside a longer one; None where it cannot be told.
-        versions: of the libraries that all of this was tried with.
+        tensors: how many the network has; `newly_initialised` are not in the file and start from random numbers,
+            `unexpected` are in the file only.
+        largest_difference: between its logits and the expected ones; None without expected logits.
+        padding_safe: whether a clip gets the same logits alone and in a padded batch; None if batches fail.
+        versions: of the libraries that the process used.
     """
 
     where: str
@@ -78,296 +89,24 @@ class Verdict:
     def __str__(self) -> str:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
         if self.loads:
-            trust = ", with code of its own (trust_remote_code=True)" if self.remote_code else ""
+            trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
+            missing = (
+                f"{len(self.newly_initialised)} of them random" if self.newly_initialised else "all from the file"
+            )
+            compared = "no expected logits to compare with"
+            if self.largest_difference is not None:
+                compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
-                f"  loads: {self.model} behind {self.front_end} at {self.sampling_rate} Hz{trust}",
+                f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
                 f"  labels: {', '.join(map(str, self.labels))}",
-                f"  tensors: {self.tensors}, {_accounted(self)}",
+                f"  tensors: {self.tensors}, {missing}",
+                f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
-            lines.append(f"  {counted(self.clips, 'clip')} answered{_compared(self)}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
-        lines.append(f"  tried with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
+        lines.append(f"  checked with {', '.join(f'{name} {version}' for name, version in self.versions.items())}")
         lines.append(f"{counted(len(self.problems), 'problem')} found" if self.problems else "good")
         return "\n".join(lines)
-
-
-def _accounted(verdict: Verdict) -> str:
-    if verdict.newly_initialised:
-        return f"{len(verdict.newly_initialised)} of them random"
-    return "each from the file"
-
-
-def _compared(verdict: Verdict) -> str:
-    if verdict.largest_difference is None:
-        return "; nothing says what the answers should be"
-    return f", logits at most {verdict.largest_difference:.1e} from those of the training process"
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-TASK = "audio-classification"
-# Of the largest logit, or of 1 where all are smaller: what another machine's order of adding makes of float32.
-TOLERANCE = 1e-3
-# SpecAugment puts it in place of frames, in training alone.
-_TRAINING_ONLY = "masked_spec_embed"
-_HEARD = {
-    "silence": "A second of silence",
-    "short": "A clip of 0.1 s",
-    "long": "A clip of 30 s",
-    "stereo": "A stereo file of 44.1 kHz, read as the card says,",
-}
-
-
-def verdict_of(where: str, answer: Mapping[str, Any], logits: np.ndarray | None = None) -> Verdict:
-    """The verdict on one model.
-
-    Args:
-        answer: of `ser_hf.hub.stranger`, which has loaded the model or tried to.
-        logits: what the clips should be answered with, (clips, classes).
-    """
-    problems, notes = [*_of_files(answer)], [*_told_of_files(answer)]
-    common = {"where": where, "commit": answer["commit"], "versions": answer["versions"]}
-    if not answer["loads"]:
-        problems = [*problems, *_unloaded(answer)]
-        return Verdict(loads=False, problems=problems, notes=notes, remote_code=answer["remote_code"], **common)
-    missing = [key for key in answer["missing"] if not key.endswith(_TRAINING_ONLY)]
-    problems += [*_of_tensors(answer, missing), *_of_labels(answer), *_of_answers(answer)]
-    notes += [*_told_of_tensors(answer), *_told_of_answers(answer)]
-    difference = None
-    if logits is not None:
-        difference, wrong = _findings_compared(answer["answers"], np.asarray(logits))
-        problems += wrong
-    padding_safe = None
-    if "difference" in answer["padding"]:
-        padding = answer["padding"]
-        padding_safe = padding["difference"] <= TOLERANCE * max(1.0, padding["scale"])
-    return Verdict(
-        loads=True,
-        problems=problems,
-        notes=notes,
-        newly_initialised=missing,
-        clips=sum("error" not in own for own in answer["answers"]),
-        largest_difference=difference,
-        padding_safe=padding_safe,
-        **{key: answer[key] for key in ("labels", "sampling_rate", "front_end", "model", "dtype", "remote_code")},
-        **{key: answer[key] for key in ("tensors", "unexpected")},
-        **common,
-    )
-
-
-def _of_files(answer: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the files, whether it loads or not."""
-    if answer["pointers"]:
-        yield (
-            f"{answer['pointers'][0]} is Git LFS's pointer and holds no weights: clone with Git LFS installed, or run "
-            "`git lfs pull` there."
-        )
-    if answer["adapter_of"] is not None:
-        base = answer["adapter_of"] or "a base that it does not name"
-        if "config.json" in answer["files"]:
-            yield (
-                f"An adapter (adapter_config.json) lies beside the whole model: from the Hub, pipeline finds that "
-                f"first, where peft is installed, and loads {base} in place of these weights; move it into adapter/."
-            )
-        else:
-            fails = "" if answer["loads"] else f" Here that fails: {answer['error']}."
-            yield (
-                f"It is an adapter alone: pipeline takes configuration, labels and feature extractor from {base}, "
-                f"never the adapter's own, and finds nothing at all where peft is not installed.{fails} Merge the "
-                "adapter into its base, publish the whole model, and keep the adapter in adapter/."
-            )
-    for name in answer["code_absent"]:
-        yield f"{name} is missing, which its configuration or its other code asks for: it loads nowhere without it."
-    if "ser_hf" in answer["code_imports"]:
-        yield "Its code imports ser_hf, which its users do not have: they get an ImportError."
-    others = [name for name in answer["code_imports"] if name != "ser_hf"]
-    if others:
-        yield (
-            f"Its code imports {', '.join(others)}: who has torch, numpy and transformers alone gets an ImportError."
-        )
-    task = answer["task"]
-    if task and "error" in task:
-        yield f"pipeline(model=...) without a task fails: {task['error']}."
-    elif task and task["name"] != TASK:
-        yield f"pipeline(model=...) without a task takes it for {task['name']}: pipeline_tag should be {TASK}."
-
-
-def _told_of_files(answer: Mapping[str, Any]) -> Iterator[str]:
-    files = answer["files"]
-    if answer["readme"] is None:
-        yield "It has no model card (README.md)."
-    elif answer["task"] is None:
-        tag = _card(answer["readme"]).get("pipeline_tag")
-        if tag != TASK:
-            yield f"pipeline_tag in its card is {tag or 'missing'}: {TASK} is what users and pipeline look for."
-    whole = any(name.endswith(".safetensors") and "/" not in name for name in files)
-    if not whole and any(re.fullmatch(r"pytorch_model.*\.bin", name) for name in files):
-        yield (
-            "Its weights are a pickle (pytorch_model.bin): old versions of torch refuse it, and so may its users; "
-            "save it as safetensors."
-        )
-    if answer["code_from"]:
-        yield f"Its code comes from {', '.join(answer['code_from'])}, where it may change."
-    if answer["remote_code"] and not answer["plain_error"]:
-        yield (
-            "Without trust_remote_code=True another network of transformers loads in its place, parts of it random."
-        )
-
-
-def _card(text: str) -> Mapping[str, Any]:
-    """The front matter of a card; nothing where it cannot be read."""
-    found = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, re.DOTALL)
-    try:
-        values = parse_yaml(found[1], "README.md") if found else {}
-    except UserError:
-        return {}
-    return values if isinstance(values, Mapping) else {}
-
-
-def _unloaded(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Why it does not load, where the files have not said it already."""
-    told = answer["pointers"] or answer["code_absent"] or (answer["lacks"] and answer["code_imports"])
-    if told or answer["adapter_of"] is not None:
-        return
-    if answer["shapes"]:
-        name, file, network = answer["shapes"][0]
-        yield (
-            f"{counted(len(answer['shapes']), 'tensor')} of the file have other shapes than config.json says, the "
-            f"first {name}: {file} in the file, {network} by config.json; pipeline refuses it."
-        )
-    elif answer["error"].startswith("SafetensorError"):
-        yield f"Its weights are damaged or cut off, and pipeline does not load them: {answer['error']}."
-    else:
-        yield f"pipeline does not load it: {answer['error']}."
-
-
-def _of_tensors(answer: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
-    if answer.get("needed") and not answer["code_imports"]:
-        yield f"pipeline loads it only where more than torch and transformers is installed: {answer['needed']}."
-    if missing:
-        unused = f" The file has others, which are not used: {_some(answer['unexpected'])}." * bool(
-            answer["unexpected"]
-        )
-        yield (
-            f"{counted(len(missing), 'tensor')} of {answer['tensors']} are not in its files and start from random "
-            f"numbers: {_some(missing)}. Its answers are guesses, others each time it is loaded.{unused}"
-        )
-    if answer["mismatched"]:
-        yield f"Tensors of another shape than the network's are not loaded: {_some(answer['mismatched'])}."
-    if "unaccounted" in answer:
-        yield f"What became of its tensors cannot be told: {answer['unaccounted']}."
-    if answer["not_finite"]:
-        yield f"Weights hold NaN or infinity: {_some(answer['not_finite'])}."
-
-
-def _told_of_tensors(answer: Mapping[str, Any]) -> Iterator[str]:
-    if answer["unexpected"] and not answer["missing"]:
-        yield f"Tensors in its files that the network has no place for: {_some(answer['unexpected'])}."
-    if any(key.endswith(_TRAINING_ONLY) for key in answer["missing"]):
-        yield f"{_TRAINING_ONLY} is not in its files, which only training uses."
-    if answer["dtype"] != "float32":
-        yield f"Its weights are {answer['dtype']}, and pipeline computes in that."
-
-
-def _of_labels(answer: Mapping[str, Any]) -> Iterator[str]:
-    labels = answer["labels"]
-    unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
-    if unnamed and answer["problem_type"] != "regression":
-        yield f"It answers {_some(unnamed)} in place of emotions: name them in id2label of config.json."
-    double = [label for label, count in Counter(labels).items() if count > 1]
-    if double:
-        yield f"Several of its classes are called {_some(double)}: nobody can tell them apart."
-    told, own = answer["config_sampling_rate"], answer["sampling_rate"]
-    if isinstance(told, int) and told != own:
-        yield (
-            f"Its feature extractor takes {own} Hz and its network {told}: every clip is heard "
-            f"{max(own, told) / min(own, told):.2g} times too {'slow' if own > told else 'fast'}."
-        )
-
-
-def _of_answers(answer: Mapping[str, Any]) -> Iterator[str]:
-    for number, own in enumerate(answer["answers"], start=1):
-        told = [*_wrong(own, answer)]
-        if told:  # and so, mostly, is everything else
-            yield f"Clip {number} of {len(answer['answers'])} {told[0]}."
-            return
-    for name, own in answer["others"].items():
-        if "error" in own and name in ("short", "long"):
-            continue  # no clip that a user must have
-        for told in _wrong(own, answer):
-            yield f"{_HEARD[name]} {told}."
-
-
-def _wrong(own: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[str]:
-    if "error" in own:
-        yield f"is refused: {own['error']}"
-    elif not own["finite"]:
-        yield "is answered with NaN or infinity"
-    elif len(own["logits"]) != len(answer["labels"]):
-        yield f"is answered with {len(own['logits'])} numbers, and has {counted(len(answer['labels']), 'label')}"
-    elif answer["problem_type"] in (None, "single_label_classification") and abs(own["sum"] - 1) > 1e-3:
-        yield f"gets probabilities that add up to {own['sum']:.3f}"
-
-
-def _told_of_answers(answer: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("short", "long"):
-        if "error" in answer["others"][name]:
-            yield f"{_HEARD[name]} is refused: {answer['others'][name]['error']}."
-    padding = answer["padding"]
-    if "error" in padding:
-        yield f"It takes no batch of clips of different lengths: {padding['error']}."
-    elif padding["difference"] > TOLERANCE * max(1.0, padding["scale"]):
-        yield (
-            f"A clip gets other answers in a batch with a longer one than alone (logits {padding['difference']:.2g} "
-            "apart): ask it one clip at a time."
-        )
-    if answer["problem_type"] == "regression":
-        yield "It answers numbers, not labels (problem_type: regression)."
-    elif answer["problem_type"] == "multi_label_classification":
-        yield "Each label has a probability of its own (problem_type: multi_label_classification)."
-
-
-def _findings_compared(answers: Sequence[Mapping[str, Any]], logits: np.ndarray) -> tuple[float | None, list[str]]:
-    """The largest difference from the logits that are known, and what is to be said of it."""
-    made = [own.get("logits") for own in answers]
-    if not all(own.get("finite") for own in answers):
-        return None, []  # which is told already
-    if any(len(own) != logits.shape[1] for own in made) or len(made) != len(logits):
-        shape = (len(made), len(made[0]))
-        return None, [f"It answers with logits of shape {shape}, where the training process had {logits.shape}."]
-    difference = float(np.abs(np.asarray(made) - logits).max())
-    if difference <= TOLERANCE * max(1.0, float(np.abs(logits).max())):
-        return difference, []
-    return difference, [
-        f"Its logits differ from those of the training process by up to {difference:.2g} on the same clips: it is not "
-        "the model that was judged."
-    ]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(str, names[:4]))
-    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
-
-
-logger = logging.getLogger(__name__)
-
-_STRANGER = Path(__file__).with_name("stranger")
-_SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN, as somebody who may read it"
-_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """One model to look at; see `verify`."""
-
-    where: str
-    revision: str | None = None
-    clips: Sequence[np.ndarray | str | Path] | None = None
-    logits: np.ndarray | None = None
-    trust_remote_code: bool | None = None
 
 
 def verify(
@@ -376,224 +115,248 @@ def verify(
     revision: str | None = None,
     clips: Sequence[np.ndarray | str | Path] | None = None,
     logits: np.ndarray | None = None,
-    token: str | bool | None = None,
+    token: str | None = None,
     trust_remote_code: bool | None = None,
 ) -> Verdict:
-    """What a user would get of a model, ours or anybody's, who loads it through `pipeline` and has no ser_hf.
+    """What a user without ser_hf gets who loads a model through `pipeline`.
 
     Args:
-        where: a model's folder, a run's, or a Hub id. Of a run, clips and logits are its `reference.npz` where nothing
-            else is said.
-        revision: of a model on the Hub: a branch, tag or commit.
-        clips: waveforms (samples,) at the model's rate, or audio files; None takes a synthetic voice.
-        logits: what they should be answered with, (clips, classes), in the order of the labels.
-        token: for the Hub; None is the one that is signed in, False none at all, and nothing from the cache.
-        trust_remote_code: run the code that a model brings; None runs it where it is ser_hf's own, to the letter.
+        where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its `reference.npz`.
+        revision: branch, tag or commit of a model on the Hub.
+        clips: waveforms (samples,) at the model's rate, or audio files; None for a synthetic voice.
+        logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
+        token: for the Hub; None for the stored one.
+        trust_remote_code: run code that comes with the model; None runs it only if it is ser_hf's own, byte for byte.
 
     Raises:
-        UserError: if there is no such model, it cannot be reached, it brings code that was not to be run, or a clip
-            cannot be read.
+        UserError: if there is no such model, it cannot be reached, its code is not trusted, or a clip cannot be read.
     """
-    found = verify_several([Question(str(where), revision, clips, logits, trust_remote_code)], token=token)[0]
-    if isinstance(found, UserError):
-        raise found
-    return found
+    if logits is not None and clips is None:
+        raise ValueError("logits need their clips")
+    where = str(where)
+    if os.path.exists(where):
+        where = _model_folder(Path(where), revision)
+        run = RunFolder(Path(where).resolve().parent)
+        if clips is None and run.model.name == Path(where).resolve().name and run.reference.is_file():
+            clips, logits = read_reference(run.path)
+    logger.info("loading %s in a process without ser_hf", where)
+    return verdict_of(where, _inspect(where, revision, clips, token, trust_remote_code), logits)
 
 
-def verify_several(questions: Sequence[Question], *, token: str | bool | None = None) -> list[Verdict | UserError]:
-    """`verify` of several models in one process, which takes seconds to start; a `UserError` in the place of what
-    could not be looked at.
-
-    Raises:
-        UserError: for a folder without a model, and files of clips that are not there.
-    """
-    questions = [_of_run(question) for question in questions]
-    for question in questions:
-        logger.info("loading %s in a process without ser_hf", question.where)
-    answers = _ask(questions, token)
-    # What more is needed than a card asks for shows where everything is there that is installed here.
-    lacking = [i for i, answer in enumerate(answers) if answer.get("lacks") and _here(answer["code_imports"])]
-    if lacking:
-        for i, answer in zip(lacking, _ask([questions[i] for i in lacking], token, everything=True), strict=True):
-            answers[i] = answer | {"needed": answers[i]["error"]}
-    return [_found(question, answer) for question, answer in zip(questions, answers, strict=True)]
-
-
-def _here(packages: Sequence[str]) -> bool:
-    return all(package != "ser_hf" and importlib.util.find_spec(package) is not None for package in packages)
-
-
-def _found(question: Question, answer: Mapping[str, Any]) -> Verdict | UserError:
-    if "refused" in answer:
-        return _refusal(question, *answer["refused"])
-    if "died" in answer:
-        return _dead(question, answer)
-    if answer.get("untrusted"):
-        return _untrusted(question, answer)
-    return verdict_of(question.where, answer, question.logits)
-
-
-def _of_run(question: Question) -> Question:
-    """The question about a folder, checked, and of a run with what the run keeps for it."""
-    if question.logits is not None and question.clips is None:
-        raise ValueError("logits need the clips that they answer")
-    folder = Path(question.where)
-    if not folder.is_dir():
-        if folder.is_file():
-            raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
-        return question
-    if question.revision is not None:
+def _model_folder(folder: Path, revision: str | None) -> str:
+    """The folder of the model that `folder`, a model's or a run's, holds."""
+    if folder.is_file():
+        raise UserError(f"{folder}: a file; name a run's folder, a model folder or a Hub id")
+    if revision is not None:
         raise UserError(f"--revision: {folder} is a folder, which has no revisions; leave it out")
-    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-        run = RunFolder(folder)
-        if not (run.model / "config.json").is_file():
-            if run.recipe.is_file():
-                raise UserError(f"{folder}: the run in it has no model yet; finish it with --resume")
-            raise UserError(f"{folder}: holds neither a model (config.json) nor a run; name the folder of one of them")
-        folder = run.model
-    above = RunFolder(folder.resolve().parent)
-    question = dataclasses.replace(question, where=str(folder))
-    if question.clips is None and above.model.name == folder.resolve().name and above.reference.is_file():
-        clips, logits = read_reference(above.path)
-        return dataclasses.replace(question, clips=clips, logits=logits)
-    return question
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return str(folder)
+    run = RunFolder(folder)
+    if (run.model / "config.json").is_file():
+        return str(run.model)
+    if run.recipe.is_file():
+        raise UserError(f"{folder}: the run in it has no model yet; finish it with --resume")
+    raise UserError(f"{folder}: contains neither a model (config.json) nor a run; name the folder of one of them")
 
 
-def _ask(questions: Sequence[Question], token: str | bool | None, everything: bool = False) -> list[dict[str, Any]]:
-    """The stranger's answer to each question; ``{"died": ...}`` where it did not live to give one."""
+def _inspect(
+    where: str,
+    revision: str | None,
+    clips: Sequence[np.ndarray | str | Path] | None,
+    token: str | None,
+    trust_remote_code: bool | None,
+) -> dict[str, Any]:
+    """The response of the worker (verify_worker.py); ``{"died": ...}`` if its process ended without one."""
     with tempfile.TemporaryDirectory(prefix="ser_hf-verify-") as temporary:
         folder = Path(temporary)
-        soundfile.write(folder / "voice.wav", _voice(16000), 16000)
-        soundfile.write(folder / "stereo.wav", np.stack([_voice(44100), 0.5 * _voice(44100)], axis=1), 44100)
-        asked = {
-            "models": [_written(question, folder, i) for i, question in enumerate(questions)],
-            "path": _homes(),
-            "everything": everything,
+        recordings, waveforms = [], []
+        if clips is None:
+            soundfile.write(folder / "voice.wav", utterance(0, "neutral", 0, 0, 16000), 16000)
+            clips = [folder / "voice.wav"]
+        for i, clip in enumerate(clips):
+            if isinstance(clip, str | Path):
+                if not Path(clip).is_file():
+                    raise UserError(f"--clips: no such file: {clip}")
+                recordings.append(os.path.abspath(clip))
+            else:
+                waveforms.append(str(folder / f"{i}.npy"))
+                np.save(waveforms[-1], np.asarray(clip, dtype=np.float32))
+        local = os.path.isdir(where)
+        models = Path(__file__).parents[1] / "models"
+        request = {
+            "where": os.path.abspath(where) if local else where,
+            "folder": local,
+            "revision": revision,
+            "recordings": recordings,
+            "waveforms": waveforms,
+            "trust_remote_code": trust_remote_code,
+            "known_code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in models.glob("*.py")],
         }
-        (folder / "questions.json").write_text(json.dumps(asked), encoding="utf-8")
-        answers = folder / "answers.jsonl"
-        answers.touch()
-        shown = sys.stderr.isatty()  # bars of downloads
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        environment = os.environ | {
+            "HF_MODULES_CACHE": str(folder / "modules"),  # no code that another model has left there
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            # transformers would open a pull request with safetensors in a repository without them.
+            "DISABLE_SAFETENSORS_CONVERSION": "1",
+        }
+        if token is not None:
+            environment["HF_TOKEN"] = token
+        worker = Path(__file__).with_name("verify_worker.py")
         done = subprocess.run(
-            [sys.executable, "-I", str(_STRANGER), str(folder / "questions.json"), str(answers)],
+            [sys.executable, "-P", str(worker), str(folder / "request.json"), str(folder / "response.json")],
             cwd=folder,
-            env=_environment(folder, token) | ({} if shown else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if shown else subprocess.STDOUT,
+            stderr=None if sys.stderr.isatty() else subprocess.STDOUT,  # progress bars of downloads
         )
-        lines = answers.read_text(encoding="utf-8").splitlines()
-    found = [json.loads(line) for line in lines]
-    if len(found) == len(questions):
-        return found
-    said = done.stdout.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-    if done.returncode == 1:  # Python's own, of an exception that nobody caught
-        if not found and not everything:  # it may have been missing something before it began
-            return _ask(questions, token, everything=True)
-        raise RuntimeError(f"the process that verifies failed: {said[0]}")
-    dead = [{"died": done.returncode, "said": said[0]}]
-    left = questions[len(found) + 1 :]
-    return [*found, *dead, *(_ask(left, token, everything) if left else [])]
+        if (folder / "response.json").is_file():
+            return json.loads((folder / "response.json").read_text(encoding="utf-8"))
+    output = done.stdout.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+    if done.returncode == 1:  # an exception that nothing caught
+        raise RuntimeError(f"the process that verifies failed: {output[0]}")
+    return {"died": done.returncode, "output": output[0]}
 
 
-def _written(question: Question, folder: Path, number: int) -> dict[str, Any]:
-    """A question as the stranger reads it, its waveforms as files."""
-    waveforms, recordings = [], []
-    for i, clip in enumerate([folder / "voice.wav"] if question.clips is None else question.clips):
-        if isinstance(clip, str | Path):
-            if not Path(clip).is_file():
-                raise UserError(f"--clips: there is no file {clip}")
-            recordings.append(os.path.abspath(clip))
+def verdict_of(where: str, response: Mapping[str, Any], logits: np.ndarray | None = None) -> Verdict:
+    """The verdict that follows from a response of the worker.
+
+    Raises:
+        UserError: if the worker could not inspect the model.
+    """
+    if "refused" in response:
+        kind, message = response["refused"]
+        raise UserError(f"--clips: {message}" if kind == "recording" else f"{where}: {_REFUSALS[kind]} ({message})")
+    if "died" in response:
+        code = response["died"]
+        cause = f"with exit code {code}" if code >= 0 else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
+        return Verdict(where, False, [f"The process that loads it dies {cause}; its last line: {response['output']}."])
+    if response.get("untrusted"):
+        code = ", ".join(response["code_unknown"] + response["code_from"])
+        raise UserError(
+            f"{where}: contains code that is not ser_hf's ({code})"
+            "; --trust-remote-code runs it, if you trust its author"
+        )
+    problems, notes = [], []
+    if response["code_imports"]:
+        problems.append(
+            f"Its code imports more than torch, numpy and transformers: {_some(response['code_imports'])}."
+        )
+    if response["code_from"]:
+        notes.append(f"Its code comes from {', '.join(response['code_from'])}, where it may change.")
+    facts = {key: response[key] for key in ("remote_code", "commit", "versions")}
+    if response["adapter"]:
+        problems.append(
+            "adapter_config.json lies beside the model: pipeline loads the adapter's base model, not this one. Merge "
+            "the adapter into the weights and move it into adapter/."
+        )
+    elif not response["loads"]:
+        problems.append(f"pipeline does not load it: {response['error']}.")
+    if not response["loads"]:
+        return Verdict(where, False, problems, notes, **facts)
+    missing = [name for name in response["missing"] if not name.endswith(_TRAINING_ONLY)]
+    for found in (_of_tensors(response, missing), _of_labels(response), _of_predictions(response)):
+        problems += found[0]
+        notes += found[1]
+    difference = padding_safe = None
+    predicted = [prediction.get("logits") for prediction in response["predictions"]]
+    if logits is not None and all(row is not None and np.isfinite(row).all() for row in predicted):
+        if np.shape(predicted) != np.shape(logits):
+            problems.append(f"Its logits have the shape {np.shape(predicted)}, expected {np.shape(logits)}.")
         else:
-            waveforms.append(str(folder / f"{number}-{i}.npy"))
-            np.save(waveforms[-1], np.asarray(clip, dtype=np.float32))
-    if not waveforms and not recordings:
-        raise UserError("--clips: none given; leave it out for a synthetic voice")
-    local = os.path.isdir(question.where)
-    return {
-        "where": os.path.abspath(question.where) if local else question.where,
-        "folder": local,
-        "revision": question.revision,
-        "recordings": recordings,
-        "waveforms": waveforms,
-        "stereo": str(folder / "stereo.wav"),
-        "trust_remote_code": question.trust_remote_code,
-        "known_code": _known_code(),
-    }
-
-
-def _voice(sampling_rate: int) -> np.ndarray:
-    return utterance(0, "neutral", 0, 0, sampling_rate)
-
-
-def _known_code() -> list[str]:
-    """SHA-256 sums of the code that ser_hf publishes with its models."""
-    models = Path(__file__).parents[1] / "models"
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(models.glob("*.py"))]
-
-
-def _homes() -> list[str]:
-    """Folders that the libraries lie in, which an isolated process would not look into where a path variable or the
-    user's own folder brought them."""
-    homes = {}
-    for name in ("torch", "transformers", "numpy", "huggingface_hub", "soundfile", "soxr", "peft", "packaging"):
-        with contextlib.suppress(ImportError, ValueError):
-            spec = importlib.util.find_spec(name)
-            if spec is not None and spec.origin is not None:
-                path = Path(spec.origin)
-                homes[str(path.parents[1] if path.name == "__init__.py" else path.parent)] = None
-    return list(homes)
-
-
-def _environment(folder: Path, token: str | bool | None) -> dict[str, str]:
-    """Of the stranger: ours, with no code that other models have left in the cache, and the token asked for."""
-    environment = dict(os.environ)
-    environment |= {
-        "HF_MODULES_CACHE": str(folder / "modules"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        # transformers would ask a service to open a pull request with safetensors in a repository without.
-        "DISABLE_SAFETENSORS_CONVERSION": "1",
-    }
-    if token is False:
-        # Somebody else has downloaded nothing either.
-        environment |= {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1", "HF_HUB_CACHE": str(folder / "hub")}
-        environment = {key: value for key, value in environment.items() if key not in _TOKENS}
-    elif isinstance(token, str):
-        environment["HF_TOKEN"] = token
-    return environment
-
-
-def _refusal(question: Question, kind: str, said: str) -> UserError:
-    """Why nothing could be looked at, and what to do."""
-    where = question.where
-    if kind == "recording":
-        return UserError(f"--clips: {said}")
-    reasons = {
-        "gated": "gated: ask for access on its page of the Hub, then " + _SIGN_IN + " (a fine-grained token needs the "
-        "right to read gated repositories)",
-        "absent": f"no such folder here; on the Hub no such model, or a private one: check the name, or {_SIGN_IN}",
-        "token": "the Hub refuses the token: get a new one with `hf auth login`, or take a wrong HF_TOKEN away",
-        "revision": f"has no branch, tag or commit {question.revision}; leave out --revision for the newest",
-        "name": "no such folder here, and no name that a model on the Hub can have (NAME or USER/NAME)",
-        "offline": "no such folder here, and the Hub cannot be reached: "
-        + (said or "HF_HUB_OFFLINE is set, and its files are not in the cache"),
-        "hub": f"the Hub answers: {said}",
-    }
-    return UserError(f"{where}: {reasons[kind]}")
-
-
-def _untrusted(question: Question, answer: Mapping[str, Any]) -> UserError:
-    files = answer["code_unknown"]
-    told = ", ".join(files) if len(files) <= 3 else f"{len(files)} files, such as {files[-1]}"
-    sources = [told] * bool(files) + [f"from {place}" for place in answer["code_from"]]
-    return UserError(
-        f"{question.where}: brings code that is not ser_hf's ({', '.join(sources)}); --trust-remote-code runs it, if "
-        "you trust its author"
+            difference = float(np.abs(np.asarray(predicted) - logits).max())
+            if difference > TOLERANCE * max(1.0, float(np.abs(logits).max())):
+                problems.append(
+                    f"Its logits differ from those of the training process by up to {difference:.2g} on the same "
+                    "clips: it is not the evaluated model."
+                )
+    alone, padded = (response[name] for name in ("alone", "padded"))
+    if error := padded.get("error") or alone.get("error"):
+        notes.append(f"It refuses a batch of clips of different lengths: {error}.")
+    else:
+        gap = float(np.abs(np.subtract(alone["logits"], padded["logits"])).max())
+        padding_safe = gap <= TOLERANCE * max(1.0, float(np.abs(alone["logits"]).max()))
+        if not padding_safe:
+            notes.append(
+                f"A clip gets other predictions in a batch with a longer one than alone (logits differ by {gap:.2g}): "
+                "process one clip at a time."
+            )
+    described = ("labels", "sampling_rate", "front_end", "model", "dtype", "tensors", "unexpected")
+    return Verdict(
+        where,
+        True,
+        problems,
+        notes,
+        newly_initialised=missing,
+        clips=sum(row is not None for row in predicted),
+        largest_difference=difference,
+        padding_safe=padding_safe,
+        **{key: response[key] for key in described},
+        **facts,
     )
 
 
-def _dead(question: Question, answer: Mapping[str, Any]) -> Verdict:
-    code = answer["died"]
-    cause = f"of signal {-code}" + ", mostly a lack of memory" * (code == -9) if code < 0 else f"with exit code {code}"
-    problem = f"The process that loads it dies {cause}; its last words: {answer['said']}."
-    return Verdict(question.where, False, [problem])
+def _of_tensors(response: Mapping[str, Any], missing: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Problems and notes about the weights."""
+    problems, notes = [], []
+    if missing:
+        unused = f" The file has other, unused tensors: {_some(response['unexpected'])}." * bool(
+            response["unexpected"]
+        )
+        problems.append(
+            f"{counted(len(missing), 'tensor')} of {response['tensors']} are not in its files and start from random "
+            f"numbers: {_some(missing)}. Its predictions are random, different after each loading.{unused}"
+        )
+    elif response["unexpected"]:
+        notes.append(f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}.")
+    if response["not_finite"]:
+        problems.append(f"Weights contain NaN or infinity: {_some(response['not_finite'])}.")
+    if response["dtype"] != "float32":
+        notes.append(f"Its weights are {response['dtype']}, and pipeline computes in that precision.")
+    return problems, notes
+
+
+def _of_labels(response: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Problems and notes about labels, the kind of problem, and sampling rates."""
+    problems, notes, labels = [], [], response["labels"]
+    kind, rate, own = (response[key] for key in ("problem_type", "sampling_rate", "config_sampling_rate"))
+    unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
+    if kind == "regression":
+        notes.append("It predicts numbers, not labels (problem_type: regression).")
+    elif unnamed:
+        problems.append(f"It predicts {_some(unnamed)} instead of emotions: name them in id2label of config.json.")
+    if kind == "multi_label_classification":
+        notes.append("Each label has an independent probability (problem_type: multi_label_classification).")
+    if repeated := [label for label, count in Counter(labels).items() if count > 1 and label is not None]:
+        problems.append(f"Several classes have the same label: {_some(repeated)}.")
+    if isinstance(own, int) and own != rate:
+        speed = f"{max(own, rate) / min(own, rate):.2g} times too {'slow' if rate > own else 'fast'}"
+        problems.append(f"Its feature extractor uses {rate} Hz and its network {own}: every clip plays {speed}.")
+    return problems, notes
+
+
+def _of_predictions(response: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Problems and notes about single clips; of several failures the first."""
+    problems, notes = [], []
+    for number, clip in enumerate(response["predictions"], start=1):
+        wrong = None
+        if "error" in clip:
+            wrong = f"is refused: {clip['error']}"
+        elif not np.isfinite(clip["logits"]).all():
+            wrong = "gets NaN or infinity"
+        elif len(clip["logits"]) != len(response["labels"]):
+            wrong = f"gets {len(clip['logits'])} logits for {counted(len(response['labels']), 'label')}"
+        if wrong:
+            problems.append(f"Clip {number} of {len(response['predictions'])} {wrong}.")
+            break
+    for name, clip in response["unusual"].items():
+        if "error" in clip:
+            notes.append(f"{name} is refused: {clip['error']}.")
+        elif not problems and not np.isfinite(clip["logits"]).all():
+            problems.append(f"{name} gets NaN or infinity.")
+    return problems, notes
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(map(str, names[:4]))
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"

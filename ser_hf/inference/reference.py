@@ -1,7 +1,6 @@
-"""What a model must answer wherever it is loaded: real clips, and the logits that the training process gave them.
+"""Reference clips and logits of a trained model, by which `ser_hf.hub.verify` recognizes it wherever it is loaded.
 
-They stand beside a run's model/ in reference.npz, for `ser_hf.hub.verify`. Clips of a corpus are nobody's to publish:
-the file stays where it is.
+reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a corpus.
 """
 
 import contextlib
@@ -27,10 +26,10 @@ LONGEST = 10.0  # seconds
 
 
 def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list[int]:
-    """Places of at most `count` clips of different lengths, shortest first, spread evenly over them.
+    """Positions of at most `count` clips of different lengths, shortest first, spread evenly over the lengths.
 
     Args:
-        lengths: samples of each clip; those of more than `limit` are taken only where all are.
+        lengths: samples of each clip; clips of more than `limit` are used only if all are that long.
     """
     lengths = np.asarray(lengths)
     whole = np.flatnonzero(lengths <= limit)
@@ -47,12 +46,12 @@ def write_reference(
     preparation: "Preparation",
     clips: Sequence[np.ndarray],
 ) -> None:
-    """Writes clips and the model's logits of each alone: in evaluation mode, in float32, on the device it is on.
+    """Writes clips and the model's logits of each single clip, in evaluation mode and float32, on the model's device.
 
     Args:
-        model: trained, as it is to be published; adapters may still stand beside its weights.
-        extractor: that it was trained behind; `preparation` is done to clips before it.
-        clips: waveforms (samples,) at the extractor's rate, before any preparation.
+        model: trained, as it will be published; its adapters need not be merged.
+        extractor: of its training; `preparation` precedes it.
+        clips: waveforms (samples,) at the extractor's rate, before the preparation.
     """
     import torch
 
@@ -64,9 +63,9 @@ def write_reference(
     logits = []
     with torch.no_grad(), _exact():
         for clip in clips:
-            heard = np.array(prepare_waveform(clip, rate, preparation))
-            inputs = extractor(heard, sampling_rate=rate, return_tensors="pt").to(device)
-            # The method of the class: Accelerate has put one with less precision into the instance.
+            prepared = np.array(prepare_waveform(clip, rate, preparation))
+            inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
+            # The method of the class, since Accelerate replaces that of the instance by one with less precision.
             logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
     model.train(training)
     named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
@@ -78,8 +77,7 @@ def write_reference(
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Products of float32 numbers as such, where the training took TF32 for them, as cuDNN's convolutions and
-    recurrences do unless each is told otherwise."""
+    """Full float32 precision where the training used TF32, also in cuDNN, which uses it by default."""
     from torch import backends
 
     kinds = (backends, backends.cudnn.conv, backends.cudnn.rnn)
@@ -94,7 +92,7 @@ def _exact() -> Iterator[None]:
 
 
 def copy_reference(source: Path, target: Path) -> None:
-    """The reference of the run whose model is taken; none, and not an old one, where that run has none."""
+    """Replaces the reference by that of another run, or removes it if that run has none."""
     target.unlink(missing_ok=True)
     if source.is_file():
         partial = target.with_suffix(".partial")

@@ -18,7 +18,7 @@ from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from . import text as words
 from . import views
-from .citations import in_words, licence, linked, network_words, works
+from .citations import license_metadata, license_text, linked, network_words, works
 from .report import judged_people
 from .text import listed
 
@@ -59,7 +59,7 @@ def card_data(
         hub_id: the model's own.
         report_repo: the data set on the Hub that holds the report.
     """
-    told: dict[str, Any] = licence(corpora, hub_id and hub_page(hub_id))
+    told: dict[str, Any] = license_metadata(corpora, hub_id and hub_page(hub_id))
     if base_model:
         told |= {"base_model": base_model, "base_model_relation": "finetune"}
     emissions = _emissions(report)
@@ -155,7 +155,7 @@ def templates() -> jinja2.Environment:
         "figure": _figure,
         "ends": _ends,
         "cell": cell,
-        "licence": in_words,
+        "licence": license_text,
         "counted": words.counted,
     }
     return environment

@@ -1,4 +1,4 @@
-"""The works that a model rests on: what its network is, in words, and whom to cite for it."""
+"""Citations of networks and methods, and the license of a model that follows from its training data."""
 
 import inspect
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _NAME = r"[A-Z][a-zà-ž][\w'-]*"
-# Authors and year as the modules write them, with the title or the number that may follow.
+# Authors and year in the docstrings of networks, with the title or arXiv number that may follow.
 _WORK = re.compile(
     rf"(?P<who>{_NAME}(?:(?:, | and ){_NAME})*(?: et al\.)?) (?P<year>(?:19|20)\d\d)"
     r'(?:,?\s*\(?"(?P<title>[^"]+)"\)?)?(?:,?\s*\(?(?P<arxiv>arXiv:\d{4}\.\d{4,5}))?'
@@ -27,7 +27,7 @@ _ENCODERS = {
     "wavlm": "Chen et al. 2021, arXiv:2110.13900",
     "whisper": "Radford et al. 2022, arXiv:2212.04356",
 }
-# By key of a recipe that asks for it.
+# By the key of a recipe that enables the method.
 _METHODS = {
     "model.weighted_layer_sum": "the sum over layers: Yang et al. 2021, arXiv:2105.01051",
     "lora.rank": "LoRA: Hu et al. 2021, arXiv:2106.09685",
@@ -58,26 +58,24 @@ def linked(text: str) -> str:
 
 
 def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
-    """Whom to cite for a network and for what its recipe does, a line each; what everybody does is left out.
+    """Citations, one a line, for a network and the special methods of its recipe.
 
     Args:
-        recipe: resolved, as recipe.yaml holds it.
-        model_type: as transformers names the network; of our head on an encoder, the encoder's.
+        recipe: resolved, the content of recipe.yaml.
+        model_type: of the network; of a pooled encoder that of its encoder.
     """
     found = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
     for match in _WORK.finditer(" ".join(network_words(recipe["model"]["architecture"]))):
         title = match["title"] and f'"{match["title"]}"'
-        told = filter(None, [f"{match['who']} {match['year']}", title, match["arxiv"]])
-        found.append(f"the network: {', '.join(told)}")
-    return found + [work for key, work in _METHODS.items() if _asked(recipe, key)]
-
-
-def _asked(recipe: Mapping[str, Any], key: str) -> bool:
-    """Whether a recipe sets a key to something; older ones may not have it."""
-    value: Any = recipe
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return bool(value)
+        work = filter(None, [f"{match['who']} {match['year']}", title, match["arxiv"]])
+        found.append(f"the network: {', '.join(work)}")
+    for key, work in _METHODS.items():
+        value: Any = recipe
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value:
+            found.append(work)
+    return found
 
 
 _LICENSES = """
@@ -91,105 +89,68 @@ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
 llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
-# ISO 639-1; codes of three letters (ISO 639-2 and 639-3) are taken by their form.
-_LANGUAGES = """
-aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
-et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj
-kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv
-ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
-tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-"""
-LANGUAGES = frozenset(_LANGUAGES.split())
-# Beside codes of languages.
-NO_LANGUAGES = ("code", "multilingual")
-RELATIONS = ("adapter", "finetune", "merge", "quantized")
-_KEYS = """
-language language_bcp47 license license_name license_link license_details library_name tags datasets metrics
-pipeline_tag base_model base_model_relation new_version model-index co2_eq_emissions thumbnail widget inference
-mask_token
-"""
-KEYS = frozenset(_KEYS.split())
-# Keys of an entry of `model-index`, and of its parts; those that must be there first.
-INDEX = {
-    "results": (("task", "dataset", "metrics"), ("source",)),
-    "task": (("type",), ("name",)),
-    "dataset": (("type", "name"), ("config", "split", "revision", "args")),
-    "metrics": (("type", "value"), ("name", "config", "args", "verified", "verifyToken")),
-    "source": (("url",), ("name",)),
-}
 
-
-# What licences of data ask for, as far as they can be compared: by name, who shares must name the source (by), must
-# not sell (nc), must share alike (sa), must share nothing derived (nd).
-_ASK = {
-    "cc0-1.0": "",
-    "pddl": "",
-    "unlicense": "",
-    "mit": "by",
-    "apache-2.0": "by",
-    "odc-by": "by",
-    "cdla-permissive-1.0": "by",
-    "cdla-permissive-2.0": "by",
-    "odbl": "by sa",
-    "cdla-sharing-1.0": "by sa",
+# Conditions of data licenses, as far as they are comparable: attribution (by), no commercial use (nc), share alike
+# (sa), no derivatives (nd).
+_CONDITIONS = {
+    **{"cc0-1.0": "", "pddl": "", "unlicense": "", "mit": "by", "apache-2.0": "by", "odc-by": "by"},
+    **{"cdla-permissive-1.0": "by", "cdla-permissive-2.0": "by", "odbl": "by sa", "cdla-sharing-1.0": "by sa"},
 }
 _CREATIVE_COMMONS = re.compile(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-[0-9.]+")
 
 
-def licence(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
-    """`license` of a model card, with `license_name` and `license_link` where the Hub has no word for it.
+def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
+    """`license` of a model card, with `license_name` and `license_link` if the Hub does not know the license.
 
-    One corpus's licence is the model's. Of several the one that asks for all that the others ask for; where none does,
-    or nobody knows one of them, it is ``other``, and its name says whether commercial use is forbidden. A corpus that
-    forbids it under a licence whose name does not show that is ``other`` too. Empty where nothing is known.
+    The license of a single corpus becomes the model's. Of several it is the one whose conditions include those of all
+    others; if there is none, or one is unknown, it is ``other``, with a name that says whether commercial use is
+    forbidden. A corpus that forbids it under a license whose name does not show that is ``other`` too. Empty if no
+    license is known.
 
     Args:
-        corpora: what `ser_hf.corpora.corpora_facts` says of each.
-        page: address of the model on the Hub, whose text tells all licences.
+        corpora: from `ser_hf.corpora.corpora_facts`.
+        page: address of the model on the Hub, whose card lists all licenses.
     """
-    corpora = [{**one, "license": own} for one in corpora for own in _each(one["license"])]
-    asked = [one["license"] for one in corpora]
-    if not any(asked):
+    corpora = [{**one, "license": license} for one in corpora for license in _each(one["license"])]
+    licenses = [one["license"] for one in corpora]
+    if not any(licenses):
         return {}
-    told = [_asks(one) for one in corpora]
-    if len(corpora) == 1 and (told[0] is not None or asked[0] == "unknown"):
-        return {"license": asked[0]}
-    if None not in told:
-        strictest = set().union(*told)
-        covering = [name for name, own in zip(asked, told, strict=True) if own == strictest]
+    conditions = [_conditions(one) for one in corpora]
+    if len(corpora) == 1 and (conditions[0] is not None or licenses[0] == "unknown"):
+        return {"license": licenses[0]}
+    if None not in conditions:
+        strictest = set().union(*conditions)
+        covering = [license for license, own in zip(licenses, conditions, strict=True) if own == strictest]
         if covering:
             return {"license": max(covering)}  # of two versions the later
     forbidden = any(one["non_commercial"] for one in corpora)
-    name, link = "several-licences", page and f"{page}#training-data"
+    name, link = "several-licenses", page and f"{page}#training-data"
     if len(corpora) == 1:
         (one,) = corpora
         known = one["license"] in LICENSES
-        name, link = _word(one["title"] if known else one["license"]), one["url"]
+        name, link = one["title"] if known else one["license"], one["url"]
+        name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
         name += "-terms" if known and not forbidden else ""
     name += "-non-commercial" if forbidden and "non-commercial" not in name else ""
     return {"license": "other", "license_name": name} | ({"license_link": link} if link else {})
 
 
-def _asks(corpus: Mapping[str, Any]) -> set[str] | None:
-    """What a corpus's licence asks for; None for one that says it in words of its own, or does not say it all."""
+def _conditions(corpus: Mapping[str, Any]) -> set[str] | None:
+    """Conditions of a corpus's license; None if they are unknown, or the license's name does not show all of them."""
     name = corpus["license"]
     if name not in LICENSES or name in ("other", "unknown"):
         return None
     match = _CREATIVE_COMMONS.fullmatch(name)
-    asks = {*match[1].split("-")} if match else {*_ASK[name].split()} if name in _ASK else {name}
-    return asks if "nc" in asks or not corpus["non_commercial"] else None
+    found = {*match[1].split("-")} if match else {*_CONDITIONS[name].split()} if name in _CONDITIONS else {name}
+    return found if "nc" in found or not corpus["non_commercial"] else None
 
 
 def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
-    """What `ser_hf.corpora.corpus_facts` says of several corpora is a list."""
+    """The facts of several corpora have a list."""
     return license if isinstance(license, list) else [license]
 
 
-def _word(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unnamed"
-
-
-def in_words(license: str | Sequence[str] | None) -> str:
-    """A corpus's licence, or those of several, as a sentence can have it."""
-    said = {None: "not told", "other": "its makers' own terms"}
-    return ", ".join(said.get(own, own) for own in _each(license))
+def license_text(license: str | Sequence[str] | None) -> str:
+    """The license of one or several corpora, for a sentence."""
+    words = {None: "unknown", "other": "its makers' own terms"}
+    return ", ".join(words.get(own, own) for own in _each(license))

@@ -65,9 +65,9 @@ def sweep(
     settings, base = read_sweep(recipe, space, list(changes), output, trials)
     settings = dataclasses.replace(settings, storage=storage, keep_models=keep_models, failed=failed)
     if base.hub.repo is not None:
-        from ..hub.push import whole_name
+        from ..hub.push import resolve_repo_id
 
-        whole_name(base.hub.repo, key="hub.repo")
+        resolve_repo_id(base.hub.repo, key="hub.repo")
     open_folder(settings, base)
     lock = FileLock(settings.folder / "study.lock")
     if storage is None:  # one process runs the sweep, so that a trial that is stored as running was killed

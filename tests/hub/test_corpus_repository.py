@@ -37,7 +37,7 @@ from datasets import Audio, load_dataset
 repo, commit = sys.argv[1:]
 parts = load_dataset(repo)
 everything = load_dataset(repo, "all", split="train").cast_column("audio", Audio(decode=False))
-told = {
+content = {
     "parts": {name: own["id"] [:] for name, own in parts.items()},
     "rate": parts["test"].features["audio"].sampling_rate,
     "labels": parts["test"].features["label"].names,
@@ -50,10 +50,10 @@ from ser_hf.audio import prepare
 from ser_hf.corpora import load_corpus
 from ser_hf.protocols import split_corpus
 corpus, store = prepare(load_corpus("hub", dataset=repo, revision=commit, corpus_name="ravdess"))
-told["again"] = corpus.remove_columns("audio")[:]
-told["sha256"] = split_corpus(corpus, "speaker_independent", test=0.3)[0].sha256
-told["as_told"] = split_corpus(corpus, "column")[0].sha256
-print(json.dumps(told))
+content["again"] = corpus.remove_columns("audio")[:]
+content["sha256"] = split_corpus(corpus, "speaker_independent", test=0.3)[0].sha256
+content["as_told"] = split_corpus(corpus, "column")[0].sha256
+print(json.dumps(content))
 """
 SAME = ("label", "speaker", "id", "sex", "sentence", "intensity", "take", "language", "duration", "content_hash")
 
@@ -88,7 +88,7 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
         commands = json.dumps([publish, publish, publish, table, right])
         failed, first, again, refused, allowed = run(hub, COMMANDS, commands, folder=tmp_path)
         assert failed[0] == 2
-        assert "the same command goes on" in failed[2]
+        assert "the same command continues" in failed[2]
         sent = [request.path for request in hub.requests if request.method == "PUT"]
         assert len(sent) == len({*sent})  # what had arrived was not sent again
         assert first[0] == again[0] == 0, first[2]
@@ -107,17 +107,17 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
         assert {row["audio"]["bytes"] for row in rows} == original
         assert not list((tmp_path / "cache" / "corpora").glob("[0-9a-f]*[0-9a-f]"))  # staged no more
 
-        (told,) = run(hub, LOAD, "tester/clips", commits[0].oid, folder=tmp_path)
+        (content,) = run(hub, LOAD, "tester/clips", commits[0].oid, folder=tmp_path)
         assert not hub.mistakes
     dataset, store = prepare(load_corpus("ravdess", resampled))
     (split,) = split_corpus(dataset, "speaker_independent", test=0.3)
-    assert told["sha256"] == told["as_told"] == split.sha256
-    assert {part: sorted(ids) for part, ids in told["parts"].items()} == {
+    assert content["sha256"] == content["as_told"] == split.sha256
+    assert {part: sorted(ids) for part, ids in content["parts"].items()} == {
         part: sorted(ids) for part, ids in split.ids.items()
     }
-    assert (told["rate"], told["magic"], told["labels"]) == (16000, "fLaC", dataset.features["label"].names)
-    assert all(name.startswith("03-01-") and name.endswith(".flac") for name in told["names"])
-    pushed, loaded = _by_id(told["rows"]), _by_id(told["again"])
+    assert (content["rate"], content["magic"], content["labels"]) == (16000, "fLaC", dataset.features["label"].names)
+    assert all(name.startswith("03-01-") and name.endswith(".flac") for name in content["names"])
+    pushed, loaded = _by_id(content["rows"]), _by_id(content["again"])
     assert {*pushed} == {*loaded} == {*dataset["id"]}
     for row in dataset.remove_columns("audio"):
         there, here = pushed[row["id"]], loaded[row["id"]]
@@ -179,7 +179,7 @@ def test_the_same_corpus_is_the_same_bytes_in_shards(ravdess_root, tmp_path):
     assert "license: cc-by-nc-sa-4.0" in card
     assert "PLoS ONE" in card
     assert "`random_stratified` is leaky" in card
-    assert "every sample is the recording's own" in card
+    assert "Every sample is the recording's own" in card
     for absent in ("None", "\n\n\n", str(ravdess_root), "Undefined"):
         assert absent not in card
     loaded = load_corpus("hub", tmp_path / "one", corpus_name="ravdess", config="random_stratified")

@@ -8,11 +8,13 @@ import signal
 import time
 
 import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
 from support.hub import LoopbackHub
 from support.processes import warm_process
 
 import ser_hf
-from ser_hf.hub.publish import stage_model
+from ser_hf.hub.publish import benchmark_result, stage_model
 from ser_hf.inference.reference import read_reference
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.utils.errors import UserError
@@ -29,25 +31,25 @@ CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pool
 # set it is real at what stands on the Hub: the staged folder that is looked at before is the same files.
 COMMAND = """
 import json, os, sys
-from ser_hf.hub import verify
+from ser_hf.hub import publish
 from ser_hf.hub.verify import Verdict
 from ser_hf import cli
 
-look = verify.verify
+look = publish.verify
 
 def found(where, **known):
-    print("looked", where, known["revision"], len(known["clips"]), flush=True)
+    print("looked", where, known.get("revision"), len(known["clips"]), flush=True)
     if "LOOKED" in os.environ and not os.path.isdir(where):
         return look(where, **known)
     return Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
 
-verify.verify = found
+publish.verify = found
 for arguments in json.loads(sys.argv[1]):
     print("code", cli.main(["publish", *arguments]), flush=True)
 """
 IMPORTS = """
 import torch, transformers
-import ser_hf.cli, ser_hf.cli.publish, ser_hf.hub.publish, ser_hf.hub.publish, ser_hf.hub.verify
+import ser_hf.cli, ser_hf.cli.publish, ser_hf.hub.publish, ser_hf.hub.verify
 import ser_hf.hub.report_repository, ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
 """
 
@@ -113,9 +115,9 @@ def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, comma
     assert hub.token not in out + err
     before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("looked ")]
     assert (before[1:], after) == (["None", "4"], ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"])
-    told = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
-    model, report, space = (told[name] for name in ("model", "report", "space"))
-    assert told["largest_difference"] < 1e-5
+    facts = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
+    model, report, space = (facts[name] for name in ("model", "report", "space"))
+    assert facts["largest_difference"] < 1e-5
     assert model["commit"] == hub.commits("tester/tiny")[0].oid
     for repository, kind in ((model, "model"), (report, "dataset"), (space, "space")):
         assert len(hub.commits(repository["repo_id"], kind)) == 2
@@ -155,36 +157,36 @@ def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
 def test_what_does_not_come_through_the_round_trip_is_not_pushed(crnn, hub, command):
     codes, _, err = ended(command([crnn, "--repo", "random"], FAKE='["Its classifier is random."]'))
     assert codes == [2]
-    assert f"{crnn}: not published, as Its classifier is random. (ser-hf verify {crnn} tells all)" in err
+    assert f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows the details)" in err
     assert "tester/random" not in hub.repositories("model")
 
 
 def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypatch):
     from ser_hf.hub import publish, push
 
-    asked = []
-    monkeypatch.setattr(push, "whole_name", lambda name, key: asked.append((key, name)))
-    monkeypatch.setattr(publish, "publish", lambda run, repo, **told: asked.append((run, repo, told)))
+    calls = []
+    monkeypatch.setattr(push, "resolve_repo_id", lambda name, key: calls.append((key, name)))
+    monkeypatch.setattr(publish, "publish", lambda run, repo_id, **facts: calls.append((run, repo_id, facts)))
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, words, resume=True)  # nothing of it is trained again
-    told = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
-    assert asked == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", told | {"token": None})]
+    facts = {"private": True, "report_repo": None, "space": True, "benchmark": None, "benchmark_task": "default"}
+    assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", facts)]
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "facts"),
     [
         ("{space: true}", "hub.space: nothing is published while hub.repo is null"),
         ("{repo: a/b/c}", "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c"),
     ],
 )
-def test_where_to_publish_is_checked_before_anything_is_trained(section, told):
-    with pytest.raises(UserError, match=told):
+def test_where_to_publish_is_checked_before_anything_is_trained(section, facts):
+    with pytest.raises(UserError, match=facts):
         ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"hub={section}"])
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path, crnn):
-    with pytest.raises(UserError, match="no run that was judged|no finished run"):
+    with pytest.raises(UserError, match="no finished run"):
         stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
     with pytest.raises(UserError, match="reference.npz: missing; a run writes it at its end"):
         read_reference(tmp_path)
@@ -193,5 +195,39 @@ def test_what_is_no_finished_run_is_refused(tmp_path, crnn):
 def test_a_place_on_this_machine_is_noticed(tmp_path, crnn):
     copied = shutil.copytree(crnn, tmp_path / "run")
     (copied / "model" / "notes.yaml").write_text(f"root: {copied.resolve()}/data\n")
-    with pytest.raises(UserError, match="notes.yaml: holds .*, a path of this machine, and is not published so"):
+    with pytest.raises(UserError, match="notes.yaml: contains .*, a path of this machine, and is not published"):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+
+
+REPORT = {
+    "name": "toy",
+    "judged_on": "test",
+    "metrics": {"uar": 0.51236, "wa": 0.6, "auroc": None},
+    "protocol": {"name": "kfold", "fold": "s1", "sha256": "0123456789abcdef" * 4, "leak": None},
+}
+
+
+def test_the_client_of_the_hub_reads_a_benchmark_result():
+    name, text = benchmark_result(REPORT, "someone/SER_bench", "ravdess")
+    assert name == ".eval_results/ser-bench.yaml"
+    (entry,) = parse_eval_result_entries(yaml.safe_load(text))
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("someone/SER_bench", "ravdess", 0.5124)
+    assert entry.notes == "UAR on unseen speakers, protocol kfold, fold s1, split 0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({}, {"dataset_id": "some one/bench"}, "some one/bench: not a valid id of a data set on the Hub"),
+        ({}, {"metric": "auroc"}, "auroc: not measured; the report has uar, wa"),
+        ({"judged_on": "validation"}, {}, "someone/bench: no result for a leaderboard: evaluated on the validation"),
+        (
+            {"protocol": REPORT["protocol"] | {"name": "random", "leak": "Leaky."}},
+            {},
+            "someone/bench: no result for a leaderboard: the protocol random is leaky",
+        ),
+    ],
+)
+def test_a_benchmark_shows_test_results_of_speaker_disjoint_protocols_only(changes, settings, message):
+    with pytest.raises(UserError, match=message):
+        benchmark_result(REPORT | changes, **{"dataset_id": "someone/bench"} | settings)

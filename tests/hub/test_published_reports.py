@@ -52,10 +52,10 @@ def run(ravdess_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("home") / "run"
     corpus = {"name": "ravdess", "root": str(ravdess_root), "drop": OTHERS}
     ser_hf.run_recipe({**RECIPE, "corpus": corpus}, [f"output_dir={folder}"])
-    told = folder / "report" / "report.json"
-    report = json.loads(told.read_text(encoding="utf-8"))
+    content = folder / "report" / "report.json"
+    report = json.loads(content.read_text(encoding="utf-8"))
     report["warnings"].append(f"{ravdess_root}/Actor_01/a.wav is odd.")
-    told.write_text(json.dumps(report), encoding="utf-8")
+    content.write_text(json.dumps(report), encoding="utf-8")
     return folder
 
 
@@ -95,7 +95,7 @@ def test_nothing_of_this_machine(run, staged, ravdess_root, tmp_path):
         assert "path" not in pq.read_schema(path).names
     # Neither of what is in a table, compressed or not, nor of what text writes otherwise.
     shutil.copyfile(run / "report" / "predictions.parquet", tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=rf"a\.parquet: holds .*{ravdess_root.name}"):
+    with pytest.raises(UserError, match=rf"a\.parquet: contains .*{ravdess_root.name}"):
         require_no_paths(tmp_path, [str(ravdess_root)])
     assert without_paths('src="/a&amp;b/c/d.wav" /a&b/cd', ["/a&b/c"]) == 'src="c/d.wav" /a&b/cd'
 
@@ -123,8 +123,8 @@ def test_tables_and_card(run, staged):
     assert check_card(card, "dataset") == []
     assert f"**UAR {report['metrics']['uar']:.3f}** on the test speakers" in card
     assert "license: cc-by-nc-sa-4.0" in card
-    for told in ("huggingface.co/tester/model", "huggingface.co/spaces/tester/space", report["protocol"]["sha256"]):
-        assert told in card
+    for content in ("huggingface.co/tester/model", "huggingface.co/spaces/tester/space", report["protocol"]["sha256"]):
+        assert content in card
     for absent in ("None", "\n\n\n", "Undefined"):
         assert absent not in card
 
@@ -138,7 +138,7 @@ def test_the_same_run_is_the_same_bytes(run, staged, tmp_path):
     assert one == other
     for name in one:
         assert any(fnmatch.fnmatchcase(name.as_posix(), pattern) for pattern in OWNED), name
-    with pytest.raises(UserError, match="holds no report"):
+    with pytest.raises(UserError, match="no report; name the folder"):
         stage_report(tmp_path, tmp_path / "none", repo_id="tester/report")
 
 
@@ -152,9 +152,9 @@ def test_pushed_reports_load(staged, tmp_path):
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout.splitlines()[-1])
-        assert told["commits"][0] == told["commits"][1]
-        assert told["parts"] == {"test": ["test"], "validation": ["validation"]}
-        assert {"id", "label", "predicted", "p_angry", "fold"} <= {*told["columns"]}
-        assert all(told["tables"].values())
+        content = json.loads(done.stdout.splitlines()[-1])
+        assert content["commits"][0] == content["commits"][1]
+        assert content["parts"] == {"test": ["test"], "validation": ["validation"]}
+        assert {"id", "label", "predicted", "p_angry", "fold"} <= {*content["columns"]}
+        assert all(content["tables"].values())
         assert not hub.mistakes

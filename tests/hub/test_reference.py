@@ -8,7 +8,7 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 import ser_hf
-from ser_hf.hub.verify import Question, verify_several
+from ser_hf.hub.verify import verify
 from ser_hf.inference.reference import chosen_clips, copy_reference, read_reference, write_reference
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation
@@ -141,11 +141,11 @@ def test_what_was_trained_is_what_others_load(runs, tmp_path):
     shutil.rmtree(swapped / "model")
     shutil.copytree(runs / "seeds" / f"seed-{other}" / "model", swapped / "model")
     places = [runs / "seeds", runs / "classical" / "model", runs / "adapted", swapped]
-    *same, another = verify_several([Question(str(place)) for place in places])
+    *same, another = (verify(place) for place in places)
     for verdict in same:
         assert verdict.good, str(verdict)
         assert verdict.clips == 4
         assert verdict.largest_difference < 1e-4
     assert same[1].front_end == "PreparedFeatureExtractor"
     (problem,) = another.problems
-    assert problem.endswith("on the same clips: it is not the model that was judged.")
+    assert problem.endswith("on the same clips: it is not the evaluated model.")

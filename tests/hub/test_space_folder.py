@@ -78,7 +78,10 @@ def test_it_replaces_a_space_and_nothing_else(tmp_path):
     (tmp_path / "work" / "thesis.tex").touch()
     with pytest.raises(UserError, match="contains files that are not a Space"):
         write_space(tmp_path / "work", "tester/voices")
-    for wrong, told in ((tmp_path / "gone.wav", "no such file"), (tmp_path / "work" / "thesis.tex", "is one of .wav")):
-        with pytest.raises(UserError, match=told):
+    for wrong, result in (
+        (tmp_path / "gone.wav", "no such file"),
+        (tmp_path / "work" / "thesis.tex", "is one of .wav"),
+    ):
+        with pytest.raises(UserError, match=result):
             write_space(tmp_path / "other", "tester/voices", examples=[wrong])
     assert not (tmp_path / "other").exists()

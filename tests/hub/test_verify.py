@@ -1,10 +1,11 @@
-"""What is said of a model is what its users meet: good ones are found good, and each fault by its name."""
+"""The verdict on good and faulty models, by the worker in a fork and, where it matters, in its own process."""
 
+import copy
 import json
 import shutil
 import subprocess
 import sys
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from support.hub import LoopbackHub
+from support.isolated import run_without_ser_hf
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from ser_hf import cli
 from ser_hf.corpora.synthetic import utterance
 from ser_hf.hub import verify as verify_module
-from ser_hf.hub.verify import Question, verify, verify_several
+from ser_hf.hub.verify import Verdict, verdict_of, verify
 from ser_hf.inference.reference import write_reference
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.models.preparation import Preparation, PreparedFeatureExtractor
@@ -28,214 +30,94 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 CLIPS = [utterance(speaker, "happy", speaker, 0) for speaker in (1, 2)]
 TRIMMED = Preparation(trim_silence=30.0, level="peak")
-CARD = "---\npipeline_tag: audio-classification\n---\n\n# A model\n"
 OURS = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-
-
 PUSH = """
 import sys
 from huggingface_hub import HfApi
 
 api = HfApi()
-for name, folder in (("public", "crnn"), ("private", "mfcc_linear"), ("tagless", "tagless")):
+for name, folder in (("public", "crnn"), ("private", "crnn"), ("gated", "stock")):
     api.create_repo(f"tester/{name}", private=name == "private")
     api.upload_folder(repo_id=f"tester/{name}", folder_path=f"{sys.argv[1]}/{folder}")
-api.create_repo("tester/gated")
-api.upload_folder(repo_id="tester/gated", folder_path=f"{sys.argv[1]}/stock")
 api.update_repo_settings("tester/gated", gated="auto")
 """
 
 
-def network(architecture, **settings):
-    torch.manual_seed(0)
-    return ARCHITECTURES[architecture](tiny_config(architecture, **settings, **NAMES)).eval()
-
-
-class Shelf:
-    """Folders of models, and the question about each."""
+class Models:
+    """Folders of models, and the expected logits of `CLIPS`."""
 
     def __init__(self, folder):
-        self.folder, self.questions = folder, {}
+        self.folder, self.logits = folder, {}
 
-    def write(self, name, model, extractor, preparation=None):
-        place = self.folder / name
-        model.save_pretrained(place)
-        if preparation is None:
-            extractor.save_pretrained(place)
+    def write(self, name, model, extractor=OURS, preparation=None):
+        model.save_pretrained(self.folder / name)
+        if preparation is not None:
+            PreparedFeatureExtractor.from_stock(extractor, preparation).save_pretrained(self.folder / name)
         else:
-            PreparedFeatureExtractor.from_stock(extractor, preparation).save_pretrained(place)
-        (place / "README.md").write_text(CARD)
+            extractor.save_pretrained(self.folder / name)
         write_reference(self.folder / f"{name}.npz", model, extractor, preparation or Preparation(), CLIPS)
-        logits = np.load(self.folder / f"{name}.npz")["logits"]
-        self.questions[name] = Question(str(place), clips=CLIPS, logits=logits)
+        self.logits[name] = np.load(self.folder / f"{name}.npz")["logits"]
 
-    def copy(self, name, source, trust=None, logits=None):
-        place = shutil.copytree(self.folder / source, self.folder / name)
-        self.questions[name] = Question(str(place), clips=CLIPS, logits=logits, trust_remote_code=trust)
-        return place
+    def verify(self, name, **options):
+        return verify(self.folder / name, clips=CLIPS, logits=self.logits.get(name), **options)
 
 
-def changed(path, **values):
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, encoder_folder):
+    models = Models(tmp_path_factory.mktemp("models"))
+
+    def network(architecture):
+        torch.manual_seed(0)
+        return ARCHITECTURES[architecture](tiny_config(architecture, **NAMES)).eval()
+
+    models.write("crnn", network("crnn"))
+    models.write("mfcc_linear", network("mfcc_linear"))
+    models.write("prepared", network("cnn2d"), preparation=TRIMMED)
+    base = encoder_folder("wav2vec2-layer")
+    extractor = AutoFeatureExtractor.from_pretrained(base)
+    torch.manual_seed(0)
+    config = PooledEncoderConfig(encoder=AutoConfig.from_pretrained(base), head_layers=[8], **NAMES)
+    models.write("pooled", PooledEncoderForAudioClassification(config).eval(), extractor)
+    torch.manual_seed(0)
+    models.write("stock", AutoModelForAudioClassification.from_pretrained(base, **NAMES).eval(), extractor)
+    return models
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Runs the worker in a fork of a process that has imported transformers already."""
+
+    def run(command, cwd, **_):
+        code = f"import runpy, sys\nsys.argv = {command[2:]!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+        run_without_ser_hf(code, cwd)
+
+    monkeypatch.setattr(verify_module.subprocess, "run", run)
+
+
+@pytest.fixture
+def faulty(models, tmp_path):
+    """A function that copies a model for the test to change."""
+
+    def copied(name):
+        return Path(shutil.copytree(models.folder / name, tmp_path / f"{name}_{tmp_path.name}"))
+
+    return copied
+
+
+def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def reweighted(place, change):
-    """Replaces the weights file's tensors by what `change` makes of them."""
-    path = place / "model.safetensors"
-    tensors = load_file(path)
-    path.unlink()
-    save_file(change(tensors), path, {"format": "pt"})
-
-
-def write_good(shelf, encoder_folder):
-    shelf.write("crnn", network("crnn"), OURS)
-    shelf.write("mfcc_linear", network("mfcc_linear"), OURS)
-    shelf.write("prepared", network("cnn2d"), OURS, TRIMMED)
-    extractor = AutoFeatureExtractor.from_pretrained(encoder_folder("wav2vec2-layer"))
-    config = AutoConfig.from_pretrained(encoder_folder("wav2vec2-layer"))
-    torch.manual_seed(0)
-    pooled = PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=config, head_layers=[8], **NAMES))
-    shelf.write("pooled", pooled.eval(), extractor)
-    torch.manual_seed(0)
-    stock = AutoModelForAudioClassification.from_pretrained(encoder_folder("wav2vec2-layer"), **NAMES)
-    shelf.write("stock", stock.eval(), extractor)
-
-
-def write_others(shelf, encoder_folder):
-    """As others publish: names of tensors from before torch's parametrizations, in a pickle; no card."""
-    old = shelf.copy("old", "stock", logits=shelf.questions["stock"].logits)
-    tensors = load_file(old / "model.safetensors")
-    renamed = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    for new, before in renamed.items():
-        tensors = {name.replace(new, before): tensor for name, tensor in tensors.items()}
-    assert any(name.endswith("weight_g") for name in tensors)
-    torch.save(tensors, old / "pytorch_model.bin")
-    (old / "model.safetensors").unlink()
-    (old / "README.md").unlink()
-    torch.manual_seed(0)
-    louder = AutoModelForAudioClassification.from_pretrained(encoder_folder("wav2vec2"), **NAMES)
-    louder.projector.weight.data *= 30
-    shelf.write("louder", louder.eval(), AutoFeatureExtractor.from_pretrained(encoder_folder("wav2vec2")))
-
-
-def write_faulty(shelf):
-    known = shelf.questions["crnn"].logits
-    headless = shelf.copy("random_head", "stock")
-    reweighted(headless, lambda tensors: {name: t for name, t in tensors.items() if not name.startswith("classifier")})
-    reweighted(
-        shelf.copy("renamed_head", "stock"),
-        lambda tensors: {name.replace("classifier.", "classifier.dense."): t for name, t in tensors.items()},
-    )
-    changed(shelf.copy("unnamed", "stock") / "config.json", id2label={i: f"LABEL_{i}" for i in range(4)})
-    changed(shelf.copy("twins", "stock") / "config.json", id2label=dict(enumerate(["sad", "happy", "sad", "angry"])))
-    changed(
-        shelf.copy("more_labels", "stock") / "config.json",
-        id2label=dict(enumerate([*LABELS, "fear"])),
-        label2id={label: i for i, label in enumerate([*LABELS, "fear"])},
-    )
-    changed(shelf.copy("rate", "crnn") / "preprocessor_config.json", sampling_rate=32000)
-    (shelf.copy("no_code", "crnn") / "front_end.py").unlink()
-    (shelf.copy("tagless", "crnn") / "README.md").write_text("---\nlicense: mit\n---\n")
-    torn = shelf.copy("torn", "stock") / "model.safetensors"
-    torn.write_bytes(torn.read_bytes()[:1000])
-    pointer = shelf.copy("pointer", "stock") / "model.safetensors"
-    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1000\n")
-    reweighted(
-        shelf.copy("not_a_number", "crnn", logits=known),
-        lambda tensors: tensors | {"classifier.bias": torch.full_like(tensors["classifier.bias"], float("nan"))},
-    )
-    reweighted(
-        shelf.copy("another", "crnn", logits=known),
-        lambda tensors: tensors | {"classifier.weight": 1.01 * tensors["classifier.weight"]},
-    )
-    for name, line in {
-        "needs_ser_hf": "import ser_hf",
-        "needs_absent": "import an_absent_package",
-        "needs_scipy": "import scipy",  # which is here, and comes with none of the three
-    }.items():
-        code = shelf.copy(name, "crnn", trust=True) / "modeling_crnn.py"
-        code.write_text(f"{code.read_text()}\n{line}\n")
-    stranger = shelf.copy("untrusted", "crnn") / "modeling_crnn.py"
-    stranger.write_text(f"{stranger.read_text()}\nopen({str(shelf.folder / 'was_run')!r}, 'w')\n")
-    # transformers has a model of this kind, which does not fit; the code must not run to find out why.
-    sneaky = shelf.copy("sneaky", "more_labels")
-    (sneaky / "modeling_own.py").write_text(f"open({str(shelf.folder / 'was_run')!r}, 'w')\n")
-    changed(sneaky / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
-    adapter = shelf.folder / "adapter"
-    adapter.mkdir()
-    base = str(shelf.folder / "stock")
-    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base}))
-    shelf.questions["adapter"] = Question(str(adapter), clips=CLIPS)
-    recording = shelf.folder / "clip.flac"
-    soundfile.write(recording, np.stack([utterance(1, "sad", 0, 0, 22050)] * 2, axis=1), 22050)
-    shelf.questions["recorded"] = Question(str(shelf.folder / "crnn"), clips=[recording, str(recording)])
-    shelf.questions["no_recording"] = Question(str(shelf.folder / "crnn"), clips=[shelf.folder / "crnn" / "README.md"])
-    deadly = shelf.copy("deadly", "crnn", trust=True) / "modeling_crnn.py"
-    deadly.write_text("import os\nprint('farewell', flush=True)\nos._exit(7)\n" + deadly.read_text())
-    shelf.questions["no_name"] = Question("a/b/c")
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory, encoder_folder):
-    shelf = Shelf(tmp_path_factory.mktemp("models"))
-    write_good(shelf, encoder_folder)
-    write_others(shelf, encoder_folder)
-    write_faulty(shelf)
-    return shelf
-
-
-class Repositories(NamedTuple):
-    """What is said of those on the Hub by who may read them all, and by a stranger."""
-
-    found: dict
-    strangers: list
-    commit: str
-
-
-@pytest.fixture(scope="module")
-def asked(shelf, tmp_path_factory):
-    """The verdicts of every model and of every repository, of one process: importing what loads them takes ten
-    seconds. The one that needs more than there is in that is asked again where everything is, which is left out here:
-    its code is the good model's."""
-    known, where = shelf.questions["crnn"], tmp_path_factory.mktemp("hub")
-    names = ("tester/public", "tester/private", "tester/tagless", "tester/gated", "tester/none")
-    questions = {name: Question(name) for name in names} | {"v9": Question("tester/public", revision="v9")}
-    questions["tester/public"] = Question("tester/public", clips=known.clips, logits=known.logits)
-    # The repositories first: the last of the shelf's ends the process.
-    questions |= shelf.questions
-    names, asked, good = list(questions), verify_module._ask, []
-
-    def ask(questions, token, everything=False):
-        if everything:
-            assert [question.where for question in questions] == [shelf.questions["needs_scipy"].where]
-            return good
-        answers = asked(questions, token)
-        if len(questions) == len(names):
-            good.append(answers[names.index("crnn")] | {"code_imports": ["scipy"], "error": None})
-        return answers
-
-    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(verify_module, "_ask", ask)
-        for key, value in hub.environment(where / "home").items():
-            patched.setenv(key, value)
-        subprocess.run([sys.executable, "-c", PUSH, str(shelf.folder)], check=True, stdin=subprocess.DEVNULL)
-        found = dict(zip(names, verify_several(list(questions.values())), strict=True))
-        strangers = verify_several([questions[name] for name in ("tester/private", "tester/gated")], token=False)
-        with pytest.raises(UserError, match=r"^tester/public: the Hub refuses the token"):
-            verify("tester/public", token="hf_wrong")
-        assert hub.mistakes == []
-        return Repositories(found, strangers, hub.commits("tester/public")[0].oid)
-
-
-@pytest.fixture(scope="module")
-def verdicts(asked):
-    return asked.found
+def change_weights(folder, function):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(function(tensors), folder / "model.safetensors", {"format": "pt"})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["crnn", "mfcc_linear", "prepared", "pooled", "stock"])
-def test_a_good_model_is_found_good(verdicts, name):
-    verdict = verdicts[name]
+def test_a_good_model(models, forked, name):
+    verdict = models.verify(name)
     assert verdict.good, str(verdict)
     assert verdict.notes == []
     assert verdict.labels == LABELS
@@ -245,178 +127,321 @@ def test_a_good_model_is_found_good(verdicts, name):
     assert verdict.tensors > 0
     assert verdict.newly_initialised == verdict.unexpected == []
     assert verdict.largest_difference < 1e-4
+    assert verdict.padding_safe
     assert verdict.versions["torch"] == torch.__version__
 
 
 @pytest.mark.slow
-def test_padding_is_tried(verdicts):
-    assert verdicts["crnn"].padding_safe
-    assert verdicts["pooled"].padding_safe
-    assert not verdicts["louder"].padding_safe  # normalised over the padding too, and no mask tells
-    assert verdicts["louder"].good
-    assert any("in a batch with a longer one" in note for note in verdicts["louder"].notes)
-
-
-@pytest.mark.slow
-def test_names_of_tensors_from_before_are_known(verdicts):
-    verdict = verdicts["old"]
-    assert verdict.good
+def test_a_pickle_of_weights_with_old_tensor_names(faulty, forked, models):
+    folder = faulty("stock")
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    for new, old in renamed.items():
+        tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
+    assert any(name.endswith("weight_g") for name in tensors)
+    torch.save(tensors, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    verdict = verify(folder, clips=CLIPS, logits=models.logits["stock"])
+    assert verdict.good, str(verdict)
     assert verdict.newly_initialised == verdict.unexpected == []
-    assert verdict.largest_difference < 1e-4
-    assert [note.partition("(")[2].partition(")")[0] for note in verdict.notes] == ["README.md", "pytorch_model.bin"]
 
 
-FAULTS = {
-    "random_head": "2 tensors of 55 are not in its files and start from random numbers: classifier.bias, "
-    "classifier.weight. Its answers are guesses, others each time it is loaded.",
-    "renamed_head": "2 tensors of 55 are not in its files and start from random numbers: classifier.bias, "
-    "classifier.weight. Its answers are guesses, others each time it is loaded. The file has others, which are not "
-    "used: classifier.dense.bias, classifier.dense.weight.",
-    "unnamed": "It answers LABEL_0, LABEL_1, LABEL_2, LABEL_3 in place of emotions: name them in id2label of "
-    "config.json.",
-    "twins": "Several of its classes are called sad: nobody can tell them apart.",
-    "rate": "Its feature extractor takes 32000 Hz and its network 16000: every clip is heard 2 times too slow.",
-    "another": "Its logits differ from those of the training process by up to ",
-    "more_labels": "2 tensors of the file have other shapes than config.json says, the first classifier.bias: [4] in "
-    "the file, [5] by config.json; pipeline refuses it.",
-    "no_code": "front_end.py is missing, which its configuration or its other code asks for: it loads nowhere without "
-    "it.",
-    "torn": "Its weights are damaged or cut off, and pipeline does not load them: SafetensorError: ",
-    "pointer": "model.safetensors is Git LFS's pointer and holds no weights: clone with Git LFS installed, or run "
-    "`git lfs pull` there.",
-    "needs_ser_hf": "Its code imports ser_hf, which its users do not have: they get an ImportError.",
-    "needs_absent": "Its code imports an_absent_package: who has torch, numpy and transformers alone gets an "
-    "ImportError.",
-    "needs_scipy": "Its code imports scipy: who has torch, numpy and transformers alone gets an ImportError.",
-    "adapter": "It is an adapter alone: pipeline takes configuration, labels and feature extractor from ",
-}
-UNLOADED = ("more_labels", "no_code", "torn", "pointer", "needs_ser_hf", "needs_absent", "adapter")
+def _random_head(folder):
+    change_weights(folder, lambda tensors: {k: v for k, v in tensors.items() if not k.startswith("classifier")})
+
+
+def _renamed_head(folder):
+    change_weights(
+        folder, lambda tensors: {k.replace("classifier.", "classifier.dense."): v for k, v in tensors.items()}
+    )
+
+
+def _torn(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_told_once_by_what_users_meet(verdicts, name):
-    verdict = verdicts[name]
-    (problem,) = verdict.problems
-    assert problem.startswith(FAULTS[name])
-    assert verdict.loads == (name not in UNLOADED)
+@pytest.mark.parametrize(
+    ("name", "fault", "loads", "problem"),
+    [
+        (
+            "stock",
+            _renamed_head,
+            True,
+            "2 tensors of 55 are not in its files and start from random numbers: classifier.bias, classifier.weight. "
+            "Its predictions are random, different after each loading. The file has other, unused tensors: "
+            "classifier.dense.bias, classifier.dense.weight.",
+        ),
+        (
+            "stock",
+            lambda folder: change(folder / "config.json", id2label={i: f"LABEL_{i}" for i in range(4)}),
+            True,
+            "It predicts LABEL_0, LABEL_1, LABEL_2, LABEL_3 instead of emotions",
+        ),
+        (
+            "stock",
+            lambda folder: change(
+                folder / "config.json",
+                id2label=dict(enumerate([*LABELS, "fear"])),
+                label2id={label: i for i, label in enumerate([*LABELS, "fear"])},
+            ),
+            False,
+            "pipeline does not load it: ",
+        ),
+        (
+            "crnn",
+            lambda folder: change(folder / "preprocessor_config.json", sampling_rate=32000),
+            True,
+            "Its feature extractor uses 32000 Hz and its network 16000: every clip plays 2 times too slow.",
+        ),
+        ("crnn", lambda folder: (folder / "front_end.py").unlink(), False, "pipeline does not load it: "),
+        ("stock", _torn, False, "pipeline does not load it: SafetensorError: "),
+        (
+            "stock",
+            lambda folder: (folder / "adapter_config.json").write_text("{}"),
+            False,
+            "adapter_config.json lies beside the model",
+        ),
+    ],
+)
+def test_a_fault_is_one_problem(faulty, forked, name, fault, loads, problem):
+    folder = faulty(name)
+    fault(folder)
+    verdict = verify(folder, clips=CLIPS)
+    assert verdict.loads == loads
     assert not verdict.good
+    (found,) = verdict.problems
+    assert found.startswith(problem)
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_told_in_numbers_too(verdicts):
-    assert verdicts["random_head"].newly_initialised == ["classifier.bias", "classifier.weight"]
-    assert verdicts["renamed_head"].unexpected == ["classifier.dense.bias", "classifier.dense.weight"]
-    assert 1e-3 < verdicts["another"].largest_difference < 1
-    assert "adapter_attn_dim" in verdicts["adapter"].problems[0], "what pipeline itself said"
+def test_weights_that_differ(faulty, forked, models):
+    folder = faulty("crnn")
+    change_weights(folder, lambda tensors: tensors | {"classifier.weight": 1.01 * tensors["classifier.weight"]})
+    verdict = verify(folder, clips=CLIPS, logits=models.logits["crnn"])
+    (problem,) = verdict.problems
+    assert problem.startswith("Its logits differ from those of the training process by up to ")
+    assert 1e-3 < verdict.largest_difference < 1
 
 
 @pytest.mark.slow
-def test_weights_that_are_no_numbers_are_found(verdicts):
-    verdict = verdicts["not_a_number"]
+def test_weights_that_are_not_numbers(faulty, forked, models):
+    folder = faulty("crnn")
+    bad = {"classifier.bias": torch.full((4,), float("nan"))}
+    change_weights(folder, lambda tensors: tensors | bad)
+    verdict = verify(folder, clips=CLIPS, logits=models.logits["crnn"])
     assert verdict.problems == [
-        "Weights hold NaN or infinity: classifier.bias.",
-        "Clip 1 of 2 is answered with NaN or infinity.",
+        "Weights contain NaN or infinity: classifier.bias.",
+        "Clip 1 of 2 gets NaN or infinity.",
     ]
     assert verdict.largest_difference is None
     assert json.loads(verdict.to_json())["good"] is False
 
 
 @pytest.mark.slow
-def test_a_card_without_a_task_is_told(verdicts):
-    assert verdicts["tagless"].good
-    assert verdicts["tagless"].notes == [
-        "pipeline_tag in its card is missing: audio-classification is what users and pipeline look for."
-    ]
+def test_padding_that_changes_predictions_is_a_note(forked, tmp_path, encoder_folder):
+    torch.manual_seed(0)
+    model = AutoModelForAudioClassification.from_pretrained(encoder_folder("wav2vec2"), **NAMES)
+    model.projector.weight.data *= 30
+    model.save_pretrained(tmp_path / "louder")
+    AutoFeatureExtractor.from_pretrained(encoder_folder("wav2vec2")).save_pretrained(tmp_path / "louder")
+    verdict = verify(tmp_path / "louder")
+    assert verdict.good
+    assert not verdict.padding_safe
+    assert any("in a batch with a longer one" in note for note in verdict.notes)
 
 
 @pytest.mark.slow
-def test_code_of_others_is_not_run_unasked(verdicts, shelf):
-    for name, file in {"untrusted": "modeling_crnn.py", "sneaky": "modeling_own.py"}.items():
-        refusal = verdicts[name]
-        assert isinstance(refusal, UserError)
-        assert f"brings code that is not ser_hf's ({file}); --trust-remote-code runs it" in str(refusal)
-    assert not (shelf.folder / "was_run").exists()
+def test_code_of_others_needs_trust(faulty, forked, tmp_path):
+    """Also where transformers knows the model type, and the code is named only to be run."""
+    changed, known = faulty("crnn"), faulty("stock")
+    with (changed / "modeling_crnn.py").open("a") as file:
+        file.write(f"\nopen({str(tmp_path / 'was_run')!r}, 'w')\n")
+    _random_head(known)
+    (known / "modeling_own.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
+    change(known / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
+    for folder, file in ((changed, "modeling_crnn.py"), (known, "modeling_own.py")):
+        with pytest.raises(UserError, match=rf"code that is not ser_hf's \({file}\); --trust-remote-code runs it"):
+            verify(folder, clips=CLIPS)
+    assert not (tmp_path / "was_run").exists()
+    assert verify(changed, clips=CLIPS, trust_remote_code=True).good
+    assert (tmp_path / "was_run").exists()
 
 
 @pytest.mark.slow
-def test_code_that_ends_the_process_ends_nothing_else(verdicts):
-    """Those after it are looked at in another process."""
-    (problem,) = verdicts["deadly"].problems
-    assert problem == "The process that loads it dies with exit code 7; its last words: farewell."
-    assert not verdicts["deadly"].loads
-    assert list(verdicts)[list(verdicts).index("deadly") + 1 :] == ["no_name"]
+def test_recordings_are_read_at_the_model_s_rate(models, forked, tmp_path):
+    soundfile.write(tmp_path / "clip.flac", np.stack([utterance(1, "sad", 0, 0, 22050)] * 2, axis=1), 22050)
+    verdict = verify(models.folder / "crnn", clips=[tmp_path / "clip.flac", str(tmp_path / "clip.flac")])
+    assert verdict.good
+    assert verdict.clips == 2
+    (tmp_path / "README.md").write_text("no audio")
+    with pytest.raises(UserError, match=r"^--clips: .*README.md"):
+        verify(models.folder / "crnn", clips=[tmp_path / "README.md"])
 
 
 @pytest.mark.slow
-def test_without_a_network_only_what_is_cached_is_looked_at(verdicts):
-    with pytest.raises(UserError, match="^somebody/a-model: no such folder here, and the Hub cannot be reached"):
-        verify("somebody/a-model")
-    assert "no name that a model on the Hub can have" in str(verdicts["no_name"])
+def test_a_process_of_its_own_without_ser_hf(models, faulty, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    verdict = models.verify("crnn")
+    assert verdict.good, str(verdict)
+    assert verdict.largest_difference < 1e-4
+    needs_ser_hf, deadly = faulty("crnn"), faulty("stock")
+    with (needs_ser_hf / "modeling_crnn.py").open("a") as file:
+        file.write("\nimport ser_hf\n")
+    verdict = verify(needs_ser_hf, clips=CLIPS, trust_remote_code=True)
+    assert not verdict.loads
+    assert verdict.problems[0] == "Its code imports more than torch, numpy and transformers: ser_hf."
+    (deadly / "modeling_own.py").write_text("import os\nprint('farewell', flush=True)\nos._exit(7)\n")
+    _random_head(deadly)
+    change(deadly / "config.json", auto_map={"AutoModelForAudioClassification": "modeling_own.Own"})
+    (problem,) = verify(deadly, clips=CLIPS, trust_remote_code=True).problems
+    assert problem == "The process that loads it dies with exit code 7; its last line: farewell."
 
 
 @pytest.mark.slow
-def test_repositories_are_looked_at_as_their_users_do(asked):
-    names = ["tester/public", "tester/private", "tester/tagless", "tester/gated", "tester/none", "v9"]
-    public, private, tagless, gated, absent, unknown = (asked.found[name] for name in names)
-    assert public.good
-    assert public.notes == []
-    assert (public.commit, public.labels, public.clips) == (asked.commit, LABELS, 2)
-    assert public.largest_difference < 1e-4
-    assert private.good
-    assert private.remote_code
-    assert gated.good
-    (problem,) = tagless.problems
-    assert problem.startswith("pipeline(model=...) without a task fails: ")
-    assert str(absent).startswith("tester/none: no such folder here; on the Hub no such model, or a private one")
-    assert "`hf auth login`" in str(absent)
-    assert str(unknown).startswith("tester/public: has no branch, tag or commit v9")
-    assert str(asked.strangers[0]).startswith("tester/private: no such folder here; on the Hub no such model")
-    assert str(asked.strangers[1]).startswith("tester/gated: gated: ask for access on its page")
+def test_repositories_of_the_hub(models, tmp_path, monkeypatch):
+    with LoopbackHub() as hub:
+        for key, value in hub.environment(tmp_path / "home").items():
+            monkeypatch.setenv(key, value)
+        subprocess.run([sys.executable, "-c", PUSH, str(models.folder)], check=True, stdin=subprocess.DEVNULL)
+        public = verify("tester/public", clips=CLIPS, logits=models.logits["crnn"])
+        assert public.good, str(public)
+        assert (public.commit, public.clips) == (hub.commits("tester/public")[0].oid, 2)
+        assert public.largest_difference < 1e-4
+        for where, options, message in (
+            ("tester/none", {}, "no such folder here; on the Hub no such model, or a private one"),
+            ("tester/public", {"revision": "v9"}, "no such branch, tag or commit"),
+            ("a/b/c", {}, "not a valid name of a model on the Hub"),
+        ):
+            with pytest.raises(UserError, match=f"^{where}: .*{message}"):
+                verify(where, **options)
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+        with pytest.raises(UserError, match=r"^tester/public: the Hub refuses the token"):
+            verify("tester/public", token="hf_wrong")
+        monkeypatch.delenv("HF_TOKEN")
+        with pytest.raises(UserError, match=r"^tester/private: no such folder here; on the Hub no such model"):
+            verify("tester/private")
+        with pytest.raises(UserError, match=r"^tester/gated: gated: request access on its page"):
+            verify("tester/gated")
+        assert hub.mistakes == []
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"^tester/public: no such folder here, and the Hub cannot be reached"):
+        verify("tester/public")
 
 
-@pytest.mark.slow
-def test_recordings_are_heard_as_a_card_reads_them(verdicts):
-    """Whatever their rate and channels."""
-    assert verdicts["recorded"].good
-    assert verdicts["recorded"].clips == 2
-    assert str(verdicts["no_recording"]).startswith("--clips: ")
-    assert "README.md" in str(verdicts["no_recording"])
+CLIP = {"logits": [2.0, -2.0]}
+REFUSED = {"error": "RuntimeError: too short"}
+RESPONSE = {
+    "versions": {"torch": "2.12"},
+    "commit": None,
+    "adapter": False,
+    "code": [],
+    "code_imports": [],
+    "code_unknown": [],
+    "code_from": [],
+    "remote_code": False,
+    "loads": True,
+    "tensors": 10,
+    "missing": [],
+    "unexpected": [],
+    "not_finite": [],
+    "labels": ["calm", "angry"],
+    "problem_type": None,
+    "sampling_rate": 16000,
+    "config_sampling_rate": None,
+    "front_end": "Wav2Vec2FeatureExtractor",
+    "model": "Wav2Vec2ForSequenceClassification",
+    "dtype": "float32",
+    "predictions": [CLIP, CLIP],
+    "unusual": {"A clip of 0.1 s": CLIP},
+    "alone": CLIP,
+    "padded": CLIP,
+}
 
 
-@pytest.mark.slow
-def test_the_command_line_prints_the_verdict(verdicts, monkeypatch, capsys):
+def verdict(logits=None, **changes):
+    return verdict_of("a-model", copy.deepcopy(RESPONSE) | changes, logits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"predictions": [CLIP, REFUSED]}, "Clip 2 of 2 is refused: RuntimeError: too short."),
+        ({"unusual": {"Silence": {"logits": [float("nan"), 0]}}}, "Silence gets NaN or infinity."),
+        ({"labels": ["calm"]}, "Clip 1 of 2 gets 2 logits for 1 label."),
+        ({"labels": ["calm", None]}, "It predicts None instead of emotions"),
+        ({"labels": ["calm", "calm"]}, "Several classes have the same label: calm."),
+        ({"config_sampling_rate": 8000}, "Its feature extractor uses 16000 Hz and its network 8000"),
+        ({"loads": False, "error": "OSError: no config"}, "pipeline does not load it: OSError: no config."),
+    ],
+)
+def test_problems(changes, problem):
+    found = verdict(**changes)
+    assert [line[: len(problem)] for line in found.problems] == [problem]
+    assert found.notes == []
+    assert problem in str(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, None),
+        ({"missing": ["wav2vec2.masked_spec_embed"]}, None),
+        ({"unusual": {"A clip of 0.1 s": REFUSED}}, "A clip of 0.1 s is refused: RuntimeError: too short."),
+        ({"padded": REFUSED}, "It refuses a batch of clips of different lengths: RuntimeError: too short."),
+        ({"unexpected": ["quantizer.weight"]}, "Its files contain tensors that the network does not use: quantizer"),
+        ({"dtype": "bfloat16"}, "Its weights are bfloat16, and pipeline computes in that precision."),
+        ({"problem_type": "regression"}, "It predicts numbers, not labels"),
+        ({"problem_type": "multi_label_classification"}, "Each label has an independent probability"),
+        ({"code_from": ["somebody/code"]}, "Its code comes from somebody/code, where it may change."),
+    ],
+)
+def test_notes(changes, note):
+    found = verdict(**changes)
+    assert found.good
+    assert [line[: len(note or "")] for line in found.notes] == [note] * bool(note)
+
+
+def test_logits_are_compared_with_the_expected_ones():
+    known = np.array([[2.0, -2.0], [2.0, -2.0]], dtype=np.float32)
+    assert verdict(known + 1e-4).largest_difference == pytest.approx(1e-4, rel=0.01)
+    assert verdict(known + 1.9e-3).good, "a thousandth of the largest logit"
+    assert not verdict(known + 3e-3).good
+    assert verdict(known[:, :1]).problems == ["Its logits have the shape (2, 2), expected (2, 1)."]
+
+
+def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
     asked = {}
 
     def found(where, **options):
         asked.update(options)
-        return verdicts[where]
+        return Verdict(where, True, ["It is bad."] if where == "bad" else [])
 
     monkeypatch.setattr("ser_hf.hub.verify.verify", found)
-    assert cli.main(["verify", "crnn", "--revision", "v1", "--clips", "a.wav", "b.wav"]) == 0
+    assert cli.main(["verify", "good", "--revision", "v1", "--clips", "a.wav", "b.wav"]) == 0
     assert asked == {"revision": "v1", "clips": ["a.wav", "b.wav"], "trust_remote_code": None}
-    assert capsys.readouterr().out == f"{verdicts['crnn']}\n"
-    assert cli.main(["verify", "unnamed", "--json", "--trust-remote-code"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["problems"] == verdicts["unnamed"].problems
+    assert capsys.readouterr().out == f"{Verdict('good', True, [])}\n"
+    assert cli.main(["verify", "bad", "--json", "--trust-remote-code"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"] == ["It is bad."]
     assert asked["trust_remote_code"] is True
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["{}/recipe.yaml"], "a file; name a run's folder"),
         (["{}"], "the run in it has no model yet"),
-        (["{}/empty"], "holds neither a model (config.json) nor a run"),
+        (["{}/empty"], "contains neither a model (config.json) nor a run"),
         (["{}/model", "--revision", "main"], "a folder, which has no revisions"),
-        (["{}/model", "--clips", "{}/none.wav"], "--clips: there is no file"),
+        (["{}/model", "--clips", "{}/none.wav"], "--clips: no such file"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_loaded(words, told, tmp_path, capsys):
+def test_mistakes_are_reported_before_anything_is_loaded(words, message, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text("name: a\n")
     (tmp_path / "empty").mkdir()
     if any("model" in word for word in words):
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "config.json").write_text("{}")
     assert cli.main(["verify", *(word.format(tmp_path) for word in words)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

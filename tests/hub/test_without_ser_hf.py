@@ -60,12 +60,13 @@ import numpy as np, soundfile
 
 app = runpy.run_path("space/app.py")
 inside = app["predict"].__globals__
-told = {name: app["predict"](f"{name}.wav") for name in ("short", "long", "text", "empty", "tenth", "silent", "nan")}
-told["nothing"] = app["predict"](None)
+names = ("short", "long", "text", "empty", "tenth", "silent", "nan")
+content = {name: app["predict"](f"{name}.wav") for name in names}
+content["nothing"] = app["predict"](None)
 inside["FIXED"] = 1.0
-told["fixed"] = app["predict"]("short.wav")
+content["fixed"] = app["predict"]("short.wav")
 inside |= {"FIXED": None, "LONGEST": 4.0, "SHOWN": 20, "EVERY": 1e9}  # however slow this machine is
-told["first"] = app["predict"]("long.wav")
+content["first"] = app["predict"]("long.wav")
 
 speech, rate = soundfile.read("long.wav")
 speech = np.round(speech * 32767).astype(np.int16)
@@ -75,20 +76,20 @@ for piece in (*pieces, *(speech[: rate // 2],) * 50):
     state, now, strips = app["predict_live"]((rate, np.stack([piece, piece], axis=1)), state)
     passing.append((now, strips))
     bounds.append((len(state["samples"]), len(state["predictions"])))
-told["passing"], told["bounds"] = passing[:19], [max(numbers) for numbers in zip(*bounds)]
+content["passing"], content["bounds"] = passing[:19], [max(numbers) for numbers in zip(*bounds)]
 
-asked = []
+calls = []
 def slow(clips):
     import time
-    asked.append(1)
+    calls.append(1)
     time.sleep(0.22)
     yield np.full(len(app["LABELS"]), 0.25)
 inside |= {"probabilities": slow, "EVERY": 0.1}
 state = None
 for piece in pieces[:8]:
     state, _, _ = app["predict_live"]((rate, piece), state)
-told["asked"], told["samples"] = len(asked), len(state["samples"]) / rate
-print(json.dumps(told))
+content["calls"], content["samples"] = len(calls), len(state["samples"]) / rate
+print(json.dumps(content))
 """
 
 
@@ -125,10 +126,10 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     clip = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
     soundfile.write(tmp_path / "clip.wav", np.stack([clip, clip], axis=1), 16000)
     printed = run_without_ser_hf(from_array + by_itself + COMPARE, tmp_path).splitlines()
-    told = next(line for line in printed if line.startswith("[{"))
+    content = next(line for line in printed if line.startswith("[{"))
     logits = json.loads(next(line for line in printed if line.startswith("logits")).removeprefix("logits"))
     wanted = dict(zip(LABELS, torch.tensor(logits)[0].softmax(dim=0).tolist(), strict=True))
-    scores = {item["label"]: item["score"] for item in json.loads(told.replace("'", '"'))}
+    scores = {item["label"]: item["score"] for item in json.loads(content.replace("'", '"'))}
     assert scores == pytest.approx(wanted, abs=1e-5)
     assert max(scores.values()) - min(scores.values()) > 0.01, "equal answers would show nothing"
 
@@ -145,18 +146,18 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
     write_space(tmp_path / "space", str(tmp_path / "model"), trust_remote_code=True, window=2.0)
-    told = json.loads(run_without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
+    content = json.loads(run_without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
 
     def expected(*clips):
         answers = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
         return {label: pytest.approx(np.mean([one[label] for one in answers]), abs=6e-4) for label in answers[0]}
 
-    whole, over_time = told["short"]
+    whole, over_time = content["short"]
     assert values(whole) == expected(clip[:24000])
     assert "all of 1.5 s" in whole
     assert over_time == ""
     windows = [clip[start : start + 32000] for start in range(0, 64001, 16000)]
-    mean, over_time = told["long"]
+    mean, over_time = content["long"]
     assert values(mean) == expected(*windows)
     assert "6 s, mean of 5 windows of 2 s" in mean
     # Borders lie halfway between the middles of windows: the second begins at 1.5 s of 6.
@@ -171,8 +172,8 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
     first = next(iter(classifier.model.config.id2label.values()))
     for (_, height, _), piece in zip(steps, windows, strict=True):
         assert 1 - float(height) == expected(piece)[first]
-    assert "the first 1 s of 1.5 s" in told["fixed"][0]
-    assert "in the first 4 s" in told["first"][0]
+    assert "the first 1 s of 1.5 s" in content["fixed"][0]
+    assert "in the first 4 s" in content["first"][0]
     for name, words in {
         "text": "cannot be read as audio",
         "empty": "empty",
@@ -180,14 +181,16 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
         "silent": "silent",
         "nan": "not numbers",
     }.items():
-        assert words in told[name][0], name
-        assert told[name][1] == ""
-    assert told["nothing"] == ["", ""]
+        assert words in content[name][0], name
+        assert content[name][1] == ""
+    assert content["nothing"] == ["", ""]
 
-    passing = told["passing"]
+    passing = content["passing"]
     assert values(passing[9][0]) == expected(np.round(clip[3 * 16000 : 5 * 16000] * 32767) / 32767)
     assert "Nobody speaks." in passing[13][0], "2 s after the last word, its window is empty"
     assert "Nobody speaks." not in passing[18][0]
     assert passing[13][1].count("M") == 4 * 13, "no answer, nothing drawn"
-    assert told["bounds"] == [32000, 41], "one window, and 20 s of answers"
-    assert (told["asked"], told["samples"]) == (3, 2.0), "a slow model is asked each third time, and misses nothing"
+    assert content["bounds"] == [32000, 41], "one window, and 20 s of answers"
+    assert (content["calls"], content["samples"]) == (3, 2.0), (
+        "a slow model is calls each third time, and misses nothing"
+    )

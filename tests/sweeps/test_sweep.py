@@ -63,7 +63,7 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
 
 
 def test_a_foil_is_left_to_the_winner_and_no_trial_is_published(swept, monkeypatch):
-    monkeypatch.setattr("ser_hf.hub.push.whole_name", lambda *_, **__: "someone/model")
+    monkeypatch.setattr("ser_hf.hub.push.resolve_repo_id", lambda *_, **__: "someone/model")
     published = []
     monkeypatch.setattr("ser_hf.hub.publish.publish", lambda run, **options: published.append(run))
     _, run, _ = swept(grid(1e-3, 2e-3), changes=["protocol.foil=random", "hub.repo=someone/model"])

@@ -1,11 +1,11 @@
 """The licence of a model: that of its corpus, the strictest of several, or one in words where the Hub has none."""
 
 import pytest
+from support.hub.cards import check_card
 
 from ser_hf.corpora import corpora_facts
-from ser_hf.corpora.registry import SINGLE
-from ser_hf.hub.card_check import check_card
-from ser_hf.report.citations import in_words, licence
+from ser_hf.corpora.registry import SINGLE_CORPORA
+from ser_hf.report.citations import license_metadata, license_text
 
 OTHER = "other"
 PAGE = "https://huggingface.co/someone/model"
@@ -17,7 +17,7 @@ def corpus(license, non_commercial=None, title="My table", url=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "content"),
     [
         ("ravdess", {"license": "cc-by-nc-sa-4.0"}),
         ("tess", {"license": "cc-by-nc-nd-4.0"}),
@@ -43,8 +43,8 @@ def corpus(license, non_commercial=None, title="My table", url=None):
         ("csv", {}),
     ],
 )
-def test_one_corpus_gives_the_model_its_licence(name, told):
-    assert licence(corpora_facts(name, {})) == told
+def test_one_corpus_gives_the_model_its_licence(name, content):
+    assert license_metadata(corpora_facts(name, {})) == content
 
 
 @pytest.mark.parametrize(
@@ -66,37 +66,37 @@ def test_one_corpus_gives_the_model_its_licence(name, told):
     ],
 )
 def test_of_several_the_one_that_asks_for_all_that_the_others_ask(licences, strictest):
-    told = licence([corpus(own) for own in licences], PAGE)
-    assert told.get("license") == strictest
-    assert licence([corpus(own) for own in reversed(licences)], PAGE) == told
+    content = license_metadata([corpus(own) for own in licences], PAGE)
+    assert content.get("license") == strictest
+    assert license_metadata([corpus(own) for own in reversed(licences)], PAGE) == content
     if strictest == OTHER:
         forbidden = any("-nc" in (own or "") for own in licences)
-        assert told["license_name"] == "several-licences" + "-non-commercial" * forbidden
-        assert told["license_link"] == f"{PAGE}#training-data"
+        assert content["license_name"] == "several-licenses" + "-non-commercial" * forbidden
+        assert content["license_link"] == f"{PAGE}#training-data"
 
 
 def test_what_a_user_calls_a_licence_becomes_a_name():
-    assert licence([corpus("Our Terms (2024)", url="https://x.org")]) == {
+    assert license_metadata([corpus("Our Terms (2024)", url="https://x.org")]) == {
         "license": OTHER,
         "license_name": "our-terms-2024",
         "license_link": "https://x.org",
     }
-    assert licence([corpus(OTHER)]) == {"license": OTHER, "license_name": "my-table-terms"}
-    assert licence([corpus(OTHER, True)]) == {"license": OTHER, "license_name": "my-table-non-commercial"}
-    assert licence([corpus("unknown")]) == {"license": "unknown"}
+    assert license_metadata([corpus(OTHER)]) == {"license": OTHER, "license_name": "my-table-terms"}
+    assert license_metadata([corpus(OTHER, True)]) == {"license": OTHER, "license_name": "my-table-non-commercial"}
+    assert license_metadata([corpus("unknown")]) == {"license": "unknown"}
 
 
 def test_a_licence_that_forbids_commerce_shows_it_in_the_metadata_whatever_the_corpus():
-    for name in SINGLE:
+    for name in SINGLE_CORPORA:
         facts = corpora_facts(name, {})
-        told = licence(facts)
-        shown = "-nc" in told.get("license", "") or told.get("license_name", "").endswith("-non-commercial")
+        content = license_metadata(facts)
+        shown = "-nc" in content.get("license", "") or content.get("license_name", "").endswith("-non-commercial")
         assert shown is facts[0]["non_commercial"]
-        lines = "\n".join(f"{key}: {value}" for key, value in told.items())
-        assert not [problem for problem in check_card(f"---\n{lines}\n---\n") if problem.startswith("license")]
+        lines = "\n".join(f"{key}: {value}" for key, value in content.items())
+        assert not content or check_card(f"---\n{lines}\n---\n", "model") == []
 
 
 def test_a_licence_in_a_sentence():
-    assert in_words("cc-by-4.0") == "cc-by-4.0"
-    assert in_words(["odbl", OTHER]) == "odbl, its makers' own terms"
-    assert in_words(None) == "not told"
+    assert license_text("cc-by-4.0") == "cc-by-4.0"
+    assert license_text(["odbl", OTHER]) == "odbl, its makers' own terms"
+    assert license_text(None) == "unknown"
