@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .experiment.compare import compare_runs
     from .experiment.evaluate import evaluate_model
     from .experiment.recipe_checks import read_recipe
-    from .experiment.rewriting import rewrite_report
     from .export import export_model
     from .hub.corpus_repository import publish_corpus
     from .hub.publish import publish
@@ -41,7 +40,6 @@ _HOMES = {
     "publish": "hub.publish",
     "publish_corpus": "hub.corpus_repository",
     "read_recipe": "experiment.recipe_checks",
-    "rewrite_report": "experiment.rewriting",
     "run_recipe": "train",
     "speaker_independent": "protocols",
     "split_corpus": "protocols",
@@ -65,7 +63,6 @@ __all__ = [
     "publish",
     "publish_corpus",
     "read_recipe",
-    "rewrite_report",
     "run_recipe",
     "speaker_independent",
     "split_corpus",

@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 
 from ..evaluation.bootstrap import fold_intervals
 from ..evaluation.predictions import Judged, from_table
-from ..report.report import FEW_CLIPS, few_clips, few_speakers, judge, known_intervals, mean_metrics
+from ..evaluation.summary import (
+    FEW_CLIPS,
+    evaluate_predictions,
+    few_clips,
+    few_speakers,
+    known_intervals,
+    mean_metrics,
+)
 from ..utils.run_folder import RunFolder
 from .data import Fold, Material
 from .outputs import header
@@ -41,7 +48,7 @@ def over_seeds(
     """The report over the seeds of one split: metrics are their mean, intervals those of the mean."""
     tables = [_predictions(folder.child(f"seed-{number}")) for number in reports]
     judged = _judged(recipe, material, _numbered(tables, "seed", reports))
-    judgement = judge(judged, **recipe.evaluation.bootstrapping)
+    judgement = evaluate_predictions(judged, **recipe.evaluation.bootstrapping)
     report = _together(recipe, material, [fold], folder, reports, judgement, foil)
     report["seeds"] = {
         str(seed): {"metrics": own["metrics"], "validation": own["parts"]["validation"]}
@@ -60,7 +67,7 @@ def over_folds(
     judged = [_judged(recipe, material, table) for table in tables]
     everything = _judged(recipe, material, _numbered(tables, "fold", [fold.number for fold in folds]))
     bootstrapping = recipe.evaluation.bootstrapping
-    judgement = judge(everything, **bootstrapping)
+    judgement = evaluate_predictions(everything, **bootstrapping)
     pooled = {key: judgement[key] for key in ("metrics", "intervals", "clip_intervals")}
     settings = {"resamples": bootstrapping["bootstrap"], "confidence": bootstrapping["confidence"]}
     metrics = mean_metrics([own["metrics"] for own in reports.values()])

@@ -23,13 +23,14 @@ from ..corpora import Corpus, corpus_facts, read_corpus
 from ..evaluation.embeddings import FEWEST, available, project, subset
 from ..evaluation.predictions import Judged, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
+from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import hear, listening
 from ..inference.classifier import Expert, load_expert
 from ..inference.inputs import Chunk, Recording
 from ..inference.outputs import probabilities
 from ..models.preparation import Preparation, prepare_waveform
-from ..report.report import judge
-from ..report.write import write_numbers
+from ..report.report import Report
+from ..report.write import write_report
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.files import whole_folder
@@ -251,7 +252,7 @@ def _judged_model(model: Candidate, corpus: Corpus, name: str, manner: Manner, c
         "foil": None,
         "label_words": meaning.told(),
         "model": _model_facts(model),
-        **judge(judged, bootstrap=manner.bootstrap, confidence=manner.confidence),
+        **evaluate_predictions(judged, bootstrap=manner.bootstrap, confidence=manner.confidence),
         "parts": {},
         "history": [],
         "environment": environment(),
@@ -353,7 +354,8 @@ def write_judgement(
         pq.write_table(judgement.points, folder / report["embeddings"]["points"])
     counts = Counter(judged.labels.tolist())
     distribution = {"test": {name: counts[i] for i, name in enumerate(judged.names)}}
-    write_numbers(folder, {**report, "class_distribution": distribution}, corpus=corpus, links={"above": above})
+    report = Report.from_dict({**report, "class_distribution": distribution})
+    write_report(folder, report, corpus=corpus, links={"above": above})
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -26,7 +26,8 @@ from ..evaluation.predictions import Judged, to_table
 from ..evaluation.robustness import check_opus
 from ..inference.reference import copy_reference
 from ..protocols import fingerprint, save_splits
-from ..report.card import of_several
+from ..report.card import Runs
+from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, seed_everything, training_arguments
 from ..training.balancing import Turns, balance_table, met_labels
 from ..training.callbacks import measured_energy, tracked
@@ -415,10 +416,10 @@ def _deliver(
     if "chosen_seed" in own:  # the card's figures are those of its weights, not of the mean over a fold's seeds
         numbers.append(own["chosen_seed"])
         own = source.child(f"seed-{own['chosen_seed']}").read_report()
-    described = of_several(report, own, numbers)
+    runs = Runs(Report.from_dict(report), Report.from_dict(own), numbers)
     with whole_folder(folder.model) as partial:
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
-        card(recipe, described, folder).save(partial / "README.md")
+        card(recipe, runs, folder).save(partial / "README.md")
         keep_recipe_and_report(recipe, report, partial)
     copy_reference(source.reference, folder.reference)
     tables = {"predictions": read_predictions(folder, kind, list(reports))}

@@ -11,13 +11,13 @@ from transformers import PreTrainedModel
 
 from ..audio import prepare
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
-from ..evaluation.metrics import all_metrics
+from ..evaluation.metrics import all_metrics, softmax
 from ..evaluation.predictions import Judged, of_rows
+from ..evaluation.summary import evaluate_predictions
 from ..inference.classifier import load_expert
 from ..inference.reference import LONGEST, chosen_clips, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS
-from ..report.report import judge, softmax
 from ..training.arguments import EmotionTrainingArguments
 from ..training.balancing import met_by_corpus
 from ..training.checkpoints import size
@@ -47,7 +47,7 @@ def judge_run(
         for name, own in predicted.items()
         if name != "test"
     }
-    judgement = judge(predicted[judged_on], **recipe.evaluation.bootstrapping)
+    judgement = evaluate_predictions(predicted[judged_on], **recipe.evaluation.bootstrapping)
     epochs = fitted.epoch_seconds
     model = fitted.trainer.model
     everything = list(plain_parameters(model))

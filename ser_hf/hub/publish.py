@@ -116,7 +116,7 @@ def stage_model(
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if benchmark:
-        for name, text in eval_result_files(run_report(run), **benchmark).items():
+        for name, text in eval_result_files(run_report(run).to_dict(), **benchmark).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
@@ -198,7 +198,7 @@ def publish(
             raise UserError(f"{run}: not published, as {'; '.join(before.problems)} (ser-hf verify {run} tells all)")
         # The report first: the model's card links it.
         report = report_repo and _push_report(run, report_repo, repo_id, space, private, token)
-        message = f"{run_report(run)['name']}: weights, card and figures"
+        message = f"{run_report(run).name}: weights, card and figures"
         pushed = push(model, repo_id, private=private, message=message, owned=OWNED, token=token)
     after = _verify(repo_id, known, token, pushed.commit)
     if not after.good:
@@ -248,7 +248,7 @@ def _push_report(
 
     with _folder("report") as folder:
         stage_report(run, folder, repo_id=repo_id, model_repo=model_repo, space=space)
-        message = f"{run_report(run)['name']}: evaluation report"
+        message = f"{run_report(run).name}: evaluation report"
         return push(folder, repo_id, kind="dataset", private=private, message=message, owned=REPORT_OWNED, token=token)
 
 
@@ -272,7 +272,7 @@ def _push_space(
         write_space(
             folder,
             model_repo,
-            report=run_report(run),
+            report=run_report(run).to_dict(),
             corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
             revision=commit,
             trust_remote_code=verdict.remote_code,

@@ -20,10 +20,10 @@ from huggingface_hub import DatasetCardData
 from ..corpora import CORPORA, corpora_facts, corpus_facts, corpus_options
 from ..report import text as words
 from ..report import views
-from ..report.card import hub_page, public, templates
+from ..report.card import hub_page, public, template_values, templates
 from ..report.citations import in_words, licence
-from ..report.report import judged_people
-from ..report.write import SCHEMA, metrics_table
+from ..report.report import SCHEMA, Report
+from ..report.write import metrics_table
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_text, read_yaml
@@ -275,7 +275,7 @@ def _stage_whole(report_folder: Path, report: Mapping[str, Any], target: Path, p
         if file.suffix == ".svg":
             content = without_paths(content.decode(), places).encode()
         (target / file.name).write_bytes(content)
-    pq.write_table(metrics_table(report), target / "metrics.parquet")
+    pq.write_table(metrics_table(Report.from_dict(report)), target / "metrics.parquet")
     if (report_folder / SCHEMA).is_file():
         (target / SCHEMA).write_bytes((report_folder / SCHEMA).read_bytes())
     if (report_folder / "embeddings.parquet").is_file():
@@ -345,13 +345,14 @@ def _card(
         ],
         **licence(corpora, f"{hub_page(repo_id, 'datasets')}#licence"),
     )
-    protocol = views.protocol(report) or {"people": [], "shared": [], "notes": []}
+    typed = Report.from_dict(report, folder)
+    protocol = views.protocol(typed) or {"splits": [], "overlap": []}
     rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in tables.items()}
     text = (
         templates()
         .get_template("report_repository.md")
         .render(
-            {"fold": None, "foil": None, "deviations": {}, **report},
+            template_values(typed),
             card_data=data.to_yaml(),
             repo_id=repo_id,
             model_repo=model_repo,
@@ -359,14 +360,12 @@ def _card(
             space_page=space and hub_page(space, "spaces"),
             page=f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
             children=[place for place in places if place != "all" and "/" not in place],
-            banners=words.banners(report),
-            judged_people=judged_people(report),
-            headline=words.headline(report),
-            confidence=f"{100 * report.get('confidence', 0.95):g} %",
-            results=[row for row in views.results(report) if row["name"]],
-            people=protocol["people"],
-            shared=protocol["shared"],
-            notes=protocol["notes"],
+            banners=words.banners(typed),
+            headline=words.headline(typed),
+            confidence=words.confidence(typed),
+            results=[row for row in views.results(typed) if row["name"]],
+            splits=protocol["splits"],
+            overlap=protocol["overlap"],
             tables=[{"name": name, "rows": rows[name], "holds": _HOLDS[name]} for name in tables],
             licences=[f"{one['title']} ({in_words(one['license'])})" for one in corpora if one["license"]],
         )

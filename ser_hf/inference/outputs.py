@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.special import log_softmax
 from tqdm import tqdm
 
-from ..report.report import softmax
+from ..evaluation.metrics import softmax
 from ..utils.cache import PARTIAL, InUse, is_marked
 from ..utils.environment import __version__
 from ..utils.errors import UserError

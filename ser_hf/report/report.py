@@ -1,158 +1,661 @@
-"""The judgement of a run: what was measured on which clips."""
+"""The report of an evaluated model: typed sections, from which report.json and its JSON schema follow."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import scipy.special
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..evaluation.bootstrap import (
-    FEW_SPEAKERS,
-    Intervals,
-    all_of,
-    is_unknown,
-    judged_draws,
-    percentile,
-    percentiles,
-    recalls_of,
-    resample,
-)
-from ..evaluation.metrics import all_metrics, calibration_error, confusion, per_class, reliability
-from ..evaluation.predictions import Judged
-from ..evaluation.slices import by_corpus, other_label, slices_and_gaps, uars_of
+from ..evaluation.metrics import METRICS
+from ..utils.errors import UserError
 
-logger = logging.getLogger(__name__)
+SCHEMA = "report_schema.json"
 
-# A class of fewer clips is missing from too many resamples: one of 5, drawn alone, is from one in 150 (exp(-5)).
-FEW_CLIPS = 5
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Counts = list[list[Count]]
+_METRIC_SCHEMAS = {
+    key: {"description": f"{metric.definition[0].upper()}{metric.definition[1:]}.", "type": ["number", "null"]}
+    for key, metric in METRICS.items()
+}
+_METRIC_SCHEMAS["loss"] = {"description": "The training loss on this split, nats.", "type": "number"}
+Scores = Annotated[dict[str, float | None], Field(json_schema_extra={"properties": _METRIC_SCHEMAS})]
+Intervals = dict[str, Interval | None]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """(clips, classes) logits -> probabilities, float32."""
-    return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+class Section(BaseModel):
+    """A part of the report. Keys that were not measured are absent from report.json, as they are None here."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section as JSON values, with the keys that were set."""
+        return self.model_dump(exclude_unset=True, by_alias=True)
 
 
-def judge(judged: Judged, *, bootstrap: int = 2000, confidence: float = 0.95) -> dict[str, Any]:
-    """The judgement of one part: metrics and their intervals, per_class, confusion, calibration, slices and their
-    gaps, perceived, corpora, hardest and warnings. Of several runs metrics are the mean and confusions the sum, and
-    intervals are those of the mean of these very runs: of other clips and speakers, not of other seeds.
-    `corpora` holds the judgement of each corpus where there are several (`ser_hf.evaluation.slices`)."""
-    names, labels, runs = judged.names, judged.labels, judged.predictions
-    measured = [all_metrics(labels, run, judged.votes) for run in judged.probabilities]
-    pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
-    # Each bootstrap draws once for all that is drawn so: drawing takes as long as measuring does.
-    kinds, speakers_alone = uars_of(judged)
-    everything = all_of(judged)
-    by_speaker, of_classes, of_kinds = resample(
-        [everything, recalls_of(judged), kinds], judged_draws(judged, True, bootstrap)
-    )
-    by_clip, of_speakers = resample([everything, speakers_alone], judged_draws(judged, False, bootstrap))
-    slices, gaps = slices_and_gaps(judged, of_kinds | of_speakers, confidence)
-    recall_intervals = [percentile(own, confidence) for own in of_classes["recall"].T]
-    metrics = mean_metrics(measured)
-    bins = reliability(pooled_labels, judged.probabilities.reshape(-1, len(names)))
-    judgement: dict[str, Any] = {
-        "clips": len(judged),
-        "speakers": len({name for name in judged.speakers if not is_unknown(name)}),
-        "metrics": metrics,
-        "intervals": known_intervals(percentiles(by_speaker, confidence), metrics),
-        "clip_intervals": known_intervals(percentiles(by_clip, confidence), metrics),
-        "confidence": confidence,
-        "per_class": _classes(judged, recall_intervals),
-        "confusion": confusion(pooled_labels, pooled, len(names)),
-        # Pooling the runs repeats each clip; what is reported is how many there are.
-        "calibration": {"bins": [own | {"clips": own["clips"] / len(runs)} for own in bins]},
-        "slices": slices,
-        "gaps": gaps,
-        "perceived": other_label(judged),
-        "corpora": by_corpus(judged.columns["corpus"], judged.speakers, labels, runs, names),
-        "hardest": hardest(judged),
-        "warnings": [],
-    }
-    judgement["calibration"]["ece"] = calibration_error(bins)
-    unknown = sum(is_unknown(name) for name in judged.speakers)
-    judgement["warnings"] = few_speakers(judgement["speakers"], unknown) + few_clips(judgement["per_class"])
-    return judgement
+class Split(Section):
+    """One split: train, validation or test."""
+
+    clips: Count
+    """Clips."""
+    speakers: list[str]
+    """Speakers, each prefixed by the corpus."""
 
 
-def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """A sentence where so few speakers judged that the interval over them promises too much, and one where the
-    speakers of some clips, `unknown`, are not known."""
-    told = []
-    if unknown:
-        whose = "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
-        told.append(
-            f"{whose} not known: each such clip is drawn as if somebody else spoke it, so that intervals are too "
-            "narrow where one speaker has many."
-        )
-    elif speakers < FEW_SPEAKERS:
-        counted = "1 speaker" if speakers == 1 else f"{speakers} speakers"
-        told.append(
-            f"Judged on {counted}: the interval over speakers is too narrow for so few, and the one over clips alone "
-            "says nothing about other speakers."
-        )
-    return told
+class Run(Section):
+    """One fold or seed."""
+
+    metrics: Scores
+    """Of the evaluated split."""
+    validation: Scores | None = None
+    """Of the validation split."""
+    tested: str | None = None
+    """The test speakers of this fold."""
+    sha256: str | None = None
+    """Digest of the sorted clip ids of the fold."""
+    parts: dict[str, Split] = {}
+    """By split: train, validation, test."""
 
 
-def few_clips(classes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence where classes (`per_class`) have so few clips that many a resample lacks them."""
-    few = [f"{name} ({own['support']})" for name, own in classes.items() if 0 < own["support"] < FEW_CLIPS]
-    if not few:
-        return []
-    return [
-        f"Fewer than {FEW_CLIPS} clips judge {', '.join(few)}: a resample that lacks a class leaves it out of its "
-        "mean, and the intervals of UAR, macro-F1 and AUROC lean upwards."
-    ]
+class Protocol(Section):
+    """How the clips were split."""
+
+    name: str | None = None
+    """Name of the split rule or published list."""
+    sha256: str | None = None
+    """Fingerprint of the sorted clip ids of each split, over all folds."""
+    clips: list[str] = []
+    """Per fold, a digest of the samples of the clips."""
+    leak: str | None = None
+    """Why the results do not hold for new speakers; null without a leak."""
+    notes: list[str] = []
+    """Notes about the split, in sentences."""
+    fold: str | None = None
+    """Name of the fold, if the report is of a single one."""
+    parts: dict[str, Split] = {}
+    """By split; over several folds the evaluated split only."""
+    folds: dict[str, Run] | None = None
+    """By number: each fold with its splits and results."""
+    inherited: list[str] | None = None
+    """Training speakers of the checkpoint that the model starts from, as far as it documents them."""
 
 
-def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -> Intervals:
-    """Without those of metrics that the clips leave undefined."""
-    return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
+class Audit(Section):
+    """What two splits share, counted before training; over several folds the worst of them."""
+
+    shared: dict[str, dict[str, Count | None]]
+    """By pair of splits (`train/test`): speakers, sessions, sentences, recordings (equal samples) and near_duplicates
+    (one take, cut, re-encoded or re-leveled) in both splits; null if unknown."""
+    apart: dict[str, list[str]] = {}
+    """By pair of splits: what the protocol keeps apart."""
+    duplicates: Count = 0
+    """Clips that repeat the samples of another clip within a split."""
 
 
-def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each metric; None where a run leaves it undefined."""
+class Source(Section):
+    """A label of one corpus."""
+
+    corpus: str
+    """Name of the corpus."""
+    emotion: str | None = None
+    """The canonical emotion; null if there is none."""
+    word: str | None = None
+    """The label in the corpus files."""
+    label: str | None = None
+    """The class it is mapped to; null if it was left out."""
+    left_out: str | None = None
+    """Why it was left out."""
+    clips: Count
+    """Clips with this label."""
+
+
+class LabelMapping(Section):
+    """One label of the evaluated model."""
+
+    word: str
+    """The label in the model's configuration."""
+    emotion: str | None = None
+    """The class it is mapped to; null if it is not counted, or is no known emotion."""
+    counted: bool = False
+    """Whether predictions of it count: unknown emotions do, as errors."""
+
+
+class Foil(Section):
+    """The same recipe under a leaky protocol."""
+
+    protocol: str
+    """Name of the leaky protocol."""
+    sha256: str | None = None
+    """Fingerprint of its splits."""
+    metrics: Scores
+    """Results under the leaky protocol."""
+    intervals: Intervals = {}
+    """Confidence intervals of these results."""
+    audit: Audit | None = None
+    """What its splits share."""
+    against: Scores
+    """Results under the protocol of this report."""
+    gap: dict[str, float]
+    """Leaky result minus own result, by metric."""
+
+
+class Origin(Section):
+    """The file of published weights that a network of ser_hf starts from."""
+
+    file: str
+    """Name of the file."""
+    source: str
+    """Where it is published."""
+    licence: str
+    """License of the weights."""
+
+
+class Model(Section):
+    """The network."""
+
+    architecture: str | None = None
+    """As the recipe names it."""
+    model_type: str | None = None
+    """As transformers names it."""
+    checkpoint: str | None = None
+    """The checkpoint it was fine-tuned from; null for random initialization."""
+    base_model: str | None = None
+    """Hub id of the checkpoint; null for a local folder or file and for random initialization."""
+    encoder: str | None = None
+    """The encoder as transformers names it, unless it is a network of ser_hf."""
+    origin: Origin | None = None
+    """The file of published weights that the network starts from."""
+    remote_code: bool = False
+    """Whether loading needs trust_remote_code."""
+    padding_safe: bool | None = None
+    """Whether padding leaves the predictions unchanged."""
+    sampling_rate: Annotated[int, Field(ge=1)] | None = None
+    """Sampling rate of the input, Hz."""
+    preparation: str = ""
+    """How every clip is prepared, in words."""
+    depth: str = ""
+    """Which parts were trained, in words."""
+    augmentation: str = ""
+    """Augmentation of the training clips, in words."""
+    adapter: bool = False
+    """Whether adapters were trained (LoRA)."""
+    parameters: Count | None = None
+    """Number of parameters."""
+    learning: Count | None = None
+    """Number of trainable parameters."""
+    solver: str | None = None
+    """Trainer or sklearn."""
+    revision: str | None = None
+    """Commit of the checkpoint on the Hub."""
+    untrained: list[str] = []
+    """Tensors that the model's files lack; they hold random numbers."""
+    learnt_from: list[str] | None = None
+    """Training corpora of an evaluated model; null if unknown."""
+
+
+class Environment(Section):
+    """The machine and the package versions."""
+
+    versions: dict[str, str | None] = {}
+    """By package; null if not installed."""
+    git_revision: str | None = None
+    """Commit of the toolkit, with `+changes` if it was edited."""
+    platform: str | None = None
+    """Operating system."""
+    processor: str | None = None
+    """Name of the processor."""
+    cores: Count | None = None
+    """Cores available to the run."""
+    threads: Count | None = None
+    """Threads of torch."""
+    accelerator: str | None = None
+    """Name of the GPU; null without one."""
+    processes: Count = 1
+    """Training processes."""
+
+
+class ClassScores(Section):
+    """Results for one class."""
+
+    precision: float
+    """Share of the predictions of this class that are correct, 0 to 1."""
+    recall: float
+    """Share of the clips of this class that are recognized, 0 to 1."""
+    f1: float
+    """Harmonic mean of precision and recall, 0 to 1."""
+    support: Count
+    """Clips of this class."""
+    recall_interval: Interval | None = None
+    """Interval of the recall over speakers and their clips."""
+
+
+class Bin(Section):
+    """One bin of the reliability diagram."""
+
+    low: float
+    """Lower bound."""
+    high: float
+    """Upper bound."""
+    clips: Amount
+    """Clips in the bin, mean over seeds."""
+    confidence: float | None
+    """Mean probability of the predictions; null for an empty bin."""
+    accuracy: float | None
+    """Share of correct predictions; null for an empty bin."""
+
+
+class Calibration(Section):
+    """Calibration of the probabilities."""
+
+    bins: list[Bin]
+    """15 equal bins of the predicted probability."""
+    ece: float
+    """Expected calibration error, 0 to 1."""
+
+
+class ProbabilityScores(Section):
+    """Metrics of the probabilities."""
+
+    log_loss: float
+    """Log loss, nats; lower is better."""
+    ece: float
+    """Expected calibration error, 0 to 1."""
+    brier: float
+    """Brier score, 0 to 2."""
+
+
+class Temperature(Section):
+    """Temperature scaling, fitted on validation (Guo et al. 2017)."""
+
+    value: Annotated[float, Field(gt=0)]
+    """The logits are divided by it."""
+    fitted_on: str
+    """The split."""
+    before: ProbabilityScores
+    """On the evaluated split, without it."""
+    after: ProbabilityScores
+    """On the evaluated split, with it."""
+    stored: bool
+    """Whether the published model applies it."""
+
+
+class Slice(Section):
+    """Results for one group of clips."""
+
+    clips: Count
+    """Clips in the group."""
+    speakers: Count | None = None
+    """Speakers in the group; null if one is unknown."""
+    uar: float
+    """UAR over the classes in the group, 0 to 1."""
+    wa: float | None = None
+    """WA, 0 to 1."""
+    macro_f1: float | None = None
+    """Macro-F1, 0 to 1."""
+    weighted_f1: float | None = None
+    """Weighted F1, 0 to 1."""
+    interval: Interval | None = None
+    """Interval of `uar`; null for groups of fewer than three speakers."""
+
+
+class Gap(Section):
+    """The groups with the highest and the lowest score."""
+
+    metric: str
+    """The compared metric."""
+    best: str
+    """Group with the highest score."""
+    worst: str
+    """Group with the lowest score."""
+    gap: float
+    """Difference of the two scores."""
+    interval: Interval | None = None
+    """Interval of the difference."""
+
+
+class Perceived(Section):
+    """The same predictions against the other label of the clips: perceived or intended."""
+
+    by: str
+    """The other label: perceived (by most raters) or intended (by the speaker)."""
+    clips: Count
+    """Clips that have it."""
+    agreement: float
+    """Share of these clips on which both labels agree, 0 to 1."""
+    metrics: Scores
+    """Against the other label."""
+    same_clips: Scores
+    """The same clips against the labels of the report."""
+    counts: Counts
+    """Labels of the report in rows, the other labels in columns."""
+
+
+class Collision(Section):
+    """A class that is often confused with another one."""
+
+    label: str
+    """The class."""
+    taken_for: str
+    """The most frequent wrong prediction."""
+    share: float
+    """Share of the clips of the class, 0 to 1."""
+    foreign: bool
+    """Whether the corpus has no such label."""
+
+
+class CorpusScores(Section):
+    """Results for one corpus."""
+
+    clips: Count
+    """Evaluated clips."""
+    speakers: Count
+    """Speakers of these clips."""
+    metrics: Scores
+    """Over the classes of the corpus."""
+    per_class: dict[str, ClassScores]
+    """By label."""
+    confusion: Counts
+    """Counts of clips: true classes in rows, predicted classes in columns."""
+    collisions: list[Collision]
+    """Classes of which a fifth or more is predicted as one other class."""
+
+
+class HardClip(Section):
+    """A clip whose label got a low probability."""
+
+    id: str
+    """Id of the clip."""
+    speaker: str | None = None
+    """Its speaker."""
+    label: str
+    """True class."""
+    predicted: str
+    """Predicted class."""
+    probability: float
+    """Probability of the true class, mean over seeds, 0 to 1."""
+    path: str | None = None
+    """Audio file; null for audio that is in no file."""
+
+
+class CleanScores(Section):
+    """Results for the unchanged clips."""
+
+    uar: float
+    """UAR, 0 to 1."""
+    wa: float
+    """WA, 0 to 1."""
+    macro_f1: float
+    """Macro-F1, 0 to 1."""
+    interval: Interval | None = None
+    """Interval of `uar`."""
+
+
+class Condition(CleanScores):
+    """Results under one condition."""
+
+    name: str
+    """The condition in words."""
+    kind: str
+    """Noise, reverberation, telephone, codec, gain, clipping, truncation or speed."""
+    severity: float
+    """In `unit`."""
+    unit: str
+    """Unit of the severity."""
+    description: str = ""
+    """What is done to a clip."""
+    changed: Count | None = None
+    """Clips that it changed."""
+    drop: float
+    """Loss of UAR."""
+    drop_interval: Interval | None = None
+    """Interval of the loss, from the same resamples for both scores."""
+
+
+class Robustness(Section):
+    """The same weights on degraded clips. Over folds and seeds the mean, without intervals."""
+
+    clips: Count
+    """Clips evaluated under each condition."""
+    chance: float
+    """UAR of guessing, 0 to 1."""
+    clean: CleanScores
+    """The unchanged clips."""
+    conditions: list[Condition]
+    """One entry per condition."""
+    settings: dict[str, Any]
+    """Seed, resamples, sampling rate (Hz), number of available clips."""
+
+
+class Embeddings(Section):
+    """Maps of the input of the last layer."""
+
+    methods: list[str]
+    """Of pca, tsne, umap."""
+    clips: Count
+    """Clips on the maps."""
+    points: str
+    """File beside the report: id, label, speaker, corpus and x, y of each method."""
+    of: str = ""
+    """What is embedded, in words."""
+
+
+class Pooled(Section):
+    """Results of the predictions of all folds together."""
+
+    metrics: Scores
+    """Of all predictions."""
+    intervals: Intervals = {}
+    """Over speakers and their clips."""
+    clip_intervals: Intervals = {}
+    """Over clips only."""
+
+
+class Seconds(Section):
+    """Wall clock time, seconds."""
+
+    preparation: float | None = None
+    """Decoding and resampling."""
+    training: float | None = None
+    """All epochs; over several runs their sum."""
+    per_epoch: float | None = None
+    """Median epoch; over several runs the mean of the medians."""
+    judgement: float | None = None
+    """Prediction and evaluation."""
+
+
+class Energy(Section):
+    """Energy of the training, if codecarbon is installed; over several runs the sum."""
+
+    kwh: Amount
+    """Of the whole machine, kilowatt hours."""
+    processor_kwh: Amount
+    """Of the processor."""
+    accelerator_kwh: Amount
+    """Of the accelerators."""
+    memory_kwh: Amount
+    """Of the memory."""
+    seconds: Amount
+    """Measured time."""
+    measured_by: str
+    """The package and its version. It estimates what the machine does not measure."""
+    country: str | None = None
+    """Country of the power grid, ISO 3166 (three letters)."""
+    emissions_kg: Amount | None = None
+    """CO2 equivalents for the mean of that grid, kilograms; null without a country."""
+
+
+class Training(Section):
+    """What the machine or the recipe decided."""
+
+    precision: str | None = None
+    """One of fp32, bf16, fp16, tf32."""
+    clips_per_step: Count | None = None
+    """Over all processes and accumulated batches."""
+    data_workers: Count | None = None
+    """Processes that load data."""
+    strategy: str | None = None
+    """Whether frozen parts were computed once."""
+    cache: dict[str, Any] | None = None
+    """What was cached: kind, clips, bytes, seconds."""
+    balance: str | None = None
+    """What is sampled equally often: corpora, classes or both."""
+    clips_per_epoch: dict[str, int] | None = None
+    """By corpus."""
+
+
+class Report(Section):
+    """report.json of ser_hf. Keys without a result are absent. Scores run from 0 to 1, times are seconds."""
+
+    schema_file: str | None = Field(default=None, alias="$schema")
+    """The schema file beside the report."""
+    name: str
+    """Name of the recipe."""
+    kind: Literal["evaluation"] | None = None
+    """`evaluation` for a model that was evaluated without training. Absent in the report of a run."""
+    judged_on: Literal["test", "validation"]
+    """The evaluated split: test, or validation while configurations are compared."""
+    output_dir: str | None = None
+    """Folder of the run, as the recipe names it."""
+    labels: list[str]
+    """The classes, in the order of all lists of counts."""
+    protocol: Protocol
+    """How the clips were split."""
+    audit: Audit
+    """What the splits share."""
+    recordings: dict[str, Any] | None = None
+    """Recordings that augmentation mixes in, by recipe key: number and digest."""
+    sources: list[Source] | None = None
+    """The labels of the corpus files and their classes."""
+    label_words: list[LabelMapping] | None = None
+    """The labels of an evaluated model and their classes."""
+    foil: Foil | None = None
+    """Results under a leaky protocol; null unless requested."""
+    model: Model = Model()
+    """The network."""
+    environment: Environment = Environment()
+    """The machine and the package versions."""
+    clips: Count | None = None
+    """Evaluated clips. Several folds may evaluate the same clip."""
+    speakers: Count | None = None
+    """Speakers of these clips."""
+    metrics: Scores
+    """Of the evaluated split; over folds and seeds the mean."""
+    intervals: Intervals = {}
+    """Over speakers and their clips: hierarchical bootstrap, percentiles; over folds and seeds those of the mean. ECE
+    has none, because resampling biases it upwards."""
+    clip_intervals: Intervals = {}
+    """Over clips only."""
+    confidence: float = 0.95
+    """Confidence level of all intervals, 0 to 1."""
+    per_class: dict[str, ClassScores] = {}
+    """By label."""
+    confusion: Counts
+    """Counts of clips: true classes in rows, predicted classes in columns, in the order of `labels`; summed over seeds
+    and folds."""
+    calibration: Calibration | None = None
+    """Calibration of the probabilities."""
+    temperature: Temperature | None = None
+    """Temperature scaling; null if it was not fitted."""
+    temperatures: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Over folds or seeds: the temperature of each run, by number."""
+    maps: list[str] | None = None
+    """Over folds or seeds: the runs (folders beside this report) whose page has a map of embeddings."""
+    slices: dict[str, dict[str, Slice]] = {}
+    """By column (corpus, speaker, sex, age_group in years, language, sentence, intensity, duration in seconds), then
+    by value."""
+    gaps: dict[str, Gap] | None = None
+    """By column: the groups with the highest and the lowest score."""
+    perceived: Perceived | None = None
+    """The same predictions against the other label of the clips; null without one."""
+    corpora: dict[str, CorpusScores] = {}
+    """By corpus, if there are several."""
+    hardest: list[HardClip] = []
+    """The 20 clips whose label got the lowest probability, the lowest first."""
+    robustness: Robustness | None = None
+    """The same weights on degraded clips."""
+    embeddings: Embeddings | None = None
+    """Maps of the input of the last layer."""
+    class_distribution: dict[str, dict[str, Count]] | None = None
+    """Clips by split (over folds: the evaluated split of each fold) and label."""
+    warnings: list[str] = []
+    """Limits of the results, in sentences."""
+    parts: dict[str, Scores] = {}
+    """The same weights on the other splits."""
+    pooled: Pooled | None = None
+    """The predictions of all folds together."""
+    deviations: Scores = {}
+    """Standard deviation of each metric over folds or seeds (n - 1)."""
+    seeds: dict[str, Run] | None = None
+    """By seed."""
+    chosen_seed: int | None = None
+    """The seed with the best validation score; its weights are published."""
+    chosen_fold: int | None = None
+    """The fold with the best validation score; its weights are published."""
+    history: list[dict[str, Any]] = []
+    """By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (mean since the last entry, nats),
+    learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs."""
+    selected_by: str | None = None
+    """Validation metric that selects the checkpoint."""
+    validated: float | None = None
+    """That metric of the kept checkpoint; higher is better (the loss is negated)."""
+    seconds: Seconds = Seconds()
+    """Wall clock time."""
+    energy: Energy | None = None
+    """Energy of the training."""
+    training: Training = Training()
+    """What the machine or the recipe decided."""
+    definitions: dict[str, str] = {}
+    """Definition of each metric."""
+
+    @classmethod
+    def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":
+        """The report of JSON values.
+
+        Args:
+            source: file or folder that the error names.
+
+        Raises:
+            UserError: if it is not a report of ser_hf.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(f"{source}: not a report of ser_hf: {place}: {first['msg']}") from None
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The folds or seeds of a report over several runs; empty for a single run."""
+        return self.protocol.folds or self.seeds or {}
+
+    @property
+    def chosen(self) -> str | None:
+        """The folder of the run whose weights are published, such as `fold-1`; None for a single run."""
+        if self.chosen_fold is not None:
+            return f"fold-{self.chosen_fold}"
+        return None if self.chosen_seed is None else f"seed-{self.chosen_seed}"
+
+
+def read_report(path: Path) -> Report:
+    """The report in a report.json.
+
+    Raises:
+        UserError: if the file is not a report of ser_hf.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a report of ser_hf: {error}") from None
+    return Report.from_dict(values, path)
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of report.json."""
+    schema = Report.model_json_schema()
     return {
-        name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
-        for name in measured[0]
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Report of a speech emotion recognition model",
     }
-
-
-def _classes(judged: Judged, intervals: Sequence[list[float] | None]) -> dict[str, dict[str, Any]]:
-    runs, names = judged.predictions, judged.names
-    classes = per_class(np.tile(judged.labels, len(runs)), runs.ravel(), names)
-    for row, interval in zip(classes.values(), intervals, strict=True):
-        # Pooling the runs repeats each clip; what is reported is how many there are.
-        row["support"] //= len(runs)
-        row["recall_interval"] = interval
-    return classes
-
-
-def hardest(judged: Judged, most: int = 20) -> list[dict[str, Any]]:
-    """The clips whose label was given the least probability, mean over runs: id, speaker, label, predicted,
-    probability of the label, path (None for audio that is in no file)."""
-    mean = judged.probabilities.mean(axis=0)
-    own = mean[np.arange(len(judged)), judged.labels]
-    paths = judged.paths or [None] * len(judged)
-    return [
-        {
-            "id": judged.ids[i],
-            "speaker": judged.speakers[i],
-            "label": judged.names[judged.labels[i]],
-            "predicted": judged.names[int(mean[i].argmax())],
-            "probability": float(own[i]),
-            "path": paths[i],
-        }
-        for i in np.argsort(own, kind="stable")[:most]
-    ]
-
-
-def judged_people(report: Mapping[str, Any]) -> str:
-    """Who judged, in words that a headline can carry without flattering."""
-    shared = report["audit"]["shared"].get(f"train/{report['judged_on']}", {})
-    if report["protocol"]["leak"] or shared.get("speakers"):
-        return f"{report['judged_on']} clips of speakers heard before"
-    if report.get("kind") == "evaluation":  # whatever part they are, they are new to the model, or nobody knows
-        return "speakers it may have heard" if shared.get("speakers") is None else "speakers it has not heard"
-    return f"the {report['judged_on']} speakers"

@@ -1,19 +1,19 @@
-"""A report's facts as sentences: what was judged by whom, what the parts share, and what is to be minded."""
+"""Facts of a report as sentences: splits, speakers, overlap, warnings, headline, calibration."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..evaluation.metrics import NAMES
+from .report import Report, Split
 
-# How a part's speakers took part.
-_DID = {"train": "taught the network", "validation": "chose the checkpoint", "test": "judged it, once"}
-# Of each kind that an audit counts: one of them, and what it means that some stand in two parts.
+# What the speakers of each split were used for.
+_ROLES = {"train": "for training", "validation": "to select the checkpoint", "test": "for the final test, once"}
+# For each kind that an audit counts: its name, and what it means if two splits share some.
 _KINDS = {
-    "speakers": ("speaker", "error", "a voice that was learnt from is heard again"),
-    "sessions": ("session", "note", "the same room, day and partners are heard again"),
+    "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
+    "sessions": ("session", "note", "same room, day and partners"),
     "sentences": ("sentence", "note", "the words are known, which a fixed list of sentences cannot avoid"),
-    "recordings": ("recording", "error", "the same samples are heard again"),
-    "near_duplicates": ("near duplicate", "error", "the same take, cut, re-encoded or re-levelled, is heard again"),
+    "recordings": ("recording", "error", "the same samples are evaluated again"),
+    "near_duplicates": ("near duplicate", "error", "the same take, cut, re-encoded or re-leveled"),
 }
 
 
@@ -27,148 +27,135 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def banners(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(level, what it is, sentence) of all that a reader must not miss: a leaky protocol first."""
-    protocol, found = report["protocol"], []
-    if protocol.get("leak"):
-        found.append(("error", f"Leaky protocol ({protocol.get('name', 'unnamed')}).", protocol["leak"]))
-    if report["judged_on"] != "test":
-        told = "The same clips picked the checkpoint, so these figures are too good. The test part was left untouched."
-        found.append(("warning", f"Judged on the {report['judged_on']} part.", told))
-    for warning in report.get("warnings", ()):
-        # One that leaves nothing of the figures.
-        void = report.get("model", {}).get("untrained") and "was never trained" in warning
-        found.append(("error", "Random answers.", warning) if void else ("warning", "Mind:", warning))
+def confidence(report: Report) -> str:
+    """ "95 %"."""
+    return f"{100 * report.confidence:g} %"
+
+
+def evaluated_speakers(report: Report) -> str:
+    """The evaluated speakers as a headline names them."""
+    shared = report.audit.shared.get(f"train/{report.judged_on}", {})
+    if report.protocol.leak or shared.get("speakers"):
+        return f"{report.judged_on} clips of training speakers"
+    if report.kind == "evaluation":  # of a foreign model the training speakers may be unknown
+        return "possibly known speakers" if shared.get("speakers") is None else "new speakers"
+    return f"the {report.judged_on} speakers"
+
+
+def banners(report: Report) -> list[tuple[str, str, str]]:
+    """(level, title, sentence) of all warnings, a leaky protocol first."""
+    found = []
+    if report.protocol.leak:
+        found.append(("error", f"Leaky protocol ({report.protocol.name or 'unnamed'}).", report.protocol.leak))
+    if report.judged_on != "test":
+        sentence = "These clips selected the checkpoint, so the results are too good. The test split was not used."
+        found.append(("warning", f"Evaluated on the {report.judged_on} split.", sentence))
+    for warning in report.warnings:
+        void = report.model.untrained and "was never trained" in warning
+        found.append(("error", "Random predictions.", warning) if void else ("warning", "Note:", warning))
     return found
 
 
-def people(report: Mapping[str, Any]) -> list[str]:
-    """Who taught, chose and judged, a sentence each; over folds in one for all of them."""
-    protocol, judged_on = report["protocol"], report["judged_on"]
-    parts, folds = protocol.get("parts", {}), protocol.get("folds")
+def splits(report: Report) -> list[str]:
+    """A sentence for each split: its speakers, clips and role; over folds two sentences for all of them."""
+    parts, folds = report.protocol.parts, report.protocol.folds
+    selected = f", by {NAMES.get(report.selected_by, report.selected_by)}" if report.selected_by else ""
     if folds:
-        return _people_of_folds(report, folds)
+        own = parts.get(report.judged_on, Split(clips=0, speakers=[]))
+        total = f"{counted(len(own.speakers), 'speaker')} ({counted(own.clips, 'clip')})"
+        each = "with its own train, validation and test clips"
+        if not report.protocol.leak:
+            each = f"on some speakers; other speakers select the checkpoint{selected}, and "
+            each += "others test it" if report.judged_on == "test" else "evaluate it; the test speakers are not used"
+        return [
+            f"{len(folds)} folds, each with a network trained {each}.",
+            f"All folds together are evaluated on {total}.",
+        ]
     sentences, earlier = [], []
     for part in ("train", "validation", "test"):
         if part not in parts:
             continue
-        own = parts[part]
-        did = _DID[part] if part != "test" or judged_on == "test" else "were left untouched"
-        if part == "validation" and report.get("selected_by"):
-            did += f", by {_metric(report['selected_by'])}"
-        sentences.append(f"{_speakers(own, report, part, earlier)} ({counted(own['clips'], 'clip')}) {did}.")
+        role = _ROLES[part] if part != "test" or report.judged_on == "test" else "not used"
+        role += selected if part == "validation" else ""
+        sentences.append(f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}.")
         earlier.append(part)
     return sentences
 
 
-def _speakers(own: Mapping[str, Any], report: Mapping[str, Any], part: str, earlier: Sequence[str]) -> str:
-    number = len(own["speakers"])
-    known = [report["audit"].get("shared", {}).get(f"{other}/{part}", {}).get("speakers") for other in earlier]
-    known = max((count for count in known if count), default=0)
+def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:
+    number = len(report.protocol.parts[part].speakers)
+    shared = [report.audit.shared.get(f"{other}/{part}", {}).get("speakers") for other in earlier]
+    known = max((count for count in shared if count), default=0)
     if not earlier:
         return counted(number, "speaker")
     if known == number:
         return "The same speaker" if number == 1 else f"The same {number:,} speakers"
     if known:
-        return f"{counted(number, 'speaker')}, {known:,} of them heard before,"
+        return f"{counted(number, 'speaker')}, {known:,} of them in earlier splits too,"
     return "1 other speaker" if number == 1 else f"{number:,} other speakers"
 
 
-def _people_of_folds(report: Mapping[str, Any], folds: Mapping[str, Any]) -> list[str]:
-    judged_on = report["judged_on"]
-    own = report["protocol"].get("parts", {}).get(judged_on, {"clips": 0, "speakers": []})
-    whole = f"{counted(len(own['speakers']), 'speaker')} ({counted(own['clips'], 'clip')})"
-    sentences = [
-        f"In each of {len(folds)} folds a network of its own learnt from some speakers, others chose its checkpoint"
-        f"{', by ' + _metric(report['selected_by']) if report.get('selected_by') else ''}, and "
-        + (
-            "others judged it."
-            if judged_on == "test"
-            else "those who would judge it were left untouched: it was judged by those who chose."
-        ),
-        f"All folds together were judged by {whole}.",
-    ]
-    if report["protocol"].get("leak"):
-        sentences[0] = f"In each of {len(folds)} folds a network of its own learnt, was chosen and was judged."
-    return sentences
-
-
-def _metric(name: str) -> str:
-    return NAMES.get(name, name)
-
-
-def shared(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(level, sentence) of each kind that the audit counts: ok, note, error or unknown."""
-    audit = report["audit"]
-    pairs = audit.get("shared", {})
-    found = []
+def overlap(report: Report) -> list[tuple[str, str]]:
+    """(level, sentence) for each kind that the audit counts. Levels are ok, note, error and unknown."""
+    pairs, found = report.audit.shared, []
     for kind in dict.fromkeys(kind for counts in pairs.values() for kind in counts):
         one, level, meaning = _KINDS.get(kind, (kind.removesuffix("s"), "note", "they are not kept apart"))
         counts = {pair: own.get(kind) for pair, own in pairs.items()}
         several = {pair: count for pair, count in counts.items() if count}
         if several:
-            told = listed([f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in several.items()])
+            where = listed([f"{count:,} in {pair.replace('/', ' and ')}" for pair, count in several.items()])
             if len(several) == len(counts) > 1 and len(set(counts.values())) == 1:
-                told = f"{counts[next(iter(counts))]:,} in each pair of them"
-            found.append((level, f"{one.capitalize()}s in two parts: {told}: {meaning}."))
+                where = f"{counts[next(iter(counts))]:,} in each pair of them"
+            found.append((level, f"{one.capitalize()}s in two splits: {where}: {meaning}."))
         elif all(count is None for count in counts.values()):
-            unknown = f"Whether a {one} stands in two parts is not known."
-            found.append(("unknown", "Near duplicates were not looked for." if kind == "near_duplicates" else unknown))
+            unknown = f"Whether a {one} is in two splits is not known."
+            found.append(("unknown", "Near duplicates were not searched." if kind == "near_duplicates" else unknown))
         elif None in counts.values():
             unknown = listed([pair.replace("/", " and ") for pair, count in counts.items() if count is None])
-            found.append(("unknown", f"No {one} is known to stand in two parts; of {unknown} nobody can tell."))
+            found.append(("unknown", f"No {one} is known to be in two splits; unknown for {unknown}."))
         else:
-            found.append(("ok", f"No {one} stands in two parts."))
-    if "duplicates" in audit:
-        number = audit["duplicates"]
-        told = "repeats another clip's samples" if number == 1 else "repeat another clip's samples"
-        if number:
-            found.append(("note", f"{counted(number, 'clip')} {told} within a part."))
+            found.append(("ok", f"No {one} is in two splits."))
+    if report.audit.duplicates:
+        verb = "repeats" if report.audit.duplicates == 1 else "repeat"
+        found.append(("note", f"{counted(report.audit.duplicates, 'clip')} {verb} another clip within a split."))
     return found
 
 
-def headline(report: Mapping[str, Any]) -> list[str]:
-    """What stands under the large figure: interval, runs, chance."""
-    told = []
-    interval = report.get("intervals", {}).get("uar")
-    if interval:
-        low, high = interval
-        told.append(f"{100 * report.get('confidence', 0.95):g} % interval {low:.3f} to {high:.3f}")
-    runs = report["protocol"].get("folds"), report.get("seeds")
-    for several, word in zip(runs, ("folds", "seeds"), strict=True):
-        if several:
-            spread = report.get("deviations", {}).get("uar")
-            told.append(
-                f"mean of {len(several)} {word}" + (f", standard deviation {spread:.3f}" if spread is not None else "")
-            )
-    chance = chance_of(report)
-    if chance:
-        told.append(f"chance {chance:.3f}")
-    return told
+def headline(report: Report) -> list[str]:
+    """What is printed below the large number: interval, runs, chance."""
+    found = []
+    if interval := report.intervals.get("uar"):
+        found.append("{} interval {:.3f} to {:.3f}".format(confidence(report), *interval))
+    if report.runs:
+        spread = report.deviations.get("uar")
+        mean = f"mean of {len(report.runs)} {'folds' if report.protocol.folds else 'seeds'}"
+        found.append(mean + (f", standard deviation {spread:.3f}" if spread is not None else ""))
+    if chance := chance_of(report):
+        found.append(f"chance {chance:.3f}")
+    return found
 
 
-def chance_of(report: Mapping[str, Any]) -> float | None:
-    """UAR of guessing: 1 over the classes that were judged."""
-    classes = sum(1 for row in report.get("per_class", {}).values() if row["support"])
+def chance_of(report: Report) -> float | None:
+    """UAR of guessing: 1 over the number of evaluated classes."""
+    classes = sum(1 for row in report.per_class.values() if row.support)
     return 1 / classes if classes else None
 
 
-def temperature(report: Mapping[str, Any]) -> str | None:
-    """What a temperature does to the probabilities, where one was fitted."""
-    if report.get("temperatures"):
-        each = listed([f"{value:.3g}" for value in report["temperatures"].values()])
-        return f"The validation parts of the {len(report['temperatures'])} runs asked for temperatures of {each}."
-    own = report.get("temperature")
+def temperature(report: Report) -> str | None:
+    """The effect of the fitted temperature on the probabilities; None without one."""
+    if report.temperatures:
+        each = listed([f"{value:.3g}" for value in report.temperatures.values()])
+        return f"Temperatures fitted on the validation splits of the {len(report.temperatures)} runs: {each}."
+    own = report.temperature
     if not own:
         return None
-    value, names = f"{own['value']:.3g}", {"log_loss": "log loss", "ece": "ECE", "brier": "Brier score"}
-    figures = listed(
-        [f"{name} from {own['before'][key]:.3f} to {own['after'][key]:.3f}" for key, name in names.items()]
+    names = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier score"}
+    changes = listed(
+        [f"{name} from {getattr(own.before, key):.3f} to {getattr(own.after, key):.3f}" for key, name in names.items()]
     )
-    if own.get("stored"):
-        begin = f"The validation part said to divide all logits by {value}, and the published weights do so."
-    else:
-        begin = f"The validation part would divide all logits by {value}; the published weights do not."
-    moved = "took" if own.get("stored") else "would take"
-    stay = "Answers stay as they are, but of clips that are heard in windows."
-    return f"{begin} On the {report['judged_on']} part that {moved} {figures}. {stay}"
+    applied = "and the published model applies it" if own.stored else "but the published model does not apply it"
+    verb = "changes" if own.stored else "would change"
+    return (
+        f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} {changes} on the "
+        f"{report.judged_on} split. Predictions do not change, except for clips that are split into windows."
+    )

@@ -18,7 +18,7 @@ from ser_hf.evaluation.bootstrap import (
     recall_intervals,
 )
 from ser_hf.evaluation.metrics import all_metrics, classification_metrics
-from ser_hf.report.report import mean_metrics
+from ser_hf.evaluation.summary import mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
 
