@@ -113,21 +113,22 @@ def whole(command: list[str], log: Path) -> dict:
 def told(log: Path, began: float) -> dict:
     """What a call began, and what it went on with."""
     text = log.read_text(encoding="utf-8")
-    begun = re.findall(r"^trial (\d+)( goes on)?: ", text, re.MULTILINE)
+    begun = re.findall(r"^trial (\d+)( continues)?: ", text, re.MULTILINE)
     return {
         "seconds": time.perf_counter() - began,
         "begun": [int(number) for number, on in begun if not on],
         "gone on with": [int(number) for number, on in begun if on],
-        "ran the best": "the best recipe, of trial" in text,
+        "ran the best": "running the best recipe, of trial" in text,
     }
 
 
 def checks(calls: list[dict], options: argparse.Namespace) -> dict[str, bool]:
     first, second, third = calls
+    begun = first["begun"] + second["begun"]  # numbers have a gap, as the retry of a killed trial takes one
     return {
         "the killed trial went on": second["gone on with"] == [options.kill_at],
-        "every trial was begun once": first["begun"] + second["begun"] == list(range(options.trials)),
-        "the test speakers were asked once": [call["ran the best"] for call in calls] == [False, True, False],
+        "every trial was begun once": len(begun) == len({*begun}) == options.trials,
+        "the test split was scored once": [call["ran the best"] for call in calls] == [False, True, False],
         "a third call had nothing to do": not third["begun"] and not third["gone on with"],
         "no call failed": second["exit code"] == third["exit code"] == 0,
     }

@@ -251,13 +251,6 @@ def test_the_summary_tells_of_folds_foil_and_protocol(whole):
     assert f'model="{whole}/model"' in told
 
 
-def test_a_speaker_independent_protocol_is_not_called_leaky(whole):
-    report = read(whole)
-    assert report["protocol"]["leak"] is None
-    assert "Leaky protocol" not in (whole / "report" / "README.md").read_text()
-    assert "Judged under a leaky protocol" not in (whole / "model" / "README.md").read_text()
-
-
 def test_a_leaky_protocol_says_so_wherever_its_figures_stand(whole):
     """The foil's own folder is a leaky run, with seeds; each of its seeds is one without."""
     for folder in (whole / "foil", whole / "foil" / "seed-1"):
@@ -346,16 +339,6 @@ def test_a_changed_corpus_or_protocol_is_not_resumed(interrupted):
     ):
         run(folder, resume=True)
     assert not trained
-
-
-@pytest.mark.parametrize("changed", [{"sha256": "0" * 64}, {"clips": ["0" * 24]}])
-def test_a_fold_that_was_run_on_other_clips_is_not_taken_as_it_stands(interrupted, changed):
-    """Other clips, or the same ids with other labels, speakers or samples."""
-    folder = interrupted
-    file = folder / "fold-1" / "split.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
-    with pytest.raises(ser_hf.UserError, match=r"fold-1/split\.json: .* its labels or its split have changed"):
-        run(folder, resume=True)
 
 
 def test_overwriting_clears_folds_and_foil(interrupted):

@@ -3,6 +3,13 @@
 sweep("recipes/cremad_full.yaml", "recipes/sweeps/cremad_wav2vec2.yaml", ["corpus.root=data/CREMA-D"])
 """
 
+from ..utils.errors import UserError
+
+try:
+    import optuna  # noqa: F401
+except ImportError:
+    raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
+
 from .sweep import sweep
 
 __all__ = ["sweep"]

@@ -25,9 +25,9 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..evaluation.metrics import NAMES
-from ..experiment import run as experiment
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
+from ..experiment.run import run as run_experiment
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .leaderboard import Leaderboard, Row, ranked
@@ -82,7 +82,7 @@ class SweepStudy:
     def __init__(
         self,
         settings: SweepSettings,
-        run: Runner = experiment.run,
+        run: Runner = run_experiment,
         echo: Callable[[str], None] = print,
         on_epoch: Callable[[float, float], None] | None = None,
     ):

@@ -1,6 +1,5 @@
 """Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -9,21 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import optuna
 from filelock import FileLock, Timeout
 
-from ..experiment import run as experiment
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
+from ..experiment.run import run as run_experiment
 from ..utils.errors import UserError
 from ..utils.yaml import read_yaml
-from .space import described, keys_of, overrides, read_space, resolve
-
-try:
-    import optuna
-except ImportError:
-    raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
-
 from .ray_tune import run_on_ray
+from .space import described, keys_of, overrides, read_space, resolve
 from .study import Runner, SweepSettings, SweepStudy, first_line, replace_text
 
 
@@ -41,7 +35,7 @@ def sweep(
     backend: Literal["local", "ray"] = "local",
     workers: int | None = None,
     gpus: float | None = None,
-    run: Runner = experiment.run,
+    run: Runner = run_experiment,
     echo: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Runs the trials that remain, then the best recipe, which alone is scored on the test split.
@@ -75,29 +69,32 @@ def sweep(
 
         whole_name(base.hub.repo, key="hub.repo")
     open_folder(settings, base)
-    # Without a database one process runs the sweep, so that a trial that is stored as running was killed.
-    exclusive = FileLock(settings.folder / "study.lock", timeout=0) if storage is None else contextlib.nullcontext()
+    lock = FileLock(settings.folder / "study.lock")
+    if storage is None:  # one process runs the sweep, so that a trial that is stored as running was killed
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"--output: another process runs the sweep in {settings.folder}; processes share a sweep by --storage "
+                "URL or --backend ray"
+            ) from None
     try:
-        with exclusive:
-            study = SweepStudy(settings, run, echo)
-            study.requeue()
-            study.publish()
-            states = [row.state for row in study.rows()]
-            counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none started"
-            echo(f"{settings.folder}: {settings.search.total} trials by {settings.search.search}, {counts}")
-            if backend == "ray":
-                run_on_ray(study, workers, gpus)
-            else:
-                while study.remaining() > 0:
-                    study.run_trial()
-            return study.close(test)
-    except Timeout:
-        raise UserError(
-            f"--output: another process runs the sweep in {settings.folder}; processes share a sweep by --storage URL "
-            "or --backend ray"
-        ) from None
+        study = SweepStudy(settings, run, echo)
+        study.requeue()
+        study.publish()
+        states = [row.state for row in study.rows()]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none started"
+        echo(f"{settings.folder}: {settings.search.total} trials by {settings.search.search}, {counts}")
+        if backend == "ray":
+            run_on_ray(study, workers, gpus)
+        else:
+            while study.remaining() > 0:
+                study.run_trial()
+        return study.close(test)
     except (optuna.exceptions.StorageInternalError, optuna.exceptions.UpdateFinishedTrialError) as error:
         raise UserError(f"--storage: {first_line(error)}; the same command continues the sweep") from error
+    finally:
+        lock.release()
 
 
 def read_sweep(
@@ -143,7 +140,7 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
         raise UserError(f"--output: {folder} is a file")
     recipe = {key: value for key, value in base.to_dict().items() if key not in ("output_dir", "provenance")}
     wanted = json.loads(json.dumps({"recipe": recipe, "space": settings.search.to_dict()}))
-    identity, lock = folder / "sweep.json", folder / "sweep.lock"
+    identity = folder / "sweep.json"
     if folder.is_dir() and not identity.is_file():
         others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("sweep."))
         if others:
@@ -152,7 +149,7 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output: {folder} cannot be made: {error.strerror}") from None
-    with FileLock(lock):
+    with FileLock(folder / "sweep.lock"):
         if not identity.is_file():
             replace_text(identity, json.dumps({"id": uuid.uuid4().hex, **wanted}, indent=1) + "\n")
     try:
@@ -163,8 +160,8 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
     if (different := _first_difference(saved, {**wanted, "id": saved["id"]})) is not None:
         key, before, now = different
         raise UserError(
-            f"{key}: {now!r} here, {before!r} in the sweep at {folder}; its trials could not be compared, so choose "
-            "another --output"
+            f"{key.partition('.')[2]}: {now!r} here, {before!r} in the sweep at {folder}; its trials could not be "
+            "compared, so choose another --output"
         )
 
 

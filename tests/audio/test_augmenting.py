@@ -13,21 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ser_hf.audio
-from ser_hf.audio import AudioError, Augmentation, Augmenter, open_store
+from ser_hf.audio import AudioError, Augmentation, Augmenter
 from ser_hf.audio.augmentation import (
     BackgroundNoise,
     BandLimit,
     Crop,
     Gain,
-    GaussianNoise,
     Mixup,
     Reverberation,
     Speed,
     Step,
-    Telephone,
     TimeShift,
 )
-from ser_hf.audio.prepare import open_audio_folder
 from ser_hf.audio.transforms import mean_power
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.yaml import from_mapping
@@ -88,16 +85,6 @@ def test_any_clip_survives_all_steps(length, level, seed):
             assert not out.any()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rate", [8000, 44100])
-def test_every_step_at_other_rates(name, rate):
-    augmentation = dataclasses.replace(ALWAYS, band_limit=BandLimit(1.0, [20.0, 300.0], [3000.0, 20000.0]))
-    for length in (1, 4000):
-        out = Augmenter(augmentation, rate).apply(name, tone(length), seeded(0))
-        assert len(out) >= 1
-        assert np.isfinite(out).all()
-
-
 def test_random_numbers_decide_and_nothing_else():
     augmenter, clip = Augmenter(ALWAYS, RATE), tone()
     random.seed(1)
@@ -110,11 +97,6 @@ def test_random_numbers_decide_and_nothing_else():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(augmenter))(clip, seeded(3, 1)), first)
     other = augmenter(clip, seeded(3, 2))
     assert other.shape != first.shape or not np.array_equal(other, first)
-
-
-def test_one_generator_serves_many_clips():
-    augmenter, rng = Augmenter(Augmentation(gain=Gain(1.0)), RATE), seeded(0)
-    assert len({float(augmenter(np.ones(1, dtype=np.float32), rng)[0]) for _ in range(20)}) == 20
 
 
 def test_a_step_draws_the_same_whatever_the_others_do():
@@ -137,32 +119,6 @@ def test_a_step_happens_to_its_share_of_clips():
     assert faster.mean() == pytest.approx(0.6, abs=0.07)
     assert louder.mean() == pytest.approx(0.3, abs=0.07)
     assert (faster & louder).mean() == pytest.approx(0.18, abs=0.05)  # independent of each other
-
-
-def test_values_fill_their_range():
-    augmenter = Augmenter(Augmentation(gain=Gain(1.0, [-3.0, 9.0])), RATE)
-    decibels = [20 * np.log10(augmenter(np.ones(1, dtype=np.float32), seeded(i))[0]) for i in range(500)]
-    assert min(decibels) == pytest.approx(-3, abs=0.2)
-    assert max(decibels) == pytest.approx(9, abs=0.2)
-    assert np.mean(decibels) == pytest.approx(3, abs=0.5)
-
-
-def test_noise_at_its_ratio():
-    clip = tone()
-    noisy = Augmenter(Augmentation(gaussian_noise=GaussianNoise(1.0, [7.0, 7.0])), RATE)(clip, seeded(0))
-    assert 10 * np.log10(mean_power(clip) / mean_power(noisy - clip)) == pytest.approx(7, abs=0.1)
-
-
-def test_a_telephone_takes_one_of_its_codecs():
-    clip = tone()
-    alone = [Augmenter(Augmentation(telephone=Telephone(1.0, [codec])), RATE) for codec in ("gsm", "a_law")]
-    possible = [augmenter(clip, seeded(0)) for augmenter in alone]
-    either = Augmenter(Augmentation(telephone=Telephone(1.0, ["gsm", "a_law"])), RATE)
-    heard = set()
-    for seed in range(20):
-        out = either(clip, seeded(seed))
-        heard.add([np.array_equal(out, one) for one in possible].index(True))
-    assert heard == {0, 1}
 
 
 def test_babble_comes_from_the_training_rows():
@@ -192,13 +148,6 @@ def folder(tmp_path):
     (root / "._a.wav").write_bytes(b"what macOS leaves")
     (root / "licence.txt").write_text("free")
     return root
-
-
-def test_a_folder_is_a_store_in_the_order_of_paths(folder, tmp_path):
-    store = open_audio_folder(folder, RATE, "augment.x.folder", tmp_path / "cache")
-    assert store.lengths.tolist() == [16000, 300]
-    assert store.sampling_rate == RATE
-    assert store.folder.is_relative_to(tmp_path / "cache")
 
 
 def test_background_comes_from_its_folder(folder, tmp_path):
@@ -275,15 +224,7 @@ def test_rooms_of_a_folder_have_their_own_decay(key):
     assert from_mapping(Augmentation, section, "augment").reverberation.folder == "rooms"
 
 
-def test_a_store_of_clips_serves_as_it_is(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(), RATE)
-    store = open_store([{"path": str(tmp_path / "a.wav"), "bytes": None}], RATE, tmp_path / "cache")
-    augmenter = pickle.loads(pickle.dumps(Augmenter(ALWAYS, RATE, store, [0])))
-    out = augmenter(store[0], seeded(0))
-    assert type(out) is np.ndarray
-    assert np.isfinite(out).all()
-
-
+@pytest.mark.slow  # starts an interpreter
 def test_augmenting_loads_no_torch():
     code = (
         "import sys; from ser_hf.audio import Augmenter, Augmentation; print({'torch', 'librosa'} & set(sys.modules))"

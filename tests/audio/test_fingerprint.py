@@ -27,15 +27,6 @@ def error(first, second):
     return np.bitwise_count(first.bits ^ second.bits)[heard].sum() / (32 * heard.sum())
 
 
-def test_shapes_and_types(voice):
-    bits, active = fingerprint(voice, RATE)
-    # Whole frames of 128 ms within the clip, less the 8 hops over which differences are taken.
-    assert bits.shape == active.shape == ((len(voice) // 2 - 1024) // 64 + 1 - 8,)
-    assert bits.dtype == np.uint32
-    assert active.dtype == bool
-    assert 0.3 < active.mean() < 1
-
-
 def test_the_bits_are_signs_of_differences_of_band_energies():
     """Computed anew, band by band, on a sound that fills all bands."""
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
@@ -67,11 +58,6 @@ def test_cutting_by_hops_drops_frames_and_moves_few_bits(voice, hops):
     assert error(type(whole)(whole.bits[hops:], whole.active[hops:]), rest) < 0.01
 
 
-def test_half_a_hop_moves_few_bits(voice):
-    whole, late = fingerprint(voice[: -HOP // 2], RATE), fingerprint(voice[HOP // 2 :], RATE)
-    assert 0 < error(whole, late) < 0.12
-
-
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
 def test_any_sampling_rate_gives_nearly_the_same(voice, rate):
     plain, other = fingerprint(voice, RATE), fingerprint(soxr.resample(voice, RATE, rate), rate)
@@ -95,15 +81,7 @@ def test_pauses_are_not_active(voice):
     assert active.sum() > 50
 
 
-def test_silence_is_never_active():
-    assert not fingerprint(np.zeros(RATE, np.float32), RATE).active.any()
-
-
 @pytest.mark.parametrize("samples", [0, 1, 2047, 2048 + 7 * 128])
 def test_too_short_a_clip_has_none(samples):
     bits, active = fingerprint(np.ones(samples, np.float32), RATE)
     assert len(bits) == len(active) == 0
-
-
-def test_the_shortest_clip_has_one():
-    assert len(fingerprint(np.ones(2048 + 8 * 128, np.float32), RATE).bits) == 1

@@ -40,10 +40,6 @@ def test_silence_gets_no_noise_and_silent_noise_adds_none(rng):
     np.testing.assert_array_equal(add_noise(noise, silence, 10), noise)
 
 
-def test_power_is_summed_in_double_precision():
-    assert mean_power(np.full(10, 1e30, dtype=np.float32)) == pytest.approx(1e60)
-
-
 def test_gaussian_noise_is_white_normal_and_of_unit_power(rng):
     noise = gaussian(100000, rng)
     assert noise.dtype == np.float32
@@ -65,11 +61,6 @@ def test_coloured_noise_falls_with_frequency_as_asked(exponent, rng):
     assert noise.dtype == np.float32
     assert noise.shape == (20 * RATE,)
     assert slope(noise) == pytest.approx(-exponent, abs=0.07)
-
-
-def test_coloured_noise_has_its_power_where_it_is_heard(rng):
-    powers = np.abs(np.fft.rfft(coloured(RATE, 2.0, RATE, rng))) ** 2
-    assert powers[:20].sum() < 0.1 * powers.sum()  # of bins of 1 Hz; 0.9 of plain brown noise's power lies there
 
 
 @pytest.mark.parametrize("length", [1, 2, 100, 48001])
@@ -127,19 +118,3 @@ def test_babble_is_several_voices_of_equal_power():
         np.testing.assert_allclose(noise, noise[0], rtol=1e-5)
         counts.add(round(float(noise[0])))
     assert counts == set(range(VOICES[0], VOICES[1] + 1))
-
-
-def test_babble_is_made_of_the_given_rows_only(rng):
-    class Watched(list):
-        def __getitem__(self, row):
-            assert row in (0, 2)
-            return super().__getitem__(row)
-
-    clips = Watched([gaussian(100, rng) for _ in range(4)])
-    for _ in range(20):
-        assert mean_power(babble(clips, np.array([0, 2]), 80, rng)) > 0
-
-
-def test_silent_clips_say_nothing_in_babble(rng):
-    noise = babble([np.zeros(100, dtype=np.float32)], [0], 50, rng)
-    np.testing.assert_array_equal(noise, np.zeros(50))

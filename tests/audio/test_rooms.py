@@ -64,19 +64,10 @@ def test_the_direct_path_keeps_its_place_whatever_comes_before(voice):
     np.testing.assert_allclose(wet, expected, atol=1e-5)
 
 
-def test_what_comes_after_the_clips_end_changes_nothing(voice):
-    response = generated_response(0.5, 0.0, RATE, np.random.default_rng(0))
-    clip = voice[4000:5000]
-    np.testing.assert_allclose(reverberate(clip, response), reverberate(clip, response[:1000]), atol=1e-5)
-
-
 @pytest.mark.parametrize("length", [1, 2, 100])
 def test_short_clips_and_silence(length):
     response = generated_response(0.02, 0.0, RATE, np.random.default_rng(0))
     assert reverberate(np.ones(length, dtype=np.float32), response).shape == (length,)
     silence = np.zeros(length, dtype=np.float32)
     np.testing.assert_array_equal(reverberate(silence, response), silence)
-
-
-def test_a_silent_response_leaves_the_clip_alone(voice):
-    np.testing.assert_array_equal(reverberate(voice, np.zeros(10, dtype=np.float32)), voice)
+    np.testing.assert_array_equal(reverberate(response, silence), response)

@@ -12,18 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 from datasets import Audio, Dataset, concatenate_datasets
 from support.damage import cut, empty, fill, flip
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
 from ser_hf.audio.decode import honest_suffix
-from ser_hf.audio.prepare import _tell_changes
 from ser_hf.audio.store import read_journal
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.models.preparation import Preparation, prepare_waveform
-from ser_hf.utils.cache import key_of
 from ser_hf.utils.errors import UserError
 
 RATES = [16000, 16000, 22050, 48000]
@@ -105,26 +102,11 @@ def test_another_rate_or_order_makes_another_store(sources, tmp_path):
     assert len({open_store(rows, rate, tmp_path / "cache").folder for rows, rate in kinds}) == 4
 
 
-def test_rows_may_carry_bytes(sources, tmp_path, monkeypatch):
-    from_files = open_store(sources, 16000, tmp_path / "cache")
-    packed = []
-    for source in sources:
-        with open(source["path"], "rb") as file:
-            packed.append({"path": None, "bytes": file.read()})
-    from_bytes = open_store(packed, 16000, tmp_path / "cache")
-    assert from_bytes.content_hashes == from_files.content_hashes
-    assert open_store(packed, 16000, tmp_path / "cache").folder == from_bytes.folder
-
-
 def test_any_number_of_workers_gives_the_same_store(sources, tmp_path):
     many = sources * 10  # more clips than one worker may hold in flight
     stores = [open_store(many, 16000, tmp_path / f"cache{workers}", workers) for workers in (1, 2, 5)]
     for name in ("waveforms.f32", "index.npz"):
         assert len({(store.folder / name).read_bytes() for store in stores}) == 1
-
-
-def test_it_is_found_where_the_environment_says(sources, private_cache):
-    assert private_cache in open_store(sources, 16000).folder.parents
 
 
 @pytest.mark.parametrize("bad", [[2], [0, 2, 3]], ids=["one", "several"])
@@ -145,16 +127,6 @@ def test_a_missing_file_is_named(sources, tmp_path):
     os.remove(sources[3]["path"])
     with pytest.raises(AudioError, match=r"3\.wav: no such file"):
         open_store(sources, 16000, tmp_path / "cache")
-
-
-def test_a_build_without_a_journal_is_begun_anew(sources, tmp_path):
-    store = open_store(sources, 16000, tmp_path / "cache")
-    wanted = (store.folder / "waveforms.f32").read_bytes()
-    store.folder.rename(store.folder.with_name(store.folder.name + ".partial"))
-    store.folder.with_name(store.folder.name + ".partial").joinpath("waveforms.f32").write_bytes(wanted[:100])
-    again = open_store(sources, 16000, tmp_path / "cache")
-    assert (again.folder / "waveforms.f32").read_bytes() == wanted
-    assert folders(tmp_path / "cache") == [store.folder.name]
 
 
 @pytest.mark.parametrize(
@@ -243,27 +215,6 @@ def test_of_a_build_that_was_cut_off_no_damaged_clip_is_taken(sources, tmp_path,
     assert len(decoded) == 35
 
 
-def test_a_build_that_was_interrupted_goes_on_with_what_is_told_of_it(padded, tmp_path, monkeypatch, decoded):
-    append, written = building.append, []
-
-    def interrupted(*given):
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        written.append(append(*given))
-
-    wanted = open_store(padded, 16000, tmp_path / "whole", preparation=EVERYTHING)
-    monkeypatch.setattr(building, "append", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        open_store(padded, 16000, tmp_path / "cache", preparation=EVERYTHING)
-    monkeypatch.setattr(building, "append", append)
-    decoded.clear()
-    store = open_store(padded, 16000, tmp_path / "cache", preparation=EVERYTHING)
-    assert decoded == [padded[2]["path"]]
-    assert contents(store) == contents(wanted)
-    for name in ("source_lengths", "trimmed_lengths", "durations"):
-        np.testing.assert_array_equal(getattr(store, name), getattr(wanted, name))
-
-
 @pytest.fixture
 def unread(monkeypatch):
     """Stores are not read through when they are opened, as large ones are not."""
@@ -299,19 +250,6 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
     assert caplog.messages == [f"{store.folder} is damaged ({damage}): deleted, and built again"]
     assert contents(again) == wanted
     assert len(again[2]) == store.lengths[2]
-
-
-def test_a_damage_in_a_cache_that_cannot_be_written_to_is_told_all_the_same(sources, tmp_path, unread, monkeypatch):
-    store = open_store(sources, 16000, tmp_path / "cache")
-    flip_in(store, 1)
-
-    def refused(*given):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "write_text", refused)
-    for _ in range(2):
-        with pytest.raises(UserError, match="the samples of clip 1 are not what was written"):
-            open_store(sources, 16000, tmp_path / "cache")[1]
 
 
 def test_a_store_that_was_read_through_is_not_verified_again(sources, tmp_path, monkeypatch):
@@ -402,18 +340,6 @@ def test_the_size_of_a_large_store_is_told_before_it_is_built(sources, tmp_path,
     assert "waveforms of 4 files" in caplog.messages[-1]
 
 
-def test_of_many_files_a_share_is_asked_for_its_length(sources, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, "ser_hf")
-    monkeypatch.setattr("ser_hf.audio.store._TOLD_BYTES", 1000)
-    monkeypatch.setattr("ser_hf.audio.store._ASKED", 3)
-    asked = []
-    info = soundfile.info
-    monkeypatch.setattr("ser_hf.audio.store.soundfile.info", lambda file: asked.append(file) or info(file))
-    store = open_store(sources[:1] * 7, 16000, tmp_path / "cache")
-    assert len(asked) == 4
-    assert f"waveforms of 7 files (0.0 h): about {4 * store.lengths.sum() / 1e6:.2f} MB" in caplog.text
-
-
 def test_a_pickled_store_carries_no_samples(sources, tmp_path):
     store = open_store(sources * 10, 16000, tmp_path / "cache")
     store[0]  # maps the file
@@ -493,26 +419,6 @@ def test_each_preparation_has_a_store_of_its_own_and_none_has_the_plain_one(padd
     assert explicit.folder == stores[2].folder
 
 
-def test_stores_from_before_there_were_preparations_are_found_and_open(padded, tmp_path):
-    """Their name is the hash of these four entries, and their index holds these arrays, but for the last."""
-    identities = [[source["path"], os.stat(source["path"]).st_size] for source in padded]
-    identities = [[*known, os.stat(known[0]).st_mtime_ns] for known in identities]
-    versions = [soundfile.__libsndfile_version__, soxr.__version__]
-    described = {"format": 2, "sampling_rate": 16000, "versions": versions, "sources": identities}
-    store = open_store(padded, 16000, tmp_path / "cache")
-    assert store.folder.name == key_of(described)
-    arrays = {"sampling_rate", "offsets", "content_hashes", "source_rates", "channels", "formats", "checksums"}
-    assert set(np.load(store.folder / "index.npz")) == arrays
-    np.testing.assert_array_equal(store.source_lengths, store.lengths)
-    np.testing.assert_array_equal(store.trimmed_lengths, store.lengths)
-
-
-def test_preparing_threads_make_one_store(padded, tmp_path):
-    stores = [open_store(padded * 12, 16000, tmp_path / f"{n}", n, EVERYTHING) for n in (1, 3)]
-    for name in ("waveforms.f32", "index.npz"):
-        assert len({(store.folder / name).read_bytes() for store in stores}) == 1
-
-
 def test_rows_that_carry_bytes_are_read_one_by_one(sources, tmp_path, monkeypatch):
     packed = [{"path": Path(source["path"]).name, "bytes": Path(source["path"]).read_bytes()} for source in sources]
     dataset = rows_of(sources)
@@ -548,21 +454,6 @@ def test_rows_keep_the_durations_of_the_recordings_and_losses_are_told(padded, t
     assert "silence trimmed: 34.3 % of 3 s (in 2 of 3 clips)" in caplog.text
     assert "cut to the fixed duration: 7.6 % of 2 s (in 2 of 3 clips)" in caplog.text
     assert "padded with silence to the fixed duration: 1 of 3 clips" in caplog.text
-
-
-def test_hours_are_told_as_hours(padded, tmp_path, caplog):
-    store = open_store(padded, 16000, tmp_path / "cache")
-    store.source_lengths = store.lengths + 3600 * 16000
-    with caplog.at_level(logging.INFO, "ser_hf"):
-        _tell_changes(store)
-    assert "silence trimmed: 100.0 % of 3.0 h (in 3 of 3 clips)" in caplog.text
-
-
-def test_nothing_is_told_where_nothing_changed(padded, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, "ser_hf"):
-        prepare(rows_of(padded), 16000, tmp_path / "cache", Preparation(level="peak"))
-        prepare(rows_of(padded), 16000, tmp_path / "cache")
-    assert caplog.text == ""
 
 
 def test_a_suffix_of_another_format_is_told_and_read_all_the_same(tmp_path, caplog):

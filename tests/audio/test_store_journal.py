@@ -28,12 +28,6 @@ def flip(path, place):
     path.write_bytes(content)
 
 
-def test_a_clip_and_its_record_have_left_the_process(tmp_path):
-    with (tmp_path / SAMPLES).open("ab") as samples, (tmp_path / JOURNAL).open("ab") as journal:
-        append(samples, journal, np.ones(3, dtype=np.float32), FACTS | {"content_hash": "a" * 32})
-        assert sizes(tmp_path) == [12, RECORD.itemsize]
-
-
 def test_records_say_what_was_written(folder):
     records = read_journal(folder)
     assert records["length"].tolist() == LENGTHS
@@ -41,12 +35,6 @@ def test_records_say_what_was_written(folder):
     for name, value in FACTS.items():
         assert records[name].astype(type(value)).tolist() == [value] * 4
     assert int(records["checksum"][2]) == checksum(np.arange(3, dtype=np.float32).tobytes())
-
-
-def test_a_whole_build_stays_as_it_is(folder):
-    before = sizes(folder)
-    assert whole_clips(folder) == 4
-    assert sizes(folder) == before
 
 
 def test_a_torn_tail_is_cut_off(folder):

@@ -51,10 +51,6 @@ def test_known_columns_fill_the_row_and_others_are_carried_along(table):
     assert (features["rating"], features["count"]) == (Value("float64"), Value("int64"))
 
 
-def test_a_sex_in_other_words_stays_as_written(table):
-    assert parse(table("path,label,speaker,sex\na.wav,sad,anna,Diverse\n")).clips[0].sex == "Diverse"
-
-
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -72,11 +68,6 @@ def test_columns_may_have_other_names(table):
     text = "file,emotion,who\na.wav,angry,anna\n"
     (clip,) = parse(table(text), path="file", label="emotion", speaker="who", corpus_name="calls").clips
     assert (clip.id, clip.speaker) == ("calls/a", "calls:anna")
-
-
-def test_the_rows_carry_the_name_of_the_corpus(table):
-    dataset = load_corpus("csv", table(PLAIN), corpus_name="calls")
-    assert dataset["corpus"][:] == ["calls", "calls"]
 
 
 def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
@@ -160,11 +151,6 @@ def test_speakers_may_be_in_the_path_or_unknown(table):
     assert {clip.speaker for clip in parse(root, no_speaker="one").clips} == {"csv:unknown"}
 
 
-def test_columns_of_our_names_are_renamed(table):
-    dataset = load_corpus("csv", table("path,label,speaker,duration\na.wav,sad,anna,1.5\nsub/b.wav,happy,ben,2\n"))
-    assert dataset["own_duration"][:] == [1.5, 2.0]
-
-
 def test_an_ids_second_row_is_refused(table):
     with pytest.raises(UserError, match=r"b.wav: its id csv/1 stands at .*a.wav too"):
         load_corpus("csv", table("path,label,speaker,id\na.wav,sad,x,1\nsub/b.wav,angry,x,1\n"))
@@ -193,11 +179,6 @@ def test_a_git_lfs_pointer_is_no_audio(table):
 def test_a_label_map_into_no_emotion_is_refused(table):
     with pytest.raises(UserError, match="corpus.label_map.Wut: 'anger' is none of angry, "):
         parse(table(PLAIN), label_map={"Wut": "anger"})
-
-
-def test_a_header_alone_has_nothing_to_learn_from(table):
-    with pytest.raises(UserError, match="holds no clip of csv"):
-        load_corpus("csv", table("path,label,speaker\n"))
 
 
 def test_cards_say_what_the_options_say(table):

@@ -65,12 +65,6 @@ def test_other_files_hidden_files_and_folders_are_passed_over(tmp_path):
     assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
 
 
-def test_hidden_folders_hold_no_recordings(tmp_path):
-    write(tmp_path, ".git/annex/sad_1.wav", "a/.cache/sad_2.wav", "a/sad_3.wav")
-    assert audio_files(tmp_path, "TOY") == [tmp_path / "a" / "sad_3.wav"]
-    assert audio_files(tmp_path / ".git", "TOY") == [tmp_path / ".git" / "annex" / "sad_1.wav"]
-
-
 def test_links_to_folders_are_followed_and_each_folder_is_met_once(tmp_path):
     elsewhere = write(tmp_path / "elsewhere", "b/sad_1.wav", "a/sad_2.wav")
     root = write(tmp_path / "root", "sad_3.wav", "x/sad_4.wav")
@@ -81,13 +75,6 @@ def test_links_to_folders_are_followed_and_each_folder_is_met_once(tmp_path):
     found = [path.relative_to(root).as_posix() for path in audio_files(root, "TOY")]
     assert found == ["sad_3.wav", "sad_5.wav", "x/sad_4.wav", "y/a/sad_2.wav", "y/b/sad_1.wav"]
     assert audio_paths(root) == audio_files(root, "TOY")
-
-
-def test_the_first_name_of_a_folder_is_the_one_that_counts(tmp_path):
-    write(tmp_path, "m/sad_1.wav")
-    for name in ("a", "z"):
-        (tmp_path / name).symlink_to("m", target_is_directory=True)
-    assert audio_files(tmp_path, "TOY") == [tmp_path / "a" / "sad_1.wav"]
 
 
 def test_a_link_to_nothing_is_told_from_audio(tmp_path):
@@ -109,33 +96,6 @@ def test_a_link_to_a_lost_folder_is_told_and_one_to_anything_else_is_not(tmp_pat
     with pytest.raises(UserError, match=r"Actor_02: a link to /nowhere/Actor_02, which is not there \(1 of 2 files\)"):
         audio_files(tmp_path, "TOY")
     assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
-
-
-def test_what_is_neither_file_nor_folder_is_passed_over(tmp_path):
-    write(tmp_path, "sad_1.wav")
-    os.mkfifo(tmp_path / "sad_2.wav")
-    assert audio_files(tmp_path, "TOY") == [tmp_path / "sad_1.wav"]
-
-
-def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
-    write(tmp_path, "a/sad_1.wav", "b/sad_2.wav")
-    scandir = os.scandir
-
-    def closed(path):
-        if str(path).endswith("/b"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(
-        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); corpus.root and all in"
-    ):
-        audio_files(tmp_path, "TOY")
-
-
-def test_a_missing_root_is_told():
-    with pytest.raises(UserError, match="corpus.root: missing; TOY needs"):
-        audio_files(None, "TOY")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "sad_1.wav"])

@@ -59,11 +59,6 @@ def test_the_second_time_the_files_stand(write):
     assert [(clip.path, Path(clip.path).stat().st_mtime_ns) for clip in parse(root, **NAMES).clips] == first
 
 
-def test_one_parquet_file_is_a_data_set(write):
-    path = write("calls.parquet") / "calls.parquet"
-    assert [clip.extra["split"] for clip in parse(path, **NAMES).clips] == ["train"] * 3
-
-
 def test_columns_are_mapped_and_the_rest_carried_along(write):
     columns = {
         "gender": ["F", "male", None],
@@ -90,24 +85,6 @@ def test_class_numbers_are_read_by_their_names(write, tmp_path):
     assert listing.skipped == [(f"{path}, row 2", "no label")]
 
 
-def test_features_of_another_version_are_passed_over(write):
-    root = write(emotion=["sad", "angry", "sad"])
-    path = root / "data/train-00000-of-00001.parquet"
-    table = pq.read_table(path)
-    odd = b'{"info": {"features": {"emotion": {"names": ["x"], "_type": "ClassLabelOfTomorrow"}}}}'
-    pq.write_table(table.replace_schema_metadata({b"huggingface": odd}), path)
-    assert [clip.emotion for clip in parse(root, **NAMES).clips] == ["sad", "angry", "sad"]
-
-
-def test_equal_names_of_two_parts_give_way_to_numbers(write):
-    write("data/test-00000-of-00001.parquet", ROWS[:2])
-    clips = parse(write(), **NAMES).clips
-    assert [clip.id for clip in clips] == [
-        *("hub/test/0000000", "hub/test/0000001"),
-        *("hub/train/0000000", "hub/train/0000001", "hub/train/0000002"),
-    ]
-
-
 def test_audio_beside_the_table(write, tmp_path):
     root = write(audio=[None, {"bytes": None, "path": "b.wav"}, {"bytes": None, "path": "no.wav"}])
     (root / "data/b.wav").write_bytes(b"not decoded here")
@@ -120,25 +97,10 @@ def test_audio_beside_the_table(write, tmp_path):
     assert {clip.path for clip in parse(paths, **NAMES).clips} == {str(root / "data/b.wav")}
 
 
-def test_a_table_of_audio_alone_has_no_labels(tmp_path):
-    pq.write_table(pa.table({"audio": [audio("a.wav")]}), tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="corpus.label: .*x.parquet has no column 'label'; it has audio; name the one"):
-        parse(tmp_path / "x.parquet")
-    listing = parse(tmp_path / "x.parquet", on_unknown="skip", label="audio", speaker_pattern="a")
-    assert listing.skipped == [(f"{tmp_path / 'x.parquet'}, row 0", "no label")]
-
-
 def test_a_speaker_pattern_is_matched_with_the_name_that_a_file_had(write):
     rows = [("anna_1.wav", "sad", None), ("ben_2.wav", "angry", None)]
     clips = parse(write(rows=rows), **NAMES, speaker_pattern="^([a-z]+)_").clips
     assert [clip.speaker for clip in clips] == ["hub:anna", "hub:ben"]
-
-
-def test_without_file_names_no_pattern_finds_a_speaker(write):
-    root = write(audio=[audio(name) | {"path": None} for name, *_ in ROWS])
-    assert parse(root, **NAMES).clips[2].id == "hub/train/0000002"
-    with pytest.raises(UserError, match=r"of-00001.parquet, row 0: .* finds no speaker in audio without a file name"):
-        parse(root, **NAMES, speaker_pattern="([0-9]+)")
 
 
 def test_speakers_as_numbers_with_a_gap(write):
@@ -191,28 +153,6 @@ def test_columns_that_nobody_uses_are_not_read(write, monkeypatch):
     assert set(read) == {"audio", "emotion", "who", "note"}
 
 
-def test_lists_where_words_should_be_are_refused(write):
-    with pytest.raises(UserError, match=r"row 0: its speaker is \['anna'\], where one name should be"):
-        parse(write(who=[["anna"], ["ben"], ["cleo"]]), **NAMES)
-    with pytest.raises(UserError, match=r"""row 0: "\['sad'\]" is not an emotion"""):
-        parse(write(emotion=[["sad"], ["sad"], ["sad"]]), **NAMES)
-
-
-def test_audio_without_bytes_is_absent(write):
-    root = write(audio=[audio("a.wav"), {"bytes": b"", "path": "b.wav"}, audio("c.wav")])
-    with pytest.raises(UserError, match="of-00001.parquet, row 1: its audio has no bytes; mend the table, or set"):
-        parse(root, **NAMES)
-    listing = parse(root, on_unknown="skip", **NAMES)
-    assert [Path(clip.path).read_bytes()[-5:] for clip in listing.clips] == [b"a.wav", b"c.wav"]
-
-
-def test_a_table_without_any_bytes(write, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/b.wav").write_bytes(b"not decoded here")
-    root = write(audio=[{"bytes": None, "path": "b.wav"}] * 3)
-    assert {clip.path for clip in parse(root, **NAMES).clips} == {str(root / "data/b.wav")}
-
-
 def test_damaged_audio_of_the_cache_is_unpacked_anew(write):
     root = write(rows=[(f"damaged {name}", *rest) for name, *rest in ROWS])
     paths = [Path(clip.path) for clip in parse(root, **NAMES).clips]
@@ -230,19 +170,6 @@ def test_the_part_of_a_file_comes_before_a_column_of_that_name(write):
     assert [clip.extra for clip in listing.clips] == [{"split": "test", "own_split": word} for word in own["split"]]
     alone = write("alone/calls.parquet", **own) / "alone/calls.parquet"
     assert [clip.extra["split"] for clip in parse(alone, **NAMES).clips] == own["split"]
-
-
-def test_parts_that_push_to_hub_has_named_need_no_card(write):
-    write("data/fold1-00000-of-00001.parquet", ROWS[:1])
-    root = write("data/fold2-00000-of-00001.parquet", ROWS[1:])
-    assert [clip.extra["split"] for clip in parse(root, **NAMES).clips] == ["fold1", "fold2", "fold2"]
-
-
-def test_parts_are_asked_of_a_single_file_too(write):
-    path = write("calls.parquet") / "calls.parquet"
-    with pytest.raises(UserError, match="^corpus.splits: no part 'test'; the data set has train$"):
-        parse(path, splits=["test"], **NAMES)
-    assert len(parse(path, splits=["train"], **NAMES).clips) == 3
 
 
 def test_a_git_lfs_pointer_in_place_of_a_table(tmp_path):
@@ -342,15 +269,6 @@ def test_cards_in_all_their_forms(carded, configs, config, expected):
     assert {clip.extra["split"] for clip in parse(carded, config=config, **NAMES).clips} == expected
 
 
-def test_several_folders_of_a_card_are_not_mixed(carded):
-    text = "---\nconfigs:\n- {config_name: a, data_dir: one}\n- {config_name: b, data_dir: other}\n---\n"
-    (carded / "README.md").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="^corpus.config: .* has several, a, b; name one"):
-        parse(carded, **NAMES)
-    with pytest.raises(UserError, match="^corpus.splits: no part 'dev'; the data set has test, train"):
-        parse(carded, config="a", splits=["dev"], **NAMES)
-
-
 @pytest.fixture
 def sounding(tmp_path):
     """Files of audio in two configurations, with the card that lists them."""
@@ -402,12 +320,6 @@ def test_metadata_in_parquet_beside_audio_is_no_table_of_clips(sounding):
     table = pa.table({"file_name": ["en/x/sad/anna_1.wav"], "label": ["happy"], "speaker": ["zoe"]})
     pq.write_table(table, sounding / "metadata.parquet")
     assert [clip.speaker for clip in parse(sounding).clips] == ["hub:zoe"]
-
-
-def test_metadata_in_parquet_beside_tables_is_none_of_them(write):
-    root = write()
-    pq.write_table(pa.table({"file_name": ["a.wav"]}), root / "data/metadata.parquet")
-    assert len(parse(root, **NAMES).clips) == 3
 
 
 def test_without_a_card_folders_are_configurations(carded):

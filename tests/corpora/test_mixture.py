@@ -14,7 +14,6 @@ from ser_hf.corpora.registry import SINGLE
 from ser_hf.corpora.schema import Clip, Listing
 from ser_hf.experiment.outputs import keep_recipe_and_report
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.inspection import inspect_corpus
 from ser_hf.protocols import audit, split_corpus
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
@@ -276,19 +275,6 @@ def test_it_is_split_by_speaker_and_audited_as_any_corpus(item):
     assert audit(split, prepared)["shared"]["train/test"]["speakers"] == 0
 
 
-def test_it_is_inspected_by_name(item, tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    write_corpus("savee", tmp_path / "here" / "SAVEE", speakers=2, takes=1)
-    monkeypatch.chdir(tmp_path)
-    corpora = [item("ravdess"), {"name": "savee", "root": "here/SAVEE"}]
-    inspection = inspect_corpus("mixture", near_copies=False, corpora=corpora)
-    assert len(inspection.clips) == 24 + 14
-    facts = inspection.to_dict()
-    assert facts["corpus"]["title"] == "RAVDESS and SAVEE"
-    assert facts["official"] is None
-    assert {row["speaker"].partition(":")[0] for row in facts["files"]} == {"ravdess", "savee"}
-
-
 @pytest.mark.slow
 def test_its_page_is_written_from_the_command_line(item, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ser_hf.inspection.page.charts", lambda table: {})
@@ -334,24 +320,6 @@ def test_every_label_of_every_corpus_is_accounted_for(item, caplog):
     lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
     assert "savee surprise (su) 3 happy" in lines
     assert "savee angry (a) 1 left out: corpus.exclude" in lines
-
-
-def test_files_that_are_no_clips_are_accounted_for_in_their_corpus(tmp_path, item):
-    write_corpus("ravdess", tmp_path, speakers=2, takes=1, song=True)
-    found = outcomes(read_corpus("mixture", corpora=[item("savee"), {"name": "ravdess", "root": str(tmp_path)}]))
-    assert found["ravdess", None] == {"song (corpus.corpora[1].song is false)": 12}
-    assert ("savee", None) not in found
-
-
-def test_labels_by_votes_are_counted_as_they_are_learnt(item):
-    corpus = read_corpus("mixture", corpora=[item("cremad", target="voice"), item("savee")], drop=["disgust"])
-    learnt = {(source.corpus, source.emotion): source.word for source in corpus.sources}
-    assert learnt["cremad", "sad"] is None, "raters have no words of the files"
-    assert learnt["savee", "sad"] == "sa"
-    names = corpus.dataset.features["label"].names
-    for name in names:
-        counted = sum(source.clips for source in corpus.sources if source.label == name)
-        assert counted == corpus.dataset["label"][:].count(names.index(name))
 
 
 @pytest.fixture(scope="module")
@@ -417,16 +385,6 @@ def test_weights_are_told_by_corpus(item):
     table = item("csv", corpus_name="calls", weight=2)
     assert read_corpus("mixture", corpora=[table, item("savee")]).weights == {"calls": 2.0, "savee": 1.0}
     assert read_corpus("savee", item("savee")["root"]).weights == {}
-
-
-def test_each_word_of_a_table_is_told(tmp_path, caplog):
-    caplog.set_level("INFO", "ser_hf")
-    words = table(tmp_path / "words.csv", "path,label,speaker\na.wav,froh,anna\nb.wav,sad,anna\nc.wav,Joy,anna\n")
-    corpus = read_corpus("csv", words, label_map={"froh": "happy"})
-    counted = [(source.emotion, source.word, source.clips) for source in corpus.sources]
-    assert counted == [("happy", "Joy", 1), ("happy", "froh", 1), ("sad", "sad", 1)]
-    lines = [" ".join(line.split()) for line in caplog.text.splitlines()]
-    assert {"csv happy (Joy) 1 happy", "csv sad 1 sad"} <= set(lines)
 
 
 def test_every_label_of_two_real_corpora_is_accounted_for(real_corpora):

@@ -50,13 +50,6 @@ def test_samples_that_are_no_whole_numbers_stay_what_they_are(tmp_path, subtype)
     assert np.array_equal(soundfile.read(piece, dtype="float32")[0], samples[400:])
 
 
-def test_compressed_audio_is_kept_as_it_decodes(tmp_path):
-    soundfile.write(tmp_path / "x.ogg", np.sin(np.arange(8000) / 9), 8000, subtype="VORBIS")
-    (piece,) = cut([Piece(tmp_path / "x.ogg", 0.5, 0.75)])
-    decoded = soundfile.read(tmp_path / "x.ogg", dtype="float32")[0]
-    assert np.allclose(soundfile.read(piece, dtype="float32")[0], decoded[4000:6000], atol=1e-6)
-
-
 @pytest.mark.parametrize("times", [(0.5, 0.5), (0.9, 1.5), (2.0, None), (-0.5, 0.5)])
 def test_a_piece_that_is_not_in_the_recording_is_refused(recording, times):
     with pytest.raises(UserError, match=r"long.flac: no piece from .* s; the recording has 1 s"):
@@ -182,28 +175,9 @@ def test_a_file_that_is_missing_or_another_is_noticed(table, recording, caplog, 
         assert [path.read_bytes() for path in files.values()] == contents
 
 
-def test_strange_files_beside_move_nothing_and_new_dates_are_looked_into(table, recording, caplog):
-    for build in (
-        lambda: unpacked(table, "audio", CLIPS, 8),
-        lambda: dict(enumerate(cut([Piece(recording, 0, 0.5)]))),
-    ):
-        files = build()
-        first = next(iter(files.values()))
-        for name in (".DS_Store", "0000000.wav.bak", "row_0000000"):
-            (first.parent / name).write_bytes(b"strange")
-        os.utime(first, ns=(1, 1))
-        assert build() == files
-    assert "damaged" not in caplog.text
-
-
 def test_a_cache_that_cannot_be_written_to_is_told_what_helps(table, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UserError) as error:
         unpacked(table, "audio", CLIPS, 8)
     assert "set the environment's SER_HF_CACHE (audio.cache_dir is for waveforms alone) to another" in str(error.value)
-
-
-def test_too_little_room_is_a_warning(caplog):
-    segments._tell(segments.cache_root(), "much", 10**18)
-    assert caplog.records[0].levelno == logging.WARNING

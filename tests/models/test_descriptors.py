@@ -1,4 +1,4 @@
-"""Frame descriptors: equal to librosa, blind to padding; a pitch right on known tones and near YIN on real speech."""
+"""Frame descriptors: equal to librosa, independent of padding; pitch of known tones and real speech; the 1-D CNN."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,31 @@ from torch.nn.functional import pad
 
 from ser_hf.audio import decode
 from ser_hf.corpora.synthetic import utterance
+from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
+from ser_hf.models.front_end import FrontEnd
 from ser_hf.models.modeling_descriptors import DESCRIPTORS, PITCH_REFERENCE, VOICED_FROM, FrameDescriptors
+from ser_hf.testing import tiny_config
 
 SETTINGS = [(22050, 2048, 2048, 512), (16000, 512, 400, 160)]
+
+
+def _descriptors(rate, n_fft, win_length, hop_length, names=None, min_frames=1, **settings):
+    """All descriptors, or those of `names`; the least pitch is what a frame can hold."""
+    settings = {"pitch_min": max(60.0, 2 * rate / n_fft), "descriptors": list(names or DESCRIPTORS)} | settings
+    config = CNN1dDescriptorsConfig(
+        sampling_rate=rate, n_fft=n_fft, win_length=win_length, hop_length=hop_length, **settings
+    )
+    return FrameDescriptors(config, min_frames)
+
+
+def _describe(descriptors, samples):
+    """The descriptors of one clip, (frames, size)."""
+    features, mask = descriptors(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+    assert mask.all()
+    assert features.dtype == torch.float32
+    return features[0].numpy()
+
+
 PITCH = DESCRIPTORS.index("pitch")
 VOICING = DESCRIPTORS.index("voicing")
 
@@ -37,14 +59,6 @@ def _tone(f0, rate, noise_db=-100.0, seconds=0.5, seed=0):
     return (0.1 * (tone + noise)).astype(np.float32)
 
 
-def _describe(descriptors, samples):
-    """The descriptors of one clip, (frames, size)."""
-    features, mask = descriptors(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
-    assert mask.all()
-    assert features.dtype == torch.float32
-    return features[0].numpy()
-
-
 def _cents(pitch, f0):
     return 100 * (pitch - 12 * np.log2(f0 / PITCH_REFERENCE))
 
@@ -53,7 +67,7 @@ def _cents(pitch, f0):
 @pytest.mark.parametrize(("rate", "n_fft", "win_length", "hop_length"), SETTINGS)
 def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
     librosa = pytest.importorskip("librosa")
-    descriptors = FrameDescriptors(rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7])
+    descriptors = _descriptors(rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7])
     for kind, samples in _signals(rate).items():
         time = {"y": samples, "frame_length": n_fft, "hop_length": hop_length, "center": center}
         spectral = {
@@ -79,8 +93,8 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
 
 
 @pytest.mark.parametrize("center", [False, True])
-def test_real_frames_do_not_see_the_padding_nor_other_clips(center):
-    descriptors = FrameDescriptors(16000, 1024, 400, 160, center=center)
+def test_real_frames_do_not_depend_on_padding_or_other_clips(center):
+    descriptors = _descriptors(16000, 1024, 400, 160, center=center)
     clips = [torch.from_numpy(clip[:length]) for clip, length in zip(
         _signals(16000).values(), (16000, 9001, 2000, 12000, 16000), strict=True
     )]  # fmt: skip
@@ -93,32 +107,9 @@ def test_real_frames_do_not_see_the_padding_nor_other_clips(center):
         torch.testing.assert_close(features[real], alone, rtol=1e-6, atol=1e-5)
 
 
-def test_frame_counts():
-    lengths = torch.tensor([1, 511, 512, 671, 672, 16000])
-    arguments = {"names": ["rms"]}
-    assert FrameDescriptors(*SETTINGS[1], **arguments).short_time.frame_counts(lengths).tolist() == [1, 1, 1, 1, 2, 97]
-    centred = FrameDescriptors(*SETTINGS[1], center=True, **arguments)
-    assert centred.short_time.frame_counts(lengths).tolist() == [1, 4, 4, 5, 5, 101]
-
-
-@pytest.mark.parametrize("center", [False, True])
-@pytest.mark.parametrize("samples", [1, 159, 160, 1024])
-def test_shortest_clips_are_padded_to_the_least_frames(samples, center):
-    descriptors = FrameDescriptors(16000, 1024, 400, 160, center=center, min_frames=8)
-    features = _describe(descriptors, _noise(samples))
-    assert features.shape == (8, 9)
-    assert np.isfinite(features).all()
-    assert features[0, 1] > 0
-
-
-def test_all_is_zero_in_silence():
-    for center in (False, True):
-        assert not _describe(FrameDescriptors(*SETTINGS[0], center=center), np.zeros(22050, np.float32)).any()
-
-
 @pytest.mark.parametrize("level", [1e-30, 1e-15, 1e-4, 100.0])
 def test_descriptors_that_are_no_amplitudes_do_not_depend_on_the_level(level):
-    descriptors = FrameDescriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
+    descriptors = _descriptors(*SETTINGS[0], names=["spectral_centroid", "spectral_bandwidth", "pitch", "voicing"])
     samples = _tone(150, 22050, -20)
     quiet = _describe(descriptors, (level * samples).astype(np.float32))
     assert np.isfinite(quiet).all()
@@ -126,12 +117,12 @@ def test_descriptors_that_are_no_amplitudes_do_not_depend_on_the_level(level):
         np.testing.assert_allclose(quiet, _describe(descriptors, samples), rtol=1e-4)
 
 
-def test_names_choose_what_is_returned_and_in_which_order():
+def test_the_listed_descriptors_are_returned_in_their_order():
     samples = _signals(22050)["man"]
-    everything = _describe(FrameDescriptors(*SETTINGS[0]), samples)
+    everything = _describe(_descriptors(*SETTINGS[0]), samples)
     assert everything.shape[1] == len(DESCRIPTORS)
     for names in (*([name] for name in DESCRIPTORS), ["voicing", "rms"], DESCRIPTORS[::-1]):
-        descriptors = FrameDescriptors(*SETTINGS[0], names=names)
+        descriptors = _descriptors(*SETTINGS[0], names=names)
         assert descriptors.size == len(names)
         expected = everything[:, [DESCRIPTORS.index(name) for name in names]]
         np.testing.assert_array_equal(_describe(descriptors, samples), expected)
@@ -139,7 +130,7 @@ def test_names_choose_what_is_returned_and_in_which_order():
 
 def test_the_roll_off_moves_with_its_share():
     low, high = (
-        _describe(FrameDescriptors(*SETTINGS[0], roll_off=share, names=["spectral_rolloff"]), _noise(22050)).mean()
+        _describe(_descriptors(*SETTINGS[0], roll_off=share, names=["spectral_rolloff"]), _noise(22050)).mean()
         for share in (0.25, 0.75)
     )
     assert low == pytest.approx(22050 / 8, rel=0.05)
@@ -149,7 +140,7 @@ def test_the_roll_off_moves_with_its_share():
 @pytest.mark.parametrize(("noise_db", "middle", "worst"), [(-60, 0.5, 5), (-20, 1, 10), (-10, 5, 50)])
 @pytest.mark.parametrize(("rate", "n_fft"), [(22050, 2048), (16000, 1024)])
 def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
-    descriptors = FrameDescriptors(rate, n_fft, n_fft, n_fft // 4, names=["pitch", "voicing"])
+    descriptors = _descriptors(rate, n_fft, n_fft, n_fft // 4, names=["pitch", "voicing"])
     errors = []
     for i, f0 in enumerate(np.geomspace(80, 400, 12)):
         pitch, voicing = _describe(descriptors, _tone(f0, rate, noise_db, seed=i)).T
@@ -165,12 +156,12 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
 def test_a_missing_fundamental_is_found():
     time = np.arange(16000) / 16000
     samples = sum(np.sin(2 * np.pi * k * 120 * time) for k in (3, 4, 5, 6)).astype(np.float32)
-    pitch = _describe(FrameDescriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
+    pitch = _describe(_descriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
     assert np.abs(_cents(pitch, 120)).max() < 5
 
 
 def test_noise_is_unvoiced_and_a_voice_is_voiced():
-    descriptors = FrameDescriptors(16000, 1024, 400, 160)
+    descriptors = _descriptors(16000, 1024, 400, 160)
     noise = _describe(descriptors, _noise(32000))
     assert not noise[:, PITCH].any()
     assert noise[:, VOICING].max() < VOICED_FROM / 2
@@ -182,12 +173,12 @@ def test_noise_is_unvoiced_and_a_voice_is_voiced():
 
 
 def test_hum_far_below_the_loudest_frame_is_unvoiced():
-    descriptors = FrameDescriptors(16000, 1024, 400, 160, names=["pitch", "voicing"])
+    descriptors = _descriptors(16000, 1024, 400, 160, names=["pitch", "voicing"])
     hum, voice = _tone(100, 16000), _tone(200, 16000)
     gap = np.zeros(1024, np.float32)
-    for level, heard in ((0.003, False), (0.03, True)):
+    for level, voiced in ((0.003, False), (0.03, True)):
         pitch, voicing = _describe(descriptors, np.concatenate([level * hum, gap, voice])).T
-        assert (pitch[:40] > 0).all() == (pitch[:40] > 0).any() == heard
+        assert (pitch[:40] > 0).all() == (pitch[:40] > 0).any() == voiced
         assert voicing[:40].min() > 0.95
         assert (pitch[-40:] > 0).all()
 
@@ -197,7 +188,7 @@ def test_pitch_is_near_yin_on_real_speech(real_corpora):
     root = real_corpora("RAVDESS")
     for stem in ("Actor_01/03-01-02-01-02-02-01", "Actor_10/03-01-02-01-02-02-10", "Actor_16/03-01-02-01-02-02-16"):
         samples = decode(str(root / f"{stem}.flac"), sampling_rate=16000).samples
-        pitch = _describe(FrameDescriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
+        pitch = _describe(_descriptors(16000, 1024, 1024, 160, names=["pitch"]), samples)[:, 0]
         theirs = librosa.yin(
             samples, fmin=60, fmax=500, sr=16000, frame_length=1024, hop_length=160, center=False
         )  # fmt: skip
@@ -208,35 +199,9 @@ def test_pitch_is_near_yin_on_real_speech(real_corpora):
         assert np.mean(cents > 100) < 0.05, f"{stem}: {np.mean(cents > 100):.3f}"
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"n_fft": 512, "win_length": 400}, "pitch_min 60.0: .* raise n_fft to 534 or pitch_min to 63, or leave"),
-        ({"pitch_min": 20.0}, "pitch_min 20.0 and pitch_max 500.0: must rise, above 27.5 Hz and up to 4000 Hz"),
-        ({"pitch_min": 500.0}, "must rise"),
-        ({"pitch_max": 4001.0}, "must rise"),
-        ({"win_length": 1025}, "win_length 1025 does not fit into n_fft 1024"),
-        ({"roll_off": 1.0}, "roll_off 1.0"),
-        ({"names": ["rms", "loudness"]}, r"names \['rms', 'loudness'\]: choose from zero_crossing_rate, rms, "),
-        ({"names": ["rms", "rms"]}, "each once at most"),
-        ({"names": []}, "choose from"),
-    ],
-)
-def test_settings_that_contradict_each_other(changed, message):
-    settings = {"sampling_rate": 16000, "n_fft": 1024, "win_length": 400, "hop_length": 160}
-    FrameDescriptors(**settings)
-    with pytest.raises(ValueError, match=message):
-        FrameDescriptors(**settings | changed)
-
-
-def test_the_range_of_the_pitch_matters_only_where_pitch_is_asked_for():
-    assert FrameDescriptors(*SETTINGS[1], names=DESCRIPTORS[:7]).size == 7
-    assert FrameDescriptors(*SETTINGS[1], pitch_min=63).size == 9
-
-
 def test_buffers_follow_from_the_settings_and_are_not_saved():
     with torch.device("meta"):
-        descriptors = FrameDescriptors(*SETTINGS[0])
+        descriptors = _descriptors(*SETTINGS[0])
     assert descriptors.frequencies.is_meta
     assert not descriptors.state_dict()
     descriptors.to_empty(device="cpu")
@@ -244,12 +209,35 @@ def test_buffers_follow_from_the_settings_and_are_not_saved():
         module.reset()
     samples = _noise(4096)
     np.testing.assert_array_equal(
-        _describe(descriptors, samples), _describe(FrameDescriptors(*SETTINGS[0]), samples)
+        _describe(descriptors, samples), _describe(_descriptors(*SETTINGS[0]), samples)
     )  # fmt: skip
 
 
-def test_autocast_changes_nothing():
-    descriptors, samples = FrameDescriptors(*SETTINGS[0]), _signals(22050)["woman"]
-    with torch.autocast("cpu", torch.bfloat16):
-        inside = _describe(descriptors, samples)
-    np.testing.assert_array_equal(inside, _describe(descriptors, samples))
+def _network(**settings):
+    return CNN1dDescriptorsForAudioClassification(tiny_config("cnn1d_descriptors", **settings)).eval()
+
+
+@torch.no_grad()
+def test_over_frames_the_descriptors_are_the_channels():
+    model, clip = _network(descriptors=["rms", "voicing"]), torch.from_numpy(_noise(9000))[None]
+    features, mask = model.front_end(clip, torch.tensor([9000]))
+    assert features.shape[2] == model.stack.blocks[0].conv.in_channels == 2
+    swapped = model.embed(features.flip(1), mask)
+    assert (swapped - model.embed(features, mask)).abs().max() > 1e-4, "the order of frames tells"
+
+
+@torch.no_grad()
+def test_aggregated_the_statistics_of_a_clip_are_one_sequence_of_one_channel():
+    model, clip = (
+        _network(aggregate=True, descriptors=["rms", "pitch"], statistics=["mean", "max", "std"]),
+        torch.from_numpy(_noise(9000))[None],
+    )
+    features, mask = model.front_end(clip, torch.tensor([9000]))
+    assert features.shape == (1, 1, 6)
+    frames, _ = FrontEnd(model.config, features=FrameDescriptors).eval()(clip, torch.tensor([9000]))
+    expected = torch.cat([frames.mean(dim=1), frames.amax(dim=1), frames.std(dim=1, correction=0)], dim=1)
+    torch.testing.assert_close(features[0], expected, rtol=1e-5, atol=1e-6)
+    assert model.stack.blocks[0].conv.in_channels == 1
+    steps, _ = model.stack(features[0, 0, None, :, None], torch.ones(1, 6, dtype=torch.bool))
+    pooled = torch.cat([steps.mean(dim=1), (steps.var(dim=1, correction=0) + 1e-7).sqrt()], dim=1)
+    torch.testing.assert_close(model.embed(features, mask), torch.relu(model.dense(pooled)), rtol=1e-5, atol=1e-5)

@@ -23,7 +23,7 @@ def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
-def test_missing_packages_are_told(package, monkeypatch, tmp_path):
+def test_missing_packages_are_refused(package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
     if importlib.util.find_spec("onnx") is None and package == "onnxscript":
         pytest.skip("both are missing")
@@ -31,14 +31,14 @@ def test_missing_packages_are_told(package, monkeypatch, tmp_path):
         export_onnx(built("crnn"), tmp_path / "model.onnx")
 
 
-def test_a_bare_recurrent_layer_is_told(runtime, tmp_path):
+def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model = built("crnn")
     model.extra = nn.GRU(4, 4)
     with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
         export_onnx(model, tmp_path / "model.onnx")
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     class Program:
         def save(self, path, external_data):
             path.write_bytes(b"half")

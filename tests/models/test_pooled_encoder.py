@@ -1,23 +1,24 @@
-"""Our head on each of transformers' speech encoders: real frames only, as a pipeline without ser_hf hears it too."""
+"""The pooling head on each of transformers' speech encoders: real frames only, also in a pipeline without ser_hf."""
 
-import json
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.isolated import run_without_ser_hf
+from built import probabilities_without_ser_hf
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
-from ser_hf.models.modeling_pooled_encoder import LayerSum, shortest_waveform
+from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.testing import CHECKPOINTS
 from ser_hf.training.encoders import mask_valid
 
 WAVEFORMS = [name for name in CHECKPOINTS if name not in ("wav2vec2-bert", "whisper", "audio-spectrogram-transformer")]
 # What transformers makes and never uses, and positions that are not learnt.
 IDLE = {"wav2vec2-conformer": "encoder.encoder.pos_conv_embed.", "whisper": "encoder.embed_positions."}
+# Models that a pipeline without ser_hf loads, and the number of clips it gets.
+PUBLISHED = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper": 3, "audio-spectrogram-transformer": 2}
 
 
 @pytest.fixture
@@ -45,35 +46,35 @@ def clips(*lengths):
     return [(0.1 * generator.standard_normal(length)).astype(np.float32) for length in lengths]
 
 
-def heard(extractor, waveforms, **asked):
-    asked |= {"sampling_rate": 16000, "return_tensors": "pt"}
+def inputs_of(extractor, waveforms, **settings):
+    settings |= {"sampling_rate": 16000, "return_tensors": "pt"}
     if extractor.model_input_names[0] == "input_values" and hasattr(extractor, "do_normalize"):
-        asked |= {"padding": True}
-    return extractor(waveforms, **asked)
+        settings |= {"padding": True}
+    return extractor(waveforms, **settings)
 
 
 @torch.no_grad()
 def logits(model, extractor, waveforms):
-    return model(**heard(extractor, waveforms)).logits
+    return model(**inputs_of(extractor, waveforms)).logits
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["last", "sum"])
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_padding_changes_no_answer_where_the_mask_is_valid(build, name, weighted):
+def test_padding_changes_no_logit_where_the_mask_is_valid(build, name, weighted):
     model, extractor = build(name, pooling="attentive_stats", weighted_layer_sum=weighted, head_layers=[5])
     several = clips(9000, 16000, 5000, 12345)
     together = logits(model, extractor, several)
     alone = torch.cat([logits(model, extractor, clip) for clip in several])
-    assert together.std(dim=0).min() > 1e-6, "clips are told apart"
+    assert together.std(dim=0).min() > 1e-6, "clips get different logits"
     same = torch.allclose(together, alone, rtol=0, atol=1e-5)
     # SEW's squeezed frames lie within padding or without by luck.
     assert same or not mask_valid(model.config)
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_all_that_there_is_learns(build, name):
+def test_every_parameter_gets_a_gradient(build, name):
     model, extractor = build(name, pooling="attention", weighted_layer_sum=True, head_layers=[5, 3], head_dropout=0.1)
-    batch = heard(extractor, clips(9000, 16000))
+    batch = inputs_of(extractor, clips(9000, 16000))
     model.train()(**batch, labels=torch.tensor([0, 3])).loss.backward()
     without = [
         key
@@ -84,11 +85,11 @@ def test_all_that_there_is_learns(build, name):
 
 
 @pytest.mark.parametrize("name", ["wav2vec2", "hubert", "distilhubert", "wavlm", "unispeech-sat", "sew"])
-def test_encoders_that_learnt_without_a_mask_get_none_and_padding_is_not_pooled(build, name):
+def test_encoders_trained_without_a_mask_get_none_and_padding_is_not_pooled(build, name):
     model, extractor = build(name, pooling="mean")
     seen = []
     model.encoder.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
-    batch = heard(extractor, clips(9000, 16000))
+    batch = inputs_of(extractor, clips(9000, 16000))
     with torch.no_grad():
         answer = model(**batch).logits[0]
         frames = model.encoder(batch["input_values"]).last_hidden_state
@@ -99,19 +100,10 @@ def test_encoders_that_learnt_without_a_mask_get_none_and_padding_is_not_pooled(
     torch.testing.assert_close(answer, expected)
 
 
-def test_the_others_get_theirs(build):
-    model, extractor = build("wav2vec2-layer")
-    seen = []
-    model.encoder.register_forward_pre_hook(lambda _, args, given: seen.append(given), with_kwargs=True)
-    batch = heard(extractor, clips(9000, 16000))
-    logits(model, extractor, clips(9000, 16000))
-    assert torch.equal(seen[0]["attention_mask"], batch["attention_mask"])
-
-
 @pytest.mark.parametrize("name", ["wav2vec2-layer", "wav2vec2-stable", "whisper", "wav2vec2-bert"])
 def test_the_sum_of_layers_is_their_mean_at_first_and_any_of_them_later(build, name):
     model, extractor = build(name, pooling="mean", weighted_layer_sum=True)
-    batch = heard(extractor, clips(16000))
+    batch = inputs_of(extractor, clips(16000))
     with torch.no_grad():
         given = {model.main_input_name: batch[model.main_input_name]}
         outputs = model.encoder(**given, output_hidden_states=True)
@@ -126,7 +118,7 @@ def test_the_sum_of_layers_is_their_mean_at_first_and_any_of_them_later(build, n
 @pytest.mark.parametrize("name", ["sew", "sew-d"])
 def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
     model, extractor = build(name, pooling="max", weighted_layer_sum=True)
-    batch = heard(extractor, clips(16320))["input_values"]
+    batch = inputs_of(extractor, clips(16320))["input_values"]
     with torch.no_grad():
         model.layer_sum.weight.copy_(torch.tensor([0.0, 0.0, 50.0]))  # the last layer, from which the encoder goes on
         frames = model.encoder(batch).last_hidden_state
@@ -137,7 +129,7 @@ def test_layers_that_see_every_other_frame_are_brought_back_to_all(build, name):
 @torch.no_grad()
 def test_special_tokens_are_not_pooled(build):
     model, extractor = build("audio-spectrogram-transformer", pooling="mean")
-    batch = heard(extractor, clips(9000, 16000))
+    batch = inputs_of(extractor, clips(9000, 16000))
     tokens = model.encoder(batch["input_values"]).last_hidden_state
     torch.testing.assert_close(model(**batch).logits, model.classifier(tokens[:, 2:].mean(dim=1)))
 
@@ -145,8 +137,8 @@ def test_special_tokens_are_not_pooled(build):
 @torch.no_grad()
 def test_whisper_s_silence_is_not_pooled_however_the_mask_counts(build):
     model, extractor = build("whisper", pooling="mean")
-    by_sample = heard(extractor, clips(4000, 9001))
-    by_frame = heard(extractor, clips(4000, 9001), return_attention_mask=True)
+    by_sample = inputs_of(extractor, clips(4000, 9001))
+    by_frame = inputs_of(extractor, clips(4000, 9001), return_attention_mask=True)
     assert by_sample["attention_mask"].shape == (2, 16000)
     assert by_frame["attention_mask"].shape == (2, 100)
     frames = model.encoder(by_frame["input_features"]).last_hidden_state
@@ -159,7 +151,7 @@ def test_whisper_s_silence_is_not_pooled_however_the_mask_counts(build):
 
 
 @pytest.mark.parametrize("name", WAVEFORMS)
-def test_clips_too_short_for_a_frame_are_heard_with_silence_after_them(build, name):
+def test_clips_too_short_for_a_frame_are_followed_by_silence(build, name):
     model, _ = build(name, pooling="attentive_stats")
     least = shortest_waveform(model.config.encoder)
     short = torch.randn(1, least - 1)
@@ -184,7 +176,7 @@ def test_only_waveforms_have_a_shortest():
     assert shortest_waveform(squeezed) == (5 - 1) * 5 + 10, "two frames, of five of the first layer"
 
 
-def test_nothing_to_hear_is_told(build):
+def test_missing_input_is_refused(build):
     with pytest.raises(ValueError, match="expected input_features"):
         build("whisper")[0]()
 
@@ -221,10 +213,8 @@ def published(encoder_folder, tmp_path_factory):
     where ser_hf cannot be imported, alone and in a batch."""
     folder = tmp_path_factory.mktemp("hub")
     waveforms = clips(9000, 16000, 30)
-    np.savez(folder / "clips.npz", *waveforms)
-    names = {"wav2vec2-stable": 3, "wav2vec2": 3, "wav2vec2-bert": 2, "whisper": 3, "audio-spectrogram-transformer": 2}
     expected = {}
-    for name, count in names.items():
+    for name, count in PUBLISHED.items():
         extractor = AutoFeatureExtractor.from_pretrained(encoder_folder(name))
         extractor.return_attention_mask = True
         config = PooledEncoderConfig(
@@ -235,50 +225,26 @@ def published(encoder_folder, tmp_path_factory):
         model.save_pretrained(folder / name)
         extractor.save_pretrained(folder / name)
         expected[name] = [logits(model, extractor, clip).softmax(dim=1)[0].tolist() for clip in waveforms[:count]]
-    printed = run_without_ser_hf(
-        f"""
-import json, numpy, transformers
-transformers.utils.logging.set_verbosity_error()
-clips = list(numpy.load("clips.npz").values())
-answers = {{}}
-for name, count in {names}.items():
-    classify = transformers.pipeline("audio-classification", model=name, trust_remote_code=True)
-    alone = [classify(clip, top_k=None) for clip in clips[:count]]
-    together = classify(clips[:count], batch_size=3, top_k=None)
-    answers[name] = [[{{a["label"]: a["score"] for a in one}} for one in each] for each in (alone, together)]
-print(json.dumps(answers))
-""",
-        folder,
-    )
-    return expected, json.loads(printed.splitlines()[-1]), folder
-
-
-def rows(answered):
-    return [[one[f"LABEL_{i}"] for i in range(4)] for one in answered]
+    return expected, probabilities_without_ser_hf(folder, waveforms, PUBLISHED), folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["wav2vec2-stable", "wav2vec2", "wav2vec2-bert", "whisper"])
-def test_a_pipeline_without_ser_hf_answers_the_same(published, name):
-    expected, answered, _ = published
-    np.testing.assert_allclose(rows(answered[name][0]), expected[name], rtol=0, atol=1e-6)
-    if name != "wav2vec2":  # whose group norm hears padding
-        np.testing.assert_allclose(rows(answered[name][1]), expected[name], rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_so_it_does_for_spectrograms(published):
-    """torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses."""
-    expected, answered, _ = published
-    name = "audio-spectrogram-transformer"
-    for answers in answered[name]:
-        np.testing.assert_allclose(rows(answers), expected[name], rtol=0, atol=1e-3)
+@pytest.mark.parametrize(
+    "name", ["wav2vec2-stable", "wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
+)
+def test_a_pipeline_without_ser_hf_gives_the_same(published, name):
+    expected, answers, _ = published
+    # torchaudio is hidden there, whose filter bank differs a little from the one that transformers then uses.
+    tolerance = 1e-3 if name == "audio-spectrogram-transformer" else 1e-6
+    # The group normalization of wav2vec2 sees padding in a batch.
+    for probabilities in answers[name][: 1 if name == "wav2vec2" else 2]:
+        np.testing.assert_allclose(probabilities, expected[name], rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow
 def test_what_is_published_is_its_own_code_only(published):
     code = sorted(path.name for path in (published[2] / "whisper").glob("*.py"))
-    assert code == ["layers.py", "modeling_pooled_encoder.py"]
+    assert code == ["configuration.py", "layers.py", "modeling_pooled_encoder.py"]
 
 
 def test_attention_is_the_encoder_s(build):
@@ -322,19 +288,12 @@ def test_gradient_checkpointing_changes_no_gradient(build):
                 module.p = 0.0
         for layer in model.encoder.encoder.layers:
             layer.attention.dropout = 0.0
-        batch = heard(extractor, clips(9000, 16000))
+        batch = inputs_of(extractor, clips(9000, 16000))
         model.train()(**batch, labels=torch.tensor([0, 3])).loss.backward()
         gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
     for key, value in gradients[0].items():
         if value is not None:
             torch.testing.assert_close(gradients[1][key], value, msg=key)
-
-
-def test_what_the_trainer_has_to_know(build):
-    model, _ = build("hubert")
-    assert model.accepts_loss_kwargs is False
-    assert "HubertEncoderLayer" in model._no_split_modules
-    assert isinstance(model.classifier, torch.nn.Linear)
 
 
 def test_dropout_stands_before_every_linear_layer(build):
@@ -343,39 +302,3 @@ def test_dropout_stands_before_every_linear_layer(build):
     model, extractor = build("hubert", head_dropout=0.99)
     assert model.head[0].p == 0.99
     assert build("hubert")[0].classifier.in_features == 16
-
-
-def test_a_sum_needs_as_many_states_as_weights():
-    with pytest.raises(ValueError, match="zip"):
-        LayerSum(3)([torch.zeros(1), torch.zeros(1)])
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"pooling": "median"}, "pooling 'median' is none of mean, max, mean_std, attention, attentive_stats"),
-        ({"head_layers": [8, 0]}, r"head_layers \[8, 0\]: expected sizes of 1 or more"),
-        ({"head_layers": [8.0]}, "head_layers"),
-        ({"head_dropout": 1.0}, "head_dropout 1.0: expected a probability"),
-        ({"head_dropout": -0.1}, "head_dropout"),
-    ],
-)
-def test_impossible_heads_are_refused(settings, told):
-    with pytest.raises(ValueError, match=told):
-        PooledEncoderConfig(**settings)
-
-
-def test_encoders_that_the_head_cannot_stand_on_are_refused(encoder_folder):
-    encoder = AutoConfig.from_pretrained(encoder_folder("wav2vec2-layer"))
-    encoder.add_adapter = True
-    with pytest.raises(ValueError, match="^add_adapter"):
-        PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder))
-    encoder.add_adapter, encoder.layerdrop = False, 0.1
-    PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder))
-    with pytest.raises(ValueError, match="^weighted_layer_sum: layerdrop"):
-        PooledEncoderForAudioClassification(PooledEncoderConfig(encoder=encoder, weighted_layer_sum=True))
-
-
-def test_the_encoder_is_wav2vec2_unless_told():
-    assert PooledEncoderConfig().encoder.model_type == "wav2vec2"
-    assert PooledEncoderConfig(encoder={"model_type": "hubert", "hidden_size": 24}).encoder.hidden_size == 24

@@ -1,18 +1,19 @@
-"""What transferred networks are made of: reflected edges, one level for all bands, mean plus maximum, clip vectors."""
+"""Transferred networks: clip vectors, VGG stages against torch's layers, VGGish against the published formulas."""
 
-import librosa
 import numpy as np
 import pytest
 import torch
-from signals import mask_of, noise, ragged
+from built import batch_of, built
+from signals import noise
 from torch import nn
+from torch.nn import functional
 
-from ser_hf.models import ARCHITECTURES, TRANSFERRED, BYOLSConfig, CNN14Config
-from ser_hf.models.configuration import AcousticConfig
-from ser_hf.models.front_end import FeatureNorm, LogMel, reflected
-from ser_hf.models.layers import Pooling
-from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier
+from ser_hf.models import ARCHITECTURES, TRANSFERRED
+from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGStage
+from ser_hf.models.modeling_transfer_audio import VGGishFrontEnd
+from ser_hf.models.support_vectors import LinearMachines
 from ser_hf.testing import tiny_config
+from ser_hf.training.arguments import GRIDS, solvers_for
 
 
 def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_the_top():
@@ -26,79 +27,8 @@ def test_transferred_networks_are_architectures_with_layers_from_the_bottom_to_t
         assert not outside, f"{name} has weights in its encoder that belong to no layer"
 
 
-def test_reflection_is_that_of_numpy_at_each_clips_own_end():
-    clips, reach = [noise(length, seed=length) for length in (1, 2, 5, 40, 90)], 16
-    batch, lengths = ragged(*clips)
-    batch = nn.functional.pad(batch + 7.0 * (batch == 0), (reach, reach), value=7.0)
-    ours = reflected(batch, lengths, reach)
-    for i, clip in enumerate(clips):
-        expected = np.pad(clip[0].numpy(), reach, mode="reflect")
-        np.testing.assert_array_equal(ours[i, : len(expected)].numpy(), expected)
-        assert not ours[i, len(expected) :].any()
-
-
-def test_reflected_log_mels_equal_librosa():
-    clips = [noise(samples, seed=samples) for samples in (4000, 16001, 9000)]
-    config = AcousticConfig(
-        n_fft=512, win_length=512, hop_length=160, center=True, edges="reflect", compression="db", top_db=None
-    )
-    ours, mask = LogMel(config)(*ragged(*clips))
-    zeros, _ = LogMel(AcousticConfig(**config.to_dict() | {"edges": "zeros"}))(*ragged(*clips))
-    for i, clip in enumerate(clips):
-        power = librosa.feature.melspectrogram(
-            y=clip[0].numpy(), sr=16000, n_fft=512, hop_length=160, n_mels=64, fmin=50.0, pad_mode="reflect"
-        )
-        expected = librosa.power_to_db(power, amin=1e-10, top_db=None).T
-        np.testing.assert_allclose(ours[i][mask[i]].numpy(), expected, rtol=0, atol=5e-3)
-        assert (zeros[i][mask[i]] - torch.tensor(expected)).abs().max() > 1, "edges must matter"
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"edges": "reflect"}, "edges reflect: frames that are not centred lie inside the clip"),
-        ({"floor": 0.0}, "floor 0.0: expected more than zero"),
-        ({"floor": 1.0}, "floor 1.0: expected more than zero and less than 1"),
-    ],
-)
-def test_front_end_settings_that_cannot_be(settings, message):
-    with pytest.raises(ValueError, match=message):
-        AcousticConfig(**settings)
-
-
-def test_the_floor_is_the_level_of_silence():
-    silence, lengths = torch.zeros(1, 4000), torch.tensor([4000])
-    for floor in (1e-10, 2.0**-23):
-        log, _ = LogMel(AcousticConfig(floor=floor))(silence, lengths)
-        torch.testing.assert_close(log, torch.full_like(log, np.log(floor)))
-        decibels, _ = LogMel(AcousticConfig(floor=floor, compression="db"))(silence, lengths)
-        torch.testing.assert_close(decibels, torch.full_like(decibels, 10 * np.log10(floor)))
-
-
-def test_corpus_level_is_one_mean_and_deviation_a_plane():
-    norm, mask = FeatureNorm("corpus_level", 8, planes=2), mask_of(5, 3)
-    features = torch.randn(2, 5, 8) * torch.arange(1.0, 9) + torch.arange(8.0)
-    norm.observing = True
-    norm(features, mask)
-    norm.settle()
-    real = features[mask]
-    for plane in (slice(0, 4), slice(4, 8)):
-        torch.testing.assert_close(norm.mean[plane], real[:, plane].mean().expand(4))
-        torch.testing.assert_close(norm.deviation[plane], real[:, plane].std(correction=0).expand(4))
-    assert norm.deviation[0] != norm.deviation[4]
-    normed = norm(features, mask)[mask][:, :4]
-    torch.testing.assert_close(normed, (real[:, :4] - real[:, :4].mean()) / real[:, :4].std(correction=0))
-
-
-def test_mean_max_is_the_mean_plus_the_maximum_over_real_frames():
-    sequence, mask = torch.randn(2, 6, 3), mask_of(6, 2)
-    pooled = Pooling("mean_max", 3)(sequence, mask)
-    for i, length in enumerate((6, 2)):
-        torch.testing.assert_close(pooled[i], sequence[i, :length].mean(dim=0) + sequence[i, :length].amax(dim=0))
-
-
 @pytest.mark.parametrize("synchronised", [False, True])
-def test_clip_norm_is_batch_normalisation_without_weights(synchronised):
+def test_clip_norm_is_batch_normalization_without_weights(synchronised):
     ours, stock = ClipNorm(5), nn.BatchNorm1d(5, affine=False)
     ours.synchronised = synchronised
     assert not list(ours.parameters())
@@ -116,21 +46,193 @@ def test_clip_norm_is_batch_normalisation_without_weights(synchronised):
     torch.testing.assert_close(ours(vectors[:1]), alone)
 
 
-def test_standardising_may_be_left_out():
-    for name in ("byols", "cnn14"):
-        model = TRANSFERRED[name](tiny_config(name, standardize=False))
-        assert not any(isinstance(module, ClipNorm) for module in model.modules())
-        assert model.eval()(noise(8000)).logits.shape == (1, 4)
+BOTH = pytest.mark.parametrize("name", ["vgg16", "vggish"])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "mean_max", "mean_std", "attention", "attentive_stats"])
-def test_byols_can_pool_in_other_ways(pooling):
-    model = TRANSFERRED["byols"](tiny_config("byols", pooling=pooling)).eval()
-    assert model(noise(8000)).logits.shape == (1, 4)
+def _with_biases(model):
+    """Published networks have biases, fresh ones have zeros in their place."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.normal_(0, 0.3)
+    return model
 
 
-def test_bands_that_do_not_suffice():
-    with pytest.raises(ValueError, match="n_mels 7: three blocks halve the bands"):
-        BYOLSConfig(n_mels=7)
-    with pytest.raises(ValueError, match="each block but the last halves the 31 bands"):
-        CNN14Config(n_mels=31)
+@torch.no_grad()
+def test_a_stage_is_convolution_and_relu_and_then_the_pooling():
+    stage, picture = _with_biases(VGGStage(2, 5, 3)), torch.randn(2, 2, 9, 6)
+    expected = picture
+    for convolution in stage.convolutions:
+        expected = functional.relu(functional.conv2d(expected, convolution.weight, convolution.bias, padding=1))
+    expected = functional.max_pool2d(expected, 2)
+    answer, mask = stage(picture, torch.ones(2, 9, dtype=torch.bool))
+    torch.testing.assert_close(answer, expected)
+    assert mask.shape == (2, 4)
+    assert mask.all()
+
+
+@pytest.mark.parametrize("frames", [4, 5])
+@torch.no_grad()
+def test_a_stage_s_biases_do_not_change_padding(frames):
+    stage, picture = _with_biases(VGGStage(1, 4, 2)), torch.randn(1, 1, 9, 6)
+    mask = torch.arange(9)[None] < frames
+    answer, pooled = stage(picture * mask[:, None, :, None], mask)
+    alone, _ = stage(picture[:, :, :frames], mask[:, :frames])
+    assert pooled.tolist() == [[True, True, False, False]]
+    torch.testing.assert_close(answer[:, :, :2], alone)
+    assert not answer[:, :, 2:].any()
+
+
+@BOTH
+@torch.no_grad()
+def test_padding_changes_nothing_with_biases(name):
+    model = _with_biases(built(name))
+    clips = [noise(samples, seed=i) for i, samples in enumerate((3210, 20000, 60000))]
+    alone = torch.cat([model(clip).logits for clip in clips])
+    assert alone.std(dim=0).min() > 1e-3
+    torch.testing.assert_close(model(**batch_of(*clips)).logits, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_widths_are_the_default():
+    """Numbers of parameters as published: of VGG16 without its dense layers, 14.7 million; of VGGish, 72.1 million."""
+    with torch.device("meta"):
+        sixteen, ish = (TRANSFERRED[name](TRANSFERRED[name].config_class()) for name in ("vgg16", "vggish"))
+    convolutions = 14_714_688  # with three colours
+    assert sum(p.numel() for p in sixteen.encoder.parameters()) == convolutions - 2 * 64 * 9
+    assert sum(p.numel() for p in ish.encoder.parameters()) == 72_141_184
+    assert len(sixteen.encoder.layers) == 5
+    assert len(ish.encoder.layers) == 7
+    assert sixteen.encoder.size == 4 * 512
+
+
+@torch.no_grad()
+def test_vgg16_keeps_channels_and_bands_of_a_frame_apart():
+    model = built("vgg16", n_mels=64)
+    clip = noise(20000)
+    features, mask = model.front_end(clip, torch.tensor([20000]))
+    picture = features[:, None]
+    for stage in model.encoder.layers:
+        for convolution in stage.convolutions:
+            picture = functional.relu(functional.conv2d(picture, convolution.weight, convolution.bias, padding=1))
+        picture = functional.max_pool2d(picture, 2)
+    frames, _ = model.encoder(features, mask)
+    assert frames.shape == (1, 2, 16)
+    torch.testing.assert_close(frames, picture.permute(0, 2, 1, 3).flatten(2))
+    given = []
+    model.classifier.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model(clip)
+    # The normalization before the classifier has seen no clips yet.
+    torch.testing.assert_close(given[0], picture.mean(dim=2).flatten(1), rtol=1e-4, atol=1e-6)
+
+
+def _mel(hertz):
+    return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
+
+
+def _published_log_mel(waveform):
+    """(frames, 64) of a waveform (samples,), by the formulas of mel_features.py."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi / 400 * np.arange(400))
+    starts = range(0, len(waveform) - 400 + 1, 160)
+    magnitudes = np.stack([np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) for start in starts])
+    edges, bins = np.linspace(_mel(125.0), _mel(7500.0), 66), _mel(np.linspace(0, 8000, 257))
+    filters = np.zeros((257, 64))
+    for band in range(64):
+        lower, centre, upper = edges[band : band + 3]
+        rise, fall = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
+        filters[:, band] = np.maximum(0, np.minimum(rise, fall))
+    filters[0] = 0
+    return np.log(magnitudes @ filters + 0.01)
+
+
+@pytest.mark.parametrize(("samples", "examples"), [(15600, 1), (30959, 1), (30960, 2), (50000, 3)])
+def test_vggish_features_are_those_of_the_published_code(samples, examples):
+    """An example is 96 frames, 15600 samples; what is left after the last one is dropped."""
+    clip = noise(samples, seed=3) + 0.05 * torch.sin(torch.arange(samples) * 0.3)
+    examples_found, mask = VGGishFrontEnd()(clip, torch.tensor([samples]))
+    expected = _published_log_mel(clip[0].double().numpy())[: 96 * examples].reshape(examples, 96, 64)
+    assert mask.sum() == examples
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(examples_found[mask].numpy().reshape(expected.shape), expected, rtol=0, atol=2e-5)
+
+
+def _published_vggish(weights, examples, activation):
+    """(n, 96, 64) -> (n, embedding): the layers of the PyTorch port, which puts channels last before it flattens."""
+    picture = examples[:, None]
+    for stage, depth in enumerate((1, 1, 2, 2)):
+        for i in range(depth):
+            name = f"layers.{stage}.convolutions.{i}"
+            picture = functional.conv2d(picture, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+            picture = functional.relu(picture)
+        picture = functional.max_pool2d(picture, 2, stride=2)
+    vectors = picture.transpose(1, 3).transpose(1, 2).contiguous().view(len(picture), -1)
+    for layer in (4, 5, 6):
+        vectors = functional.linear(vectors, weights[f"layers.{layer}.weight"], weights[f"layers.{layer}.bias"])
+        vectors = functional.relu(vectors) if layer < 6 or activation == "relu" else vectors
+    return vectors
+
+
+@pytest.mark.parametrize("activation", ["relu", "none"])
+@torch.no_grad()
+def test_vggish_embeds_as_the_port_does_and_pools_real_examples(activation):
+    model = _with_biases(built("vggish", activation=activation))
+    clips = [noise(33000), noise(70000, seed=1)]
+    features, mask = model.front_end(*_lengths(clips))
+    embeddings, _ = model.encoder(features, mask)
+    assert mask.sum(dim=1).tolist() == [2, 4]
+    for i, count in enumerate((2, 4)):
+        examples = features[i, :count].reshape(count, 96, 64)
+        expected = _published_vggish(dict(model.encoder.named_parameters()), examples, activation)
+        assert (expected < 0).any() == (activation == "none")
+        torch.testing.assert_close(embeddings[i, :count], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.embed(features, mask)[i], expected.mean(dim=0), rtol=1e-4, atol=1e-5)
+
+
+def _lengths(clips):
+    batch = batch_of(*clips)
+    return batch["input_values"], batch["attention_mask"].sum(dim=1)
+
+
+@BOTH
+def test_the_clip_s_vector_is_standardised_unless_it_is_not_to_be(name):
+    batch = batch_of(*[noise(16000 + 999 * i, seed=i) for i in range(6)])
+    given = {}
+    for standardize in (True, False):
+        model = built(name, standardize=standardize, dropout=0.0).train()
+        model.classifier.register_forward_pre_hook(lambda _, inputs, key=standardize: given.update({key: inputs[0]}))
+        model(**batch)
+    moving = given[False].std(dim=0) > 1e-2
+    assert moving.any()
+    torch.testing.assert_close(given[True].mean(dim=0), torch.zeros_like(given[True][0]), rtol=0, atol=1e-4)
+    spread = given[True].std(dim=0, correction=0)[moving]
+    torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0, atol=0.1)
+
+
+@BOTH
+def test_a_support_vector_head_saves_and_loads_and_gives_equal_logits_before_it_is_fitted(name, tmp_path):
+    model = built(name, head="svm")
+    assert isinstance(model.classifier, LinearMachines)
+    assert model(noise(20000)).logits.std() == 0
+    model.classifier.weight.data.normal_()
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+    torch.testing.assert_close(loaded(noise(20000)).logits, model(noise(20000)).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_short_clips_are_one_example_with_silence_after_it_and_examples_may_overlap():
+    clip = noise(5000)
+    examples, mask = VGGishFrontEnd()(torch.nn.functional.pad(clip, (0, 40000)), torch.tensor([5000]))
+    expected = _published_log_mel(np.pad(clip[0].double().numpy(), (0, 15600 - 5000)))
+    assert mask.sum() == 1
+    np.testing.assert_allclose(examples[mask].numpy().reshape(96, 64), expected, rtol=0, atol=2e-5)
+    assert not examples[~mask].any()
+    longer = noise(40000)
+    examples, mask = VGGishFrontEnd(example_hop=32)(longer, torch.tensor([40000]))
+    expected = _published_log_mel(longer[0].double().numpy())
+    assert mask.sum() == (248 - 96) // 32 + 1 == 5
+    np.testing.assert_allclose(examples[0, 2].reshape(96, 64).numpy(), expected[64:160], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [*TRANSFERRED, "encoder"])
+def test_both_solvers_can_fit_transferred_networks(name):
+    assert solvers_for(name) == ("trainer", "sklearn")
+    assert list(GRIDS[name]) == ["C"]

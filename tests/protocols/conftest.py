@@ -1,7 +1,7 @@
 """Corpora without audio: a split needs rows only. Small ones as a test wants them, and the official ones by name."""
 
 import functools
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -73,19 +73,6 @@ def official():
         return replaced(dataset, "content_hash", [sha256 for _, sha256 in pairs])
 
     return rows
-
-
-@pytest.fixture(scope="session")
-def source_lists():
-    """A function from a file in shared/protocols beside the repository to its path; skips where that is absent."""
-
-    def find(name):
-        path = Path(__file__).resolve().parents[3] / "shared" / "protocols" / name
-        if not path.exists():
-            pytest.skip(f"needs shared/protocols/{name} beside the repository")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="module")

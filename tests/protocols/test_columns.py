@@ -66,28 +66,11 @@ def test_numbers_and_truth_values_are_parts_as_the_hint_says(with_parts, cells, 
     assert by_column(corpus, "fold", taken).speakers["test"] == ["x:05", "x:06"]
 
 
-@pytest.mark.parametrize("word", ["dev", "Validation", "valid", "VAL", "devel"])
-def test_spellings_of_validation(with_parts, word):
-    corpus = with_parts(split=of_speaker(OF_SPEAKER | {"x:04": word}))
-    assert by_column(corpus).speakers["validation"] == ["x:04"]
-
-
-def test_clips_without_a_word_stand_in_no_part(with_parts):
-    split = by_column(with_parts(split=of_speaker({s: p for s, p in OF_SPEAKER.items() if s != "x:03"})))
-    assert split.speakers["train"] == ["x:01", "x:02"]
-
-
 def test_other_words_are_parts_as_the_recipe_says(with_parts):
     words = {"x:01": "1", "x:02": "2", "x:03": "3", "x:04": "4"}
     parts = {"1": "train", "2": "validation", "3": "test"}
     split = by_column(with_parts(session=of_speaker(words)), "session", parts)
     assert [split.speakers[part] for part in PARTS] == [["x:01"], ["x:02"], ["x:03"]]
-
-
-def test_speakers_validate_where_the_column_tells_no_validation(with_parts):
-    split = by_column(with_parts(split=of_speaker(OF_SPEAKER | {"x:04": "train"})), validation=0.5)
-    assert len(split.speakers["validation"]) == 2
-    assert split.notes == ("The list has no validation part: 0.5 of what it trains on was drawn for it.",)
 
 
 def test_one_column_a_fold(with_parts):

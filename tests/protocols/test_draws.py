@@ -5,22 +5,12 @@ from collections import Counter
 import pytest
 
 from ser_hf.protocols import speaker_independent
-from ser_hf.protocols.folds import kfold
 from ser_hf.protocols.rules import absent_corpora, check_share, draw_groups, hold_out
 from ser_hf.utils.errors import UserError
 
 
 def everything(dataset):
     return list(range(len(dataset)))
-
-
-def test_as_many_groups_as_asked_for_are_drawn_in_order(make_corpus):
-    dataset = make_corpus(9)
-    for count in (1, 4, 8):
-        drawn = draw_groups(dataset, everything(dataset), "speaker", count, 0)
-        assert drawn == sorted(set(drawn))
-        assert len(drawn) == count
-    assert set(draw_groups(dataset, everything(dataset), "sentence", 1, 0)) <= {"sentence 0", "sentence 1"}
 
 
 def test_only_the_given_rows_are_drawn_from(make_corpus):
@@ -55,11 +45,6 @@ def test_every_class_stands_on_both_sides_where_any_draw_allows_it(make_corpus):
         assert len({"x:3", "x:8"} & set(drawn)) == 1
 
 
-def test_a_class_of_one_speaker_is_no_reason_to_fail(make_corpus):
-    dataset = make_corpus({f"x:{n}": ["angry", "happy", *(["sad"] if n == 3 else [])] for n in range(5)})
-    assert len(draw_groups(dataset, everything(dataset), "speaker", 2, 0)) == 2
-
-
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.15, 1), (0.5, 3), (0.99, 5)])
 def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
     dataset = make_corpus(7)
@@ -70,22 +55,6 @@ def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
     assert not speakers[0] & speakers[1]
     assert sorted(train + validation) == rows
     assert (apart, notes) == (("speaker",), ())
-
-
-def test_another_column_may_be_held_out(make_corpus):
-    dataset = make_corpus(6, session=lambda n, take: f"session {n // 2}")
-    train, validation, _, _ = hold_out(dataset, everything(dataset), 0.3, 0, by="session")
-    sessions = [{dataset[row]["session"] for row in part} for part in (train, validation)]
-    assert [len(own) for own in sessions] == [2, 1]
-    assert not sessions[0] & sessions[1]
-
-
-def test_one_group_is_divided_by_sentence(make_corpus):
-    dataset = make_corpus(1, sentence=lambda n, take: f"sentence {take // 3}")
-    train, validation, apart, notes = hold_out(dataset, everything(dataset), 0.15, 0)
-    assert sorted([train, validation]) == [[0, 1, 2], [3, 4, 5]]
-    assert apart == ("sentence",)
-    assert "only one speaker is left" in notes[0]
 
 
 def test_one_group_without_sentences_cannot_be_divided(make_corpus):
@@ -133,26 +102,6 @@ def test_of_several_corpora_each_gives_its_share(mixed):
         assert drawn == sorted(drawn)
 
 
-def test_no_corpus_is_missing_where_the_count_is_smaller_than_the_corpora(mixed):
-    dataset = mixed({"a": 3, "b": 3, "c": 3})
-    assert of_corpora(draw_groups(dataset, everything(dataset), "speaker", 1, 0)) == {"a": 1, "b": 1, "c": 1}
-
-
-def test_the_last_speaker_of_a_corpus_is_not_drawn(mixed):
-    dataset = mixed({"a": 2, "b": 2})
-    assert of_corpora(draw_groups(dataset, everything(dataset), "speaker", 3, 0)) == {"a": 1, "b": 1}
-
-
-def test_corpora_of_one_speaker_each_are_drawn_from_together(mixed):
-    dataset = mixed({"a": 1, "b": 1, "c": 1, "d": 1})
-    assert len(draw_groups(dataset, everything(dataset), "speaker", 2, 0)) == 2
-
-
-def test_sentences_of_several_corpora_are_drawn_together(mixed):
-    dataset = mixed({"a": 3, "b": 3}, sentence=lambda n, take: f"sentence {take}")
-    assert len(draw_groups(dataset, everything(dataset), "sentence", 1, 0)) == 1
-
-
 def test_a_corpus_that_does_not_validate_is_told(mixed):
     dataset = mixed({"a": 6, "b": 1, "c": 1})
     train, validation, _, notes = hold_out(dataset, everything(dataset), 0.2, 0)
@@ -180,10 +129,3 @@ def test_a_split_of_a_mixture_has_every_corpus_in_every_part(mixed):
         "test": {"a": 4, "b": 2, "c": 1, "d": 1},
     }
     assert split.notes == ("No clip of d in validation.",), "of its two speakers one judges and one is learnt from"
-
-
-def test_folds_of_speakers_have_every_corpus(mixed):
-    splits = kfold(mixed({"a": 12, "b": 8, "c": 4}), k=4)
-    for split in splits:
-        assert of_corpora(split.speakers["test"]) == {"a": 3, "b": 2, "c": 1}
-        assert set(of_corpora(split.speakers["validation"])) == {"a", "b", "c"}

@@ -58,13 +58,3 @@ def test_a_class_of_too_few_clips_is_told_by_key_and_not_by_scikit_learn(make_co
         dataset = make_corpus({"x:1": ["angry"] * 6 + ["happy"] * 6 + ["sad"] * count})
         with pytest.raises(UserError, match=f"^{told} cannot be divided by "):
             rules.random_stratified(dataset, validation=0.3, test=0.34)
-
-
-def test_a_corpus_of_few_clips_is_refused(make_corpus):
-    with pytest.raises(UserError, match="^protocol.test: 1 clips cannot be divided by 0.1: "):
-        rules.random(make_corpus({"x:1": ["angry"]}, labels=("angry",)))
-
-
-def test_a_part_without_a_class_is_refused(dataset):
-    with pytest.raises(UserError, match="^protocol random: no clip of .* in test; UAR is undefined"):
-        rules.random(dataset, test=0.005)

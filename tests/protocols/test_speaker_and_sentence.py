@@ -55,18 +55,6 @@ def test_sentences_and_speakers_may_be_listed(crossed):
     assert split.notes == ("Test sentences: sentence 0; sentence 3.",)
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.5, 2), (0.99, 3)])
-def test_a_share_leaves_a_sentence_on_either_side(crossed, share, count):
-    dataset = crossed(6)
-    assert len(said(dataset, speaker_and_sentence_disjoint(dataset, test_sentences=share), "test")) == count
-
-
-def test_clips_of_unknown_sentences_stand_in_no_part(crossed):
-    dataset = crossed(8, sentence=lambda n, take: [None, "a", "b", "c"][take // 3])
-    split = speaker_and_sentence_disjoint(dataset)
-    assert set.union(*(said(dataset, split, part) for part in PARTS)) == {"a", "b", "c"}
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_of_two_speakers_one_learns_some_sentences_validates_others_and_neither_is_tested(crossed, seed):
     """The draw of the test sentences must not take those that validation would have been (both have one seed)."""

@@ -28,8 +28,12 @@ def states(folder):
     return [row["state"] for _, row in sorted(table(folder).items())]
 
 
+def rate_of(recipe):
+    return recipe.training.arguments["learning_rate"]
+
+
 def rates(run):
-    return [recipe.training.arguments["learning_rate"] for recipe in run.recipes]
+    return [rate_of(recipe) for recipe in run.recipes]
 
 
 def evaluated(run):
@@ -38,8 +42,7 @@ def evaluated(run):
 
 def uar_of(recipe):
     """Best, 0.9, at a learning rate of 1e-3 and least dropout."""
-    distance = abs(recipe.training.arguments["learning_rate"] - 1e-3) * 100
-    return round(max(0.1, 0.9 - distance - recipe.model.options["dropout"] / 10), 6)
+    return round(max(0.1, 0.9 - 100 * abs(rate_of(recipe) - 1e-3) - recipe.model.options["dropout"] / 10), 6)
 
 
 def report_of(recipe, uar):
@@ -58,12 +61,7 @@ def report_of(recipe, uar):
 
 
 class Runs:
-    """`ser_hf.experiment.run` without the training; remembers every recipe that it ran.
-
-    Args:
-        before: called with the recipe and the epoch before each epoch.
-        change: called with the recipe and its report, which it may change.
-    """
+    """`ser_hf.experiment.run` without training; calls `before(recipe, epoch)` and `change(recipe, report)`."""
 
     def __init__(self, epochs=3, before=None, change=None):
         self.epochs, self.before, self.change, self.recipes, self.resumed = epochs, before, change, [], []

@@ -1,17 +1,17 @@
 """Sweeps of real runs on the built-in corpus, in this process and on Ray."""
 
-import csv
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from stubs import states, table
 
 from ser_hf.experiment import run
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.sweeps import sweep
+from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
@@ -19,11 +19,6 @@ TINY = [
     *("corpus.speakers=6", "corpus.takes=1", "training.num_train_epochs=2", "evaluation.bootstrap=20"),
     *("model.channels=[4, 4, 4]", "model.lstm_hidden=4"),
 ]
-
-
-def rows(folder):
-    with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
-        return {row["trial"]: row for row in csv.DictReader(file)}
 
 
 def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
@@ -43,15 +38,12 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
         sweep(RECIPE, space, changes, output=tmp_path, run=interrupted)
     assert (tmp_path / "trials" / "1" / "seed-1" / "checkpoints").is_dir()
     result = sweep(RECIPE, space, changes, output=tmp_path)
-    table = rows(tmp_path)
-    assert [(table[n]["state"], table[n]["epochs"]) for n in "01"] == [("complete", "2"), ("complete", "2")]
-    for number in "01":
-        report = json.loads((tmp_path / "trials" / number / "report" / "report.json").read_text())
-        assert report["judged_on"] == "validation"
-        assert float(table[number]["objective"]) == report["parts"]["validation"]["uar"]
-        assert float(table[number]["validation_loss"]) > 0
-    best = json.loads((tmp_path / "best" / "report" / "report.json").read_text())
-    assert best["judged_on"] == "test"
+    rows = table(tmp_path)
+    assert [(rows[n]["state"], rows[n]["epochs"]) for n in (0, 1)] == [("complete", "2"), ("complete", "2")]
+    trial, best = (RunFolder(tmp_path / name).read_report() for name in ("trials/0", "best"))
+    assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
+    assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
+    assert float(rows[0]["validation_loss"]) > 0
     assert best["metrics"]["uar"] == result["tested"]["test"]["uar"]
     # The winner's own run repeats its trial.
     assert result["tested"]["validation"]["uar"] == pytest.approx(result["winner"]["value"], abs=0.1)
@@ -78,10 +70,5 @@ def test_ray_runs_the_trials_of_the_same_sweep(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray runs 2 trials, 2 at a time, each with 1 cores and 0 GPUs" in done.stdout
-    assert [row["state"] for row in rows(tmp_path / "swept").values()] == ["complete", "complete"]
+    assert states(tmp_path / "swept") == ["complete", "complete"]
     assert "on the test split" in done.stdout
-    # The same sweep without Ray has nothing left to do.
-    command = [sys.executable, "-m", "ser_hf.cli", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert "trials by grid, 2 complete" in done.stdout

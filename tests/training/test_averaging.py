@@ -127,21 +127,6 @@ def test_the_weights_that_learn_come_back_to_the_bit():
     assert all(new is old for new, old in zip(model.state_dict(keep_vars=True).values(), objects, strict=True))
 
 
-def test_applied_within_itself_and_without_an_average():
-    model = _line(5.0)
-    average = _of(model)
-    with average.applied(model):
-        assert model.weight.item() == 5.0, "nothing is averaged yet"
-    average = _of(model, 1.0, 2.0, kind="swa")
-    with average.applied(model):
-        with average.applied(model):
-            assert model.weight.item() == 1.5
-        assert model.weight.item() == 1.5, "only the outermost gives the weights back"
-    assert model.weight.item() == 2.0
-    with WeightAverage("ema").applied(model):
-        assert model.weight.item() == 2.0, "attached to nothing"
-
-
 def test_half_precision_is_averaged_in_full(tmp_path):
     """In bfloat16 a thousandth of the way from 1 to 2 is no way at all."""
     model = _line(dtype=torch.bfloat16)

@@ -14,7 +14,6 @@ from ser_hf.training.encoders import lengths_needed
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
-from ser_hf.utils.errors import UserError
 
 ROWS = [7, 2, 11, 5, 0]
 TINY = {"channels": [4], "time_pooling": [4], "band_pooling": [4], "lstm_hidden": 4}
@@ -73,14 +72,6 @@ def test_votes_are_the_labels_where_they_are_learnt_and_repeated_clips_have_none
     labels = Collator(store, plan.extractor)(batch)["labels"]
     assert labels.tolist() == [[0.5, 0.25, 0.25, 0.0], [UNCOUNTED] * 4]
     assert Collator(store, plan.extractor)(list(part(voted, [3], store)))["labels"].tolist() == [3]
-
-
-@pytest.mark.parametrize("votes", [None, [[1.0, 0.0, 0.0, 0.0]] * 11 + [None]])
-def test_a_clip_without_votes_cannot_be_learnt_by_them(clips, store, votes):
-    named = clips.add_column("id", [f"clip/{i}" for i in range(len(clips))])
-    voted = named if votes is None else named.add_column("votes", votes)
-    with pytest.raises(UserError, match=r"training\.loss\.soft_labels: clip/11 has no votes"):
-        part(voted, [11], store, soft_labels=True)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
@@ -174,3 +165,8 @@ def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, label
         model(**judged)
     long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
     torch.testing.assert_close(long_enough(own, training=True)[name], judged[name])
+
+
+def test_what_is_learnt_from_is_not_cut_into_windows(clips, store):
+    with pytest.raises(ValueError, match="window for judging"):
+        part(clips, ROWS, store, max_duration=0.5, window=5000)

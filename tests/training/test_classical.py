@@ -1,5 +1,7 @@
 """The route by which scikit-learn fits: the module's probabilities are its own, speakers and parts stay apart."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -486,3 +488,27 @@ def test_what_scikit_learn_cannot_do_is_refused(architecture, override, told):
     with pytest.raises(UserError) as error:
         read_recipe(recipe(architecture), [override])
     assert str(error.value).startswith(told)
+
+
+def test_other_warnings_are_passed_on():
+    class Warner:
+        def fit(self, vectors, labels, sample_weight):
+            warnings.warn("something else", UserWarning, stacklevel=1)
+
+    with pytest.warns(UserWarning, match="something else"):
+        _fit(Warner(), np.zeros((2, 1), dtype=np.float32), np.array([0, 1]), None)
+
+
+def test_numbers_of_another_shape_are_refused():
+    like, estimator, _ = fitted("svm", 4)
+    estimator.calibrated_classifiers_[0].calibrators.pop()
+    with pytest.raises(RuntimeError, match="do not fit into"):
+        as_module(estimator, like)
+
+
+def test_too_few_speakers_reach_the_notes(fitting, caplog):
+    assert fitting("mfcc_svm", {"C": [1.0]}).notes == []  # two speakers, each with every class
+    done = fitting("mfcc_svm", {"C": [1.0]}, speakers=["s0"] * 12)
+    assert len(done.notes) == 1
+    assert done.notes[0].startswith("Too few training speakers")
+    assert done.notes[0] in caplog.text

@@ -32,12 +32,6 @@ def test_clips_that_do_not_count_are_left_out():
     assert counts.take().tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
-def test_soft_labels_count_for_their_majority():
-    counts = TrainingCounts(3)
-    counts.add(_logits([0, 1]).requires_grad_(), torch.tensor([[0.2, 0.2, 0.6], [0.4, 0.4, 0.2]]))
-    assert counts.take().tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
-
-
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("absent", [False, True])
 def test_scores_are_those_of_evaluation(classes, absent):
@@ -52,3 +46,7 @@ def test_scores_are_those_of_evaluation(classes, absent):
     assert set(measured) == {"uar", "macro_f1", "wa"}
     for name, value in measured.items():
         assert value == pytest.approx(expected[name], rel=1e-12)
+
+
+def test_no_clips_no_scores():
+    assert scores(TrainingCounts(3).take()) == {}

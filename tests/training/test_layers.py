@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from test_optimizer import LAYERS, _encoder, _within
@@ -183,22 +182,6 @@ def test_sharded_weights_cannot_be_thawed(monkeypatch):
         freeze(_encoder(), Freezing(every=1))
 
 
-@pytest.mark.parametrize(
-    ("freezing", "key"),
-    [
-        (STEM, "feature_encoder"),
-        (Freezing(layers=1), "layers"),
-        (Freezing(top_layers=0), "top_layers"),
-        (Freezing(encoder=True), "encoder"),
-        (Freezing(every=1), "gradual"),
-    ],
-)
-def test_a_network_without_an_encoder_is_told(crnn, freezing, key):
-    with pytest.raises(UserError, match=rf"^freeze\.{key}: CRNNForAudioClassification has no encoder"):
-        freeze(crnn, freezing)
-    freeze(crnn, Freezing())
-
-
 def test_adapted_models_are_left_as_they_are(encoder):
     freeze(encoder, STEM)
     model = _within(_adapted(encoder), "module")
@@ -283,19 +266,3 @@ def test_with_groups_the_table_gives_rates_and_what_is_frozen(encoder):
     assert rows["frozen"] == [str(frozen)]
     assert int(rows["total"][0]) == sum(int(rows[name][0]) for name in ("encoder", "head", "frozen"))
     assert int(rows["total"][0]) == sum(p.numel() for p in encoder.parameters())
-
-
-def test_the_table_tells_what_learns_now_at_the_rate_before_any_schedule():
-    model = _encoder()
-    groups = parameter_groups(model, 1e-3, 0.1, layer_decay=0.5)
-    optimizer = torch.optim.AdamW(groups)
-    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
-    freeze(model, Freezing(every=1), epoch=1)
-    lines = trainable_table(model, optimizer.param_groups).replace(",", "").splitlines()[1:]
-    rows = [line.split() for line in lines]
-    sizes = places(model)
-    frozen = sum(sizes[place] for place in ("stem", "input", "layer 0", "layer 1"))
-    assert [row[0] for row in rows] == ["head", "encoder.layer", "frozen", "total"]
-    assert rows[0][1:3] == [str(sizes["head"]), "0.001"]
-    assert rows[1][1:4] == ["2", str(sizes["layer 2"]), "0.0005"]
-    assert rows[2][1:] == [str(frozen)]

@@ -65,24 +65,6 @@ def test_the_published_names_and_shapes_are_those_of_the_files(name):
     assert left_behind == {key for key in FULL[name] if key.startswith("classifier")}
 
 
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_file_of_full_size_goes_in(tmp_path):
-    """A number for each tensor, so that the file is small; each of them arrives where it belongs."""
-    with torch.device("meta"):  # nothing is drawn that is read over
-        model = TRANSFERRED["vgg16"](TRANSFERRED["vgg16"].config_class())
-    model.to_empty(device="cpu").classifier.weight.zero_()
-    tensors = {key: torch.tensor([0.01 * i]).expand(shape) for i, (key, shape) in enumerate(FULL["vgg16"].items())}
-    torch.save(tensors, tmp_path / "vgg16-397923af.pth")
-    load_published(model, tmp_path / "vgg16-397923af.pth")
-    assert not model.classifier.weight.any()
-    convolutions = [convolution for stage in model.encoder.layers for convolution in stage.convolutions]
-    for place, convolution in zip(VGG16_WIDTHS, convolutions, strict=True):
-        weight, bias = tensors[f"features.{place}.weight"], tensors[f"features.{place}.bias"]
-        assert torch.allclose(convolution.weight, weight.sum(dim=1, keepdim=True) if place == 0 else weight)
-        assert torch.equal(convolution.bias, bias)
-
-
 @torch.no_grad()
 def test_one_plane_is_what_three_equal_colours_would_be(tmp_path):
     model = _model("vgg16")

@@ -102,11 +102,3 @@ def test_an_epoch_meets_those_whose_turn_it_is(strategy, turns):
     met = [sorted(order(strategy, epoch=epoch, turns=turns)) for epoch in range(4)]
     always = [0, 1, 2, 3, 4]
     assert met == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]
-
-
-def test_too_few_for_all_processes_are_repeated_and_do_not_count(turns):
-    """Numbers beyond the last entry begin again, however few of the entries an epoch meets."""
-    batches = list(EpochBatches(EpochOrder(LENGTHS, "sequential", 3, 0, turns=turns), 1, 3))
-    assert batches == [[0], [1], [2], [3], [4], [6], [7], [12], [13]]
-    clips = Repeating(Dataset.from_dict({"row": range(13), "labels": [7] * 13}))
-    assert clips[13] == {"row": 0, "labels": UNCOUNTED}

@@ -307,3 +307,12 @@ def test_a_run_of_one_step_does_not_spend_it_warming_up(word):
     schedule = _make(word, optimizer, steps=1, warmup_steps=1)
     assert all(rate > 0 for rate in _rates(optimizer))
     _advance(word, optimizer, schedule, 0.5)
+
+
+@pytest.mark.parametrize(("steps", "three_phase"), [(10, False), (10, True), (1, False)])
+def test_one_cycle_may_rise_for_one_step_or_be_one(steps, three_phase):
+    rates = _curve("one_cycle", steps, kwargs={"pct_start": 0.1, "three_phase": three_phase})
+    assert all(map(math.isfinite, rates))
+    if not three_phase and steps > 1:
+        assert rates[0] == pytest.approx(1.0)
+        assert rates == sorted(rates, reverse=True)

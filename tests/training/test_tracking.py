@@ -137,17 +137,6 @@ def wandb(monkeypatch):
     return module
 
 
-def test_each_training_is_a_run_of_its_own(wandb, tmp_path):
-    for seed in (1, 2):
-        logs = tmp_path / f"seed-{seed}"
-        with tracked("wandb", f"seed-{seed}", logs, "thesis") as run:
-            identity = run.removeprefix(f"seed-{seed}-")
-            asked = {"project": "thesis", "name": run, "dir": str(logs), "id": identity, "resume": "allow"}
-            assert wandb.run == asked
-    assert wandb.begun[0]["id"] != wandb.begun[1]["id"]
-    assert wandb.codes == [0, 0]
-
-
 def test_what_the_user_has_set_stays(wandb, tmp_path, monkeypatch):
     for variable in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_DIR", "WANDB_RUN_ID"):
         monkeypatch.setenv(variable, "theirs")
@@ -277,14 +266,3 @@ def test_two_seeds_are_two_runs_of_trackio(tmp_path, monkeypatch):
         assert set(LOGGED) <= logged
         assert len([row for row in rows if "eval/uar" in row]) == epochs
         assert not any("judged" in key for key in logged)
-
-
-@pytest.mark.slow
-def test_two_seeds_are_two_runs_of_wandb(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    for seed in (1, 2):
-        _, run = train(tmp_path / f"seed-{seed}", "wandb", seed)
-        (folder,) = (tmp_path / f"seed-{seed}" / "logs" / "wandb").glob("offline-run-*")
-        assert folder.name.endswith(run.removeprefix(f"seed-{seed}"))

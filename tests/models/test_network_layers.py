@@ -1,16 +1,20 @@
-"""Layers that know their padding: batch normalisation, convolution block, LSTM and pooling."""
+"""Masked layers against those of torch: batch normalization, convolution blocks and stacks, LSTM and pooling."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from signals import mask_of
 from torch import nn
+from torch.nn import functional
 
 from ser_hf.models.layers import (
     BiLSTM,
     ConvBlock,
     ConvBlock1d,
+    ConvolutionStack1d,
+    ConvolutionStack2d,
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
     Pooling,
@@ -18,14 +22,12 @@ from ser_hf.models.layers import (
 )
 
 LENGTHS = (9, 4, 6)
-
-
 # By the fused kernel on gathered frames, and by moments as on a GPU; without processes to ask, that is all it means.
 SYNCHRONISED = pytest.mark.parametrize("synchronised", [False, True])
 
 
 def _pair(synchronised=False, channels=5):
-    """A masked normalisation and the stock one with the same scale, shift and statistics."""
+    """A masked normalization and the stock one with the same scale, shift and statistics."""
     ours, stock = MaskedBatchNorm2d(channels), nn.BatchNorm2d(channels)
     ours.synchronised = synchronised
     nn.init.uniform_(ours.weight, 0.5, 2)
@@ -155,15 +157,6 @@ def test_moments_have_the_right_gradient():
     assert torch.autograd.gradcheck(normed, [value.requires_grad_() for value in inputs])
 
 
-def test_moments_do_not_cancel():
-    """Loud and far from zero: the mean of squares less the square of the mean would leave no digit."""
-    ours, stock = _pair(synchronised=True)
-    features = 3000 + torch.randn(3, 5, 9, 4)
-    exact = nn.BatchNorm2d(5).double()
-    exact.load_state_dict(stock.state_dict())
-    torch.testing.assert_close(ours(features, mask_of(9, 9, 9)).double(), exact(features.double()), rtol=0, atol=3e-3)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_has_its_statistics_in_float32(dtype):
     features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)
@@ -176,7 +169,7 @@ def test_half_precision_has_its_statistics_in_float32(dtype):
 
 
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
-def test_an_accelerator_is_never_waited_for(norm):
+def test_no_layer_waits_for_an_accelerator(norm):
     """The meta device knows no values: whatever asked for one would raise."""
     features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
     features = features.to("meta").requires_grad_()
@@ -250,15 +243,6 @@ def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
     assert output.transpose(1, 2)[mask].any()
 
 
-def test_conv_block_answers_as_for_the_clip_alone():
-    block = ConvBlock(1, 3, (2, 2), dropout=0.0).eval()
-    clips = torch.randn(3, 1, 9, 8) * mask_of(*LENGTHS)[:, None, :, None]
-    output, _ = block(clips, mask_of(*LENGTHS))
-    for i, length in enumerate(LENGTHS):
-        alone, _ = block(clips[i : i + 1, :, :length], mask_of(length))
-        torch.testing.assert_close(output[i : i + 1, :, : length // 2], alone)
-
-
 def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
     layer, sequence = BiLSTM(3, 4, layers=2, dropout=0.0), torch.randn(3, 9, 3)
     output = layer(sequence, mask_of(*LENGTHS))
@@ -270,12 +254,12 @@ def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_lstm_learns_without_packed_sequences_what_it_learns_with_them(layers):
+def test_the_lstm_has_equal_gradients_with_and_without_packed_sequences(layers):
     layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
-    learnt = [sequence, *layer.parameters()]
-    outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._turned, layer._packed)]
+    inputs = [sequence, *layer.parameters()]
+    outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._reversed, layer._packed)]
     torch.testing.assert_close(*outputs)
-    gradients = [torch.autograd.grad(output.square().sum(), learnt) for output in outputs]
+    gradients = [torch.autograd.grad(output.square().sum(), inputs) for output in outputs]
     for turned, packed in zip(*gradients, strict=True):
         torch.testing.assert_close(turned, packed, rtol=1e-4, atol=1e-6)
     assert not gradients[0][0][~mask_of(*LENGTHS)].any()
@@ -289,6 +273,7 @@ SEQUENCE = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, -100.0]]])
     [
         ("mean", [2.0, 4.0]),
         ("max", [3.0, 6.0]),
+        ("mean_max", [5.0, 10.0]),
         ("mean_std", [2.0, 4.0, 1.0, 2.0]),
         # Scores ln 3 apart weigh the two real frames 1 : 3.
         ("attention", [2.5, 5.0]),
@@ -327,6 +312,43 @@ def test_pooling_a_single_frame_has_a_finite_gradient(kind):
     assert sequence.grad.isfinite().all()
 
 
-def test_unknown_pooling_is_named():
-    with pytest.raises(ValueError, match="pooling 'median' is none of mean, max, mean_max, mean_std, attention"):
-        Pooling("median", 2)
+def _with_statistics(stack):
+    for module in stack.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    return stack.eval()
+
+
+def _layer(block, inputs, convolve, pool):
+    """Convolution, normalization, ReLU and pooling of a block in torch's words."""
+    norm = block.norm
+    outputs = convolve(inputs, block.conv.weight, padding=block.conv.kernel_size[0] // 2)
+    outputs = functional.batch_norm(outputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    return pool(functional.relu(outputs))
+
+
+@torch.no_grad()
+def test_the_2d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
+    config = SimpleNamespace(channels=[4, 6], time_pooling=[2, 3], band_pooling=[2, 4], conv_dropout=0.1)
+    stack = _with_statistics(ConvolutionStack2d(2, 12, config, kernel_size=5, depth=2))
+    features = torch.randn(2, 13, 24)
+    picture = features.unflatten(2, (2, 12)).transpose(1, 2)
+    for block, pool in zip(stack.blocks, [(1, 1), (2, 2), (1, 1), (3, 4)], strict=True):
+        picture = _layer(block, picture, functional.conv2d, lambda x, pool=pool: functional.max_pool2d(x, pool))
+    frames, mask = stack(features, torch.ones(2, 13, dtype=torch.bool))
+    assert (stack.channels, stack.bands, stack.size) == (6, 1, 6)
+    assert mask.all()
+    torch.testing.assert_close(frames, picture.transpose(1, 2).flatten(2), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_1d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
+    stack = _with_statistics(ConvolutionStack1d(3, [4, 6], [2, 3], 5, 0.1))
+    features = torch.randn(2, 13, 3)
+    sequence = features.transpose(1, 2)
+    for block, pool in zip(stack.blocks, [2, 3], strict=True):
+        sequence = _layer(block, sequence, functional.conv1d, lambda x, pool=pool: functional.max_pool1d(x, pool))
+    frames, mask = stack(features, torch.ones(2, 13, dtype=torch.bool))
+    assert mask.shape == (2, 2)
+    torch.testing.assert_close(frames, sequence.transpose(1, 2), rtol=0, atol=1e-5)
