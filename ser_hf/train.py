@@ -99,7 +99,7 @@ def summary(report: "Report") -> str:
     ]
     if report.pooled:
         pooled = report.pooled.metrics
-        lines.append(f"  predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
+        lines.append(f"  pooled predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
     if protocol.leak:
         lines.append(f"    LEAKY: {protocol.leak}")

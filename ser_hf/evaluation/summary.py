@@ -20,19 +20,21 @@ from .metrics import all_metrics, calibration_error, confusion, per_class, relia
 from .predictions import Judged
 from .slices import by_corpus, other_label, slices_and_gaps, uars_of
 
-# A class of fewer clips is missing from too many resamples: one of 5, drawn alone, is from one in 150 (exp(-5)).
+# A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of 150 (exp(-5)).
 FEW_CLIPS = 5
 
 
 def evaluate_predictions(judged: Judged, *, bootstrap: int = 2000, confidence: float = 0.95) -> dict[str, Any]:
-    """The judgement of one part: metrics and their intervals, per_class, confusion, calibration, slices and their
-    gaps, perceived, corpora, hardest and warnings. Of several runs metrics are the mean and confusions the sum, and
-    intervals are those of the mean of these very runs: of other clips and speakers, not of other seeds.
-    `corpora` holds the judgement of each corpus where there are several (`ser_hf.evaluation.slices`)."""
+    """The sections of a report about one split: metrics with intervals, per_class, confusion, calibration, slices and
+    gaps, perceived, corpora, hardest and warnings.
+
+    Over several runs, metrics are the mean and confusions the sum. Intervals are those of the mean of these runs: they
+    cover other clips and speakers, not other seeds.
+    """
     names, labels, runs = judged.names, judged.labels, judged.predictions
     measured = [all_metrics(labels, run, judged.votes) for run in judged.probabilities]
     pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
-    # Each bootstrap draws once for all that is drawn so: drawing takes as long as measuring does.
+    # Everything shares the resamples: drawing them takes as long as computing the metrics.
     kinds, speakers_alone = uars_of(judged)
     everything = all_of(judged)
     by_speaker, of_classes, of_kinds = resample(
@@ -43,7 +45,7 @@ def evaluate_predictions(judged: Judged, *, bootstrap: int = 2000, confidence: f
     recall_intervals = [percentile(own, confidence) for own in of_classes["recall"].T]
     metrics = mean_metrics(measured)
     bins = reliability(pooled_labels, judged.probabilities.reshape(-1, len(names)))
-    judgement: dict[str, Any] = {
+    scores: dict[str, Any] = {
         "clips": len(judged),
         "speakers": len({name for name in judged.speakers if not is_unknown(name)}),
         "metrics": metrics,
@@ -52,7 +54,7 @@ def evaluate_predictions(judged: Judged, *, bootstrap: int = 2000, confidence: f
         "confidence": confidence,
         "per_class": _classes(judged, recall_intervals),
         "confusion": confusion(pooled_labels, pooled, len(names)),
-        # Pooling the runs repeats each clip; what is reported is how many there are.
+        # Pooled runs repeat each clip; clips are counted once.
         "calibration": {"bins": [own | {"clips": own["clips"] / len(runs)} for own in bins]},
         "slices": slices,
         "gaps": gaps,
@@ -61,49 +63,48 @@ def evaluate_predictions(judged: Judged, *, bootstrap: int = 2000, confidence: f
         "hardest": hardest(judged),
         "warnings": [],
     }
-    judgement["calibration"]["ece"] = calibration_error(bins)
+    scores["calibration"]["ece"] = calibration_error(bins)
+    supports = {name: row["support"] for name, row in scores["per_class"].items()}
     unknown = sum(is_unknown(name) for name in judged.speakers)
-    judgement["warnings"] = few_speakers(judgement["speakers"], unknown) + few_clips(judgement["per_class"])
-    return judgement
+    scores["warnings"] = few_speakers(scores["speakers"], unknown) + few_clips(supports)
+    return scores
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """A sentence where so few speakers judged that the interval over them promises too much, and one where the
-    speakers of some clips, `unknown`, are not known."""
-    told = []
+    """Warnings about few test speakers, for which intervals are too narrow, and about `unknown`, the number of clips
+    with an unknown speaker."""
     if unknown:
         whose = "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
-        told.append(
-            f"{whose} not known: each such clip is drawn as if somebody else spoke it, so that intervals are too "
-            "narrow where one speaker has many."
-        )
-    elif speakers < FEW_SPEAKERS:
-        counted = "1 speaker" if speakers == 1 else f"{speakers} speakers"
-        told.append(
-            f"Judged on {counted}: the interval over speakers is too narrow for so few, and the one over clips alone "
-            "says nothing about other speakers."
-        )
-    return told
+        return [
+            f"{whose} not known. Each such clip is resampled as its own speaker, so intervals are too narrow if one "
+            "speaker has many of them."
+        ]
+    if speakers >= FEW_SPEAKERS:
+        return []
+    return [
+        f"Evaluated on {speakers} speaker{'' if speakers == 1 else 's'}: the interval over speakers is too narrow for "
+        "so few, and the interval over clips does not cover other speakers."
+    ]
 
 
-def few_clips(classes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence where classes (`per_class`) have so few clips that many a resample lacks them."""
-    few = [f"{name} ({own['support']})" for name, own in classes.items() if 0 < own["support"] < FEW_CLIPS]
+def few_clips(supports: Mapping[str, int]) -> list[str]:
+    """A warning about classes with so few clips that many resamples lack them."""
+    few = [f"{name} ({clips})" for name, clips in supports.items() if 0 < clips < FEW_CLIPS]
     if not few:
         return []
     return [
-        f"Fewer than {FEW_CLIPS} clips judge {', '.join(few)}: a resample that lacks a class leaves it out of its "
-        "mean, and the intervals of UAR, macro-F1 and AUROC lean upwards."
+        f"Fewer than {FEW_CLIPS} clips of {', '.join(few)}: a resample without a class leaves it out of its mean, "
+        "which biases the intervals of UAR, macro-F1 and AUROC upwards."
     ]
 
 
 def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -> Intervals:
-    """Without those of metrics that the clips leave undefined."""
+    """The intervals without those of undefined metrics."""
     return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
 
 
 def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each metric; None where a run leaves it undefined."""
+    """The mean of each metric; None if it is undefined for a run."""
     return {
         name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
         for name in measured[0]
@@ -114,15 +115,14 @@ def _classes(judged: Judged, intervals: Sequence[list[float] | None]) -> dict[st
     runs, names = judged.predictions, judged.names
     classes = per_class(np.tile(judged.labels, len(runs)), runs.ravel(), names)
     for row, interval in zip(classes.values(), intervals, strict=True):
-        # Pooling the runs repeats each clip; what is reported is how many there are.
+        # Pooled runs repeat each clip; clips are counted once.
         row["support"] //= len(runs)
         row["recall_interval"] = interval
     return classes
 
 
 def hardest(judged: Judged, most: int = 20) -> list[dict[str, Any]]:
-    """The clips whose label was given the least probability, mean over runs: id, speaker, label, predicted,
-    probability of the label, path (None for audio that is in no file)."""
+    """The clips with the lowest probability of their label, mean over runs."""
     mean = judged.probabilities.mean(axis=0)
     own = mean[np.arange(len(judged)), judged.labels]
     paths = judged.paths or [None] * len(judged)

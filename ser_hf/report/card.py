@@ -20,7 +20,8 @@ from ..utils.yaml import dump_yaml, read_yaml
 from . import text as words
 from . import views
 from .citations import in_words, licence, linked, network_words, works
-from .report import Condition, Report, Robustness, read_report
+from .report import Report, read_report
+from .sections import Condition, Robustness
 from .text import evaluated_speakers, listed
 
 # The metrics of `model-index`: type on the Hub, and averaging.

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ..evaluation.metrics import NAMES
-from .report import Report, Split
+from .report import Report
+from .sections import Split
 
 # What the speakers of each split were used for.
 _ROLES = {"train": "for training", "validation": "to select the checkpoint", "test": "for the final test, once"}

@@ -5,7 +5,8 @@ from typing import Any
 
 from ..evaluation.metrics import DEFINITIONS, NAMES
 from . import text
-from .report import Energy, Report
+from .report import Report
+from .sections import Energy
 
 # A table with more rows than this scrolls.
 TALL = 14

@@ -32,7 +32,8 @@ from .plots import (
     slices_figure,
     svg,
 )
-from .report import SCHEMA, HardClip, Report, report_schema
+from .report import SCHEMA, Report, report_schema
+from .sections import HardClip
 from .text import evaluated_speakers
 
 METRICS_SCHEMA = pa.schema(

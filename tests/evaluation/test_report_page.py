@@ -87,7 +87,7 @@ def test_a_leaky_protocol_wears_the_red_banner_first():
     text = text_of(report)
     assert "Leaky protocol (random). 24 of the 24 test speakers are training speakers." in text
     assert "Evaluated on the validation split. These clips selected the checkpoint" in text
-    assert "Note: Judged on 8 speakers" in text
+    assert "Note: Evaluated on 8 speakers" in text
 
 
 def test_random_answers_wear_a_red_banner_too():
