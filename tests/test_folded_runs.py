@@ -377,5 +377,5 @@ def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp
     assert set(table["fold"].to_pylist()) == {1, 3}
     page = (folder / "report" / "README.md").read_text()
     assert "on the validation speakers" in page
-    assert "left untouched" in page
+    assert "not used" in page
     assert "one per clip" not in page, "a speaker may validate several folds"
