@@ -14,7 +14,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf.models  # noqa: F401 - registers the architectures
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.environment import environment
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=240)
     options = parser.parse_args()
 
-    material = gather(read_recipe(options.run / "recipe.yaml"))
+    material = load_experiment_data(read_recipe(options.run / "recipe.yaml"))
     model = AutoModelForAudioClassification.from_pretrained(options.run / "model").eval()
     extractor = AutoFeatureExtractor.from_pretrained(options.run / "model")
     largest, spread = 0.0, 0.0

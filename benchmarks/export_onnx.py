@@ -21,9 +21,9 @@ import torch
 from ser_hf.audio import prepare
 from ser_hf.cli.export import run_corpus
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.evaluation_data import clips_for, meaning_of
+from ser_hf.experiment.evaluation_data import label_mapping, select_test_clips
 from ser_hf.export.verified_export import compare, export_model, logits_of
-from ser_hf.inference.classifier import load_expert
+from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.outputs import probabilities
 from ser_hf.models.preparation import Preparation
 from ser_hf.utils.environment import environment
@@ -53,9 +53,9 @@ def main() -> None:
 def measure(model: str, root: str | None, repeats: int, most: int | None) -> dict:
     """Times and answers of one model in its three forms."""
     corpus, chosen = run_corpus(model, root)
-    expert = load_expert(model, device="cpu")
-    meaning = meaning_of(expert.labels)
-    dataset = clips_for(corpus, meaning.classes, None, heard=True, **chosen).dataset
+    expert = load_classifier(model, device="cpu")
+    meaning = label_mapping(expert.labels)
+    dataset = select_test_clips(corpus, meaning.classes, None, heard=True, **chosen).dataset
     dataset = dataset.select(range(min(most or len(dataset), len(dataset))))
     # As decoded: what is done to a waveform before the network is part of what is measured.
     dataset, store = prepare(dataset, expert.extractor.sampling_rate, None, Preparation())
@@ -65,7 +65,7 @@ def measure(model: str, root: str | None, repeats: int, most: int | None) -> dic
         exports = export_model(model, Path(folder) / "model.onnx", int8=True)
         ways = {"torch": lambda clip: logits_of(expert, [clip])}
         for way, file in exports.files.items():
-            exported = load_expert(file.path)
+            exported = load_classifier(file.path)
             ways[way] = lambda clip, exported=exported: logits_of(exported, [clip])
         logits, times = asked(ways, store, repeats)
     parameters = sum(parameter.numel() for parameter in expert.model.parameters())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .hub.corpus_repository import publish_corpus
     from .hub.publish import publish
     from .hub.verify import verify
-    from .inference import predict
+    from .inference.predict import predict
     from .inspection import inspect_corpus, write_inspection
     from .protocols import audit, speaker_independent, split_corpus
     from .train import run_recipe
@@ -35,7 +35,7 @@ _HOMES = {
     "load_corpus": "corpora",
     "load_metric": "evaluation.metrics",
     "near_duplicates": "audio",
-    "predict": "inference",
+    "predict": "inference.predict",
     "prepare": "audio",
     "publish": "hub.publish",
     "publish_corpus": "hub.corpus_repository",

@@ -15,7 +15,7 @@ from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.aggregate import _extras, _merged, over_folds, preferred
 from ser_hf.experiment.data import Fold
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run_evaluation import validated_by
+from ser_hf.experiment.single_run import validated_by
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
 from ser_hf.report.report import Report

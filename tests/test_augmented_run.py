@@ -10,10 +10,13 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.context import RunContext
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import _changes, _tell_idle_gain, _tell_oversampling, rehearse_all
+from ser_hf.experiment.run import check_runs
+from ser_hf.experiment.single_run import log_oversampling, make_changes
 from ser_hf.training.fit import fit
+from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -81,9 +84,14 @@ def noted_fit(*parts, **settings):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.experiment.run.fit", noted_fit)
+        patched.setattr("ser_hf.experiment.single_run.fit", noted_fit)
         ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
+
+
+def context_of(recipe):
+    data = load_experiment_data(recipe)
+    return RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
 
 
 def report(folder):
@@ -92,7 +100,7 @@ def report(folder):
 
 def test_what_is_judged_is_clean(run):
     """Every prediction is the saved model's on the clip as it was recorded."""
-    material = gather(recipe(run))
+    material = load_experiment_data(recipe(run))
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(run / "model", trust_remote_code=True)
     rows = {id: row for row, id in enumerate(material.dataset["id"])}
@@ -137,7 +145,7 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
 
 def test_the_log_says_how_many_clips_are_repeated(run):
     log = (run / "logs" / "run.log").read_text()
-    material = gather(recipe(run))
+    material = load_experiment_data(recipe(run))
     counts = np.bincount(np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]])
     told = f"{counts.sum()} clips are met {len(counts) * counts.max()} times an epoch"
     assert told in log
@@ -146,8 +154,8 @@ def test_the_log_says_how_many_clips_are_repeated(run):
 
 def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
-    material = gather(own)
-    changes = _changes(own, material, material.folds[0])
+    context = context_of(own)
+    material, changes = context.data, make_changes(context)
     assert changes.augmenter.sampling_rate == 22050
     assert list(changes.augmenter.babble_rows) == material.folds[0].split.rows["train"]
     assert changes.fixed_length == 22050
@@ -157,9 +165,9 @@ def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
 def test_plain_repetition_is_told(tmp_path, caplog):
     plain = read_recipe({**RECIPE, "augment": {"oversample": True}}, [f"output_dir={tmp_path}"])
     with caplog.at_level(logging.INFO):
-        _tell_oversampling(plain, 10, 14)
-        _tell_oversampling(plain, 10, 10)
-        _tell_oversampling(recipe(tmp_path, "augment.oversample=false"), 10, 10)
+        log_oversampling(plain, 10, 14)
+        log_oversampling(plain, 10, 10)
+        log_oversampling(recipe(tmp_path, "augment.oversample=false"), 10, 10)
     assert len(caplog.messages) == 2
     assert "10 clips are met 14 times" in caplog.messages[0]
     assert "augment.oversample: plain repetition of 4 clips but for their crops" in caplog.messages[1]
@@ -173,8 +181,9 @@ def test_a_gain_that_is_gone_again_is_told(tmp_path, caplog, changes, told):
     own = read_recipe(
         {**RECIPE, "augment": augment, "audio": {"normalize": True}}, [f"output_dir={tmp_path}", *changes]
     )
+    context = context_of(own)
     with caplog.at_level(logging.WARNING):
-        _tell_idle_gain(own, gather(own))
+        check_runs(context, context.arguments())
     assert len([message for message in caplog.messages if "augment.gain has no effect" in message]) == told
 
 
@@ -208,11 +217,10 @@ def test_contradictions_are_refused(tmp_path, overrides, message):
 
 
 def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
-    own = recipe(tmp_path)
-    material = gather(own)
-    planned = []
+    context = context_of(recipe(tmp_path))
+    material, planned = context.data, []
     monkeypatch.setattr("ser_hf.experiment.run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
-    rehearse_all(own, material, None)
+    check_runs(context, None)
     labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
     counts = np.bincount(labels)
     assert planned == [len(counts) * counts.max()]

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from ser_hf.utils import cache
-from ser_hf.utils.cache import built_once, told_size
+from ser_hf.utils.cache import built_once, format_size
 from ser_hf.utils.errors import UserError
 
 ROOM = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
@@ -205,4 +205,4 @@ def test_unless_it_failed_or_does_not_ask_for_it(tmp_path):
 
 
 def test_sizes_are_told_in_what_people_count_by():
-    assert (told_size(11.3e9), told_size(4.2e6), told_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")
+    assert (format_size(11.3e9), format_size(4.2e6), format_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")

@@ -10,12 +10,12 @@ import pytest
 from support.html_page import Page
 
 import ser_hf
-from ser_hf.experiment import run as one_run
-from ser_hf.experiment.data import gather
+from ser_hf.cli.train import summary
+from ser_hf.experiment import single_run
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
 from ser_hf.report.report import Report
-from ser_hf.train import summary
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -99,7 +99,7 @@ def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole,
         assert recipe.training.seeds == [int(child[-1])]
     if child.startswith("fold"):
         assert recipe.protocol.folds == [int(child[5])]
-    material = gather(recipe)
+    material = load_experiment_data(recipe)
     assert not material.foil
     split = json.loads((whole / child / "split.json").read_text())
     assert fingerprint([fold.split for fold in material.folds]) == split["sha256"]
@@ -245,8 +245,7 @@ def test_the_summary_tells_of_folds_foil_and_protocol(whole):
     assert f"pooled predictions of all folds: UAR {report['pooled']['metrics']['uar']:.3f}" in told
     assert f"protocol kfold, sha256 {report['protocol']['sha256'][:16]}" in told
     assert (
-        f"foil: under the leaky protocol random the same recipe reaches UAR {report['foil']['metrics']['uar']:.3f}"
-        in told
+        f"foil: under the leaky protocol random the same recipe has UAR {report['foil']['metrics']['uar']:.3f}" in told
     )
     assert "LEAKY" not in told
     assert f'model="{whole}/model"' in told
@@ -280,16 +279,16 @@ class _Stopped(BaseException):
 def counting(die_at=None):
     """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
     trained = []
-    train = one_run._train
+    train = single_run.train
 
-    def counted(recipe, material, fold, *rest):
-        trained.append(fold.number)
+    def counted(run, arguments):
+        trained.append(run.fold.number)
         if len(trained) == die_at:
             raise _Stopped
-        return train(recipe, material, fold, *rest)
+        return train(run, arguments)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(one_run, "_train", counted)
+        patched.setattr(single_run, "train", counted)
         yield trained
 
 
@@ -364,7 +363,7 @@ def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp
     report = run(folder, *overrides)
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-3"]
     assert list(report["protocol"]["folds"]) == ["3", "1"]
-    all_folds = [fold.split for fold in gather(read_recipe(RECIPE, ["protocol.k=3"])).folds]
+    all_folds = [fold.split for fold in load_experiment_data(read_recipe(RECIPE, ["protocol.k=3"])).folds]
     for number in (1, 3):
         split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
         assert split["sha256"] == all_folds[number - 1].sha256

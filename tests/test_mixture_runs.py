@@ -14,9 +14,10 @@ from ser_hf.corpora import CORPORA, Listing
 from ser_hf.corpora import files as manifest
 from ser_hf.corpora.labels import treat_labels
 from ser_hf.corpora.schema import to_dataset
-from ser_hf.experiment.data import gather, part_of
+from ser_hf.experiment.context import RunContext
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import _labels, arguments_for, rehearse_all
+from ser_hf.experiment.run import check_runs
 from ser_hf.protocols import split_corpus
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
@@ -122,7 +123,7 @@ def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
     with pytest.raises(UserError, match="needs every class in two corpora or more, but calm stands in ravdess alone"):
         run(merged)
     overrides = ["protocol.name=leave_one_corpus_out", *fold_overrides()]
-    assert {fold.split.fold for fold in gather(recipe(*overrides)).folds} == set(FOUR)
+    assert {fold.split.fold for fold in load_experiment_data(recipe(*overrides)).folds} == set(FOUR)
     report, drawn = run(recipe(*overrides, "protocol.folds=[1, 4]"))
     assert list(report["corpora"]) == ["cremad", "tess"]
     assert [own["tested"] for own in report["protocol"]["folds"].values()] == ["cremad", "tess"]
@@ -145,37 +146,33 @@ def fold_overrides():
 
 def test_classes_of_each_corpus_are_met_equally_often(recipe):
     asked = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
-    material = gather(asked)
-    fold = material.folds[0]
-    learnt = part_of(asked, material, fold, "train", learnt=True)
-    labels = np.bincount(_labels(asked, material, fold, learnt), minlength=8)
+    context = context_of(asked)
+    fold = context.fold
+    labels = np.bincount(context.train_labels(context.train_clips()), minlength=8)
     assert labels.sum() == len(fold.split.rows["train"])
     assert labels[:7].max() - labels[:7].min() <= 4
     assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"
-    rehearse_all(asked, material, _arguments(asked))
-    judged = part_of(asked, material, fold, "validation")
-    assert sorted(judged["row"][:]) == fold.split.rows["validation"], "whoever judges is met once"
+    check_runs(context, context.arguments())
+    assert sorted(context.clips("validation")["row"][:]) == fold.split.rows["validation"], "whoever judges is met once"
 
 
-def _arguments(recipe):
-    return arguments_for(recipe, RunFolder(recipe.output_dir), 1)
+def context_of(recipe):
+    data = load_experiment_data(recipe)
+    return RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
 
 
 def test_class_weights_are_those_of_what_is_met(recipe):
     """Balanced weights are by the clips of a class: of half of CREMA-D, not of all."""
     asked = recipe("training.loss.class_weights=balanced")
-    material = gather(asked)
-    fold = material.folds[0]
-    learnt = part_of(asked, material, fold, "train", learnt=True)
-    met = _labels(asked, material, fold, learnt)
+    context = context_of(asked)
+    met = context.train_labels(context.train_clips())
     plain = recipe("training.loss.class_weights=balanced", names=("ravdess", "savee"))
-    assert len(met) < len(fold.split.rows["train"])
-    material = gather(plain)
-    fold = material.folds[0]
-    learnt = part_of(plain, material, fold, "train", learnt=True)
-    assert "lot" not in learnt.column_names
-    labels = np.asarray(material.dataset["label"])[fold.split.rows["train"]]
-    assert _labels(plain, material, fold, learnt) == labels.tolist()
+    assert len(met) < len(context.fold.split.rows["train"])
+    context = context_of(plain)
+    clips = context.train_clips()
+    assert "lot" not in clips.column_names
+    labels = np.asarray(context.data.dataset["label"])[context.fold.split.rows["train"]]
+    assert context.train_labels(clips) == labels.tolist()
 
 
 @pytest.mark.parametrize(

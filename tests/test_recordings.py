@@ -9,10 +9,10 @@ import soundfile
 import ser_hf
 from ser_hf import cli
 from ser_hf.cli.reproduce import summary
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.reproduce import compare
-from ser_hf.experiment.run import _keep_splits
+from ser_hf.experiment.run import save_run_splits
 from ser_hf.utils.run_folder import RunFolder
 
 KEY = "augment.background_noise.folder"
@@ -56,7 +56,7 @@ def write(path, level):
 
 
 def recordings(folder):
-    return gather(read_recipe(RECIPE, [f"{KEY}={folder}"])).recordings
+    return load_experiment_data(read_recipe(RECIPE, [f"{KEY}={folder}"])).recordings
 
 
 def test_the_digest_is_of_what_is_there_in_its_order(folder):
@@ -71,9 +71,9 @@ def test_the_digest_is_of_what_is_there_in_its_order(folder):
     assert recordings(folder) != first
     (folder / "c.wav").unlink()
     assert recordings(folder)[KEY]["clips"] == 1
-    assert gather(read_recipe(RECIPE)).recordings == {}
+    assert load_experiment_data(read_recipe(RECIPE)).recordings == {}
     unused = read_recipe(RECIPE, [f"{KEY}={folder}", "augment.background_noise.probability=0"])
-    assert gather(unused).recordings == {}
+    assert load_experiment_data(unused).recordings == {}
 
 
 def test_a_run_goes_on_and_is_reproduced_with_the_same_recordings(folder, tmp_path, capsys):
@@ -104,17 +104,14 @@ def test_a_run_goes_on_and_is_reproduced_with_the_same_recordings(folder, tmp_pa
     assert "nowhere: no such folder (so the saved recipe has it; give yours" in capsys.readouterr().err
 
 
-def test_an_older_run_says_nothing_of_its_recordings_and_goes_on(folder, tmp_path):
-    material, run = gather(read_recipe(RECIPE, [f"{KEY}={folder}"])), RunFolder(tmp_path)
-    _keep_splits(material, material.folds, run)
+def test_a_resumed_run_needs_the_same_recordings(folder, tmp_path):
+    material, run = load_experiment_data(read_recipe(RECIPE, [f"{KEY}={folder}"])), RunFolder(tmp_path)
+    save_run_splits(material, material.folds, run)
     kept = json.loads(run.split.read_text())
     kept["recordings"][KEY]["sha"] = "another"
     run.split.write_text(json.dumps(kept))
     with pytest.raises(ser_hf.UserError, match=r"changed since this run began \(2 then, 2 now\)"):
-        _keep_splits(material, material.folds, run)
-    del kept["recordings"]
-    run.split.write_text(json.dumps(kept))
-    _keep_splits(material, material.folds, run)
+        save_run_splits(material, material.folds, run)
 
 
 def test_other_recordings_are_no_last_digit_and_a_cause():

@@ -24,7 +24,7 @@ from ser_hf import cli
 from ser_hf.experiment import reproduce as reproduction
 from ser_hf.experiment.outputs import keep_recipe_and_report
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.reproduce import find_saved, reproduce
+from ser_hf.experiment.reproduce import find_saved_run, reproduce
 from ser_hf.testing import write_corpus
 from ser_hf.utils.yaml import dump_yaml, read_yaml
 
@@ -167,7 +167,7 @@ def test_what_is_printed_says_the_protocol_first(run, rerun):
 WITHOUT_PICTURES = """
 import sys
 from ser_hf import cli
-from ser_hf.evaluation import writing
+from ser_hf.report import write as writing
 writing.save_figure = lambda _, path: path.write_bytes(b"a picture")
 writing.svg = lambda _: b"a picture"
 sys.exit(cli.main(sys.argv[1:]))
@@ -204,7 +204,7 @@ def published(run, tmp_path, monkeypatch):
 
 def test_a_hub_id_stands_for_what_was_downloaded(published, run):
     """Which is reproduced above."""
-    by_id, by_folder = find_saved("someone/tiny"), find_saved(run / "model")
+    by_id, by_folder = find_saved_run("someone/tiny"), find_saved_run(run / "model")
     assert by_id.rerun_in == Path("runs/tiny-reproduced")
     assert by_id.recipe == by_folder.recipe
     assert by_id.report == by_folder.report
@@ -247,9 +247,7 @@ def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
         report["metrics"]["wa"] -= 0.1
 
     alter(copy / "report" / "report.json", worse)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"])
-    assert stopped.value.code == 1
+    assert cli.main(["reproduce", str(copy), "--output", str(rerun[0]), "--resume"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "NOT reproduced"
     assert any(line.startswith("  test       WA ") and line.endswith("+0.1000") for line in lines)
@@ -278,6 +276,18 @@ def test_every_digit_counts_for_the_last_one(copy, rerun):
 
     alter(copy / "report" / "report.json", change)
     assert again(copy, rerun)["verdict"] == "reproduced within 0.005"
+
+
+def test_a_metric_without_a_value_is_not_compared(copy, rerun):
+    """Top-2 accuracy is null for two classes."""
+
+    def change(report):
+        report["metrics"]["top2_accuracy"] = None
+
+    alter(copy / "report" / "report.json", change)
+    comparison = again(copy, rerun)
+    assert comparison["verdict"] == "reproduced to the last digit"
+    assert ("test", "top2_accuracy") not in {(row["of"], row["metric"]) for row in comparison["figures"]}
 
 
 def test_a_prediction_that_differs_is_counted(copy, rerun):
@@ -314,8 +324,7 @@ def test_what_differs_in_the_environment_is_the_likely_cause(copy, rerun, capsys
     assert cli.main(arguments) == 0
     assert "  differs in the environment: versions.torch 1.0 -> " in capsys.readouterr().out
     alter(copy / "report" / "report.json", lambda report: report["metrics"].update(uar=0.0, note=1.0))
-    with pytest.raises(SystemExit):
-        cli.main(arguments)
+    assert cli.main(arguments) == 1
     printed = capsys.readouterr().out
     assert "  differs in the environment, a likely cause: processor an abacus -> " in printed
     assert "neither recipe nor environment" not in printed
@@ -329,9 +338,7 @@ def test_a_missing_clip_is_told_before_anything_is_trained(run, corpus, tmp_path
     with smaller.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     output = tmp_path / "again"
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)])
-    assert stopped.value.code == 1
+    assert cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)]) == 1
     lines = told(capsys.readouterr().out)
     assert lines[1].startswith("  protocol speaker_independent: ANOTHER SPLIT (sha256 ")
     assert "the parts hold other clips (train: 35 clips, 36 then; validation: 9 clips, 9 then; " in lines[2]
@@ -364,8 +371,7 @@ def test_other_samples_and_another_training_are_run_and_told(run, corpus, tmp_pa
     soundfile.write(clip, 0.5 * samples, rate, subtype="PCM_16")
     output = tmp_path / "again"
     arguments = [str(run), f"corpus.root={altered}", "training.num_train_epochs=1", "--output", str(output)]
-    with pytest.raises(SystemExit):
-        cli.main(["reproduce", *arguments, "--tolerance", "0"])
+    assert cli.main(["reproduce", *arguments, "--tolerance", "0"]) == 1
     lines = told(capsys.readouterr().out)
     assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
     assert "  differs from the saved recipe: training.num_train_epochs 6.0 -> 1.0" in lines
@@ -404,10 +410,10 @@ def test_folds_and_a_foil_are_compared_one_by_one(corpus, tmp_path):
     assert {part: facts["clips"] for part, facts in comparison["predictions"].items()}["test"] == 54
     assert len(comparison["protocol"]["clips"]["now"]) == 2
     # The model on top is one fold's; what is published beside it is the whole run.
-    published = find_saved(folder / "model")
+    published = find_saved_run(folder / "model")
     assert published.recipe["protocol"]["folds"] is None
     assert set(published.report["protocol"]["folds"]) == {"1", "2"}
-    assert find_saved(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
+    assert find_saved_run(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
     fewer = reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")
     assert "fold 3, test: 18 clips, 0 then" in fewer["incomparable"][0]
 
@@ -492,9 +498,9 @@ def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
 
 def test_the_run_one_stands_in_is_named_for_its_folder(run, monkeypatch):
     monkeypatch.chdir(run)
-    assert find_saved(".").rerun_in == run.with_name("tiny-reproduced").resolve()
+    assert find_saved_run(".").rerun_in == run.with_name("tiny-reproduced").resolve()
     monkeypatch.chdir(run.parent)
-    assert find_saved("tiny").rerun_in == Path("tiny-reproduced")
+    assert find_saved_run("tiny").rerun_in == Path("tiny-reproduced")
 
 
 def answer(status):

@@ -59,7 +59,8 @@ def test_the_package_stays_within_its_bounds():
 
 
 def test_few_functions_have_many_parameters():
-    functions = [node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    trees = [tree for path, tree in TREES.items() if path.parent.name != "cli"]  # whose parameters are options
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     many = []
     for function in functions:
         names = [item.arg for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]

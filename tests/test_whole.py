@@ -5,11 +5,11 @@ import errno
 import pytest
 
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.files import whole_folder
+from ser_hf.utils.files import atomic_folder
 
 
 def _filled(folder, text):
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         (partial / "a.txt").write_text(text)
 
 
@@ -22,7 +22,7 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
 
 
 def _interrupted(folder):
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         (partial / "a.txt").write_text("half")
         raise KeyError
 
@@ -34,6 +34,12 @@ def test_a_failure_leaves_the_old_one(tmp_path):
         _interrupted(folder)
     assert (folder / "a.txt").read_text() == "one"
     assert [child.name for child in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_removes_the_folders_that_it_made(tmp_path):
+    with pytest.raises(KeyError):
+        _interrupted(tmp_path / "evaluations" / "deep" / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_no_folder_can_be_the_key_is_named(tmp_path):
@@ -63,6 +69,6 @@ def test_a_disk_that_fills_up_is_told_with_place_and_size(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     told = rf"^--output: {tmp_path}/a cannot be written: No space left .*: more than 2\.00 MB are needed, .* free; "
-    with pytest.raises(UserError, match=told), whole_folder(tmp_path / "a", "--output") as partial:
+    with pytest.raises(UserError, match=told), atomic_folder(tmp_path / "a", "--output") as partial:
         fill(partial)
     assert list(tmp_path.iterdir()) == []

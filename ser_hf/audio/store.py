@@ -23,7 +23,7 @@ import soxr
 import xxhash
 from tqdm.auto import tqdm
 
-from ..utils.cache import InUse, built_once, cache_root, key_of, origin_of, told_size
+from ..utils.cache import InUse, built_once, cache_root, format_size, key_of, origin_of
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
 from .decode import AudioError, Decoded, decode
@@ -324,7 +324,7 @@ def _tell_size(
         logger.log(
             logging.WARNING if needed > free else logging.INFO,
             "waveforms of %s files (%.1f h): about %s at %s, where %s are free",
-            *(f"{len(sources):,}", duration / 3600, told_size(needed), folder.parent, told_size(free)),
+            *(f"{len(sources):,}", duration / 3600, format_size(needed), folder.parent, format_size(free)),
         )
 
 

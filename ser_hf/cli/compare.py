@@ -1,36 +1,39 @@
 """ser-hf compare: a table of runs, and tests of their differences."""
 
-import argparse
+from typing import Annotated, Literal
 
-EXAMPLE = "ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs",
-        nargs="*",
-        metavar="RUN",
-        help="the folder of a run, of a sweep (its winner) or of a published model, a Hub id, or a report.json",
-    )
-    parser.add_argument(
-        "--metric",
-        choices=("uar", "wa", "macro_f1"),
-        default="uar",
-        help="for the order, the bar chart and the tests (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--part", choices=("test", "validation"), help="the split (default: the one that each run was evaluated on)"
-    )
-    parser.add_argument("--output", metavar="DIR", help="write a page, a bar chart (PNG, SVG) and tables (CSV, JSON)")
+from typer import Argument, Option
 
 
-def run(options: argparse.Namespace) -> None:
-    """Prints the comparison; with --output writes its files, too."""
-    # Imported late, so that `--help` is fast.
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="RUN...",
+            help="The folder of a run, of a sweep (its best run) or of a published model, a Hub id, or a report.json.",
+        ),
+    ] = None,
+    metric: Annotated[
+        Literal["uar", "wa", "macro_f1"], Option(help="For the order, the bar chart and the tests.")
+    ] = "uar",
+    part: Annotated[
+        Literal["test", "validation"] | None,
+        Option(help="The split.  [default: the one that each run was evaluated on]"),
+    ] = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="Write a page, a bar chart (PNG, SVG) and tables (CSV, JSON).")
+    ] = None,
+) -> None:
+    """Compare runs, with tests of their differences.
+
+    Prints a table; --output adds a page and a bar chart with intervals.
+
+    Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
+    """
     from ..experiment.compare import compare_runs
     from ..experiment.compare_page import summary
 
-    comparison = compare_runs(options.runs, metric=options.metric, part=options.part, output=options.output)
+    comparison = compare_runs(runs or [], metric=metric, part=part, output=output)
     print(summary(comparison))
-    if options.output is not None:
-        print(f"  page: {options.output}/index.html")
+    if output is not None:
+        print(f"  page: {output}/index.html")

@@ -1,6 +1,5 @@
-"""ser-hf demo: a local page to try a model on: record, upload, or see predictions while you speak."""
+"""ser-hf demo: a local page to try a model on."""
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -11,45 +10,43 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
 
 from ..utils.errors import UserError
+from .options import Model, Revision, TrustRemoteCode
 
 if TYPE_CHECKING:
-    from ..inference.classifier import Expert
+    from ..inference.classifier import Classifier
 
-EXAMPLE = "ser-hf demo runs/ravdess_crnn --port 7860"
 HOST = "127.0.0.1"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a run folder, a model folder or a Hub id, of any audio classifier")
-    parser.add_argument(
-        "--port", type=int, metavar="N", help="of the page, which only this machine can open (default: a free port)"
-    )
-    parser.add_argument("--examples", nargs="+", default=[], metavar="FILE", help="recordings to offer on the page")
-    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code from the model's repository; ours need none"
-    )
+def demo(
+    model: Model,
+    port: Annotated[
+        int | None,
+        Option(metavar="N", help="Port of the page, which only this machine can open.  [default: a free port]"),
+    ] = None,
+    examples: Annotated[list[str] | None, Option(metavar="FILE...", help="Recordings to offer on the page.")] = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Open a page in your browser to try a model on.
 
+    Record, upload, or see predictions while you speak.
 
-def run(options: argparse.Namespace) -> None:
-    """Writes the Space of the model into a temporary folder, and runs it there until it is interrupted."""
+    Example: ser-hf demo runs/ravdess_crnn --port 7860
+    """
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
-    port = _port(options.port)
-    # Imported late: `--help` must not wait for these.
+    port = _free_port(port)
     from ..hub.space import write_space
-    from ..inference.classifier import load_expert
+    from ..inference.classifier import load_classifier
 
     # The page loads the model itself; this reports mistakes first.
-    expert = load_expert(
-        options.model,
-        revision=options.revision,
-        device="cpu",
-        trust_remote_code=options.trust_remote_code,
-    )
+    expert = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
     # SIGTERM ends it like Ctrl-C, so that recordings are deleted.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
@@ -58,9 +55,9 @@ def run(options: argparse.Namespace) -> None:
             os.path.abspath(expert.place) if os.path.isdir(expert.place) else expert.place,
             **_facts(expert),
             revision=expert.commit,
-            trust_remote_code=options.trust_remote_code,
+            trust_remote_code=trust_remote_code,
             window=expert.judged_window,
-            examples=options.examples,
+            examples=examples or [],
         )
         del expert
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
@@ -68,13 +65,13 @@ def run(options: argparse.Namespace) -> None:
         runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
-def _facts(expert: "Expert") -> dict[str, Any]:
-    """Report and corpus of a model that was trained here, from the files beside its weights."""
+def _facts(expert: "Classifier") -> dict[str, Any]:
+    """Report and corpus of a model of ser_hf, from the files beside its weights."""
     from ..corpora import corpus_facts
     from ..experiment.recipe_checks import read_recipe
     from ..inference.classifier import published_file
 
-    report = recipe = corpus = None
+    report = corpus = None
     if path := published_file(expert.place, "report.json", expert.commit):
         with contextlib.suppress(ValueError):
             report = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -86,14 +83,12 @@ def _facts(expert: "Expert") -> dict[str, Any]:
     return {"report": report, "corpus": corpus, "report_page": str(page) if page.is_file() else None}
 
 
-def _port(requested: int | None) -> int:
-    """The requested port, or any free one."""
-    with socket.socket() as one:
-        one.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # a page that was closed just now does not block the port
+def _free_port(requested: int | None) -> int:
+    """The requested port if it is free, or any free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page closed just now does not block the port
         try:
-            one.bind((HOST, requested or 0))
+            probe.bind((HOST, requested or 0))
         except (OSError, OverflowError) as error:
             raise UserError(f"--port: {requested} cannot be used ({error}); choose another, or leave it out") from None
-        return one.getsockname()[1]
+        return probe.getsockname()[1]

@@ -1,239 +1,224 @@
-"""ser-hf evaluate: how well a trained model, whoever made it, recognises the emotions of a corpus."""
+"""ser-hf evaluate: trained models of any origin on one or several corpora."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from .options import BatchSize, Device, Overwrite, Revision, TrustRemoteCode, corpus_recipe, recipe_path
 
 if TYPE_CHECKING:
     from ..experiment.recipe import Recipe
 
-EXAMPLE = "ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output evaluations/crnn_on_emodb"
 
+def evaluate(
+    words: Annotated[
+        list[str],
+        Argument(
+            metavar="MODEL...",
+            help="Run folders, model folders or Hub ids, of any audio classifier; and options of the corpus as "
+            "key=value (of one of several as NAME.key=value), of the protocol as protocol.key=value.",
+        ),
+    ],
+    corpus: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="A corpus to evaluate on, such as ravdess; may be given several times."),
+    ] = None,
+    root: Annotated[
+        list[str] | None, Option(metavar="DIR", help="The folder of each --corpus, in their order.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        Option(metavar="RECIPE", help="The corpus and the protocol of a recipe, or of a run folder, instead."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        Option(metavar="NAME", help="Evaluate on one split of this protocol.  [default: on the whole corpus]"),
+    ] = None,
+    part: Annotated[Literal["train", "validation", "test"] | None, Option(help="That split.  [default: test]")] = None,
+    fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
+    label_map: Annotated[
+        str | None,
+        Option(
+            metavar="MAP",
+            help="The emotion of each label of the model, as WORD=EMOTION,... or a YAML file; none leaves a label "
+            "out.  [default: emotions and their common names are recognized]",
+        ),
+    ] = None,
+    heard_speakers: Annotated[
+        bool, Option("--heard-speakers", help="Include speakers that the model was trained with; the report says so.")
+    ] = False,
+    output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
+    overwrite: Overwrite = False,
+    robustness: Annotated[
+        bool, Option("--robustness", help="Also under noise, in rooms, over telephones and codecs.")
+    ] = False,
+    robustness_clips: Annotated[
+        int | None, Option(metavar="N", help="On at most this many clips.  [default: all]")
+    ] = None,
+    embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
+    window: Annotated[
+        float | None,
+        Option(metavar="SECONDS", help="Evaluate longer clips in windows.  [default: as the model's own evaluation]"),
+    ] = None,
+    batch_size: BatchSize = 16,
+    bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
+    device: Device = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Evaluate trained models of any origin on corpora.
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="runs' folders, model folders or Hub ids, of any audio classifier; and options of the corpus as "
-        "key=value (of one of several as NAME.key=value), of the protocol as protocol.key=value",
-    )
-    parser.add_argument(
-        "--corpus", action="append", metavar="NAME", help="a corpus to judge on, such as ravdess; may be given again"
-    )
-    parser.add_argument("--root", action="append", metavar="DIR", help="the folder of each --corpus, in their order")
-    parser.add_argument(
-        "--recipe", metavar="RECIPE", help="the corpus and the protocol of a recipe, or of a run's folder, instead"
-    )
-    parser.add_argument(
-        "--protocol", metavar="NAME", help="judge on one part of this protocol (default: on the whole corpus)"
-    )
-    parser.add_argument("--part", choices=("train", "validation", "test"), help="that part (default: test)")
-    parser.add_argument("--fold", type=int, metavar="N", help="of a protocol with folds: which one")
-    parser.add_argument(
-        "--label-map",
-        metavar="MAP",
-        help="what the model's labels mean, as WORD=EMOTION,... or a YAML file; none leaves an answer out "
-        "(default: emotions and their common names are recognised)",
-    )
-    parser.add_argument(
-        "--heard-speakers",
-        action="store_true",
-        help="let speakers judge that the model was trained with; the report says so",
-    )
-    parser.add_argument("--output", metavar="DIR", help="(default: evaluations/MODEL-on-CORPUS)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that stands there")
-    parser.add_argument(
-        "--robustness", action="store_true", help="judge under noise, in rooms, over telephones and codecs as well"
-    )
-    parser.add_argument(
-        "--robustness-clips", type=int, metavar="N", help="on so many of the clips at most (default: all)"
-    )
-    parser.add_argument("--embeddings", action="store_true", help="draw a map of the clips as the model places them")
-    parser.add_argument(
-        "--window", type=float, metavar="SECONDS", help="hear longer clips in windows (default: as its recipe judged)"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="windows at a time (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--bootstrap", type=int, default=2000, metavar="N", help="resamples of the intervals (default: %(default)s)"
-    )
-    parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU, if there is one)")
-    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a model on the Hub")
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that a model of others brings; ours need none"
-    )
+    Writes a report for each model and corpus and, for several, a matrix.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Judges each model on each corpus, writes a report of each and, of several, their matrix."""
-    models = [word for word in options.models if "=" not in word or os.path.exists(word)]
-    words = [word for word in options.models if word not in models]
+    Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output evaluations/crnn_on_emodb
+    """
+    models = [word for word in words if "=" not in word or os.path.exists(word)]
+    words = [word for word in words if word not in models]
     if not models:
-        raise UserError("MODEL: missing; name a run's folder, a model folder or a Hub id")
-    if len({_place(word) for word in models}) < len(models):
+        raise UserError("MODEL: missing; name a run folder, a model folder or a Hub id")
+    if len({os.path.realpath(model).removesuffix(f"{os.sep}model") for model in models}) < len(models):
         raise UserError("MODEL: one of them is named twice")
-    recipes = _asked(options, words)
+    if recipe is not None:
+        if corpus or root or protocol:
+            raise UserError(
+                "--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol"
+            )
+        from ..experiment.recipe_checks import read_recipe
+
+        own = read_recipe(recipe_path(recipe), words)
+        recipes = {own.corpus.name: own}
+    else:
+        if protocol is None and (part or fold or any(word.startswith("protocol.") for word in words)):
+            raise UserError("--protocol: missing; --part, --fold and protocol.key=value belong to one")
+        recipes = _recipes(corpus or [], root or [], protocol, words)
     names = _names(models)
-    folder = _folder(options, list(names.values()), list(recipes))
+    default = "+".join(names.values())[:80] + "-on-" + "+".join(recipes)[:80]
+    folder = Path(output or Path("evaluations") / default)
 
-    # Imported late: `--help` must not wait for these.
     from ..corpora import corpus_facts
-    from ..experiment.data import read_corpus_of
-    from ..experiment.evaluate import Manner, candidate, judge_model, require_place, summary, write_judgement
-    from ..experiment.evaluation_matrix import cell_of, write_matrix
-    from ..utils.files import whole_folder
-
-    require_place(folder, options.overwrite)
-    manner = Manner(
-        options.window,
-        options.batch_size,
-        options.bootstrap,
-        robustness=options.robustness,
-        robustness_clips=options.robustness_clips,
-        embeddings=options.embeddings,
+    from ..experiment.data import load_recipe_corpus
+    from ..experiment.evaluate import (
+        EvaluationSettings,
+        evaluate_on_corpus,
+        load_evaluated_model,
+        require_place,
+        summary,
+        write_evaluation,
     )
-    label_map = _label_map(options.label_map)
-    trust = {"device": options.device, "revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    corpora = {name: (read_corpus_of(recipe), _chosen(options, recipe)) for name, recipe in recipes.items()}
-    facts = {name: corpus_facts(recipe.corpus.name, recipe.corpus.options) for name, recipe in recipes.items()}
+    from ..experiment.evaluation_matrix import cell_of, write_matrix
+    from ..utils.files import atomic_folder
+
+    require_place(folder, overwrite)
+    manner = EvaluationSettings(
+        window, batch_size, bootstrap, robustness=robustness, robustness_clips=robustness_clips, embeddings=embeddings
+    )
+    labels = _label_map(label_map)
+    corpora = {name: load_recipe_corpus(own) for name, own in recipes.items()}
+    facts = {name: corpus_facts(own.corpus.name, own.corpus.options) for name, own in recipes.items()}
+    whole = protocol is None and recipe is None
+    chosen = {name: {} if whole else _chosen(own, part, fold) for name, own in recipes.items()}
     several = len(models) * len(corpora) > 1
     cells, failed = [], []
-    with whole_folder(folder, "--output") as partial:
+
+    def fail(what: str, error: UserError) -> None:
+        if not several:
+            raise error
+        failed.append(f"{what}: {error}")
+        print(f"left out: {failed[-1]}", file=sys.stderr)
+
+    with atomic_folder(folder, "--output") as partial:
         for source in models:
             try:
-                model = candidate(source, label_map, **trust)
-            except UserError as error:  # what others say is not lost for it
-                if not several:
-                    raise
-                failed.append(f"{names[source]}: {error}")
-                print(f"left out: {failed[-1]}", file=sys.stderr)
-                continue
-            for name, (corpus, chosen) in corpora.items():
-                title, own = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
-                try:
-                    judgement = judge_model(model, corpus, title, manner, heard=options.heard_speakers, **chosen)
-                except UserError as error:
-                    if not several:
-                        raise
-                    failed.append(f"{title}: {error}")
-                    print(f"left out: {failed[-1]}", file=sys.stderr)
-                    continue
-                write_judgement(partial / own, judgement, facts[name], "../index.html" if several else None)
-                print(summary(judgement.report))
-                learnt = (
-                    None if model.learnt is None else bool(model.learnt.corpora & set(corpus.dataset["corpus"][:]))
+                model = load_evaluated_model(
+                    source, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
                 )
+            except UserError as error:
+                fail(names[source], error)
+                continue
+            for name, rows in corpora.items():
+                title, place = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
+                try:
+                    judgement = evaluate_on_corpus(model, rows, title, manner, heard=heard_speakers, **chosen[name])
+                except UserError as error:
+                    fail(title, error)
+                    continue
+                write_evaluation(partial / place, judgement, facts[name], "../index.html" if several else None)
+                print(summary(judgement.report))
+                names_of_rows = set(rows.dataset["corpus"][:])
+                known = None if model.provenance is None else bool(model.provenance.corpora & names_of_rows)
                 left_out = sum(judgement.left_out.values())
-                cells.append(cell_of(names[source], name, judgement.report, left_out, own, learnt))
+                cells.append(cell_of(names[source], name, judgement.report, left_out, place, known))
         if not cells:
             raise UserError(failed[0])
         if several:
             write_matrix(partial, cells, failed)
     print(f"report: {folder / 'index.html'}")
     if failed:
-        raise SystemExit(1)
+        raise Exit(1)
 
 
-def _place(source: str) -> str:
-    """Where a model stands, by whichever of its folders it is named."""
-    path = os.path.realpath(source)
-    return path.removesuffix(f"{os.sep}model") if os.path.isdir(source) else source
+def _names(models: Sequence[str]) -> dict[str, str]:
+    """A short, unique name for each model: a Hub id, or as many last parts of the paths as are needed."""
+    paths = {
+        model: [part for part in Path(os.path.abspath(model)).parts[1:] if part != "model"]
+        for model in models
+        if os.path.isdir(model)
+    }
+    for count in range(1, max(map(len, paths.values()), default=0) + 2):
+        names = {
+            model: "-".join(paths[model][-count:]) if model in paths else model.replace("/", "-") for model in models
+        }
+        if len(set(names.values())) == len(models):
+            return names
+    return {model: f"{name}-{number}" for number, (model, name) in enumerate(names.items(), 1)}
 
 
-def _names(sources: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: of folders the last part of the path, or as many as tell them apart."""
-    parts = {}
-    for source in sources:
-        path = Path(os.path.abspath(source))
-        whole = [part for part in path.parts[1:] if part != "model"] if path.is_dir() else source.split("/")
-        parts[source] = (whole, 1 if path.is_dir() else len(whole))
-    while True:
-        names = {source: "-".join(whole[-count:]) for source, (whole, count) in parts.items()}
-        doubled = {name for name in names.values() if list(names.values()).count(name) > 1}
-        longer = [s for s, (whole, count) in parts.items() if names[s] in doubled and count < len(whole)]
-        if not longer:
-            alike = [names[source] for source in sources]
-            return {s: names[s] if alike.count(names[s]) == 1 else f"{names[s]}-{i}" for i, s in enumerate(sources, 1)}
-        parts |= {source: (parts[source][0], parts[source][1] + 1) for source in longer}
-
-
-def _folder(options: argparse.Namespace, models: Sequence[str], corpora: Sequence[str]) -> Path:
-    name = "+".join(models)[:80] + "-on-" + "+".join(corpora)[:80]
-    return Path(options.output or Path("evaluations") / name)
-
-
-def _asked(options: argparse.Namespace, words: Sequence[str]) -> dict[str, "Recipe"]:
-    """The recipe, as far as corpus and protocol go, of each corpus by its name: what --corpus names, or --recipe."""
-    from ..experiment.recipe_checks import read_recipe
-
-    if options.recipe is not None:
-        if options.corpus or options.root or options.protocol:
-            raise UserError(
-                "--recipe: names its corpus and protocol itself; leave out --corpus, --root and --protocol"
-            )
-        path = options.recipe
-        if os.path.isdir(path):
-            path = os.path.join(path, "recipe.yaml")
-        recipe = read_recipe(path, list(words))
-        return {recipe.corpus.name: recipe}
-    names, roots = options.corpus or [], options.root or []
+def _recipes(
+    names: Sequence[str], roots: Sequence[str], protocol: str | None, words: Sequence[str]
+) -> dict[str, "Recipe"]:
+    """A recipe with the corpus and the protocol, for each corpus by its name."""
     if not names:
         raise UserError("--corpus: missing; name a corpus and its folder (--root), or a recipe (--recipe)")
     if len(set(names)) < len(names):
         raise UserError("--corpus: one of them is named twice")
     if len(roots) > len(names):
         raise UserError(f"--root: {len(roots)} folders for {len(names)} corpora; one for each, in their order")
-    of_protocol = [word for word in words if word.startswith("protocol.")]
-    if options.protocol is None and (options.part or options.fold or of_protocol):
-        raise UserError("--protocol: missing; --part, --fold and protocol.key=value belong to one")
-    asked = {}
-    for i, name in enumerate(names):
-        values: dict[str, Any] = {"name": "evaluation", "corpus": {"name": name}, "model": {"architecture": "crnn"}}
-        if i < len(roots):
-            values["corpus"]["root"] = roots[i]
-        if options.protocol is not None:
-            values["protocol"] = {"name": options.protocol}
-        asked[name] = read_recipe(values, [*_settings(name, names, words), *of_protocol])
-    return asked
-
-
-def _settings(name: str, names: Sequence[str], words: Sequence[str]) -> Iterator[str]:
-    """The words that are about one of the corpora, as a recipe's ``corpus.key=value``."""
-    for word in words:
-        whose, dot, rest = word.partition("=")[0].partition(".")
-        if whose == "protocol":
-            continue
-        if not dot or whose in ("corpus", name):
-            yield f"corpus.{word.removeprefix('corpus.').removeprefix(f'{name}.')}"
-        elif whose not in names:
-            raise UserError(
-                f"{word}: {whose} is none of {', '.join(names)}; say corpus.KEY=VALUE or protocol.KEY=VALUE"
-            )
-
-
-def _chosen(options: argparse.Namespace, recipe: "Recipe") -> dict[str, Any]:
-    """Which clips of a corpus judge, as `ser_hf.experiment.evaluation_data.clips_for` takes it."""
-    if options.protocol is None and options.recipe is None:
-        return {}
-    own = recipe.protocol
-    fold = own.folds[0] if len(own.folds or ()) == 1 else None
+    padded = [*roots, *[None] * (len(names) - len(roots))]
     return {
-        "protocol": own.name,
-        "options": own.options,
-        "fold": options.fold or fold,
-        "part": options.part or recipe.evaluation.part,
+        name: corpus_recipe(name, root, list(_overrides(name, names, words)), protocol)
+        for name, root in zip(names, padded, strict=True)
     }
 
 
+def _overrides(name: str, names: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    """The words that concern one of the corpora, as overrides of its recipe."""
+    for word in words:
+        section, dot, _ = word.partition("=")[0].partition(".")
+        if section == "protocol":
+            yield word
+        elif not dot or section in ("corpus", name):
+            yield f"corpus.{word.removeprefix('corpus.').removeprefix(f'{name}.')}"
+        elif section not in names:
+            raise UserError(
+                f"{word}: expected {', '.join(f'{known}.KEY=VALUE' for known in (*names, 'corpus', 'protocol'))}, "
+                f"and {section} is not among them"
+            )
+
+
+def _chosen(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
+    """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluation_data.select_test_clips`."""
+    own = recipe.protocol
+    only = own.folds[0] if len(own.folds or ()) == 1 else None
+    return {"protocol": own.name, "options": own.options, "fold": fold or only, "part": part or recipe.evaluation.part}
+
+
 def _label_map(given: str | None) -> dict[str, str]:
-    """Raises a `UserError` naming ``--label-map`` for what is no map of words."""
+    """The emotion of each label of the model, from ``--label-map``."""
     if given is None:
         return {}
     if given.endswith((".yaml", ".yml", ".json")):

@@ -1,62 +1,68 @@
-"""ser-hf publish: a finished run onto the Hub, looked at from outside before and after."""
+"""ser-hf publish: a finished run to the Hub, verified before and after."""
 
-import argparse
+from typing import Annotated
+
+from typer import Argument, Option
 
 from ..utils.errors import UserError
-
-EXAMPLE = "ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo USER/ravdess-crnn-report --space"
-INTERRUPTED = "; what has arrived is kept on the Hub, the same command goes on"
+from .options import Private
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a finished run's folder (output_dir)")
-    parser.add_argument(
-        "--repo",
-        metavar="USER/NAME",
-        help="of the model; NAME alone is yours (default: what its recipe says under hub, with all that stands there)",
-    )
-    parser.add_argument("--private", action="store_true", help="what is made is private; what exists stays as it is")
-    parser.add_argument(
-        "--report-repo", metavar="USER/NAME", help="a data set for the report: page, predictions, scores, slices"
-    )
-    parser.add_argument(
-        "--space",
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="USER/NAME",
-        help="a Gradio page to try the model on (default: under the model's name)",
-    )
-    parser.add_argument(
-        "--benchmark", metavar="USER/NAME[:TASK]", help="a data set whose leaderboard is to show the headline (beta)"
-    )
+def publish(
+    run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
+    repo: Annotated[
+        str | None,
+        Option(
+            metavar="USER/NAME",
+            help="The model's repository; NAME alone is in your account.  [default: everything as the recipe's hub "
+            "section says]",
+        ),
+    ] = None,
+    private: Private = False,
+    report_repo: Annotated[
+        str | None,
+        Option(metavar="USER/NAME", help="A dataset repository for the report: page, predictions, scores, slices."),
+    ] = None,
+    space: Annotated[
+        str | None,
+        Option(
+            metavar="[USER/NAME]", help="A Gradio page to try the model on; without a value under the model's name."
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        Option(
+            metavar="USER/NAME[:TASK]", help="A dataset repository whose leaderboard is to show the headline (beta)."
+        ),
+    ] = None,
+) -> None:
+    """Publish a finished run to the Hub.
 
+    Uploads model, card, report and Space, and verifies the model before and after.
 
-def run(options: argparse.Namespace) -> None:
-    """Publishes, and prints where everything is."""
-    # Imported late: `--help` must not wait for these.
+    Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo USER/ravdess-crnn-report --space
+    """
     from ..experiment.recipe_checks import read_recipe
-    from ..hub.publish import publish, publish_as_told
+    from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
-    if options.repo is None:
-        recipe = RunFolder(options.run).recipe
+    if repo is None:
+        recipe = RunFolder(run).recipe
         hub = read_recipe(recipe).hub if recipe.is_file() else None
         if hub is None or hub.repo is None:
-            raise UserError("--repo: missing, and no recipe of the run says where (hub.repo)")
-        if options.private or options.report_repo or options.space or options.benchmark:
-            raise UserError("--repo: missing; without it all is published as the run's recipe says under hub")
-        print(publish_as_told(options.run, hub))
+            raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
+        if private or report_repo or space is not None or benchmark:
+            raise UserError("--repo: missing; without it the run is published as its recipe's hub section says")
+        print(publish(run, **hub.publication))
         return
-    benchmark, _, task = (options.benchmark or "").partition(":")
-    print(
-        publish(
-            options.run,
-            options.repo,
-            private=options.private,
-            report_repo=options.report_repo,
-            space=options.space,
-            benchmark=benchmark or None,
-            benchmark_task=task or "default",
-        )
+    benchmark, _, task = (benchmark or "").partition(":")
+    published = publish(
+        run,
+        repo,
+        private=private,
+        report_repo=report_repo,
+        space=space is not None and (space or True),
+        benchmark=benchmark or None,
+        benchmark_task=task or "default",
     )
+    print(published)

@@ -1,52 +1,47 @@
 """ser-hf reproduce: rerun the recipe that was saved with a model, and compare."""
 
-import argparse
 import os
-from typing import Any
+from typing import Annotated, Any
 
-from ..train import INTERRUPTED
+from typer import Argument, Exit, Option
 
-EXAMPLE = "ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS"
-__all__ = ["EXAMPLE", "INTERRUPTED", "add_arguments", "run", "summary"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="RUN|REPO", help="a run's folder, a published model's folder or its Hub id")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of its recipe")
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        help="folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.005,
-        metavar="X",
-        help="largest difference of UAR, macro-F1 and WA that counts as reproduced (default: %(default)s)",
-    )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="continue the new run where it stopped")
-    existing.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
+from .options import Overrides, Overwrite, Resume, require_one_of
 
 
-def run(options: argparse.Namespace) -> None:
-    """Reruns, compares and prints; exit code 1 where the figures are not reproduced."""
-    # Imported late: `--help` must not wait for these.
+def reproduce(
+    source: Annotated[
+        str, Argument(metavar="RUN|REPO", help="A run folder, a published model's folder or its Hub id.")
+    ],
+    overrides: Overrides = None,
+    output: Annotated[
+        str | None,
+        Option(
+            metavar="DIR",
+            help="Folder of the new run.  [default: NAME-reproduced beside a run, otherwise runs/NAME-reproduced]",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, Option(metavar="X", help="Largest difference of UAR, macro-F1 and WA that counts as reproduced.")
+    ] = 0.005,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Rerun the recipe saved with a model, and compare.
+
+    The exit code is 1 if the figures are not reproduced.
+
+    Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
+    """
+    require_one_of(resume, overwrite)
     from ..experiment.reproduce import reproduce
 
     comparison = reproduce(
-        options.source,
-        options.overrides,
-        output=options.output,
-        tolerance=options.tolerance,
-        resume=options.resume,
-        overwrite=options.overwrite,
+        source, overrides or [], output=output, tolerance=tolerance, resume=resume, overwrite=overwrite
     )
     if os.environ.get("RANK", "0") == "0":
         print(summary(comparison))
     if not comparison["reproduced"]:
-        raise SystemExit(1)
+        raise Exit(1)
 
 
 def summary(comparison: dict[str, Any]) -> str:

@@ -1,65 +1,76 @@
-"""ser-hf sweep: many runs of one recipe with other values of some keys, selected on validation."""
+"""ser-hf sweep: many runs of one recipe with different values of some keys, selected on validation."""
 
-import argparse
 import functools
+from typing import Annotated, Literal
 
-EXAMPLE = (
-    "ser-hf sweep recipes/cremad_full.yaml recipes/sweeps/cremad_wav2vec2.yaml corpus.root=data/CREMA-D --trials 60"
-)
-INTERRUPTED = "; the same command continues the trial that was running"
+from typer import Argument, Option
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="YAML file; recipes/ holds examples")
-    parser.add_argument("space", help="YAML file of the search space; recipes/sweeps/ holds an example")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the recipe")
-    parser.add_argument("--output", metavar="DIR", help="the sweep's folder (default: runs/RECIPE-SPACE); resumable")
-    parser.add_argument("--trials", type=int, metavar="N", help="how many in total, in place of the space's")
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="a database for Optuna, such as postgresql://..., which several processes and machines with the same "
-        "--output share (default: a file in the folder, for one process)",
-    )
-    parser.add_argument("--no-test", action="store_true", help="write the best recipe without running it")
-    parser.add_argument("--keep-models", action="store_true", help="keep the weights of all trials, not the best's")
-    parser.add_argument(
-        "--failed",
-        choices=("again", "pass"),
-        help="repeat all failed trials, or continue however many fail (default: three in a row stop the sweep)",
-    )
-    parser.add_argument(
-        "--backend", choices=("local", "ray"), default="local", help="local: this process; ray: a Ray cluster"
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="ray: trials at a time (default: one a GPU, or one)")
-    parser.add_argument("--gpus", type=float, metavar="X", help="ray: GPUs of each trial (default: one, if any)")
+from ..utils.errors import UserError
+from .options import Overrides, RecipeFile
 
 
-def run(options: argparse.Namespace) -> None:
-    """Runs the trials that remain; prints a line after each trial and the best at the end."""
-    from ..utils.errors import UserError
+def sweep(
+    recipe: RecipeFile,
+    space: Annotated[str, Argument(help="YAML file of the search space; recipes/sweeps/ holds an example.")],
+    overrides: Overrides = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="The sweep's folder; resumable.  [default: runs/RECIPE-SPACE]")
+    ] = None,
+    trials: Annotated[
+        int | None, Option(metavar="N", help="How many trials in total, in place of the space's number.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        Option(
+            metavar="URL",
+            help="A database for Optuna, such as postgresql://..., which several processes and machines with the same "
+            "--output share.  [default: a file in the folder, for one process]",
+        ),
+    ] = None,
+    no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
+    keep_models: Annotated[
+        bool, Option("--keep-models", help="Keep the weights of all trials, not only of the best.")
+    ] = False,
+    failed: Annotated[
+        Literal["again", "pass"] | None,
+        Option(
+            help="Repeat all failed trials, or continue however many fail.  [default: three in a row stop the sweep]"
+        ),
+    ] = None,
+    backend: Annotated[Literal["local", "ray"], Option(help="local: this process; ray: a Ray cluster.")] = "local",
+    workers: Annotated[
+        int | None, Option(metavar="N", help="ray: trials at a time.  [default: one for each GPU, or one]")
+    ] = None,
+    gpus: Annotated[
+        float | None, Option(metavar="X", help="ray: GPUs for each trial.  [default: one, if any]")
+    ] = None,
+) -> None:
+    """Search for the best values of a recipe's keys.
 
-    for name in ("workers", "gpus"):
-        value = getattr(options, name)
-        if value is not None and options.backend != "ray":
+    Runs the recipe many times and selects on validation.
+
+    Example: ser-hf sweep recipes/cremad_full.yaml recipes/sweeps/cremad_wav2vec2.yaml corpus.root=data/CREMA-D
+    --trials 60
+    """
+    for name, value, least in (("workers", workers, 1), ("gpus", gpus, 0)):
+        if value is not None and backend != "ray":
             raise UserError(f"--{name}: belongs to --backend ray; otherwise start several processes, with --storage")
-        if value is not None and value < (1 if name == "workers" else 0):
-            raise UserError(f"--{name}: expected {'one' if name == 'workers' else 'zero'} or more, got {value}")
-    # Imported late: `--help` must not wait for these.
+        if value is not None and value < least:
+            raise UserError(f"--{name}: expected {'one' if least else 'zero'} or more, got {value:g}")
     from ..sweeps import sweep
 
     sweep(
-        options.recipe,
-        options.space,
-        options.overrides,
-        output=options.output,
-        trials=options.trials,
-        storage=options.storage,
-        test=not options.no_test,
-        keep_models=options.keep_models,
-        failed=options.failed,
-        backend=options.backend,
-        workers=options.workers,
-        gpus=options.gpus,
+        recipe,
+        space,
+        overrides or [],
+        output=output,
+        trials=trials,
+        storage=storage,
+        test=not no_test,
+        keep_models=keep_models,
+        failed=failed,
+        backend=backend,
+        workers=workers,
+        gpus=gpus,
         echo=functools.partial(print, flush=True),  # other processes may write to the same terminal or file
     )

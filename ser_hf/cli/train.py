@@ -1,8 +1,64 @@
-"""ser-hf train: the same as python -m ser_hf.train."""
+"""ser-hf train: run a recipe. The same as python -m ser_hf.train."""
 
-from ..train import INTERRUPTED, add_arguments
-from ..train import train as run
+import os
+from typing import TYPE_CHECKING
 
-EXAMPLE = "ser-hf train recipes/quickstart.yaml training.num_train_epochs=5"
+from ..train import run_recipe
+from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
 
-__all__ = ["EXAMPLE", "INTERRUPTED", "add_arguments", "run"]
+if TYPE_CHECKING:
+    from ..report.report import Report
+
+
+def train(
+    recipe: RecipeFile, overrides: Overrides = None, resume: Resume = False, overwrite: Overwrite = False
+) -> None:
+    """Train and evaluate a model as a recipe describes.
+
+    Writes the model with its card and a report.
+
+    Example: ser-hf train recipes/quickstart.yaml training.num_train_epochs=5
+    """
+    require_one_of(resume, overwrite)
+    report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
+    if os.environ.get("RANK", "0") == "0":
+        from ..report.report import Report
+
+        print(summary(Report.from_dict(report)))
+
+
+def summary(report: "Report") -> str:
+    """Headline score with its interval, protocol and leak, foil, where the files are and how to load the model."""
+    from ..report.views import confidence, evaluated_speakers
+
+    metrics, protocol, (low, high) = report.metrics, report.protocol, report.intervals["uar"]
+    runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
+    if protocol.folds:
+        runs = f", mean of {len(protocol.folds)} folds, standard deviation {report.deviations['uar']:.3f}"
+    lines = [
+        "",
+        f"{report.name}: UAR {metrics['uar']:.3f} on {evaluated_speakers(report)} "
+        f"({confidence(report)} interval {low:.3f} to {high:.3f}{runs})",
+        f"  macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}, weighted F1 {metrics['weighted_f1']:.3f}",
+    ]
+    if report.pooled:
+        pooled = report.pooled.metrics
+        lines.append(f"  pooled predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
+    lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
+    if protocol.leak:
+        lines.append(f"    LEAKY: {protocol.leak}")
+    for part, split in protocol.parts.items():
+        listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
+        lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
+    if foil := report.foil:
+        lines.append(
+            f"  foil: under the leaky protocol {foil.protocol} the same recipe has UAR "
+            f"{foil.metrics['uar']:.3f} ({foil.gap['uar']:+.3f})"
+        )
+    lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
+    trust = ", trust_remote_code=True" if report.model.remote_code else ""
+    lines += [
+        f"  report {report.output_dir}/report/report.json",
+        f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
+    ]
+    return "\n".join(lines)

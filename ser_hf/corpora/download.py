@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..utils.cache import told_size
+from ..utils.cache import format_size
 from ..utils.errors import UserError
 from . import CORPORA, complete_options, download_sources
 from .download_sources import Archive, Companion, Connection, Kaggle, LfsStore, Local, Source, SourceError, Staging
@@ -241,8 +241,8 @@ def _announce(staging: Staging, source: Source) -> None:
     free = shutil.disk_usage(staging.root).free
     logger.info(
         f"{corpus.TITLE} (licence: {corpus.LICENSE}): {len(staging.wanted):,} of "
-        f"{len(entries_by_clip(staging.corpus)):,} files to download, {told_size(left)}; {told_size(free)} are free "
-        f"in {staging.root}"
+        f"{len(entries_by_clip(staging.corpus)):,} files to download, {format_size(left)}; {format_size(free)} are "
+        f"free in {staging.root}"
     )
     logger.info("please cite: %s", corpus.CITATION)
     arrived = sum(map(staging.has, staging.wanted))
@@ -252,8 +252,8 @@ def _announce(staging: Staging, source: Source) -> None:
     archive = max(0, (source.bytes or left) - present) if isinstance(source, Archive) else 0
     if left + archive + _SPARE_BYTES > free:
         raise UserError(
-            f"{staging.root}: {told_size(left + archive)} are still to be written and {told_size(_SPARE_BYTES)} stay "
-            f"free, but its disk has {told_size(free)} left; make room, or name a folder on another disk"
+            f"{staging.root}: {format_size(left + archive)} are still to be written and {format_size(_SPARE_BYTES)} "
+            f"stay free, but its disk has {format_size(free)} left; make room, or name a folder on another disk"
         )
 
 

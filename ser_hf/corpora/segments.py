@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from ..utils.cache import built_once, cache_root, key_of, note_origin, told_size
+from ..utils.cache import built_once, cache_root, format_size, key_of, note_origin
 from ..utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -197,5 +197,10 @@ def _tell(folder: Path, what: str, size: int) -> None:
     free = shutil.disk_usage(folder.parent).free
     level = logging.WARNING if size > free else logging.INFO
     logger.log(
-        level, "%s: about %s to be written to %s, where %s are free", what, told_size(size), folder, told_size(free)
+        level,
+        "%s: about %s to be written to %s, where %s are free",
+        what,
+        format_size(size),
+        folder,
+        format_size(free),
     )

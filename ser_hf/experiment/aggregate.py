@@ -21,7 +21,7 @@ from ..evaluation.summary import (
 from ..report.report import Report
 from ..report.sections import CleanScores, Energy, Robustness
 from ..utils.run_folder import RunFolder
-from .data import Fold, Material
+from .data import ExperimentData, Fold
 from .outputs import header
 from .recipe import Recipe
 
@@ -46,7 +46,7 @@ def _predictions(folder: RunFolder) -> pa.Table:
 
 def over_seeds(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     fold: Fold,
     folder: RunFolder,
     reports: Mapping[int, dict[str, Any]],
@@ -66,7 +66,7 @@ def over_seeds(
 
 def over_folds(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: Sequence[Fold],
     folder: RunFolder,
     reports: Mapping[int, dict[str, Any]],
@@ -187,7 +187,7 @@ def preferred(reports: Reports) -> int:
 
 def _together(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: Sequence[Fold],
     folder: RunFolder,
     reports: Reports,

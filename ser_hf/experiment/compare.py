@@ -143,9 +143,9 @@ def _read_run(source: str) -> SavedRun:
             raise UserError(f"{source}: a sweep whose best recipe has not run; name its trials, trials/N in it")
         notes.append("the winner of a sweep; leaderboard.html in the sweep's folder has all trials")
     if not path.exists():
-        from .reproduce import find_saved
+        from .reproduce import find_saved_run
 
-        report = find_saved(source).report  # from the Hub
+        report = find_saved_run(source).report  # from the Hub
         return SavedRun(source, report["name"], report, None, notes)
     file = _report_file(source, path) if path.is_dir() else path
     try:

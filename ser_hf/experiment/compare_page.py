@@ -15,7 +15,7 @@ from ..evaluation.metrics import DEFINITIONS, NAMES
 from ..report.page import template
 from ..report.plots import COLOURS, save_figure
 from ..utils.environment import __version__
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
 _METRICS = ("uar", "wa", "macro_f1")
@@ -28,7 +28,7 @@ _WIDTH = 34
 
 def write_files(comparison: Mapping[str, Any], folder: Path) -> None:
     """Writes `FILES`; `comparison` is the result of `compare_runs`."""
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         figure = bar_chart(comparison["runs"], comparison["metric"])
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)

@@ -16,14 +16,12 @@ from ..corpora.download import download_missing
 from ..corpora.labels import Rule, require_merged_into_classes
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
-from ..training.balancing import balanced, oversampled
-from ..training.data import part, told
 from ..training.factory import Blueprint, blueprint
 from ..training.freezing import Freezing
 from ..training.frozen_parts import masks_in_vain
 from ..utils.cache import key_of
 from ..utils.errors import UserError
-from .evaluation_data import learnt_from
+from .evaluation_data import training_provenance
 from .recipe import CorpusSection, ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ class Fold:
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class ExperimentData:
     """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
     one), how long it all took, and `notes`: what a reader of the figures must know of the model and the clips.
     `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
@@ -67,11 +65,11 @@ class Material:
         return self.dataset.features["label"].names
 
 
-def gather(recipe: Recipe) -> Material:
+def load_experiment_data(recipe: Recipe) -> ExperimentData:
     """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
     audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
     began = time.perf_counter()
-    corpus = read_corpus_of(recipe)
+    corpus = load_recipe_corpus(recipe)
     dataset = corpus.dataset
     splits = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
@@ -119,11 +117,11 @@ def gather(recipe: Recipe) -> Material:
     seconds = {"preparation": time.perf_counter() - began}
     sources = sources_facts(corpus.sources)
     told = (notes, recordings, sources, corpus.weights, inherited)
-    return Material(dataset, store, plan, folds, foil, seconds, *told)
+    return ExperimentData(dataset, store, plan, folds, foil, seconds, *told)
 
 
 def _heard_by(checkpoint: str) -> list[str]:
-    learnt = None if os.path.isfile(checkpoint) else learnt_from(checkpoint)  # a file of weights tells nothing
+    learnt = None if os.path.isfile(checkpoint) else training_provenance(checkpoint)  # a file of weights tells nothing
     return sorted(learnt.speakers) if learnt else []
 
 
@@ -141,12 +139,7 @@ def _of_inherited(inherited: Sequence[str], splits: Sequence[Split]) -> list[str
     return [note]
 
 
-def corpus_of(recipe: Recipe) -> Dataset:
-    """The rows of the recipe's corpus, nothing decoded yet; downloaded first, where the recipe asks for it."""
-    return read_corpus_of(recipe).dataset
-
-
-def read_corpus_of(recipe: Recipe) -> Corpus:
+def load_recipe_corpus(recipe: Recipe) -> Corpus:
     """The recipe's corpus with what became of its labels; downloaded first, where the recipe asks for it."""
     corpus = recipe.corpus
     root, options = _at_home(corpus.root), dict(corpus.options)
@@ -243,38 +236,3 @@ def _digest(dataset: Dataset, split: Split) -> str:
     ids, labels, speakers, hashes = (dataset[name][:] for name in ("id", "label", "speaker", "content_hash"))
     used = (row for rows in split.rows.values() for row in rows)
     return key_of(sorted([ids[row], names[labels[row]], speakers[row], hashes[row]] for row in used))
-
-
-def part_of(recipe: Recipe, material: Material, fold: Fold, name: str, learnt: bool = False) -> Dataset:
-    """The clips of a part. Those that the Trainer learns from are cropped where they are too long, and labelled by
-    votes, over-sampled and balanced if the recipe says so; all others are whole, in windows if they are too long."""
-    rows, rate = fold.split.rows[name], material.store.sampling_rate
-    if learnt and recipe.training.solver == "trainer":
-        longest = material.plan.longest_clip
-        limits = [recipe.audio.max_duration, longest and longest / rate]
-        limit = min((seconds for seconds in limits if seconds), default=None)
-        clips = part(material.dataset, rows, material.store, limit, recipe.training.loss.soft_labels)
-        seed = recipe.training.seeds[0]
-        if balances(recipe, material):
-            corpora, speakers = material.dataset["corpus"][:], material.dataset["speaker"][:]
-            return balanced(clips, corpora, speakers, material.weights, recipe.training.balance, seed)
-        return oversampled(clips, seed) if recipe.augment.oversample else clips
-    return part(material.dataset, rows, material.store, window=window_of(recipe, material))
-
-
-def balances(recipe: Recipe, material: Material) -> bool:
-    """Whether an epoch meets some clips more often than others by the weights of corpora, or `training.balance`."""
-    return recipe.training.balance is not None or any(weight != 1 for weight in material.weights.values())
-
-
-def window_of(recipe: Recipe, material: Material) -> int | None:
-    """Samples of the longest piece that is judged at once: the recipe's, or what the model can take."""
-    asked = recipe.evaluation.window and round(recipe.evaluation.window * material.store.sampling_rate)
-    return min((samples for samples in (asked, material.plan.longest_clip) if samples), default=None)
-
-
-def told_of(recipe: Recipe, material: Material, judged: Dataset) -> list[str]:
-    """What was done to clips of the judged part that the model cannot take as they are."""
-    plan, rate = material.plan, material.store.sampling_rate
-    limits = window_of(recipe, material), plan.longest_clip, plan.shortest_clip
-    return [f"{sentence}." for sentence in told(recipe.evaluation.part, judged, rate, *limits)]

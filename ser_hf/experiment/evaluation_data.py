@@ -21,7 +21,7 @@ from ..utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Learnt:
+class TrainingProvenance:
     """Speakers, prefixed by their corpus, of the clips that a model was trained with or chosen by, those of the
     checkpoint that it started from among them; the protocol that kept others apart from them, its fingerprint, and of
     a protocol with folds the number of the model's own."""
@@ -36,7 +36,7 @@ class Learnt:
         return frozenset(speaker.partition(":")[0] for speaker in self.speakers)
 
 
-def learnt_from(place: str, revision: str | None = None) -> Learnt | None:
+def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
     """None of a model that does not tell, as those of others do.
 
     Args:
@@ -60,7 +60,7 @@ def learnt_from(place: str, revision: str | None = None) -> Learnt | None:
     speakers = {speaker for part in ("train", "validation") for speaker in parts.get(part, {}).get("speakers", ())}
     speakers.update(protocol.get("inherited", ()))
     fold = report["chosen_fold"] if protocol.get("folds") else None
-    return Learnt(frozenset(speakers), protocol["name"], protocol["sha256"], fold)
+    return TrainingProvenance(frozenset(speakers), protocol["name"], protocol["sha256"], fold)
 
 
 def _own_fold(report: dict[str, Any], protocol: dict[str, Any]) -> dict[str, Any]:
@@ -86,10 +86,10 @@ class Clips:
     left_out: dict[str, int]
 
 
-def clips_for(
+def select_test_clips(
     corpus: Corpus,
     classes: Sequence[str],
-    learnt: Learnt | None,
+    learnt: TrainingProvenance | None,
     *,
     protocol: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -163,7 +163,12 @@ def _nothing_left(left_out: Mapping[str, int], heard: bool) -> str:
 
 
 def _protocol(
-    dataset: Dataset, name: str, sha: str | None, part: str, learnt: Learnt | None, left_out: Mapping[str, int]
+    dataset: Dataset,
+    name: str,
+    sha: str | None,
+    part: str,
+    learnt: TrainingProvenance | None,
+    left_out: Mapping[str, int],
 ) -> dict[str, Any]:
     ids = dataset["id"][:]
     notes = [f"{count} clips do not judge: {why}." for why, count in left_out.items()]
@@ -193,7 +198,7 @@ _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Meaning:
+class LabelMapping:
     """The classes that answers are judged in, and for each word of the model its class.
 
     Args:
@@ -219,7 +224,7 @@ class Meaning:
         shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
         return shares.astype(np.float32)
 
-    def told(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """[{word, emotion, counted}] of every word: `emotion` is None for one that means none known here, which is
         counted as a wrong answer, and for one that is not counted."""
         return [
@@ -228,7 +233,7 @@ class Meaning:
         ]
 
 
-def meaning_of(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> Meaning:
+def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
     """What the labels of a model mean.
 
     A word is an emotion of ours, a common name of one (`ser_hf.corpora.tables.SYNONYMS`; in any capitals, with or
@@ -256,7 +261,7 @@ def meaning_of(words: Sequence[str], label_map: Mapping[str, str] | None = None)
             f"{words[0]}=angry"
         )
     others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
-    return Meaning(list(words), known + others, of)
+    return LabelMapping(list(words), known + others, of)
 
 
 def _class(word: str, label_map: Mapping[str, str]) -> str | None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
-from huggingface_hub import ModelCard
 from peft import PeftModel
 from transformers import PreTrainedModel
 
@@ -25,20 +23,21 @@ from ..report.card import Runs, card_from, public, public_name, report_page
 from ..report.report import Report
 from ..report.write import write_report
 from ..training.encoders import encoder_config
+from ..training.factory import Blueprint
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
 from ..training.temperature import store_temperature
 from ..utils.environment import environment
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
-from .data import Fold, Material
+from .data import ExperimentData, Fold
 from .recipe import Recipe
 
 
 def header(
     recipe: Recipe,
-    material: Material,
+    material: ExperimentData,
     folds: Sequence[Fold],
     folder: RunFolder,
     metrics: Mapping[str, float],
@@ -73,7 +72,7 @@ def header(
     }
 
 
-def _origin(recipe: Recipe, material: Material) -> dict[str, Any]:
+def _origin(recipe: Recipe, material: ExperimentData) -> dict[str, Any]:
     """Which encoder it is, where that is none of ours; the checkpoint's id on the Hub, where it has one; and what is
     known of a file of published weights."""
     plan = material.plan
@@ -200,20 +199,38 @@ def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any
     return described | figures | {"against": dict(metrics), "gap": gap}
 
 
-def save_model(
-    recipe: Recipe, material: Material, model: PreTrainedModel | PeftModel, report: dict[str, Any], folder: RunFolder
+def save_weights(
+    model: PreTrainedModel | PeftModel, plan: Blueprint, temperature: Mapping[str, Any] | None, folder: Path
 ) -> None:
-    """The publishable folder: weights, configuration, code where it is ours, feature extractor, card, and what
-    `ser-hf reproduce` needs. Adapters are merged into the weights, and stand in adapter/ too."""
-    temperature = report["temperature"]
+    """Weights, configuration, code where it is ours, and feature extractor. Adapters are merged into the weights, and
+    saved in adapter/ too.
+
+    Args:
+        temperature: the report's.
+    """
     store_temperature(model, temperature["value"] if temperature and temperature["stored"] else None)
-    with whole_folder(folder.model) as partial:
-        merged(model).save_pretrained(partial)
-        if isinstance(model, PeftModel):
-            save_adapter(model, partial / "adapter", public_name(material.plan.checkpoint))
-        material.plan.published_extractor.save_pretrained(partial)
-        card(recipe, report, folder).save(partial / "README.md")
-        keep_recipe_and_report(recipe, report, partial)
+    merged(model).save_pretrained(folder)
+    if isinstance(model, PeftModel):
+        save_adapter(model, folder / "adapter", public_name(plan.checkpoint))
+    plan.published_extractor.save_pretrained(folder)
+
+
+def save_card(
+    recipe: Recipe,
+    report: Mapping[str, Any],
+    run: RunFolder,
+    folder: Path,
+    runs: Runs | None = None,
+) -> None:
+    """The card beside the weights in `folder`, and what `ser-hf reproduce` needs.
+
+    Args:
+        report: over all runs, if there are several.
+        runs: all folds or seeds with the one whose weights these are.
+    """
+    card = card_from(runs or Report.from_dict(report), recipe.to_dict(), run.model.as_posix())
+    card.save(folder / "README.md")
+    keep_recipe_and_report(recipe, report, folder)
 
 
 def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Path) -> None:
@@ -227,24 +244,6 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
         report["hardest"] = [{**clip, "path": None} for clip in report["hardest"]]  # who has the corpus knows the id
     figures = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
-
-
-def card(recipe: Recipe, report: Mapping[str, Any] | Runs, folder: RunFolder) -> ModelCard:
-    """The card beside the weights. The published card has links and pictures too, see `ser_hf.report.card`."""
-    source = report if isinstance(report, Runs) else Report.from_dict(report)
-    return card_from(source, recipe.to_dict(), folder.model.as_posix())
-
-
-def renew_told(recipe: Recipe, report: Mapping[str, Any], folder: RunFolder) -> None:
-    """Card and report beside the weights once more, as the report knows more than when the weights were saved."""
-    partial = folder.model.with_name("model.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    card(recipe, report, folder).save(partial / "README.md")
-    keep_recipe_and_report(recipe, report, partial)
-    for file in partial.iterdir():
-        file.replace(folder.model / file.name)
-    partial.rmdir()
 
 
 def save_report(
@@ -264,7 +263,7 @@ def save_report(
     counts = {part: np.bincount(labels[own], minlength=len(names)).tolist() for part, own in rows.items()}
     distribution = {part: dict(zip(names, own, strict=True)) for part, own in counts.items()}
     written = Report.from_dict({**report, "labels": names, "class_distribution": distribution}, folder.report)
-    with whole_folder(folder.report) as partial:
+    with atomic_folder(folder.report) as partial:
         for name, table in tables.items():
             if table is not None:
                 pq.write_table(table, partial / f"{name}.parquet")

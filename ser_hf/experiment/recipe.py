@@ -1,11 +1,20 @@
-"""The sections of a recipe, as frozen, typed dataclasses: what each key means and what it is by default."""
+"""The sections of a recipe as frozen dataclasses: meaning, type, range and default of each key."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..audio.augmentation import Augmentation
-from ..utils.yaml import dump_yaml
+from ..audio.decode import SHORTEST
+from ..utils.yaml import Range, dump_yaml
+
+Positive = Annotated[float, Range(above=0)]
+PositiveInt = Annotated[int, Range(above=0)]
+NotNegative = Annotated[float, Range(min=0)]
+Seconds = Annotated[float, Range(min=SHORTEST, unit="seconds")]
+Share = Annotated[float, Range(min=0, below=1)]  # 1 excluded
+OpenShare = Annotated[float, Range(above=0, below=1)]  # 0 and 1 excluded
+Seed = Annotated[int, Range(min=0, max=2**32 - 1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +58,12 @@ class AudioSection:
     networks from scratch.
     """
 
-    sampling_rate: int = 16000
+    sampling_rate: PositiveInt = 16000
     trim_silence: float | None = None
     level: Literal["peak", "loudness"] | None = None
     target_level: float | None = None
     fixed_duration: float | None = None
-    max_duration: float | None = None
+    max_duration: Seconds | None = None
     normalize: bool | None = None
     cache_dir: str | None = None
 
@@ -81,7 +90,7 @@ class ModelSection:
     weighted_layer_sum: bool = False
     pooling: Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None = None
     head_layers: list[int] = dataclasses.field(default_factory=list)
-    head_dropout: float = 0.0
+    head_dropout: Share = 0.0
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -143,7 +152,7 @@ class EarlyStopping:
     """The validation metric that picks the checkpoint; `patience` evaluations without a gain end it (null: never)."""
 
     metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
-    patience: int | None = None
+    patience: PositiveInt | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,13 +166,13 @@ class LossSection:
     """
 
     class_weights: Literal["balanced", "effective_number"] | dict[str, float] | None = None
-    effective_number_beta: float = 0.999
-    label_smoothing: float = 0.0
-    focal_gamma: float = 0.0
+    effective_number_beta: OpenShare = 0.999
+    label_smoothing: Share = 0.0
+    focal_gamma: NotNegative = 0.0
     soft_labels: bool = False
-    logit_adjustment: float = 0.0
-    contrastive_weight: float = 0.0
-    contrastive_temperature: float = 0.1
+    logit_adjustment: NotNegative = 0.0
+    contrastive_weight: NotNegative = 0.0
+    contrastive_temperature: Positive = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +181,8 @@ class AverageSection:
     `decay` a step, or `swa`, the mean over the epochs after the share `start` of the training."""
 
     kind: Literal["ema", "swa"] | None = None
-    decay: float = 0.999
-    start: float = 0.75
+    decay: OpenShare = 0.999
+    start: Share = 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,12 +199,12 @@ class TrainingSection:
     each setting that it then tries.
     """
 
-    seeds: list[int] = dataclasses.field(default_factory=lambda: [42])
+    seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
     loss: LossSection = LossSection()
     early_stopping: EarlyStopping = EarlyStopping()
     average: AverageSection = AverageSection()
-    head_learning_rate: float | None = None
-    layer_decay: float | None = None
+    head_learning_rate: Positive | None = None
+    layer_decay: Annotated[float, Range(above=0, max=1)] | None = None
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
@@ -219,9 +228,9 @@ class EvaluationSection:
     """
 
     part: Literal["test", "validation"] = "test"
-    window: float | None = None
-    bootstrap: int = 2000
-    confidence: float = 0.95
+    window: Seconds | None = None
+    bootstrap: PositiveInt = 2000
+    confidence: OpenShare = 0.95
     temperature: Literal["none", "report", "store"] = "report"
     embeddings: bool = False
     robustness: bool = False
@@ -248,6 +257,12 @@ class HubSection:
     space: bool = False
     benchmark: str | None = None
     benchmark_task: str = "default"
+
+    @property
+    def publication(self) -> dict[str, Any]:
+        """The arguments of `ser_hf.hub.publish.publish`."""
+        values = dataclasses.asdict(self)
+        return {"repo_id": values.pop("repo"), **values}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,17 +1,15 @@
-"""What types cannot say of a recipe: ranges, keys that contradict each other, and keys that would be ignored."""
+"""Reads recipes and checks keys against each other: contradictions, and keys that would be ignored."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..audio.decode import SHORTEST
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
-from ..utils.yaml import coerce, from_mapping, parse_yaml, read_yaml, unknown_key
+from ..utils.yaml import Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
 from .recipe import (
     AudioSection,
     AverageSection,
@@ -30,57 +28,23 @@ from .recipe import (
 FIXED_POOLINGS = ("mean", "max", "mean_std")
 
 
+# Ranges of keys that `TrainingArguments` or a protocol defines.
+ARGUMENT_RANGES = {
+    **dict.fromkeys(("learning_rate", "num_train_epochs"), Range(above=0)),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), Range(above=0)),
+    **dict.fromkeys(("gradient_accumulation_steps", "save_total_limit"), Range(above=0)),
+    **dict.fromkeys(("max_grad_norm", "weight_decay", "dataloader_num_workers"), Range(min=0)),
+}
+
+
 def check(recipe: Recipe) -> None:
-    """What types cannot say. Raises a `UserError` naming the key."""
-    audio, training, loss = recipe.audio, recipe.training, recipe.training.loss
-    positive = {
-        "audio.sampling_rate": audio.sampling_rate,
-        "audio.max_duration": audio.max_duration,
-        "evaluation.window": recipe.evaluation.window,
-        "evaluation.bootstrap": recipe.evaluation.bootstrap,
-        "training.head_learning_rate": training.head_learning_rate,
-        "training.layer_decay": training.layer_decay,
-        "training.early_stopping.patience": training.early_stopping.patience,
-        "training.average.decay": training.average.decay,
-        "training.loss.effective_number_beta": loss.effective_number_beta,
-        "training.loss.contrastive_temperature": loss.contrastive_temperature,
-    }
-    counted = ("learning_rate", "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size")
-    for key in (*counted, "gradient_accumulation_steps", "save_total_limit"):
-        positive[f"training.{key}"] = training.arguments.get(key)
-    if max(training.seeds, default=0) >= 2**32:
-        raise UserError(f"training.seeds: expected numbers below 2**32, got {max(training.seeds)}")
-    for key, value in positive.items():
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{key}: expected more than zero, got {value}")
-    for key in ("audio.max_duration", "evaluation.window"):
-        if positive[key] is not None and positive[key] < SHORTEST:
-            raise UserError(f"{key}: expected seconds, {SHORTEST} or more, got {positive[key]}")
-    not_negative = {
-        "training.seeds": min(training.seeds, default=0),
-        "protocol.seed": recipe.protocol.options.get("seed", 0),
-        "training.loss.focal_gamma": loss.focal_gamma,
-        "training.loss.logit_adjustment": loss.logit_adjustment,
-        "training.loss.contrastive_weight": loss.contrastive_weight,
-        "training.max_grad_norm": training.arguments.get("max_grad_norm", 0),
-        "training.weight_decay": training.arguments.get("weight_decay", 0),
-        "training.dataloader_num_workers": training.arguments.get("dataloader_num_workers") or 0,
-    }
-    for key, value in not_negative.items():
-        if not 0 <= value < math.inf:
-            raise UserError(f"{key}: expected zero or more, got {value}")
-    shares = {
-        "evaluation.confidence": (recipe.evaluation.confidence, 0 < recipe.evaluation.confidence < 1),
-        "training.loss.label_smoothing": (loss.label_smoothing, 0 <= loss.label_smoothing < 1),
-        "training.loss.effective_number_beta": (loss.effective_number_beta, loss.effective_number_beta < 1),
-        "training.average.decay": (training.average.decay, training.average.decay < 1),
-        "training.average.start": (training.average.start, 0 <= training.average.start < 1),
-        "model.head_dropout": (recipe.model.head_dropout, 0 <= recipe.model.head_dropout < 1),
-        "training.layer_decay": (training.layer_decay, training.layer_decay is None or training.layer_decay <= 1),
-    }
-    for key, (value, possible) in shares.items():
-        if not possible:
-            raise UserError(f"{key}: expected between 0 and 1, got {value}")
+    """Checks keys against each other. Raises a `UserError` naming the key."""
+    training = recipe.training
+    values = {f"training.{name}": (training.arguments.get(name), own) for name, own in ARGUMENT_RANGES.items()}
+    values["protocol.seed"] = (recipe.protocol.options.get("seed"), Range(min=0))
+    for key, (value, own) in values.items():
+        if value is not None and not own.holds(value):
+            raise UserError(f"{key}: expected {own}, got {value}")
     folds = recipe.protocol.folds
     if folds is not None and (not folds or len(set(folds)) != len(folds)):
         raise UserError(f"protocol.folds: expected numbers of folds, each once, got {folds}")
@@ -90,7 +54,7 @@ def check(recipe: Recipe) -> None:
         raise UserError("training.seeds: expected at least one seed, got an empty list")
     if len(set(training.seeds)) != len(training.seeds):
         raise UserError(f"training.seeds: each seed once, got {training.seeds}")
-    _check_audio(audio)
+    _check_audio(recipe.audio)
     _check_augmentation(recipe)
     _check_balance(recipe)
     _check_model(recipe)
@@ -504,7 +468,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
         if key not in grid:
             raise unknown_key(f"training.grid.{key}", grid)
         grid[key] = coerce(values, list[type(grid[key][0])], f"training.grid.{key}")
-        if not grid[key] or not all(0 < value < math.inf for value in grid[key]):
+        if not grid[key] or not all(Range(above=0).holds(value) for value in grid[key]):
             raise UserError(f"training.grid.{key}: expected values above zero, got {grid[key]}")
     return grid
 

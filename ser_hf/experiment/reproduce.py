@@ -168,7 +168,9 @@ def _measured(report: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         foil = report["foil"]
         # Another draw is another foil.
         told[f"foil {foil['protocol']} {foil['sha256'][:8]}"] = foil["metrics"]
-    return {(of, metric): value for of, metrics in told.items() for metric, value in metrics.items()}
+    return {
+        (of, metric): value for of, metrics in told.items() for metric, value in metrics.items() if value is not None
+    }
 
 
 def _same_predictions(saved: Path | None, now: Path) -> dict[str, dict[str, Any]] | None:
@@ -248,7 +250,7 @@ def reproduce(
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
-    saved = find_saved(source)
+    saved = find_saved_run(source)
     recipe = _recipe(saved, overrides, output)
     folder = RunFolder(recipe.output_dir)
     _require_apart(source, folder.path)
@@ -290,7 +292,7 @@ def _compared(saved: Saved, recipe: Recipe, report: Mapping[str, Any], tolerance
     return here | compare(saved.recipe, saved.report, recipe.to_dict(), report, tables, tolerance)
 
 
-def find_saved(source: str | Path) -> Saved:
+def find_saved_run(source: str | Path) -> Saved:
     """The recipe and the report in a run's folder, a published model folder, or a Hub repository.
 
     Raises:
@@ -402,12 +404,12 @@ def _require_apart(source: str | Path, output: Path) -> None:
 
 def _head(recipe: Recipe) -> dict[str, Any]:
     """What the new run's report will say of its protocol, before it is trained."""
-    from .data import gather
+    from .data import load_experiment_data
     from .outputs import protocol_facts
 
     try:
         with _unheard():
-            material = gather(recipe)
+            material = load_experiment_data(recipe)
     except UserError as error:
         places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
         places += ("augment.reverberation.folder", "augment.background_noise.folder")

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..audio.decode import decode
 from ..corpora.synthetic import EMOTIONS, utterance
-from ..inference.batches import hear
-from ..inference.classifier import Expert, load_expert
+from ..inference.batches import run_batches
+from ..inference.classifier import Classifier, load_classifier
 from ..inference.inputs import Chunk, Recording
 from ..inference.outputs import probabilities
 from ..inference.reference import read_reference
@@ -89,16 +89,20 @@ def export_model(
     """
     path = _output_path(source, output)
     require("onnx", "onnxscript", "onnxruntime")
-    expert = load_expert(source, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
-    rate, extractor = expert.extractor.sampling_rate, expert.extractor
+    classifier = load_classifier(source, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    rate, extractor = classifier.extractor.sampling_rate, classifier.extractor
     compared_on = "given clips"
     if clips is None:
         clips, compared_on = _default_clips(source, rate)
     clips = [clip if isinstance(clip, np.ndarray) else decode(os.fspath(clip), None, rate).samples for clip in clips]
-    if expert.preparation.active:
-        extractor = PreparedFeatureExtractor.from_stock(extractor, expert.preparation)
-    facts = {"model": _name(expert.source), "revision": expert.revision, "window_seconds": expert.judged_window}
-    expected = logits_of(expert, clips)
+    if classifier.preparation.active:
+        extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
+    facts = {
+        "model": _name(classifier.source),
+        "revision": classifier.revision,
+        "window_seconds": classifier.judged_window,
+    }
+    expected = logits_of(classifier, clips)
     files = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +110,8 @@ def export_model(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
             partial = Path(folder, path.name)
             small = partial.with_name(f"{path.stem}.int8.onnx")
-            logger.info("%s to %s, which may take a minute", expert.source, path)
-            export_onnx(expert.model, partial, extractor, facts)
+            logger.info("%s to %s, which may take a minute", classifier.source, path)
+            export_onnx(classifier.model, partial, extractor, facts)
             files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
             if int8:
                 logger.info("weights to int8")
@@ -120,7 +124,7 @@ def export_model(
                 os.replace(Path(folder, complete), path.with_name(complete))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
-    return Export(files, compared_on, milliseconds(expert, clips), script if _may_replace(script) else None)
+    return Export(files, compared_on, milliseconds(classifier, clips), script if _may_replace(script) else None)
 
 
 def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
@@ -157,12 +161,14 @@ def _default_clips(source: str | os.PathLike, sampling_rate: int) -> tuple[list[
     return clips, "built-in speech-like signals"
 
 
-def logits_of(expert: Expert, clips: Sequence[np.ndarray], batch_size: int = 1) -> np.ndarray:
+def logits_of(classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1) -> np.ndarray:
     """Logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
-    rate = expert.extractor.sampling_rate
-    prepared = [prepare_waveform(clip, rate, expert.preparation) for clip in clips]
+    rate = classifier.extractor.sampling_rate
+    prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
-    return hear(expert, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size).logits
+    return run_batches(
+        classifier, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size
+    ).logits
 
 
 def compare(logits: np.ndarray, expected: np.ndarray, multi_label: bool) -> Difference:
@@ -173,13 +179,13 @@ def compare(logits: np.ndarray, expected: np.ndarray, multi_label: bool) -> Diff
     return Difference(largest, float(shares.max()), int(changed.sum()), len(expected))
 
 
-def milliseconds(expert: Expert, clips: Sequence[np.ndarray]) -> float:
+def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
     """Of a clip that is processed alone: the median over repeats of the mean over clips."""
-    logits_of(expert, clips)  # memory is allocated at the first use of a length
+    logits_of(classifier, clips)  # memory is allocated at the first use of a length
     repeats, began = [], time.perf_counter()
     while len(repeats) < 3 or len(repeats) < _MOST_REPEATS and time.perf_counter() - began < _TIMED_SECONDS:
         start = time.perf_counter()
-        logits_of(expert, clips)
+        logits_of(classifier, clips)
         repeats.append((time.perf_counter() - start) / len(clips))
     return 1000 * statistics.median(repeats)
 
@@ -189,7 +195,7 @@ def _checked(
 ) -> ExportedFile:
     """Describes the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
     try:
-        exported = load_expert(written)
+        exported = load_classifier(written)
         padded = exported.padding_safe and len(clips) > 1
         compared = [
             compare(logits_of(exported, clips, size), expected, exported.multi_label)

@@ -27,8 +27,8 @@ from ..corpora import corpus_facts, read_corpus
 from ..protocols import PARTS, Split, audit, fingerprint, save_splits, split_corpus
 from ..report.card import hub_page, templates
 from ..report.citations import LICENSES, licence
-from ..report.text import counted, listed
-from ..utils.cache import built_once, cache_root, key_of, told_size
+from ..report.views import counted, listed
+from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
@@ -437,7 +437,7 @@ def stage_corpus(
         clips = encoded_clips(dataset, store, rows, original)
         counts = write_shards(folder / "data", cell, plain, clips, features, shard_bytes)
         changed, cut, size = changed + counts[0], cut + counts[1], size + counts[2]
-    logger.info("%s: %s clips, %s of parquet", facts["title"], f"{len(dataset):,}", told_size(size))
+    logger.info("%s: %s clips, %s of parquet", facts["title"], f"{len(dataset):,}", format_size(size))
     sound = _sound(store, changed, cut, original)
     configs = configurations(parted, list(cells))
     card = corpus_card(dataset, facts, repo_id, splits, configs, list(features), sound)

@@ -17,7 +17,6 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id, yaml_dump
 
 from ..evaluation.metrics import NAMES
-from ..experiment.recipe import HubSection
 from ..inference.reference import read_reference
 from ..report.card import card_of_run, card_pictures, run_report
 from ..utils.errors import UserError
@@ -211,20 +210,6 @@ def publish(
     return published
 
 
-def publish_as_told(run: str | Path, told: HubSection, token: str | None = None) -> Published:
-    """`publish`, as the section `hub` of a recipe says."""
-    return publish(
-        run,
-        told.repo,
-        private=told.private,
-        report_repo=told.report_repo,
-        space=told.space,
-        benchmark=told.benchmark,
-        benchmark_task=told.benchmark_task,
-        token=token,
-    )
-
-
 def _reference(run: Path) -> tuple[Any, Any]:
     if not RunFolder(run).complete:
         raise UserError(
@@ -262,24 +247,25 @@ def _push_space(
     private: bool,
     token: str | None,
 ) -> Pushed:
-    from ..corpora import corpus_facts
-    from ..experiment.recipe_checks import read_recipe
+    from ..corpora import corpus_facts, corpus_options
     from ..report.card import hub_page
     from .space import write_space
 
-    recipe = read_recipe(RunFolder(run).recipe)
+    recipe = read_yaml(RunFolder(run).recipe)
+    corpus = recipe["corpus"]
+    options = {key: corpus[key] for key in corpus_options(corpus["name"]) if key in corpus}
     with _folder("space") as folder:
         write_space(
             folder,
             model_repo,
             report=run_report(run).to_dict(),
-            corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
+            corpus=corpus_facts(corpus["name"], options),
             revision=commit,
             trust_remote_code=verdict.remote_code,
-            window=recipe.evaluation.window,
+            window=recipe["evaluation"]["window"],
             report_page=report_repo and hub_page(report_repo, "datasets/"),
         )
-        require_no_paths(folder, machine_paths(run, recipe=recipe.to_dict()))
+        require_no_paths(folder, machine_paths(run, recipe=recipe))
         message = f"A page to try {model_repo} on"
         return push(folder, repo_id, kind="space", private=private, message=message, token=token)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..utils.cache import told_size
+from ..utils.cache import format_size
 from ..utils.errors import UserError
 
 SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token that may write"
@@ -179,7 +179,7 @@ def push(
         )
         return info.sha, done.oid
 
-    logger.info("%s: %d files, %s, to %s", "pushing", len(paths), told_size(size), url)
+    logger.info("%s: %d files, %s, to %s", "pushing", len(paths), format_size(size), url)
     before, after = _patiently(commit, repo_id)
     if before == after:
         logger.info("%s holds all of it already: no commit", url)

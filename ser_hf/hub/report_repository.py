@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from ..corpora import CORPORA, corpora_facts, corpus_facts, corpus_options
-from ..report import text as words
 from ..report import views
 from ..report.card import hub_page, public, template_values, templates
 from ..report.citations import in_words, licence
@@ -360,9 +359,9 @@ def _card(
             space_page=space and hub_page(space, "spaces"),
             page=f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
             children=[place for place in places if place != "all" and "/" not in place],
-            banners=words.banners(typed),
-            headline=words.headline(typed),
-            confidence=words.confidence(typed),
+            banners=views.banners(typed),
+            headline=views.headline(typed),
+            confidence=views.confidence(typed),
             results=[row for row in views.results(typed) if row["name"]],
             splits=protocol["splits"],
             overlap=protocol["overlap"],

@@ -11,9 +11,9 @@ import jinja2
 from huggingface_hub import SpaceCardData, constants
 
 from ..report.report import Report
-from ..report.text import evaluated_speakers
+from ..report.views import evaluated_speakers
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 
 # The versions that the page is tested with.
 GRADIO, PYTHON = "6.31.0", "3.12"
@@ -96,7 +96,7 @@ def write_space(
         "limits": limits(report, corpus),
         "links": {name: address for name, address in links.items() if address},
     }
-    with whole_folder(folder, "folder") as partial:
+    with atomic_folder(folder, "folder") as partial:
         shutil.copyfile(Path(__file__).with_name("space_app.py"), partial / "app.py")
         (partial / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         (partial / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,12 +1,5 @@
-"""What a trained model makes of recordings: labels, logits, and embeddings for systems that build on it.
+"""Predictions of a trained model for recordings: labels, probabilities, logits and embeddings.
 
-Data walks through the modules in this order: `expert` loads the model, `paths` and `lists` find the `recordings` that
-it is to hear, `reading` decodes them chunk by chunk, cut into the windows of a `grid` where emotion over time is asked
-for, `hearing` has the model answer in batches, `vectors` takes the embeddings on the way, `tables` makes rows of it,
-`timeline` smooths those over time, `text` and `files` write them, `timeline_figure` draws them, `predictions` puts
-them together.
+`classifier` (or `onnx_session`) loads a model, `inputs` finds and decodes recordings, `batches` runs the model,
+`outputs` makes tables and files of its outputs, `predict` combines them.
 """
-
-from .predict import Predictions, predict
-
-__all__ = ["Predictions", "predict"]

@@ -1,4 +1,4 @@
-"""A chunk of waveforms through the model, in batches of like length; long clips in windows, as evaluation does it."""
+"""Runs a model on waveforms in batches of similar length, long clips in windows, and captures embeddings."""
 
 import contextlib
 import dataclasses
@@ -7,63 +7,67 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from ..audio.transforms import Waveforms
+from ..evaluation.metrics import softmax
 from ..training.data import Collator, merge, pieces
 from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride
 from ..training.freezing import structure
 from ..training.frozen_parts import hears_waveforms
 from ..utils.errors import UserError
-from .classifier import Expert
-from .inputs import Chunk
+from .classifier import Classifier
+from .inputs import Chunk, Recording
 
 _WHISPER, _SPECTROGRAM = "whisper", "audio-spectrogram-transformer"
 _TOKENS = 2  # of the audio spectrogram transformer, before its patches: class and distillation
+_CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
 _FRAME, _HOP = 400, 160  # samples of the frames that its extractor makes of a waveform, whole ones only
 
 
-class Vectors:
-    """What was kept of the last batch, on its way through the model; `take` turns it into one vector a clip."""
+class EmbeddingCapture:
+    """The captured layer's input or output of the last batch; `take` pools it to one vector a clip."""
 
-    def __init__(self, expert: Expert, layer: int | None):
-        self.expert, self.layer = expert, layer
+    def __init__(self, classifier: Classifier, layer: int | None):
+        self.classifier, self.layer = classifier, layer
         self.kept: torch.Tensor | None = None
 
     def take(self, batch: Mapping[str, torch.Tensor], lengths: torch.Tensor) -> torch.Tensor:
-        """float32 (batch, size) of the batch that the model has just heard.
+        """Vectors float32 (batch, size) of the batch that the model has just processed.
 
         Args:
-            lengths: samples of each clip, (batch,), as many as the model was given silence or not.
+            lengths: samples of each clip, (batch,), padding to the shortest possible clip included.
         """
         kept, self.kept = self.kept, None
         if self.layer is None:
             if kept is None or kept.ndim != 2 or len(kept) != len(lengths):
                 raise UserError(
-                    f"--embeddings: {self.expert.source} has no layer at its end that is given one vector a clip"
+                    f"--embeddings: {self.classifier.source} has no layer at its end that is given one vector a clip"
                 )
             return kept.float()
-        model = self.expert.model
+        model = self.classifier.model
         frames = kept.float()
         if encoder_config(model.config).model_type == _SPECTROGRAM:
             frames = frames[:, _TOKENS:]
-        real = _real_frames(model, batch, lengths, frames.shape[1], self.expert.padding_safe)
+        real = _real_frames(model, batch, lengths, frames.shape[1], self.classifier.padding_safe)
         real = real.to(frames)[:, :, None]
         return (frames * real).sum(dim=1) / real.sum(dim=1)
 
 
 @contextlib.contextmanager
-def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
-    """Keeps what passes by whenever the model is called.
+def capture_embeddings(classifier: Classifier, layer: int | None) -> Iterator[EmbeddingCapture]:
+    """Captures embeddings of each batch by hooks.
 
     Args:
-        layer: None is what the classifier's last layer is given: pooled over time, after any hidden layers of the
-            head. A number is a hidden state of an encoder of transformers, as its `hidden_states` number them: 0 is
-            what enters the lowest layer, n what leaves the n-th, -1 what leaves the top one.
+        layer: None is the input of the classifier's last layer: pooled over time, after any hidden layers of the head.
+            A number is a hidden state of a Transformers encoder: 0 enters the lowest layer, n leaves the n-th, -1 the
+            top one.
 
     Raises:
-        UserError: naming `--layer`, if there is no such layer, and `--embeddings` where no last layer can be told.
+        UserError: naming `--layer` for a layer that does not exist, `--embeddings` if the last layer is unknown.
     """
-    vectors = Vectors(expert, None if layer is None else layer_number(expert, layer))
+    vectors = EmbeddingCapture(classifier, None if layer is None else layer_number(classifier, layer))
 
     def keep_input(module: nn.Module, given: tuple) -> None:
         vectors.kept = given[0].detach()
@@ -75,9 +79,9 @@ def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
         vectors.kept = made["hidden_states"][vectors.layer].detach()
 
     if layer is None:
-        hooks = [_last_layer(expert).register_forward_pre_hook(keep_input)]
+        hooks = [_last_layer(classifier).register_forward_pre_hook(keep_input)]
     else:
-        encoder = expert.model.get_submodule(structure(expert.model, "--layer").encoder)
+        encoder = classifier.model.get_submodule(structure(classifier.model, "--layer").encoder)
         hooks = [
             encoder.register_forward_pre_hook(ask, with_kwargs=True),
             encoder.register_forward_hook(keep_state),
@@ -89,22 +93,22 @@ def listening(expert: Expert, layer: int | None) -> Iterator[Vectors]:
             hook.remove()
 
 
-def layer_number(expert: Expert, layer: int) -> int:
+def layer_number(classifier: Classifier, layer: int) -> int:
     """The layer counted from 0, where it is there. Raises a `UserError` where it is not."""
-    if not expert.encoder:
+    if not classifier.encoder:
         raise UserError(
-            f"--layer: {expert.source} ({expert.model.config.model_type}) has no encoder of transformers; leave it "
-            "out for what its classifier is given"
+            f"--layer: {classifier.source} ({classifier.model.config.model_type}) has no encoder of transformers; "
+            "leave it out for what its classifier is given"
         )
-    top = encoder_config(expert.model.config).num_hidden_layers
+    top = encoder_config(classifier.model.config).num_hidden_layers
     if not -top - 1 <= layer <= top:
-        raise UserError(f"--layer: {expert.source} has hidden states 0 to {top}, got {layer}")
+        raise UserError(f"--layer: {classifier.source} has hidden states 0 to {top}, got {layer}")
     return layer % (top + 1)
 
 
-def _last_layer(expert: Expert) -> nn.Module:
+def _last_layer(classifier: Classifier) -> nn.Module:
     """The linear layer that makes the logits; of what has none (support vectors, trees) the classifier as a whole."""
-    model = expert.model
+    model = classifier.model
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
@@ -112,7 +116,7 @@ def _last_layer(expert: Expert) -> nn.Module:
     count = model.config.num_labels
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
     if not linear:
-        raise UserError(f"--embeddings: {expert.source} has no linear layer of {count} labels at its end")
+        raise UserError(f"--embeddings: {classifier.source} has no linear layer of {count} labels at its end")
     return linear[-1]
 
 
@@ -148,14 +152,14 @@ _SECONDS_A_CLIP = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
-    """What the model made of a chunk, by window, those of a clip one after the other.
+class ModelOutputs:
+    """A model's outputs for the windows of a chunk, sorted by clip and time.
 
     Args:
         rows: the clip of each window, by its place in the chunk, (windows,).
-        starts, lengths: samples of the waveform as the model heard it, (windows,).
+        starts, lengths: samples of the prepared waveform, (windows,).
         logits: float32 (windows, labels).
-        vectors: float32 (windows, size), None where none were asked for.
+        vectors: embeddings, float32 (windows, size), if requested.
     """
 
     rows: np.ndarray
@@ -164,8 +168,8 @@ class Heard:
     logits: np.ndarray
     vectors: np.ndarray | None
 
-    def by_clip(self, multi_label: bool) -> "Heard":
-        """One window a clip: the mean of probabilities by duration, as evaluation has it, and of vectors likewise."""
+    def by_clip(self, multi_label: bool) -> "ModelOutputs":
+        """One row a clip: probabilities and vectors are means over its windows, weighted by duration."""
         rows, logits = self.rows, self.logits
         if multi_label:  # each label against its absence
             pairs = [merge(rows, self.lengths, np.stack([np.zeros_like(own), own], axis=1))[1] for own in logits.T]
@@ -178,27 +182,27 @@ class Heard:
         if vectors is not None and len(own) < len(rows):
             shares = (self.lengths / lengths[rows]).astype(np.float32)
             vectors = np.add.reduceat(vectors * shares[:, None], first, axis=0)
-        return Heard(own, np.zeros_like(lengths), lengths, merged, vectors)
+        return ModelOutputs(own, np.zeros_like(lengths), lengths, merged, vectors)
 
 
 @torch.inference_mode()
-def hear(
-    expert: Expert,
+def run_batches(
+    classifier: Classifier,
     chunk: Chunk,
     window: int | None,
     batch_size: int,
-    vectors: Vectors | None = None,
+    vectors: EmbeddingCapture | None = None,
     progress: Callable[[int], None] = lambda clips: None,
-) -> Heard:
-    """What the model says of a chunk, and what `vectors` keeps of it on the way.
+) -> ModelOutputs:
+    """The model's outputs for a chunk, with embeddings from `vectors`.
 
     Args:
-        window: samples; longer clips are heard in pieces of at most that (`ser_hf.training.data`).
-        batch_size: windows at a time; padded ones only where padding changes no answer.
-        progress: hears how many clips have begun to be heard, batch by batch.
+        window: samples; longer clips are processed in windows of at most that (`ser_hf.training.data.pieces`).
+        batch_size: windows at a time; those of different lengths share a batch only if padding changes no prediction.
+        progress: called after each batch with the number of clips that it began.
 
     Raises:
-        UserError: if an answer is not finite.
+        UserError: if a logit is not finite.
     """
     clips = [
         {"row": row, "labels": 0, "start": start, "length": length, "max_samples": 0}
@@ -206,24 +210,26 @@ def hear(
         for start, length in pieces(whole, window or whole or 1)
     ]
     clips.sort(key=lambda clip: clip["length"])  # as `ser_hf.training.data.part` has it: little is padded
-    least = lengths_needed(expert.model.config)
-    collator = Collator(chunk, expert.extractor, 0, *least)
-    device = expert.model.device
+    least = lengths_needed(classifier.model.config)
+    collator = Collator(chunk, classifier.extractor, 0, *least)
+    device = classifier.model.device
     logits, kept = [], []
     most = batch_size * _SECONDS_A_CLIP * chunk.sampling_rate
-    for begin, end in batches([clip["length"] for clip in clips], batch_size, most, expert.padding_safe):
+    for begin, end in batches([clip["length"] for clip in clips], batch_size, most, classifier.padding_safe):
         batch = collator(clips[begin:end])
         del batch["labels"]
         batch = batch.to(device)
-        answer = expert.model(**batch).logits.float()
-        if answer.shape[1:] != (len(expert.labels),):
+        answer = classifier.model(**batch).logits.float()
+        if answer.shape[1:] != (len(classifier.labels),):
             raise UserError(
-                f"{expert.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for {len(expert.labels)} "
-                "labels; mend id2label in its config.json"
+                f"{classifier.source}: answers {'x'.join(map(str, answer.shape[1:]))} numbers for "
+                f"{len(classifier.labels)} labels; mend id2label in its config.json"
             )
         if not answer.isfinite().all():
             worst = clips[begin + int((~answer.isfinite()).any(dim=1).nonzero()[0])]["row"]
-            raise UserError(f"{expert.source}: its answer to {chunk.recordings[worst].path} is not a finite number")
+            raise UserError(
+                f"{classifier.source}: its answer to {chunk.recordings[worst].path} is not a finite number"
+            )
         logits.append(answer.cpu())
         if vectors is not None:
             lengths = torch.tensor([max(clip["length"], least[0]) for clip in clips[begin:end]], device=device)
@@ -233,7 +239,53 @@ def hear(
     order = np.lexsort((starts, rows))
     everything = torch.cat(logits).numpy()[order]
     taken = torch.cat(kept).numpy()[order] if kept else None
-    return Heard(rows[order], starts[order], lengths[order], everything, taken)
+    return ModelOutputs(rows[order], starts[order], lengths[order], everything, taken)
+
+
+def classify(
+    classifier: Classifier,
+    waveforms: Waveforms | Sequence[np.ndarray],
+    ids: Sequence[str],
+    *,
+    window: float | None = None,
+    batch_size: int = 16,
+    embeddings: bool = False,
+    progress: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities float32 (clips, labels) of prepared waveforms and, if requested, embeddings float32 (clips, size).
+
+    Args:
+        window: seconds of the longest window; None is that of the model's own evaluation.
+    """
+    shares, vectors, samples = [], [], classifier.window(window)
+    with contextlib.ExitStack() as stack:
+        capture = stack.enter_context(capture_embeddings(classifier, None)) if embeddings else None
+        bar = stack.enter_context(
+            tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True)
+        )
+        for begin, end in _chunks([len(waveforms[i]) for i in range(len(ids))]):
+            recordings = [Recording(name, name) for name in ids[begin:end]]
+            clips = [np.asarray(waveforms[i]) for i in range(begin, end)]
+            chunk = Chunk(recordings, clips, classifier.extractor.sampling_rate)
+            outputs = run_batches(classifier, chunk, samples, batch_size, capture, bar.update)
+            outputs = outputs.by_clip(classifier.multi_label)
+            shares.append(probabilities(outputs.logits, classifier.multi_label))
+            vectors.append(outputs.vectors)
+    return np.concatenate(shares), np.concatenate(vectors) if embeddings else None
+
+
+def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
+    """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
+    return torch.from_numpy(logits).sigmoid().numpy() if multi_label else softmax(logits)
+
+
+def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    begin = samples = 0
+    for i, length in enumerate(lengths):
+        samples += length
+        if samples >= _CHUNK_SAMPLES or i + 1 == len(lengths):
+            yield begin, i + 1
+            begin, samples = i + 1, 0
 
 
 def batches(lengths: Sequence[int], batch_size: int, most: int, padding_safe: bool) -> Iterator[tuple[int, int]]:

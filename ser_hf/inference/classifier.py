@@ -50,7 +50,7 @@ _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; 
 
 
 @dataclasses.dataclass(frozen=True)
-class Expert:
+class Classifier:
     """A model in evaluation mode, in float32 and on its device, behind the extractor that it was published with.
 
     Args:
@@ -111,14 +111,14 @@ class Expert:
         return min((samples for samples in limits if samples), default=None)
 
 
-def load_expert(
+def load_classifier(
     source: str | Path,
     *,
     revision: str | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
     untrained: bool = False,
-) -> Expert:
+) -> Classifier:
     """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load; or
     in an ONNX file of `ser-hf export`, which onnxruntime asks.
 
@@ -170,7 +170,7 @@ def load_expert(
     model = _on_device(model, device)
     judged_window = _judged_window(place, pinned)
     known = (_revision(place, commit), judged_window, place, commit, tuple(missing))
-    return Expert(source, model.eval(), extractor, preparation, *known)
+    return Classifier(source, model.eval(), extractor, preparation, *known)
 
 
 def _place(source: str, revision: str | None) -> str:

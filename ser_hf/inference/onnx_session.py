@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 from ..models.preparation import Preparation
 from ..training.loading import first_line
 from ..utils.errors import UserError
-from .classifier import Expert
+from .classifier import Classifier
 
 
 class OnnxConfig(PreTrainedConfig):
@@ -74,7 +74,7 @@ class OnnxSession(nn.Module):
         return torch.from_numpy(self.session.run(["logits"], inputs)[0])
 
 
-class OnnxClassifier(Expert):
+class OnnxClassifier(Classifier):
     """A classifier in an exported file, which contains its preparation and feature extractor as well."""
 
     @property

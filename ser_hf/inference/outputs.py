@@ -16,17 +16,15 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from matplotlib.figure import Figure
 from scipy.special import log_softmax
 from tqdm import tqdm
 
-from ..evaluation.metrics import softmax
 from ..utils.cache import PARTIAL, InUse, is_marked
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from .batches import Heard
-from .classifier import Expert
+from .batches import ModelOutputs, probabilities
+from .classifier import Classifier
 from .inputs import Chunk
 
 METADATA = b"ser_hf"
@@ -43,7 +41,7 @@ class Facts:
         window: seconds beyond which clips were heard in pieces, None if they never are.
         hop: seconds from one window to the next, where they overlap; None where they follow each other.
         multi_label: each label has a probability of its own, which do not add up to one.
-        layer: the hidden state that embeddings are the mean of; None is what the classifier's last layer is given.
+        layer: the hidden state that embeddings are the mean of; None is input of the classifier's last layer.
         embedding: what that is, in words; None without embeddings.
         version: of ser_hf.
     """
@@ -68,7 +66,7 @@ def read_facts(schema: pa.Schema) -> dict[str, Any]:
     return json.loads(schema.metadata[METADATA])
 
 
-def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Facts) -> pa.Table:
+def table(chunk: Chunk, heard: ModelOutputs, classifier: Classifier, by_window: bool, facts: Facts) -> pa.Table:
     """The rows of a chunk.
 
     Columns: `id`, `path`, `speaker` and `label` (null where unknown); `window`, its number from 0 (null where a row is
@@ -78,7 +76,7 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     size, so that they read as matrices.
     """
     counts = np.bincount(heard.rows, minlength=len(chunk))
-    rows = heard if by_window else heard.by_clip(expert.multi_label)
+    rows = heard if by_window else heard.by_clip(classifier.multi_label)
     own = [chunk.recordings[row] for row in rows.rows]
     windows = counts[rows.rows]
     if by_window:
@@ -91,7 +89,7 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     ends = begins + (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
-    shares = probabilities(rows.logits, expert.multi_label)
+    shares = probabilities(rows.logits, classifier.multi_label)
     columns = {
         "id": pa.array([recording.id for recording in own], pa.string()),
         "path": pa.array([recording.path for recording in own], pa.string()),
@@ -108,12 +106,6 @@ def table(chunk: Chunk, heard: Heard, expert: Expert, by_window: bool, facts: Fa
     if rows.vectors is not None:
         columns["embedding"] = of_lists(rows.vectors)
     return pa.table(columns).replace_schema_metadata(facts.to_metadata())
-
-
-def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
-    """(rows, labels) of logits, as `pipeline` makes them: their softmax, or of models that give several labels at once
-    each one's sigmoid."""
-    return torch.from_numpy(logits).sigmoid().numpy() if multi_label else softmax(logits)
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray:

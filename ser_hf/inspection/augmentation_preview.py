@@ -17,7 +17,7 @@ from ..audio.augmentation import Augmentation, Augmenter, Step
 from ..report.page import template
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from .page import Picture, check_folder, draw_log_mel, mel_power, picture
 
 FORMAT = 1
@@ -106,7 +106,7 @@ def write_augmentation_preview(
         for step, settings in augmentation.steps.items()
         for values, pinned in range_ends(settings)
     ]
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         (partial / "audio").mkdir()
         clips = []
         picked = pick_rows(dataset, store, rows, examples)

@@ -22,7 +22,7 @@ from ..report.page import template
 from ..report.plots import COLOURS, clear, distribution_figure
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from ..utils.files import whole_folder
+from ..utils.files import atomic_folder
 from .findings import Inspection
 from .measure import MEASURES, AudioFile, clip_table, crosstable, ordered_labels
 
@@ -74,7 +74,7 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
     """
     folder = Path(folder)
     check_folder(folder)
-    with whole_folder(folder, "--output") as partial:
+    with atomic_folder(folder, "--output") as partial:
         (partial / "audio").mkdir()
         facts = inspection.to_dict()
         picked = tqdm(pick_examples(inspection.clips, examples), desc="drawing examples", unit="clip", disable=None)

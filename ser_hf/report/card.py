@@ -17,12 +17,11 @@ from ..evaluation.metrics import DEFINITIONS, HEADLINE, NAMES
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
-from . import text as words
 from . import views
 from .citations import in_words, licence, linked, network_words, works
 from .report import Report, read_report
 from .sections import Condition, Robustness
-from .text import evaluated_speakers, listed
+from .views import evaluated_speakers, listed
 
 # The metrics of `model-index`: type on the Hub, and averaging.
 TYPES = {
@@ -49,18 +48,8 @@ def card_data(
     hub_id: str | None = None,
     report_repo: str | None = None,
 ) -> ModelCardData:
-    """The metadata of a model card.
-
-    Args:
-        report: of the run with these weights.
-        corpus, corpora: facts of the training data as a whole and of each corpus, see `ser_hf.corpora`.
-        judged: facts of each evaluated corpus; by default those of the training corpora.
-        base_model: Hub id of the checkpoint it was fine-tuned from. Adapters are merged into the weights, so the
-            relation is ``finetune`` with them too.
-        datasets: Hub ids of the training data.
-        hub_id: Hub id of the model.
-        report_repo: Hub id of the data set with the report.
-    """
+    """The metadata of a model card; the arguments are those of `model_card`. Adapters are merged into the weights, so
+    the relation to the base model is ``finetune`` with them too."""
     more: dict[str, Any] = licence(corpora, hub_id and hub_page(hub_id))
     if base_model:
         more |= {"base_model": base_model, "base_model_relation": "finetune"}
@@ -153,7 +142,7 @@ def templates() -> jinja2.Environment:
         "ends": _ends,
         "cell": cell,
         "licence": in_words,
-        "counted": words.counted,
+        "counted": views.counted,
     }
     return environment
 
@@ -232,17 +221,12 @@ def model_card(
     Args:
         corpus: facts of the training data, see `ser_hf.corpora.corpus_facts`.
         location: what `pipeline(model=...)` loads: a folder or a Hub id.
-        architecture: one sentence about the network.
-        remote_code: whether loading needs `trust_remote_code`.
-        sampling_rate: Hz.
         recipe: the resolved recipe as YAML.
         base_model: Hub id of the checkpoint it was fine-tuned from.
         corpora, judged: facts of each training corpus and of each evaluated corpus.
-        about: more paragraphs about the network.
-        works: publications to cite for it.
-        datasets: Hub ids of the training data.
+        about, works: more paragraphs about the network, and publications to cite for it.
+        datasets, report_repo, space: Hub ids of the training data, the report and the demo.
         hub_id: where it is published; None for a folder.
-        report_repo, space: Hub ids of its report and its demo.
         pictures: addresses of pictures relative to the card, by name.
         runs: all folds or seeds, if the weights are those of one of them.
     """
@@ -291,7 +275,7 @@ def template_values(report: Report, runs: Runs | None = None) -> dict[str, Any]:
         "definitions": DEFINITIONS,
         "headline": HEADLINE,
         "evaluated_speakers": evaluated_speakers(report),
-        "chance": words.chance_of(report),
+        "chance": views.chance_of(report),
         "kinds": list(dict.fromkeys(kind for counts in report.audit.shared.values() for kind in counts)),
         "temperature": temperature,
         "temperatures": total.temperatures,
@@ -340,7 +324,7 @@ def _languages(codes: str | Sequence[str] | None) -> str:
     own = [codes] if isinstance(codes, str) else list(codes or ())
     if len(own) > 3:
         return f"{len(own)} languages"
-    return words.listed([_LANGUAGES.get(code, f"the language {code}") for code in own])
+    return views.listed([_LANGUAGES.get(code, f"the language {code}") for code in own])
 
 
 def _tidy(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from ..utils.environment import __version__
-from . import text, views
+from . import views
 from .report import Report
 
 
@@ -130,15 +130,15 @@ def render(
         pictures=pictures,
         links={"above": None, "runs": {}, "foil": None, **(links or {})},
         players=players or {},
-        banners=text.banners(report),
-        headline=text.headline(report),
-        chance=text.chance_of(report),
-        people=text.evaluated_speakers(report),
+        banners=views.banners(report),
+        headline=views.headline(report),
+        chance=views.chance_of(report),
+        people=views.evaluated_speakers(report),
         several=_several(report),
-        confidence=text.confidence(report),
+        confidence=views.confidence(report),
         names=views.NAMES,
         definitions=views.DEFINITIONS,
-        counted=text.counted,
+        counted=views.counted,
         version=__version__,
     )
 

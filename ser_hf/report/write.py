@@ -34,7 +34,7 @@ from .plots import (
 )
 from .report import SCHEMA, Report, report_schema
 from .sections import HardClip
-from .text import evaluated_speakers
+from .views import evaluated_speakers
 
 METRICS_SCHEMA = pa.schema(
     {

@@ -374,9 +374,9 @@ class SweepStudy:
         except UserError as error:
             raise UserError(f"{best}: {error}") from error
         if recipe.hub.repo is not None:
-            from ..hub.publish import publish_as_told
+            from ..hub.publish import publish
 
-            self.echo(str(publish_as_told(recipe.output_dir, recipe.hub)))
+            self.echo(str(publish(recipe.output_dir, **recipe.hub.publication)))
         tested = {
             "trial": claim["trial"],
             "trials": claim["trials"],

@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import BatchFeature, PreTrainedModel, Trainer
 
 from ..audio import WaveformStore
-from ..utils.cache import told_size
+from ..utils.cache import format_size
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
@@ -84,7 +84,7 @@ class Cached:
         self.collator = FrozenCollator(store, model, part, collator.epoch)
         self._replay = Replay(model, part)
         self.facts = {"cached": part.told, "clips": len(store), "bytes": store.bytes, "seconds": seconds}
-        logger.info("%s of %d clips ready in %.1f s", told_size(store.bytes), len(store), seconds)
+        logger.info("%s of %d clips ready in %.1f s", format_size(store.bytes), len(store), seconds)
 
     def end(self, trainer: Trainer) -> None:
         """Makes the model whole, and the trainer one that judges waveforms."""

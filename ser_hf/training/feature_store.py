@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..models.configuration import AcousticConfig
-from ..utils.cache import InUse, built_once, cache_root, key_of, told_size
+from ..utils.cache import InUse, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .data import Collator
 from .encoders import encoder_config
@@ -302,14 +302,14 @@ def _tell_size(
     needed = int(all_frames.sum() * part.states * states.shape[3] * dtype.itemsize)
     logger.info(
         "cached %s: %s clips x %d x %.0f frames (mean) x %d numbers = %s in %s at %s",
-        *(part.told, f"{len(pieces):,}", part.states, all_frames.mean(), states.shape[3], told_size(needed)),
+        *(part.told, f"{len(pieces):,}", part.states, all_frames.mean(), states.shape[3], format_size(needed)),
         *(dtype.name, folder),
     )
     free = shutil.disk_usage(folder.parent).free
     if needed > free:
         raise UserError(
-            f"audio.cache_dir: freeze.cache needs {told_size(needed)} at {folder.parent}, where {told_size(free)} are "
-            "free; make room, set another folder, or leave out freeze.cache"
+            f"audio.cache_dir: freeze.cache needs {format_size(needed)} at {folder.parent}, where {format_size(free)} "
+            "are free; make room, set another folder, or leave out freeze.cache"
         )
 
 

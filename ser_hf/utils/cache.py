@@ -66,7 +66,7 @@ def origin_of(path: str | Path) -> str | None:
     return None
 
 
-def told_size(size: float) -> str:
+def format_size(size: float) -> str:
     """Bytes for a reader: ``11.3 GB``, ``4.20 MB``."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
 
@@ -205,7 +205,9 @@ def _acquired(lock: FileLock, folder: Path, partial: Path) -> AbstractContextMan
         try:
             return lock.acquire(timeout=patience)
         except Timeout:
-            logger.warning("waiting for the process that builds %s (%s so far)", folder, told_size(_bytes_in(partial)))
+            logger.warning(
+                "waiting for the process that builds %s (%s so far)", folder, format_size(_bytes_in(partial))
+            )
             patience = _TOLD_AGAIN
 
 
@@ -241,9 +243,9 @@ def _unwritable(
         what = f"{folder}: damaged ({damage}), and cannot be built again, as {place} cannot be written to ({reason})"
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"{what}; make it writable, {elsewhere}")
-    size = f"{told_size(needed())} are needed" if needed else f"more than {told_size(written)} are needed"
+    size = f"{format_size(needed())} are needed" if needed else f"more than {format_size(written)} are needed"
     with suppress(OSError):
-        size += f", {told_size(shutil.disk_usage(place).free)} free"
+        size += f", {format_size(shutil.disk_usage(place).free)} free"
     return UserError(f"{what}: {size}; make room there, {elsewhere}")
 
 

@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all."""
+"""Folders that appear complete or not at all, folders walked in order, and tables of text."""
 
 import contextlib
 import csv
@@ -9,22 +9,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .cache import told_size
+from .cache import format_size
 from .errors import UserError
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
-    """A folder that appears by a rename once it is filled; what stood in its place goes then, and not before.
+def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
+    """Yields a partial folder to fill, which takes the place of `folder` by a rename at the end.
+
+    After an error `folder` is as it was before, and so are the folders above it.
 
     Args:
-        key: what the user named the place with, for the message.
+        key: the recipe key or flag that named the folder, for the message.
 
     Raises:
-        UserError: if it cannot be made, or the disk is full.
+        UserError: if the folder cannot be made, or the disk is full.
     """
     folder = Path(os.path.abspath(folder))
     partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
+    created = [parent for parent in folder.parents if not parent.exists()]
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -35,12 +38,15 @@ def whole_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     except BaseException as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         written = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file()) if full else 0
+        free = shutil.disk_usage(folder.parent).free if full else 0
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process writes there
+            for parent in created:
+                parent.rmdir()
         if full:
-            free = shutil.disk_usage(folder.parent).free
             raise UserError(
-                f"{key}: {folder} cannot be written: {error.strerror}: more than {told_size(written)} are needed, "
-                f"{told_size(free)} free; make room there, and try again"
+                f"{key}: {folder} cannot be written: {error.strerror}: more than {format_size(written)} are needed, "
+                f"{format_size(free)} free; make room there, and try again"
             ) from None
         raise
     # From here on the new one is whole, and stays whatever happens to the old one.

@@ -1,4 +1,4 @@
-"""Strict YAML: values checked against type annotations, every complaint naming the key's full path.
+"""Strict YAML: values checked against type annotations and ranges, with errors that name the key's full path.
 
 YAML 1.1, as PyYAML speaks it, reads ``3e-5`` as a string and ``no`` as false: both have ruined training recipes.
 `read_yaml` follows YAML 1.2 instead, where only ``true`` and ``false`` are booleans and ``3e-5`` is a number.
@@ -7,10 +7,12 @@ YAML 1.1, as PyYAML speaks it, reads ``3e-5`` as a string and ``no`` as false: b
 import contextlib
 import dataclasses
 import difflib
+import math
+import numbers
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,6 +111,50 @@ def unknown_key(path: str, known: Iterable[str]) -> UserError:
     return UserError(f"{path}: unknown key{hint}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The finite values that a number may have, as in ``Annotated[float, Range(above=0, below=1)]``.
+
+    Args:
+        min, max: bounds that are allowed themselves.
+        above, below: bounds that are not.
+        unit: for the message.
+    """
+
+    min: float = -math.inf
+    max: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    unit: str | None = None
+
+    def holds(self, value: float) -> bool:
+        return self.min <= value <= self.max and self.above < value < self.below
+
+    def __str__(self) -> str:
+        low, high = max(self.min, self.above), min(self.max, self.below)
+        unit = f"{self.unit}, " if self.unit else ""
+        if high < math.inf:
+            return (
+                f"{unit}between {low:,.12g} and {high:,.12g}" if low > -math.inf else f"{unit}less than {high:,.12g}"
+            )
+        words = {0: "zero", 1: "one"}
+        word = words.get(low, f"{low:,.12g}")
+        return f"{unit}more than {word}" if self.above > -math.inf else f"{unit}{word} or more"
+
+
+def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
+    """Coerces and checks the fields of a dataclass that is made in Python, for its `__post_init__`.
+
+    Args:
+        key: the name that the user knows a field by, such as a flag.
+
+    Raises:
+        UserError: naming the first field with a wrong value.
+    """
+    for name, hint in typing.get_type_hints(type(settings), include_extras=True).items():
+        object.__setattr__(settings, name, coerce(getattr(settings, name), hint, key(name)))
+
+
 def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
     """A dataclass of type `kind` from a mapping, each value coerced to its field's annotation.
 
@@ -116,7 +162,7 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
         UserError: for an unknown key, a missing one, a wrong type, or a value that the dataclass itself refuses with a
             `ValueError` beginning with the field's name; with the key's full path.
     """
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     coerced = {}
     for key, value in values.items():
@@ -149,8 +195,12 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if origin is Annotated:  # the dataclass itself checks the rest
-        return _coerce(value, arguments[0], path)
+    if origin is Annotated:
+        value = _coerce(value, arguments[0], path)
+        for bounds in arguments[1:]:  # annotations of other kinds are checked by the dataclass itself
+            if isinstance(bounds, Range) and not bounds.holds(value):
+                raise UserError(f"{path}: expected {bounds}, got {value}")
+        return value
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, arguments, path)
     if origin is Literal:
@@ -209,12 +259,12 @@ def _coerce_scalar(value: Any, hint: Any) -> Any:
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
     elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
         if isinstance(value, float) and value.is_integer():
             return int(value)
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):
                 return float(value)
     elif isinstance(hint, type) and isinstance(value, hint):

@@ -881,14 +881,14 @@ def test_processes_that_download_into_one_folder_at_once_do_so_once(ravdess, ser
 @pytest.fixture
 def read():
     """Reads the corpus of a recipe with these settings."""
-    from ser_hf.experiment.data import corpus_of
+    from ser_hf.experiment.data import load_recipe_corpus
     from ser_hf.experiment.recipe_checks import read_recipe
 
     def run(name="ravdess", **settings):
         corpus = {"name": name, "download": True, **settings}
         recipe = read_recipe({"name": "x", "corpus": corpus, "model": {"architecture": "crnn"}, "output_dir": "x"})
         assert "download: true" in recipe.to_yaml()
-        return corpus_of(recipe)
+        return load_recipe_corpus(recipe).dataset
 
     return run
 

@@ -182,3 +182,19 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", closed)
     with pytest.raises(UserError, match=r"sad_1\.wav: cannot be read \(Permission denied\)"):
         audio_files(tmp_path, "TOY")
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    write(tmp_path, "a/sad_1.wav", "b/sad_2.wav")
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path}/b: cannot be read \(Permission denied\); corpus.root and all in"
+    ):
+        audio_files(tmp_path, "TOY")

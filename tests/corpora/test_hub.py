@@ -440,3 +440,12 @@ def test_what_the_hub_does_not_have_is_named(on_the_hub):
         parse(dataset="user/calls", revision="f" * 40)
     with pytest.raises(UserError, match="^corpus.splits: no part 'dev'"):
         parse(dataset="user/calls", revision=COMMIT, config="one", splits=["dev"])
+
+
+def test_features_of_another_version_are_passed_over(write):
+    root = write(emotion=["sad", "angry", "sad"])
+    path = root / "data/train-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    odd = b'{"info": {"features": {"emotion": {"names": ["x"], "_type": "ClassLabelOfTomorrow"}}}}'
+    pq.write_table(table.replace_schema_metadata({b"huggingface": odd}), path)
+    assert [clip.emotion for clip in parse(root, **NAMES).clips] == ["sad", "angry", "sad"]

@@ -6,7 +6,6 @@ import pytest
 from support.html_page import Page
 from support.reports import over_folds, typed, whole_report
 
-from ser_hf.report import text as words
 from ser_hf.report import views
 from ser_hf.report.page import SECTIONS, Picture
 from ser_hf.report.page import render as render_page
@@ -75,14 +74,14 @@ def test_words_of_files_and_recipes_are_no_markup():
 def test_the_headline_has_its_interval_and_what_guessing_gives():
     report = whole_report()
     low, high = report["intervals"]["uar"]
-    assert words.headline(typed(report)) == [f"95 % interval {low:.3f} to {high:.3f}", "chance 0.333"]
-    assert words.headline(typed(over_folds(report)))[1] == "mean of 2 folds, standard deviation 0.050"
+    assert views.headline(typed(report)) == [f"95 % interval {low:.3f} to {high:.3f}", "chance 0.333"]
+    assert views.headline(typed(over_folds(report)))[1] == "mean of 2 folds, standard deviation 0.050"
 
 
 def test_a_leaky_protocol_wears_the_red_banner_first():
     report = whole_report(judged_on="validation")
     report["protocol"] |= {"leak": "24 of the 24 test speakers are training speakers.", "name": "random"}
-    levels = [level for level, *_ in words.banners(typed(report))]
+    levels = [level for level, *_ in views.banners(typed(report))]
     assert levels == ["error", "warning", "warning"]
     text = text_of(report)
     assert "Leaky protocol (random). 24 of the 24 test speakers are training speakers." in text
@@ -92,37 +91,37 @@ def test_a_leaky_protocol_wears_the_red_banner_first():
 
 def test_random_answers_wear_a_red_banner_too():
     report = whole_report(warnings=["The classifier of x was never trained: 2 tensors are not in its files."])
-    assert [level for level, *_ in words.banners(typed(report))] == ["warning"]
+    assert [level for level, *_ in views.banners(typed(report))] == ["warning"]
     report["model"]["untrained"] = ["classifier.weight"]
-    assert [level for level, *_ in words.banners(typed(report))] == ["error"]
+    assert [level for level, *_ in views.banners(typed(report))] == ["error"]
 
 
 def test_an_honest_run_wears_none():
-    assert words.banners(typed(whole_report(warnings=[]))) == []
+    assert views.banners(typed(whole_report(warnings=[]))) == []
 
 
 def test_the_splits_are_described():
     report = whole_report()
-    assert words.splits(typed(report)) == [
+    assert views.splits(typed(report)) == [
         "16 speakers (96 clips) for training.",
         "4 other speakers (24 clips) to select the checkpoint, by UAR.",
         "8 other speakers (48 clips) for the final test, once.",
     ]
     # TESS: validation by held-out sentences of the speakers that were learnt from.
     report["audit"]["shared"]["train/validation"]["speakers"] = 4
-    assert words.splits(typed(report))[1] == "The same 4 speakers (24 clips) to select the checkpoint, by UAR."
+    assert views.splits(typed(report))[1] == "The same 4 speakers (24 clips) to select the checkpoint, by UAR."
     report["audit"]["shared"]["train/test"]["speakers"] = 3
     assert (
-        words.splits(typed(report))[2]
+        views.splits(typed(report))[2]
         == "8 speakers, 3 of them in earlier splits too, (48 clips) for the final test, once."
     )
-    assert words.splits(typed(report | {"judged_on": "validation"}))[2].endswith("not used.")
-    assert words.splits(typed(over_folds(report)))[1] == "All folds together are evaluated on 8 speakers (48 clips)."
+    assert views.splits(typed(report | {"judged_on": "validation"}))[2].endswith("not used.")
+    assert views.splits(typed(over_folds(report)))[1] == "All folds together are evaluated on 8 speakers (48 clips)."
 
 
 def test_the_overlap_of_the_splits_is_described():
     report = whole_report()
-    assert words.overlap(typed(report)) == [
+    assert views.overlap(typed(report)) == [
         ("ok", "No speaker is in two splits."),
         (
             "note",
@@ -134,12 +133,12 @@ def test_the_overlap_of_the_splits_is_described():
         ("note", "1 clip repeats another clip within a split."),
     ]
     report["audit"]["shared"]["train/test"] |= {"speakers": 24, "near_duplicates": 0}
-    level, told = words.overlap(typed(report))[0]
+    level, told = views.overlap(typed(report))[0]
     assert (level, told) == (
         "error",
         "Speakers in two splits: 24 in train and test: voices of the training data are evaluated again.",
     )
-    assert words.overlap(typed(report))[3][0] == "unknown"
+    assert views.overlap(typed(report))[3][0] == "unknown"
 
 
 def test_the_confusion_tells_each_cell():
@@ -189,10 +188,10 @@ def test_players_start_by_themselves_never():
 
 def test_a_stored_temperature_is_told_as_done():
     report = whole_report()
-    assert "but the published model does not apply it" in words.temperature(typed(report))
+    assert "but the published model does not apply it" in views.temperature(typed(report))
     report["temperature"] |= {"stored": True}
-    assert "and the published model applies it" in words.temperature(typed(report))
-    assert words.temperature(typed(report | {"temperature": None})) is None
+    assert "and the published model applies it" in views.temperature(typed(report))
+    assert views.temperature(typed(report | {"temperature": None})) is None
 
 
 def test_the_citation_names_result_split_and_data():

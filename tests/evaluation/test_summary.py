@@ -8,7 +8,7 @@ from ser_hf.evaluation.metrics import all_metrics, softmax
 from ser_hf.evaluation.predictions import of_rows
 from ser_hf.evaluation.summary import evaluate_predictions
 from ser_hf.report.report import Report
-from ser_hf.report.text import evaluated_speakers
+from ser_hf.report.views import evaluated_speakers
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 24

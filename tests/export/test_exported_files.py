@@ -16,7 +16,7 @@ from ser_hf import cli, predict
 from ser_hf.export import export_model, export_onnx, verified_export
 from ser_hf.export.onnx import LARGEST
 from ser_hf.export.verified_export import logits_of
-from ser_hf.inference.classifier import load_expert
+from ser_hf.inference.classifier import load_classifier
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -40,9 +40,12 @@ def crnn(tmp_path_factory):
 
 def test_a_file_predicts_what_its_model_predicts(crnn):
     folder, export = crnn
-    exported, expert = load_expert(folder / "out" / "crnn.onnx"), load_expert(folder / "model", device="cpu")
+    exported, classifier = (
+        load_classifier(folder / "out" / "crnn.onnx"),
+        load_classifier(folder / "model", device="cpu"),
+    )
     others = clips(1, 8000, 4001, 50000, seed=1)
-    expected = logits_of(expert, others)
+    expected = logits_of(classifier, others)
     np.testing.assert_allclose(logits_of(exported, others), expected, atol=1e-5)
     np.testing.assert_allclose(logits_of(exported, others, len(others)), expected, atol=1e-5)
     file = export.files["onnx"]
@@ -65,7 +68,7 @@ def test_int8_keeps_the_filter_bank_and_reports_what_it_costs(crnn):
     kinds = {value.name: value.data_type for value in onnx.load(small.path).graph.initializer}
     assert any("lstm" in name and kind == onnx.TensorProto.INT8 for name, kind in kinds.items())
     assert kinds["model.front_end.features.filters"] == onnx.TensorProto.FLOAT
-    facts = load_expert(small.path).model.facts
+    facts = load_classifier(small.path).model.facts
     assert not facts["padding_safe"], "activations of a batch share one range"
     assert (facts["quantized"], facts["id2label"]) == ("int8 weights, dynamic", dict(zip("0123", LABELS, strict=True)))
 
@@ -108,7 +111,7 @@ def test_an_encoder_whose_extractor_computes_features(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path / "whisper", encoder_folder("whisper"))
     export = export_model(folder, tmp_path / "whisper.onnx", clips=GIVEN)
     assert export.files["onnx"].difference.probabilities < 1e-5
-    facts = load_expert(tmp_path / "whisper.onnx").model.facts
+    facts = load_classifier(tmp_path / "whisper.onnx").model.facts
     assert facts["in_graph"] == ["the features of WhisperFeatureExtractor"]
     assert (facts["longest_seconds"], facts["padding_safe"]) == (1.0, True)
 
@@ -184,7 +187,7 @@ def test_mistakes_are_one_line(crnn, tmp_path, capsys):
 
 def test_models_beyond_two_gigabytes_are_refused(crnn, tmp_path, monkeypatch):
     folder, _ = crnn
-    model = load_expert(folder / "model", device="cpu").model
+    model = load_classifier(folder / "model", device="cpu").model
     monkeypatch.setattr(model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")})
     with pytest.raises(UserError, match="takes 2.1 GB, and an ONNX file holds at most 2 GB"):
         export_onnx(model, tmp_path / "x.onnx")

@@ -8,7 +8,7 @@ from transformers import ASTFeatureExtractor, AutoFeatureExtractor, Wav2Vec2Feat
 
 from ser_hf.audio.decode import decode
 from ser_hf.export.graph import PrepareWaveform, WaveformClassifier, extractor_module
-from ser_hf.inference.classifier import load_expert
+from ser_hf.inference.classifier import load_classifier
 from ser_hf.models.preparation import prepare_waveform
 from ser_hf.training.encoders import shortest_clip
 from ser_hf.utils.errors import UserError
@@ -75,19 +75,19 @@ def test_the_loudness_of_a_rate_without_its_filter_stays():
 
 def test_clips_too_short_for_an_encoder_are_padded(encoder_folder, tmp_path):
     for kind in ("wav2vec2-layer", "wav2vec2-bert"):
-        expert = load_expert(write_encoder(tmp_path / kind, encoder_folder(kind)), device="cpu")
+        classifier = load_classifier(write_encoder(tmp_path / kind, encoder_folder(kind)), device="cpu")
         clip = clips(60)[0]
-        padded = np.pad(clip, (0, shortest_clip(expert.model.config) - len(clip)))
+        padded = np.pad(clip, (0, shortest_clip(classifier.model.config) - len(clip)))
         with torch.no_grad():
-            expected = expert.model(**expert.extractor(padded, sampling_rate=RATE, return_tensors="pt")).logits
-            logits, shares = outputs(expert, clip)
+            expected = classifier.model(**classifier.extractor(padded, sampling_rate=RATE, return_tensors="pt")).logits
+            logits, shares = outputs(classifier, clip)
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(shares, logits.softmax(dim=1))
 
 
 def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tmp_path):
     folder = write_encoder(tmp_path, encoder_folder("wav2vec2-layer"), problem_type="multi_label_classification")
-    logits, shares = outputs(load_expert(folder, device="cpu"), clips(9000)[0])
+    logits, shares = outputs(load_classifier(folder, device="cpu"), clips(9000)[0])
     torch.testing.assert_close(shares, logits.sigmoid())
 
 
@@ -101,15 +101,15 @@ def test_what_cannot_be_exported_is_refused(encoder_folder, tmp_path):
         extractor_module(WhisperFeatureExtractor(feature_size=16, dither=1e-4))
     assert extractor_module(ASTFeatureExtractor(do_normalize=False)).deviation == 1
     folder = write_encoder(tmp_path, encoder_folder("wav2vec2"), PREPARATIONS[0])
-    extractor, model = AutoFeatureExtractor.from_pretrained(folder), load_expert(folder, device="cpu").model
+    extractor, model = AutoFeatureExtractor.from_pretrained(folder), load_classifier(folder, device="cpu").model
     with pytest.raises(UserError, match=r"uses no attention mask.*trim_silence 30"):
         WaveformClassifier(model, extractor)
     WaveformClassifier(model, type(extractor).from_dict(extractor.to_dict() | {"fixed_duration": 1.0}))
     spectrogram = write_encoder(tmp_path / "ast", encoder_folder("audio-spectrogram-transformer"))
     with pytest.raises(UserError, match="pass the extractor as well"):
-        WaveformClassifier(load_expert(spectrogram, device="cpu").model)
+        WaveformClassifier(load_classifier(spectrogram, device="cpu").model)
 
 
-def outputs(expert, clip):
-    graph = WaveformClassifier(expert.model, expert.extractor)
+def outputs(classifier, clip):
+    graph = WaveformClassifier(classifier.model, classifier.extractor)
     return graph(torch.from_numpy(clip)[None], torch.ones(1, len(clip), dtype=torch.long))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support.hub import LoopbackHub
-from support.warm import warm_process
+from support.processes import warm_process
 
 import ser_hf
 from ser_hf.hub.publish import stage_model

@@ -284,7 +284,7 @@ def error(capsys, *arguments):
 
 
 def test_the_command_shows_training_clips_only(no_pictures, recipe, tmp_path, capsys, monkeypatch):
-    from ser_hf.experiment.data import gather
+    from ser_hf.experiment.data import load_experiment_data
     from ser_hf.experiment.recipe_checks import read_recipe
 
     monkeypatch.chdir(tmp_path)
@@ -294,7 +294,7 @@ def test_the_command_shows_training_clips_only(no_pictures, recipe, tmp_path, ca
     facts = json.loads((tmp_path / "inspect-tiny-augment" / "inspect.json").read_text())
     assert (facts["seed"], facts["sampling_rate"]) == (9, 8000)
     assert {"speed", "gain"} <= {version["name"] for version in facts["examples"][0]["versions"]}
-    material = gather(read_recipe(recipe, overrides))
+    material = load_experiment_data(read_recipe(recipe, overrides))
     train = {material.dataset["id"][row] for row in material.folds[0].split.rows["train"]}
     assert {clip["id"] for clip in facts["examples"]} == train
     assert len(train) < len(material.dataset)

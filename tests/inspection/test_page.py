@@ -8,7 +8,6 @@ import soundfile
 from support.html_page import Page
 
 from ser_hf import cli
-from ser_hf.cli import inspect as command
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
 from ser_hf.inspection.page import charts, example_figure, pick_examples, quantity
@@ -242,13 +241,3 @@ def test_mistakes_are_one_line(small, tmp_path, capsys):
     assert "cannot be made" in error(capsys, "ravdess", small, "--output", tmp_path / "thesis.tex" / "page")
     assert "corpus.root: missing" in error(capsys, "ravdess", "song=true", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_the_example_is_valid():
-    import argparse
-    import shlex
-
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    parsed = parser.parse_intermixed_args(shlex.split(command.EXAMPLE)[2:])
-    assert (parsed.corpus, parsed.options, parsed.output) == ("ravdess", ["song=true"], "inspect-song")

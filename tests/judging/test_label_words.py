@@ -3,34 +3,34 @@
 import numpy as np
 import pytest
 
-from ser_hf.experiment.evaluation_data import meaning_of
+from ser_hf.experiment.evaluation_data import label_mapping
 from ser_hf.utils.errors import UserError
 
 
 def test_common_words_are_known_in_any_capitals_and_with_a_sex_before_them():
-    meaning = meaning_of(["HAP", "female_angry", "male_angry", "Neutral", "fearful"])
+    meaning = label_mapping(["HAP", "female_angry", "male_angry", "Neutral", "fearful"])
     assert meaning.of == ["happy", "angry", "angry", "neutral", "fear"]
     assert meaning.classes == ["angry", "fear", "happy", "neutral"]
 
 
 def test_words_of_one_meaning_add_up():
-    meaning = meaning_of(["female_angry", "sad", "male_angry"])
+    meaning = label_mapping(["female_angry", "sad", "male_angry"])
     answers = meaning.judged(np.array([[0.3, 0.5, 0.2]]))
     np.testing.assert_allclose(answers, [[0.5, 0.5]])
     assert answers.dtype == np.float32
 
 
 def test_a_word_that_means_nothing_stays_an_answer_and_is_told():
-    meaning = meaning_of(["angry", "laughter", "sad"])
+    meaning = label_mapping(["angry", "laughter", "sad"])
     assert meaning.classes == ["angry", "sad", "laughter"]
     np.testing.assert_allclose(meaning.judged(np.array([[0.2, 0.7, 0.1]])), [[0.2, 0.1, 0.7]])
-    assert meaning.told()[1] == {"word": "laughter", "emotion": None, "counted": True}
+    assert meaning.rows()[1] == {"word": "laughter", "emotion": None, "counted": True}
 
 
 def test_a_map_says_what_words_mean_and_leaves_answers_out():
-    meaning = meaning_of(["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"})
+    meaning = label_mapping(["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"})
     assert meaning.classes == ["angry", "calm"]
-    assert meaning.told()[2] == {"word": "noise", "emotion": None, "counted": False}
+    assert meaning.rows()[2] == {"word": "noise", "emotion": None, "counted": False}
     np.testing.assert_allclose(meaning.judged(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]])
 
 
@@ -45,4 +45,4 @@ def test_a_map_says_what_words_mean_and_leaves_answers_out():
 )
 def test_what_cannot_be_judged_is_refused(words, label_map, told):
     with pytest.raises(UserError, match=told):
-        meaning_of(words, label_map)
+        label_mapping(words, label_map)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ser_hf import UserError
-from ser_hf.inference.batches import listening
-from ser_hf.inference.classifier import load_expert
+from ser_hf.inference.batches import capture_embeddings
+from ser_hf.inference.classifier import load_classifier
 
 
 def change(path, **values):
@@ -25,7 +25,7 @@ def copy(published, tmp_path):
 
 
 def test_a_run_and_its_model_folder_are_one(run):
-    by_run, by_folder = load_expert(run, device="cpu"), load_expert(run / "model")
+    by_run, by_folder = load_classifier(run, device="cpu"), load_classifier(run / "model")
     assert by_run.revision == by_folder.revision
     assert by_run.preparation.trim_silence == 30
     assert not hasattr(by_run.extractor, "trim_silence"), "waveforms would be trimmed twice"
@@ -36,32 +36,32 @@ def test_a_run_and_its_model_folder_are_one(run):
 
 
 def test_the_revision_of_a_folder_follows_its_weights(copy):
-    before = load_expert(copy, device="cpu").revision
+    before = load_classifier(copy, device="cpu").revision
     tensors = load_file(copy / "model.safetensors")
     tensors["classifier.bias"] += 1
     save_file(tensors, copy / "model.safetensors", {"format": "pt"})
-    assert load_expert(copy, device="cpu").revision != before
+    assert load_classifier(copy, device="cpu").revision != before
 
 
 @pytest.mark.parametrize("window", ["[1, 2]", "-1", "soon", "null", ".inf"])
 def test_a_recipe_of_another_grammar_has_no_window(window, copy):
     (copy / "recipe.yaml").write_text(f"evaluation: {{window: {window}}}\n")
-    assert load_expert(copy, device="cpu").judged_window is None
+    assert load_classifier(copy, device="cpu").judged_window is None
     (copy / "recipe.yaml").write_text("evaluation: by hand\n")
-    assert load_expert(copy, device="cpu").judged_window is None
+    assert load_classifier(copy, device="cpu").judged_window is None
     (copy / "recipe.yaml").write_text("- [")
-    assert load_expert(copy, device="cpu").judged_window is None
+    assert load_classifier(copy, device="cpu").judged_window is None
 
 
 def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
     with pytest.raises(UserError, match=r"has no trained classifier, 4 tensors are missing \(classifier.bias\)"):
-        load_expert(encoder_folder("wav2vec2"), device="cpu")
+        load_classifier(encoder_folder("wav2vec2"), device="cpu")
 
 
 def test_numbers_in_place_of_labels_are_refused(copy):
     change(copy / "config.json", problem_type="regression")
     with pytest.raises(UserError, match="answers numbers, not labels"):
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_numbers_in_place_of_labels_are_refused(copy):
 def test_a_damaged_folder_is_told_in_a_line(spoil, told, copy):
     spoil(copy)
     with pytest.raises(UserError, match=told) as refused:
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
     assert str(refused.value).startswith(f"{copy}: ")
     assert "\n" not in str(refused.value)
 
@@ -95,27 +95,27 @@ def test_what_is_no_model_is_told(tmp_path, copy):
         ("nobody/nothing-of-the-kind", "no such folder here, and as a model on the Hub: "),
     ]:
         with pytest.raises(UserError, match=told):
-            load_expert(place, device="cpu")
+            load_classifier(place, device="cpu")
     (empty / "recipe.yaml").touch()
     with pytest.raises(UserError, match="the run in it has no model yet; finish it with --resume"):
-        load_expert(empty)
+        load_classifier(empty)
     (empty / "adapter_config.json").touch()
     with pytest.raises(UserError, match="an adapter alone; name the model folder around it"):
-        load_expert(empty)
+        load_classifier(empty)
     with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
-        load_expert(copy, revision="main")
+        load_classifier(copy, revision="main")
 
 
 def test_labels_have_a_name_and_a_number_each(copy):
     change(copy / "config.json", id2label={"0": "sad", "1": "angry", "2": "sad", "3": "calm"})
     with pytest.raises(UserError, match="several of its labels are called 'sad'; give each a name of its own"):
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
     with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1; mend id2label"):
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "1": "angry"}, label2id={"sad": 0, "angry": 1})
     with pytest.raises(UserError, match=r"its weights have other sizes than .* \(as many labels in id2label as"):
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
 
 
 def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
@@ -125,17 +125,17 @@ def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
     with pytest.raises(
         UserError, match=r"checkpoint-3: a checkpoint of the run in .*/own, .* name .*/own, whose model"
     ):
-        load_expert(checkpoint, device="cpu")
+        load_classifier(checkpoint, device="cpu")
 
 
 def test_a_device_that_is_not_there_is_told(copy):
     for device in ("nosuch", "cuda:99", "hpu", "xpu"):
         with pytest.raises(UserError, match=f"--device: {device} cannot be used here"):
-            load_expert(copy, device=device)
+            load_classifier(copy, device=device)
     with pytest.raises(UserError, match="--device: 1.5 cannot be used here"):
-        load_expert(copy, device=1.5)
+        load_classifier(copy, device=1.5)
     with pytest.raises(UserError, match="--device: meta holds no numbers; choose one that computes"):
-        load_expert(copy, device="meta")
+        load_classifier(copy, device="meta")
 
 
 def test_memory_that_runs_out_is_no_mistake_of_the_users(copy, monkeypatch):
@@ -145,10 +145,10 @@ def test_memory_that_runs_out_is_no_mistake_of_the_users(copy, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("ser_hf.inference.classifier.AutoFeatureExtractor.from_pretrained", full)
         with pytest.raises(torch.OutOfMemoryError):
-            load_expert(copy)
+            load_classifier(copy)
     monkeypatch.setattr("transformers.PreTrainedModel.to", full)
     with pytest.raises(torch.OutOfMemoryError):
-        load_expert(copy, device="cpu")
+        load_classifier(copy, device="cpu")
 
 
 def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(copy, monkeypatch):
@@ -163,10 +163,10 @@ def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(c
         path.rename(place / "snapshots" / commit / path.name)
     for module in ("huggingface_hub.constants.HF_HUB_CACHE", "transformers.utils.hub.constants.HF_HUB_CACHE"):
         monkeypatch.setattr(module, str(cache))
-    expert = load_expert("someone/voices", device="cpu")
-    assert expert.revision == commit
-    assert expert.source == "someone/voices"
-    assert expert.judged_window is None
+    classifier = load_classifier("someone/voices", device="cpu")
+    assert classifier.revision == commit
+    assert classifier.source == "someone/voices"
+    assert classifier.judged_window is None
 
 
 class Stranger(nn.Module):
@@ -182,17 +182,20 @@ class Stranger(nn.Module):
 
 
 def test_the_last_layer_of_others_is_the_one_that_makes_their_labels(copy):
-    expert = load_expert(copy, device="cpu")
+    classifier = load_classifier(copy, device="cpu")
     stranger = Stranger(nn.Linear(5, 4))
-    object.__setattr__(expert, "model", stranger)
-    assert not expert.padding_safe
-    with listening(expert, None) as vectors:
+    object.__setattr__(classifier, "model", stranger)
+    assert not classifier.padding_safe
+    with capture_embeddings(classifier, None) as vectors:
         stranger(torch.ones(2, 3))
         kept = vectors.take({}, torch.tensor([3, 3]))
         torch.testing.assert_close(kept, stranger.below(torch.ones(2, 3)))
         stranger(torch.ones(2, 7, 3))
         with pytest.raises(UserError, match="has no layer at its end that is given one vector a clip"):
             vectors.take({}, torch.tensor([3, 3]))
-    object.__setattr__(expert, "model", Stranger(nn.Linear(5, 7)))
-    with pytest.raises(UserError, match="has no linear layer of 4 labels at its end"), listening(expert, None):
+    object.__setattr__(classifier, "model", Stranger(nn.Linear(5, 7)))
+    with (
+        pytest.raises(UserError, match="has no linear layer of 4 labels at its end"),
+        capture_embeddings(classifier, None),
+    ):
         pass

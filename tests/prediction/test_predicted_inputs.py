@@ -108,7 +108,7 @@ def test_what_is_asked_about_is_told_where_it_cannot_be(published, recordings, t
     dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
     for inputs, told in [
         (DatasetDict({"dev": dataset}), r"inputs: a DatasetDict; give one of its parts, such as \['dev'\]"),
-        (np.zeros(9), "inputs: expected paths .* got ndarray; samples in memory"),
+        (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
         (None, "inputs: expected paths .* got NoneType"),
         (7, "inputs: expected paths .* got int"),
         ({"a.wav": 1}, "inputs: expected paths .* got dict"),

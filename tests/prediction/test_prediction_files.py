@@ -64,7 +64,7 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(answers, tmp_path)
     assert dataset.features["embedding"].feature.dtype == "float32"
     np.testing.assert_array_equal(np.asarray(dataset["embedding"][:], dtype=np.float32), answers.embeddings)
     facts = read_facts(pq.read_schema(tmp_path / "x.parquet"))
-    assert facts["embedding"] == "what the classifier's last layer is given"
+    assert facts["embedding"] == "input of the classifier's last layer"
     assert facts["revision"].startswith("sha256:")
     assert (facts["sampling_rate"], facts["layer"], facts["window"]) == (16000, None, 0.4)
 

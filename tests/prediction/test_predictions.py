@@ -83,7 +83,7 @@ def test_embeddings_are_what_the_last_layer_is_given(kind, published, recordings
     with torch.inference_mode():
         logits = head(torch.tensor(answers.embeddings)).numpy()
     np.testing.assert_allclose(answers.logits, logits, rtol=0, atol=1e-5)
-    assert answers.facts.embedding == "what the classifier's last layer is given"
+    assert answers.facts.embedding == "input of the classifier's last layer"
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
@@ -233,16 +233,16 @@ def test_long_clips_heard_whole_are_told_once(published, recordings, monkeypatch
     monkeypatch.setattr(predictions, "_LONG_SECONDS", 0.3)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
     predict(published("crnn"), [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"])
-    told = [record.getMessage() for record in caplog.records if "heard whole" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "processed as a whole" in record.getMessage()]
     assert len(told) == 1
-    assert "e.wav lasts 0 s and is heard whole" in told[0]
+    assert "e.wav lasts 0 s and is processed as a whole" in told[0]
     caplog.clear()
     predict(published("crnn"), recordings / "e.wav", window=1)
-    assert "heard whole" not in caplog.text
+    assert "processed as a whole" not in caplog.text
 
 
 def test_more_answers_than_labels_are_refused(published, recordings, monkeypatch):
-    monkeypatch.setattr("ser_hf.inference.classifier.Expert.labels", LABELS[:3])
+    monkeypatch.setattr("ser_hf.inference.classifier.Classifier.labels", LABELS[:3])
     with pytest.raises(UserError, match="answers 4 numbers for 3 labels; mend id2label in its config.json"):
         predict(published("crnn"), recordings / "e.wav")
 
@@ -260,14 +260,14 @@ def test_an_answer_that_is_no_number_is_refused(published, recordings, tmp_path)
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"layer": 1}, r"^layer: says which embeddings; ask for them \(embeddings=True\)"),
-        ({"layer": 1.0, "embeddings": True}, "^layer: expected a whole number, got 1.0"),
+        ({"layer": 1}, r"^layer: selects embeddings; request them \(embeddings=True\)"),
+        ({"layer": 1.5, "embeddings": True}, "^layer: expected a whole number or null, got the number 1.5"),
         ({"window": 0.0}, "^window: expected seconds, .* or more, got 0.0"),
-        ({"window": "3"}, "^window: expected seconds, got '3'"),
+        ({"window": "3"}, "^window: expected a number or null, got the word '3'"),
         ({"window": float("nan")}, "^window: expected seconds"),
         ({"batch_size": 0}, "^batch_size: expected one or more"),
-        ({"batch_size": None}, "^batch_size: expected one or more"),
-        ({"batch_size": True}, "^batch_size: expected a whole number, got True"),
+        ({"batch_size": None}, "^batch_size: expected a whole number, got nothing"),
+        ({"batch_size": True}, "^batch_size: expected a whole number, got the boolean true"),
         ({"on_error": "ignore"}, "^on_error: expected error or skip, got 'ignore'"),
         ({"device": "meta"}, "^device: meta holds no numbers"),
         ({"embeddings": True, "layer": 3}, "has hidden states 0 to 2, got 3"),

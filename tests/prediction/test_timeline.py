@@ -100,7 +100,7 @@ def test_a_model_of_a_fixed_duration_is_asked_in_that(published, recordings, tmp
     )
     answers = predict(tmp_path, recordings / "e.wav", timeline=True)
     assert spans(answers.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
-    with pytest.raises(UserError, match=r"^window: .* hears the first 0.25 s of a clip; ask for that or less"):
+    with pytest.raises(UserError, match=r"^window: .* processes the first 0.25 s of a clip; use that or less"):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
 
@@ -225,12 +225,12 @@ def test_the_command_writes_windows_draws_them_and_shows_stretches(published, re
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"hop": 1.0}, r"^hop: says which windows over time; ask for them \(timeline\)"),
-        ({"smooth": True}, "^smooth: says which windows over time"),
+        ({"hop": 1.0}, r"^hop: belongs to windows over time; request them \(timeline\)"),
+        ({"smooth": True}, "^smooth: belongs to windows over time"),
         ({"timeline": True, "by_window": True}, "^timeline: has a row for each window already; leave out by_window"),
         ({"timeline": True, "hop": 0.0}, "^hop: expected seconds, 0.1 or more, got 0.0"),
-        ({"timeline": True, "hop": "1"}, "^hop: expected seconds, got '1'"),
-        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^hop: 2 s leaves gaps between windows of 1 s; ask for less"),
+        ({"timeline": True, "hop": "1"}, "^hop: expected a number or null, got the word '1'"),
+        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^hop: 2 s leaves gaps between windows of 1 s; use less"),
     ],
 )
 def test_what_cannot_be_asked_over_time_is_told(asked, told, published, recordings):

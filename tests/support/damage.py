@@ -1,4 +1,4 @@
-"""What befalls a file on a disk."""
+"""Ways to damage a file."""
 
 
 def cut(path):

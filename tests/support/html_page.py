@@ -1,10 +1,10 @@
-"""An HTML page as the tests read it."""
+"""A parsed HTML page."""
 
 import html.parser
 
 
 class Page(html.parser.HTMLParser):
-    """Every tag with its attributes, and the text between."""
+    """All tags with their attributes, and the text."""
 
     def __init__(self, text):
         super().__init__()

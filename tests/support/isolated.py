@@ -1,4 +1,4 @@
-"""A process in which ser_hf does not exist, installed or not, nor what models must not need to be loaded."""
+"""Code in a process without ser_hf, torchaudio and scikit-learn, which loading a published model must not need."""
 
 import atexit
 import contextlib
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from support.warm import warm_process
+from support.processes import warm_process
 
 WITHOUT_SER_HF = """
 import sys
@@ -32,7 +32,7 @@ import torch
 import transformers.dynamic_module_utils
 from transformers import AudioClassificationPipeline, pipeline
 """
-# A model's own code is kept where a process of its own would keep it, not where another fork has.
+# Each fork has its own folder for the remote code of models.
 MOVED = """
 import os
 import transformers.dynamic_module_utils as own_code
@@ -43,7 +43,7 @@ own_code.HF_MODULES_CACHE = os.path.join({folder!r}, "modules")
 
 @functools.cache
 def _warm():
-    """One for all files of tests that a worker runs, ended with it."""
+    """One process for all test files of a worker."""
     folder = Path(tempfile.mkdtemp(prefix="ser_hf-isolated-"))
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "PYTHONPATH": ""}
     environment["OMP_NUM_THREADS"] = "1"  # more threads than cores wait for one another
@@ -54,7 +54,7 @@ def _warm():
 
 
 def run_without_ser_hf(code: str, folder: Path, path: str = "") -> str:
-    """Runs code in `folder`, in a fork of a process that has imported transformers; returns what it printed."""
+    """Runs code in `folder`, in a fork of a process that imported transformers, and returns its output."""
     status, out, err = _warm()(MOVED.format(folder=str(folder)) + code, PATH=path, HOME=str(folder)).ended()
     assert status == 0, err
     return out

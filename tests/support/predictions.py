@@ -1,4 +1,4 @@
-"""Answers to made-up clips, for tests of what is measured on them."""
+"""Made-up predictions, for tests of metrics and reports."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ser_hf.evaluation.predictions import KNOWN, Judged
 
 
 def judged_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
-    """Clips whose runs, (clips,) or (runs, clips) class ids, were answered for sure unless probabilities are given."""
+    """Predicted class ids, (clips,) or (runs, clips), with probability one unless probabilities are given."""
     labels, runs = np.asarray(labels), np.atleast_2d(predictions)
     if probabilities is None:
         probabilities = np.eye(classes)[runs]
@@ -22,7 +22,7 @@ def judged_of(labels, predictions, classes, speakers=None, probabilities=None, n
 
 
 def guesses(clips, classes, runs=1, seed=0, sharpness=1.5):
-    """Labels (clips,) and probabilities (runs, clips, classes) that know something of them."""
+    """Labels (clips,) and probabilities (runs, clips, classes) that are better than chance."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=clips)
     logits = generator.normal(size=(runs, clips, classes)) + sharpness * np.eye(classes)[labels]

@@ -1,4 +1,4 @@
-"""A report that has everything a report can have, judged from made-up answers, for tests of what is made of it."""
+"""A report with every optional part, from made-up predictions, for tests of pages, cards and schemas."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ CLIPS = 48
 
 @functools.cache
 def _judged(paths):
-    """What is judged of the answers, once: every test of a page or a picture asks for it."""
+    """The evaluation of the predictions, computed once."""
     labels, probabilities = guesses(CLIPS, 3)
     speakers = [f"{'ab'[i // 24]}:{i // 6}" for i in range(CLIPS)]
     judged = judged_of(
@@ -39,7 +39,7 @@ def _judged(paths):
 
 
 def whole_report(paths=None, **changes):
-    """Eight speakers of two corpora, six clips each; the parts of the split were made up to go with them."""
+    """Eight speakers of two corpora, six clips each; the splits are made up."""
     report, labels, speakers = copy.deepcopy(_judged(tuple(paths or ())))
     parts = {
         "train": {"clips": 96, "speakers": [f"a:{i}" for i in range(20, 36)]},
@@ -147,12 +147,12 @@ def over_folds(report):
 
 
 def undescribed(report):
-    """What a report has that its schema does not know, or knows otherwise."""
+    """Keys of a report that the schema lacks, and values of another type."""
     return [error.message for error in jsonschema.Draft202012Validator(_closed(SCHEMA)).iter_errors(report)]
 
 
 def _closed(schema):
-    """The schema, refusing what it does not describe."""
+    """The schema without additional properties."""
     if isinstance(schema, list):
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""A tiny model of ours as a run publishes it, with random weights and sure of itself."""
+"""A tiny published model with random weights and large logits."""
 
 import torch
 from transformers import Wav2Vec2FeatureExtractor, pipeline
@@ -25,7 +25,7 @@ LABELS = ("angry", "happy", "neutral", "sad")
 
 
 def tiny_model(folder):
-    """Writes it, and returns the pipeline that loads it."""
+    """Writes the model and returns the pipeline that loads it."""
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn", id2label=dict(enumerate(LABELS)))).eval()
     last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]

@@ -65,11 +65,11 @@ def test_a_grid_runs_each_point_once_on_validation_and_the_best_once_on_test(swe
 def test_a_foil_is_left_to_the_winner_and_no_trial_is_published(swept, monkeypatch):
     monkeypatch.setattr("ser_hf.hub.push.whole_name", lambda *_, **__: "someone/model")
     published = []
-    monkeypatch.setattr("ser_hf.hub.publish.publish_as_told", lambda *arguments: published.append(arguments))
+    monkeypatch.setattr("ser_hf.hub.publish.publish", lambda run, **options: published.append(run))
     _, run, _ = swept(grid(1e-3, 2e-3), changes=["protocol.foil=random", "hub.repo=someone/model"])
     assert [recipe.protocol.foil for recipe in run.recipes] == [None, None, "random"]
     assert [recipe.hub.repo for recipe in run.recipes] == [None, None, "someone/model"]
-    assert [run for run, _ in published] == [str(swept.folder / "best")]
+    assert published == [str(swept.folder / "best")]
 
 
 def test_trials_of_the_command_line_replace_those_of_the_space(swept, monkeypatch):

@@ -127,22 +127,6 @@ def test_the_weights_that_learn_come_back_to_the_bit():
     assert all(new is old for new, old in zip(model.state_dict(keep_vars=True).values(), objects, strict=True))
 
 
-def test_half_precision_is_averaged_in_full(tmp_path):
-    """In bfloat16 a thousandth of the way from 1 to 2 is no way at all."""
-    model = _line(dtype=torch.bfloat16)
-    average = _of(model, 1.0, kind="swa")
-    average.averaged = 999
-    _set(model, 2.0)
-    for _ in range(500):
-        average.update()
-    assert _averaged(average, model)["weight"].item() == pytest.approx(1 + 500 / 1499, rel=2**-8)
-    # Resumed, it has the digits that the model's own file has not.
-    resumed = _resumed(average, model, tmp_path)
-    for each in (average, resumed):
-        each.update()
-    assert torch.equal(resumed._average["weight"], average._average["weight"])
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -235,16 +219,6 @@ def test_a_checkpoint_has_all_that_resuming_needs(kind, tmp_path):
         each._model.learn(0.3)
         each.update()
     assert _same(_averaged(average, model), _averaged(resumed, resumed._model))
-
-
-def test_a_checkpoint_from_before_the_first_average(tmp_path):
-    average = _of(_line(3.0), kind="swa")
-    average.save(tmp_path)
-    assert load_file(tmp_path / LEARNING) == {}
-    model = _line(3.0)
-    resumed = _of(model, kind="swa")
-    resumed.load(tmp_path)
-    assert (resumed.averaged, model.weight.item()) == (0, 3.0)
 
 
 def test_checkpoints_of_other_trainings_are_refused(tmp_path):

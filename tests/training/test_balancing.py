@@ -149,17 +149,6 @@ def test_copies_are_told_apart_and_every_recording_is_there_once(mixed):
     assert entries["length"][:] == sorted(entries["length"])
 
 
-def test_the_turns_are_the_seed_s_and_no_order_s(mixed):
-    def turns(clips, seed):
-        entries = balanced(clips, CORPORA, SPEAKERS, {"a": 0.4, "b": 1.3}, None, seed)
-        columns = (entries[name][:] for name in ("row", "copy", "lot", "turn", "take"))
-        return sorted(zip(*columns, strict=True))
-
-    shuffled = mixed.select(np.random.default_rng(1).permutation(12))
-    assert turns(mixed, 3) == turns(shuffled, 3)
-    assert len({str(turns(mixed, seed)) for seed in range(6)}) > 1
-
-
 def test_where_nothing_is_asked_every_epoch_meets_every_clip_once(mixed):
     for entries in (mixed, balanced(mixed, CORPORA, SPEAKERS, {}, None, 0), oversampled(mixed, 0)):
         assert Turns(entries).of(3).tolist() == list(range(len(entries)))

@@ -83,18 +83,6 @@ def test_seed_epoch_row_and_copy_decide_what_is_drawn(clips, store, collator):
     assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
 
 
-def test_crops_are_taken_of_augmented_clips_at_places_that_vary(clips, store, collator):
-    (clip,) = part(clips, [int(np.argmax(store.lengths))], store, max_duration=0.5)
-    collate, places = collator(lambda waveform, generator: np.arange(20000, dtype=np.float32)), set()
-    for epoch in range(6):
-        collate.epoch.fill_(epoch)
-        (crop,) = waveforms(collate([clip], training=True))
-        assert len(crop) == clip["max_samples"]
-        np.testing.assert_array_equal(np.diff(crop), 1)
-        places.add(crop[0])
-    assert len(places) == 6
-
-
 def test_clips_of_a_fixed_duration_keep_it(clips, store, collator):
     own = list(part(clips, ROWS, store))
     lengths = {len(w) for w in waveforms(collator(Marked(), fixed_length=9000)(own, training=True))}

@@ -44,16 +44,6 @@ def test_a_mask_goes_to_the_encoders_that_learnt_with_one(checkpoint, labels, ki
     assert plan.config.model_type == kind[0]
 
 
-@torch.no_grad()
-def test_a_padding_safe_encoder_answers_as_for_the_clip_alone(checkpoint, labels, store):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2", "layer"))
-    model, settings = build_model(plan).eval(), {"sampling_rate": 16000, "return_tensors": "pt"}
-    clips = [store[row] for row in range(4)]
-    batched = model(**plan.extractor(clips, padding=True, **settings)).logits
-    alone = torch.cat([model(**plan.extractor(clip, **settings)).logits for clip in clips])
-    torch.testing.assert_close(batched, alone, rtol=0, atol=1e-5)
-
-
 def test_normalize_overrules_the_checkpoints_habit(checkpoint, labels):
     assert blueprint("encoder", labels, checkpoint=checkpoint()).extractor.do_normalize is True
     assert blueprint("encoder", labels, checkpoint=checkpoint(), normalize=False).extractor.do_normalize is False
@@ -415,3 +405,20 @@ def test_an_extractor_that_cannot_be_read_is_told(kind, labels, monkeypatch):
     monkeypatch.setattr(factory, "cached_file", unreachable)
     with pytest.raises(UserError, match=r"^model\.checkpoint: .* cannot be loaded: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
+
+
+def test_our_head_needs_an_extractor_too(kind, labels, tmp_path):
+    AutoConfig.from_pretrained(kind("whisper")).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="has no feature extractor"):
+        blueprint("encoder", labels, checkpoint=str(tmp_path), pooling="mean", random_init=True)
+
+
+def test_our_own_checkpoint_s_configuration_is_enough_to_start_at_random(pushed, labels):
+    model = build_model(blueprint("encoder", labels, checkpoint=pushed, random_init=True))
+    assert type(model) is PooledEncoderForAudioClassification
+    assert model.pooling.kind == "attention"
+
+
+def test_features_of_an_encoder_s_own_are_made_of_waveforms_as_they_are(kind, labels):
+    with pytest.raises(UserError, match=r"^audio: .* has a feature extractor of its own \(WhisperFeatureExtractor\)"):
+        blueprint("encoder", labels, checkpoint=kind("whisper"), preparation=Preparation(trim_silence=30.0))

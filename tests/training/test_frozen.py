@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.data import Changes, part
@@ -133,32 +132,6 @@ def test_a_cut_off_training_goes_on(trained, tmp_path):
     states = resumed.trainer.model.state_dict()
     for name, value in whole.trainer.model.state_dict().items():
         assert torch.equal(value, states[name]), name
-
-
-def test_statistics_of_the_front_end_are_counted_before(clips, store, labels, tmp_path):
-    """Also in a training that goes on: the front end is no part of a checkpoint that lacks what is frozen."""
-    plan = blueprint("byols", labels, options=TINY["byols"] | {"normalization": "corpus"}, random_init=True)
-
-    def run(resume):
-        seed_everything(0)
-        arguments = HOUSE_DEFAULTS | {"num_train_epochs": 1, "per_device_train_batch_size": 4}
-        return fit(
-            build_model(plan),
-            plan.extractor,
-            store,
-            part(clips, range(6), store),
-            part(clips, range(6, 10), store),
-            training_arguments(arguments, tmp_path / "run", 0, progress=False),
-            trainer_metrics,
-            freezing=WHOLE,
-            cache=FrozenCache(WHOLE, tmp_path / "cache"),
-            resume=resume,
-        )
-
-    first, second = run(False), run(True)
-    norm = first.trainer.model.front_end.normalize
-    assert norm.deviation.std() > 0
-    assert torch.equal(norm.mean, second.trainer.model.front_end.normalize.mean)
 
 
 def test_a_crop_s_place_is_the_recording_s_own(clips, store):

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
-from ser_hf.experiment.data import gather
+from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.utils.errors import UserError
 
@@ -85,7 +85,7 @@ def test_a_run_says_that_it_was_fast_and_publishes_a_whole_model(recipe, tmp_pat
 @pytest.mark.parametrize(("overrides", "times"), [(["model.mask_time_prob=0.1"], 1), ([], 0)])
 @pytest.mark.parametrize("cache", ["true", "false"])
 def test_specaugment_that_a_recipe_asks_for_in_vain_is_told(recipe, caplog, overrides, times, cache):
-    material = gather(read_recipe(recipe, [f"freeze.cache={cache}", *overrides]))
+    material = load_experiment_data(read_recipe(recipe, [f"freeze.cache={cache}", *overrides]))
     told = [line for line in caplog.messages if line.startswith("SpecAugment of the encoder (model.mask_time_prob)")]
     assert material.notes == told
     assert len(told) == times

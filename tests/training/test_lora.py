@@ -20,7 +20,6 @@ from ser_hf.training.averaging import LEARNING, recompute_batch_norm
 from ser_hf.training.checkpoints import MARKER, prepare_for_sharding
 from ser_hf.training.freezing import bare, structure
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
-from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive
 from ser_hf.utils.errors import UserError
 
 QUICK = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "sew-d", "wav2vec2-bert", "whisper"]
@@ -318,17 +317,6 @@ def test_the_best_checkpoint_is_what_is_left(trained, classifier, tmp_path):
     assert torch.equal(saved["base_model.model.layer_weights"], model.base_model.model.layer_weights)
     other = load_file(tmp_path / f"checkpoint-{6 - best}" / "adapter_model.safetensors")
     assert not torch.equal(saved["base_model.model.layer_weights"], other["base_model.model.layer_weights"])
-
-
-def test_the_contrastive_loss_hears_the_head_that_learns(classifier):
-    adapted = add_lora(classifier("hubert"), Lora(2))
-    contrastive = SupervisedContrastive(1.0)
-    handle = contrastive.listen(adapted.classifier)
-    outputs = adapted.train()(**inputs_of(adapted))
-    loss = ClassificationLoss(contrastive=contrastive)(outputs, torch.tensor([1, 1]))
-    loss.backward()
-    assert adapted.projector.weight.grad.abs().max() > 0
-    handle.remove()
 
 
 @pytest.mark.parametrize("kind", ["fsdp", "deepspeed"])

@@ -6,7 +6,7 @@ import torch
 
 from ser_hf.audio.augmentation import Mixup
 from ser_hf.training.data import UNCOUNTED, Mixing, one_hot
-from ser_hf.training.loss import ClassificationLoss, class_ids
+from ser_hf.training.loss import class_ids
 
 SPEAKERS = np.array(["a", "a", "b", "b", "c"])
 
@@ -81,28 +81,3 @@ def test_clips_that_do_not_count_are_left_alone_and_nobodys_partner():
             assert mixed[clip] is waveforms[clip]
             assert shares[clip].tolist() == [UNCOUNTED] * 3
     assert class_ids(torch.from_numpy(shares))[[1, 4]].tolist() == [UNCOUNTED] * 2
-
-
-def test_shares_have_the_spread_that_alpha_gives_them():
-    """A Beta(a, a) has the mean 1/2 and the variance 1 / (8 a + 4)."""
-    for alpha in (0.2, 1.0, 4.0):
-        drawn = [
-            mixing(alpha=alpha).draw(range(5), np.ones(5, dtype=bool), np.random.default_rng(s))[1] for s in range(800)
-        ]
-        assert np.mean(drawn) == pytest.approx(0.5, abs=0.03)
-        assert np.var(drawn) == pytest.approx(1 / (8 * alpha + 4), rel=0.1)
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"class_weights": [1.5, 1.0, 0.5]}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}]
-)
-def test_the_loss_of_a_mixture_is_the_mixture_of_losses(settings):
-    """Every term is linear in the label; a step's clips are counted as the Trainer counts label entries."""
-    loss = ClassificationLoss(**settings)
-    logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    shares = torch.tensor([[0.7, 0.0, 0.3], [UNCOUNTED] * 3])
-    entries = (shares != UNCOUNTED).sum()
-    assert entries == 3
-    mixed = loss({"logits": logits}, shares, entries)
-    first, second = (loss({"logits": logits}, torch.tensor([label, UNCOUNTED]), 1) for label in (0, 2))
-    torch.testing.assert_close(mixed, 0.7 * first + 0.3 * second)

@@ -91,20 +91,6 @@ def _rates(groups):
     return {group["name"]: group["lr"] for group in groups}
 
 
-@pytest.mark.parametrize("name", sorted(TRANSFERRED))
-def test_rates_fall_block_by_block_in_transferred_networks(name):
-    model = TRANSFERRED[name](tiny_config(name))
-    blocks = list(model.encoder.layers)
-    groups = parameter_groups(model, 1.0, 0.1, 3.0, 0.5)
-    expected = {f"encoder.layer {i}": 0.5 ** (len(blocks) - i) for i in reversed(range(len(blocks)))}
-    assert list(_rates(groups).items()) == [("head", 3.0), *expected.items()]
-    seen = _by_name(model, groups)
-    for i, block in enumerate(blocks):
-        for name, _ in block.named_parameters():
-            assert seen[f"encoder.layers.{i}.{name}"]["name"] == f"encoder.layer {i}"
-    assert seen["classifier.weight"]["name"] == "head"
-
-
 def test_adapters_have_the_rate_of_their_layer():
     model = _encoder(use_weighted_layer_sum=True)
     config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["projector", "classifier"])

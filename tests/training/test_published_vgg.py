@@ -66,17 +66,6 @@ def test_the_published_names_and_shapes_are_those_of_the_files(name):
 
 
 @torch.no_grad()
-def test_one_plane_is_what_three_equal_colours_would_be(tmp_path):
-    model = _model("vgg16")
-    path, tensors = _file(tmp_path, "vgg16", model)
-    load_published(model, path)
-    plane = torch.randn(2, 1, 40, 32)
-    weight, bias = tensors["features.0.weight"], tensors["features.0.bias"]
-    coloured = functional.conv2d(plane.expand(-1, 3, -1, -1), weight, bias, padding=1)
-    torch.testing.assert_close(model.encoder.layers[0].convolutions[0](plane), coloured)
-
-
-@torch.no_grad()
 def test_three_planes_are_a_colour_each(tmp_path):
     model = _model("vgg16", deltas=2)
     path, tensors = _file(tmp_path, "vgg16", model)

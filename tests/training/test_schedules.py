@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from transformers import SchedulerType
 
 from ser_hf.training.optimizer import (
@@ -104,20 +104,6 @@ def test_every_word_has_a_curve_and_they_are_those_of_transformers_and_ours():
     assert schedule_words() == [word.value for word in SchedulerType] + ["step", "one_cycle"]
     assert set(schedule_words()) == set(FACTORS) | {"one_cycle", "reduce_lr_on_plateau", "greedy"}
     assert set(OWN) == {"step", "one_cycle"}
-
-
-@pytest.mark.parametrize("steps", [30, 7])
-def test_step_is_torchs_without_a_warm_up(steps):
-    """A tenth after every ten epochs, as torch's with its default gamma, stepped at the end of an epoch."""
-    epochs = 30
-    optimizer = _optimizer()
-    reference = StepLR(optimizer, step_size=10)
-    expected = []
-    for _ in range(epochs):
-        expected += [_rates(optimizer)[0] / BASE] * steps
-        optimizer.step()
-        reference.step()
-    assert _curve("step", epochs * steps, warmup_steps=0, epochs=epochs) == pytest.approx(expected)
 
 
 def test_step_counts_epochs_that_are_no_whole_number_of_the_run():

@@ -1,5 +1,5 @@
-"""A process that has imported what takes long, and forks for each piece of code that it is given: a fresh process
-for each of them costs ten seconds of imports."""
+"""A process that imports slow libraries once and forks for each piece of code: a new process for each would import for
+ten seconds."""
 
 import json
 import os
@@ -38,7 +38,7 @@ for line in sys.stdin:
 
 
 class Child:
-    """A forked process: its id, and once it has `ended` its exit code and what it wrote."""
+    """A forked process. `ended` waits for it and returns its exit code, standard output and standard error."""
 
     def __init__(self, ask, pid, out, err):
         self._ask, self.pid, self._paths = ask, pid, (out, err)
@@ -51,8 +51,8 @@ class Child:
 
 @contextmanager
 def warm_process(imports, environment, folder):
-    """A function that starts code with arguments, and more variables, in a fork of a process that ran `imports`; what
-    the forks write is kept in `folder`."""
+    """Yields a function that runs code, with arguments and environment variables, in a fork of a process that ran
+    `imports`. The output of the forks goes to `folder`."""
     folder.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", LOOP],

@@ -68,7 +68,7 @@ def test_what_was_not_used_for_long_goes_and_nobody_else_s(root, capsys):
 def test_everything_goes_only_with_a_yes(root, capsys, monkeypatch):
     before = left(root)
     assert command(root, "--clear") == 2
-    assert "3 folders? Nobody can be asked here; say --yes" in capsys.readouterr().err
+    assert "3 folders? This is no terminal to confirm it on; add --yes" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
     assert command(root, "--clear") == 2
@@ -85,8 +85,8 @@ def test_what_is_built_or_open_stays(root, tmp_path, capsys):
         assert command(root, "--clear", "--yes") == 0
         assert left(root) == {"somebody's", KEYS["old"], store.folder.name, f"{KEYS['cut off']}.partial"}
         told = capsys.readouterr().out.splitlines()[-1]
-        assert told.startswith("  left alone, as a process has it open: ")
-        assert {store.folder.name, f"{KEYS['cut off']}.partial"} == set(told.partition("open: ")[2].split(", "))
+        assert told.startswith("  kept, because a process uses it: ")
+        assert {store.folder.name, f"{KEYS['cut off']}.partial"} == set(told.partition("uses it: ")[2].split(", "))
         command(root)
         assert capsys.readouterr().out.count(", in use") == 2
     folder = store.folder

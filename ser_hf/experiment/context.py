@@ -1,0 +1,156 @@
+"""The context of a run, which its steps share: recipe, data, folds, folder, and the settings that follow from them."""
+
+import contextlib
+import dataclasses
+import datetime
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from ..training.arguments import EmotionTrainingArguments, training_arguments
+from ..training.balancing import balanced, met_labels, oversampled
+from ..training.data import part, told
+from ..training.freezing import Freezing
+from ..training.lora import Lora
+from ..utils.environment import environment
+from ..utils.run_folder import RunFolder
+from .data import ExperimentData, Fold
+from .recipe import Recipe
+
+# Called after every validation of the Trainer (scikit-learn has none) with the run's place below the outermost folder
+# (such as ("fold-1", "seed-2"), or ()), the epoch and the metrics.
+Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
+
+
+def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) -> EmotionTrainingArguments:
+    """The arguments of the Trainer for the first seed of a recipe."""
+    training = recipe.training
+    return training_arguments(
+        training.arguments,
+        folder.checkpoints,
+        training.seeds[0],
+        metric=training.early_stopping.metric,
+        padding_safe=padding_safe,
+        progress=sys.stderr.isatty(),
+        precision=training.precision,
+        deterministic=training.deterministic,
+        head_learning_rate=training.head_learning_rate,
+        layer_decay=training.layer_decay,
+        sync_batch_norm=training.sync_batch_norm,
+        average=training.average.kind,
+        average_decay=training.average.decay,
+        average_start=training.average.start,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """A recipe on its data, in a folder.
+
+    Args:
+        folds: the folds to train on; a single training has one.
+        foil: the report of the comparison under a leaky protocol, if there is one.
+    """
+
+    recipe: Recipe
+    data: ExperimentData
+    folds: list[Fold]
+    folder: RunFolder
+    resume: bool = False
+    foil: dict[str, Any] | None = None
+    watch: Watch | None = None
+
+    def child(self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None) -> "RunContext":
+        """The context of a run in the folder `name` below this one."""
+        folder = self.folder.child(name)
+        recipe = dataclasses.replace(recipe, output_dir=str(folder.path))
+        return dataclasses.replace(self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch)
+
+    @property
+    def fold(self) -> Fold:
+        return self.folds[0]
+
+    @property
+    def test_rows(self) -> list[int]:
+        """The rows of the split that the recipe evaluates, which is the test split unless it says otherwise."""
+        return self.fold.split.rows[self.recipe.evaluation.part]
+
+    @property
+    def freezing(self) -> Freezing:
+        return Freezing(**self.recipe.freeze.freezing)
+
+    @property
+    def lora(self) -> Lora | None:
+        lora = self.recipe.lora
+        return None if lora.rank is None else Lora(**dataclasses.asdict(lora))
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the weights of corpora or `training.balance` decide how often an epoch contains a clip."""
+        return self.recipe.training.balance is not None or any(weight != 1 for weight in self.data.weights.values())
+
+    @property
+    def window(self) -> int | None:
+        """Samples of the longest window in evaluation: the recipe's, or the longest that the model can process."""
+        rate = self.data.store.sampling_rate
+        seconds = self.recipe.evaluation.window
+        limits = (seconds and round(seconds * rate), self.data.plan.longest_clip)
+        return min((samples for samples in limits if samples), default=None)
+
+    def arguments(self) -> EmotionTrainingArguments:
+        return arguments_for(self.recipe, self.folder, self.data.plan.padding_safe)
+
+    @contextlib.contextmanager
+    def main_process_first(self) -> Iterator[bool]:
+        """Yields whether this is the main process, which writes; the others wait until it has."""
+        arguments = self.arguments()
+        with arguments.main_process_first(local=False):
+            yield arguments.process_index == 0
+
+    def resolved_recipe(self) -> dict[str, Any]:
+        """The recipe as saved in the run's folder, with date, versions and git revision."""
+        own = environment()
+        provenance = {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": own["versions"],
+            "git_revision": own["git_revision"],
+        }
+        return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
+
+    def clips(self, name: str) -> Dataset:
+        """The clips of a split for evaluation: complete, in windows where they are too long."""
+        return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
+
+    def train_clips(self) -> Dataset:
+        """The training clips: for the Trainer cropped where they are too long, with soft labels, over-sampled or
+        balanced as the recipe says; for scikit-learn as in evaluation."""
+        recipe, data = self.recipe, self.data
+        if recipe.training.solver == "sklearn":
+            return self.clips("train")
+        longest = data.plan.longest_clip
+        limits = [recipe.audio.max_duration, longest and longest / data.store.sampling_rate]
+        limit = min((seconds for seconds in limits if seconds), default=None)
+        rows, soft_labels = self.fold.split.rows["train"], recipe.training.loss.soft_labels
+        clips = part(data.dataset, rows, data.store, limit, soft_labels)
+        seed = recipe.training.seeds[0]
+        if self.resampled:
+            corpora, speakers = data.dataset["corpus"][:], data.dataset["speaker"][:]
+            return balanced(clips, corpora, speakers, data.weights, recipe.training.balance, seed)
+        return oversampled(clips, seed) if recipe.augment.oversample else clips
+
+    def train_labels(self, clips: Dataset) -> list[int]:
+        """The labels of the training clips as often as an epoch contains them, from which class weights and priors are
+        computed. Over-sampling does not change them: no correction is combined with it."""
+        if self.resampled:
+            return met_labels(clips)
+        return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()
+
+    def window_notes(self) -> list[str]:
+        """What evaluation does to clips that the model cannot process as they are."""
+        evaluated, plan = self.recipe.evaluation.part, self.data.plan
+        limits = self.window, plan.longest_clip, plan.shortest_clip
+        rate = self.data.store.sampling_rate
+        return [f"{sentence}." for sentence in told(evaluated, self.clips(evaluated), rate, *limits)]

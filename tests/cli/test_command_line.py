@@ -1,0 +1,347 @@
+"""The command line: help, parsing, exit codes, and one clear line for each mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+import typer
+
+from ser_hf import cli
+from ser_hf.testing import write_corpus
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = ["corpus.speakers=4", "corpus.takes=1", "training.num_train_epochs=1", "evaluation.bootstrap=20"]
+TINY += ["model.channels=[4, 4, 4]", "model.lstm_hidden=8"]
+VERBS = list(typer.main.get_command(cli.app).commands)
+
+
+def complaint(capsys, *arguments) -> str:
+    """The one line that a refused command prints."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+# Parsing
+
+
+def test_help_and_version_load_no_torch():
+    commands = [["--help"], ["-h"], ["--version"], *([verb, "--help"] for verb in VERBS)]
+    code = f"""
+import sys
+from ser_hf.cli import main
+for arguments in {commands!r}:
+    print("=====", flush=True)
+    assert main(arguments) == 0
+    heavy = {{"torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn", "pyarrow", "optuna", "gradio"}}
+    assert not heavy & set(sys.modules), (arguments, heavy & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    _, *printed = done.stdout.split("=====")
+    assert len(printed) == len(commands)
+    assert all("ser-hf" in text for text in printed)
+    assert all(f"Example: ser-hf {verb}" in text for verb, text in zip(VERBS, printed[3:], strict=True))
+
+
+def test_no_verb_shows_help(capsys):
+    assert cli.main([]) == 2
+    printed = capsys.readouterr().out
+    assert all(verb in printed for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("trian", "No such command 'trian'. Did you mean 'train'?"),
+        ("train", "Missing argument 'RECIPE'"),
+        ("train a.yaml --continue", "No such option: --continue (see ser-hf train --help)"),
+        ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
+        ("predict model a.wav --format xml", "'xml' is not one of 'table', 'jsonl', 'csv'"),
+        ("predict model a.wav --window long", "Invalid value for '--window'"),
+        ("predict model a.wav --microphone --seconds 3", "--microphone: removed; `ser-hf demo MODEL` uses"),
+        ("compare a b --repo user/name", "--repo: removed; upload the folder of --output"),
+        ("export model --format torch", "--format: torch files are not written any more"),
+    ],
+)
+def test_a_command_that_does_not_parse_is_one_line(words, expected, capsys):
+    assert expected in complaint(capsys, *words.split())
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """The arguments that the functions behind some verbs receive."""
+    calls = []
+
+    class Verdict:
+        good = True
+
+    def receive(*args, **kwargs):
+        calls.append((args, kwargs))
+        return Verdict()
+
+    monkeypatch.setattr("ser_hf.hub.verify.verify", receive)
+    monkeypatch.setattr("ser_hf.hub.publish.publish", receive)
+    return calls
+
+
+def test_options_and_arguments_mix_and_some_options_take_several_values_or_none(received):
+    assert cli.main(["verify", "--clips", "a.wav", "b.wav", "--revision", "v1", "model"]) == 0
+    assert cli.main(["verify", "model", "--clips", "a.wav", "--clips", "b.wav", "--revision=v1"]) == 0
+    assert received[0] == received[1]
+    assert received[0][1]["clips"] == ["a.wav", "b.wav"]
+    assert cli.main(["publish", "run", "--repo", "me/a"]) == 0
+    assert cli.main(["publish", "run", "--space", "--repo", "me/a"]) == 0
+    assert cli.main(["publish", "run", "--repo", "me/a", "--space"]) == 0
+    assert cli.main(["publish", "run", "--space", "me/b", "--repo", "me/a", "--benchmark", "me/c:task"]) == 0
+    assert [kwargs["space"] for _, kwargs in received[2:]] == [False, True, True, "me/b"]
+    assert (received[-1][1]["benchmark"], received[-1][1]["benchmark_task"]) == ("me/c", "task")
+
+
+def test_overrides_and_options_of_a_training_mix(monkeypatch):
+    calls = []
+
+    def run_recipe(*args, **kwargs):
+        calls.append((*args, kwargs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    expected = ("a.yaml", ["training.learning_rate=3e-4", "b.c=[1, -2]"], {"resume": True, "overwrite": False})
+    for words in (
+        ["a.yaml", "training.learning_rate=3e-4", "--resume", "b.c=[1, -2]"],
+        ["--resume", "a.yaml", "training.learning_rate=3e-4", "b.c=[1, -2]"],
+    ):
+        assert cli.main(["train", *words]) == 130
+        assert calls.pop() == expected
+
+
+def test_an_interrupted_command_names_how_it_continues(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", interrupt)
+    assert cli.main(["train", "a.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
+
+
+def test_the_shell_completes_verbs():
+    environment = os.environ | {"_SER_HF_COMPLETE": "complete_bash", "COMP_WORDS": "ser-hf pub", "COMP_CWORD": "1"}
+    code = "import sys; from ser_hf.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["publish", "publish-corpus"]
+
+
+def test_the_schema_describes_recipes(capsys):
+    import jsonschema
+    import yaml
+
+    assert cli.main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"corpus", "protocol", "model", "training"} <= set(schema["properties"])
+    recipe = yaml.safe_load((RECIPES / "quickstart.yaml").read_text())
+    jsonschema.validate({"name": "quickstart", "output_dir": "runs/quickstart", **recipe}, schema)
+
+
+# The output
+
+
+def say_happy(flush=False):
+    """A program whose verb `say` prints one word, once standard input is closed."""
+    return (
+        "import sys, ser_hf.cli\n"
+        f"ser_hf.cli.app.command('say')(lambda: print('happy', flush={flush}))\n"
+        "sys.stdin.read()\n"
+        "sys.exit(ser_hf.cli.main(['say']))"
+    )
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_closed_output_ends_the_command_without_a_message(flush):
+    """As in `ser-hf predict ... | head`: a line cannot be written, or what the interpreter holds at its end."""
+    command = [sys.executable, "-c", say_happy(flush)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_an_output_that_cannot_be_written_is_one_line(flags, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    command = [sys.executable, *flags, "-c", say_happy()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, input="", stdout=full, stderr=-1, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("fault", [BrokenPipeError("a worker's"), OSError(5, "Input/output error")])
+def test_other_faults_of_the_system_are_raised(fault, monkeypatch):
+    def run_recipe(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    with Path(os.devnull).open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(type(fault)) as raised:
+            cli.main(["train", "a.yaml"])
+    assert raised.value is fault
+
+
+# Trainings
+
+
+@pytest.fixture
+def ravdess(ravdess_root, tmp_path):
+    """Arguments that train the shipped RAVDESS recipe on a corpus of six synthetic actors."""
+    return [
+        "train",
+        RECIPES / "ravdess_crnn.yaml",
+        f"corpus.root={ravdess_root}",
+        "protocol.train=[1-4]",
+        "protocol.validation=[5]",
+        "protocol.test=[6]",
+        f"output_dir={tmp_path / 'run'}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("corpus.labels=[angry, happy]", "is not listed; list it, merge it (corpus.merge) or drop it (corpus.drop)"),
+        ("protocol.test=[23]", "protocol.test: no speaker 23; the corpus has ravdess:01"),
+        ("model.chanels=[8]", "model.chanels: unknown key; the nearest known key is model.channels"),
+        ("corpus.songs=true", "corpus.songs: unknown key; the nearest known key is corpus.song"),
+        ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
+    ],
+)
+def test_a_mistake_in_the_recipe_is_one_line(override, expected, ravdess, tmp_path, capsys):
+    assert expected in complaint(capsys, *ravdess, override)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:9000]), "truncated"),
+        (lambda path: path.rename(path.with_name("03-01-09-01-01-01-01.wav")), "not a file name of RAVDESS"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_it(spoil, expected, tmp_path, capsys):
+    paths = write_corpus("ravdess", tmp_path / "RAVDESS", speakers=3, takes=1)
+    spoil(paths[0])
+    line = complaint(
+        capsys,
+        "train",
+        RECIPES / "ravdess_crnn.yaml",
+        f"corpus.root={tmp_path / 'RAVDESS'}",
+        "protocol={train: [1], validation: [2], test: [3]}",
+        f"output_dir={tmp_path / 'run'}",
+    )
+    assert expected in line
+    assert "Actor_01" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Arguments for a table of six speakers, one of whose takes is planted as another speaker's, cut and quieter."""
+    write_corpus("csv", tmp_path / "corpus", speakers=6, takes=1)
+    clips = tmp_path / "corpus" / "clips"
+    samples, rate = soundfile.read(clips / "s01_angry_0.wav", dtype="float32")
+    soundfile.write(clips / "s05_angry_0.wav", 0.4 * samples[1600:], rate, subtype="PCM_16")
+    return [
+        str(RECIPES / "quickstart.yaml"),
+        f"corpus={{name: csv, root: {tmp_path / 'corpus' / 'clips.csv'}}}",
+        "protocol={train: [s00, s01, s02, s03], validation: [s04], test: [s05]}",
+        f"output_dir={tmp_path / 'run'}",
+    ]
+
+
+def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(table, tmp_path, capsys):
+    line = complaint(capsys, "train", *table)
+    assert "are the same take, cut, re-encoded or re-levelled" in line
+    assert "csv/clips/s01_angry_0 (train) and csv/clips/s05_angry_0 (test); list one" in line
+    assert "corpus.exclude" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_take_in_two_splits_is_counted_or_excluded_as_the_recipe_says(table):
+    from ser_hf.experiment.data import load_experiment_data
+    from ser_hf.experiment.recipe_checks import read_recipe
+
+    recipe, *overrides = table
+    counted = load_experiment_data(read_recipe(recipe, [*overrides, "protocol.near_duplicates=tell"]))
+    shared = counted.folds[0].audit["shared"]
+    assert {pair: own["near_duplicates"] for pair, own in shared.items()} == {
+        "train/validation": 0,
+        "train/test": 1,
+        "validation/test": 0,
+    }
+    assert "near_duplicates" not in counted.folds[0].audit["apart"]["train/test"]
+    excluded = load_experiment_data(read_recipe(recipe, [*overrides, "corpus.exclude=[csv/clips/s01_angry_0]"]))
+    assert excluded.folds[0].audit["shared"]["train/test"]["near_duplicates"] == 0
+    assert len(excluded.dataset) == len(counted.dataset) - 1
+
+
+def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = [str(RECIPES / "quickstart.yaml"), *TINY, f"output_dir={run}"]
+    assert cli.main(["train", *arguments]) == 0
+    report = (run / "report" / "report.json").read_bytes()
+    summary = capsys.readouterr().out
+    assert "UAR" in summary
+    assert f'model="{run}/model"' in summary
+
+    assert "holds a run already; continue it with --resume, replace it with --overwrite" in complaint(
+        capsys, "train", *arguments
+    )
+    assert "training.learning_rate: 0.5 here, 0.003 in the run" in complaint(
+        capsys, "train", *arguments, "training.learning_rate=0.5", "--resume"
+    )
+    assert cli.main(["train", *arguments, "--resume"]) == 0
+    assert (run / "report" / "report.json").read_bytes() == report
+
+    (run / "my_notes.txt").write_text("keep me")
+    assert cli.main(["train", *arguments, "training.seeds=[7]", "--overwrite"]) == 0
+    assert (run / "report" / "report.json").read_bytes() != report
+    assert (run / "my_notes.txt").read_text() == "keep me"
+
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter1.tex").write_text("precious")
+    assert "holds files that are no run's" in complaint(
+        capsys, "train", *arguments[:-1], f"output_dir={foreign}", "--overwrite"
+    )
+    assert (foreign / "chapter1.tex").read_text() == "precious"
+
+
+def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
+    import ser_hf
+    from ser_hf.training.callbacks import EpochLines
+
+    recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
+    whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, args, state, control, **kwargs):
+        if state.epoch >= 2:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EpochLines, "on_epoch_begin", lambda *_, **__: None)
+        patched.setattr(EpochLines, "on_epoch_end", lambda *_, **__: None)
+        patched.setattr(EpochLines, "on_step_begin", die, raising=False)
+        with pytest.raises(Killed):
+            ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
+    resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
+    assert resumed["metrics"] == whole["metrics"]
+    assert [entry["epoch"] for entry in resumed["history"]] == [1, 2, 3]
+    assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
