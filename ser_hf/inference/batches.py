@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from ..audio.transforms import Waveforms
+from ..evaluation.metrics import softmax
 from ..training.data import Collator, merge, pieces
 from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride, takes_waveforms
 from ..training.freezing import structure
