@@ -277,7 +277,7 @@ def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
     """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
     if multi_label:
         return torch.from_numpy(logits).sigmoid().numpy()
-    return softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    return softmax(logits)
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
