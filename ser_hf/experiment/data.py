@@ -185,7 +185,7 @@ def _require_emotions(corpus: CorpusSection) -> None:
     require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *own])
     for word in corpus.labels or ():
         if word not in EMOTIONS:
-            raise UserError(f"corpus.labels: {word!r} is no canonical emotion, which are {', '.join(EMOTIONS)}")
+            raise UserError(f"corpus.labels: {word!r} is not a canonical emotion; choose from {', '.join(EMOTIONS)}")
 
 
 def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:

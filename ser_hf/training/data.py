@@ -324,7 +324,7 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransforms:
-    """TrainTransforms of training clips.
+    """Changes to training clips.
 
     Args:
         augmenter: from a waveform float32 (samples,) and a generator to a waveform, as

@@ -4,11 +4,8 @@ import pytest
 from support.hub.cards import check_card
 
 from ser_hf.corpora import corpora_facts
-from ser_hf.corpora.registry import SINGLE
-from ser_hf.report.citations import license_metadata, license_text
 from ser_hf.corpora.registry import SINGLE_CORPORA
-from ser_hf.hub.card_check import check_card
-from ser_hf.report.citations import in_words, licence
+from ser_hf.report.citations import license_metadata, license_text
 
 OTHER = "other"
 PAGE = "https://huggingface.co/someone/model"
