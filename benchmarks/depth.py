@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
-from ser_hf.training.freezing import Freezing, freeze, still_modules
+from ser_hf.training.freezing import Freezing, freeze, frozen_modules
 from ser_hf.training.lora import Lora, add_lora
 from ser_hf.training.optimizer import parameter_groups
 from ser_hf.utils.environment import environment
@@ -84,7 +84,7 @@ def measure(name: str, batch: int, seconds: float, steps: int) -> dict:
     waveforms = 0.1 * torch.randn(batch, round(16000 * seconds), device=device)
     labels = torch.arange(batch, device=device) % config.num_labels
     clock = time.perf_counter if device.type == "cuda" else time.process_time
-    still, times, losses = still_modules(model), [], []
+    still, times, losses = frozen_modules(model), [], []
     for _ in range(steps + 1):
         began = clock()
         model.train()

@@ -27,7 +27,7 @@ from ser_hf.audio import open_store
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import part
-from ser_hf.training.feature_cache import FrozenCache
+from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing
 from ser_hf.utils.environment import environment
@@ -38,9 +38,6 @@ RATE, CLASSES = 16000, 6
 DEPTHS = {
     "encoder frozen, all hidden states": (Freezing(encoder=True), True),
     "encoder frozen, the last hidden state": (Freezing(encoder=True), False),
-    "all but the top 2 layers": (Freezing(top_layers=2), False),
-    "the lower 6 of 12 layers": (Freezing(layers=6), False),
-    "the convolutional stem": (Freezing(feature_encoder=True), False),
 }
 
 
@@ -70,7 +67,7 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
         folder = Path(scratch)
         store = _noise(folder, options.clips + 2, round(options.seconds * RATE))
         anew = _train(freezing, summed, options, folder / "anew", store, None)
-        cached = _train(freezing, summed, options, folder / "cached", store, FrozenCache(freezing, folder))
+        cached = _train(freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder))
     facts = anew.pop("facts") or cached.pop("facts")
     return {
         "anew": anew,
@@ -96,7 +93,7 @@ def _noise(folder: Path, clips: int, samples: int):
     return open_store(sources, RATE, folder)
 
 
-def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache: FrozenCache | None) -> dict:
+def _train(freezing: Freezing, summed: bool, options, folder: Path, store, cache: FeatureCaching | None) -> dict:
     """Median seconds of an epoch's training and of a whole one, and what the store says of itself."""
     torch.manual_seed(0)
     config = Wav2Vec2Config(num_labels=CLASSES, layerdrop=0.0, mask_time_prob=0.0, use_weighted_layer_sum=summed)

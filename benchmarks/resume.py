@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ser_hf.training.checkpoints import is_whole
+from ser_hf.training.checkpoints import is_complete
 from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
@@ -97,8 +97,8 @@ def kill_repeatedly(run: Path, options: argparse.Namespace) -> list[dict]:
             {
                 "at": met,
                 "seconds": time.perf_counter() - began,
-                "whole": [path.name for path in checkpoints if is_whole(path)],
-                "torn": [path.name for path in checkpoints if not is_whole(path)],
+                "whole": [path.name for path in checkpoints if is_complete(path)],
+                "torn": [path.name for path in checkpoints if not is_complete(path)],
             }
         )
         print(kills[-1], flush=True)
@@ -111,7 +111,7 @@ def wait_until_saving(run: Path, process: subprocess.Popen) -> str:
     seen = {path.name for path in (run / "checkpoints").glob("checkpoint-*")}
     while process.poll() is None:
         for path in (run / "checkpoints").glob("checkpoint-*"):
-            if path.name not in seen and not is_whole(path):
+            if path.name not in seen and not is_complete(path):
                 return "while a checkpoint was being written"
             seen.add(path.name)
         seen = {name for name in seen if (run / "checkpoints" / name).exists()}

@@ -1,4 +1,4 @@
-"""Fine-tune, judge and publish speech emotion recognisers on the Hugging Face stack.
+"""Fine-tune, evaluate and publish speech emotion recognizers on the Hugging Face stack.
 
 The public functions are imported on first use, so that `import ser_hf` loads neither torch nor transformers.
 """
@@ -6,6 +6,7 @@ The public functions are imported on first use, so that `import ser_hf` loads ne
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# ruff: noqa: F401 (the names of _HOMES, for editors and type checkers)
 if TYPE_CHECKING:
     from .audio import near_duplicates, prepare
     from .corpora import load_corpus
@@ -49,29 +50,7 @@ _HOMES = {
     "write_inspection": "inspection",
 }
 
-__all__ = [
-    "UserError",
-    "__version__",
-    "audit",
-    "compare_runs",
-    "evaluate_model",
-    "export_model",
-    "inspect_corpus",
-    "load_corpus",
-    "load_metric",
-    "near_duplicates",
-    "predict",
-    "prepare",
-    "publish",
-    "publish_corpus",
-    "read_recipe",
-    "rewrite_report",
-    "run_recipe",
-    "speaker_independent",
-    "split_corpus",
-    "verify",
-    "write_inspection",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""What may be done to training clips, each step with its probability and its range.
+"""Augmentation of training clips: the settings of each step, and the `Augmenter` that applies them.
 
-Validation and test clips are never touched. Each step draws a value uniformly from its range, anew for every clip and
-epoch, from a generator that seed, epoch and clip decide: the same for any number of workers and processes, and after
-an interruption. `ser_hf.audio.augmentation` does the work, in the order of the fields of `Augmentation`.
+Validation and test clips are never changed. Each step draws a value uniformly from its range for every clip and epoch,
+from a generator that depends on seed, epoch and clip only: results do not depend on the number of workers and
+processes, or on an interruption. Steps run in the order of the fields of `Augmentation`.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Something that is done to a share of the clips. A probability of zero leaves it out; so does null, the default,
-    beside which nothing else may be said of the step: it would do nothing."""
+    """A step with the probability that it is applied to a clip. Zero and null (the default) switch it off; with null
+    no other setting of the step is allowed, as it would have no effect."""
 
     probability: float | None = None
 
@@ -36,7 +36,7 @@ class Step:
             for field in dataclasses.fields(self):
                 default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
                 if getattr(self, field.name) != default:
-                    raise ValueError(f"probability: missing; {field.name} is of no use without it")
+                    raise ValueError(f"probability: missing; {field.name} has no effect without it")
         elif not 0 <= self.probability <= 1:
             raise ValueError(f"probability: expected between 0 and 1, got {self.probability}")
         for field in dataclasses.fields(self):
@@ -47,7 +47,7 @@ class Step:
         values = getattr(self, name)
         if len(values) != 2 or not least <= values[0] <= values[1] <= most or not all(map(math.isfinite, values)):
             limits = f"from {least:g} or more" + (f" to {most:g} or less" if most < math.inf else "")
-            raise ValueError(f"{name}: expected two rising numbers, the least and the most, {limits}, got {values}")
+            raise ValueError(f"{name}: expected two numbers, the minimum and the maximum, {limits}, got {values}")
 
 
 def _between(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -56,7 +56,7 @@ def _between(low: float, high: float, least: float = -math.inf, most: float = ma
 
 @dataclasses.dataclass(frozen=True)
 class Crop(Step):
-    """A piece of the clip from a random place; `share` of its length. (`audio.max_duration` bounds length besides.)"""
+    """A random crop with a `share` of the clip's length. (`audio.max_duration` limits the length as well.)"""
 
     share: list[float] = _between(0.7, 1.0, 0.1, 1.0)
 
@@ -92,16 +92,16 @@ class VocalTract(Step):
 
 @dataclasses.dataclass(frozen=True)
 class TimeShift(Step):
-    """Moved later, or earlier where negative, by so many `seconds`; silence comes in, what leaves is lost, of a short
-    clip half at the most."""
+    """Shifted later (negative: earlier) by `seconds`, and padded with silence; of a short clip at most half is
+    lost."""
 
     seconds: list[float] = _between(-0.3, 0.3, -10.0, 10.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reverberation(Step):
-    """Convolved with a room's impulse response: of a file under `folder`, or one that is generated with a decay time
-    (s, to -60 dB) and a direct-to-reverberant ratio (dB) out of these ranges."""
+    """Convolution with a room's impulse response: a file under `folder`, or one generated with a decay time (s, to
+    -60 dB) and a direct-to-reverberant ratio (dB) from these ranges."""
 
     decay: list[float] = _between(0.1, 0.8, 0.02, 10.0)
     direct_to_reverberant: list[float] = _between(0.0, 15.0, -20.0, 60.0)
@@ -111,7 +111,7 @@ class Reverberation(Step):
         super().__post_init__()
         for name in ("decay", "direct_to_reverberant"):
             if self.folder is not None and getattr(self, name) != getattr(Reverberation(), name):
-                raise ValueError(f"{name}: of no use beside `folder`, whose responses have their own; leave out one")
+                raise ValueError(f"{name}: has no effect with `folder`, whose responses have their own; remove one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ class ColouredNoise(Step):
 
 @dataclasses.dataclass(frozen=True)
 class BackgroundNoise(Step):
-    """A piece of a recording under `folder`, or babble (three to eight training clips at once), at an `snr` in dB."""
+    """A crop of a recording under `folder`, or babble (a sum of three to eight training clips), at an `snr` in dB."""
 
     snr: list[float] = _between(5.0, 30.0, -20.0, 100.0)
     folder: str | None = None
@@ -139,8 +139,8 @@ class BackgroundNoise(Step):
 
 @dataclasses.dataclass(frozen=True)
 class BandLimit(Step):
-    """Only frequencies between a `low` and a `high` edge (Hz) are left. Of `high`, what the sampling rate cannot hold
-    (above half of it) is cut off its range."""
+    """A band-pass filter between a `low` and a `high` edge (Hz). The range of `high` is limited to half of the
+    sampling rate."""
 
     low: list[float] = _between(20.0, 300.0, 0.0)
     high: list[float] = _between(3000.0, 7500.0, 100.0)
@@ -148,7 +148,7 @@ class BandLimit(Step):
     def __post_init__(self):
         super().__post_init__()
         if self.low[1] >= self.high[0]:
-            raise ValueError(f"low: up to {self.low[1]:g} Hz, which must stay below `high`, from {self.high[0]:g} Hz")
+            raise ValueError(f"low: up to {self.low[1]:g} Hz, which must be below `high`, from {self.high[0]:g} Hz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Telephone(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Clipping(Step):
-    """The loudest `share` of the samples cut off at one level, as by a microphone turned up too high."""
+    """The loudest `share` of the samples clipped at one level, as by a microphone with too much gain."""
 
     share: list[float] = _between(0.0, 0.05, 0.0, 0.9)
 
@@ -190,14 +190,14 @@ class Mixup(Step):
         if not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha: expected more than zero, got {self.alpha}")
         if self.speakers not in ("any", "same", "other"):
-            raise ValueError(f"speakers: {self.speakers!r} is none of any, same, other")
+            raise ValueError(f"speakers: {self.speakers!r} is not one of any, same, other")
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What is done to training clips, in this order, as a voice comes to a recording: what is said and by whom, the
-    room, what else sounds there, the line, the level. `mixup` joins clips of a batch at the end; `oversample` repeats
-    clips of rare classes, each time augmented anew, until all classes are as frequent as the most frequent one."""
+    """The steps for training clips in their order, that of a recording: the voice, the room, the background, the line,
+    the level. `mixup` then mixes clips of a batch; `oversample` repeats clips of rare classes, each time with another
+    augmentation, until all classes are as frequent as the most frequent one."""
 
     crop: Crop = Crop()
     speed: Speed = Speed()
@@ -218,7 +218,7 @@ class Augmentation:
 
     @property
     def steps(self) -> dict[str, Step]:
-        """The steps on a waveform that may happen, by name, in their order."""
+        """The active steps on a waveform, by name, in their order."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             name: step
@@ -231,20 +231,19 @@ _FOLDERS = ("reverberation", "background_noise")
 
 
 class Augmenter:
-    """Changes one clip at a time; keeps nothing between clips, and travels to workers by pickling.
+    """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
-        augmentation: which steps, how often and how strongly. The attribute holds only what the sampling rate can:
-            the range of a band's upper edge ends at half of it.
+        augmentation: the settings. In the attribute the frequencies are limited to half of the sampling rate.
         sampling_rate: Hz of the clips.
-        store: waveforms by row, from which babble is made where background noise has no folder. Without a store the
-            background is steady noise with the clip's own spectrum.
+        store: waveforms by row, for babble if background noise has no folder. Without a store the background is
+            stationary noise with the spectrum of the clip.
         babble_rows: the rows for babble: those of the training clips (default: all of the store).
-        cache_dir: where the recordings of folders are kept decoded (default: see `ser_hf.utils.cache.cache_root`).
+        cache_dir: of the decoded recordings of folders (default: see `ser_hf.utils.cache.cache_root`).
 
     Raises:
-        UserError: naming the key of a folder that is missing or holds no audio, or of a frequency that the sampling
-            rate cannot hold.
+        UserError: naming the key of a folder that is missing or has no audio, or of a frequency above half of the
+            sampling rate.
     """
 
     def __init__(
@@ -255,17 +254,16 @@ class Augmenter:
         babble_rows: Sequence[int] | None = None,
         cache_dir: str | Path | None = None,
     ):
-        self.augmentation, self.sampling_rate = _held(augmentation, sampling_rate), sampling_rate
+        self.augmentation, self.sampling_rate = _band_limited(augmentation, sampling_rate), sampling_rate
         self.store = store
         self.babble_rows = range(len(store)) if store is not None and babble_rows is None else babble_rows
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The clip, float32 (samples,), after each step that falls to it: float32 (other samples,), one at the least.
+        """The augmented clip, float32 (new samples,), at least one sample.
 
-        The clip itself is not written to; it, or a view of it, is what comes back where nothing else was to be done.
-        Of `rng` one number is taken. It and a step's name decide whether the step happens and how: what another step
-        does, or whether there is one, changes nothing of that.
+        The clip is not modified; the result may be the clip or a view of it. One number is drawn from `rng`. Each step
+        depends only on that number and on its own name, not on other steps.
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
@@ -276,8 +274,7 @@ class Augmenter:
         return waveform
 
     def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One step, whatever its probability, with values drawn from `rng`; a folder counts only where the step has a
-        probability."""
+        """Applies one step regardless of its probability; a folder is used only if the step has a probability."""
         draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
         match name:
             case "crop":
@@ -309,10 +306,10 @@ class Augmenter:
                 return transforms.clip(waveform, draw("share"))
             case "gain":
                 return transforms.gain(waveform, draw("decibels"))
-        raise ValueError(f"{name}: no step on a waveform")
+        raise ValueError(f"{name}: not a step on waveforms")
 
     def draw(self, name: str, rng: np.random.Generator, field: str) -> Any:
-        """A value for one clip: a number out of the range `field` of a step, or one of its codecs."""
+        """A random value for one clip: a number from the range `field` of a step, or one of its codecs."""
         values = getattr(getattr(self.augmentation, name), field)
         return values[rng.integers(len(values))] if field == "codecs" else rng.uniform(*values)
 
@@ -325,10 +322,10 @@ class Augmenter:
         return transforms.generated_response(decay, ratio, self.sampling_rate, rng)
 
     def _background(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What sounds besides, as long as the clip: recorded, babble, or noise with the clip's own spectrum."""
+        """Background as long as the clip: recorded, babble, or noise with the spectrum of the clip."""
         recorded = self.recordings.get("background_noise")
         if recorded is not None:
-            return transforms.piece(recorded, range(len(recorded)), len(waveform), rng)
+            return transforms.random_crop(recorded, range(len(recorded)), len(waveform), rng)
         if self.store is not None:
             return transforms.babble(self.store, self.babble_rows, len(waveform), rng)
         return transforms.speech_shaped(waveform, rng)
@@ -337,7 +334,7 @@ class Augmenter:
 def open_recordings(
     augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
 ) -> dict[str, WaveformStore]:
-    """What the folders of the steps that may happen hold, by the step's name. Raises what `open_audio_folder` does."""
+    """The recordings of the folders of active steps, by step. Raises as `open_audio_folder`."""
     steps = augmentation.steps
     return {
         name: open_audio_folder(steps[name].folder, sampling_rate, f"augment.{name}.folder", cache_dir)
@@ -346,13 +343,15 @@ def open_recordings(
     }
 
 
-def _held(augmentation: Augmentation, sampling_rate: int) -> Augmentation:
-    """The augmentation without the frequencies that audio at `sampling_rate` Hz does not hold."""
+def _band_limited(augmentation: Augmentation, sampling_rate: int) -> Augmentation:
+    """The augmentation with frequencies up to half of the sampling rate."""
     band, most = augmentation.band_limit, sampling_rate / 2
     if "band_limit" not in augmentation.steps:
         return augmentation
     if band.low[1] >= most:
-        holds = f"audio at {sampling_rate} Hz holds only what is below {most:g} Hz"
-        raise UserError(f"augment.band_limit.low: up to {band.low[1]:g} Hz would leave nothing, {holds}")
+        raise UserError(
+            f"augment.band_limit.low: up to {band.low[1]:g} Hz would leave nothing: audio at {sampling_rate} Hz has "
+            f"frequencies below {most:g} Hz"
+        )
     high = [min(edge, most) for edge in band.high]
     return dataclasses.replace(augmentation, band_limit=dataclasses.replace(band, high=high))

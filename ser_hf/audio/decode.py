@@ -1,4 +1,4 @@
-"""One audio file or byte string to mono float32 samples, with every way that a file can be bad told by name."""
+"""Decoding of one audio file or byte string to mono float32 samples, with a clear error for each kind of bad file."""
 
 import io
 import os
@@ -12,9 +12,8 @@ import xxhash
 
 from ..utils.errors import UserError
 
-# What libsndfile calls a format, and the suffixes that tell the truth about it.
-# Seconds: the shortest clip that is worth a prediction.
-SHORTEST = 0.1
+SHORTEST = 0.1  # seconds of a clip for a prediction
+# libsndfile's name of a format -> its suffixes.
 SUFFIXES = {
     "WAV": {".wav", ".wave"},
     "WAVEX": {".wav", ".wave"},
@@ -26,27 +25,27 @@ SUFFIXES = {
     "AIFF": {".aiff", ".aif"},
     "AU": {".au"},
 }
-# WAV writers that stream (ffmpeg to a pipe) cannot know the length and leave one of these in the RIFF header.
+# Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
-# An Ogg page (RFC 3533, section 6): its mark, a header of so many bytes whose last counts the segments, and their
-# sizes, up to 255 of 255 bytes.
+# An Ogg page (RFC 3533, section 6): its signature, the length of its header, whose last byte is the number of
+# segments, and the maximum length of a page with 255 segments of 255 bytes.
 _OGG_MARK, _OGG_HEADER, _OGG_PAGE = b"OggS", 27, 27 + 255 + 255 * 255
 _OGG_LAST = 4  # the flag of a stream's last page
-_BLOCK = 2**20  # frames that are read at once: of an hour in stereo at 44.1 kHz all would be 1.3 GB
+_BLOCK = 2**20  # frames read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
 
 
 class AudioError(UserError):
-    """A file that is no usable recording; the message names it."""
+    """A file without a usable recording; the message names it."""
 
 
 class NotAudioError(AudioError):
-    """A file in a format that libsndfile does not know, or too damaged to tell."""
+    """A file in a format that libsndfile does not know, or too damaged to recognize."""
 
 
 class Decoded(NamedTuple):
-    """Mono samples, float32 within about [-1, 1], shape (samples,), at `sampling_rate` Hz, and the hash of the
-    samples as decoded (before resampling), equal for the same recording in any lossless container. `format` is
-    libsndfile's name for the container, whatever the file's suffix says."""
+    """Mono samples, float32 within about [-1, 1], shape (samples,), at `sampling_rate` Hz, and the hash of the decoded
+    samples before resampling, equal for the same recording in any lossless container. `format` is libsndfile's name of
+    the container."""
 
     samples: np.ndarray
     sampling_rate: int
@@ -63,20 +62,19 @@ def decode(
     start: float = 0.0,
     end: float | None = None,
 ) -> Decoded:
-    """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean, resamples by soxr (HQ), block
-    by block: memory holds what comes out, and little more.
+    """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean and resamples with soxr (HQ),
+    in blocks, so that memory holds little more than the result.
 
-    An Ogg stream that stops at the end of a page without being marked as ended is taken as it is: recorders that are
-    switched off leave such.
+    An Ogg stream that ends at a page without an end flag is accepted: recorders that are switched off write such
+        files.
 
     Args:
-        start, end: seconds of the part that is wanted (None: to the end); no more is read into memory.
+        start, end: seconds of the segment (None: to the end); only this segment is read into memory.
 
     Raises:
         NotAudioError: if it is no audio.
-        AudioError: if the file is missing, empty, truncated, or holds NaN or infinite samples; if its path is not
-            UTF-8, which no table can hold; if the part has no sample or reaches beyond the end (by more than
-            rounding).
+        AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its path is not UTF-8;
+            if the segment is empty or ends after the recording (by more than rounding).
     """
     name = _name(path)
     size = _size(name, data)
@@ -105,9 +103,9 @@ def decode(
     return Decoded(mono, own, content_hash, source_rate, channels, kind)
 
 
-def honest_suffix(path: str | Path, format: str) -> bool:
-    """Whether a file's suffix belongs to its format, as libsndfile names that. A rarer format is only told where the
-    suffix is another's."""
+def suffix_matches_format(path: str | Path, format: str) -> bool:
+    """Whether a file's suffix belongs to its format (libsndfile's name). A format that is not in `SUFFIXES` matches
+    any suffix that is not of another format."""
     suffix = Path(path).suffix.lower()
     return suffix in SUFFIXES.get(format, set()) or (
         format not in SUFFIXES and suffix not in set().union(*SUFFIXES.values())
@@ -115,14 +113,13 @@ def honest_suffix(path: str | Path, format: str) -> bool:
 
 
 def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray, int, str, bool]:
-    """The next frames, or as many as there are, mixed and resampled, float32 (samples,); how many they were, the hash
-    of them mixed, and whether all were finite."""
+    """The next frames, mixed and resampled, float32 (samples,); their number as read, the hash of the mixed samples,
+    and whether all were finite."""
     hashed, blocks, count, finite = xxhash.xxh3_128(), [], 0, True
     rates, stream = (file.samplerate, rate), None
     if rate != file.samplerate and frames > _BLOCK:
-        stream = soxr.ResampleStream(
-            *rates, 1, dtype="float32"
-        )  # the same samples, but slower where there is one block
+        # The same samples as below, but slower for a single block.
+        stream = soxr.ResampleStream(*rates, 1, dtype="float32")
     while count < frames:
         samples = file.read(min(frames - count, _BLOCK), dtype="float32", always_2d=True)
         if len(samples) == 0:
@@ -145,8 +142,8 @@ def _name(path: str | None) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        told = os.fsencode(name).decode(errors="backslashreplace")
-        raise AudioError(f"{told}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        raise AudioError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
     return name
 
 
@@ -156,7 +153,7 @@ def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None)
     last = file.frames if end is None else round(end * file.samplerate)
     if not 0 <= first < last or last > file.frames + file.samplerate // 100:
         raise AudioError(
-            f"{name}: no piece from {start:g} to {last / file.samplerate:g} s; the recording has "
+            f"{name}: no segment from {start:g} to {last / file.samplerate:g} s; the recording has "
             f"{file.frames / file.samplerate:g} s"
         )
     return first, min(last, file.frames) - first
@@ -173,17 +170,17 @@ def _size(name: str, data: bytes | None) -> int:
 
 
 def _riff_size(name: str, data: bytes | None) -> int:
-    """The file size that a RIFF header announces; 0 where it announces none."""
+    """The file size in a RIFF header; 0 without one."""
     head = _read(name, data, 0, 8)
     announced = int.from_bytes(head[4:8], "little")
-    # libsndfile itself reads on where only the padding byte of an odd chunk is missing.
+    # libsndfile accepts a missing padding byte of an odd chunk.
     return 0 if head[:4] != b"RIFF" or announced in _UNKNOWN_RIFF_SIZES else announced + 8 - (announced & 1)
 
 
 def _torn(tail: bytes) -> bool:
-    """Whether the last Ogg page of a file's end is cut, or its last packet goes on in a page that is not there."""
+    """Whether the last Ogg page is truncated, or its last packet continues in a missing page."""
     begin = tail.rfind(_OGG_MARK)
-    if begin < 0:  # what else stands after a stream, such as tags
+    if begin < 0:  # other data after the stream, such as tags
         return False
     page = tail[begin:]
     segments = page[_OGG_HEADER : _OGG_HEADER + page[_OGG_HEADER - 1]] if len(page) >= _OGG_HEADER else b""

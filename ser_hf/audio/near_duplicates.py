@@ -1,16 +1,16 @@
-"""Near-duplicates: pairs of clips that are one take, however it was cut, re-encoded or re-levelled.
+"""Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Three steps, each dearer per pair than the one before and left with far fewer pairs:
+Three steps, each more expensive per pair than the one before, for far fewer pairs:
 
 1. An index of the fingerprints (see `fingerprint`). Clips that share a key, 24 bits from two frames 128 ms apart, are
    aligned there.
-2. The bit error rate over the frames heard in both clips, by which Haitsma and Kalker decide. Copies stand below the
-   threshold even after strong coding; so do some takes that an actor gave alike.
+2. The bit error rate over the frames active in both clips (Haitsma and Kalker). Copies are below the threshold even
+   after strong coding; so are some similar takes of an actor.
 3. The correlation of the waveforms from 300 to 3200 Hz, segment by segment at one lag. Codecs keep the waveform; no
    speaker says a sentence twice with all glottal pulses in the same places. Clips that run together for little more
    than a second must correlate more than longer ones.
 
-Not found: copies changed in pitch or tempo, recorded anew in a room, or under noise of 10 dB below the voice; pieces
+Not found: copies changed in pitch or tempo, recorded again in a room, or with noise 10 dB below the voice; segments
 with less than half a second in common after the first 0.2 s, or less than a third of a second of voice in that; silent
 clips. `benchmarks/near_duplicates.py` measures what is found.
 """
@@ -30,7 +30,7 @@ from ..utils.cache import built_once, key_of
 from ..utils.parallel import in_order
 from .store import WaveformStore
 
-RATE = 8000  # Hz: the analysis hears what a telephone transmits
+RATE = 8000  # Hz: the analysis covers the band of a telephone
 BAND = (300.0, 3200.0)  # Hz
 BITS = 32  # of a sub-fingerprint
 FRAME = 1024  # samples
@@ -39,9 +39,9 @@ HOP_SECONDS = HOP / RATE
 # Between the two frames whose difference gives the bits: half a frame, which a Hann window makes nearly independent.
 _LAG = 8
 ACTIVE_DB = 30.0
-# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm still.
+# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm constant.
 _FLOOR_DB = 60.0
-_fingerprint_BLOCK = 128  # frames at once: half a megabyte, which stays in a core's cache
+_BLOCK_FRAMES = 128  # frames at once: half a megabyte, which stays in a core's cache
 _WINDOW = np.hanning(FRAME).astype(np.float32)
 _EDGES = np.rint(np.geomspace(*BAND, BITS + 2) * FRAME / RATE).astype(int)
 
@@ -70,7 +70,7 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
     rising = slopes[_LAG:] > slopes[:-_LAG]
     bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
     active = totals > loud * 10 ** (-ACTIVE_DB / 10)
-    # Both frames of a difference have to be heard.
+    # Both frames of a difference must be active.
     return Fingerprint(bits, active[_LAG:] & active[:-_LAG])
 
 
@@ -82,15 +82,15 @@ def _band_energies(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         return np.zeros((0, BITS + 1), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
     blocks = []
-    for begin in range(0, len(frames), _fingerprint_BLOCK):
-        spectra = scipy.fft.rfft(frames[begin : begin + _fingerprint_BLOCK] * _WINDOW, axis=1)
+    for begin in range(0, len(frames), _BLOCK_FRAMES):
+        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)
         spectra = spectra[:, : _EDGES[-1]]
         powers = spectra.real**2 + spectra.imag**2
         blocks.append(np.add.reduceat(powers, _EDGES[:-1], axis=1))
     return np.concatenate(blocks)
 
 
-METHOD_VERSION = 3  # to be raised by any change that may alter a result
+METHOD_VERSION = 3  # increase it with any change that may alter a result
 
 # Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27. Copies stand
 # above 0.9, but for those under noise and those whose phases a telephone's filter moved (mostly 0.7 to 0.9;
@@ -100,20 +100,20 @@ _MIN_CORRELATION = 0.5
 # Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
 _SHORT_SECONDS, _MIN_SHORT_CORRELATION = 1.25, 0.75
 _SEGMENT_SECONDS = 0.064
-_MIN_FRAMES = 62  # of the overlap: 0.5 s, which with the length of two overlapping frames is a piece of 0.7 s
-_MIN_ACTIVE = 40  # frames heard in both clips: 0.32 s
+_MIN_FRAMES = 62  # of the overlap: 0.5 s, which with the length of two overlapping frames is a segment of 0.7 s
+_MIN_ACTIVE = 40  # frames active in both clips: 0.32 s
 # The bits of a key: so many adjacent ones, from each of these on, in two frames so far apart.
 _KEY_BITS, _KEY_STARTS, _KEY_GAP = 12, (0, 10, 20), 16
-_KEY_NEIGHBOURS = 32
-_GLANCES = 32  # frames looked at before all are
-_MAX_GLANCE_ERROR = 0.42
-_BLOCK = 1 << 16  # alignments glanced at together, in some 50 MB
+_KEY_NEIGHBORS = 32
+_PROBES = 32  # frames compared before all are
+_MAX_PROBE_ERROR = 0.42
+_BLOCK = 1 << 16  # alignments compared together, in some 50 MB
 _SORTED = 1 << 21  # frames that are sorted by key together, in some 100 MB
 
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, that hold the same take.
+    """Two rows, first < second, of the same take.
 
     Attributes:
         overlap: Seconds for which the clips run together.
@@ -129,7 +129,7 @@ class NearDuplicate:
 def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> list[NearDuplicate]:
     """All pairs among `rows` of the store (default: all its rows) that are one take, sorted; exact duplicates too.
 
-    The result is kept beside the store, so that asking again costs milliseconds.
+    The result is cached beside the store.
     """
     rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
@@ -142,14 +142,14 @@ def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> 
 
 
 def _read(folder: Path) -> list[NearDuplicate]:
-    """What is kept.
+    """The cached pairs.
 
     Raises:
-        OSError or ValueError: if it is not what was written.
+        OSError or ValueError: if they are damaged.
     """
     kept = json.loads((folder / "pairs.json").read_text())
     if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
-        raise ValueError("the pairs are not what was written, by their checksum")
+        raise ValueError("the pairs do not match their checksum")
     return [NearDuplicate(*pair) for pair in kept["pairs"]]
 
 
@@ -169,7 +169,7 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 class _Comparison:
     """Fingerprints of all clips end to end, and the pairs among them that are alike.
 
-    An alignment is three numbers: clip, later clip, and the frame of the later one at which the first begins.
+    An alignment has three numbers: clip, later clip, and the frame of the later one at which the first begins.
     """
 
     def __init__(self, prints: list[Fingerprint]):
@@ -182,9 +182,9 @@ class _Comparison:
     def alike(self) -> list[tuple[int, int, int, float]]:
         """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`, sorted.
 
-        Of several alignments of a pair the one least likely by chance counts: few errors in many frames.
+        The best alignment of a pair is the one least likely by chance: few errors in many frames.
         """
-        near = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._glanced, self._collisions())]))
+        near = np.unique(np.concatenate([np.zeros(0, np.int64), *map(self._probed, self._collisions())]))
         # A key may be shared one frame beside the best offset.
         near = np.unique(np.concatenate([near - 1, near, near + 1]))
         errors, counts = self._errors(near)
@@ -200,9 +200,8 @@ class _Comparison:
     def _collisions(self) -> Iterator[np.ndarray]:
         """Packed alignments, each once, at which two clips share a key.
 
-        Under a key each frame meets the `_KEY_NEIGHBOURS` that follow it, not all: a key that a thousand frames share
-        says little, and would cost their square. Smaller groups meet completely; of more copies than that of
-        one take each still meets its neighbours.
+        Each frame of a key is compared with the `_KEY_NEIGHBORS` frames after it, not with all: a key of a thousand
+        frames has little information, and all pairs would cost their square. Smaller groups are compared completely.
         """
         usable = self._with_a_later_frame()
         mask = np.uint32((1 << _KEY_BITS) - 1)
@@ -214,7 +213,7 @@ class _Comparison:
                 keys = half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
                 order = np.argsort(keys, kind="stable")
                 keys, frames = keys[order], frames[order]
-                for distance in range(1, _KEY_NEIGHBOURS + 1):
+                for distance in range(1, _KEY_NEIGHBORS + 1):
                     same = np.flatnonzero(keys[:-distance] == keys[distance:])
                     if len(same) == 0:
                         break
@@ -224,7 +223,7 @@ class _Comparison:
                     yield np.unique(self._pack(a, b, offset)[a != b])
 
     def _with_a_later_frame(self) -> np.ndarray:
-        """For each frame, whether it and the one `_KEY_GAP` later are heard, in one clip."""
+        """For each frame, whether it and the one `_KEY_GAP` later are active in one clip."""
         usable = np.zeros_like(self.active)
         usable[:-_KEY_GAP] = self.active[:-_KEY_GAP] & self.active[_KEY_GAP:]
         clips = self.lengths > 0
@@ -244,13 +243,13 @@ class _Comparison:
         return a, b, offset - 2 * self.longest
 
     def _overlaps(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the overlap begins in either clip, as a frame among all, and its length in frames."""
+        """The first frame of the overlap in each clip (counted over all clips), and its length in frames."""
         a, b, offset = self._unpack(alignments)
         start = np.maximum(0, -offset)
         stop = np.minimum(self.lengths[a], self.lengths[b] - offset)
         return self.begins[a] + start, self.begins[b] + start + offset, stop - start
 
-    def _glanced(self, alignments: np.ndarray) -> np.ndarray:
+    def _probed(self, alignments: np.ndarray) -> np.ndarray:
         """Those that are long enough and differ in few bits of a few frames spread over the overlap."""
         kept = [np.zeros(0, np.int64)]
         for begin in range(0, len(alignments), _BLOCK):
@@ -258,31 +257,31 @@ class _Comparison:
             first, second, length = self._overlaps(block)
             long = length >= _MIN_FRAMES
             block, first, second, length = block[long], first[long], second[long], length[long]
-            steps = (np.arange(_GLANCES) * length[:, None]) // _GLANCES
+            steps = (np.arange(_PROBES) * length[:, None]) // _PROBES
             first, second = first[:, None] + steps, second[:, None] + steps
-            heard = self.active[first] & self.active[second]
-            wrong = np.bitwise_count(self.bits[first] ^ self.bits[second]) * heard
-            kept.append(block[wrong.sum(axis=1) <= _MAX_GLANCE_ERROR * BITS * heard.sum(axis=1)])
+            active = self.active[first] & self.active[second]
+            wrong = np.bitwise_count(self.bits[first] ^ self.bits[second]) * active
+            kept.append(block[wrong.sum(axis=1) <= _MAX_PROBE_ERROR * BITS * active.sum(axis=1)])
         return np.concatenate(kept)
 
     def _errors(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bit error rate of each alignment and the number of frames, heard in both clips, that it is taken over."""
+        """Bit error rate of each alignment, and its number of frames that are active in both clips."""
         wrong, counts = np.zeros(len(alignments), np.int64), np.zeros(len(alignments), np.int64)
         for i, (first, second, length) in enumerate(zip(*self._overlaps(alignments), strict=True)):
             one, other = slice(first, first + length), slice(second, second + length)
-            heard = self.active[one] & self.active[other]
-            counts[i] = np.count_nonzero(heard)
-            wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[heard].sum()
+            active = self.active[one] & self.active[other]
+            counts[i] = np.count_nonzero(active)
+            wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[active].sum()
         return wrong / np.maximum(BITS * counts, 1), counts
 
 
 def _parts(half: np.ndarray, usable: np.ndarray) -> Iterator[tuple[int, int]]:
     """Ranges of the first frame's bits, both ends included, that split the usable frames into parts of `_SORTED`.
 
-    A single value that more frames have is one part.
+    A single value with more frames is one part.
     """
     counts = np.zeros(1 << _KEY_BITS, np.int64)
-    for begin in range(0, len(half), _SORTED):  # bincount works on a copy of eight bytes a frame
+    for begin in range(0, len(half), _SORTED):  # bincount copies to eight bytes per frame
         block = slice(begin, begin + _SORTED)
         counts += np.bincount(half[block][usable[block]], minlength=len(counts))
     lowest, frames = 0, 0
@@ -296,17 +295,17 @@ def _parts(half: np.ndarray, usable: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the median over segments of their normalised cross-correlation.
+    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation.
 
-    All segments are held to one lag, the best for the whole overlap, of up to two hops either way of the offset. The
-    median, because over the whole one loud vowel at nearly the same pitch may correlate by itself.
+    All segments use one lag, the best for the complete overlap, up to two hops from the offset. The median is used
+    because a single loud vowel at nearly the same pitch may correlate.
     """
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
-    pieces = np.stack([first[start:stop], second[start + shift : stop + shift]])
+    overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])
     reach = round(2 * HOP_SECONDS * sampling_rate)
     size = scipy.fft.next_fast_len(stop - start + reach, real=True)
-    spectra = scipy.fft.rfft(pieces, size, axis=1)
+    spectra = scipy.fft.rfft(overlap, size, axis=1)
     frequencies = scipy.fft.rfftfreq(size, 1 / sampling_rate)
     spectra[:, (frequencies < BAND[0]) | (frequencies > BAND[1])] = 0
     products = scipy.fft.irfft(spectra[0].conj() * spectra[1], size)
@@ -320,5 +319,5 @@ def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offs
     energies = (one**2).sum(axis=1) * (other**2).sum(axis=1)
     loud = energies > np.quantile(energies, 0.95) * 10 ** (-2 * ACTIVE_DB / 10)
     correlations = (one * other).sum(axis=1)[loud] / np.sqrt(energies[loud])
-    # A copy of the other polarity is a copy.
+    # A copy with inverted polarity is a copy.
     return (stop - start) / sampling_rate, abs(float(np.median(correlations)))

@@ -1,4 +1,4 @@
-"""Decode once: rows get their duration and content hash, waveforms go to the store."""
+"""Decoding of a dataset: rows get their duration and content hash, waveforms go to the store."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
-from .decode import SUFFIXES, honest_suffix
+from .decode import SUFFIXES, suffix_matches_format
 from .store import WaveformStore, open_store
 
 if TYPE_CHECKING:
@@ -31,15 +31,15 @@ def prepare(
 ) -> tuple[Dataset, WaveformStore]:
     """Fills `duration` (seconds) and `content_hash` of every row; the store holds row i's waveform at `store[i]`.
 
-    With a `preparation` the store holds what it makes of the waveforms; both columns stay those of the recordings.
+    With a `preparation` the store holds the prepared waveforms; both columns describe the recordings.
 
     Raises:
         AudioError: naming the files that are empty, truncated, not audio or not finite.
     """
     sources = _sources(dataset)
     store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
-    _tell_oddities(dataset, sources, store)
-    _tell_changes(store)
+    _log_irregularities(dataset, sources, store)
+    _log_changes(store)
     columns = dataset.column_names
     dataset = dataset.remove_columns(["duration", "content_hash"])
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
@@ -48,42 +48,41 @@ def prepare(
 
 
 def _sources(dataset: Dataset) -> Sequence[dict]:
-    """The rows' `audio`: all at once where they are paths, and row by row where any carries its file's bytes, so that
-    memory never holds the recordings of a corpus."""
+    """The rows' `audio`: a list if all are paths, else a lazy column, because embedded bytes may not fit in memory."""
     column = dataset["audio"]
     chunks = dataset.data.column("audio").chunks
     paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
     return column[:] if paths_alone else column
 
 
-def _tell_oddities(dataset: Dataset, sources: Sequence[dict], store: WaveformStore) -> None:
-    """Says aloud what was mixed to mono, whose suffix lies, and which files have a rate unlike their neighbours'."""
+def _log_irregularities(dataset: Dataset, sources: Sequence[dict], store: WaveformStore) -> None:
+    """Logs clips that were mixed to mono, wrong suffixes, and different sampling rates."""
     several = [i for i, channels in enumerate(store.channels) if channels > 1]
     if several:
         first = dataset["id"][several[0]]
         logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
     paths = [source["path"] for source in sources]
-    lying = [i for i, path in enumerate(paths) if path and not honest_suffix(path, store.formats[i])]
-    if lying:
-        first = f"{paths[lying[0]]} is {store.formats[lying[0]]}"
-        logger.warning("%d files whose suffix belongs to another format, read all the same (%s)", len(lying), first)
+    wrong = [i for i, path in enumerate(paths) if path and not suffix_matches_format(path, store.formats[i])]
+    if wrong:
+        first = f"{paths[wrong[0]]} is {store.formats[wrong[0]]}"
+        logger.warning("%d files have the suffix of another format (%s)", len(wrong), first)
     rates = Counter(store.source_rates.tolist())
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
         logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)
 
 
-def _tell_changes(store: WaveformStore) -> None:
-    """Says aloud how much of the recordings was taken away, and how many clips were padded with silence."""
+def _log_changes(store: WaveformStore) -> None:
+    """Logs how much of the recordings was removed, and how many clips were padded with silence."""
     recorded, trimmed, stored = store.source_lengths, store.trimmed_lengths, store.lengths
-    _tell_loss("silence trimmed", recorded, trimmed, store.sampling_rate)
-    _tell_loss("cut to the fixed duration", trimmed, np.minimum(trimmed, stored), store.sampling_rate)
+    _log_removed("silence trimmed", recorded, trimmed, store.sampling_rate)
+    _log_removed("cut to the fixed duration", trimmed, np.minimum(trimmed, stored), store.sampling_rate)
     padded = np.count_nonzero(stored > trimmed)
     if padded:
         logger.info("padded with silence to the fixed duration: %d of %d clips", padded, len(store))
 
 
-def _tell_loss(what: str, before: np.ndarray, after: np.ndarray, sampling_rate: int) -> None:
+def _log_removed(what: str, before: np.ndarray, after: np.ndarray, sampling_rate: int) -> None:
     clips = np.count_nonzero(after < before)
     if clips:
         share, seconds = 1 - after.sum() / before.sum(), before.sum() / sampling_rate
@@ -91,7 +90,7 @@ def _tell_loss(what: str, before: np.ndarray, after: np.ndarray, sampling_rate: 
         logger.info("%s: %.1f %% of %s (in %d of %d clips)", what, 100 * share, amount, clips, len(before))
 
 
-# What libsndfile reads besides the formats whose suffixes `decode` knows.
+# Suffixes of all formats that libsndfile reads.
 _SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".opus", ".snd", ".sph", ".w64"}
 _REASONS = {errno.ENOENT: "no such folder", errno.ENOTDIR: "a file; name the folder that holds it"}
 
@@ -99,18 +98,16 @@ _REASONS = {errno.ENOENT: "no such folder", errno.ENOTDIR: "a file; name the fol
 def open_audio_folder(
     folder: str | Path, sampling_rate: int, key: str, cache_dir: str | Path | None = None
 ) -> WaveformStore:
-    """The audio files anywhere under `folder`, by their paths' order, as a store of waveforms at `sampling_rate` Hz.
+    """The audio files below `folder`, sorted by path, as a store of waveforms at `sampling_rate` Hz in `cache_dir`.
 
-    It is built on the first call and lies in `cache_dir` ever after; pieces are then read from the memory-mapped
-    file, which costs neither a decoder nor memory of each worker's own, however long the recordings are. Links are
-    followed, a folder to which several lead is met once, and hidden folders and files are left out.
+    Links are followed, a folder with several links is read once, and hidden folders and files are left out.
 
     Raises:
-        UserError: naming `key`, the recipe's, and the path that is missing, cannot be read or holds no audio.
+        UserError: naming `key` of the recipe, and the path that is missing, cannot be read or has no audio.
         AudioError: naming the files that cannot be decoded.
     """
     if not str(folder).strip() or "\0" in str(folder):
-        raise UserError(f"{key}: {str(folder)!r} names no folder; give its path, or leave the key out")
+        raise UserError(f"{key}: {str(folder)!r} is not a folder; give its path, or remove the key")
     try:
         root = Path(folder).expanduser()
     except RuntimeError:
@@ -122,7 +119,7 @@ def open_audio_folder(
 
 
 def _audio_files(root: Path, key: str) -> Iterator[Path]:
-    """What has the name of an audio file, in no order; what cannot be looked at is refused."""
+    """The files with the suffix of audio, in no order; raises a UserError for unreadable paths."""
 
     def refuse(error: OSError) -> None:
         reason = _REASONS.get(error.errno) if error.filename == str(root) else None
@@ -132,7 +129,7 @@ def _audio_files(root: Path, key: str) -> Iterator[Path]:
         for name in names:
             path = Path(folder, name)
             named = path.suffix.lower() in _SUFFIXES
-            # A link may have lost its folder, whose recordings would be missing.
+            # A broken link may be a folder of recordings.
             if not (named or os.path.islink(path)):
                 continue
             try:
@@ -140,16 +137,11 @@ def _audio_files(root: Path, key: str) -> Iterator[Path]:
             except OSError as error:
                 raise _refused(key, path, f"cannot be read ({error.strerror})") from None
             if named and regular:
-                yield _decodable(path, key)
-
-
-def _decodable(path: Path, key: str) -> Path:
-    """The path, whose name libsndfile takes as text."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise _refused(key, path, "its name is not UTF-8; rename it") from None
-    return path
+                try:
+                    str(path).encode()
+                except UnicodeEncodeError:
+                    raise _refused(key, path, "its name is not UTF-8; rename it") from None
+                yield path
 
 
 def _refused(key: str, path: str | Path, reason: str) -> UserError:

@@ -1,10 +1,9 @@
 """The waveform store: every clip decoded and resampled once, in one memory-mapped float32 file.
 
-A store is a folder `waveforms.f32` (all samples end to end) and `index.npz` (where each clip begins, what was
-measured, and a checksum of each clip's samples). Its name is a hash of the settings and of each source's path, size
-and modification time, so a changed file or setting makes another store and an unchanged corpus opens in milliseconds.
-What is done to waveforms before a model hears them (`ser_hf.models.preparation`) is done here, once, after
-resampling.
+A store is a folder with `waveforms.f32` (all samples in a row) and `index.npz` (offset, metadata and checksum of each
+clip). Its name is a hash of the settings and of each source's path, size and modification time: a changed file or
+setting makes another store, and an unchanged corpus opens in milliseconds. The preparation of waveforms for a model
+(`ser_hf.models.preparation`) happens here, once, after resampling.
 """
 
 import contextlib
@@ -28,14 +27,30 @@ from ..utils.errors import UserError
 from ..utils.parallel import in_order
 from .decode import AudioError, Decoded, decode
 
+if TYPE_CHECKING:
+    from ..models.preparation import Preparation
+
+logger = logging.getLogger(__name__)
+
 SAMPLES, JOURNAL = "waveforms.f32", "journal"
 SAMPLE_BYTES = 4
+_FORMAT = 2
+_PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
+_LISTED_ERRORS = 5
+_LOGGED_BYTES = 1e9  # of a store whose size is logged before it is built
+_SAMPLED_FILES = 2000  # whose headers are read to estimate the size of a store
+# Stores up to this size are verified at each opening; that takes a second if they are in memory.
+_VERIFIED_BYTES = 4e9
+_SMALL_BYTES = 1 << 18
+_AHEAD_BYTES = 1 << 30  # of decoded audio in memory
+_DECODED_FIELDS = ("source_rate", "channels", "format", "content_hash")
+_DAMAGED = "damaged"  # a file in a store with a wrong checksum
 
-# The length first and the checksum last: a record that a power cut left half as zeros fits no clip.
+# The length comes first and the checksum last: a record that a power cut left half zero matches no clip.
 RECORD = np.dtype(
     [
         ("length", "<i8"),  # samples as stored
-        ("source_length", "<i8"),  # at the store's rate, before anything was done to them
+        ("source_length", "<i8"),  # at the store's rate, before the preparation
         ("trimmed_length", "<i8"),  # after silence was trimmed
         ("source_rate", "<i4"),  # Hz
         ("channels", "<i2"),
@@ -47,53 +62,48 @@ RECORD = np.dtype(
 
 
 def checksum(samples: np.ndarray | bytes | memoryview) -> int:
-    """Of a clip's samples as they stand in the file: xxh3, 64 bits."""
+    """xxh3 (64 bits) of a clip's samples as they are in the file."""
     return xxhash.xxh3_64_intdigest(samples)
 
 
-def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, facts: Mapping[str, int | str]) -> None:
-    """Writes a clip, float32 (samples,), and behind it its record, of which `facts` are the fields between.
+def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]) -> None:
+    """Writes a clip, float32 (samples,), and then its record with the `metadata`.
 
-    Both leave the process before it returns: what kills the process later takes neither.
+    Both are flushed: a later crash of the process loses neither.
     """
-    fields = [len(clip), *(facts[name] for name in RECORD.names[1:-1]), checksum(clip)]
+    fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), checksum(clip)]
     samples.write(clip)
     samples.flush()
     journal.write(np.array(tuple(fields), RECORD).tobytes())
     journal.flush()
 
 
-def whole_clips(folder: Path) -> int:
-    """How many clips an earlier build left whole, in order; what stands behind the last of them is cut off.
-
-    Each is read and held against its checksum.
-    """
+def complete_clips(folder: Path) -> int:
+    """Number of clips that an interrupted build has completed, by their checksums; truncates the files after them."""
     if not ((folder / SAMPLES).is_file() and (folder / JOURNAL).is_file()):
         (folder / SAMPLES).unlink(missing_ok=True)
         (folder / JOURNAL).unlink(missing_ok=True)
         return 0
     records = read_journal(folder)
-    whole = first_damaged(folder / SAMPLES, records["length"], records["checksum"])
-    whole = len(records) if whole is None else whole
-    os.truncate(folder / SAMPLES, SAMPLE_BYTES * int(records["length"][:whole].sum()))
-    os.truncate(folder / JOURNAL, RECORD.itemsize * whole)
-    return whole
+    damaged = first_damaged(folder / SAMPLES, records["length"], records["checksum"])
+    complete = len(records) if damaged is None else damaged
+    os.truncate(folder / SAMPLES, SAMPLE_BYTES * int(records["length"][:complete].sum()))
+    os.truncate(folder / JOURNAL, RECORD.itemsize * complete)
+    return complete
 
 
 def read_journal(folder: Path) -> np.ndarray:
-    """The records, RECORD (clips,), without one that was not written to its end."""
+    """The complete records, RECORD (clips,)."""
     content = (folder / JOURNAL).read_bytes()
     return np.frombuffer(content[: len(content) // RECORD.itemsize * RECORD.itemsize], RECORD)
 
 
 def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int | None:
-    """The first clip of the file whose samples are not those that were written, None where all are.
-
-    Read in order into one buffer, not mapped: however large the file is, this takes the memory of its longest clip.
+    """The first clip whose samples do not match its checksum, or None. Needs the memory of the longest clip only.
 
     Args:
         lengths: samples of each clip, shape (clips,).
-        checksums: as `checksum` has them, shape (clips,).
+        checksums: from `checksum`, shape (clips,).
     """
     buffer, left = bytearray(), path.stat().st_size
     with path.open("rb") as file:
@@ -103,42 +113,22 @@ def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int
                 return clip
             if size > len(buffer):
                 buffer = bytearray(size)
-            piece = memoryview(buffer)[:size]
-            if file.readinto(piece) != size or checksum(piece) != wanted:
+            clip_bytes = memoryview(buffer)[:size]
+            if file.readinto(clip_bytes) != size or checksum(clip_bytes) != wanted:
                 return clip
             left -= size
     return None
 
 
-if TYPE_CHECKING:
-    from ..models.preparation import Preparation
-
-logger = logging.getLogger(__name__)
-
-_FORMAT = 2
-_PREPARATION_FORMAT = 1  # of what `prepare_waveform` makes of the same samples and settings
-_LISTED_ERRORS = 5
-_TOLD_BYTES = 1e9  # of a store whose size is told before it is built
-_ASKED = 2000
-# Read through at each opening: a second where they are in memory, and what the first epoch then need not wait for.
-_VERIFIED_BYTES = 4e9
-_SMALL_BYTES = 1 << 18
-_AHEAD_BYTES = 1 << 30  # of decoded audio in memory
-_FACTS = ("source_rate", "channels", "format", "content_hash")  # that decoding tells of a clip
-_DAMAGED = "damaged"  # in a store whose reader found it so
-
-
 class WaveformStore:
-    """Waveforms by row number: `store[i]` is a read-only float32 array (samples,) that costs no memory until read.
+    """Waveforms by row number: `store[i]` is a read-only, memory-mapped float32 array (samples,).
 
-    A clip's samples are held against their checksum when they are first read, unless `verify` has seen them all.
-    Stores from before there were checksums are read as they are (`checksums` is None).
+    The checksum of a clip is verified when it is first read, unless `verify` has verified all.
 
     Raises:
-        OSError, ValueError, ...: if the index cannot be read, the samples are not as many as it says, or a reader
-            found them damaged before.
-        UserError: from `store[i]`, if the samples of that clip are not those that were written. The next opening then
-            builds the store again.
+        OSError, ValueError, KeyError: if the index cannot be read, the number of samples differs from it, or the store
+            is marked as damaged.
+        UserError: from `store[i]`, if the checksum of that clip is wrong. The next opening builds the store again.
     """
 
     def __init__(self, folder: Path):
@@ -150,18 +140,18 @@ class WaveformStore:
             self.source_rates: np.ndarray = index["source_rates"]
             self.channels: np.ndarray = index["channels"]
             self.formats: list[str] = index["formats"].tolist()
-            # Samples at the store's rate before anything was done to them, and after silence was trimmed, (clips,).
+            # Samples at the store's rate before the preparation, and after trimming, (clips,); stored if they differ.
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
             self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
-            self.checksums: np.ndarray | None = index.get("checksums")
-        size, announced = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
-        if size != announced:
-            raise ValueError(f"{SAMPLES} has {size} bytes, and {announced} by the index")
+            self.checksums: np.ndarray = index["checksums"]
+        size, expected = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
+        if size != expected:
+            raise ValueError(f"{SAMPLES} has {size} bytes, and {expected} by the index")
         if (folder / _DAMAGED).exists():
             raise ValueError((folder / _DAMAGED).read_text())
         self._in_use: InUse | None = InUse(folder)
         self._samples: np.ndarray | None = None
-        self._verified = bytearray(len(self)) if self.checksums is not None else None
+        self._verified: bytearray | None = bytearray(len(self))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -177,30 +167,29 @@ class WaveformStore:
 
     @property
     def durations(self) -> np.ndarray:
-        """Seconds per clip as it was recorded, whatever was trimmed or padded since, shape (clips,)."""
+        """Seconds of each recording, before trimming and padding, shape (clips,)."""
         return self.source_lengths / self.sampling_rate
 
     def verify(self) -> None:
-        """Reads all samples once. Raises a ValueError if they are not those that were written."""
-        if self.checksums is not None:
-            clip = first_damaged(self.folder / SAMPLES, self.lengths, self.checksums)
-            if clip is not None:
-                raise ValueError(_damage(clip))
+        """Reads all samples once. Raises a ValueError for a wrong checksum."""
+        clip = first_damaged(self.folder / SAMPLES, self.lengths, self.checksums)
+        if clip is not None:
+            raise ValueError(_damage(clip))
         self._verified = None
 
     def __getitem__(self, row: int) -> np.ndarray:
         if self._samples is None:
-            # As a plain array, of which slices are made faster.
+            # A plain array, because slicing it is faster.
             self._samples = np.asarray(np.memmap(self.folder / SAMPLES, dtype=np.float32, mode="r"))
         row = range(len(self))[row]
         samples = self._samples[self.offsets[row] : self.offsets[row + 1]]
         if self._verified is not None and not self._verified[row]:
-            self._hold_to_checksum(row, samples)
+            self._verify_clip(row, samples)
         return samples
 
-    def _hold_to_checksum(self, row: int, samples: np.ndarray) -> None:
+    def _verify_clip(self, row: int, samples: np.ndarray) -> None:
         if checksum(samples) != self.checksums[row]:
-            remedy = "the next run builds this store again, and --resume goes on from the last checkpoint"
+            remedy = "the next run builds this store again, and --resume continues from the last checkpoint"
             try:
                 (self.folder / _DAMAGED).write_text(_damage(row))
             except OSError as error:
@@ -212,12 +201,12 @@ class WaveformStore:
         self._verified[row] = 1
 
     def __getstate__(self):
-        """Workers that receive a copy map the file themselves rather than receive its content."""
+        """Without the content: a worker maps the file itself."""
         return self.__dict__ | {"_samples": None, "_in_use": None}
 
 
 def _damage(row: int) -> str:
-    return f"the samples of clip {row} are not what was written, by their checksum"
+    return f"the samples of clip {row} do not match their checksum"
 
 
 def open_store(
@@ -227,33 +216,32 @@ def open_store(
     workers: int | None = None,
     preparation: "Preparation | None" = None,
 ) -> WaveformStore:
-    """The store of `sources`, built first where it does not stand, and again where it is damaged.
+    """The store of `sources`, built if it does not exist or is damaged.
 
-    A build that was cut off goes on behind its last whole clip. Processes that want the same store wait for the one
-    that builds it. Of a store that stands, index and size are looked at; up to 4 GB (17 hours at 16 kHz) all samples
-    are held against their checksums too, and of a larger one each clip when it is first read.
+    An interrupted build continues after its last complete clip. Other processes wait for the one that builds. All
+    checksums of a store up to 4 GB (17 hours at 16 kHz) are verified, those of a larger one when a clip is first read.
 
     Args:
-        sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one a row.
+        sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per row.
         sampling_rate: Hz of the stored waveforms.
-        cache_dir: where stores live (default: see `ser_hf.utils.cache.cache_root`).
-        workers: decoding threads (default: the cores this process may use).
-        preparation: what is done to each waveform (default: nothing); content hashes stay those of the recordings.
+        cache_dir: of the stores (default: see `ser_hf.utils.cache.cache_root`).
+        workers: decoding threads (default: the available cores).
+        preparation: of each waveform (default: none); content hashes are those of the recordings.
 
     Raises:
-        AudioError: naming the unreadable files (the first few, and how many there are).
-        UserError: if the cache cannot be written to, or its disk fills up.
+        AudioError: naming the unreadable files (the first few, and their number).
+        UserError: if the cache cannot be written to, or the disk is full.
     """
     if preparation is not None and not preparation.active:
         preparation = None
     folder = cache_root(cache_dir) / "waveforms" / _key(sources, sampling_rate, preparation)
-    standing: list[WaveformStore] = []
+    existing: list[WaveformStore] = []
 
     def check(folder: Path) -> None:
         store = WaveformStore(folder)
         if store.bytes <= _VERIFIED_BYTES:
             store.verify()
-        standing.append(store)
+        existing.append(store)
 
     def needed() -> float:
         return _bytes_needed(sources, sampling_rate, workers, preparation)[0]
@@ -261,10 +249,7 @@ def open_store(
     with built_once(folder, check, resumed=True, needed=needed) as fresh:
         if fresh is not None:
             _build(fresh, folder, sources, sampling_rate, workers, preparation)
-    store = standing[-1] if standing else WaveformStore(folder)
-    if store.checksums is None:
-        logger.info("%s was built before stores had checksums: read as it is; delete it to have it built anew", folder)
-    return store
+    return existing[-1] if existing else WaveformStore(folder)
 
 
 def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> str:
@@ -292,34 +277,34 @@ def _identity(source: dict) -> list:
 def _bytes_needed(
     sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> tuple[float, float]:
-    """How large a store will be at most, in bytes, and the seconds it holds, as the headers of its files announce it;
-    of very many files a share is asked, as each takes 0.1 ms."""
+    """The maximum size of a store in bytes, and its seconds, from the headers of the files (of many files a sample, as
+    each takes 0.1 ms)."""
 
     def seconds(source: dict) -> float:
         info = _header(source)
         return 0.0 if info is None else info.duration
 
-    asked = sources[:: max(1, len(sources) // _ASKED)]
-    duration = sum(in_order(seconds, asked, workers)) * len(sources) / max(1, len(asked))
+    sampled = sources[:: max(1, len(sources) // _SAMPLED_FILES)]
+    duration = sum(in_order(seconds, sampled, workers)) * len(sources) / max(1, len(sampled))
     if preparation is not None and preparation.fixed_duration is not None:
         duration = len(sources) * preparation.fixed_duration
     return SAMPLE_BYTES * duration * sampling_rate, duration
 
 
 def _header(source: dict) -> Any:
-    """What libsndfile knows of a recording without decoding it; None of what it cannot read, which decoding tells."""
+    """The header of a recording; None if it cannot be read (decoding then raises the error)."""
     try:
         return soundfile.info(source["path"] if source.get("bytes") is None else io.BytesIO(source["bytes"]))
     except (soundfile.LibsndfileError, RuntimeError):
         return None
 
 
-def _tell_size(
+def _log_size(
     folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> None:
-    """Says how large a store that is worth a word will be."""
+    """Logs the size of a large store before it is built."""
     needed, duration = _bytes_needed(sources, sampling_rate, workers, preparation)
-    if needed >= _TOLD_BYTES:
+    if needed >= _LOGGED_BYTES:
         free = shutil.disk_usage(folder.parent).free
         logger.log(
             logging.WARNING if needed > free else logging.INFO,
@@ -336,29 +321,31 @@ def _build(
     workers: int | None,
     preparation: "Preparation | None",
 ) -> None:
-    whole, failures = whole_clips(fresh), []
-    if whole:
-        logger.info("preparing audio goes on: %s of %s clips stand in %s", f"{whole:,}", f"{len(sources):,}", fresh)
+    complete, failures = complete_clips(fresh), []
+    if complete:
+        logger.info(
+            "continuing to prepare audio: %s of %s clips are in %s", f"{complete:,}", f"{len(sources):,}", fresh
+        )
     else:
-        _tell_size(folder, sources, sampling_rate, workers, preparation)
+        _log_size(folder, sources, sampling_rate, workers, preparation)
     with (fresh / SAMPLES).open("ab") as samples, (fresh / JOURNAL).open("ab") as journal:
-        left = (sources[row] for row in range(whole, len(sources)))
+        left = (sources[row] for row in range(complete, len(sources)))
         clips = _decoded_in_order(left, sampling_rate, workers, preparation)
-        bar = {"total": len(sources), "initial": whole, "desc": "preparing audio", "unit": "clip", "disable": None}
+        bar = {"total": len(sources), "initial": complete, "desc": "preparing audio", "unit": "clip", "disable": None}
         for clip in tqdm(clips, **bar):
             if isinstance(clip, AudioError):
                 failures.append(clip)
             elif not failures:
                 decoded, lengths = clip
-                facts = lengths | {name: getattr(decoded, name) for name in _FACTS}
-                append(samples, journal, decoded.samples, facts)
+                metadata = lengths | {name: getattr(decoded, name) for name in _DECODED_FIELDS}
+                append(samples, journal, decoded.samples, metadata)
     if failures:
         raise _summary(failures, len(sources))
     _write_index(fresh, sampling_rate)
 
 
 def _write_index(folder: Path, sampling_rate: int) -> None:
-    """The index of a folder's journal, which goes."""
+    """Converts a folder's journal to its index."""
     records = read_journal(folder)
     optional = {name: records[name] for name in ("source_length", "trimmed_length")}
     np.savez(
@@ -376,15 +363,15 @@ def _write_index(folder: Path, sampling_rate: int) -> None:
 
 
 def _text(column: np.ndarray) -> np.ndarray:
-    """Byte strings as text, no wider than the longest of them."""
+    """Byte strings as text of minimal width."""
     return np.array(column.astype(str).tolist(), dtype=str)
 
 
 def _decoded_in_order(
     sources: Iterable[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> Iterator[tuple[Decoded, dict[str, int]] | AudioError]:
-    """Decodes and prepares on threads; a bad file comes back as its error. What is ahead of the writer is bounded by
-    its size in memory too, so that recordings of hours are decoded few at a time, however many cores there are."""
+    """Decodes and prepares on threads; a bad file yields its error. The decoded audio ahead of the writer is limited
+    by its size in memory, so that few long recordings are decoded at a time."""
 
     def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
         try:
@@ -394,9 +381,9 @@ def _decoded_in_order(
 
     def size(source: dict) -> float:
         data = source.get("bytes")
-        with contextlib.suppress(OSError):  # gone meanwhile, which decoding tells
+        with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
             held = len(data) if data is not None else os.path.getsize(source["path"])
-            # Of a small file, however it is coded, no header needs to be asked.
+            # A small file needs no look at its header.
             if held > _SMALL_BYTES and (info := _header(source)) is not None:
                 return SAMPLE_BYTES * info.frames * (info.channels + 1)
         return 0.0
@@ -405,20 +392,20 @@ def _decoded_in_order(
 
 
 def _of_origin(error: AudioError, source: dict) -> AudioError:
-    """The error, told of the table and the row where the audio is from inside a table."""
+    """The error with table and row of audio from inside a table."""
     origin = None if source.get("bytes") is not None else origin_of(source["path"])
     if origin is None:
         return error
     reason = str(error).removeprefix(f"{source['path']}: ").partition(";")[0]
-    return AudioError(f"{origin}: its audio: {reason}; mend the table, or leave the clip out with corpus.exclude")
+    return AudioError(f"{origin}: its audio: {reason}; correct the table, or leave the clip out with corpus.exclude")
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
-    """The clip with its waveform prepared, and how many samples it had before that and after trimming."""
+    """The clip with its waveform prepared, and its numbers of samples before that and after trimming."""
     lengths = {"source_length": len(clip.samples), "trimmed_length": len(clip.samples)}
     if preparation is None:
         return clip, lengths
-    # Imported here because its package loads torch, which decoding alone does without.
+    # Imported here because its package loads torch, which decoding does not need.
     from ..models.preparation import prepare_waveform, trim_silence
 
     if preparation.trim_silence is not None:

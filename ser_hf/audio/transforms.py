@@ -1,4 +1,4 @@
-"""What becomes of a clip on its way into a recording: cut, moved, limited in band, telephoned, clipped, amplified."""
+"""Signal processing of augmentation: level and band, noise, reverberation, speed, pitch and vocal tract."""
 
 import functools
 import io
@@ -13,25 +13,25 @@ from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 TELEPHONE_RATE = 8000  # Hz
 TELEPHONE_BAND = (300.0, 3400.0)  # Hz
-# What libsndfile calls the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4 bits.
+# libsndfile's names of the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4 bits.
 _SUBTYPES = {"mu_law": "ULAW", "a_law": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
-# The peak that a codec is given, of 16 bits: the gain control of telephones, and room for what the codec adds.
+# The peak before a codec, of 16 bits: as the gain control of telephones, with headroom for the codec.
 _CODEC_PEAK = 1 << 14
-_ORDER = 4  # of the Butterworth filters, each run forth and back
-_LEAST_EDGE = 1.0  # Hz: a lower edge would cost precision and take nothing
+_ORDER = 4  # of the Butterworth filters, each applied forward and backward
+_LEAST_EDGE = 1.0  # Hz: a lower edge would cost precision and remove nothing
 _MOST_EDGE = 0.98  # of the Nyquist frequency, likewise
 
 
 def crop(waveform: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A piece of `share` of the clip from a random place, a view (share * samples,), one sample at the least."""
+    """A random crop of `share` of the clip, a view (share * samples,), at least one sample."""
     length = max(1, round(share * len(waveform)))
     start = rng.integers(len(waveform) - length + 1)
     return waveform[start : start + length]
 
 
 def time_shift(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """Later (or earlier, where negative) by so many seconds, (samples,): silence comes in, what leaves is lost. At
-    least half of the clip stays."""
+    """Shifted later (negative: earlier) by `seconds` and padded with silence, (samples,). At least half of the clip
+    remains."""
     most = len(waveform) // 2
     shift = int(np.clip(round(seconds * sampling_rate), -most, most))
     shifted = np.zeros_like(waveform)
@@ -44,13 +44,13 @@ def time_shift(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.n
 
 def band_limit(waveform: np.ndarray, low: float, high: float, sampling_rate: int) -> np.ndarray:
     """Only frequencies between `low` and `high` Hz, float32 (samples,), without delay: 6 dB less at the edges, and 48
-    dB an octave beyond. An edge that the sampling rate cannot hold, or under 1 Hz, takes nothing."""
+    dB an octave beyond. An edge above half of the sampling rate or below 1 Hz has no effect."""
     low = low if low >= _LEAST_EDGE else None
     high = high if high <= _MOST_EDGE * sampling_rate / 2 else None
     if low is None and high is None:
         return waveform
     sections = _filter(low, high, sampling_rate)
-    # What is put before and after the clip against transients, scipy's own choice, must not be longer than the clip.
+    # scipy's default padding against transients must not be longer than the clip.
     padding = min(3 * (2 * len(sections) + 1), len(waveform) - 1)
     return sosfiltfilt(sections, waveform, padlen=padding).astype(np.float32)
 
@@ -62,7 +62,7 @@ def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarra
         codec: a key of `_SUBTYPES`. Coded at a fixed peak, so that the clip's level does not matter.
     """
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
-    # A clip of a sample or two may vanish on the way; it comes back as silence.
+    # A clip of one or two samples may become empty; it is then silence.
     narrow = band_limit(narrow if len(narrow) else np.zeros(1, dtype=np.float32), *TELEPHONE_BAND, TELEPHONE_RATE)
     peak = np.abs(narrow).max()
     if peak > 0:
@@ -72,42 +72,42 @@ def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarra
 
 
 def clip(waveform: np.ndarray, share: float) -> np.ndarray:
-    """The loudest `share` of the samples cut off at one level, (samples,). Where only silence would be left, as of a
-    clip padded with zeros, it stays as it is."""
+    """The loudest `share` of the samples clipped at one level, (samples,). A clip that would become silent, such as
+    one padded with zeros, is unchanged."""
     limit = np.quantile(np.abs(waveform), 1 - share)
     return np.clip(waveform, -limit, limit) if limit > 0 else waveform
 
 
 def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
-    """Louder by so many decibels, (samples,). Nothing is limited to full scale."""
+    """Louder by `decibels`, (samples,), not limited to full scale."""
     return waveform * np.float32(10 ** (decibels / 20))
 
 
 @functools.lru_cache(maxsize=8)
 def _filter(low: float | None, high: float | None, sampling_rate: int) -> np.ndarray:
-    """Second-order sections of a band, a high or a low pass; the telephone's is asked for again and again."""
+    """Second-order sections of a band, high or low pass; cached for the telephone's band."""
     if low is None or high is None:
         return butter(_ORDER, low or high, "highpass" if high is None else "lowpass", fs=sampling_rate, output="sos")
     return butter(_ORDER, [low, high], "bandpass", fs=sampling_rate, output="sos")
 
 
 def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
-    """Samples within [-1, 1] through a codec and back, float32 (samples,); codecs of blocks fill up the last one."""
-    # As whole numbers: of floating-point samples that are not finite libsndfile's G.711 reads beyond its tables.
-    whole = np.rint(samples * _CODEC_PEAK).astype(np.int16)
+    """Samples within [-1, 1] through a codec and back, float32 (samples,); block codecs pad the last block."""
+    # As integers, because libsndfile's G.711 reads outside its tables for samples that are not finite.
+    integers = np.rint(samples * _CODEC_PEAK).astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, whole, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
+    soundfile.write(file, integers, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
     file.seek(0)
     return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
 
 
-AUDIBLE = 20.0  # Hz: what lies below it nobody hears, and brown noise would have nearly all its power there
-VOICES = (3, 8)  # in babble, the fewest and the most
-_LEAST_SECONDS = 0.1  # of what is generated, so that a clip of few samples has a spectrum to shape all the same
+AUDIBLE = 20.0  # Hz: brown noise would have nearly all its power below it
+VOICES = (3, 8)  # in babble, minimum and maximum
+_LEAST_SECONDS = 0.1  # of generated noise, so that there is a spectrum for a clip of few samples
 
 
 class Waveforms(Protocol):
-    """What is indexed by a row and gives float32 samples, as `WaveformStore` does."""
+    """A sequence of float32 samples by row, such as `WaveformStore`."""
 
     def __len__(self) -> int: ...
 
@@ -122,7 +122,7 @@ def mean_power(samples: np.ndarray) -> float:
 def add_noise(waveform: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
     """The waveform, float32 (samples,), and `noise` of the same shape at `snr` dB below it.
 
-    With a silent clip, or silent noise, the ratio is undefined: nothing is added.
+    The ratio is undefined for a silent clip or silent noise: nothing is added.
     """
     signal, other = mean_power(waveform), mean_power(noise)
     if signal == 0 or other == 0:
@@ -155,8 +155,8 @@ def speech_shaped(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return scipy.fft.irfft(spectrum * np.exp(1j * phases), size)[: len(waveform)]
 
 
-def piece(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
-    """`length` samples from a random place of one of the recordings, which begins anew where it is too short."""
+def random_crop(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
+    """`length` samples from a random place of one of the recordings, repeated if it is too short."""
     recording = recordings[int(rows[rng.integers(len(rows))])]
     latest = len(recording) - length
     if latest >= 0:
@@ -166,20 +166,19 @@ def piece(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.rando
 
 
 def babble(clips: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
-    """Three to eight voices at once, of equal power, float32 (length,): pieces of clips among `rows`.
-
-    The clip that it is for may be among them, as may be its speaker.
+    """Three to eight voices at once, of equal power, float32 (length,): random crops of clips among `rows`, which may
+    include the augmented clip and its speaker.
     """
     total = np.zeros(length, dtype=np.float32)
     for _ in range(rng.integers(VOICES[0], VOICES[1], endpoint=True)):
-        voice = piece(clips, rows, length, rng)
+        voice = random_crop(clips, rows, length, rng)
         power = mean_power(voice)
         if power > 0:
             total += voice / np.float32(np.sqrt(power))
     return total
 
 
-# Before it no reflection arrives: the time that measurements of the direct-to-reverberant ratio count as direct sound
+# The first reflection: measurements of the direct-to-reverberant ratio count the time before it as direct sound
 # (P. Zahorik, "Direct-to-reverberant energy ratio sensitivity", JASA 112, 2002).
 DIRECT_SECONDS = 0.0025
 
@@ -191,7 +190,7 @@ def generated_response(
     2.5 ms on Gaussian noise that decays exponentially.
 
     Args:
-        decay: seconds in which the tail falls by 60 dB; it ends there.
+        decay: seconds in which the tail decays by 60 dB; it ends there.
         direct_to_reverberant: ratio of the energies of impulse and tail, in dB.
 
     Returns:
@@ -211,14 +210,14 @@ def generated_response(
 def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     """The waveform, float32 (samples,), in the room of the impulse `response`, as long and as loud as it was.
 
-    The largest sample of the response is taken for the direct sound: what it carries stays in its place in time, and
-    its gain is one before the clip's root mean square is restored. A silent clip or response leaves the clip alone.
+    The largest sample of the response is the direct sound: it keeps its place in time, and its gain is one before the
+    root mean square of the clip is restored. With a silent clip or response the clip is unchanged.
     """
     direct = int(np.argmax(np.abs(response)))
     if response[direct] == 0:
         return waveform
     length = len(waveform)
-    # What comes later than the clip is long reaches none of the samples that are kept.
+    # Later samples of the response do not reach the samples that are kept.
     response = response[: direct + length] / response[direct]
     wet = fftconvolve(waveform, response)[direct : direct + length]
     before, after = mean_power(waveform), mean_power(wet)
@@ -228,13 +227,13 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 _OVERLAP = 4
-_FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have peaks of their own
-# Shorter lags of the cepstrum (s) are taken for the vocal tract's, longer ones for the glottis's. Of voices above
+_FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have separate peaks
+# Shorter lags of the cepstrum (s) belong to the vocal tract, longer ones to the glottis. Of voices above
 # 333 Hz the envelope dips between harmonics; with 2 ms first formants move half as far as they should.
 _TRACT_LAG = 0.003
 # Jaitly and Hinton's F_hi, 4800 Hz of 8000: the warp is straight up to there, which covers the formants that matter.
 _STRAIGHT_SHARE = 0.6
-_FLOOR = 1e-6  # of the largest magnitude, -120 dB: what is below has no envelope that is worth moving
+_FLOOR = 1e-6  # of the largest magnitude, -120 dB: a floor for the envelope
 
 
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
@@ -243,11 +242,11 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 
 def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
-    """Spoken `factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder.
+    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder.
 
     Phases are locked (J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE
     Transactions on Speech and Audio Processing 7(3), 1999): only those of spectral peaks advance from frame to frame,
-    and all bins around a peak turn as it does, which keeps them in the relation that the voice gave them.
+    and all bins around a peak rotate with it, which preserves their relation.
     """
     size = _frame_size(sampling_rate)
     spectra = _spectra(waveform, size)
@@ -259,8 +258,8 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
     phasors = spectra * (1 / np.maximum(magnitudes, np.finfo(np.float32).tiny))
     phasors[magnitudes == 0] = 1
     stretched = (1 - between) * magnitudes[at] + between * magnitudes[at + 1]
-    # A peak has to go on from the frame that followed its last one, but takes its phase from the present one. Products
-    # of unit phasors are sums of angles, which need neither be computed nor unwrapped.
+    # A peak continues from the frame after its last one, but takes its phase from the present one. Products of unit
+    # phasors are sums of angles, without computing or unwrapping angles.
     turns = phasors[at[:-1] + 1] * phasors[at[1:]].conj()
     rotation = np.ones_like(phasors[0])
     rotated = phasors[at]
@@ -304,8 +303,8 @@ def vocal_tract(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.n
 
 def warped_back(frequencies: np.ndarray, factor: float) -> np.ndarray:
     """From which frequencies the warp by `factor` brings to `frequencies`, both as shares of the Nyquist frequency:
-    times `factor` up to a corner, and from there straight on to the Nyquist frequency, which stays."""
-    corner = _STRAIGHT_SHARE * min(factor, 1)  # where the corner comes to lie; it was at corner / factor
+    times `factor` up to a corner, and from there linearly to the Nyquist frequency, which is fixed."""
+    corner = _STRAIGHT_SHARE * min(factor, 1)  # after the warp; before it, at corner / factor
     beyond = 1 - (1 - corner / factor) / (1 - corner) * (1 - frequencies)
     return np.where(frequencies <= corner, frequencies / factor, beyond)
 
@@ -319,7 +318,7 @@ def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
     peaks[:, 2:-2] &= (centre > magnitudes[:, :-4]) & (centre > magnitudes[:, 4:])
     peaks[~peaks.any(axis=1), 0] = True
     frames, at = np.nonzero(peaks)
-    # A peak's region ends half-way to the next one, the last one's with its frame.
+    # A peak's region ends half-way to the next peak, the last one with its frame.
     last = np.append(frames[1:] != frames[:-1], True)
     ends = np.where(last, peaks.shape[1], (at + np.append(at[1:], 0) + 1) // 2)
     return np.repeat(at, np.diff(frames * peaks.shape[1] + ends, prepend=0)).reshape(peaks.shape)
@@ -330,7 +329,7 @@ def _frame_size(sampling_rate: int) -> int:
 
 
 def _spectra(waveform: np.ndarray, size: int) -> np.ndarray:
-    """complex64 (frames, bins) of frames centred on every quarter of a frame, beginning with the first sample."""
+    """complex64 (frames, bins) of frames centered on every quarter of a frame, beginning with the first sample."""
     hop = size // _OVERLAP
     frames = -(-len(waveform) // hop) + 1
     padded = np.zeros((frames - 1) * hop + size, dtype=np.float32)

@@ -18,11 +18,10 @@ _DAY = 24 * 3600
 
 def cache(
     cache_dir: Annotated[
-        str | None,
-        Option(metavar="DIR", help="The cache.  [default: the environment's SER_HF_CACHE, or else ~/.cache/ser_hf]"),
+        str | None, Option(metavar="DIR", help="[default: $SER_HF_CACHE, or else ~/.cache/ser_hf]")
     ] = None,
     remove_older_than: Annotated[
-        float | None, Option(metavar="DAYS", help="Delete what was not used for this many days.")
+        float | None, Option(metavar="DAYS", help="Delete what was not used for so long.")
     ] = None,
     clear: Annotated[bool, Option("--clear", help="Delete everything, after a confirmation.")] = False,
     yes: Annotated[bool, Option("--yes", help="Do not ask for the confirmation of --clear.")] = False,

@@ -9,20 +9,17 @@ def compare(
     runs: Annotated[
         list[str] | None,
         Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="The folder of a run, of a sweep (its best run) or of a published model, a Hub id, or a report.json.",
         ),
     ] = None,
     metric: Annotated[
-        Literal["uar", "wa", "macro_f1"], Option(help="For the order, the bar chart and the tests.")
+        Literal["uar", "wa", "macro_f1"], Option(help="For the order, the chart and the tests.")
     ] = "uar",
     part: Annotated[
-        Literal["test", "validation"] | None,
-        Option(help="The split.  [default: the one that each run was evaluated on]"),
+        Literal["test", "validation"] | None, Option(help="[default: the split of each run's report]")
     ] = None,
-    output: Annotated[
-        str | None, Option(metavar="DIR", help="Write a page, a bar chart (PNG, SVG) and tables (CSV, JSON).")
-    ] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="Write a page, a bar chart and tables.")] = None,
 ) -> None:
     """Compare runs, with tests of their differences.
 

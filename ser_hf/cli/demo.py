@@ -26,8 +26,7 @@ HOST = "127.0.0.1"
 def demo(
     model: Model,
     port: Annotated[
-        int | None,
-        Option(metavar="N", help="Port of the page, which only this machine can open.  [default: a free port]"),
+        int | None, Option(metavar="N", help="Only this machine can open it.  [default: a free port]")
     ] = None,
     examples: Annotated[list[str] | None, Option(metavar="FILE...", help="Recordings to offer on the page.")] = None,
     revision: Revision = None,

@@ -16,9 +16,7 @@ def download(
             "(savee, then: --source ARCHIVE)."
         ),
     ],
-    folder: Annotated[
-        str, Argument(metavar="DIR", help="Folder of the corpus; files in it are not downloaded again.")
-    ],
+    folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
     source: Annotated[
         str | None,
         Option(
@@ -27,9 +25,9 @@ def download(
             "or the URL of a mirror.  [default: the corpus's own sources, one after another]",
         ),
     ] = None,
-    jobs: Annotated[int, Option(metavar="N", help="Downloads at a time, where the files come one by one.")] = 8,
-    replace: Annotated[bool, Option("--replace", help="Download changed files again, and replace them.")] = False,
-    verify: Annotated[bool, Option("--verify", help="Only compare every byte with the release.")] = False,
+    jobs: Annotated[int, Option(metavar="N", help="Downloads at a time.")] = 8,
+    replace: Annotated[bool, Option("--replace", help="Replace changed files.")] = False,
+    verify: Annotated[bool, Option("--verify", help="Only compare the files with the release.")] = False,
 ) -> None:
     """Download a corpus and check every file.
 

@@ -19,25 +19,18 @@ def evaluate(
     words: Annotated[
         list[str],
         Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="Run folders, model folders or Hub ids, of any audio classifier; and options of the corpus as "
             "key=value (of one of several as NAME.key=value), of the protocol as protocol.key=value.",
         ),
     ],
-    corpus: Annotated[
-        list[str] | None,
-        Option(metavar="NAME", help="A corpus to evaluate on, such as ravdess; may be given several times."),
-    ] = None,
-    root: Annotated[
-        list[str] | None, Option(metavar="DIR", help="The folder of each --corpus, in their order.")
-    ] = None,
+    corpus: Annotated[list[str] | None, Option(metavar="NAME", help="A corpus, such as ravdess; repeatable.")] = None,
+    root: Annotated[list[str] | None, Option(metavar="DIR", help="The folder of each --corpus, in order.")] = None,
     recipe: Annotated[
-        str | None,
-        Option(metavar="RECIPE", help="The corpus and the protocol of a recipe, or of a run folder, instead."),
+        str | None, Option(metavar="RECIPE", help="The corpus and protocol of a recipe or a run.")
     ] = None,
     protocol: Annotated[
-        str | None,
-        Option(metavar="NAME", help="Evaluate on one split of this protocol.  [default: on the whole corpus]"),
+        str | None, Option(metavar="NAME", help="Evaluate one split.  [default: the whole corpus]")
     ] = None,
     part: Annotated[Literal["train", "validation", "test"] | None, Option(help="That split.  [default: test]")] = None,
     fold: Annotated[int | None, Option(metavar="N", help="Which fold, of a protocol with folds.")] = None,
@@ -50,20 +43,15 @@ def evaluate(
         ),
     ] = None,
     heard_speakers: Annotated[
-        bool, Option("--heard-speakers", help="Include speakers that the model was trained with; the report says so.")
+        bool, Option("--heard-speakers", help="Also evaluate on speakers of its training.")
     ] = False,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
     overwrite: Overwrite = False,
-    robustness: Annotated[
-        bool, Option("--robustness", help="Also under noise, in rooms, over telephones and codecs.")
-    ] = False,
-    robustness_clips: Annotated[
-        int | None, Option(metavar="N", help="On at most this many clips.  [default: all]")
-    ] = None,
+    robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over codecs.")] = False,
+    robustness_clips: Annotated[int | None, Option(metavar="N", help="At most this many.  [default: all]")] = None,
     embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
     window: Annotated[
-        float | None,
-        Option(metavar="SECONDS", help="Evaluate longer clips in windows.  [default: as the model's own evaluation]"),
+        float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
     ] = None,
     batch_size: BatchSize = 16,
     bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,

@@ -11,18 +11,16 @@ from .options import CorpusWords, root_or_word, typed_options
 
 
 def inspect(
-    corpus: Annotated[str | None, Argument(help="Such as ravdess, cremad, emodb; csv for your own table.")] = None,
-    root: Annotated[str | None, Argument(metavar="[DIR]", help="The folder of the audio; for csv the table.")] = None,
+    corpus: Annotated[str | None, Argument(help="Such as ravdess; csv for your own table.")] = None,
+    root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: CorpusWords = None,
     augment: Annotated[
-        str | None,
-        Option(metavar="RECIPE", help="Show the augmentation of this recipe's training clips instead of a corpus."),
+        str | None, Option(metavar="RECIPE", help="Show the augmentation of a recipe's training clips instead.")
     ] = None,
     output: Annotated[
-        str | None,
-        Option(metavar="FOLDER", help="Folder of the page.  [default: inspect-CORPUS, or inspect-RECIPE-augment]"),
+        str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS, or inspect-RECIPE-augment]")
     ] = None,
-    examples: Annotated[int, Option(metavar="N", help="Clips to show: of each label, or with --augment in all.")] = 2,
+    examples: Annotated[int, Option(metavar="N", help="Clips to show: per label, with --augment in all.")] = 2,
     no_near_copies: Annotated[
         bool,
         Option(

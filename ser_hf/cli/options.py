@@ -17,11 +17,9 @@ Model = Annotated[
     str, Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier.")
 ]
 RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
-Overrides = Annotated[
-    list[str] | None, Argument(metavar="[section.key=value]...", help="Replace a value of the recipe.")
-]
+Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
 CorpusWords = Annotated[
-    list[str] | None, Argument(metavar="[key=value]...", help="Options of the corpus, or keys of the recipe.")
+    list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")
 ]
 Revision = Annotated[str | None, Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")]
 TrustRemoteCode = Annotated[
@@ -33,7 +31,7 @@ Device = Annotated[
 BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
 Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace what the output folder holds.")]
-Private = Annotated[bool, Option("--private", help="New repositories are private; existing ones stay as they are.")]
+Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 
 
 class VerbCommand(TyperCommand):

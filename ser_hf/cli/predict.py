@@ -30,21 +30,16 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
             "(CSV, TSV, JSON lines, Parquet) with a column path and optionally start and end in seconds, or - for a "
             "recording on standard input; with --corpus options of the corpus as key=value, with --recipe its "
             "section.key=value.",
         ),
     ] = None,
-    corpus: Annotated[
-        str | None, Option(metavar="NAME", help="Process a corpus, such as ravdess; its folder is --root.")
-    ] = None,
+    corpus: Annotated[str | None, Option(metavar="NAME", help="A corpus in place of inputs, such as ravdess.")] = None,
     root: Annotated[str | None, Option(metavar="DIR", help="The corpus's folder; for csv the table.")] = None,
-    recipe: Annotated[
-        str | None,
-        Option(metavar="RECIPE", help="Process the corpus of a recipe, or of a run folder, with its labels."),
-    ] = None,
+    recipe: Annotated[str | None, Option(metavar="RECIPE", help="The corpus of a recipe or of a run.")] = None,
     output: Annotated[
         str | None,
         Option(
@@ -54,13 +49,10 @@ def predict(
         ),
     ] = None,
     format: Annotated[
-        Literal["table", "jsonl", "csv"] | None,
-        Option(
-            help="Of standard output: one line per clip with its label, or all that --output has.  [default: table]"
-        ),
+        Literal["table", "jsonl", "csv"] | None, Option(help="Of standard output.  [default: table]")
     ] = None,
     embeddings: Annotated[
-        str | None, Option(metavar="FILE", help="The same and an embedding of each clip, as FILE.parquet.")
+        str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
     layer: Annotated[
         int | None,
@@ -71,43 +63,28 @@ def predict(
         ),
     ] = None,
     window: Annotated[
-        float | None,
-        Option(
-            metavar="SECONDS",
-            help="Split longer clips into windows of at most this length.  [default: as in its evaluation]",
-        ),
+        float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
     ] = None,
-    by_window: Annotated[
-        bool, Option("--by-window", help="A row for each window in place of one for each clip (their mean).")
-    ] = False,
+    by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
     timeline: Annotated[
         bool,
         Option(
             "--timeline",
-            help="Emotion over time: a row for each of overlapping windows, each processed as a separate clip; as a "
-            "table, a line for each stretch of time with the same label. --window is 4 s by default, or as in the "
-            "model's evaluation.",
+            help="Emotion over time: a row for each of overlapping windows (--window, 4 s by default); as a table, a "
+            "line for each stretch of time with the same label.",
         ),
     ] = False,
     hop: Annotated[
-        float | None,
-        Option(metavar="SECONDS", help="From one window of the timeline to the next.  [default: half a window]"),
+        float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")
     ] = None,
     smooth: Annotated[
         bool,
-        Option(
-            "--smooth",
-            help="Rows of the timeline that do not overlap: for each stretch the mean of the windows that contain it, "
-            "which the table and the picture always show.",
-        ),
+        Option("--smooth", help="Rows of the timeline that do not overlap: the mean of the windows at that time."),
     ] = False,
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"],
-        Option(
-            help="A file that cannot be read ends the command before anything is written, or is reported and left "
-            "out, and the exit code is 1 in the end."
-        ),
+        Option(help="End at a file that cannot be read, or leave it out and return 1 in the end."),
     ] = "skip",
     device: Device = None,
     revision: Revision = None,

@@ -20,8 +20,7 @@ def publish(
     ] = None,
     private: Private = False,
     report_repo: Annotated[
-        str | None,
-        Option(metavar="USER/NAME", help="A dataset repository for the report: page, predictions, scores, slices."),
+        str | None, Option(metavar="USER/NAME", help="A dataset repository for the report.")
     ] = None,
     space: Annotated[
         str | None,

@@ -10,15 +10,13 @@ from .options import Private, root_or_word, typed_options
 
 
 def publish_corpus(
-    corpus: Annotated[
-        str, Argument(help="Such as ravdess, cremad, tess; csv or audiofolder for your own recordings.")
-    ],
-    repo: Annotated[str, Option(metavar="USER/NAME", help="The dataset repository; NAME alone is in your account.")],
-    root: Annotated[str | None, Argument(metavar="DIR", help="The folder of the audio; for csv the table.")] = None,
+    corpus: Annotated[str, Argument(help="Such as ravdess; csv or audiofolder for your own recordings.")],
+    repo: Annotated[str, Option(metavar="USER/NAME", help="NAME alone is in your account.")],
+    root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
     words: Annotated[
         list[str] | None,
         Argument(
-            metavar="[key=value]...",
+            metavar="key=value",
             help="An option of the corpus, labels, merge, drop or exclude, or PROTOCOL.key=value.",
         ),
     ] = None,
@@ -29,9 +27,7 @@ def publish_corpus(
             metavar="NAME", help="Its splits become a configuration, its folds a column; may be given several times."
         ),
     ] = None,
-    original: Annotated[
-        bool, Option("--original", help="The corpus's own files unchanged, rather than FLAC at 16 kHz.")
-    ] = False,
+    original: Annotated[bool, Option("--original", help="The original files, not FLAC at 16 kHz.")] = False,
     i_have_the_right: Annotated[
         bool,
         Option(

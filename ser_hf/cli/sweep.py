@@ -11,14 +11,10 @@ from .options import Overrides, RecipeFile
 
 def sweep(
     recipe: RecipeFile,
-    space: Annotated[str, Argument(help="YAML file of the search space; recipes/sweeps/ holds an example.")],
+    space: Annotated[str, Argument(help="YAML file of the search space; see recipes/sweeps/.")],
     overrides: Overrides = None,
-    output: Annotated[
-        str | None, Option(metavar="DIR", help="The sweep's folder; resumable.  [default: runs/RECIPE-SPACE]")
-    ] = None,
-    trials: Annotated[
-        int | None, Option(metavar="N", help="How many trials in total, in place of the space's number.")
-    ] = None,
+    output: Annotated[str | None, Option(metavar="DIR", help="Resumable.  [default: runs/RECIPE-SPACE]")] = None,
+    trials: Annotated[int | None, Option(metavar="N", help="In total.  [default: the space's number]")] = None,
     storage: Annotated[
         str | None,
         Option(
@@ -28,22 +24,16 @@ def sweep(
         ),
     ] = None,
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
-    keep_models: Annotated[
-        bool, Option("--keep-models", help="Keep the weights of all trials, not only of the best.")
-    ] = False,
+    keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
     failed: Annotated[
         Literal["again", "pass"] | None,
         Option(
             help="Repeat all failed trials, or continue however many fail.  [default: three in a row stop the sweep]"
         ),
     ] = None,
-    backend: Annotated[Literal["local", "ray"], Option(help="local: this process; ray: a Ray cluster.")] = "local",
-    workers: Annotated[
-        int | None, Option(metavar="N", help="ray: trials at a time.  [default: one for each GPU, or one]")
-    ] = None,
-    gpus: Annotated[
-        float | None, Option(metavar="X", help="ray: GPUs for each trial.  [default: one, if any]")
-    ] = None,
+    backend: Annotated[Literal["local", "ray"], Option(help="This process or a Ray cluster.")] = "local",
+    workers: Annotated[int | None, Option(metavar="N", help="ray: trials at a time.  [default: one per GPU]")] = None,
+    gpus: Annotated[float | None, Option(metavar="X", help="ray: GPUs per trial.  [default: one, if any]")] = None,
 ) -> None:
     """Search for the best values of a recipe's keys.
 

@@ -1,6 +1,5 @@
-"""Corpora: one module each, from official file names to rows; `mixture` is several of them.
-
-The table below is the registry."""
+"""Corpora: one module each, which reads rows from official file names. The table is in `registry`; `mixture` combines
+several corpora."""
 
 import dataclasses
 import logging
@@ -13,9 +12,9 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from . import mixture, registry
-from .labels import Source, sources_facts, sources_of, sources_table, treat_labels
+from .labels import Source, label_sources, sources_facts, sources_table, treat_labels
 from .mixture import Mixed, beyond_caps, require_clips_of_all
-from .registry import SINGLE, checked, parser_options
+from .registry import SINGLE_CORPORA, checked, parser_options
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 
 __all__ = [
@@ -35,15 +34,15 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 8
+_LISTED = 8  # skipped files of one reason in the log
 
-CORPORA = dict(sorted({**SINGLE, "mixture": mixture}.items()))
+CORPORA = dict(sorted({**SINGLE_CORPORA, "mixture": mixture}.items()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus as a recipe asks for it: its rows, what became of every label of its files, and by corpus how often an
-    epoch meets its training clips (1 where a mixture says nothing else; empty for one corpus)."""
+    """A corpus as a recipe selects it: its rows, the class of every label in its files, and the `weight` of each
+    corpus of a mixture (else empty)."""
 
     dataset: Dataset
     sources: list[Source]
@@ -51,15 +50,15 @@ class Corpus:
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of the options that a corpus's parser takes beside root and on_unknown."""
+    """Name -> (annotation, default) of the options of a corpus, without root and on_unknown."""
     return parser_options(CORPORA[name])
 
 
 def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as a resolved recipe has them: checked, defaults written out, those of a mixture's corpora too.
+    """Checked options with all defaults, of a mixture's corpora too, without reading any file.
 
     Raises:
-        UserError: naming the key that is unknown or ill-typed, before any file is touched.
+        UserError: naming the key that is unknown or of a wrong type.
     """
     known = corpus_options(name)
     complete = checked({option: default for option, (_, default) in known.items()} | dict(options), known, "corpus")
@@ -67,8 +66,7 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_corpus(name: str, root: str | Path | None = None, **settings: Any) -> Dataset:
-    """The rows of a corpus as a `datasets.Dataset`, in the order of their ids, with nothing decoded yet: the `dataset`
-    of `read_corpus`, which says what it takes and raises."""
+    """The rows of a corpus as a `datasets.Dataset`, in the order of their ids, not decoded. See `read_corpus`."""
     return read_corpus(name, root, **settings).dataset
 
 
@@ -84,11 +82,11 @@ def read_corpus(
     sampling_rate: int = 16000,
     **options: Any,
 ) -> Corpus:
-    """Reads a corpus and tells what becomes of every label of its files.
+    """Reads a corpus and logs the class of every label in its files.
 
     Args:
         name: a key of `CORPORA`.
-        root: the folder that holds the audio.
+        root: the folder of the audio.
         labels, merge, drop: see `ser_hf.corpora.labels.treat_labels`.
         exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
@@ -98,16 +96,14 @@ def read_corpus(
         UserError: naming the file or key.
     """
     if name not in CORPORA:
-        raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
+        raise UserError(f"corpus.name: {name!r} is not one of {', '.join(CORPORA)}")
     options = complete_options(name, options)
     for place in (root, options.get("audio_root"), *(item["root"] for item in options.get("corpora") or ())):
         require_utf8(place or "")
     listing = CORPORA[name].parse(root=root, on_unknown=on_unknown, **options)
-    _tell_skipped(listing)
+    _log_skipped(listing)
     if not listing.clips:
-        raise UserError(
-            f"corpus.root: {root} holds no clip of {name} to learn from ({len(listing.skipped)} files skipped)"
-        )
+        raise UserError(f"corpus.root: {root} holds no clip of {name} ({len(listing.skipped)} files skipped)")
     members = listing.members if isinstance(listing, Mixed) else {}
     everything = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(everything)
@@ -129,14 +125,14 @@ def read_corpus(
     outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
     listings = {corpus: own.listing for corpus, own in members.items()} or {listing.corpus: listing}
     skipped = [(corpus, why) for corpus, own in listings.items() for _, why in own.skipped]
-    sources = sources_of(outcomes, skipped, listing.corpus)
+    sources = label_sources(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
     dataset = to_dataset(kept, emotions, treatment.labels, sampling_rate, votes)
     return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
 
 
 def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
-    """The clip with what its speaker meant or raters perceived counted as its label is."""
+    """The clip with its intended and perceived emotions merged as its label is."""
     words = {name: clip.extra[name] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
     if not words:
         return clip
@@ -147,37 +143,36 @@ def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
     known = {clip.id for clip in clips}
     for clip_id in exclude:
         if clip_id not in known:
-            raise UserError(f"corpus.exclude: no clip {clip_id!r} (they read like {clips[0].id})")
+            raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {clips[0].id})")
     if exclude:
         logger.warning("left out, listed in corpus.exclude: %d", len(set(exclude)))
     excluded = set(exclude)
     return [clip for clip in clips if clip.id not in excluded]
 
 
-def corpus_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] = ()) -> dict[str, Any]:
-    """What cards and reports say of a corpus: name, title, license, language, url, citation, acted, non_commercial.
+def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> dict[str, Any]:
+    """Metadata for cards and reports: name, title, license, language, url, citation, acted, non_commercial.
 
-    A table of the user's own knows no more than its options say (`facts` of its module). Of a mixture `license` and
-    `language` are a list where its corpora differ, and only the corpora `learnt` from are told, where it is given
-    (`ser_hf.corpora.mixture.learnt_items`).
+    Of a user's table they come from its options. Of a mixture `license` and `language` are lists if its corpora
+    differ, and `trained_on` limits it to these corpora.
     """
     if name == "mixture":
-        if learnt:
-            options = {**options, "corpora": mixture.learnt_items(options["corpora"], learnt)}
+        if trained_on:
+            options = {**options, "corpora": mixture.select_items(options["corpora"], trained_on)}
         return {"name": name, **mixture.facts(**options)}
     return registry.facts(name, options)
 
 
-def corpora_facts(name: str, options: Mapping[str, Any], learnt: Collection[str] = ()) -> list[dict[str, Any]]:
-    """What `corpus_facts` says, of each corpus of a mixture by itself; of any other corpus that one alone."""
+def corpora_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> list[dict[str, Any]]:
+    """`corpus_facts` of each corpus of a mixture; of another corpus a list with one entry."""
     if name != "mixture":
         return [corpus_facts(name, options)]
-    items = mixture.learnt_items(options["corpora"], learnt) if learnt else options.get("corpora")
+    items = mixture.select_items(options["corpora"], trained_on) if trained_on else options.get("corpora")
     return mixture.facts_of_each(items)
 
 
-def _tell_skipped(listing: Listing) -> None:
-    """Each reason with its number of files and the first few of them: nothing is left out silently."""
+def _log_skipped(listing: Listing) -> None:
+    """Logs each reason with its number of files and the first of them."""
     by_reason: dict[str, list[str]] = {}
     for path, reason in listing.skipped:
         by_reason.setdefault(reason, []).append(path)

@@ -1,13 +1,13 @@
 """Databases in audEERING's audformat, as `audb` publishes them (corpus name `audformat`).
 
-`corpus.root` is the folder of a database, with its `db.yaml`, as `audb.load_to("data/emodb", "emodb")` fetches one.
-`corpus.label` and `corpus.speaker` are schemes (or columns, or labels of a scheme, such as the gender that a scheme of
-speakers tells), looked up in all tables; `corpus.tables` says which tables' labels are meant where several hold them,
-as a database often has one of the votes and one of the intentions. `corpus.columns` names the schemes for sex, age,
-language, sentence, intensity and take; gender and transcription are known as sex and sentence.
+`corpus.root` is the folder of a database, with its `db.yaml`, as `audb.load_to("data/emodb", "emodb")` downloads it.
+`corpus.label` and `corpus.speaker` are schemes (or columns, or labels of a scheme, such as the gender in a scheme of
+speakers), looked up in all tables; `corpus.tables` chooses the tables of the labels if several have them: a database
+often has one table of votes and one of intended emotions. `corpus.columns` names the schemes for sex, age, language,
+sentence, intensity and take; gender and transcription are read as sex and sentence.
 
-Tables that belong to a split make a column `split` (dev is validation), which the protocol `column` reads. Segments of
-longer recordings are cut out once, into the cache (`ser_hf.corpora.segments`).
+Tables that belong to a split fill the column `split` (dev is validation), which the protocol `column` reads. Segments
+of longer recordings are cut once, into the cache (`ser_hf.corpora.segments`).
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
@@ -20,12 +20,13 @@ from typing import Any, Literal
 
 from ..utils.errors import UserError
 from .schema import Listing
-from .segments import Piece
-from .tables import KNOWN, NoSpeaker, Reading, Row, clips_of, facts, part_of
+from .segments import Segment
+from .tables import KNOWN, Row, RowParser, facts, split_name
 
-__all__ = ["facts", "parse"]
+__all__ = ["ROW_OPTIONS", "facts", "parse"]
 
-# What databases call the columns that are known by another name here.
+ROW_OPTIONS = RowParser
+# The usual names in databases of columns with another name in ser_hf.
 _USUAL = {"sex": "gender", "sentence": "transcription"}
 
 
@@ -35,29 +36,22 @@ def parse(
     tables: list[str] | None = None,
     label: str = "emotion",
     speaker: str = "speaker",
-    columns: dict[str, str] | None = None,
-    label_map: dict[str, str] | None = None,
-    speaker_pattern: str | None = None,
-    no_speaker: NoSpeaker = "error",
     corpus_name: str = "audformat",
-    language: str | None = None,
-    **told: Any,
+    **options: Any,
 ) -> Listing:
     """Reads the labels of a database.
 
     Args:
         root: the folder of the database.
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out and told.
-        tables: the tables whose labels are meant; by default all that have them.
-        label, speaker, columns: schemes (above).
-        label_map, speaker_pattern, no_speaker, corpus_name, language: see `ser_hf.corpora.tables.Reading`.
-        told: what `ser_hf.corpora.tables.facts` takes.
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
+        tables: the tables of the labels; by default all that have them.
+        label, speaker: schemes (above).
+        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
 
     Raises:
-        UserError: where the package or the database is missing, a scheme or table is not there, or tables contradict
-            each other.
+        UserError: for a missing package, database, scheme or table, and for tables that contradict each other.
     """
-    reading = Reading(corpus_name, label_map, columns, language, speaker_pattern, no_speaker)
+    parser = RowParser.from_options(corpus_name, options)
     try:
         import audformat
     except ImportError:
@@ -77,7 +71,7 @@ def parse(
     schemes = _schemes(database)
     if label not in schemes:
         raise UserError(f"corpus.label: the database has no scheme {label!r}; it has {', '.join(sorted(schemes))}")
-    wanted = {name: _scheme(name, reading, schemes) for name in KNOWN}
+    wanted = {name: _scheme(name, parser, schemes) for name in KNOWN}
     others = dict.fromkeys((speaker, *wanted.values(), "session"))
     extra = [name for name in others if name in schemes and name != label]
     try:
@@ -85,58 +79,54 @@ def parse(
     except (ValueError, TypeError) as error:
         having = ", ".join(_tables_with(database, label))
         raise UserError(
-            f"corpus.tables: name the tables whose {label} is meant, of {having}; they contradict each other: "
-            + _said(error)
+            f"corpus.tables: choose among the tables of {label}, {having}; they contradict each other: "
+            + _message(error)
         ) from None
     splits = _splits(database, tables or _tables_with(database, label))
     rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
         first, last = _seconds(start) or 0.0, _seconds(end)
-        whole = not first and last is None
-        cells = {reading.column(name): _cell(values.get(scheme)) for name, scheme in wanted.items()}
+        complete = not first and last is None
+        cells = {parser.column(name): _cell(values.get(scheme)) for name, scheme in wanted.items()}
         own = {"split": splits.get(entry), "session": _text(values.get("session"))}
         stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file)
         row = Row(
-            where=f"{root / 'db.yaml'}, {label} of {file}" + ("" if whole else f" from {first:g} s"),
+            where=f"{root / 'db.yaml'}, {label} of {file}" + ("" if complete else f" from {first:g} s"),
             path=root / file,
-            name=stem if whole else f"{stem}/{first:.3f}-{'end' if last is None else f'{last:.3f}'}",
+            name=stem if complete else f"{stem}/{first:.3f}-{'end' if last is None else f'{last:.3f}'}",
             place=file,
             label=_text(values[label]),
             speaker=_text(values.get(speaker)),
             cells=cells,
             extra={name: value for name, value in own.items() if value},
-            absent=None
+            missing=None
             if (root / file).is_file()
             else f"no file {root / file}; complete the database, or set corpus.on_unknown: skip",
-            piece=None if whole else Piece(root / file, first, last),
+            segment=None if complete else Segment(root / file, first, last),
         )
         rows.append(row)
-    return Listing(corpus_name, *clips_of(rows, reading, on_unknown))
+    return Listing(corpus_name, *parser.clips(rows, on_unknown))
 
 
 def _loaded(audformat: Any, root: Path) -> Any:
-    """The database with all its tables, so that what is damaged is told by its own name.
-
-    Raises:
-        UserError: for a header or a table that cannot be read.
-    """
+    """The database with all tables loaded, so that an error names the damaged table."""
     header = root / "db.yaml"
     try:
         database = audformat.Database.load(str(root))
-    except Exception as error:  # whatever its parts meet: YAML, keys that are missing, values of other types
-        raise UserError(f"{header}: cannot be read as the header of a database: {_said(error)}") from None
+    except Exception as error:  # of several kinds: YAML, missing keys, wrong types
+        raise UserError(f"{header}: cannot be read as the header of a database: {_message(error)}") from None
     for name, table in (*database.tables.items(), *database.misc_tables.items()):
         try:
             table.load(str(root / f"db.{name}"))
         except Exception as error:  # as above, of CSV, parquet and pickle
             raise UserError(
-                f"{root / f'db.{name}'}.csv (or .parquet): the table {name} cannot be read: {_said(error)}"
+                f"{root / f'db.{name}'}.csv (or .parquet): the table {name} cannot be read: {_message(error)}"
             ) from None
     return database
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -147,14 +137,14 @@ def _schemes(database: Any) -> set[str]:
         names |= set(table.columns)
     for scheme in database.schemes.values():
         if isinstance(scheme.labels, dict):
-            names |= {key for told in scheme.labels.values() if isinstance(told, dict) for key in told}
+            names |= {key for entry in scheme.labels.values() if isinstance(entry, dict) for key in entry}
     return names
 
 
-def _scheme(name: str, reading: Reading, schemes: set[str]) -> str:
-    """What the database calls one of `KNOWN`."""
-    called = reading.column(name)
-    return called if called in schemes else _USUAL.get(name, called)
+def _scheme(name: str, parser: RowParser, schemes: set[str]) -> str:
+    """The database's name for one of `KNOWN`."""
+    column = parser.column(name)
+    return column if column in schemes else _USUAL.get(name, column)
 
 
 def _tables_with(database: Any, label: str) -> list[str]:
@@ -167,13 +157,13 @@ def _tables_with(database: Any, label: str) -> list[str]:
 
 
 def _splits(database: Any, tables: Sequence[str]) -> dict[Any, str]:
-    """Entry of an index -> the part of the first table that has it and tells one."""
+    """Entry of an index -> the split of the first table that has the entry and a split."""
     splits: dict[Any, str] = {}
     for name in tables:
-        told = database[name].split_id
-        if told is not None:
+        split = database[name].split_id
+        if split is not None:
             for entry in database[name].index:
-                splits.setdefault(entry, part_of(told) or told)
+                splits.setdefault(entry, split_name(split) or split)
     return splits
 
 

@@ -3,16 +3,16 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the folder above a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in the
-root, or in any folder below it that is not hidden, names its files in the column `file_name`, from its own folder on;
-it may tell the label (`corpus.label`), the speaker (`corpus.speaker`) and the columns that every table may
-(`ser_hf.corpora.csv_table`), and files that no metadata names are then left out and told. Where metadata has no column
-of labels, the folder stays the label.
+Without metadata the parent folder of a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in
+the root, or in any folder below it that is not hidden, names its files in the column `file_name`, relative to its own
+folder. It may give the label (`corpus.label`), the speaker (`corpus.speaker`) and the columns of every table
+(`ser_hf.corpora.csv_table`); files that no metadata names are then left out with a warning. If the metadata has no
+column of labels, the folder is the label.
 
-The outermost folder named train, validation, test or one of their kin (`ser_hf.corpora.tables`) is a part, as in
-``data/train/angry``: the column `split` has it, and the protocol `column` splits by it; a column `split` of the
-metadata's own is ``own_split`` then. Who speaks is told by the column, or by `corpus.speaker_pattern`, a regular
-expression over the path from the root on: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
+The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split, as
+in ``data/train/angry``: it fills the column `split`, and the protocol `column` splits by it; a `split` column of the
+metadata is then called ``own_split``. The speaker comes from the column, or from `corpus.speaker_pattern`, a regular
+expression for the path relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
 import json
@@ -26,16 +26,27 @@ from ..utils.files import folders_below, read_table
 from ..utils.yaml import read_text
 from .files import audio_files, other_recordings
 from .schema import Listing
-from .tables import KNOWN, NoSpeaker, Reading, Row, carried, clips_of, facts, opened, part_of, rows_of, with_parts
+from .tables import (
+    KNOWN,
+    Row,
+    RowParser,
+    extra_columns,
+    facts,
+    open_parquet,
+    parquet_rows,
+    split_name,
+    with_splits,
+)
 
-__all__ = ["facts", "parse", "read_folder", "read_json_lines"]
+__all__ = ["ROW_OPTIONS", "facts", "parse", "read_folder", "read_json_lines"]
 
+ROW_OPTIONS = RowParser
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 
 
-class _Described(NamedTuple):
-    """A row of metadata: its file, the table and the place in it, its cells."""
+class _Entry(NamedTuple):
+    """One row of metadata."""
 
     path: Path
     table: Path
@@ -48,36 +59,25 @@ def parse(
     on_unknown: Literal["error", "skip"] = "error",
     label: str = "label",
     speaker: str = "speaker",
-    columns: dict[str, str] | None = None,
-    label_map: dict[str, str] | None = None,
-    speaker_pattern: str | None = None,
-    no_speaker: NoSpeaker = "error",
     corpus_name: str = "audiofolder",
-    language: str | None = None,
-    **told: Any,
+    **options: Any,
 ) -> Listing:
-    """Reads the files below `root` with what metadata says of them.
+    """Reads the files below `root` with their metadata.
 
     Args:
-        on_unknown: with ``"skip"``, files whose label is not an emotion, and rows of metadata without audio, are left
-            out and told.
+        on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are left out.
         label, speaker: names of these columns of the metadata, which may lack them.
-        columns: what the metadata calls sex, age, language, sentence, intensity, take or id, such as
-            ``{sex: gender}``.
-        label_map: words of labels -> canonical emotions.
-        speaker_pattern, no_speaker, corpus_name, language: see `ser_hf.corpora.tables.Reading`.
-        told: what `ser_hf.corpora.tables.facts` takes.
+        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
 
     Raises:
         UserError: naming the file, the line of metadata, or the key.
     """
-    reading = Reading(corpus_name, label_map, columns, language, speaker_pattern, no_speaker)
-    return read_folder(root, reading, on_unknown, label, speaker)
+    return read_folder(root, RowParser.from_options(corpus_name, options), on_unknown, label, speaker)
 
 
 def read_folder(
     root: str | Path | None,
-    reading: Reading,
+    parser: RowParser,
     on_unknown: Literal["error", "skip"],
     label: str,
     speaker: str,
@@ -86,82 +86,83 @@ def read_folder(
     """As `parse`.
 
     Args:
-        chosen: the files of audio that are meant, or the tables of metadata, where only some of what lies there is;
-            each with its part where a card tells it.
+        chosen: reads these files of audio, or these tables of metadata, only; each with its split if a card gives it.
     """
     root = None if root is None else Path(os.path.normpath(root))
-    files = audio_files(root, reading.corpus_name)
-    described = _described(root)
+    files = audio_files(root, parser.corpus_name)
+    entries = _metadata(root)
     others = other_recordings(root) if chosen is None else []
     if chosen is not None:
         by_table = any(path.name in METADATA for path in chosen) and chosen.keys().isdisjoint(files)
-        described = [row for row in described if (row.table if by_table else row.path) in chosen]
-        files = [row.path for row in described] if by_table else [path for path in files if path in chosen]
-    used = {label, speaker, _FILE, *map(reading.column, KNOWN)}
-    guess = all(row.table.suffix == ".csv" for row in described)
-    extra = carried([row.cells for row in described], used, guess)
-    named: dict[Path, str] = {}
-    for row in described:
-        if named.setdefault(row.path, row.where) != row.where:
-            raise UserError(f"{row.where}: {row.path} stands in {named[row.path]} too; list each file once")
-    unnamed = [path for path in files if path not in named]
-    if not described:
-        described, extra, unnamed = [_Described(path, path, str(path), {}) for path in unnamed], [{}] * len(files), []
-    told = chosen or {}
-    parts = [told.get(row.path) or told.get(row.table) or _part(_place(root, row.path)) for row in described]
+        entries = [entry for entry in entries if (entry.table if by_table else entry.path) in chosen]
+        files = [entry.path for entry in entries] if by_table else [path for path in files if path in chosen]
+    used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
+    guess = all(entry.table.suffix == ".csv" for entry in entries)
+    extra = extra_columns([entry.cells for entry in entries], used, guess)
+    listed: dict[Path, str] = {}
+    for entry in entries:
+        if listed.setdefault(entry.path, entry.where) != entry.where:
+            raise UserError(f"{entry.where}: {entry.path} is in {listed[entry.path]} too; list each file once")
+    unlisted = [path for path in files if path not in listed]
+    if not entries:
+        entries, extra, unlisted = [_Entry(path, path, str(path), {}) for path in unlisted], [{}] * len(files), []
+    given = chosen or {}
+    splits = [given.get(entry.path) or given.get(entry.table) or _folder_split(root, entry.path) for entry in entries]
     rows = [
         Row(
-            where=row.where,
-            path=row.path,
-            name=_place(root, row.path).removesuffix(row.path.suffix),
-            place=_place(root, row.path),
-            label=row.cells.get(label, row.path.parent.name),
-            speaker=row.cells.get(speaker),
-            cells=row.cells,
-            extra=own,
-            absent=None if row.path.is_file() else f"no file {row.path}; mend the row, or set corpus.on_unknown: skip",
+            where=entry.where,
+            path=entry.path,
+            name=_relative(root, entry.path).removesuffix(entry.path.suffix),
+            place=_relative(root, entry.path),
+            label=entry.cells.get(label, entry.path.parent.name),
+            speaker=entry.cells.get(speaker),
+            cells=entry.cells,
+            extra=kept,
+            missing=None
+            if entry.path.is_file()
+            else f"no file {entry.path}; correct the row, or set corpus.on_unknown: skip",
         )
-        for row, own in zip(described, with_parts(parts, extra), strict=True)
+        for entry, kept in zip(entries, with_splits(splits, extra), strict=True)
     ]
-    clips, skipped = clips_of(rows, reading, on_unknown)
-    skipped += [(str(path), "in no metadata") for path in unnamed]
+    clips, skipped = parser.clips(rows, on_unknown)
+    skipped += [(str(path), "not in any metadata") for path in unlisted]
     skipped += [
-        (str(path), f"{path.suffix} is not read here; convert it to .wav or .flac")
+        (str(path), f"{path.suffix} is not supported; convert it to .wav or .flac")
         for path in others
-        if path not in named
+        if path not in listed
     ]
-    return Listing(reading.corpus_name, clips, skipped)
+    return Listing(parser.corpus_name, clips, skipped)
 
 
-def _place(root: Path, path: Path) -> str:
+def _relative(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _part(place: str) -> str | None:
-    """The part that the outermost folder named like one tells."""
-    return next((part for folder in place.split("/")[:-1] if (part := part_of(folder))), None)
+def _folder_split(root: Path, path: Path) -> str | None:
+    folders = _relative(root, path).split("/")[:-1]
+    return next((split for folder in folders if (split := split_name(folder))), None)
 
 
-def _described(root: Path) -> list[_Described]:
+def _metadata(root: Path) -> list[_Entry]:
     """The rows of all metadata below `root`."""
     found = []
-    below = folders_below(root, lambda error: None)  # whoever looked for audio has complained of it
+    below = folders_below(root, lambda error: None)  # `audio_files` has reported unreadable folders
     for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
-        lines = list(_lines(table))
+        lines = list(_metadata_lines(table))
         if not lines:
-            raise UserError(f"{table}: no row; fill it in, or remove it for labels by folder")
+            raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
         for where, cells in lines:
             name = cells.get(_FILE)
             if not isinstance(name, str) or not name:
-                raise UserError(f"{where}: no {_FILE}; it names the audio, from the table's folder on")
-            found.append(_Described(Path(os.path.normpath(table.parent / name)), table, where, cells))
+                raise UserError(f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder")
+            found.append(_Entry(Path(os.path.normpath(table.parent / name)), table, where, cells))
     return found
 
 
-def _lines(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each row stands, and its cells."""
+def _metadata_lines(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if table.suffix == ".parquet":
-        yield from ((f"{table}, row {number}", cells) for number, cells in enumerate(rows_of(opened(table), ())))
+        rows = enumerate(parquet_rows(open_parquet(table), ()))
+        yield from ((f"{table}, row {number}", cells) for number, cells in rows)
         return
     lines = read_json_lines(table) if table.suffix == ".jsonl" else read_table(table, read_text(table))[1]
     for line, cells in lines:
@@ -169,10 +170,10 @@ def _lines(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and content of each line that is not blank, of a file with one JSON object a line.
+    """Number and content of each line of a JSON Lines file; blank lines are skipped.
 
     Raises:
-        UserError: naming the line that is none.
+        UserError: naming the line that is not a JSON object.
     """
     for line, text in enumerate(read_text(table).split("\n"), start=1):
         if text.strip():

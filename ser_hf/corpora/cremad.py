@@ -11,8 +11,8 @@ Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390.
 File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
 where the level was left open).
 
-What raters perceived is often another emotion than the intended one. Each clip was judged from the voice alone, from
-the face alone, and from both, each time by four to twelve of 2,443 raters. The release's
+Raters often perceived another emotion than the intended one. Each clip was rated from the voice alone, from the face
+alone, and from both, each time by four to twelve of 2,443 raters. The release's
 `processedResults/tabulatedVotes.csv` has their votes: one row a clip and mode, counts in the columns A, D, F, H, N, S,
 the mode in the first digit of the row's number (1 voice, 2 face, 3 multimodal). Counting them again gives `VoiceVote`,
 `FaceVote` and `MultiModalVote` of the release's `summaryTable.csv` for every clip; several letters there, such as
@@ -21,8 +21,8 @@ the mode in the first digit of the row's number (1 voice, 2 face, 3 multimodal).
 Quirks of the official files, left out unless `known_bad` is ``"keep"``:
 - `1076_MTI_SAD_XX` is silent: every sample is zero.
 - Three pairs of files are byte for byte the same audio under two emotions: 1006_TIE_HAP_XX and 1006_TIE_NEU_XX,
-  1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. Which label is right is not known, so
-  neither file is taken, whatever the target.
+  1013_WSI_DIS_XX and 1013_WSI_SAD_XX, 1017_IWW_ANG_XX and 1017_IWW_FEA_XX. The right label is unknown, so
+  neither file is used, for any target.
 """
 
 import csv
@@ -72,7 +72,7 @@ GRAMMAR = re.compile(
 
 # Intended emotions in canonical order, by the letter that the vote tables give them.
 VOTE_COLUMNS = {code[0]: emotion for code, emotion in EMOTION_CODES.items()}
-# What raters judged from, by the first digit of a row's number in the vote table.
+# What raters were given, by the first digit of a row's number in the vote table.
 MODES = {"voice": "1", "face": "2", "multimodal": "3"}
 VOTE_TABLE = "tabulatedVotes.csv"
 
@@ -100,7 +100,7 @@ _AGES = (
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not CREMA-D's."""
+    """The clip that a path describes, or None if its name is not CREMA-D's."""
     fields = GRAMMAR.fullmatch(path.stem)
     if fields is None or fields["actor"] == "1000":
         return None
@@ -132,8 +132,8 @@ def parse(
 
     Args:
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
-        target: the intended emotion, or the one with most votes of those who heard the ``"voice"``, saw the ``"face"``
-            or had both (``"multimodal"``). Perceived clips carry two further columns: `intended`, and `agreement`, the
+        target: the intended emotion, or the one with most votes from the ``"voice"``, the ``"face"`` or both
+            (``"multimodal"``). Perceived clips carry two further columns: `intended`, and `agreement`, the
             share of the votes that the winning emotion has.
         agreement: the least such share, in [0, 1]; clips below it are left out.
         soft: the clips carry their votes, {emotion: count}, and ties stay: their label is the intended emotion where
@@ -164,14 +164,14 @@ def parse(
 
 
 def _with_perceived(listing: Listing, root: str | Path, tables: str | None) -> Listing:
-    """The same clips, where the table of votes is at hand with a column `perceived`: what most of those heard who had
-    the voice alone, None of ties. Reports hold a model's answers against it as well."""
+    """The same clips, with a column `perceived` if the table of votes exists: the majority of the votes from the voice
+    alone, None for a tie. Reports compare predictions with it as well."""
     try:
         votes = read_votes(_find_table(root, tables), "voice")
     except UserError as error:
         if tables is not None:
             raise
-        logger.info("what raters perceived is not told: %s", error)  # the labels need no votes
+        logger.info("no column of perceived emotions: %s", error)  # the labels need no votes
         return listing
     clips = []
     for clip in listing.clips:
@@ -231,8 +231,8 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
         if not str(row[""]).startswith(MODES[target]):
             continue
         cells = [row[letter] or "" for letter in VOTE_COLUMNS]
-        whole = all(cell.isdecimal() for cell in cells)
-        counts = {emotion: int(cell) for emotion, cell in zip(VOTE_COLUMNS.values(), cells, strict=True) if whole}
+        valid = all(cell.isdecimal() for cell in cells)
+        counts = {emotion: int(cell) for emotion, cell in zip(VOTE_COLUMNS.values(), cells, strict=True) if valid}
         if not any(counts.values()) or row["fileName"] in votes:
             raise UserError(f"{table}: row {row['']} has no counts of votes, or is the second of its clip; {remedy}")
         votes[row["fileName"]] = counts

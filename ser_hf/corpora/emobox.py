@@ -1,36 +1,35 @@
-"""EmoBox's metadata: 32 corpora in one form, with the folds that their published figures are made on (name `emobox`).
+"""EmoBox's metadata: 32 corpora in one form, with the folds of their published figures (corpus name `emobox`).
 
     corpus: {name: emobox, root: EmoBox/data/ravdess, audio_root: data/RAVDESS}
     protocol: {name: emobox/lists}
 
 `corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`), `corpus.audio_root` the
-folder that holds its audio as its owners release it.
+folder of its audio as released.
 
 Source: Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus
 Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024. The metadata is under the MIT licence; the audio is
-under that of each corpus, which cards quote where the user tells it (or where the corpus has a module here).
+under that of each corpus, which cards quote from the options, or from the corpus's own module.
 
 What is read:
-- ``ravdess.jsonl``, a JSON object a clip: key, dataset, wav, emo, length, and start_time and end_time where clips are
-  parts of a long recording (PAVOQUE). Where the whole list is missing, the lists of the folds together are it.
-- ``label_map.json``, EmoBox's words for each corpus's own: ``{"Fearful": "Fear", "ps": "Surprise"}``. Words that are
-  no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) want a `label_map`, such as ``{Poker: other}``.
-- ``data.seg.wrd.stm``, the only file that tells who speaks: ``key channel speaker start end <...> label``.
-- ``fold_1/ravdess_test_fold_1.jsonl``: the parts of each fold, which become a column ``fold_1`` and so on.
+- ``ravdess.jsonl``, one JSON object per clip: key, dataset, wav, emo, length, and start_time and end_time for segments
+  of a long recording (PAVOQUE). If this list is missing, the lists of the folds replace it.
+- ``label_map.json``, EmoBox's words for those of each corpus: ``{"Fearful": "Fear", "ps": "Surprise"}``. Words that
+  are no canonical emotion (PAVOQUE's poker, JL-Corpus's assertive) need a `label_map`, such as ``{Poker: other}``.
+- ``data.seg.wrd.stm``, the only file with speakers: ``key channel speaker start end <...> label``.
+- ``fold_1/ravdess_test_fold_1.jsonl``: the splits of each fold, which fill the columns ``fold_1`` and so on.
 
-Audio is found by name: of the files below `audio_root` with the stem that `wav` ends in, in whatever format, the one
-whose folders agree with it furthest from the end (`ser_hf.corpora.emobox`).
+Audio is found by name: among the files below `audio_root` with the stem of `wav`, in any format, the one with the most
+matching parent folders.
 
 Quirks:
-- The language that stm files tell is English throughout, whatever is spoken; `LANGUAGES` has the right one.
-- IEMOCAP's speaker there is who wore the markers in that dialogue (``Ses05M``), under whose name both actors of the
-  session speak; here it is who speaks, as `ser_hf.corpora.iemocap` reads it from the name.
-- MER2023 and RESD have the clip's own name for its speaker: nobody knows. They load with `no_speaker: one`, and every
-  figure on them is told to be speaker-dependent.
-- EMNS is released as WebM and MELD as films; audio is to be taken out of them first, which a clip without any says.
-- Corpora that have a module here (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows from the grammar of that
-  module, which tells more, and the same ids; a label that differs from EmoBox's is refused. Their known bad clips are
-  left out here too.
+- The language in stm files is always English; `LANGUAGES` has the right one.
+- IEMOCAP's speaker there is the actor with the markers (``Ses05M``), a name that both actors of the session share;
+  here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file name.
+- MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with `no_speaker: one`, and
+  every figure is reported as speaker-dependent.
+- EMNS is released as WebM and MELD as video; extract the audio first (the error message has the command).
+- Corpora with a module (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows and ids from the grammar of that module;
+  a label that differs from EmoBox's is an error. Their known bad clips are left out here too.
 """
 
 import dataclasses
@@ -43,13 +42,12 @@ from typing import Any, Literal
 
 from ..utils.errors import UserError
 from ..utils.yaml import read_text
-from . import cremad, emodb, iemocap, ravdess, savee, tess
-from . import tables as _told
+from . import cremad, emodb, iemocap, ravdess, savee, tables, tess
 from .audiofolder import read_json_lines
-from .files import audio_files, converted, other_recordings
+from .files import audio_files, conversion_advice, other_recordings
 from .schema import Clip, Listing
-from .segments import Piece
-from .tables import NoSpeaker, Reading, Row, clips_of
+from .segments import Segment
+from .tables import NoSpeaker, Row, RowParser
 
 
 class ListedAudio:
@@ -57,11 +55,11 @@ class ListedAudio:
 
     Args:
         root: the folder (`corpus.audio_root`).
-        name: the corpus's.
-        listed: every path of the list, to know which names stand in it several times.
+        name: of the corpus.
+        listed: every path of the list, to find file names that occur several times.
 
     Raises:
-        UserError: naming `corpus.audio_root`, where it is no folder or holds nothing that can be read.
+        UserError: naming `corpus.audio_root`, if it is no folder or has no audio.
     """
 
     def __init__(self, root: Path, name: str, listed: Iterable[PurePosixPath]):
@@ -73,52 +71,51 @@ class ListedAudio:
         self._listed = _by_stem(set(listed))
 
     def find(self, wav: PurePosixPath) -> Path | None:
-        """The file with the stem of `wav` whose folders agree with it furthest from the end, and at least as far as
-        tells it from others of the list; None without one.
+        """The file with the stem of `wav` and the most matching parent folders, at least as many as make it unique in
+        the list; None if there is none.
 
         Raises:
-            UserError: where two agree as far.
+            UserError: if two files match equally well.
         """
-        needed = len(self._telling(wav))
         best: list[Path] = []
-        furthest = needed
+        furthest = len(self._distinguishing_folders(wav))
         for path in self._by_stem.get(wav.stem, ()):
-            far = _agreeing(_folders(path), _folders(wav))
+            far = _common_length(_folders(path), _folders(wav))
             if far > furthest:
                 best, furthest = [], far
             if far == furthest:
                 best.append(path)
         if len(best) > 1:
-            raise UserError(f"{best[1]}: as near to EmoBox's {wav} as {best[0]}; remove one of the two")
+            raise UserError(f"{best[1]}: matches EmoBox's {wav} as well as {best[0]}; remove one of the two")
         return best[0] if best else None
 
-    def absent(self, wav: PurePosixPath) -> str:
-        """Why there is none, and what to do."""
-        place = "/".join([*self._telling(wav)[::-1], wav.stem])
+    def missing(self, wav: PurePosixPath) -> str:
+        """The error message for a path without audio."""
+        place = "/".join([*self._distinguishing_folders(wav)[::-1], wav.stem])
         other = self._others.get(wav.stem)
-        remedy = f"{other.name}: {converted(other)}" if other else "complete it"
+        remedy = f"{other.name}: {conversion_advice(other)}" if other else "complete it"
         return f"no audio {place} below {self._root}, in any format; {remedy}, or set corpus.on_unknown: skip"
 
-    def _telling(self, wav: PurePosixPath) -> tuple[str, ...]:
-        """The folders that tell `wav` from others of its name in the list, from the file upwards."""
+    def _distinguishing_folders(self, wav: PurePosixPath) -> tuple[str, ...]:
+        """The parent folders that make `wav` unique in the list, innermost first."""
         own = _folders(wav)
         rivals = (_folders(other) for other in self._listed[wav.stem])
-        return own[: max((_agreeing(own, rival) + 1 for rival in rivals if rival != own), default=0)]
+        return own[: max((_common_length(own, rival) + 1 for rival in rivals if rival != own), default=0)]
 
 
 def require_one_row_each(rows: Sequence[Row]) -> None:
-    """Refuses a file that two rows take, unless they are parts of it."""
+    """Raises a UserError for a file of two rows, unless they are segments of it."""
     taken: dict[Path, str] = {}
     for row in rows:
-        if not row.absent and row.piece is None and taken.setdefault(row.path, row.where) != row.where:
-            raise UserError(f"{row.where}: {row.path} is the audio of {taken[row.path]} already; mend the list")
+        if not row.missing and row.segment is None and taken.setdefault(row.path, row.where) != row.where:
+            raise UserError(f"{row.where}: {row.path} is the audio of {taken[row.path]} already; correct the list")
 
 
 def times_of(content: Mapping[str, Any], where: str) -> tuple[float, float] | None:
-    """Start and end of a clip that is part of a recording, in seconds; None where it is a whole one.
+    """Start and end of a segment in seconds; None for a complete recording.
 
     Raises:
-        UserError: naming the line, for times that are no numbers.
+        UserError: naming the line, for times that are not numbers.
     """
     times = [content.get(field) for field in ("start_time", "end_time")]
     if times == [None, None]:
@@ -135,10 +132,10 @@ def _files(root: Path, name: str, others: Mapping[str, Path]) -> list[Path]:
     try:
         return audio_files(root, name)
     except UserError as error:
-        told = str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)
+        message = str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)
         first = min(others.values(), default=None)
         raise UserError(
-            f"{told}; {first.name}: {converted(first)}" if first and "no audio file" in told else told
+            f"{message}; {first.name}: {conversion_advice(first)}" if first and "no audio file" in message else message
         ) from None
 
 
@@ -150,12 +147,11 @@ def _by_stem(paths: Iterable[Any]) -> dict[str, list[Any]]:
 
 
 def _folders(path: Path | PurePosixPath) -> tuple[str, ...]:
-    """From the file upwards."""
+    """The parent folders, innermost first."""
     return path.parts[:-1][::-1]
 
 
-def _agreeing(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many agree, from the first on."""
+def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
@@ -164,7 +160,7 @@ CITATION = (
     "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus "
     "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
 )
-# ISO 639-1 of what is spoken, from the table of the project's page; ASVP-ESD and ESD have several languages.
+# ISO 639-1, from the table of the project's page; ASVP-ESD and ESD have several languages.
 LANGUAGES = {
     "aesdd": "el",
     "ased": "am",
@@ -211,18 +207,18 @@ def parse(
     speaker_pattern: str | None = None,
     no_speaker: NoSpeaker = "error",
     known_bad: Literal["drop", "keep"] = "drop",
-    **told: Any,
+    **options: Any,
 ) -> Listing:
     """Reads a corpus's metadata and finds its audio.
 
     Args:
         root: the corpus's folder of EmoBox's ``data``.
-        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out and told.
-        audio_root: the folder that holds the audio.
+        on_unknown: with ``"skip"``, clips without audio and clips whose label is not an emotion are left out.
+        audio_root: the folder of the audio.
         label_map: words of EmoBox, or of the corpus, -> canonical emotions.
-        speaker_pattern, no_speaker: see `ser_hf.corpora.tables.Reading`; the pattern is matched with `wav`.
-        known_bad: ``"drop"`` leaves out what the corpus's own module knows to be bad.
-        told: what `ser_hf.corpora.tables.facts` takes.
+        speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched with `wav`.
+        known_bad: ``"drop"`` leaves out the clips in `KNOWN_BAD` of the corpus's module.
+        options: see `facts`.
 
     Raises:
         UserError: naming file and line, or the key.
@@ -236,7 +232,7 @@ def parse(
     listed = _listed(root, folds)
     name = next(iter(listed.values()))[1]["dataset"]
     words = _label_map(root)
-    reading = Reading(name, label_map, None, LANGUAGES.get(name), speaker_pattern, no_speaker)
+    parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, LANGUAGES.get(name))
     speakers = {} if name in OWN else _speakers(root, name)
     contents = [content for _, content in listed.values()]
     places = ListedAudio(Path(audio_root), name, [PurePosixPath(content["wav"]) for content in contents])
@@ -254,15 +250,15 @@ def parse(
                 name=key.removeprefix(f"{name}-"),
                 place=str(wav),
                 label=word,
-                **_who(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
-                absent=None if path else places.absent(wav),
-                piece=Piece(path, *times) if path and times else None,
+                **_speaker_fields(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
+                missing=None if path else places.missing(wav),
+                segment=Segment(path, *times) if path and times else None,
             )
         )
     require_one_row_each(rows)
     if name in OWN:
-        return Listing(name, *_own_clips(OWN[name], rows, reading, on_unknown, known_bad))
-    return Listing(name, *clips_of(rows, reading, on_unknown))
+        return Listing(name, *_own_clips(OWN[name], rows, parser, on_unknown, known_bad))
+    return Listing(name, *parser.clips(rows, on_unknown))
 
 
 def facts(
@@ -273,29 +269,29 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """What cards and reports say: as much as the options tell (`ser_hf.corpora.tables`), with EmoBox cited beside."""
+    """Metadata from the options, as for tables (`ser_hf.corpora.tables`), with a citation of EmoBox."""
     cited = " ".join(filter(None, [citation, CITATION]))
-    return _told.facts("emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted)
+    return tables.facts("emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted)
 
 
 def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Key -> where it stands and its content: of the whole list, or of the lists of all folds."""
-    whole = root / f"{root.resolve().name}.jsonl"
-    tables = [whole] if whole.is_file() else [path for fold in folds for path in _lists(root / fold).values()]
+    """Key -> file and line, and content: from the complete list, or from the lists of all folds."""
+    complete = root / f"{root.resolve().name}.jsonl"
+    lists = [complete] if complete.is_file() else [path for fold in folds for path in _lists(root / fold).values()]
     listed: dict[str, tuple[str, dict[str, Any]]] = {}
-    for table in tables:
+    for table in lists:
         for where, content in _entries(table):
             listed.setdefault(content["key"], (where, content))
     if not listed:
         raise UserError(
-            f"corpus.root: {root} has neither {whole.name} nor fold_1 with lists of clips; name a corpus's folder of "
-            f"EmoBox's data, such as data/ravdess ({URL})"
+            f"corpus.root: {root} has neither {complete.name} nor fold_1 with lists of clips; name a corpus's "
+            f"folder of EmoBox's data, such as data/ravdess ({URL})"
         )
     return listed
 
 
 def _folds(root: Path) -> dict[str, dict[str, str]]:
-    """Fold -> key -> part, folds in the order of their numbers."""
+    """Fold -> key -> split, folds in the order of their numbers."""
     folds = {}
     names = [path.name for path in root.iterdir() if path.is_dir() and _FOLD.fullmatch(path.name)]
     for name in sorted(names, key=lambda fold: int(fold[5:])):
@@ -303,13 +299,13 @@ def _folds(root: Path) -> dict[str, dict[str, str]]:
         for part, table in _lists(root / name).items():
             for where, content in _entries(table):
                 if members.setdefault(content["key"], part) != part:
-                    raise UserError(f"{where}: {content['key']} is listed in another part too")
+                    raise UserError(f"{where}: {content['key']} is listed in another split too")
         folds[name] = members
     return folds
 
 
 def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where each clip of a list stands, and its content."""
+    """File and line of each clip of a list, and its content."""
     for line, content in read_json_lines(table):
         where = f"{table}, line {line}"
         for field in ("key", "dataset", "wav", "emo"):
@@ -319,7 +315,7 @@ def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lists(fold: Path) -> dict[str, Path]:
-    """Part -> its list in a fold's folder."""
+    """Split -> its list in a fold's folder."""
     found = {}
     for word, part in PARTS.items():
         tables = sorted(fold.glob(f"*_{word}_{fold.name}.jsonl"))
@@ -342,7 +338,7 @@ def _label_map(root: Path) -> dict[str, str]:
 
 
 def _speakers(root: Path, name: str) -> dict[str, str]:
-    """Key -> speaker, from the stm file; empty where there is none."""
+    """Key -> speaker, from the stm file; empty without one."""
     path = root / "data.seg.wrd.stm"
     if not path.is_file():
         return {}
@@ -356,32 +352,34 @@ def _speakers(root: Path, name: str) -> dict[str, str]:
     return speakers
 
 
-def _who(name: str, wav: PurePosixPath, told: str | None, key: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row that tell who speaks; `speaker` is None where the metadata does not know."""
+def _speaker_fields(
+    name: str, wav: PurePosixPath, listed: str | None, key: str, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of a row about the speaker; `speaker` is None if the metadata does not have it."""
     if name == "iemocap" and (fields := iemocap.GRAMMAR.fullmatch(wav.stem)):
         speaker = f"Ses0{fields['session']}{fields['sex']}"
         session = f"Session{fields['session']}"
         return {"speaker": speaker, "cells": {"sex": fields["sex"]}, "extra": {"session": session} | extra}
-    nobody = told in (None, key.removeprefix(f"{name}-"), wav.name, wav.stem)
-    return {"speaker": None if nobody else told, "extra": extra}
+    unknown = listed in (None, key.removeprefix(f"{name}-"), wav.name, wav.stem)
+    return {"speaker": None if unknown else listed, "extra": extra}
 
 
 def _own_clips(
-    module: Any, rows: list[Row], reading: Reading, on_unknown: str, known_bad: str
+    module: Any, rows: list[Row], parser: RowParser, on_unknown: str, known_bad: str
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Clips by the grammar of the corpus's own module."""
+    """Clips read by the grammar of the corpus's own module."""
     clips, skipped = [], []
     for row in rows:
         clip = module.read_name(row.path)
-        said = f"not a file name of {module.TITLE}" if clip is None else None
-        if row.piece is not None:
-            said = f"a part of a recording, of which {module.TITLE} has none"
-        elif clip is not None and clip.emotion != reading.emotion(row.label):
-            said = f"{row.label} in EmoBox, {clip.emotion} by its name"
-        if row.absent or said:
+        reason = f"not a file name of {module.TITLE}" if clip is None else None
+        if row.segment is not None:
+            reason = f"a segment of a recording; {module.TITLE} has none"
+        elif clip is not None and clip.emotion != parser.emotion(row.label):
+            reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
+        if row.missing or reason:
             if on_unknown == "error":
-                raise UserError(f"{row.where}: {row.absent or said}" + ("" if row.absent else f" ({row.path})"))
-            skipped.append((row.where, "no such file" if row.absent else said))
+                raise UserError(f"{row.where}: {row.missing or reason}" + ("" if row.missing else f" ({row.path})"))
+            skipped.append((row.where, "no such file" if row.missing else reason))
         elif known_bad == "drop" and row.path.stem in getattr(module, "KNOWN_BAD", {}):
             skipped.append((str(row.path), module.KNOWN_BAD[row.path.stem]))
         else:

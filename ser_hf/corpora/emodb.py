@@ -1,7 +1,7 @@
 """EMO-DB: the Berlin Database of Emotional Speech.
 
 10 actors (5 female, 5 male, 21 to 35 years) say ten German sentences of everyday content in seven emotions: 535 clips,
-chosen from 816 recordings by 20 listeners (most were recognised by at least 80 % of them and found natural by at least
+chosen from 816 recordings by 20 listeners (most were recognized by at least 80 % of them and found natural by at least
 60 %). 16 kHz WAV as released.
 
 Licence: free for research with citation; the release names no standard licence.
@@ -13,8 +13,8 @@ File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and versi
 its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude
 (happiness), T Trauer (sadness), N neutral. Versions count the takes before the choice, so that they have gaps.
 
-`erkennung.txt` of the release tells the share of the listeners, in percent, who recognised the emotion of each of the
-816 recordings and who found it natural (Latin-1, tabs, decimal commas, no-break spaces).
+`erkennung.txt` of the release has the percentage of listeners who recognized the emotion of each of the 816
+recordings, and of those who found it natural (Latin-1, tabs, decimal commas, no-break spaces).
 """
 
 import dataclasses
@@ -130,7 +130,7 @@ def _perception(root: Path) -> tuple[Path, dict[str, dict[str, float]]]:
     places = [folder / "erkennung.txt" for folder in (root, root.absolute().parent)]
     table = next((place for place in places if place.is_file()), None)
     if table is None:
-        raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} is there; the release holds it")
+        raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} exists; the release has it")
     shares = {}
     for number, line in enumerate(table.read_text(encoding="latin-1").split("\n"), start=1):
         if number == 1 or not line.strip():

@@ -9,10 +9,10 @@ Citation: Zhou K, Sisman B, Liu R, Li H (2022). Emotional voice conversion: Theo
 Communication 137: 1-18.
 
 File names: `0011/Angry/0011_000351.wav` is speaker, emotion by folder, and number. Numbers run on over the emotions,
-350 each: neutral from 1, angry from 351, happy from 701, sad from 1051, surprise from 1401; so the number tells the
-emotion and, within it, the sentence. A folder that says otherwise is refused. Some copies have folders train,
-evaluation and test below the emotion; `split` has the part (evaluation is validation) where every folder tells it.
-These parts share all speakers: they were made for voice conversion.
+350 each: neutral from 1, angry from 351, happy from 701, sad from 1051, surprise from 1401. So the number gives the
+emotion and the sentence. A folder of another emotion is an error. Some copies have folders train, evaluation and test
+below the emotion; `split` has them (evaluation is validation) if every clip is in one. These splits share all
+speakers: they were made for voice conversion.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ _LANGUAGES = {"mandarin": "zh", "english": "en"}
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not ESD's, or its folders say otherwise."""
+    """The clip that a path describes, or None if its name is not ESD's or its folder is of another emotion."""
     fields = GRAMMAR.fullmatch(path.stem)
     number = int(fields["number"]) - 1 if fields else -1
     if not 0 <= number < SENTENCES * len(EMOTION_CODES):
@@ -92,7 +92,7 @@ def parse(
 
 
 def facts(part: str = "both", **others: Any) -> dict[str, Any]:
-    """What cards and reports say; `language` is a list where both languages are learnt from."""
+    """Metadata for cards and reports; `language` is a list for both languages."""
     return {
         "title": TITLE,
         "license": LICENSE,

@@ -1,4 +1,4 @@
-"""From a folder to a corpus's clips: finding audio files, reading their names, telling what only looks like audio."""
+"""Files of a corpus: finding audio files, reading clips from their names, and the lists of official files."""
 
 import functools
 import importlib.resources
@@ -13,17 +13,17 @@ from ..utils.files import folders_below
 from .schema import Clip, Listing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
-UNFINISHED = ".download"  # in a corpus's folder while a download has not put everything in its place
+UNFINISHED = ".download"  # in a corpus's folder during a download
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _LFS_POINTER_BYTES = 1024
 
 
 def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
-    """Every audio file below `root`, sorted by name, so that no order depends on the file system.
+    """Every audio file below `root`, sorted by name: the order does not depend on the file system.
 
     Raises:
-        UserError: if the folder is missing, holds no audio, holds half a download at any depth, or Git LFS pointers
-            or links to nothing in place of audio.
+        UserError: if the folder is missing, has no audio, an unfinished download at any depth, Git LFS pointers, or
+            broken links.
     """
     if root is None:
         raise UserError(f"corpus.root: missing; {corpus} needs the folder that holds its audio")
@@ -37,7 +37,7 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
         first = min(lost)
         raise UserError(
             f"{first}: a link to {os.readlink(first)}, which is not there ({len(lost)} of {len(named)} files); "
-            "fetch what it stands for (`git annex get` in such a clone), or remove it"
+            "get its content (`git annex get` in such a clone), or remove it"
         )
     if not files:
         raise UserError(f"corpus.root: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
@@ -51,7 +51,7 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
 
 
 def audio_paths(root: Path) -> list[Path]:
-    """What has the name of an audio file below `root`, sorted by name; Git LFS pointers too, perhaps nothing.
+    """The files below `root` with the suffix of audio, sorted by name; Git LFS pointers are included.
 
     Raises:
         UserError: if a folder cannot be read.
@@ -60,7 +60,7 @@ def audio_paths(root: Path) -> list[Path]:
 
 
 def unfinished(folder: str | Path) -> bool:
-    """Whether a download into this very folder has left something that is not in its place."""
+    """Whether an unfinished download into this folder has left files."""
     try:
         with os.scandir(os.path.join(folder, UNFINISHED)) as inside:
             return next(inside, None) is not None
@@ -73,19 +73,19 @@ def unfinished(folder: str | Path) -> bool:
 def _refuse_unfinished(folder: str) -> None:
     if unfinished(folder):
         raise UserError(
-            f"{os.path.join(folder, UNFINISHED)}: a download into {folder} has not ended; give its command again "
-            "(ser-hf download), or remove that folder to take the audio as it stands"
+            f"{os.path.join(folder, UNFINISHED)}: a download into {folder} is not finished; run it again "
+            "(ser-hf download), or remove that folder to use the audio as it is"
         )
 
 
 def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: None) -> list[Path]:
-    """What has the name of an audio file, and links that may have lost a folder of them, sorted by name; `check` hears
-    of each folder."""
+    """Files with the suffix of audio, and broken links that may be folders, sorted by name; calls `check` with each
+    folder."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
 
-    found = []  # by their parts, which compare faster than paths
+    found = []  # with their parts, which compare faster than paths
     for folder, names in folders_below(root, refuse):
         check(folder)
         parts = Path(folder).parts
@@ -108,11 +108,11 @@ def parse_files(
     """The clips below `root` as a corpus's own grammar reads their names.
 
     Args:
-        corpus, title: the key in `CORPORA`, and what people call it.
-        example: a file name of the corpus, for the message about one that is not.
-        read_name: the clip that a path describes, or None where it is outside the grammar.
-        on_unknown: ``"error"`` or ``"skip"`` for the latter.
-        leave_out: the reason to skip a clip that is in the grammar, or None to keep it.
+        corpus, title: the key in `CORPORA`, and the name in messages.
+        example: a file name of the corpus, for messages.
+        read_name: the clip of a path, or None for a name outside the grammar.
+        on_unknown: ``"error"`` or ``"skip"`` for such a name.
+        leave_out: the reason to skip a clip, or None to keep it.
 
     Raises:
         UserError: for a folder without audio (`audio_files`), and for a name outside the grammar.
@@ -131,7 +131,7 @@ def parse_files(
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is the text stub that Git LFS leaves where the content was not fetched.
+    """Whether a file is a Git LFS pointer, the text stub in place of content.
 
     Raises:
         UserError: if it cannot be read.
@@ -145,13 +145,13 @@ def is_lfs_pointer(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-# Corpus -> number of audio files in its official release (of RAVDESS in the spoken part), as its documentation has it.
+# Corpus -> documented number of audio files in its official release (of RAVDESS in the spoken part).
 OFFICIAL = {"cremad": 7442, "ravdess": 1440, "tess": 2800, "savee": 480, "emodb": 535}
 NAMES = tuple(OFFICIAL)
 
 
 class Entry(NamedTuple):
-    """One file of a release: its path with forward slashes, its size in bytes, its SHA-256 in hexadecimal."""
+    """One file of a release: path with forward slashes, size, SHA-256 in hexadecimal."""
 
     path: str
     bytes: int
@@ -162,10 +162,10 @@ def manifest(name: str) -> list[Entry]:
     """The files of the official release of a corpus (of RAVDESS the spoken part), sorted by path.
 
     Raises:
-        UserError: for a corpus whose release has no list here.
+        UserError: for a corpus without such a list.
     """
     if name not in NAMES:
-        raise UserError(f"{name}: no list of its official files is known; there is one of {', '.join(NAMES)}")
+        raise UserError(f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(NAMES)}")
     return list(_entries(name))
 
 
@@ -176,17 +176,17 @@ def _entries(name: str) -> tuple[Entry, ...]:
     return tuple(Entry(path, int(size), sha256) for path, size, sha256 in (row.split("\t") for row in rows))
 
 
-SUFFIXES = {".m4a", ".mp4", ".opus", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mkv", ".avi", ".mov"}
+OTHER_SUFFIXES = {".m4a", ".mp4", ".opus", ".webm", ".aac", ".wma", ".amr", ".3gp", ".mkv", ".avi", ".mov"}
 
 
 def other_recordings(root: Path) -> list[Path]:
-    """The files below `root` with the name of such a format, sorted; folders that cannot be read are passed over."""
+    """The files below `root` in a format that is not supported, sorted; unreadable folders are skipped."""
     found = []
     for folder, names in folders_below(root, lambda error: None):
-        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+        found += [Path(folder, name) for name in names if Path(name).suffix.lower() in OTHER_SUFFIXES]
     return sorted(found)
 
 
-def converted(path: Path) -> str:
-    """What to do about one of them."""
-    return f"{path.suffix} is not read here; convert it: ffmpeg -i {path} -vn {path.with_suffix('.wav')}"
+def conversion_advice(path: Path) -> str:
+    """How to convert a file in a format that is not supported."""
+    return f"{path.suffix} is not supported; convert it: ffmpeg -i {path} -vn {path.with_suffix('.wav')}"

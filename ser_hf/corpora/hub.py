@@ -1,26 +1,26 @@
-"""Any audio data set of the Hub, or parquet files of that kind (corpus name `hub`).
+"""An audio data set of the Hub, or parquet files in the same form (corpus name `hub`).
 
     corpus: {name: hub, dataset: user/name, revision: 3f0e1c..., audio: audio, label: emotion, speaker: speaker_id}
 
-`corpus.dataset` is an id on the Hub, and `corpus.revision` the commit that the recipe means: a branch moves, and what
-follows one is not the same recipe next month. Or `corpus.root` is a folder with such a repository's files (parquet
-with a card, or the layout of `ser_hf.corpora.audiofolder`), or one parquet file. `corpus.config` and `corpus.splits`
-choose among what the card lists; the column `split` has the part, and the protocol `column` splits by it.
+`corpus.dataset` is an id on the Hub, and `corpus.revision` a commit: a branch moves, and a recipe that follows one is
+not reproducible. Or `corpus.root` is a folder with the files of such a repository (parquet with a card, or the layout
+of `ser_hf.corpora.audiofolder`), or one parquet file. `corpus.config` and `corpus.splits` choose among what the card
+lists; the column `split` holds the split of each row, and the protocol `column` uses it.
 
 Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns` for sex, age,
-language, sentence, intensity, take and id. Labels that are class numbers are read by the names that the file has for
-them. Every other plain column is carried along; one that has the name of one of ours (`duration`) as ``own_duration``,
-and so a column `split` beside parts that files or the card tell. Features and further recordings are not read.
+language, sentence, intensity, take and id. Class numbers become the class names of the file. Every other plain column
+is kept; one with a reserved name (`duration`) is renamed to ``own_duration``, and a column `split` becomes
+``own_split`` if the files or the card name splits. Features and further recordings are not read.
 
-What `ser-hf publish-corpus` has pushed is the corpus that it was, ids and speakers too, where `corpus.corpus_name` is
-that corpus's name; its column of votes is not read.
+A corpus that `ser-hf publish-corpus` has pushed keeps its ids and speakers if `corpus.corpus_name` is the name of that
+corpus; its column of votes is not read.
 
-Embedded audio is written to the cache once, as the files that it was, so that rows have paths like every corpus's.
-That is the environment's SER_HF_CACHE, else ~/.cache/ser_hf.
-Nothing is decoded: `datasets` itself needs torchcodec for that.
+Embedded audio is written to the cache once (the environment's SER_HF_CACHE, else ~/.cache/ser_hf), so that rows have
+paths as in every corpus. Nothing is decoded: `datasets` needs torchcodec for that.
 """
 
 import dataclasses
+import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -29,285 +29,38 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import yaml
+from datasets.data_files import resolve_pattern, sanitize_patterns
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from ..utils.errors import UserError
 from ..utils.files import folders_below
-from . import audiofolder, segments
+from . import audiofolder
 from .audiofolder import METADATA
 from .files import AUDIO_SUFFIXES
 from .schema import Clip, Listing
+from .segments import unpack
 from .tables import (
     KNOWN,
-    NoSpeaker,
-    Reading,
     Row,
-    audio_of,
-    bytes_of,
-    carried,
-    clips_of,
-    contents_of,
+    RowParser,
+    embedded_audio,
+    extra_columns,
     facts,
-    opened,
-    part_of,
-    rows_of,
-    with_parts,
+    open_parquet,
+    parquet_audio,
+    parquet_rows,
+    split_name,
+    uncompressed_bytes,
+    with_splits,
 )
 
-_FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
-_WILD = re.compile(r"(\*\*/|\*\*|\*|\?|\[[^\]/]+\])")
-_MEANT = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+__all__ = ["ROW_OPTIONS", "facts", "parse"]
 
-
-def configurations(root: Path) -> list[dict[str, Any]]:
-    """The configurations that the card of the data set in `root` lists with files or a folder.
-
-    Raises:
-        UserError: for metadata that is no YAML.
-    """
-    card = root / "README.md"
-    front = _FRONT.match(card.read_text(encoding="utf-8-sig", errors="replace")) if card.is_file() else None
-    try:
-        content = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError as error:
-        raise UserError(f"{card}: its metadata is not valid YAML: {' '.join(str(error).split())}") from None
-    listed = content.get("configs") if isinstance(content, dict) else None
-    listed = listed if isinstance(listed, list) else []
-    return [item for item in listed if isinstance(item, dict) and (item.get("data_files") or item.get("data_dir"))]
-
-
-def chosen_patterns(listed: Sequence[dict[str, Any]], config: str | None, root: Path) -> list[tuple[str | None, str]]:
-    """Part and pattern of the files of one configuration; the part is None where file names tell it.
-
-    Raises:
-        UserError: for a configuration that is not there, or not chosen among several, and for a pattern that leads
-            out of the data set.
-    """
-    names = [str(item.get("config_name", "default")) for item in listed]
-    if config is None:
-        first = next((item for item in listed if item.get("default")), None)
-        if first is None and len(listed) > 1 and "default" not in names:
-            raise UserError(f"corpus.config: {root} has several, {', '.join(names)}; name one")
-        chosen = first or listed[names.index("default") if "default" in names else 0]
-    elif config in names:
-        chosen = listed[names.index(config)]
-    else:
-        raise UserError(f"corpus.config: no configuration {config!r}; the data set has {', '.join(names)}")
-    folder = [part for part in str(chosen.get("data_dir") or "").split("/") if part not in ("", ".")]
-    patterns = _patterns(chosen.get("data_files")) or [(None, "**")]
-    found = []
-    for part, pattern in patterns:
-        path = "/".join([*folder, pattern.removeprefix("./")])
-        if pattern.startswith("/") or ".." in path.split("/") or "://" in path:
-            raise UserError(f"{root / 'README.md'}: lists {path}, which lies outside the data set")
-        found.append((part, path))
-    return found
-
-
-def matching(pattern: str, names: Sequence[str], root: Path) -> list[str]:
-    """Those of the names (paths from `root` on) that a pattern of the card means: ``*`` stays within a folder, ``**``
-    does not.
-
-    Raises:
-        UserError: naming card and pattern, where it is none or matches nothing.
-    """
-    written = "".join(
-        _MEANT.get(piece) or (f"[^{piece[2:]}" if piece[1] == "!" else piece)
-        if _WILD.fullmatch(piece)
-        else re.escape(piece)
-        for piece in _WILD.split(pattern)
-    )
-    try:
-        grammar = re.compile(written)
-    except re.error as error:
-        raise UserError(f"{root / 'README.md'}: lists {pattern}, which is no pattern: {error}") from None
-    found = [name for name in names if grammar.fullmatch(name)]
-    if not found:
-        raise UserError(
-            f"{root / 'README.md'}: lists {pattern}, which matches no file below {root}; complete the data set, or "
-            "choose another corpus.config or corpus.splits"
-        )
-    return found
-
-
-def _patterns(files: Any) -> list[tuple[str | None, str]]:
-    """Part and pattern as `data_files` has them: a pattern, a list of them, parts with theirs, or a mapping."""
-    if not files:
-        return []
-    if isinstance(files, dict) and "path" not in files:
-        files = [{"split": split, "path": paths} for split, paths in files.items()]
-    items = [
-        item if isinstance(item, dict) else {"path": item} for item in (files if isinstance(files, list) else [files])
-    ]
-    found = []
-    for item in items:
-        paths = item.get("path")
-        found += [
-            (str(item.get("split", "train")), str(path)) for path in (paths if isinstance(paths, list) else [paths])
-        ]
-    return found
-
-
-_SHARD = re.compile(r"(?P<split>[A-Za-z0-9_.]+?)(?P<shard>-\d{5}-of-\d{5})?(?:-[0-9a-f]{16})?\.parquet")
-
-
-@dataclasses.dataclass(frozen=True)
-class DataFiles:
-    """What to read: parquet files, each with its part (None where nothing tells it), in the order of parts and names;
-    or, without any, files of audio or metadata as `ser_hf.corpora.audiofolder.read_folder` takes them (None: all)."""
-
-    tables: list[tuple[str | None, Path]]
-    chosen: Mapping[Path, str | None] | None = None
-
-
-def data_files(root: Path, config: str | None, splits: Sequence[str] | None) -> DataFiles:
-    """The files of a configuration and of the parts that are asked for.
-
-    The card (`README.md`) lists them by configuration; without a card a file's name tells its part, as `push_to_hub`
-    writes it (``train-00000-of-00002.parquet``), or its folder.
-
-    Raises:
-        UserError: for a configuration or part that is not there, and where there is nothing to read.
-    """
-    if root.is_file():
-        return DataFiles(_of_parts([(_part(root.name), root)], splits))
-    if not root.is_dir():
-        raise UserError(
-            f"corpus.root: {root} is neither a folder nor a parquet file; corpus.dataset names a data set of the Hub"
-        )
-    names = _below(root)
-    listed = configurations(root)
-    if listed:
-        return _listed(root, names, chosen_patterns(listed, config, root), splits)
-    if config is not None and not (root / config).is_dir():
-        raise UserError(f"corpus.config: {root} has no card that lists configurations, and no folder {config!r}")
-    if config is not None:
-        names = [name for name in names if name.startswith(f"{config.strip('/')}/")]
-    tables, others = _kinds(names)
-    if tables:
-        skipped = 0 if config is None else len(config.strip("/")) + 1
-        return DataFiles(_of_parts([(_part(name[skipped:]), root / name) for name in tables], splits))
-    if not others:
-        raise UserError(f"corpus.root: {root} holds neither parquet nor audio files")
-    return DataFiles([], None if config is None else dict.fromkeys(root / name for name in others))
-
-
-def _listed(
-    root: Path, names: Sequence[str], patterns: Sequence[tuple[str | None, str]], splits: Sequence[str] | None
-) -> DataFiles:
-    """The files that a card lists. Patterns of parts that nobody asks for may match nothing: they are not fetched."""
-    found: dict[str, str | None] = {}
-    others: list[tuple[str | None, Path]] = []
-    for part, pattern in patterns:
-        if splits is not None and part is not None and part not in splits:
-            others.append((part, root))
-        else:
-            for name in matching(pattern, names, root):
-                found.setdefault(name, part or _part(name))
-    tables, audio = _kinds(list(found))
-    if not tables and not audio and found:
-        raise UserError(f"{root / 'README.md'}: lists {next(iter(found))}, which is neither parquet nor audio")
-    kept = _of_parts([(found[name], root / name) for name in tables or audio] + others, splits)
-    return DataFiles(kept) if tables else DataFiles([], {path: part for part, path in kept})
-
-
-def _below(root: Path) -> list[str]:
-    """The paths of all files, from `root` on, sorted."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
-
-    found = (Path(folder, name) for folder, names in folders_below(root, refuse) for name in names)
-    return sorted(path.relative_to(root).as_posix() for path in found)
-
-
-def _kinds(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The tables of clips, and the rest that can be read. A `metadata.parquet` beside audio says what that is."""
-    audio = [name for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
-    metadata = [name for name in names if Path(name).name in METADATA]
-    tables = [name for name in names if name.endswith(".parquet") and (name not in metadata or not audio)]
-    if not audio and len(tables) > 1:
-        tables = [name for name in tables if name not in metadata] or tables
-    return tables, [*audio, *(name for name in metadata if name not in tables)]
-
-
-def _of_parts(files: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None) -> list[tuple[str | None, Path]]:
-    """Those of the parts that are asked for; what no part is told of is train, as `datasets` has it."""
-    require_parts([part for part, _ in files], splits)
-    return [(part, file) for part, file in files if splits is None or (part or "train") in splits]
-
-
-def require_parts(parts: Sequence[str | None], splits: Sequence[str] | None) -> None:
-    """Refuses to read a part that is not there. None among `parts` is train."""
-    known = list(dict.fromkeys(part or "train" for part in parts))
-    for split in splits or ():
-        if split not in known:
-            raise UserError(f"corpus.splits: no part {split!r}; the data set has {', '.join(known)}")
-
-
-def _part(name: str) -> str | None:
-    """The part that a file's name or folder tells: what `push_to_hub` calls it, or `datasets`' words for one."""
-    *folders, own = name.split("/")
-    named = _SHARD.fullmatch(own)
-    words = [*([named["split"]] if named else []), *folders]
-    known = next((part for word in words if (part := part_of(word))), None)
-    return known or (named["split"] if named and named["shard"] else None)
-
-
-def commit_of(dataset: str, revision: str | None) -> str:
-    """The commit that a branch or tag of a data set stands at now.
-
-    Raises:
-        UserError: where the Hub cannot be asked, or does not have it.
-    """
-    try:
-        return HfApi().dataset_info(dataset, revision=revision).sha
-    except (OSError, ValueError) as error:  # HTTP's are OSErrors
-        raise _unreachable(dataset, revision, error) from None
-
-
-def snapshot(dataset: str, revision: str, config: str | None, splits: Sequence[str] | None) -> Path:
-    """The folder with a data set's files of one commit, fetched where it does not stand whole: its card, then the
-    files that it lists for the parts that are asked for, or without a list all parquet, audio and metadata.
-
-    Raises:
-        UserError: where the Hub cannot be reached, or does not have it.
-    """
-    card = ["README.md", *METADATA]
-    try:
-        folder = Path(_fetched(dataset, revision, card))
-        listed = configurations(folder)
-        if listed:
-            chosen = chosen_patterns(listed, config, folder)
-            if all(part for part, _ in chosen):
-                require_parts([part for part, _ in chosen], splits)
-            patterns = [path for part, path in chosen if splits is None or part is None or part in splits]
-            patterns += [f"*/{name}" for name in METADATA]
-        else:
-            below = "" if config is None else f"{config}/"
-            patterns = [f"{below}*{suffix}" for suffix in (".parquet", *sorted(AUDIO_SUFFIXES), *METADATA)]
-        return Path(_fetched(dataset, revision, [*card, *patterns]))
-    except UserError:
-        raise
-    except (EntryNotFoundError, OSError, ValueError) as error:
-        raise _unreachable(dataset, revision, error) from None
-
-
-def _fetched(dataset: str, revision: str, patterns: Sequence[str]) -> str:
-    return snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=list(patterns))
-
-
-def _unreachable(dataset: str, revision: str | None, error: Exception) -> UserError:
-    told = " ".join(str(error).split()).partition(". ")[0]
-    return UserError(
-        f"corpus.dataset: {dataset}" + (f" at {revision}" if revision else "") + f" cannot be had from the Hub: {told}"
-    )
-
-
-__all__ = ["facts", "parse"]
-
+ROW_OPTIONS = RowParser
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
+_SHARD = re.compile(r"(?P<split>[A-Za-z0-9_.]+?)(?P<shard>-\d{5}-of-\d{5})?(?:-[0-9a-f]{16})?\.parquet")
 
 
 def parse(
@@ -320,31 +73,25 @@ def parse(
     audio: str = "audio",
     label: str = "label",
     speaker: str = "speaker",
-    columns: dict[str, str] | None = None,
-    label_map: dict[str, str] | None = None,
-    speaker_pattern: str | None = None,
-    no_speaker: NoSpeaker = "error",
     corpus_name: str = "hub",
-    language: str | None = None,
-    **told: Any,
+    **options: Any,
 ) -> Listing:
     """Reads the rows of a data set.
 
     Args:
-        root: a folder or a parquet file, in place of `dataset`.
-        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out and told.
+        root: a folder or a parquet file, instead of `dataset`.
+        on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
         dataset, revision: id on the Hub, and the commit (40 hexadecimal digits).
-        config: one of the configurations in the data set's card; by default its default.
-        splits: the parts to read; by default all.
-        audio, label, speaker, columns: names of its columns (above).
-        label_map, speaker_pattern, no_speaker, corpus_name, language: see `ser_hf.corpora.tables.Reading`. A
-            speaker pattern is matched with the name that a clip's file had.
-        told: what `ser_hf.corpora.tables.facts` takes.
+        config: a configuration of the data set's card; by default the card's default.
+        splits: the splits to read; by default all.
+        audio, label, speaker: names of these columns.
+        corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
+            pattern is matched with the original file name of the clip.
 
     Raises:
         UserError: naming the key, or the file and row.
     """
-    reading = Reading(corpus_name, label_map, columns, language, speaker_pattern, no_speaker)
+    parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):
         raise UserError("corpus.dataset: name an id on the Hub here, or a folder or parquet file in corpus.root")
     if dataset is not None:
@@ -353,108 +100,320 @@ def parse(
     root = Path(os.path.normpath(root))
     files = data_files(root, config, splits)
     if files.tables:
-        return Listing(
-            corpus_name,
-            *_parse_tables(files.tables, {"audio": audio, "label": label, "speaker": speaker}, reading, on_unknown),
-        )
-    listing = audiofolder.read_folder(root, reading, on_unknown, label, speaker, files.chosen)
+        columns = {"audio": audio, "label": label, "speaker": speaker}
+        return Listing(corpus_name, *_parse_tables(files.tables, columns, parser, on_unknown))
+    listing = audiofolder.read_folder(root, parser, on_unknown, label, speaker, files.chosen)
     if splits is None:
         return listing
-    parts = [clip.extra.get("split") or "train" for clip in listing.clips]  # as `datasets` has it without parts
-    if not any((files.chosen or {}).values()):  # else the card has told them
-        require_parts(parts, splits)
-    kept = [clip for clip, part in zip(listing.clips, parts, strict=True) if part in splits]
+    found = [clip.extra.get("split") or "train" for clip in listing.clips]  # the default of `datasets`
+    if not any((files.chosen or {}).values()):  # else the card has named the splits
+        require_splits(found, splits)
+    kept = [clip for clip, split in zip(listing.clips, found, strict=True) if split in splits]
     return dataclasses.replace(listing, clips=kept)
+
+
+def configurations(root: Path) -> list[dict[str, Any]]:
+    """The configurations in the card of the data set in `root` that list files or a folder.
+
+    Raises:
+        UserError: for metadata that is not YAML.
+    """
+    card = root / "README.md"
+    front = _FRONT.match(card.read_text(encoding="utf-8-sig", errors="replace")) if card.is_file() else None
+    try:
+        content = yaml.safe_load(front[1]) if front else None
+    except yaml.YAMLError as error:
+        raise UserError(f"{card}: its metadata is not valid YAML: {' '.join(str(error).split())}") from None
+    listed = content.get("configs") if isinstance(content, dict) else None
+    listed = listed if isinstance(listed, list) else []
+    return [item for item in listed if isinstance(item, dict) and (item.get("data_files") or item.get("data_dir"))]
+
+
+def config_patterns(listed: Sequence[dict[str, Any]], config: str | None, root: Path) -> list[tuple[str | None, str]]:
+    """Split and glob pattern of the files of one configuration; the split is None if file names give it.
+
+    Raises:
+        UserError: for an unknown configuration, none where there are several, and a pattern outside the data set.
+    """
+    card = root / "README.md"
+    names = [str(item.get("config_name", "default")) for item in listed]
+    if config is None:
+        first = next((item for item in listed if item.get("default")), None)
+        if first is None and len(listed) > 1 and "default" not in names:
+            raise UserError(f"corpus.config: {root} has several, {', '.join(names)}; name one")
+        chosen = first or listed[names.index("default") if "default" in names else 0]
+    elif config in names:
+        chosen = listed[names.index(config)]
+    else:
+        raise UserError(f"corpus.config: no configuration {config!r}; the data set has {', '.join(names)}")
+    folder = [name for name in str(chosen.get("data_dir") or "").split("/") if name not in ("", ".")]
+    try:
+        by_split = sanitize_patterns(chosen["data_files"]) if chosen.get("data_files") else {None: ["**"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{card}: its data_files cannot be read: {' '.join(str(error).split())}") from None
+    found = []
+    for split, patterns in by_split.items():
+        for pattern in map(str, patterns if isinstance(patterns, list) else [patterns]):
+            path = "/".join([*folder, pattern.removeprefix("./")])
+            if pattern.startswith("/") or ".." in path.split("/") or "://" in path:
+                raise UserError(f"{card}: lists {path}, which lies outside the data set")
+            found.append((split and str(split), path))
+    return found
+
+
+def matching(pattern: str, root: Path) -> list[str]:
+    """The files of the data set in `root` that a pattern of its card matches, relative to `root`.
+
+    Raises:
+        UserError: naming card and pattern, if it matches nothing.
+    """
+    try:
+        found = resolve_pattern(pattern, glob.escape(str(root.absolute())))
+    except FileNotFoundError:
+        raise UserError(
+            f"{root / 'README.md'}: lists {pattern}, which matches no file below {root}; complete the data set, or "
+            "choose another corpus.config or corpus.splits"
+        ) from None
+    return sorted(Path(path).relative_to(root.absolute()).as_posix() for path in found)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFiles:
+    """What to read: parquet files, each with its split (None if unknown); or, if there are none, the files of audio or
+    metadata for `ser_hf.corpora.audiofolder.read_folder` (None: all)."""
+
+    tables: list[tuple[str | None, Path]]
+    chosen: Mapping[Path, str | None] | None = None
+
+
+def data_files(root: Path, config: str | None, splits: Sequence[str] | None) -> DataFiles:
+    """The files of a configuration and of the requested splits.
+
+    The card (`README.md`) lists them by configuration. Without a card the split comes from the name of a file, as
+    `push_to_hub` writes it (``train-00000-of-00002.parquet``), or of its folder.
+
+    Raises:
+        UserError: for an unknown configuration or split, and if there is nothing to read.
+    """
+    if root.is_file():
+        return DataFiles(_of_splits([(_file_split(root.name), root)], splits))
+    if not root.is_dir():
+        raise UserError(
+            f"corpus.root: {root} is neither a folder nor a parquet file; corpus.dataset names a data set of the Hub"
+        )
+    listed = configurations(root)
+    if listed:
+        return _listed_files(root, config_patterns(listed, config, root), splits)
+    if config is not None and not (root / config).is_dir():
+        raise UserError(f"corpus.config: {root} has no card that lists configurations, and no folder {config!r}")
+    below = "" if config is None else f"{config.strip('/')}/"
+    tables, others = _kinds([name for name in _files_below(root) if name.startswith(below)])
+    if tables:
+        named = [(_file_split(name.removeprefix(below)), root / name) for name in tables]
+        return DataFiles(_of_splits(named, splits))
+    if not others:
+        raise UserError(f"corpus.root: {root} holds neither parquet nor audio files")
+    return DataFiles([], None if config is None else dict.fromkeys(root / name for name in others))
+
+
+def _listed_files(root: Path, patterns: Sequence[tuple[str | None, str]], splits: Sequence[str] | None) -> DataFiles:
+    """The files that a card lists. Patterns of other splits may match nothing: those files are not downloaded."""
+    found: dict[str, str | None] = {}
+    others: list[tuple[str | None, Path]] = []
+    for split, pattern in patterns:
+        if splits is not None and split is not None and split not in splits:
+            others.append((split, root))
+        else:
+            for name in matching(pattern, root):
+                found.setdefault(name, split or _file_split(name))
+    tables, audio = _kinds(list(found))
+    if not tables and not audio and found:
+        raise UserError(f"{root / 'README.md'}: lists {next(iter(found))}, which is neither parquet nor audio")
+    kept = _of_splits([(found[name], root / name) for name in tables or audio] + others, splits)
+    return DataFiles(kept) if tables else DataFiles([], {path: split for split, path in kept})
+
+
+def _files_below(root: Path) -> list[str]:
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
+
+    found = (Path(folder, name) for folder, names in folders_below(root, refuse) for name in names)
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _kinds(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The tables of clips, and the other readable files. A `metadata.parquet` beside audio describes that audio."""
+    audio = [name for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+    metadata = [name for name in names if Path(name).name in METADATA]
+    tables = [name for name in names if name.endswith(".parquet") and (name not in metadata or not audio)]
+    if not audio and len(tables) > 1:
+        tables = [name for name in tables if name not in metadata] or tables
+    return tables, [*audio, *(name for name in metadata if name not in tables)]
+
+
+def _of_splits(
+    files: Sequence[tuple[str | None, Path]], splits: Sequence[str] | None
+) -> list[tuple[str | None, Path]]:
+    """The files of the requested splits; a file without a split is train, as in `datasets`."""
+    require_splits([split for split, _ in files], splits)
+    return [(split, file) for split, file in files if splits is None or (split or "train") in splits]
+
+
+def require_splits(found: Sequence[str | None], requested: Sequence[str] | None) -> None:
+    """Raises a UserError for a requested split that does not exist. None among those `found` is train."""
+    known = list(dict.fromkeys(split or "train" for split in found))
+    for split in requested or ():
+        if split not in known:
+            raise UserError(f"corpus.splits: no split {split!r}; the data set has {', '.join(known)}")
+
+
+def _file_split(path: str) -> str | None:
+    """The split in a file's name (as `push_to_hub` or `datasets` names splits) or in its folders."""
+    *folders, name = path.split("/")
+    shard = _SHARD.fullmatch(name)
+    words = [*([shard["split"]] if shard else []), *folders]
+    known = next((split for word in words if (split := split_name(word))), None)
+    return known or (shard["split"] if shard and shard["shard"] else None)
+
+
+def commit_of(dataset: str, revision: str | None) -> str:
+    """The current commit of a branch or tag of a data set.
+
+    Raises:
+        UserError: if the Hub is out of reach, or does not have it.
+    """
+    try:
+        return HfApi().dataset_info(dataset, revision=revision).sha
+    except (OSError, ValueError) as error:  # HTTP errors are OSErrors
+        raise _unreachable(dataset, revision, error) from None
+
+
+def snapshot(dataset: str, revision: str, config: str | None, splits: Sequence[str] | None) -> Path:
+    """The folder with the files of one commit of a data set, downloaded if necessary: its card, then the files that it
+    lists for the requested splits, or without a list all parquet, audio and metadata.
+
+    Raises:
+        UserError: if the Hub is out of reach, or does not have it.
+    """
+    card = ["README.md", *METADATA]
+    try:
+        folder = Path(_download(dataset, revision, card))
+        listed = configurations(folder)
+        if listed:
+            chosen = config_patterns(listed, config, folder)
+            if all(split for split, _ in chosen):
+                require_splits([split for split, _ in chosen], splits)
+            patterns = [path for split, path in chosen if splits is None or split is None or split in splits]
+            patterns += [f"*/{name}" for name in METADATA]
+        else:
+            below = "" if config is None else f"{config}/"
+            patterns = [f"{below}*{suffix}" for suffix in (".parquet", *sorted(AUDIO_SUFFIXES), *METADATA)]
+        return Path(_download(dataset, revision, [*card, *patterns]))
+    except UserError:
+        raise
+    except (EntryNotFoundError, OSError, ValueError) as error:
+        raise _unreachable(dataset, revision, error) from None
+
+
+def _download(dataset: str, revision: str, patterns: Sequence[str]) -> str:
+    return snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=list(patterns))
+
+
+def _unreachable(dataset: str, revision: str | None, error: Exception) -> UserError:
+    reason = " ".join(str(error).split()).partition(". ")[0]
+    at = f" at {revision}" if revision else ""
+    return UserError(f"corpus.dataset: {dataset}{at} cannot be had from the Hub: {reason}")
 
 
 def _require_commit(dataset: str, revision: str | None) -> None:
     if revision is None or not _COMMIT.fullmatch(revision):
         now = commit_of(dataset, revision)
         raise UserError(
-            f"corpus.revision: {'missing' if revision is None else f'{revision} may move'}; write the commit that the "
-            f"recipe means, 40 digits: {revision or 'the newest'} is {now} today"
+            f"corpus.revision: {'missing' if revision is None else f'{revision} may move'}; give a commit of 40 "
+            f"hexadecimal digits: {revision or 'the newest'} is {now} today"
         )
 
 
 def _parse_tables(
-    files: Sequence[tuple[str | None, Path]], needed: dict[str, str], reading: Reading, on_unknown: str
+    files: Sequence[tuple[str | None, Path]], columns: dict[str, str], parser: RowParser, on_unknown: str
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Labels and speakers first: audio is unpacked where they let a clip be, a folder a file."""
-    tables = {path: _open(path, needed) for _, path in files}
-    rows = _rows([(part, path, tables[path]) for part, path in files], needed, reading)
-    inside = {str(row.path): number for number, row in enumerate(rows) if row.inside}
-    clips, skipped = clips_of(rows, reading, on_unknown)
-    wanted = {rows[inside[clip.path]].path.parent for clip in clips if clip.path in inside}
-    column = needed["audio"]
+    """Checks labels and speakers first, and unpacks audio only of files with a valid clip, to one folder per file."""
+    tables = {path: _open(path, columns) for _, path in files}
+    rows = _rows([(split, path, tables[path]) for split, path in files], columns, parser)
+    embedded = {str(row.path): row.path for row in rows if row.embedded}  # TABLE/NUMBER
+    clips, skipped = parser.clips(rows, on_unknown)
+    wanted = {embedded[clip.path].parent for clip in clips if clip.path in embedded}
+    column = columns["audio"]
     unpacked = {
-        path: segments.unpacked(path, column, contents_of(table, column), bytes_of(table, column))
+        path: unpack(path, column, embedded_audio(table, column), uncompressed_bytes(table, column))
         for path, table in tables.items()
         if path in wanted
     }
     for i, clip in enumerate(clips):
-        if clip.path in inside:
-            place = rows[inside[clip.path]].path
+        if clip.path in embedded:
+            place = embedded[clip.path]
             clips[i] = dataclasses.replace(clip, path=str(unpacked[place.parent][int(place.name)]))
     return clips, skipped
 
 
 def _rows(
-    tables: Sequence[tuple[str | None, Path, pq.ParquetFile]], needed: dict[str, str], reading: Reading
+    tables: Sequence[tuple[str | None, Path, pq.ParquetFile]], columns: dict[str, str], parser: RowParser
 ) -> list[Row]:
-    """The rows of all files. The path of audio that is inside is a table's with the number of its row below it."""
-    column = needed["audio"]
-    used = {*needed.values(), *map(reading.column, KNOWN)}
-    places, cells, parts = [], [], []
-    for part, path, table in tables:
-        told = zip(audio_of(table, column), rows_of(table, used - {column}), strict=True)
-        for number, ((size, name), row) in enumerate(told):
+    """The rows of all files. The path of embedded audio is the path of its table with the row's number below it."""
+    column = columns["audio"]
+    used = {*columns.values(), *map(parser.column, KNOWN)}
+    places, cells, splits = [], [], []
+    for split, path, table in tables:
+        audio_and_rows = zip(parquet_audio(table, column), parquet_rows(table, used - {column}), strict=True)
+        for number, ((size, name), row) in enumerate(audio_and_rows):
             places.append((path, number, size, name))
             cells.append(row)
-            parts.append(part)
-    extra = carried(cells, used, guess=False)
-    if any(parts) or not any("split" in own for own in extra):
-        parts = [part or "train" for part in parts]
-    names = _names([name for *_, name in places], [part or "train" for part in parts])
+            splits.append(split)
+    extra = extra_columns(cells, used, guess=False)
+    if any(splits) or not any("split" in row for row in extra):
+        splits = [split or "train" for split in splits]
+    names = _clip_names([name for *_, name in places], [split or "train" for split in splits])
     rows = []
-    for (path, number, size, name), own, others, called in zip(
-        places, cells, with_parts(parts, extra), names, strict=True
+    for (path, number, size, name), row, kept, clip_name in zip(
+        places, cells, with_splits(splits, extra), names, strict=True
     ):
-        inside = bool(size)
-        there = path / str(number) if inside else path.parent / (name or "no audio")
-        absent = f"no audio at {there}" if size is None else "its audio has no bytes"
+        embedded = bool(size)
+        audio = path / str(number) if embedded else path.parent / (name or "no audio")
+        missing = None
+        if not embedded and not (size is None and name and audio.is_file()):
+            missing = f"no audio at {audio}" if size is None else "its audio has no bytes"
+            missing += "; correct the table, or set corpus.on_unknown: skip"
         rows.append(
             Row(
                 where=f"{path}, row {number}",
-                path=there,
-                name=called,
+                path=audio,
+                name=clip_name,
                 place=name,
-                label=own.get(needed["label"]),
-                speaker=own.get(needed["speaker"]),
-                cells=own,
-                extra=others,
-                absent=None
-                if inside or (size is None and name and there.is_file())
-                else f"{absent}; mend the table, or set corpus.on_unknown: skip",
-                inside=inside,
+                label=row.get(columns["label"]),
+                speaker=row.get(columns["speaker"]),
+                cells=row,
+                extra=kept,
+                missing=missing,
+                embedded=embedded,
             )
         )
     return rows
 
 
-def _open(path: Path, needed: dict[str, str]) -> pq.ParquetFile:
-    table = opened(path)
-    columns = table.schema_arrow.names
+def _open(path: Path, columns: dict[str, str]) -> pq.ParquetFile:
+    table = open_parquet(path)
+    found = table.schema_arrow.names
     for key in ("audio", "label"):
-        if needed[key] not in columns:
+        if columns[key] not in found:
             raise UserError(
-                f"corpus.{key}: {path} has no column {needed[key]!r}; it has {', '.join(columns)}; name the one that "
+                f"corpus.{key}: {path} has no column {columns[key]!r}; it has {', '.join(found)}; name the one that "
                 "holds it"
             )
     return table
 
 
-def _names(paths: Sequence[str | None], splits: Sequence[str]) -> list[str]:
-    """Names of the clips: those of their files where each has one of its own, else part and number."""
+def _clip_names(paths: Sequence[str | None], splits: Sequence[str]) -> list[str]:
+    """Names of the clips: of their files if all have one and no two are equal, else split and number."""
     stems = [None if not path else re.sub(r"\.[A-Za-z0-9]{1,4}$", "", path).lstrip("./") for path in paths]
     if None not in stems and len(set(stems)) == len(stems):
         return stems

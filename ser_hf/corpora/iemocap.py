@@ -3,7 +3,7 @@
 10 actors (5 female, 5 male, American English) in five sessions of two, in scripted scenes and in improvised ones:
 10,039 utterances, each labelled by at least three raters. 16 kHz WAV as released.
 
-Licence: for research, on request and under an agreement with USC; not to be passed on. No standard licence.
+Licence: for research, on request and under an agreement with USC; no redistribution. No standard licence.
 Source: https://sail.usc.edu/iemocap/
 Citation: Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). IEMOCAP:
 interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359.
@@ -63,7 +63,7 @@ _LINE = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\t(\S+)\t(\S+)\t\[{_NUMBER},{_NUMBE
 
 
 class Rating(NamedTuple):
-    """What the raters made of an utterance: the majority's label, and mean valence, activation, dominance (1 to 5)."""
+    """The majority's label of an utterance, and mean valence, activation, dominance (1 to 5)."""
 
     label: str
     valence: float
@@ -82,10 +82,9 @@ def parse(
 
     Args:
         root: the folder that holds ``Session1`` to ``Session5``, or some of them, or one.
-        classes: 4 keeps angry, happy, neutral, sad; 6 adds excited and frustrated. Everything else is left out and
-            told.
-        merge_excited: whether excited counts as happy; by default as the convention has it, yes with 4 classes and no
-            with 6. With 4 classes and false, excited is left out.
+        classes: 4 keeps angry, happy, neutral, sad; 6 adds excited and frustrated. Everything else is left out.
+        merge_excited: whether excited counts as happy; by default true with 4 classes and false with 6, as in the
+            literature. With 4 classes and false, excited is left out.
         part: improvised or scripted dialogues alone.
 
     Raises:
@@ -101,7 +100,7 @@ def parse(
         fields = GRAMMAR.fullmatch(path.stem)
         if fields is None:
             if DIALOGUE.fullmatch(path.stem):
-                skipped.append((str(path), "the recording of a whole dialogue"))
+                skipped.append((str(path), "the recording of a complete dialogue"))
             elif on_unknown == "skip":
                 skipped.append((str(path), f"not a file name of {TITLE}"))
             else:
@@ -124,12 +123,12 @@ def parse(
         else:
             clips.append(_clip(path, fields, rating, merged))
     for utterance in (name for rated in ratings.values() for name in rated if name not in seen):
-        skipped.append((utterance, "labelled, but its audio is not there"))
+        skipped.append((utterance, "labeled, but without audio"))
     return Listing("iemocap", clips, skipped)
 
 
 def _leave_out(rating: Rating | None, kept: set[str], merged: bool, kind: str, part: str) -> str | None:
-    """Why an utterance is no clip, or None if it is one."""
+    """The reason to leave an utterance out, or None."""
     if part not in ("all", kind):
         return f"{kind} (corpus.part is {part})"
     if rating is None:
@@ -138,7 +137,7 @@ def _leave_out(rating: Rating | None, kept: set[str], merged: bool, kind: str, p
         return None
     if rating.label in EMOTION_CODES:
         return f"{EMOTION_CODES[rating.label]} ({rating.label}): not among the {len(kept)} classes"
-    return f"{LEFT_OUT[rating.label]} ({rating.label}): in no convention's classes"
+    return f"{LEFT_OUT[rating.label]} ({rating.label}): not among the usual classes"
 
 
 def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -> Clip:
@@ -170,15 +169,15 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
             rated = ratings.setdefault(table.stem, {})
             for utterance, rating in read_ratings(table).items():
                 if rated.setdefault(utterance, rating) != rating:
-                    raise UserError(f"{table}: {utterance} is labelled otherwise elsewhere; keep one of the files")
+                    raise UserError(f"{table}: {utterance} has another label in another file; keep one of the files")
     return ratings
 
 
 def read_ratings(table: Path) -> dict[str, Rating]:
-    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``) are passed over.
+    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``) are skipped.
 
     Raises:
-        UserError: naming file and line, where a line of labels cannot be read.
+        UserError: naming file and line, if a line of labels cannot be read.
     """
     ratings = {}
     for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):

@@ -1,4 +1,4 @@
-"""From a corpus's own emotions to a recipe's classes: picked, merged or dropped, never silently."""
+"""From the emotions of a corpus to the classes of a recipe: selected, merged or dropped, and always logged."""
 
 import dataclasses
 import difflib
@@ -12,11 +12,11 @@ from .schema import EMOTIONS, Clip
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a recipe says of emotions under one key: which are counted as another, which are left out.
+    """The `merge` and `drop` of one key of a recipe.
 
     Raises:
-        UserError: for a word that is no emotion, for one that is both merged and dropped, and for one that is merged
-            into what is merged away itself.
+        UserError: for a word that is no emotion, one that is merged and dropped, and one that is merged into an
+            emotion that is merged itself.
     """
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -33,23 +33,22 @@ class Rule:
             end = self.merge.get(target, target)
             if word != target != end:
                 raise UserError(
-                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged into {end!r} itself; say "
-                    f"what {word!r} is to be counted as, {end!r} or another"
+                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged into {end!r} itself; "
+                    f"merge {word!r} into {end!r} or another"
                 )
 
     def __contains__(self, emotion: str) -> bool:
         return emotion in self.merge or emotion in self.drop
 
     def __getitem__(self, emotion: str) -> str | None:
-        """The class that an emotion is counted as; None where it is left out."""
+        """The class of an emotion; None if it is dropped."""
         return None if emotion in self.drop else self.merge.get(emotion, emotion)
 
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order, and of each clip the class that its own emotion is counted as (`targets`; None is left
-    out). Of the kept clips: their positions, their classes, which votes may make others than their targets, and their
-    votes as probabilities over the classes where they have any."""
+    """The classes in order, and for each clip the class of its own emotion (`targets`; None is left out). For the kept
+    clips: positions, classes (votes may change them from the targets), and votes as probabilities over the classes."""
 
     labels: list[str]
     targets: list[str | None]
@@ -69,14 +68,14 @@ def treat_labels(
 
     Args:
         labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
-        merge: emotion -> the class it is counted as, such as ``{"calm": "neutral"}``.
+        merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
-        own: corpus -> what is said of its clips alone. What it says of an emotion goes before `merge` and `drop`:
-            ``{"calm": "calm"}`` keeps a corpus's calm that others' is merged.
+        own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`: ``{"calm": "calm"}``
+            keeps the calm of one corpus while that of the others is merged.
 
     Raises:
-        UserError: for a word that is no emotion, for an emotion that is neither listed, merged nor dropped, for rules
-            that contradict each other, and for a class without a clip.
+        UserError: for a word that is no emotion, an emotion that is neither listed, merged nor dropped, rules that
+            contradict each other, and a class without a clip.
     """
     common, own = Rule(merge or {}, drop), own or {}
     _require_canonical("corpus.labels", labels or ())
@@ -117,7 +116,7 @@ def treat_labels(
 
 
 def require_merged_into_classes(labels: Sequence[str] | None, rules: Sequence[Rule]) -> None:
-    """Refuses a rule that merges into what is none of the classes, where these are listed."""
+    """Raises a UserError for a rule that merges into an emotion outside the listed classes."""
     for rule in rules:
         for word, target in rule.merge.items():
             if labels is not None and target not in labels:
@@ -128,7 +127,7 @@ def require_merged_into_classes(labels: Sequence[str] | None, rules: Sequence[Ru
 
 
 def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:
-    """Refuses a merge, by one rule, into what another rule drops or merges away in the same corpus."""
+    """Raises a UserError for a merge into an emotion that another rule of the same corpus drops or merges."""
     target = rule[emotion]
     other = rule_of(target) if target is not None else rule
     if target in (None, emotion) or other[target] == target:
@@ -145,13 +144,13 @@ def _require_canonical(key: str, words: Sequence[str]) -> None:
     for word in words:
         if word not in EMOTIONS:
             nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
-            raise UserError(f"{key}: {word!r} is no canonical emotion; the nearest is {nearest!r}")
+            raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
 
 
 def _unlisted(
     clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], own: Mapping[str, Rule]
 ) -> UserError:
-    """The complaint about the first emotion that no class is made of."""
+    """The error for the first emotion outside the classes."""
     clips = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
     first = clips[0]
     count = sum(clip.emotion == first.emotion for clip in clips)
@@ -164,7 +163,7 @@ def _unlisted(
 
 
 def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
-    """The class with most votes once they are merged; the clip's own label where that is among the winners."""
+    """The class with most merged votes; the clip's own label if it is among the winners."""
     if shares is None or shares[classes.index(target)] == max(shares):
         return target
     return classes[shares.index(max(shares))]
@@ -173,7 +172,7 @@ def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
 def _shares(
     clip: Clip, target: str, classes: list[str], counted_as: Callable[[Clip, str], str | None]
 ) -> list[float] | None:
-    """Votes of a clip as probabilities over the classes; those for emotions that are no class are left out."""
+    """Votes of a clip as probabilities over the classes, without votes for other emotions."""
     if not clip.votes:
         return None
     sums = dict.fromkeys(classes, 0.0)
@@ -182,19 +181,19 @@ def _shares(
         if label in sums:  # a dropped emotion is never a class
             sums[label] += votes
     total = sum(sums.values())
-    # Raters may all have chosen what is no class here: the clip's own label is then all that is known.
+    # If all raters chose other emotions, only the clip's own label is known.
     return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]
 
 
-# In place of an emotion where a file was left out before anybody read one from it.
+# In the table, in place of the emotion of a file that was left out unread.
 UNREAD = "-"
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """`clips` clips that one corpus labels alike, and what became of them: `label`, the class that they are learnt as,
-    or None and the reason in `left_out`. `word` is the label as the corpus's own files have it (see
-    `ser_hf.corpora.schema.Clip`), `emotion` how it was read; that is None for files that were left out unread."""
+    """A number of `clips` with one label in one corpus, and their class `label`, or None and the reason in `left_out`.
+    `word` is the label in the corpus's files (see `ser_hf.corpora.schema.Clip`), `emotion` its canonical emotion; both
+    are None for files that were left out unread."""
 
     corpus: str
     emotion: str | None
@@ -204,17 +203,17 @@ class Source:
     clips: int
 
 
-def sources_of(
+def label_sources(
     outcomes: Iterable[tuple[Clip, str | None, str | None]],
     skipped: Sequence[tuple[str, str]],
     corpus: str,
 ) -> list[Source]:
-    """Counts what became of clips, in the order of corpora, emotions, words, classes.
+    """Counts clips by corpus, emotion, word and class, in that order.
 
     Args:
-        outcomes: of each clip its class, or None and why it was left out.
+        outcomes: each clip with its class, or None and the reason why it was left out.
         skipped: corpus and reason of each file that is no clip.
-        corpus: of clips that do not tell theirs.
+        corpus: of clips without `Clip.corpus`.
     """
     counts = Counter((clip.corpus or corpus, clip.emotion, clip.word, label, why) for clip, label, why in outcomes)
     counts.update((own, None, None, None, why) for own, why in skipped)
@@ -228,11 +227,12 @@ def sources_of(
 
 
 def sources_table(sources: Sequence[Source]) -> str:
-    """The sources as lines to print, an emotion with the word of its files where that is another."""
-    rows = [("corpus", "emotion", "clips", "learnt as")]
+    """The sources as lines to print; an emotion has its word in parentheses if that differs."""
+    rows = [("corpus", "emotion", "clips", "class")]
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"
-        rows.append((source.corpus, _spelled(source), str(source.clips), outcome))
+        word = f" ({source.word})" if source.word not in (None, source.emotion) else ""
+        rows.append((source.corpus, (source.emotion or UNREAD) + word, str(source.clips), outcome))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
         f"{corpus:<{widths[0]}}  {emotion:<{widths[1]}}  {clips:>{widths[2]}}  {outcome}"
@@ -241,10 +241,5 @@ def sources_table(sources: Sequence[Source]) -> str:
 
 
 def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """The sources as reports keep them."""
+    """The sources for report.json."""
     return [dataclasses.asdict(source) for source in sources]
-
-
-def _spelled(source: Source) -> str:
-    other = f" ({source.word})" if source.word not in (None, source.emotion) else ""
-    return (source.emotion or UNREAD) + other

@@ -1,7 +1,7 @@
 """MELD: the Multimodal EmotionLines Dataset.
 
 13,708 utterances of 1,433 dialogues of the television series Friends, in seven emotions, labelled from text, sound and
-picture together: 9,989 to learn from, 1,109 to validate, 2,610 to test. Acted for an audience: laughter, music and
+picture together: 9,989 for training, 1,109 for validation, 2,610 for test. Acted for an audience: laughter, music and
 other voices are in the clips, and half of them are neutral.
 
 Licence: GPL-3.0 as the page says; the recordings belong to their makers. Taken as non-commercial here.
@@ -10,18 +10,18 @@ Citation: Poria S, Hazarika D, Majumder N, Naik G, Cambria E, Mihalcea R (2019).
 for Emotion Recognition in Conversations. ACL 2019: 527-536.
 
 Layout: `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv` with a row an utterance, and its film as
-`dia0_utt0.mp4` in `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. Audio has to be taken out
-of the films first, into the same folders or others whose names begin alike (train, dev, output_repeated_splits_test or
-test):
+`dia0_utt0.mp4` in `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. Extract
+the audio of the films first, into the same folders or folders whose names begin alike (train, dev,
+output_repeated_splits_test or test):
 
     for f in */dia*.mp4; do ffmpeg -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done
 
 Quirks:
 - The film of `dia125_utt3` (train) is damaged, that of `dia110_utt7` (dev) is not in the release; both are left out
-  and told (`known_bad`). So are files without a row, such as `final_videos_testdia0_utt0`.
-- Speakers are names of characters. The six friends stand in all parts, so the official parts are speaker-dependent:
+  (`known_bad`), as are files without a row, such as `final_videos_testdia0_utt0`.
+- Speakers are names of characters. The six friends are in all splits, so the official splits are speaker-dependent:
   the protocol `column` (by `split`) asks for `shared_speakers: true`. A Waitress in two dialogues may be two people.
-- Files on macOS disks have twins that begin with `._`, which are passed over.
+- Files on macOS disks have twins that begin with `._`, which are skipped.
 """
 
 import re
@@ -53,7 +53,7 @@ EMOTION_CODES = {
     "sadness": "sad",
     "surprise": "surprise",
 }
-# Part -> its table, and how the folders of its films begin.
+# Split -> its table, and the beginnings of its folders' names.
 PARTS = {
     "train": ("train_sent_emo.csv", ("train",)),
     "validation": ("dev_sent_emo.csv", ("dev",)),
@@ -72,15 +72,14 @@ def parse(
     on_unknown: Literal["error", "skip"] = "error",
     known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
-    """Reads the utterances of the tables below `root`; the parts whose table is there.
+    """Reads the utterances of the tables below `root`; of the splits that have a table.
 
     Args:
-        on_unknown: with ``"skip"``, utterances without a file of audio are left out and told.
+        on_unknown: with ``"skip"``, utterances without a file of audio are left out.
         known_bad: ``"drop"`` leaves out the two utterances without a usable film.
 
     Raises:
-        UserError: where no table is found, a table lacks a column or has a cell that cannot be, or an utterance has no
-            audio.
+        UserError: for no table, a table that lacks a column or has an invalid cell, or an utterance without audio.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; MELD needs the folder with its tables and audio")
@@ -96,7 +95,7 @@ def parse(
             where = f"{table}, line {line}"
             name = f"dia{_number(row, 'Dialogue_ID', where)}_utt{_number(row, 'Utterance_ID', where)}"
             if lines.setdefault((part, name), line) != line:
-                raise UserError(f"{where}: {name} stands in line {lines[part, name]} too; remove one of the two rows")
+                raise UserError(f"{where}: {name} is in line {lines[part, name]} too; remove one of the two rows")
             if known_bad == "drop" and (part, name) in KNOWN_BAD:
                 skipped.append((where, KNOWN_BAD[part, name]))
                 continue
@@ -104,7 +103,7 @@ def parse(
             if path is None and on_unknown == "error":
                 raise UserError(
                     f"{where}: no audio {name}.wav (or .flac) in a folder that begins with {PARTS[part][1][0]} below "
-                    f"{root}; take it out of the films with ffmpeg (the docstring of ser_hf.corpora.meld has the "
+                    f"{root}; extract it from the films with ffmpeg (the docstring of ser_hf.corpora.meld has the "
                     "line), or set corpus.on_unknown: skip"
                 )
             if path is None:
@@ -114,7 +113,7 @@ def parse(
                 raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
             seen.add(path)
             clips.append(_clip(row, where, path, part, name))
-    skipped += [(str(path), "in no table") for path in audio_paths(root) if path not in seen]
+    skipped += [(str(path), "not in any table") for path in audio_paths(root) if path not in seen]
     return Listing("meld", clips, skipped)
 
 
@@ -141,7 +140,7 @@ def _clip(row: dict[str, str | None], where: str, path: Path, part: str, name: s
 
 
 def _table(root: Path, name: str) -> Path | None:
-    """A table, in the root or below it, the nearest first."""
+    """A table in the root or below it, the nearest one."""
     found = sorted(root.rglob(name), key=lambda path: (len(path.parts), path))
     return found[0] if found else None
 
@@ -167,14 +166,14 @@ def _number(row: dict[str, str | None], column: str, where: str) -> int:
 
 
 def _by_part(root: Path) -> dict[tuple[str, str], Path]:
-    """Part and name of an utterance -> its audio."""
+    """Split and name of an utterance -> its audio."""
     found: dict[tuple[str, str], Path] = {}
     for path in audio_paths(root):
         part = next((part for folder in reversed(path.relative_to(root).parts[:-1]) if (part := _part(folder))), None)
         if part and GRAMMAR.fullmatch(path.stem):
             first = found.setdefault((part, path.stem), path)
             if first != path:
-                raise UserError(f"{path}: {path.stem} of {part} stands at {first} too; remove one of the two")
+                raise UserError(f"{path}: {path.stem} of {part} is at {first} too; remove one of the two")
     return found
 
 

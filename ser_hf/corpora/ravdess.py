@@ -18,10 +18,10 @@ Quirks of the official files:
 - `03-01-03-01-02-02-07` is byte for byte the file `03-01-03-01-02-01-07`; the second is left out (`known_bad`).
 - Five spoken clips are stereo: 03-01-02-01-01-02-01, 03-01-08-01-02-02-01, 03-01-02-01-02-02-05, 03-01-03-01-02-01-20
   and 03-01-06-01-01-02-20. Decoding mixes them to mono.
-- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so that a reader that
-  takes the first 44 bytes for the header plays the filler. Decoding here follows the chunks.
-- Mirrors often hold the whole release twice: `Actor_01` to `Actor_24`, and again in `audio_speech_actors_01-24`. A
-  clip that stands in two places is refused, naming both (`ser_hf.corpora.schema.require_unique_ids`).
+- The WAVs carry a `FLLR` chunk of 4,044 bytes before the samples and metadata behind them, so a reader that
+  assumes a header of 44 bytes plays the filler. Decoding here follows the chunks.
+- Mirrors often hold the release twice: `Actor_01` to `Actor_24`, and again in `audio_speech_actors_01-24`. A
+  clip in two places is an error that names both (`ser_hf.corpora.schema.require_unique_ids`).
 """
 
 import re
@@ -62,7 +62,7 @@ KNOWN_BAD = {"03-01-03-01-02-02-07": "the same audio as 03-01-03-01-02-01-07 (co
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not RAVDESS's."""
+    """The clip that a path describes, or None if its name is not RAVDESS's."""
     fields = GRAMMAR.fullmatch(path.stem)
     if fields is None or not _exists(fields["channel"], fields["emotion"], fields["intensity"], fields["actor"]):
         return None
@@ -81,7 +81,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 
 def in_manifest(clip: Clip) -> bool:
-    """Whether the packaged list of official files covers such a clip: it has `MANIFEST_PART` alone."""
+    """Whether the packaged list of official files (`MANIFEST_PART` only) covers such a clip."""
     return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "01"
 
 
@@ -103,7 +103,7 @@ def parse(
 
     Args:
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
-        song: takes sung clips too; otherwise they are left out, and told.
+        song: reads sung clips too; otherwise they are left out.
         known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
 
     Raises:

@@ -3,7 +3,7 @@
 4 men (27 to 31 years, native speakers of British English) say TIMIT sentences in seven emotions: 480 clips, 30 neutral
 and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
 
-Licence: free for research after registration with the authors; not to be passed on. No standard licence.
+Licence: free for research after registration with the authors; no redistribution. No standard licence.
 Source: http://kahlan.eps.surrey.ac.uk/savee/
 Citation: Haq S, Jackson PJB (2010). Multimodal Emotion Recognition. In: Wang W (ed.) Machine Audition: Principles,
 Algorithms and Systems. IGI Global, 398-423.
@@ -12,9 +12,9 @@ File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors ar
 anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and sentence. Both give the id
 `savee/DC_a01`.
 
-`sentence` is left null: of each emotion's 15 sentences, 3 are common to all emotions, 2 of its own and 10 generic (the
-neutral 30 are the 3 and all 12 of the emotions' own, twice 15), but the release does not say which number is which, so
-that nobody can hold a sentence out by its number. Ages are published as a range only, and are null as well.
+`sentence` is null: of each emotion's 15 sentences, 3 are common to all emotions, 2 specific to it and 10 generic (the
+neutral 30 are the 3 common and all 12 specific ones, twice 15), but the release does not map numbers to sentences, so
+a protocol cannot hold out a sentence by its number. Ages are published as a range only, and are null as well.
 """
 
 import re
@@ -53,10 +53,10 @@ GRAMMAR = re.compile(
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not SAVEE's.
+    """The clip that a path describes, or None if its name is not SAVEE's.
 
     Raises:
-        UserError: if the folder tells another speaker than the name.
+        UserError: if the folder is of another speaker than the name.
     """
     fields = GRAMMAR.fullmatch(path.stem)
     folder = path.parent.name if path.parent.name in SPEAKERS else None

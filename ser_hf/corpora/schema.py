@@ -1,4 +1,4 @@
-"""What a row of a corpus is, whatever the corpus: columns, canonical emotions, and the `datasets` object they make."""
+"""The rows of every corpus: columns, canonical emotions, and their `datasets.Dataset`."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +31,10 @@ EMOTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording as its file name (or table) describes it. `speaker` and `id` carry the corpus as a prefix.
+    """One recording as its file name (or table) describes it. `speaker` and `id` have the corpus as a prefix.
 
-    `word` is what the name or table calls the emotion; None where that is not a word of theirs, but raters' votes.
-    `votes` are what raters perceived, {emotion: votes or share}; `extra` becomes further columns, such as `session`.
-    `corpus` is told where it is not that of the listing.
+    `word` is the emotion's spelling in the name or table; None if the emotion comes from raters' votes. `votes` are
+    {emotion: votes or share}; `extra` becomes further columns, such as `session`. `corpus` is set in mixtures.
     """
 
     path: str
@@ -56,7 +55,7 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a parser found below a folder: the clips in a stable order, and what it left out with the reason."""
+    """The result of a parser: the clips in a stable order, and what it left out with the reason."""
 
     corpus: str
     clips: list[Clip]
@@ -76,10 +75,10 @@ COLUMNS = {
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }
-# Who speaks in clips of which nobody knows it, where a recipe loads them all the same (`no_speaker: one`): after the
-# corpus's prefix the name that no speaker has. Splits know it, as a test speaker may be among them.
+# The speaker (after the corpus's prefix) of clips with an unknown speaker that a recipe loads with `no_speaker: one`.
+# Splits treat it apart, because any test speaker may be among them.
 UNNAMED = "unknown"
-# Names that a column of a corpus's own cannot have.
+# Names that an extra column cannot have.
 RESERVED = {"audio", "label", "votes", *COLUMNS}
 
 
@@ -90,18 +89,18 @@ def to_dataset(
     sampling_rate: int,
     votes: Sequence[Sequence[float] | None] | None = None,
 ) -> Dataset:
-    """The rows as a `datasets.Dataset`; `emotions` are the clips' treated labels, `labels` the classes in order.
+    """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
 
-    `duration` and `content_hash` stay null until `ser_hf.audio.prepare` has decoded the audio. A column `votes`
-    (probabilities over the labels) stands where `votes` are given, and one column for each key of the clips' `extra`.
-    The Audio column is cast rather than encoded, because encoding needs torchcodec even for paths.
+    `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
+    `votes` (probabilities over the labels) if `votes` are given, and one column for each key of the clips' `extra`.
+    The Audio column is cast, not encoded, because encoding needs torchcodec even for paths.
 
     Raises:
-        UserError: if no clip is left, an extra column has the name of one of ours, or a path is not UTF-8.
+        UserError: if no clip is left, an extra column has a reserved name, or a path is not UTF-8.
     """
     clips = listing.clips
     if not clips:
-        raise UserError(f"corpus.root: {listing.corpus} has no clip left to learn from")
+        raise UserError(f"corpus.root: {listing.corpus} has no clip left")
     for clip in clips:
         require_utf8(clip.path)
     rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(emotions)}
@@ -115,7 +114,7 @@ def to_dataset(
     for name in dict.fromkeys(key for clip in clips for key in clip.extra):
         if name in features:
             raise UserError(
-                f"corpus.root: {listing.corpus} has a column {name!r}, which is a column of ours; rename it"
+                f"corpus.root: {listing.corpus} has a column {name!r}, which is a reserved name; rename it"
             )
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]
@@ -127,20 +126,20 @@ def to_dataset(
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
-    """Refuses an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
+    """Raises a UserError for an id in two places: a doubled folder, `a.wav` beside `a.flac`, two rows of a table."""
     first: dict[str, str] = {}
     for clip in clips:
         if clip.id in first:
             raise UserError(
-                f"{clip.path}: its id {clip.id} stands at {first[clip.id]} too; an id names one clip: remove one of "
-                "the two (mirrors often double a whole folder), or give it an id of its own"
+                f"{clip.path}: its id {clip.id} is at {first[clip.id]} too; an id names one clip: remove one of the "
+                "two (mirrors often double a folder), or give it another id"
             )
         first[clip.id] = clip.path
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Casting tiny label columns needs no progress bar."""
+    """Hides the progress bars of casting."""
     shown = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:

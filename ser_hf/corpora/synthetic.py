@@ -158,7 +158,7 @@ class _Syllable:
     stop: int
 
 
-# Streams are told apart by their first number: NumPy pads a short key with zeros, so that without it the key of
+# Streams differ in their first number: NumPy pads a short key with zeros, so that without it the key of
 # a speaker would also be the key of that speaker's first clip.
 _VOICE_STREAM, _PROSODY_STREAM, _SOUND_STREAM = 1, 2, 3
 
@@ -240,7 +240,8 @@ def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: i
 
     speech *= _amplitude(prosody.level_db) / _rms(speech[syllables[0].start : syllables[-1].stop])
     speech += _amplitude(habit.noise_db) * _noise(rng, samples)
-    # A clip too loud for full scale is turned down as a whole: clipping would add a distortion that tells emotions.
+    # A clip too loud for full scale is turned down as a whole: clipping would add a distortion that depends on the
+    # emotion.
     return speech * np.float32(min(1.0, 0.98 / np.abs(speech).max()))
 
 
@@ -399,7 +400,8 @@ def parse(
         speakers: number of speakers; even numbers are balanced by sex.
         takes: clips per speaker and emotion.
         seed: of the voices and of every random detail; the same arguments give the same samples.
-        shuffle_labels: exchanges the labels among each speaker's clips: a control on which nothing can be learnt.
+        shuffle_labels: exchanges the labels among each speaker's clips: a control without any information in the
+            labels.
     """
     if speakers < 3 or takes < 1:
         raise UserError(f"corpus.speakers and corpus.takes: at least 3 and 1, got {speakers} and {takes}")

@@ -1,4 +1,4 @@
-"""Cells of tables, whatever the table: what is empty, words, names of speakers, numbers, columns carried along."""
+"""What csv, audiofolder, parquet, hub and audformat share: cells, rows, clips from rows, and parquet files."""
 
 import dataclasses
 import difflib
@@ -18,99 +18,16 @@ from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip
-from .segments import Piece, cut
-
-# What tables have where nobody knows who speaks, in lower case: EmoBox's words, and what pandas makes of empty cells.
-UNTOLD = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which names something; 64 bits hold 18 digits
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
-_KINDS = {int: _WHOLE, float: _NUMBER}
-_MOST = 2**63  # what 64 bits hold
-
-
-def is_empty(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def text(value: Any) -> str | None:
-    """A cell as a word, without blanks around it; None where it is empty. Numbers that are whole are written so (1.0
-    is what pandas makes of 1 in a column with an empty cell), truth values as in YAML."""
-    if is_empty(value):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None
-
-
-def whole(cell: Any) -> int | None:
-    """The whole number that a cell holds, as 23, 23.0 or text of these; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,9})(\.0+)?", text(cell) or "", re.ASCII)
-    return int(found[1]) if found else None
-
-
-def carried(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
-    """Of each row the columns that are carried along: those not `used` that hold anything plain.
-
-    A column is true and false, whole numbers, numbers, or text, whichever fits all its cells; `session` names
-    something, so that it is text whatever stands in it, and so are whole numbers that 64 bits do not hold. Lists,
-    mappings and bytes are left out. A column that has the name of one of ours (`duration`) is carried as
-    ``own_duration``.
-
-    Args:
-        guess: whether text that reads like numbers is numbers, as in a CSV file.
-    """
-    kept: list[dict[str, Any]] = [{} for _ in cells]
-    used = set(used)
-    names = dict.fromkeys(name for row in cells for name in row)
-    for name in names:
-        if name in used:
-            continue
-        values = [_plain(row.get(name)) for row in cells]
-        filled = [value for value in values if value is not None]
-        if not filled:
-            continue
-        kind = str if name == "session" else _kind(filled, guess)
-        called = f"own_{name}" if name in RESERVED else name
-        while called != name and called in names:
-            called = f"own_{called}"
-        for row, value in zip(kept, values, strict=True):
-            row[called] = None if value is None else kind(value)
-    return kept
-
-
-def _kind(values: Sequence[Any], guess: bool) -> type:
-    types = {type(value) for value in values}
-    if types == {bool}:
-        return bool
-    if types <= {int, float}:
-        if all(type(value) is float or -_MOST <= value < _MOST for value in values):
-            return int if types == {int} else float
-        return str
-    if guess and types == {str}:
-        return next((kind for kind, grammar in _KINDS.items() if all(map(grammar.fullmatch, values))), str)
-    return str
-
-
-def _plain(value: Any) -> Any:
-    if is_empty(value) or isinstance(value, list | tuple | dict | bytes):
-        return None
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def with_parts(parts: Sequence[str | None], extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The columns that rows carry with the part of each as `split`, where files or folders tell any; a column `split`
-    of the table's own is ``own_split`` then."""
-    if not any(parts):
-        return [dict(own) for own in extra]
-    return [
-        {"split": part} | {"own_split" if name == "split" else name: value for name, value in own.items()}
-        for part, own in zip(parts, extra, strict=True)
-    ]
-
+from .segments import Segment, cut_segments
 
 logger = logging.getLogger(__name__)
+
+# Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an empty cell.
+_UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which is a name; 64 bits hold 18 digits
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
+_INT64_LIMIT = 2**63
+_BATCH_ROWS = 64
 
 SYNONYMS = {
     "anger": "angry",
@@ -136,20 +53,120 @@ SYNONYMS = {
     "oth": "other",
 }
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
-# What a column may say of a clip beside its audio, label and speaker.
+# Columns with a meaning, besides audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
+_INTEGER_COLUMNS = ("age", "take")
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "devel"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
 NoSpeaker = Literal["error", "skip", "one"]
-# Of these the ones that are whole numbers.
-_NUMBERS = ("age", "take")
+
+
+def text(value: Any) -> str | None:
+    """A cell as stripped text; None if it is empty. Whole floats lose their ``.0`` (pandas writes 1 as 1.0 in a column
+    with an empty cell), booleans are spelled as in YAML."""
+    if is_empty(value):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None
+
+
+def integer(cell: Any) -> int | None:
+    """The integer in a cell (23, 23.0 or text of these); None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9})(\.0+)?", text(cell) or "", re.ASCII)
+    return int(found[1]) if found else None
+
+
+def split_name(word: str) -> str | None:
+    """The split (train, validation, test) that a word means, in any case; None for another word."""
+    return SPLIT_WORDS.get(word.strip().lower())
+
+
+def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess: bool = True) -> list[dict[str, Any]]:
+    """The further columns of each row: those not `used` that have a plain value in some row.
+
+    A column has one type for all rows: bool, int, float or str. `session` is always text, and so are integers beyond
+    64 bits. Lists, mappings and bytes are left out. A column with a reserved name (`duration`) is renamed to
+    ``own_duration``.
+
+    Args:
+        guess: whether to read numbers from text, as in a CSV file.
+    """
+    kept: list[dict[str, Any]] = [{} for _ in cells]
+    used = set(used)
+    names = dict.fromkeys(name for row in cells for name in row)
+    for name in names:
+        if name in used:
+            continue
+        values = [_plain(row.get(name)) for row in cells]
+        filled = [value for value in values if value is not None]
+        if not filled:
+            continue
+        kind = str if name == "session" else _common_type(filled, guess)
+        new_name = f"own_{name}" if name in RESERVED else name
+        while new_name != name and new_name in names:
+            new_name = f"own_{new_name}"
+        for row, value in zip(kept, values, strict=True):
+            row[new_name] = None if value is None else kind(value)
+    return kept
+
+
+def with_splits(splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The extra columns with the split of each row as `split`, if files or folders name any; a `split` column of the
+    table is then called ``own_split``."""
+    if not any(splits):
+        return [dict(row) for row in extra]
+    return [
+        {"split": split} | {"own_split" if name == "split" else name: value for name, value in row.items()}
+        for split, row in zip(splits, extra, strict=True)
+    ]
+
+
+def is_empty(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _plain(value: Any) -> Any:
+    if is_empty(value) or isinstance(value, list | tuple | dict | bytes):
+        return None
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _common_type(values: Sequence[Any], guess: bool) -> type:
+    types = {type(value) for value in values}
+    if types == {bool}:
+        return bool
+    if types <= {int, float}:
+        if all(type(value) is float or -_INT64_LIMIT <= value < _INT64_LIMIT for value in values):
+            return int if types == {int} else float
+        return str
+    if guess and types == {str}:
+        grammars = {int: _INTEGER, float: _NUMBER}
+        return next((kind for kind, grammar in grammars.items() if all(map(grammar.fullmatch, values))), str)
+    return str
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table: `where` it stands, for messages; the audio's `path`; the clip's `name`, unique within the
-    corpus; its `place`, the path that a speaker pattern is matched with, or None where its audio had no name; its
-    label and its speaker as the table has them; all its `cells`. `absent` says why its audio cannot be had, with the
-    remedy; `inside` that its audio is no file yet; `piece` is the part of the file that is meant, where it is not all
-    of it."""
+    """One row of a table.
+
+    Attributes:
+        where: file and line, for messages.
+        path: of the audio.
+        name: of the clip, unique in the corpus.
+        place: the path that a speaker pattern is matched with; None if the audio has no name.
+        label, speaker: as the table has them.
+        cells: all columns of the table.
+        extra: the columns to keep.
+        missing: why there is no audio, with the remedy; None if there is.
+        embedded: whether the audio is still inside a table.
+        segment: the part of the file that is the clip; None for the complete file.
+    """
 
     where: str
     path: Path
@@ -159,56 +176,62 @@ class Row:
     speaker: Any
     cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    absent: str | None = None
-    inside: bool = False
-    piece: Piece | None = None
+    missing: str | None = None
+    embedded: bool = False
+    segment: Segment | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
-    """How rows become clips, as a corpus's options say it.
+class RowParser:
+    """Turns rows into clips. The fields are options of every corpus that is a table.
 
     Attributes:
         corpus_name: prefix of ids and speakers, and the rows' `corpus`.
+        columns: a name of `KNOWN` -> the table's name for that column, such as ``{sex: gender}``.
         label_map: the table's words -> canonical emotions.
-        columns: a name of `KNOWN` -> what the table calls that column, where it has another name.
-        language: of the rows that tell none.
-        speaker_pattern: regular expression searched in a clip's place; its group ``speaker``, else its first group,
-            else all of the match is the speaker.
-        no_speaker: of rows that do not tell who speaks: ``"error"``, ``"skip"``, or ``"one"``, which counts them as
-            one speaker, `UNNAMED`. Anybody may be among them, so that a split with them in one part and clips of the
-            same corpus in another is told to be speaker-dependent.
+        speaker_pattern: regular expression searched in a clip's path; its group ``speaker``, else its first group,
+            else the match is the speaker.
+        no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, which counts them as one
+            speaker, `UNNAMED`. Any speaker may be among them, so a split with some of them on one side and clips of
+            the same corpus on the other is reported as speaker-dependent.
+        language: of rows that name none (ISO 639).
 
     Raises:
-        UserError: naming the option that cannot be.
+        UserError: naming an invalid option.
     """
 
     corpus_name: str
-    label_map: Mapping[str, str] | None = None
-    columns: Mapping[str, str] | None = None
-    language: str | None = None
+    columns: dict[str, str] | None = None
+    label_map: dict[str, str] | None = None
     speaker_pattern: str | None = None
     no_speaker: NoSpeaker = "error"
+    language: str | None = None
+
+    @classmethod
+    def from_options(cls, corpus_name: str, options: Mapping[str, Any]) -> "RowParser":
+        """A parser from a corpus's options; those that are no field of it (`facts`) are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(corpus_name, **{name: value for name, value in options.items() if name in names})
 
     def __post_init__(self):
         if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/|`<"):
             raise UserError(
-                f"corpus.corpus_name: {self.corpus_name!r} cannot stand before ids and speakers (NAME/id, "
-                "NAME:speaker) and in tables; give a name without colons, slashes, |, `, < and line breaks"
+                f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers (NAME/id, "
+                "NAME:speaker); give a name without colons, slashes, |, `, < and line breaks"
             )
         for word, emotion in (self.label_map or {}).items():
             if emotion not in EMOTIONS:
-                raise UserError(f"corpus.label_map.{word}: {emotion!r} is none of {', '.join(EMOTIONS)}")
+                raise UserError(f"corpus.label_map.{word}: {emotion!r} is not one of {', '.join(EMOTIONS)}")
         for name in self.columns or {}:
             if name not in KNOWN:
-                raise UserError(f"corpus.columns.{name}: none of {', '.join(KNOWN)}, which are what a column may be")
+                raise UserError(f"corpus.columns.{name}: not one of {', '.join(KNOWN)}")
         try:
             re.compile(self.speaker_pattern or "")
         except re.error as error:
             raise UserError(f"corpus.speaker_pattern: not a regular expression: {error}") from None
 
     def column(self, name: str) -> str:
-        """What the table calls one of `KNOWN`."""
+        """The table's name for one of `KNOWN`."""
         return (self.columns or {}).get(name, name)
 
     def emotion(self, word: str | None) -> str | None:
@@ -220,34 +243,34 @@ class Reading:
         return lower if lower in EMOTIONS else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
-        """Who speaks, without the corpus's prefix; None where the row is to be left out.
+        """The speaker without the corpus's prefix; None to leave the row out.
 
         Raises:
-            UserError: where it is not told, and no option says what to do; for a list or mapping.
+            UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or mapping.
         """
         if self.speaker_pattern is not None:
             found = re.search(self.speaker_pattern, row.place) if row.place else None
             if found:
-                named = found.groupdict().get("speaker") or (found.group(1) if found.re.groups else found.group())
-                if named and named != UNNAMED:
-                    return named
+                speaker = found.groupdict().get("speaker") or (found.group(1) if found.re.groups else found.group())
+                if speaker and speaker != UNNAMED:
+                    return speaker
             searched = row.place or "audio without a file name"
-            told = f"corpus.speaker_pattern ({self.speaker_pattern}) finds no speaker in {searched}"
+            cause = f"corpus.speaker_pattern ({self.speaker_pattern}) finds no speaker in {searched}"
         elif isinstance(row.speaker, list | tuple | dict):
             raise UserError(
-                f"{row.where}: its speaker is {row.speaker}, where one name should be; name a column with one "
+                f"{row.where}: its speaker is {row.speaker}, expected one name; name a column with one "
                 "(corpus.speaker), or give a corpus.speaker_pattern"
             )
         else:
-            named = text(row.speaker)
-            if (named or "").lower() not in UNTOLD:
-                return named
-            said = f"{named!r} as its speaker says that nobody knows" if named else "it is not told"
-            told = f"{said} who speaks, and a speaker-independent split needs to know"
+            speaker = text(row.speaker)
+            if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
+                return speaker
+            cause = f"the speaker {speaker!r} means unknown" if speaker else "no speaker is given"
+            cause += ", and a speaker-independent split needs one"
         if self.no_speaker == "error":
             raise UserError(
-                f"{row.where}: {told}; name the column (corpus.speaker), give a corpus.speaker_pattern that finds the "
-                "speaker in the path, or set corpus.no_speaker: skip, or one (all as one speaker)"
+                f"{row.where}: {cause}; name the column (corpus.speaker), give a corpus.speaker_pattern that finds "
+                "the speaker in the path, or set corpus.no_speaker: skip, or one (all as one speaker)"
             )
         return UNNAMED if self.no_speaker == "one" else None
 
@@ -258,73 +281,71 @@ class Reading:
             path=str(row.path),
             emotion=emotion,
             word=row.label,
-            # What ser_hf has published of a corpus carries its name already.
+            # Names that ser_hf has published already have the prefix.
             speaker=f"{self.corpus_name}:{speaker.removeprefix(f'{self.corpus_name}:')}",
             id=f"{self.corpus_name}/{(texts['id'] or row.name).removeprefix(f'{self.corpus_name}/')}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
-            age=whole(cells["age"]),
-            take=whole(cells["take"]),
+            age=integer(cells["age"]),
+            take=integer(cells["take"]),
             language=texts["language"] or self.language,
             sentence=texts["sentence"],
             intensity=texts["intensity"],
             extra=row.extra,
         )
 
+    def clips(
+        self, rows: Sequence[Row], on_unknown: Literal["error", "skip"]
+    ) -> tuple[list[Clip], list[tuple[str, str]]]:
+        """The clips, and what was left out with the reason. Segments are cut after all rows are checked.
 
-def clips_of(
-    rows: Iterable[Row], reading: Reading, on_unknown: Literal["error", "skip"]
-) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """The clips, and what was left out with the reason. Parts of recordings are cut out when all labels are known.
+        A column of ages or takes with a cell that is no integer is kept as text in ``own_age`` with a warning; the age
+        is null in those rows.
 
-    A column of ages or takes with a cell that is no whole number is carried along as ``own_age``, as the text that it
-    is, and a warning tells it; the age itself is null in those rows.
+        Raises:
+            UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), an
+                unknown speaker (`no_speaker`), or a Git LFS pointer.
+        """
+        clips, skipped, segments = [], [], {}
+        for row in self._with_own_numbers(rows):
+            row = dataclasses.replace(row, label=text(row.label))
+            emotion = self.emotion(row.label)
+            if emotion is None or row.missing:
+                if on_unknown == "error":
+                    raise _unknown_label(row) if emotion is None else UserError(f"{row.where}: {row.missing}")
+                reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
+                skipped.append((row.where, reason if emotion is None else "no such file"))
+                continue
+            if not row.embedded and is_lfs_pointer(row.path):
+                raise UserError(
+                    f"{row.where}: {row.path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
+                )
+            speaker = self.speaker(row)
+            if speaker is None:
+                skipped.append((row.where, "unknown speaker"))
+                continue
+            if row.segment is not None:
+                segments[len(clips)] = row.segment
+            clips.append(self.clip(row, emotion, speaker))
+        for i, path in zip(segments, cut_segments(list(segments.values())) if segments else (), strict=True):
+            clips[i] = dataclasses.replace(clips[i], path=str(path))
+        return clips, skipped
 
-    Raises:
-        UserError: naming the row, for a label that is no emotion, audio that cannot be had (both may be skipped), a
-            speaker that is not told (`Reading.no_speaker`), or a Git LFS pointer.
-    """
-    clips, skipped, pieces = [], [], {}
-    for row in _with_own_numbers(list(rows), reading):
-        row = dataclasses.replace(row, label=text(row.label))
-        emotion = reading.emotion(row.label)
-        if emotion is None or row.absent:
-            if on_unknown == "error":
-                raise _unknown_label(row) if emotion is None else UserError(f"{row.where}: {row.absent}")
-            said = f"label {row.label!r} is not an emotion" if row.label else "no label"
-            skipped.append((row.where, said if emotion is None else "no such file"))
-            continue
-        if not row.inside and is_lfs_pointer(row.path):
-            raise UserError(
-                f"{row.where}: {row.path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
-            )
-        speaker = reading.speaker(row)
-        if speaker is None:
-            skipped.append((row.where, "its speaker is not told"))
-            continue
-        if row.piece is not None:
-            pieces[len(clips)] = row.piece
-        clips.append(reading.clip(row, emotion, speaker))
-    for i, path in zip(pieces, cut(list(pieces.values())) if pieces else (), strict=True):
-        clips[i] = dataclasses.replace(clips[i], path=str(path))
-    return clips, skipped
-
-
-def _with_own_numbers(rows: list[Row], reading: Reading) -> list[Row]:
-    for name in _NUMBERS:
-        column = reading.column(name)
-        words = [text(row.cells.get(column)) for row in rows]
-        odd = next((i for i, word in enumerate(words) if word is not None and whole(word) is None), None)
-        if odd is not None:
-            logger.warning(
-                "%s: %s %r is no whole number; the column is kept as own_%s, and %s is empty there (corpus.columns "
-                "says which column is meant)",
-                *(rows[odd].where, column, words[odd], name, name),
-            )
-            rows = [
-                dataclasses.replace(row, extra={f"own_{name}": word} | dict(row.extra))
-                for row, word in zip(rows, words, strict=True)
-            ]
-    return rows
+    def _with_own_numbers(self, rows: Sequence[Row]) -> Sequence[Row]:
+        for name in _INTEGER_COLUMNS:
+            column = self.column(name)
+            words = [text(row.cells.get(column)) for row in rows]
+            odd = next((i for i, word in enumerate(words) if word is not None and integer(word) is None), None)
+            if odd is not None:
+                logger.warning(
+                    "%s: %s %r is not an integer; the column is kept as own_%s, and %s is empty there (corpus.columns "
+                    "can name another column)",
+                    *(rows[odd].where, column, words[odd], name, name),
+                )
+                rows = [
+                    dataclasses.replace(row, extra={f"own_{name}": word} | dict(row.extra))
+                    for row, word in zip(rows, words, strict=True)
+                ]
+        return rows
 
 
 def _unknown_label(row: Row) -> UserError:
@@ -332,21 +353,9 @@ def _unknown_label(row: Row) -> UserError:
         return UserError(f"{row.where}: no label; fill it in, or set corpus.on_unknown: skip")
     nearest = difflib.get_close_matches(row.label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
     return UserError(
-        f"{row.where}: {row.label!r} is not an emotion known here; say which it is with corpus.label_map, such "
-        f"as {{{row.label}: {nearest}}}, or set corpus.on_unknown: skip"
+        f"{row.where}: {row.label!r} is not a known emotion; map it with corpus.label_map, such as "
+        f"{{{row.label}: {nearest}}}, or set corpus.on_unknown: skip"
     )
-
-
-PART_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "devel"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
-
-
-def part_of(word: str) -> str | None:
-    """The part that a word means, in any capitals; None for another word."""
-    return PART_WORDS.get(word.strip().lower())
 
 
 def facts(
@@ -359,14 +368,13 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """The facts of such a data set; its module takes these for options beside those of its `parse` (the `others`).
+    """Metadata of a table, from its options. The `others` are options of its `parse`.
 
     Args:
-        title: what people call it; by default `corpus_name`.
-        license: as the Hub spells licences, such as ``cc-by-4.0``.
+        title: by default `corpus_name`.
+        license: as the Hub spells licenses, such as ``cc-by-4.0``.
         language: ISO 639, such as ``de``.
-        url, citation: where it is from, and how to cite it.
-        acted: whether its emotions are acted.
+        acted: whether the emotions are acted.
     """
     return {
         "title": title or corpus_name,
@@ -378,14 +386,11 @@ def facts(
     }
 
 
-BATCH = 64
-
-
-def opened(path: Path) -> pq.ParquetFile:
-    """A parquet file.
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Opens a parquet file.
 
     Raises:
-        UserError: for a Git LFS pointer, for a file that is no parquet, and for a path that is not UTF-8.
+        UserError: for a Git LFS pointer, a file that is not parquet, and a path that is not UTF-8.
     """
     require_utf8(path)
     try:
@@ -399,23 +404,23 @@ def opened(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from None
 
 
-def rows_of(table: pq.ParquetFile, wanted: Collection[str]) -> Iterator[dict[str, Any]]:
-    """The cells of each row, of the plain columns and of those that are wanted whatever they hold. Lists, mappings and
-    bytes of other columns (features, second recordings) are not read. Class numbers become their names."""
+def parquet_rows(table: pq.ParquetFile, wanted: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The cells of each row, of the plain columns and of all `wanted` ones, with class numbers as names. Other columns
+    of lists, mappings and bytes (features, second recordings) are not read."""
     names = _class_names(table)
-    fields = [field.name for field in table.schema_arrow if field.name in wanted or _parquet_table_plain(field.type)]
-    for batch in table.iter_batches(BATCH, columns=fields):
+    fields = [field.name for field in table.schema_arrow if field.name in wanted or _is_plain(field.type)]
+    for batch in table.iter_batches(_BATCH_ROWS, columns=fields):
         for row in batch.to_pylist() if fields else [{}] * batch.num_rows:
-            yield {name: _named(value, names.get(name)) for name, value in row.items()}
+            yield {name: _class_name(value, names.get(name)) for name, value in row.items()}
 
 
-def audio_of(table: pq.ParquetFile, column: str) -> Iterator[tuple[int | None, str | None]]:
-    """Of each row how many bytes of audio are inside (None: none, it is elsewhere), and the name of its file.
+def parquet_audio(table: pq.ParquetFile, column: str) -> Iterator[tuple[int | None, str | None]]:
+    """The number of embedded audio bytes of each row (None if there are none), and the name of its file.
 
     Raises:
         UserError: for a column that holds no audio.
     """
-    for batch in table.iter_batches(BATCH, columns=[column]):
+    for batch in table.iter_batches(_BATCH_ROWS, columns=[column]):
         cells = batch.column(0)
         if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
             yield from ((None, path) for path in cells.to_pylist())
@@ -430,31 +435,31 @@ def audio_of(table: pq.ParquetFile, column: str) -> Iterator[tuple[int | None, s
         yield from zip(sizes.to_pylist(), paths.to_pylist(), strict=True)
 
 
-def contents_of(table: pq.ParquetFile, column: str) -> Iterator[tuple[int, str | None, bytes]]:
-    """Row, name and bytes of the audio that is inside."""
+def embedded_audio(table: pq.ParquetFile, column: str) -> Iterator[tuple[int, str | None, bytes]]:
+    """Row, file name and bytes of the embedded audio."""
     row = 0
-    for batch in table.iter_batches(BATCH, columns=[column]):
+    for batch in table.iter_batches(_BATCH_ROWS, columns=[column]):
         for clip in batch.column(0).to_pylist():
             if isinstance(clip, dict) and clip["bytes"]:
                 yield row, clip["path"], clip["bytes"]
             row += 1
 
 
-def bytes_of(table: pq.ParquetFile, column: str) -> int:
-    """What a column takes, unpacked."""
+def uncompressed_bytes(table: pq.ParquetFile, column: str) -> int:
+    """The size of a column without compression."""
     groups = (table.metadata.row_group(i) for i in range(table.num_row_groups))
     chunks = (group.column(i) for group in groups for i in range(group.num_columns))
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == column)
 
 
-def _parquet_table_plain(kind: pa.DataType) -> bool:
+def _is_plain(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return not pa.types.is_nested(kind) and not any(is_binary(kind) for is_binary in binary)
 
 
 def _class_names(table: pq.ParquetFile) -> dict[str, list[str]]:
-    """Names of the classes, of the columns that hold their numbers."""
+    """Column of class numbers -> the names of its classes."""
     try:
         features = Features.from_arrow_schema(table.schema_arrow)
     except ValueError:  # features of a later version of datasets
@@ -462,7 +467,7 @@ def _class_names(table: pq.ParquetFile) -> dict[str, list[str]]:
     return {name: feature.names for name, feature in features.items() if isinstance(feature, ClassLabel)}
 
 
-def _named(value: Any, names: Sequence[str] | None) -> Any:
+def _class_name(value: Any, names: Sequence[str] | None) -> Any:
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None

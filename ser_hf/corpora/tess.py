@@ -1,8 +1,8 @@
 """TESS: the Toronto emotional speech set.
 
 Two actresses (26 and 64 years, North American English) say "Say the word ..." with 200 words in seven emotions: 2,800
-clips. 24.4 kHz WAV as released. With two speakers, only training on one and testing on the other says anything about
-a voice never heard.
+clips. 24.4 kHz WAV as released. With two speakers, only training on one and testing on the other measures an
+unseen speaker.
 
 Licence: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
 Source: https://doi.org/10.5683/SP2/E8H2MF
@@ -12,8 +12,8 @@ File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actre
 surprise). Folders, where there are any, repeat speaker and emotion, but not in one spelling: `OAF_Fear`, `YAF_fear`,
 `OAF_Pleasant_surprise`, `YAF_pleasant_surprised`. Names are therefore read in any mixture of capitals, ids are spelled
 one way, and a folder that contradicts a name is an error. One file of the release has lost a letter,
-`OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror that holds the whole folder twice is
-refused, as every clip of any corpus that stands in two places.
+`OA_bite_neutral.wav`: it is read as `OAF_bite_neutral`, its id included. A mirror that holds the folder twice is an
+error, as is any clip in two places.
 """
 
 import logging
@@ -56,10 +56,10 @@ _MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None where its name is not TESS's.
+    """The clip that a path describes, or None if its name is not TESS's.
 
     Raises:
-        UserError: if the folder tells another speaker or emotion than the name.
+        UserError: if the folder is of another speaker or emotion than the name.
     """
     fields = GRAMMAR.fullmatch(_MISSPELT.get(path.stem.lower(), path.stem))
     if fields is None:

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from ..training.arguments import EmotionTrainingArguments, training_arguments
 from ..training.balancing import balanced, met_labels, oversampled
-from ..training.data import part, told
+from ..training.data import part, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
 from ..utils.environment import environment
@@ -153,4 +153,4 @@ class RunContext:
         evaluated, plan = self.recipe.evaluation.part, self.data.plan
         limits = self.window, plan.longest_clip, plan.shortest_clip
         rate = self.data.store.sampling_rate
-        return [f"{sentence}." for sentence in told(evaluated, self.clips(evaluated), rate, *limits)]
+        return [f"{sentence}." for sentence in window_notes(evaluated, self.clips(evaluated), rate, *limits)]

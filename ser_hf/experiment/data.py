@@ -1,4 +1,4 @@
-"""What every part of a run shares, gathered as the recipe says: cheap checks first, decoding after them."""
+"""Loads the data of an experiment: corpus, splits, plan of the model, waveforms, audit; cheap checks first."""
 
 import dataclasses
 import logging
@@ -17,8 +17,7 @@ from ..corpora.labels import Rule, require_merged_into_classes
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..training.factory import Blueprint, blueprint
-from ..training.freezing import Freezing
-from ..training.frozen_parts import masks_in_vain
+from ..training.freezing import Freezing, ineffective_masking_warnings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .evaluation_data import training_provenance
@@ -41,12 +40,20 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentData:
-    """Prepared clips, their waveforms, the model's plan, the folds of the protocol and of its foil (empty without
-    one), how long it all took, and `notes`: what a reader of the figures must know of the model and the clips.
-    `recordings` tells of each folder that augmentation takes recordings from, by the recipe's key, how many `clips` it
-    holds, and a digest `sha` of their samples. `sources` is what became of every label of the corpus's files, and
-    `weights` how often an epoch meets the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`). `inherited` are
-    the speakers whom the checkpoint has heard that the model starts from, where it tells."""
+    """The data that all runs of an experiment share.
+
+    Args:
+        dataset, store: prepared clips and their waveforms.
+        plan: of the model.
+        folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
+        seconds: of preparation.
+        notes: what a reader of the figures must know about the model and the clips.
+        recordings: of each folder that augmentation uses, by the recipe's key: number of `clips`, and a digest `sha`
+            of their samples.
+        sources: what became of every label in the corpus's files.
+        weights: how often an epoch contains the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`).
+        inherited: speakers that the model's checkpoint was trained with, as far as it says so.
+    """
 
     dataset: Dataset
     store: WaveformStore
@@ -96,7 +103,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             "gradient; set training.solver: sklearn"
         )
     freezing = Freezing(**recipe.freeze.freezing)
-    notes = masks_in_vain(plan.config, model.options, freezing, recipe.freeze.cache)
+    notes = ineffective_masking_warnings(plan.config, model.options, freezing)
     for note in notes:
         logger.warning("%s", note)
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
@@ -107,8 +114,8 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     if contradicted:
         notes = [*notes, contradicted]
         logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
-    inherited = [] if plan.checkpoint is None or plan.random_init else _heard_by(plan.checkpoint)
-    notes = [*notes, *_of_inherited(inherited, splits)]
+    inherited = [] if plan.checkpoint is None or plan.random_init else _training_speakers(plan.checkpoint)
+    notes = [*notes, *_inherited_notes(inherited, splits)]
     folds = _audited(dataset, splits, protocol, twins)
     foil = _audited(dataset, foils, leaky, twins) if leaky else []
     if not plan.padding_safe:
@@ -116,31 +123,32 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     recordings = _recordings(recipe)
     seconds = {"preparation": time.perf_counter() - began}
     sources = sources_facts(corpus.sources)
-    told = (notes, recordings, sources, corpus.weights, inherited)
-    return ExperimentData(dataset, store, plan, folds, foil, seconds, *told)
+    return ExperimentData(
+        dataset, store, plan, folds, foil, seconds, notes, recordings, sources, corpus.weights, inherited
+    )
 
 
-def _heard_by(checkpoint: str) -> list[str]:
-    learnt = None if os.path.isfile(checkpoint) else training_provenance(checkpoint)  # a file of weights tells nothing
-    return sorted(learnt.speakers) if learnt else []
+def _training_speakers(checkpoint: str) -> list[str]:
+    provenance = None if os.path.isfile(checkpoint) else training_provenance(checkpoint)  # files of weights have none
+    return sorted(provenance.speakers) if provenance else []
 
 
-def _of_inherited(inherited: Sequence[str], splits: Sequence[Split]) -> list[str]:
-    """What a reader must know of test speakers whom the checkpoint has heard already; nothing where there are none."""
+def _inherited_notes(inherited: Sequence[str], splits: Sequence[Split]) -> list[str]:
+    """A note on test speakers that the checkpoint was trained with, if there are any."""
     known = set(inherited)
-    heard = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
-    if not heard:
+    shared = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
+    if not shared:
         return []
     note = (
-        f"{len(heard)} of the test speakers were heard by the checkpoint that this model starts from: new speakers do "
-        "not get these figures."
+        f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts from: "
+        "expect lower figures for new speakers."
     )
     logger.warning("%s", note)
     return [note]
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
-    """The recipe's corpus with what became of its labels; downloaded first, where the recipe asks for it."""
+    """The recipe's corpus with its labels, downloaded first if the recipe says so."""
     corpus = recipe.corpus
     root, options = _at_home(corpus.root), dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
@@ -165,7 +173,7 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
 
 
 def _at_home(root: Any) -> Any:
-    """A path with the user's folder in place of ``~``; what is none is for others to complain of."""
+    """A path with ``~`` expanded; anything else unchanged."""
     return os.path.expanduser(root) if isinstance(root, str) else root
 
 
@@ -177,7 +185,7 @@ def _require_emotions(corpus: CorpusSection) -> None:
     require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *own])
     for word in corpus.labels or ():
         if word not in EMOTIONS:
-            raise UserError(f"corpus.labels: {word!r} is no canonical emotion, which are {', '.join(EMOTIONS)}")
+            raise UserError(f"corpus.labels: {word!r} is not a canonical emotion; choose from {', '.join(EMOTIONS)}")
 
 
 def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
@@ -188,8 +196,8 @@ def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol that is judged beside the recipe's own: its parts have the shares of the protocol's (first)
-    split (to a clip), so that nothing but the leak tells the two apart. Near duplicates belong to that leak: told, not
+    """The leaky protocol that the recipe's own is compared with. Its splits are as large as those of the protocol's
+    (first) split, so that only the leak differs. Near duplicates are part of that leak, so they are counted, not
     refused.
 
     Raises:
@@ -211,7 +219,7 @@ def _audited(
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     refused = protocol.near_duplicates == "error"
-    if len(splits) > 1:  # what stands in two parts of any fold is told together
+    if len(splits) > 1:  # one error for the duplicates of all folds
         require_apart(splits, dataset, twins if refused else None)
     folds = []
     for number, split in zip(numbers, splits, strict=True):

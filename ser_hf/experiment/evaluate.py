@@ -87,7 +87,7 @@ def robustness_of(
         prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
         names = [f"clip {i}" for i in range(len(clips))]
         shares, _ = classify(classifier, prepared, names, window=window, batch_size=batch_size, progress=False)
-        return mapping.judged(shares)
+        return mapping.to_classes(shares)
 
     clips = (predictions.ids, predictions.labels, predictions.speakers, predictions.names)
     return robustness(classes_of, waveforms, *clips, rate=rate, **settings)
@@ -200,7 +200,7 @@ def _evaluate(
     dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
     inference = {"window": settings.window, "batch_size": settings.batch_size}
     shares, vectors = classify(classifier, store, dataset["id"][:], embeddings=settings.embeddings, **inference)
-    predictions = _in_classes(dataset, mapping, mapping.judged(shares))
+    predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
     bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
     report = {
         "name": name,

@@ -1,4 +1,4 @@
-"""Which clips of a corpus judge a model, and what they share with those that it was made with."""
+"""The clips of a corpus that may test a model, what they share with its training data, and its labels' meaning."""
 
 import dataclasses
 import hashlib
@@ -22,9 +22,13 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """Speakers, prefixed by their corpus, of the clips that a model was trained with or chosen by, those of the
-    checkpoint that it started from among them; the protocol that kept others apart from them, its fingerprint, and of
-    a protocol with folds the number of the model's own."""
+    """The data that a model was made with.
+
+    Args:
+        speakers: of training and validation clips, its checkpoint's included, prefixed by their corpus.
+        protocol, sha256: name and fingerprint of its split.
+        fold: number of its fold, if the protocol has several.
+    """
 
     speakers: frozenset[str]
     protocol: str
@@ -37,7 +41,7 @@ class TrainingProvenance:
 
 
 def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """None of a model that does not tell, as those of others do.
+    """The provenance in a model's report; None for models without one, such as those of others.
 
     Args:
         place: a model's folder or its Hub id.
@@ -64,7 +68,7 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
 
 
 def _own_fold(report: dict[str, Any], protocol: dict[str, Any]) -> dict[str, Any]:
-    """Where a report is over several folds, what it says of the one whose weights these are."""
+    """The facts of the fold whose weights these are, if the report is over several."""
     folds = protocol.get("folds")
     return folds[str(report["chosen_fold"])] if folds else protocol
 
@@ -76,8 +80,7 @@ WHOLE = "whole corpus"
 
 @dataclasses.dataclass(frozen=True)
 class Clips:
-    """The clips that judge, and the facts that a report has of them under `protocol`, `audit` and `sources`.
-    `left_out` counts clips of the corpus by why they do not judge."""
+    """The test clips, and the report's `protocol`, `audit` and `sources`. `left_out` counts other clips by reason."""
 
     dataset: Dataset
     protocol: dict[str, Any]
@@ -97,13 +100,12 @@ def select_test_clips(
     part: str = "test",
     heard: bool = False,
 ) -> Clips:
-    """Clips of the corpus, or of one part of a protocol on it, whose label is among the classes and whose speaker the
-    model was not made with.
+    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
 
     Args:
-        learnt: what the model was made with, None where it does not tell.
-        protocol, options, fold: whose `part` judges; without a protocol the whole corpus does. Of folds one is chosen.
-        heard: let speakers judge as well that the model was trained with or chosen by: the report says that it leaks.
+        learnt: the data that the model was made with, if known.
+        protocol, options, fold, part: the split; without a protocol the whole corpus.
+        heard: keep the model's training and validation speakers, too; the report then says that it leaks.
 
     Raises:
         UserError: if no clip is left, naming why.
@@ -199,34 +201,32 @@ _SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class LabelMapping:
-    """The classes that answers are judged in, and for each word of the model its class.
+    """The classes that a model is evaluated in, and the class of each of its labels.
 
     Args:
         words: the model's labels, in their order.
-        classes: emotions in canonical order, then words that mean none of them: what is answered by those is wrong,
-            but it is an answer.
-        of: of each word its class, None where the answer is not counted.
+        classes: emotions in canonical order, then labels that mean none of them, which are always wrong.
+        of: the class of each label, None if it is not counted.
     """
 
     words: list[str]
     classes: list[str]
     of: list[str | None]
 
-    def judged(self, probabilities: np.ndarray) -> np.ndarray:
-        """(..., words) -> float32 (..., classes): words of one meaning add up, and rows to 1."""
+    def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
+        """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
         places = np.zeros((len(self.words), len(self.classes)))
         for i, name in enumerate(self.of):
             if name is not None:
                 places[i, self.classes.index(name)] = 1
         sums = np.asarray(probabilities, np.float64) @ places
         total = sums.sum(axis=-1, keepdims=True)
-        # All of it may have gone to answers that are not counted.
+        # All probability may be on labels that are not counted.
         shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
         return shares.astype(np.float32)
 
     def rows(self) -> list[dict[str, Any]]:
-        """[{word, emotion, counted}] of every word: `emotion` is None for one that means none known here, which is
-        counted as a wrong answer, and for one that is not counted."""
+        """[{word, emotion, counted}] of every word; `emotion` is None for a word that means none known here."""
         return [
             {"word": word, "emotion": name if name in EMOTIONS else None, "counted": name is not None}
             for word, name in zip(self.words, self.of, strict=True)
@@ -234,7 +234,7 @@ class LabelMapping:
 
 
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
-    """What the labels of a model mean.
+    """The mapping of a model's labels to emotions.
 
     A word is an emotion of ours, a common name of one (`ser_hf.corpora.tables.SYNONYMS`; in any capitals, with or
     without the speaker's sex before it, as in ``female_happy``), or what `label_map` says.

@@ -18,14 +18,13 @@ from ..corpora import corpus_facts
 from ..evaluation.metrics import DEFINITIONS
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
-from ..protocols import PARTS, Split, fingerprint, worst
+from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import card_from, public, public_name, report_page
 from ..report.write import write_report
 from ..training.encoders import encoder_config
-from ..training.factory import Blueprint
+from ..training.factory import Blueprint, store_temperature
 from ..training.lora import merged, save_adapter
 from ..training.pretrained import PUBLISHED
-from ..training.temperature import store_temperature
 from ..utils.environment import environment
 from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
@@ -50,7 +49,7 @@ def header(
         "labels": material.labels,
         "protocol": protocol_facts(folds, recipe.evaluation.part)
         | ({"inherited": material.inherited} if material.inherited else {}),
-        "audit": worst([fold.audit for fold in folds]),
+        "audit": worst_audit([fold.audit for fold in folds]),
         **({"recordings": material.recordings} if material.recordings else {}),
         "sources": material.sources,
         "foil": foil and _gap(metrics, foil),

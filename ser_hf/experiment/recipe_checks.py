@@ -222,15 +222,11 @@ def _check_cache(recipe: Recipe) -> None:
         changing["augment.mixup"] = "mixes waveforms anew in every epoch"
     if recipe.lora.rank is not None:
         changing["lora"] = "adapts the layers that would be cached"
-    if freeze.gradual.every is not None:
-        changing["freeze.gradual"] = "thaws what would be cached"
     for key, does in changing.items():
         raise UserError(f"freeze.cache: {key} {does}, and what is cached is computed once; leave out one of the two")
-    asked = freeze.encoder or freeze.feature_encoder or freeze.layers or freeze.top_layers is not None
-    if recipe.model.architecture == "encoder" and not asked:
+    if recipe.model.architecture == "encoder" and not freeze.encoder:
         raise UserError(
-            "freeze.cache: nothing of the encoder is frozen, so that there is nothing to cache; set freeze.encoder, "
-            "freeze.layers, freeze.top_layers or freeze.feature_encoder, or leave it out"
+            "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true, or leave it out"
         )
     for key in ("gradient_checkpointing", "activation_checkpointing"):
         if freeze.encoder and arguments.get(key):

@@ -13,9 +13,9 @@ from ..inference.reference import copy_reference
 from ..protocols import fingerprint, save_splits
 from ..report.card import of_several
 from ..training.arguments import EmotionTrainingArguments
-from ..training.balancing import Turns
+from ..training.balancing import EpochSchedule
 from ..training.factory import build_model
-from ..training.fit import rehearse
+from ..training.fit import dry_run
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries, recorded
@@ -25,7 +25,7 @@ from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
 from .outputs import save_card, save_report
 from .recipe import Recipe
-from .single_run import make_changes, make_loss, run_one
+from .single_run import make_loss, make_transforms, run_one
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def check_runs(context: RunContext, arguments: EmotionTrainingArguments) -> None
         clips = own.train_clips()
         make_loss(recipe, data.labels, own.train_labels(clips))
         if recipe.training.solver == "trainer":
-            make_changes(own)
-            rehearse(data.plan, arguments, len(Turns(clips)), own.freezing, own.lora, recipe.freeze.cache)
+            make_transforms(own)
+            dry_run(data.plan, arguments, len(EpochSchedule(clips)), own.freezing, own.lora, recipe.freeze.cache)
 
 
 def _open(context: RunContext) -> None:

@@ -30,9 +30,9 @@ from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.balancing import balance_table, met_by_corpus
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import Changes, Mixing, merge, part
+from ..training.data import Mixing, TrainTransforms, merge, part
 from ..training.factory import build_model
-from ..training.feature_cache import FrozenCache, fixed_crops
+from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
@@ -122,7 +122,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
             patience=recipe.training.early_stopping.patience,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
-            changes=make_changes(run),
+            transforms=make_transforms(run),
             cache=_cache(run),
         )
 
@@ -145,7 +145,7 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
     )
 
 
-def make_changes(run: RunContext) -> Changes:
+def make_transforms(run: RunContext) -> TrainTransforms:
     """Augmentation and mixup of the training clips. Babble is made of training clips only."""
     recipe, data = run.recipe, run.data
     augment, rate = recipe.augment, data.store.sampling_rate
@@ -155,10 +155,10 @@ def make_changes(run: RunContext) -> Changes:
         augmenter = Augmenter(augment, rate, data.store, rows, recipe.audio.cache_dir)
     if augment.mixup.probability:
         mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
-    return Changes(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
+    return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
 
 
-def _cache(run: RunContext) -> FrozenCache | None:
+def _cache(run: RunContext) -> FeatureCaching | None:
     """The cache of frozen layers' outputs, computed once for the clips of all folds, which are mostly the same."""
     if not run.recipe.freeze.cache:
         return None
@@ -166,7 +166,7 @@ def _cache(run: RunContext) -> FrozenCache | None:
     for fold in [*run.data.folds, *run.data.foil]:
         own = dataclasses.replace(run, folds=[fold])
         others += [fixed_crops(own.train_clips(), run.data.store), own.clips("validation")]
-    return FrozenCache(run.freezing, run.recipe.audio.cache_dir, others)
+    return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
 
 
 def log_oversampling(recipe: Recipe, clips: int, entries: int) -> None:

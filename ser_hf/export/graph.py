@@ -22,8 +22,7 @@ from transformers.audio_utils import mel_filter_bank, window_function
 from ..models import preparation as numpy_steps
 from ..models.modeling_pooled_encoder import shortest_waveform
 from ..models.preparation import Preparation, PreparedFeatureExtractor
-from ..training.encoders import ENCODERS, encoder_config, shortest_clip
-from ..training.frozen_parts import hears_waveforms
+from ..training.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
 from ..utils.errors import UserError
 
 # Kaldi's frames at 16 kHz: 25 ms every 10 ms, whole frames only.
@@ -51,7 +50,7 @@ class WaveformClassifier(nn.Module):
             preparation, extractor = extractor.preparation, extractor.stock()
         config = model.config
         kind = encoder_config(config).model_type
-        if extractor is None and kind in ENCODERS and not hears_waveforms(config):
+        if extractor is None and kind in ENCODERS and not takes_waveforms(config):
             raise UserError(f"{kind} takes features, which its feature extractor computes; pass the extractor as well")
         trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         if trims and kind in ENCODERS and not gives_mask(extractor):

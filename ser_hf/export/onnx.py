@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2Feat
 
 from ..models.layers import BiLSTM
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..training.temperature import KEY
+from ..training.factory import TEMPERATURE_KEY
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from .graph import WaveformClassifier, gives_mask
@@ -132,7 +132,7 @@ def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
         "preparation": [],  # what a user has to do to a waveform first
         "padding_safe": gives_mask(extractor) and (not encoder or mask_valid(config)),
         "longest_seconds": None if longest is None else longest / graph.sampling_rate,
-        "calibration_temperature": getattr(config, KEY, None),
+        "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
         "ser_hf": environment()["versions"]["ser_hf"],
         "opset": OPSET,
     }

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from ..audio.transforms import Waveforms
-from ..report.report import softmax
 from ..training.data import Collator, merge, pieces
-from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride
+from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride, takes_waveforms
 from ..training.freezing import structure
-from ..training.frozen_parts import hears_waveforms
 from ..utils.errors import UserError
 from .classifier import Classifier
 from .inputs import Chunk, Recording
@@ -140,7 +139,7 @@ def _real_frames(
         return place % columns * config.time_stride < heard
     if mask is None or not padding_safe:  # then nothing was padded
         return torch.ones(len(lengths), frames, dtype=torch.bool, device=lengths.device)
-    if not hears_waveforms(config):
+    if not takes_waveforms(config):
         return mask.bool()
     samples = mask.sum(dim=1).clamp(min=shortest_clip(config))
     encoder = model.get_submodule(structure(model).encoder)
@@ -276,7 +275,9 @@ def classify(
 
 def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
     """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
-    return torch.from_numpy(logits).sigmoid().numpy() if multi_label else softmax(logits)
+    if multi_label:
+        return torch.from_numpy(logits).sigmoid().numpy()
+    return softmax(logits.astype(np.float64), axis=1).astype(np.float32)
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

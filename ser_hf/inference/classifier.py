@@ -1,4 +1,4 @@
-"""A trained classifier and what has to be known of it to ask it as it was judged: of a run, a folder or the Hub."""
+"""Loads a trained classifier of a run, a folder or the Hub, with what is needed to run it as in its evaluation."""
 
 import contextlib
 import dataclasses
@@ -51,15 +51,15 @@ _TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A model in evaluation mode, in float32 and on its device, behind the extractor that it was published with.
+    """A model in evaluation mode, in float32, on its device, with the extractor that it was published with.
 
     Args:
         source: as the user named it.
-        extractor: without the preparation of waveforms, which `preparation` tells of.
+        extractor: without the preparation of waveforms, which is `preparation`.
         revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
-        judged_window: seconds of the windows that its own recipe was judged in (`evaluation.window`), None without.
+        judged_window: seconds of its recipe's `evaluation.window`.
         place: the folder that it was read from, or its Hub id; `commit` is that of the Hub.
-        untrained: tensors that its files lack, whose numbers are random.
+        untrained: tensors that are missing in its files and therefore random.
     """
 
     source: str
@@ -79,20 +79,18 @@ class Classifier:
 
     @property
     def multi_label(self) -> bool:
-        """Whether each label has a probability of its own, as `pipeline` decides it."""
+        """Whether each label has its own probability (a sigmoid), as `pipeline` decides."""
         return self.model.config.problem_type == "multi_label_classification"
 
     @property
     def encoder(self) -> bool:
-        """Whether there is a speech encoder of transformers in it, under its own head or ours."""
+        """Whether it contains a speech encoder of Transformers, with any head."""
         return encoder_config(self.model.config).model_type in ENCODERS
 
     @property
     def padding_safe(self) -> bool:
-        """Whether a padded clip gets the answer that it gets alone; of networks that nothing is known of, it may not.
-
-        A published extractor that gives no mask is heeded: it is what `pipeline` asks the model with.
-        """
+        """Whether padding leaves predictions unchanged; False for unknown networks, and for extractors without an
+        attention mask, which `pipeline` uses as they are."""
         if isinstance(self.extractor, Wav2Vec2FeatureExtractor) and not self.extractor.return_attention_mask:
             return False
         if self.encoder:
@@ -100,10 +98,10 @@ class Classifier:
         return isinstance(self.model, AcousticClassifier)
 
     def window(self, asked: float | None = None) -> int | None:
-        """Samples of the longest piece that is heard at once; None hears clips whole.
+        """Samples of the longest window; None for no limit.
 
         Args:
-            asked: seconds; None takes those that its recipe was judged in.
+            asked: seconds; None takes the recipe's `evaluation.window`.
         """
         seconds = self.judged_window if asked is None else asked
         longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
@@ -119,14 +117,14 @@ def load_classifier(
     trust_remote_code: bool = False,
     untrained: bool = False,
 ) -> Classifier:
-    """The classifier in a run's folder, in a model folder, or on the Hub, of whatever kind transformers can load; or
-    in an ONNX file of `ser-hf export`, which onnxruntime asks.
+    """Loads any audio classifier of Transformers from a run's folder, a model folder or the Hub, or an ONNX file of
+    `ser-hf export`.
 
     Args:
         revision: of a model on the Hub: a branch, tag or commit.
         device: such as ``"cuda:1"`` (default: the GPU if there is one).
-        trust_remote_code: run code that a model of others brings along; those of ser_hf need none.
-        untrained: take a model whose classifier was never trained, for code that tells its reader so.
+        trust_remote_code: run code of other authors' models; those of ser_hf need none.
+        untrained: accept a model whose classifier was never trained.
 
     Raises:
         UserError: naming the source, if there is no model, it cannot be read, or its classifier was never trained.
@@ -163,7 +161,7 @@ def load_classifier(
             "first (ser-hf train)"
         )
     if config.problem_type == "regression":
-        raise UserError(f"{source}: answers numbers, not labels (problem_type: regression); use a classifier")
+        raise UserError(f"{source}: predicts numbers, not labels (problem_type: regression); use a classifier")
     preparation = Preparation()
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
@@ -200,7 +198,7 @@ def _place(source: str, revision: str | None) -> str:
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
-    """Refuses labels that could not be told apart, or whose places among the answers are not told."""
+    """Refuses labels that occur twice or are not numbered from 0."""
     if set(names) != set(range(len(names))):
         raise UserError(
             f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; mend "
@@ -254,7 +252,7 @@ def _judged_window(place: str, revision: str | None) -> float | None:
 
 
 def published_file(place: str, name: str, revision: str | None) -> str | None:
-    """The path of a file that stands beside a model's weights; None where there is none, or no network to ask."""
+    """The path of a file beside a model's weights; None if there is none, or no network."""
     return cached_file(
         place,
         name,

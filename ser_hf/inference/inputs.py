@@ -18,7 +18,7 @@ from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
 from ..corpora.audiofolder import read_json_lines
 from ..corpora.files import is_lfs_pointer
-from ..corpora.tables import is_empty, opened, rows_of, text
+from ..corpora.tables import is_empty, open_parquet, parquet_rows, text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
@@ -161,8 +161,8 @@ def _read(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]
     """The columns, and of each row where it stands and its cells."""
     suffix = table.suffix.lower()
     if suffix == ".parquet":
-        file = opened(table)
-        numbered = enumerate(rows_of(file, ()), start=1)
+        file = open_parquet(table)
+        numbered = enumerate(parquet_rows(file, ()), start=1)
         return file.schema_arrow.names, ((f"{table}, row {number}", row) for number, row in numbered)
     if suffix == ".jsonl":
         lines = list(read_json_lines(table))
@@ -192,7 +192,7 @@ PIPED = "-"
 # What libsndfile reads.
 _RARER = {".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds"}
 HEARD = set().union(*SUFFIXES.values()) | _RARER | {".snd", ".sph", ".svx", ".voc", ".w64"}
-_NOT_READ = files.SUFFIXES - HEARD
+_NOT_READ = files.OTHER_SUFFIXES - HEARD
 # By the first bytes: MP4's box `ftyp`, ADTS's twelve set bits with layer 0, Matroska's EBML, ASF's GUID, AMR's mark.
 _PIPED_KINDS: dict[str, Callable[[bytes], bool]] = {
     "an MP4 file (m4a, AAC)": lambda head: head[4:8] == b"ftyp",
@@ -335,7 +335,7 @@ def not_read(recording: Recording) -> str | None:
 
 
 def _suffix_not_read(path: Path) -> str | None:
-    return f"{path}: {files.converted(path)}" if path.suffix.lower() in _NOT_READ else None
+    return f"{path}: {files.conversion_advice(path)}" if path.suffix.lower() in _NOT_READ else None
 
 
 def _of_file(path: Path, fault: str | None = None) -> Recording:

@@ -13,7 +13,7 @@ import pandas as pd
 import soundfile
 from tqdm.auto import tqdm
 
-from ..audio.decode import decode, honest_suffix
+from ..audio.decode import decode, suffix_matches_format
 from ..corpora import CORPORA
 from ..corpora import files as manifest
 from ..corpora.files import audio_paths, is_lfs_pointer
@@ -216,7 +216,7 @@ def measure(path: str) -> Measurement:
         bytes=size,
         format=header.format,
         subtype=header.subtype,
-        honest_suffix=honest_suffix(path, header.format),
+        honest_suffix=suffix_matches_format(path, header.format),
         sampling_rate=decoded.sampling_rate,
         channels=decoded.channels,
         duration=len(samples) / decoded.sampling_rate,

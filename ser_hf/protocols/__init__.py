@@ -1,7 +1,7 @@
-"""Protocols: rules that turn a corpus into train, validation and test, and the audit that proves they do not leak.
+"""Protocols: rules that split a corpus into train, validation and test, and the leakage audit.
 
-The table below is the registry: name -> a function of the dataset and of the protocol's own options, which gives one
-`Split`, or a list of them where the protocol has folds.
+The table `PROTOCOLS` maps a name to a function of the dataset and the protocol's options that returns one `Split`, or
+a list of them for folds.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..utils.errors import UserError
-from .audit import audit, audit_table, contradictions, require_apart, worst
+from .audit import audit, audit_table, contradictions, require_apart, worst_audit
 from .folds import (
     kfold,
     leave_one_corpus_out,
@@ -40,7 +40,7 @@ PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "random_stratified": random_stratified,
 }
 
-# The ones that a recipe may name as its foil: leaky, to show what the leak is worth.
+# Leaky protocols for a recipe's foil, which shows the effect of the leak.
 FOILS = ("random", "random_stratified")
 
 __all__ = [
@@ -60,12 +60,12 @@ __all__ = [
     "save_splits",
     "speaker_independent",
     "split_corpus",
-    "worst",
+    "worst_audit",
 ]
 
 
 def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of the options that a protocol takes beside the dataset."""
+    """Name -> (annotation, default) of a protocol's options."""
     rule = PROTOCOLS[name]
     hints = typing.get_type_hints(rule)
     parameters = inspect.signature(rule).parameters
@@ -73,13 +73,13 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
-    """The splits of a protocol: one, or one a fold. `folds` picks some of them by number, counted from 1.
+    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1.
 
     Raises:
         UserError: for an unknown protocol or fold, and as the protocol does.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"protocol.name: {name!r} is none of {', '.join(PROTOCOLS)}")
+        raise UserError(f"protocol.name: {name!r} is not one of {', '.join(PROTOCOLS)}")
     splits = PROTOCOLS[name](dataset, **options)
     splits = splits if isinstance(splits, list) else [splits]
     for number in folds or ():

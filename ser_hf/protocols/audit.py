@@ -1,4 +1,4 @@
-"""The leakage audit: what two parts share, counted for the report and refused where the protocol forbids it."""
+"""The leakage audit: what two splits share, counted for the report, and an error if the protocol forbids it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,34 +9,33 @@ from ..audio import NearDuplicate
 from ..utils.errors import UserError
 from .split import PAIRS, PARTS, Split, read_column
 
-# What is counted, under the plural that reports use; the columns of `Split.apart` are the singulars.
+# Column -> its name in reports.
 COUNTED = {"speaker": "speakers", "session": "sessions", "sentence": "sentences"}
-_TOLD = 10
+_LISTED = 10
 
 
 def audit(
     split: Split, dataset: Dataset, twins: Sequence[NearDuplicate] | None = None, refuse_near_duplicates: bool = True
 ) -> dict[str, Any]:
-    """Counts what each pair of parts shares: speakers, sessions, sentences, recordings (by decoded content) and near
-    duplicates (clips of one part that are another part's take, cut, re-encoded or re-levelled).
+    """Counts what each pair of splits shares: speakers, sessions, sentences, recordings (by decoded content) and near
+    duplicates (clips of the same take that was cut, re-encoded or changed in level).
 
-    Recordings are forbidden in two parts by every protocol, near duplicates where they are looked for and refused, and
-    the rest where the split promises it (`Split.apart`); sentences are otherwise told, not refused: in corpora with a
-    fixed list of sentences every speaker says all of them.
+    A shared recording is an error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
+    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted: in many corpora every speaker
+    says the same sentences.
 
     Args:
-        twins: pairs of rows that hold the same take (`ser_hf.audio.near_duplicates`); None where nobody looked.
-        refuse_near_duplicates: whether a pair in two parts is an error; it is counted either way.
+        twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a search.
+        refuse_near_duplicates: whether a pair in two splits is an error; it is counted either way.
 
     Returns:
         ``{"shared": {"train/test": {"speakers": 0, "sentences": 2, "recordings": 0, "near_duplicates": 0}, ...},
         "apart": {"train/test": ["speakers", ...], ...}, "duplicates": n}`` where `duplicates` counts rows that repeat
-        another row's recording within the parts. A count of None means unknown: the corpus does not
-        tell, or nobody looked.
+        another row's recording within the splits. A count of None means unknown.
 
     Raises:
-        UserError: naming the first speaker, session or sentence that stands in two parts against the protocol, and
-            the recordings as `require_apart` does.
+        UserError: naming the first speaker, session or sentence in two splits against the protocol, and the recordings
+            as in `require_apart`.
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
     hashes = _hashes(dataset)
@@ -50,10 +49,10 @@ def audit(
         for name, values in columns.items():
             inside = [{values[row] for row in split.rows[part]} for part in (a, b)]
             common = sorted(inside[0] & inside[1] - {None})
-            # What is unknown of some clips may be shared too: no shared value among the others proves nothing.
+            # Unknown values may be shared too: no shared value among the others proves nothing.
             counts[COUNTED[name]] = None if None in inside[0] | inside[1] and not common else len(common)
             if common and name in split.apart[pair]:
-                raise UserError(f"{where}: {name} {common[0]!r} stands in {a} and in {b}")
+                raise UserError(f"{where}: {name} {common[0]!r} is in {a} and in {b}")
         crossing = [twin for twin in twins or () if {part_of.get(twin.first), part_of.get(twin.second)} == {a, b}]
         shared[pair] = counts | {"recordings": 0, "near_duplicates": None if twins is None else len(crossing)}
         promised = [*(COUNTED[name] for name in split.apart[pair]), "recordings"]
@@ -66,10 +65,10 @@ def audit(
 
 
 def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[NearDuplicate] | None = None) -> None:
-    """Refuses a recording, and where `twins` are given a take, that stands in two parts of any of the splits.
+    """Checks that no recording, and no take of the `twins`, is in two parts of a split.
 
     Raises:
-        UserError: naming the clips of the first ten and the number of all, so that they can be left out in one go.
+        UserError: naming the clips of the first ten and the number of all, to exclude them at once.
     """
     ids, hashes = read_column(dataset, "id"), _hashes(dataset)
     copies = [group for group in _by_value(hashes, range(len(hashes))) if len(group) > 1]
@@ -82,14 +81,14 @@ def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[Nea
     found = list(_in_two_parts(splits, [(twin.first, twin.second) for twin in twins or ()], ids))
     if found:
         raise UserError(
-            f"protocol {splits[0].name}: these are the same take, cut, re-encoded or re-levelled, in two parts: "
+            f"protocol {splits[0].name}: these are the same take, cut, re-encoded or changed in level, in two parts: "
             f"{_first_of(found)}; list one of each in corpus.exclude, or set protocol.near_duplicates: tell if you "
-            "have heard that they differ"
+            "have listened to them and they differ"
         )
 
 
 def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]) -> Iterator[str]:
-    """The groups of rows that some split has in two parts, in words: each once, as the first such split has it."""
+    """The groups of rows in two parts of a split, as text: each once, for the first such split."""
     parts_of = [(split, _part_of(split)) for split in splits]
     for group in groups:
         for split, part_of in parts_of:
@@ -97,24 +96,24 @@ def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids:
             for row in group:
                 if row in part_of:
                     parts[part_of[row]].append(ids[row])
-            told = [f"{', '.join(_shortened(own))} ({part})" for part, own in parts.items() if own]
-            if len(told) > 1:
-                yield " and ".join(told) + (f" in fold {split.fold}" if split.fold else "")
+            listed = [f"{', '.join(_shortened(own))} ({part})" for part, own in parts.items() if own]
+            if len(listed) > 1:
+                yield " and ".join(listed) + (f" in fold {split.fold}" if split.fold else "")
                 break
 
 
 def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
-    """A sentence about the recordings that stand in the splits under several labels, which no model can learn: how
-    many, and the first ten of them by name. None where there are none."""
+    """A sentence about recordings with several labels in the splits: their number, and the first ten. None without
+    any."""
     names = dataset.features["label"].names
     ids, labels, hashes = read_column(dataset, "id"), read_column(dataset, "label"), _hashes(dataset)
     used = sorted({row for split in splits for rows in split.rows.values() for row in rows})
     groups = [group for group in _by_value(hashes, used) if len({labels[row] for row in group}) > 1]
     if not groups:
         return None
-    told = [" and ".join(_shortened([f"{ids[row]} ({names[labels[row]]})" for row in group])) for group in groups]
-    counted = "1 recording stands" if len(groups) == 1 else f"{len(groups)} recordings stand"
-    return f"{counted} under several labels, of which at most one is right: {_first_of(told)}."
+    listed = [" and ".join(_shortened([f"{ids[row]} ({names[labels[row]]})" for row in group])) for group in groups]
+    counted = "1 recording has" if len(groups) == 1 else f"{len(groups)} recordings have"
+    return f"{counted} several labels, of which at most one is right: {_first_of(listed)}."
 
 
 def _by_value(values: Sequence[Any], rows: Sequence[int]) -> list[list[int]]:
@@ -136,20 +135,20 @@ def _part_of(split: Split) -> dict[int, str]:
     return {row: part for part in PARTS for row in split.rows[part]}
 
 
-def _shortened(told: Sequence[str]) -> list[str]:
-    return [*told[:_TOLD], f"{len(told) - _TOLD} more"] if len(told) > _TOLD else list(told)
+def _shortened(names: Sequence[str]) -> list[str]:
+    return [*names[:_LISTED], f"{len(names) - _LISTED} more"] if len(names) > _LISTED else list(names)
 
 
-def _first_of(told: Sequence[str]) -> str:
-    more = f"; and {len(told) - _TOLD} more, {len(told)} in all" if len(told) > _TOLD else ""
-    return "; ".join(told[:_TOLD]) + more
+def _first_of(groups: Sequence[str]) -> str:
+    more = f"; and {len(groups) - _LISTED} more, {len(groups)} in all" if len(groups) > _LISTED else ""
+    return "; ".join(groups[:_LISTED]) + more
 
 
-def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The audit over several folds: of each count the largest, of what is kept apart what every fold keeps."""
+def worst_audit(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The audit over several folds: the largest of each count, and what every fold keeps apart."""
     first = audits[0]
     shared = {
-        pair: {kind: _worst([own["shared"][pair][kind] for own in audits]) for kind in first["shared"][pair]}
+        pair: {kind: _largest([own["shared"][pair][kind] for own in audits]) for kind in first["shared"][pair]}
         for pair in first["shared"]
     }
     apart = {
@@ -159,13 +158,13 @@ def worst(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"shared": shared, "apart": apart, "duplicates": max(own["duplicates"] for own in audits)}
 
 
-def _worst(counts: Sequence[int | None]) -> int | None:
+def _largest(counts: Sequence[int | None]) -> int | None:
     most = max((count for count in counts if count is not None), default=None)
     return None if None in counts and not most else most
 
 
 def audit_table(audited: Mapping[str, Any]) -> str:
-    """The audit as lines to print: one row a pair of parts; `!` marks what the protocol does not keep apart."""
+    """The audit as lines to print: one row per pair of splits; `!` marks what the protocol does not keep apart."""
     kinds = list(next(iter(audited["shared"].values())))
     lines = [f"{'shared by':<17} " + " ".join(f"{kind.replace('_', ' '):>16}" for kind in kinds)]
     for pair, counts in audited["shared"].items():

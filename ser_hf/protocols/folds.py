@@ -15,16 +15,16 @@ from .split import Split, make_split, read_column, rows_where
 
 logger = logging.getLogger(__name__)
 
-# Columns whose plural is no matter of an s.
+# Irregular plurals of columns.
 _PLURALS = {"corpus": "corpora"}
 
-# More speakers than this are counted, not named, in a fold's title.
+# A fold's title names up to this number of speakers.
 _NAMED = 6
 
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """k folds of speakers, labels in proportion (scikit-learn's `StratifiedGroupKFold`), of several corpora those of
-    each; validation is a share of the training speakers of each fold.
+    """k folds of speakers with labels in proportion (scikit-learn's `StratifiedGroupKFold`), for each corpus;
+    validation is a share of the training speakers of each fold.
 
     Raises:
         UserError: for fewer than two folds, or more folds than speakers, or than any label has clips.
@@ -39,19 +39,19 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
         labels = [f"{corpus} {label}" for corpus, label in zip(corpora, labels, strict=True)]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # said below, by its name
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # logged below with its name
             parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
     except ValueError:
         raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
-    _tell_rare(dataset, labels, k)
-    if not all(parts):  # stratifying may leave a fold without a speaker where there are few
+    _warn_of_rare_labels(dataset, labels, k)
+    if not all(parts):  # with few speakers stratifying may leave a fold empty
         shuffled = np.random.default_rng(seed).permutation(speakers)
         parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
     return folds_by_speaker("kfold", dataset, parts, validation, seed)
 
 
-def _tell_rare(dataset: Dataset, strata: Sequence[Hashable], k: int) -> None:
-    """Says which label, of several corpora which label of which corpus, has fewer clips than there are folds."""
+def _warn_of_rare_labels(dataset: Dataset, strata: Sequence[Hashable], k: int) -> None:
+    """Logs a warning for a label (of a corpus, if there are several) with fewer clips than folds."""
     rarest, clips = min(Counter(strata).items(), key=lambda item: item[1])
     if clips < k:
         row = dataset[strata.index(rarest)]
@@ -61,7 +61,7 @@ def _tell_rare(dataset: Dataset, strata: Sequence[Hashable], k: int) -> None:
 
 
 def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold a speaker; validation is a share of the others (of the other's sentences where there are two).
+    """One fold per speaker; validation is a share of the others (with two speakers, of the other's sentences).
 
     Raises:
         UserError: with one speaker only.
@@ -71,12 +71,12 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 
 def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold a corpus: what is a recogniser worth in another room, with other microphones, sentences and
-    instructions to the speakers? Validation is a share of the speakers of each corpus that is learnt from.
+    """One fold per corpus: how well does a model work with another room, microphone, sentences and instructions?
+    Validation is a share of the speakers of each training corpus.
 
     Raises:
-        UserError: with one corpus only, and for a class that one corpus alone has, which nothing could be learnt of
-            while that corpus is tested.
+        UserError: with one corpus only, and for a class of only one corpus, which has no training clip while that
+            corpus is tested.
     """
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
@@ -87,82 +87,67 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
     for label in sorted(homes):
         if len(homes[label]) == 1:
             raise UserError(
-                f"protocol.name: {name} needs every class in two corpora or more, but {names[label]} stands in "
-                f"{', '.join(homes[label])} alone; merge it (corpus.merge) or drop it (corpus.drop)"
+                f"protocol.name: {name} needs every class in two corpora or more, but {names[label]} is in "
+                f"{', '.join(homes[label])} only; merge it (corpus.merge) or drop it (corpus.drop)"
             )
-    folds = []
-    for corpus in corpora:
-        tested = rows_where(dataset, "corpus", [corpus])
-        rest = sorted(set(range(len(dataset))) - set(tested))
-        train, validated, apart, notes = hold_out(dataset, rest, validation, seed)
-        rows = {"train": train, "validation": validated, "test": tested}
-        folds.append(make_split(name, dataset, rows, validation_apart=apart, fold=corpus, notes=notes))
-    return folds
+    return _leave_one_out(name, dataset, "corpus", corpora, validation, seed)
 
 
 def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold a recording session (IEMOCAP's convention); validation is a share of the other sessions, at least one,
-    so that no partner of a validation speaker's dialogue is learnt from.
+    """One fold per recording session (usual for IEMOCAP); validation is a share of the other sessions, at least one,
+    so that no dialogue partner of a validation speaker is in train.
 
     Raises:
         UserError: if the corpus has no column `session`, or a session that shares a speaker with another.
     """
     name = "leave_one_session_out"
-    folds = []
     sessions = _groups(dataset, "session", name)
     _require_own_speakers(dataset, name)
-    for session in sessions:
-        tested = rows_where(dataset, "session", [session])
-        rest = sorted(set(range(len(dataset))) - set(tested))
-        train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by="session")
-        rows = {"train": train, "validation": validated, "test": tested}
-        kept = ("speaker", "session") if apart == ("speaker",) else apart
-        folds.append(
-            make_split(
-                *(name, dataset, rows),
-                test_apart=("speaker", "session"),
-                validation_apart=kept,
-                fold=session,
-                notes=notes,
-            )
-        )
-    return folds
+    return _leave_one_out(
+        name, dataset, "session", sessions, validation, seed, by="session", test_apart=("speaker", "session")
+    )
 
 
 def leave_one_sentence_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold a sentence: can it recognise emotion in words never heard? The speakers **are** heard in training.
+    """One fold per sentence: can a model recognize emotion in unseen sentences? The test speakers **are** in training.
 
-    Validation is a share of the other sentences, or of the speakers where one other sentence is left.
+    Validation is a share of the other sentences, or of the speakers if only one other sentence is left.
 
     Raises:
-        UserError: if the corpus does not know its sentences, or has one only.
+        UserError: if the corpus has no sentences, or one only.
     """
     name = "leave_one_sentence_out"
-    sentences = read_column(dataset, "sentence")
+    sentences = _groups(dataset, "sentence", name)
+    by = "sentence" if len(sentences) > 2 else "speaker"
+    return _leave_one_out(name, dataset, "sentence", sentences, validation, seed, by=by, test_apart=("sentence",))
+
+
+def _leave_one_out(
+    name: str,
+    dataset: Dataset,
+    column: str,
+    values: Sequence[str],
+    validation: float,
+    seed: int,
+    by: str = "speaker",
+    test_apart: Sequence[str] = ("speaker",),
+) -> list[Split]:
+    """One fold for each of the `values` of a column, with validation drawn `by` another column."""
     folds = []
-    for sentence in _groups(dataset, "sentence", name):
-        tested = rows_where(dataset, "sentence", [sentence])
+    for value in values:
+        tested = rows_where(dataset, column, [value])
         rest = sorted(set(range(len(dataset))) - set(tested))
-        others = {sentences[row] for row in rest}
-        by = "sentence" if len(others) > 1 else "speaker"
-        train, validated, _, notes = hold_out(dataset, rest, validation, seed, by=by)
+        train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by)
         rows = {"train": train, "validation": validated, "test": tested}
-        folds.append(
-            make_split(
-                *(name, dataset, rows),
-                test_apart=("sentence",),
-                validation_apart=(by,),
-                fold=sentence,
-                notes=notes,
-            )
-        )
+        options = {"test_apart": test_apart, "validation_apart": apart, "fold": value, "notes": notes}
+        folds.append(make_split(name, dataset, rows, **options))
     return folds
 
 
 def folds_by_speaker(
     name: str, dataset: Dataset, tested: Sequence[Sequence[str]], validation: float, seed: int
 ) -> list[Split]:
-    """One fold for each list of test speakers, validation drawn from the speakers that are left."""
+    """One fold for each list of test speakers, with validation drawn from the other speakers."""
     folds = []
     for number, speakers in enumerate(tested, start=1):
         rows = rows_where(dataset, "speaker", speakers)
@@ -178,7 +163,7 @@ def folds_by_speaker(
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
     values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
-        raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not tell it")
+        raise UserError(f"protocol.name: {name} needs a {column} for every clip, and this corpus does not have it")
     if len(values) < 2:
         plural = _PLURALS.get(column, f"{column}s")
         raise UserError(f"protocol.name: {name} needs at least two {plural}, the corpus has {', '.join(values)}")
@@ -191,6 +176,6 @@ def _require_own_speakers(dataset: Dataset, name: str) -> None:
         first = session_of.setdefault(speaker, session)
         if first != session:
             raise UserError(
-                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} stands in {first} and "
+                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} is in {first} and "
                 f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
             )

@@ -1,4 +1,4 @@
-"""`file`: the user's own list of who or what stands in which part."""
+"""Listed splits: a user's file (`file`), columns of the corpus (`column`), and EmoBox's folds (`emobox/lists`)."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..corpora.tables import PART_WORDS, part_of, text
+from ..corpora.tables import SPLIT_WORDS, split_name, text
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
@@ -31,11 +31,11 @@ def from_file(
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
             ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
             (train, validation or dev, test), ``id`` or ``speaker``, and ``fold`` where there are several. Entries are
-            ids or whole speaker names. Folds keep the file's own names; those of a CSV stand in the order of their
-            names (2 before 10), and that order is what ``protocol.folds`` counts.
-        shared_speakers: a list whose test speakers are heard in training or validation is an error unless this is
-            true. Speakers in both train and validation are told, not refused.
-        validation: share of the training speakers that validates where the file lists no validation part.
+            ids or full speaker names. Folds keep their names in the file; those of a CSV are sorted by name (2 before
+            10), and ``protocol.folds`` counts them in that order.
+        shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
+            train and validation are only noted.
+        validation: share of the training speakers for validation if the file has no validation part.
         seed: of that draw.
 
     Raises:
@@ -66,7 +66,7 @@ def _split(
     for part, own in rows.items():
         for row in own:
             if first.setdefault(row, part) != part:
-                raise UserError(f"{path}: {dataset[row]['id']} stands in {first[row]} and in {part}")
+                raise UserError(f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}")
     return split_as_listed(NAME, dataset, rows, path, fold, shared_speakers, validation, seed)
 
 
@@ -80,11 +80,11 @@ def split_as_listed(
     validation: float,
     seed: int,
 ) -> Split:
-    """A split of rows that somebody listed; a part for validation is drawn where none is listed.
+    """A split of listed rows; validation is drawn if it is not listed.
 
     Args:
         where: the list, for messages.
-        shared_speakers: allows speakers that are heard in training or validation among the test speakers.
+        shared_speakers: allows test speakers in train or validation.
 
     Raises:
         UserError: for shared speakers that were not allowed, and as `hold_out` and `make_split` do.
@@ -95,21 +95,21 @@ def split_as_listed(
         rows["train"], rows["validation"], kept, drawn = hold_out(dataset, rows["train"], validation, seed)
         notes += [*drawn, f"The list has no validation part: {validation:g} of what it trains on was drawn for it."]
     speakers = read_column(dataset, "speaker")
-    heard = {part: {speakers[row] for row in own} for part, own in rows.items()}
-    both = len(heard["train"] & heard["validation"])
+    found = {part: {speakers[row] for row in own} for part, own in rows.items()}
+    both = len(found["train"] & found["validation"])
     if not kept:
         kept = () if both else ("speaker",)
     if both and not notes:
-        notes = [f"{both} speakers stand in train and in validation, as listed."]
+        notes = [f"{both} speakers are in train and in validation, as listed."]
     split = make_split(
         *(name, dataset, rows),
-        test_apart=() if heard["test"] & (heard["train"] | heard["validation"]) else ("speaker",),
+        test_apart=() if found["test"] & (found["train"] | found["validation"]) else ("speaker",),
         validation_apart=kept,
         fold=fold,
         notes=notes,
     )
     if split.leak and not shared_speakers:
-        raise UserError(f"{where}: {split.leak} Mend the list, or set protocol.shared_speakers: true")
+        raise UserError(f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true")
     return split
 
 
@@ -130,7 +130,7 @@ def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
 
 
 def _read(path: Path) -> list[tuple[str | None, dict[str, list[str]]]]:
-    """The name and the parts of each fold, in order; a name is None where the file has none."""
+    """Name (or None) and parts of each fold, in order."""
     text = read_text(path)
     folds = _from_json(path, text) if path.suffix.lower() == ".json" else _from_table(path, text)
     for number, (name, parts) in enumerate(folds, start=1):
@@ -161,11 +161,11 @@ def _fold(path: Path, content: Any) -> tuple[str | None, dict[str, list[str]]]:
         raise UserError(f"{path}: expected train, validation and test, each with a list")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for key, entries in content.items():
-        if key.lower() not in PART_WORDS:
+        if key.lower() not in SPLIT_WORDS:
             raise UserError(f"{path}: {key!r} is not a part; the parts are train, validation (or dev) and test")
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        parts[PART_WORDS[key.lower()]] += entries
+        parts[SPLIT_WORDS[key.lower()]] += entries
     return name if isinstance(name, str) else None, parts
 
 
@@ -183,7 +183,7 @@ def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[
         for column in ("part", entry):
             if row[column] is None:
                 raise UserError(f"{where}: the cell of {column} is empty")
-        part = PART_WORDS.get(row["part"].lower())
+        part = SPLIT_WORDS.get(row["part"].lower())
         if part is None:
             raise UserError(f"{where}: {row['part']!r} is not a part (train, validation, test)")
         if (fold is not None) != named:
@@ -198,8 +198,8 @@ def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[
 
 def natural(name: str) -> tuple[list[str | int], str]:
     """Sorts 2 before 10, and fold2 before fold10."""
-    pieces = re.split(r"([0-9]{1,18})", name)  # text and digits in turn
-    return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name
+    tokens = re.split(r"([0-9]{1,18})", name)  # text and digits alternate
+    return [int(token) if i % 2 else token for i, token in enumerate(tokens)], name
 
 
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
@@ -213,16 +213,16 @@ def by_column(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Parts as a column of the corpus tells them: the official parts of a data set.
+    """Parts from a column of the corpus: the official splits of a data set.
 
     Args:
-        column: the column, or one column a fold. Clips without a value stand in no part.
-        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default those words
-            and their kin (`ser_hf.corpora.tables`): dev is validation, eval is test. What is not among given
-            parts stands in no part.
+        column: the column, or one column per fold. Clips without a value are in no part.
+        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
+            and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`): dev is validation, eval is test. Clips of other
+            words than given are in no part.
         shared_speakers: a split whose test speakers are heard in training or validation is an error unless this is
             true. Speakers in both train and validation are told, not refused.
-        validation: share of the training speakers that validates where the column tells no validation part.
+        validation: share of the training speakers for validation if the column has no validation part.
         seed: of that draw.
 
     Raises:
@@ -231,7 +231,7 @@ def by_column(
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
-            raise UserError(f"protocol.parts.{word}: {part!r} is none of {', '.join(PARTS)}")
+            raise UserError(f"protocol.parts.{word}: {part!r} is not one of {', '.join(PARTS)}")
     columns = [column] if isinstance(column, str) else column
     splits = []
     for name in columns:
@@ -243,16 +243,16 @@ def by_column(
         where = f"protocol.column: {name}"
         splits.append(split_as_listed("column", dataset, rows, where, fold, shared_speakers, validation, seed))
     if not splits:
-        raise UserError("protocol.column: an empty list; name a column, or one column a fold")
+        raise UserError("protocol.column: an empty list; name a column, or one column per fold")
     return splits if len(splits) > 1 else splits[0]
 
 
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
-    """The folds that EmoBox lists for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
+    """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
 
-    EmoBox leaves validation open for all but MELD and MSP-Podcast. Where train and test share no speaker, it takes a
-    share of the training speakers; where they do, as published for most corpora, clips drawn at random by label in
-    proportion, and every report says that such figures are speaker-dependent.
+    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers if train
+    and test share no speaker; if they do, as in most corpora, it is clips drawn at random with labels in proportion,
+    and every report calls such figures speaker-dependent.
 
     Raises:
         UserError: for another corpus, and a fold whose train or test part has no clip.
@@ -310,21 +310,21 @@ def _columns_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None
     for row, word in enumerate(words):
         if word is None:
             continue
-        part = part_of(word) if parts is None else parts.get(word) or parts.get(_truth(word))
+        part = split_name(word) if parts is None else parts.get(word) or parts.get(_truth(word))
         if part is not None:
             rows[part].append(row)
         elif parts is None:
             found = sorted(set(words) - {None}, key=natural)
             such = f"{{{found[0]}: train, {found[-1]}: test}}" if len(found) > 1 else f"{{{word}: train}}"
             raise UserError(
-                f"protocol.column: {word!r} in the column {column!r} is no part; say which is with protocol.parts, "
+                f"protocol.column: {word!r} in the column {column!r} is not a part; map it with protocol.parts, "
                 f"such as {such}"
             )
     return rows
 
 
 def _truth(word: str) -> str | None:
-    """True, FALSE and kin as YAML spells them, which is what they are as keys of `protocol.parts`."""
+    """True, FALSE and so on as YAML spells them in keys of `protocol.parts`."""
     return word.lower() if word.lower() in ("true", "false") else None
 
 

@@ -1,5 +1,5 @@
-"""Published lists by name, so that a figure can stand beside the literature's. The lists are in lists/*.json, each
-file with its source; what they leave open (most have no validation part) is filled as told here, never silently.
+"""Published splits by name, to compare figures with the literature. The lists are in lists/*.json, each file with its
+source; most have no validation part, and the functions here describe how it is chosen.
 """
 
 import functools
@@ -24,7 +24,7 @@ def published_list(file: str) -> dict[str, Any]:
 
 
 def ravdess_actors(dataset: Dataset) -> Split:
-    """RAVDESS by the split that many notebooks use: actors 1-16 learn, 17-20 validate, 21-24 test.
+    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test.
 
     Raises:
         UserError: for another corpus.
@@ -36,7 +36,7 @@ def ravdess_actors(dataset: Dataset) -> Split:
 
 
 def audb_cremad(dataset: Dataset) -> Split:
-    """CREMA-D by the speakers that audEERING's audb publishes it with: 56 train, 18 dev, 17 test.
+    """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test.
 
     Raises:
         UserError: for another corpus.
@@ -54,7 +54,7 @@ def audb_cremad(dataset: Dataset) -> Split:
 
 def emosuperb_cremad(dataset: Dataset) -> list[Split]:
     """CREMA-D by EMO-SUPERB's five speaker folds. Validation is the next fold in order (the last fold's is the first):
-    the list as published here names the folds alone, so this choice is ours.
+    the published list has folds only, so this is a choice of ser_hf.
 
     Raises:
         UserError: for another corpus.
@@ -75,11 +75,11 @@ def emosuperb_cremad(dataset: Dataset) -> list[Split]:
 
 
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
-    """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is left open.
+    """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
 
     Lists by speaker (RAVDESS, SAVEE) take validation speakers from the training speakers. Lists by clip (CREMA-D,
     EMO-DB, TESS) share all speakers between train and test, as published, so validation is clips drawn at random from
-    the training side, by label in proportion; every report says that such figures are speaker-dependent.
+    the training side with labels in proportion; every report calls such figures speaker-dependent.
     """
 
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:

@@ -1,7 +1,5 @@
-"""Speaker-independent: train, validation and test share no speaker.
-
-Each part is a list of speakers, or a share of them drawn so that labels and sexes come out in proportion.
-"""
+"""Rules for one split: speaker-independent (by lists or shares of speakers), speaker- and sentence-disjoint,
+random."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,11 +18,11 @@ _DRAWS = 256
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
     """`count` of the values that `column` has in `rows`.
 
-    Of `_DRAWS` random draws the one is taken whose labels and sexes come nearest to those of all `rows`, among those
-    that leave every class on both sides where any does.
+    The best of `_DRAWS` random draws: every class on both sides if possible, then labels and sexes nearest to those of
+    all `rows`.
 
-    Of several corpora each is drawn from by itself, in proportion to its groups, so that none is missing: one group at
-    the least, which may make them more than `count`, and not the last one, which may make them fewer.
+    Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
+    `count`, and never all groups, which may give fewer.
     """
     pools = _by_corpus(dataset, rows, column)
     sizes = [len(set(_values(dataset, own, column))) for own in pools]
@@ -53,7 +51,7 @@ def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, see
 
 
 def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
-    """The rows of each corpus; all together where a group stands in several, as sentences may."""
+    """The rows of each corpus; all together if a group (a sentence) is in several."""
     pools: dict[str, list[int]] = {}
     home: dict[str, str] = {}
     columns = (_values(dataset, rows, name) for name in (column, "corpus"))
@@ -65,7 +63,7 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
 
 
 def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """Notes on the corpora of which a part has no clip, where there are several corpora in `parts`."""
+    """Notes on corpora without a clip in some part."""
     found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
     missing: dict[str, list[str]] = {}
     for corpus in sorted(set().union(*found.values())):
@@ -80,29 +78,29 @@ def hold_out(
 ) -> tuple[list[int], list[int], tuple[str, ...], tuple[str, ...]]:
     """Divides the rows that are not tested into train and validation.
 
-    Validation takes a share of the groups (speakers, or `by`), of several corpora each in proportion; where only one
-    is left, as with TESS's two speakers, a share of its sentences.
+    Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only one is left, as with
+    TESS's two speakers, a share of its sentences.
 
     Returns:
         train rows, validation rows, the columns that they keep apart, and notes for the report.
 
     Raises:
-        UserError: if the share is none, or neither speakers nor sentences can be divided.
+        UserError: if the share is invalid, or neither speakers nor sentences can be divided.
     """
     check_share("protocol.validation", share)
-    column, apart, notes = by, ("speaker",), ()
+    column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
     groups = set(_values(dataset, rows, by))
     if len(groups) < 2:
         sentences = set(_values(dataset, rows, "sentence"))
         if len(sentences) < 2 or None in sentences:
             raise UserError(
-                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left to learn from, and its clips "
+                f"protocol.validation: only {by} {', '.join(sorted(groups))} is left for training, and its clips "
                 "have no sentences to hold out; choose fewer test speakers"
             )
         column, groups, apart = "sentence", sentences, ("sentence",)
         notes = (
-            f"Validation is held-out sentences of the training speakers, as only one {by} is left to learn from: it "
-            "says how well new sentences are recognised, not new speakers.",
+            f"Validation is held-out sentences of the training speakers, as only one {by} is left for training: it "
+            "measures new sentences, not new speakers.",
         )
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     drawn = set(draw_groups(dataset, rows, column, count, seed))
@@ -115,7 +113,7 @@ def hold_out(
 
 def check_share(key: str, share: float) -> None:
     if not 0 < share < 1:
-        raise UserError(f"{key}: a share lies between 0 and 1, got {share}")
+        raise UserError(f"{key}: expected a share between 0 and 1, got {share}")
 
 
 def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
@@ -124,7 +122,7 @@ def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
 
 
 def _profiles(dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]) -> np.ndarray:
-    """(groups, classes + 2): clips per label, and sex, of each; labels together weigh as much as sex."""
+    """(groups, classes + 2): clips per label, and sex, of each group; all labels together have the weight of sex."""
     index = {group: i for i, group in enumerate(groups)}
     labels = np.zeros((len(groups), len(dataset.features["label"].names)))
     sexes = np.zeros((len(groups), 2))
@@ -151,10 +149,10 @@ def speaker_independent(
     """Splits by speaker.
 
     Args:
-        train: speakers to learn from; by default all that the other parts leave.
+        train: training speakers; by default all others.
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
-            (`ser_hf.protocols.rules.draw_groups`), of several corpora each in proportion. Where test leaves one
-            speaker, as in TESS, a share for validation holds out sentences of that one.
+            (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
+            validation holds out sentences of that speaker.
         seed: of the draws.
 
     Raises:
@@ -177,7 +175,7 @@ def speaker_independent(
         candidates = sorted(set(everyone) - taken)
         if part == "validation" and "train" not in parts and len(candidates) == 1:
             return _with_held_out_sentences(dataset, candidates, parts["test"], share, seed)
-        # Train needs a speaker left over, unless its own are listed.
+        # Train needs a speaker unless it is listed.
         most = max(0, len(candidates) - ("train" not in parts))
         count = max(1, round(share * len(everyone)))
         if count > most:
@@ -189,7 +187,7 @@ def speaker_independent(
     if "train" not in parts:
         parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
         if not parts["train"]:
-            raise UserError("protocol.train: the other parts leave no speaker to learn from")
+            raise UserError("protocol.train: the other parts leave no speaker for training")
     rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
     return make_split(SPEAKER_INDEPENDENT, dataset, rows, notes=absent_corpora(dataset, rows))
 
@@ -206,25 +204,25 @@ def _require_disjoint(parts: dict[str, list[str]]) -> None:
         for speaker in speakers:
             if part_of.setdefault(speaker, part) != part:
                 raise UserError(
-                    f"protocol.{part}: speaker {speaker} stands in {part_of[speaker]} as well; "
+                    f"protocol.{part}: speaker {speaker} is in {part_of[speaker]} as well; "
                     "each speaker belongs to one part"
                 )
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
-    """The corpus's speakers that a recipe's short forms mean: `17` and `ravdess:17` alike, `1-16` as a range."""
+    """The speakers of a corpus from the short forms of a recipe: `17` or `ravdess:17`, and `1-16` as a range."""
     found: list[str] = []
     for item in wanted:
         bounds = _RANGE.fullmatch(item) if isinstance(item, str) else None
         forms = range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [item]
         if not forms:
-            raise UserError(f"{key}: {item} is no range; write the smaller number first")
+            raise UserError(f"{key}: {item} is not a range; write the smaller number first")
         for form in forms:
             matches = [speaker for speaker in speakers if _is(speaker, form)]
             if not matches:
                 raise UserError(f"{key}: no speaker {form}; the corpus has {', '.join(speakers)}")
             if len(matches) > 1:
-                raise UserError(f"{key}: {form} may be {' or '.join(matches)}; write the whole name")
+                raise UserError(f"{key}: {form} may be {' or '.join(matches)}; write the full name")
             found += matches
     if not found:
         raise UserError(f"{key}: an empty list of speakers")
@@ -249,7 +247,7 @@ def speaker_and_sentence_disjoint(
     seed: int = 0,
 ) -> Split:
     """Speakers as `speaker_independent` divides them; test keeps only the test sentences, train and validation only
-    the others. Clips of other combinations stand in no part, and the split's table says how many.
+    the others. Other clips are in no part; the split's table has their number.
 
     Args:
         test_sentences: sentences in full, or a share of them (at least one, drawn).
@@ -261,7 +259,7 @@ def speaker_and_sentence_disjoint(
     known = sorted({sentence for sentence in sentences if sentence is not None})
     if len(known) < 2:
         raise UserError(
-            f"protocol.name: {SPEAKER_AND_SENTENCE} needs at least two sentences, the corpus tells {len(known)}"
+            f"protocol.name: {SPEAKER_AND_SENTENCE} needs at least two sentences, the corpus has {len(known)}"
         )
     if isinstance(test_sentences, float):
         check_share("protocol.test_sentences", test_sentences)
@@ -280,7 +278,7 @@ def speaker_and_sentence_disjoint(
     wanted = {part: held_out if part == "test" else set(known) - held_out for part in speakers.rows}
     rows = {part: [row for row in own if sentences[row] in wanted[part]] for part, own in speakers.rows.items()}
     apart = speakers.apart["train/validation"]
-    if apart == ("sentence",):  # one speaker is left: it is the sentences not tested that are to be divided
+    if apart == ("sentence",):  # one speaker is left: divide the sentences that are not tested
         left = {speaker for part in ("train", "validation") for speaker in speakers.speakers[part]}
         own = [row for row in rows_where(dataset, "speaker", left) if sentences[row] in wanted["train"]]
         rows["train"], rows["validation"], apart, _ = hold_out(dataset, own, validation, seed)
@@ -293,19 +291,19 @@ def speaker_and_sentence_disjoint(
 
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are heard in training.
+    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training.
 
     Raises:
-        UserError: for shares that leave no clip to learn from, or a part without a class.
+        UserError: for shares that leave no clip for training, or a part without a class.
     """
     return _split("random", dataset, validation, test, seed, stratified=False)
 
 
 def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """As `random`, with each label in proportion in each part: **leaky** all the same.
+    """As `random`, with each label in proportion in each part: also **leaky**.
 
     Raises:
-        UserError: for shares that leave no clip to learn from, or a class with fewer than three clips.
+        UserError: for shares that leave no clip for training, or a class with fewer than three clips.
     """
     return _split("random_stratified", dataset, validation, test, seed, stratified=True)
 
@@ -314,7 +312,7 @@ def _split(name: str, dataset: Dataset, validation: float, test: float, seed: in
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     if validation + test >= 1:
-        raise UserError(f"protocol.test: {validation} and {test} leave no clip to learn from")
+        raise UserError(f"protocol.test: {validation} and {test} leave no clip for training")
     rest, tested = draw_clips(dataset, np.arange(len(dataset)), test, seed, stratified, "protocol.test")
     train, validated = draw_clips(dataset, rest, validation / (1 - test), seed, stratified, "protocol.validation")
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}
@@ -324,7 +322,7 @@ def _split(name: str, dataset: Dataset, validation: float, test: float, seed: in
 def draw_clips(
     dataset: Dataset, rows: np.ndarray, share: float, seed: int, stratified: bool, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that stay, and a share of them drawn at random, by label in proportion where `stratified`."""
+    """The other rows, and a share drawn at random, with labels in proportion if `stratified`."""
     labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
     try:
         return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)

@@ -1,4 +1,4 @@
-"""A split: named parts of a corpus's ids, with a fingerprint and the promise of what its parts keep apart."""
+"""A split: the ids of train, validation and test, with a fingerprint and the columns that they keep apart."""
 
 import dataclasses
 import hashlib
@@ -22,11 +22,10 @@ _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers of each part in a dataset, beside the ids and speakers that say the same to people.
+    """Row numbers of each part (train, validation, test) in a dataset, with their ids and speakers.
 
-    `apart` names, for each pair of parts, the columns of which they share no value: the protocol's promise, which the
-    audit holds it to. Recordings are kept apart always. `fold` says which of several folds this is (its test side in
-    words), `notes` what a reader must know beside the figures.
+    `apart` names, for each pair of parts, the columns without a shared value; the audit verifies it. Recordings are
+    always kept apart. `fold` is the title of a fold (its test side), `notes` are remarks for readers of the figures.
     """
 
     name: str
@@ -45,22 +44,21 @@ class Split:
 
     @property
     def leak(self) -> str | None:
-        """What makes its figures too good for speakers never heard, found by counting, or what may make them so as
-        nobody knows who speaks; None where nothing does."""
-        for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
-            heard = set(self.speakers["test"]) & set(self.speakers[known])
-            if heard:
+        """Why the figures are, or may be, too good for unseen speakers: test speakers that are in train or validation,
+        or may be, where speakers are unknown. None without a leak."""
+        for known, what in (("train", "used for training"), ("validation", "used to select the checkpoint")):
+            shared = set(self.speakers["test"]) & set(self.speakers[known])
+            if shared:
                 return (
-                    f"Speaker-dependent: {len(heard)} of the {len(self.speakers['test'])} test speakers were {what}, "
-                    "so these figures say nothing about speakers never heard."
+                    f"Speaker-dependent: {len(shared)} of the {len(self.speakers['test'])} test speakers were {what}, "
+                    "so these figures do not hold for unseen speakers."
                 )
-        for known, what in (("train", "learnt from"), ("validation", "used to pick the checkpoint")):
+        for known, what in (("train", "used for training"), ("validation", "used to select the checkpoint")):
             unnamed = may_share(self.speakers["test"], self.speakers[known])
             if unnamed:
                 return (
-                    f"Speaker-dependent, as far as anybody knows: of clips of {', '.join(unnamed)} it is not told who "
-                    f"speaks, so test speakers may have been {what}, and these figures say nothing certain about "
-                    "speakers never heard."
+                    f"Possibly speaker-dependent: clips of {', '.join(unnamed)} have unknown speakers, so test "
+                    f"speakers may have been {what}, and these figures may not hold for unseen speakers."
                 )
         return None
 
@@ -69,8 +67,8 @@ class Split:
         if self.fold is not None:
             described["fold"] = self.fold
         apart = {pair: list(columns) for pair, columns in self.apart.items()}
-        told = {"leak": self.leak, "notes": list(self.notes), "apart": apart}
-        return described | told | {"speakers": self.speakers, "ids": self.ids}
+        described |= {"leak": self.leak, "notes": list(self.notes), "apart": apart}
+        return described | {"speakers": self.speakers, "ids": self.ids}
 
     def table(self, dataset: Dataset) -> str:
         """Clips, speakers and clips per label of each part, as lines to print."""
@@ -89,7 +87,7 @@ class Split:
 
 
 def may_share(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    """The corpora with speakers on both sides, on one of which somebody unnamed speaks (`UNNAMED`)."""
+    """The corpora with speakers on both sides and unknown speakers (`UNNAMED`) on one."""
     sides = [[speaker.partition(":") for speaker in side] for side in (one, other)]
     both = set.intersection(*({corpus for corpus, _, _ in side} for side in sides))
     return sorted({corpus for side in sides for corpus, _, name in side if name == UNNAMED} & both)
@@ -113,7 +111,7 @@ def make_split(
 
     Raises:
         UserError: if a part has no clip, or train lacks a class. A class missing from another part is a note in a
-            fold (every clip is judged in some fold) and an error otherwise.
+            fold (every clip is tested in some fold) and an error otherwise.
     """
     ids, speakers, labels = read_column(dataset, "id"), read_column(dataset, "speaker"), read_column(dataset, "label")
     names = dataset.features["label"].names
@@ -149,11 +147,8 @@ def make_split(
 
 
 def read_column(dataset: Dataset, name: str) -> list[Any]:
-    """The values of a column by row, not to be changed; read once for each dataset.
-
-    Folds ask for the same columns again and again, and to read one takes `datasets` 0.2 s where `select` has made the
-    dataset, of 7,442 rows.
-    """
+    """The values of a column by row (do not modify), cached per dataset: `datasets` takes 0.2 s to read a column of
+    7,442 rows after `select`, and every fold reads the same columns."""
     columns = _READ.setdefault(dataset, {})
     if name not in columns:
         columns[name] = dataset[name][:]
@@ -173,9 +168,8 @@ def save_splits(
     clips: Sequence[str] = (),
     recordings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part; of each fold where there are.
-    `clips` are digests of what the clips of each split are, kept beside, and `recordings` those of folders that
-    training clips are mixed or convolved with."""
+    """Writes split.json: protocol, sha256, the audit, speakers and ids of each part, for each fold. `clips` are
+    digests of the clips of each split, and `recordings` those of folders for augmentation."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -193,7 +187,7 @@ def save_splits(
 
 
 def fingerprint(splits: Sequence[Split]) -> str:
-    """One split's own, or over those of several folds in order."""
+    """The sha256 of one split, or over those of several folds in order."""
     if len(splits) == 1:
         return splits[0].sha256
     return hashlib.sha256("".join(split.sha256 for split in splits).encode()).hexdigest()

@@ -1,4 +1,5 @@
-"""`TrainingArguments` from a recipe's `training` section: names, types, house defaults, what a run manages itself."""
+"""`TrainingArguments` from the `training` section of a recipe: allowed keys, defaults, and keys that a run sets
+itself."""
 
 import dataclasses
 import os
@@ -20,13 +21,13 @@ _MOST_WORKERS = 8
 
 
 def precision_arguments(precision: str) -> dict[str, Any]:
-    """The `TrainingArguments` of a word: ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto``, the fastest of them that
-    the device does without emulating it (on a CPU and on Apple's GPUs fp32).
+    """The `TrainingArguments` of ``fp32``, ``tf32``, ``bf16``, ``fp16``, or ``auto`` (the fastest native one of the
+    device).
 
-    Weights stay in float32: half precision is autocast's, operation by operation.
+    Weights stay in float32; autocast uses half precision for single operations.
 
     Raises:
-        UserError: if the device has no such precision.
+        UserError: if the device does not support the precision.
     """
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
@@ -36,11 +37,11 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     possible = {"fp32": True, "tf32": ampere, "bf16": bf16 or not cuda, "fp16": cuda}
     if not possible[precision]:
         device = torch.cuda.get_device_name() if cuda else "a machine without a CUDA GPU"
-        raise UserError(f"training.precision: {precision} is nothing for {device}; use auto")
-    # A launcher's own word would win over float32 here, as would what an earlier run in this process has set.
+        raise UserError(f"training.precision: {precision} is not supported by {device}; use auto")
+    # Overrides the setting of a launcher, and of an earlier run in this process.
     os.environ["ACCELERATE_MIXED_PRECISION"] = precision if precision in ("bf16", "fp16") else "no"
-    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only where it is asked for. The
-    # Trainer sees to matrix products; convolutions and recurrent layers have a default of cuDNN's own, which is TF32.
+    # What autocast leaves in float32, the front ends above all, must stay exact: TF32 only on request. The Trainer
+    # sets it for matrix products; for convolutions and recurrent layers cuDNN's default is TF32.
     if ampere:
         for layers in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
             layers.fp32_precision = "tf32" if precision == "tf32" else "ieee"
@@ -52,23 +53,18 @@ def precision_arguments(precision: str) -> dict[str, Any]:
 
 
 def refuse_lost_processes() -> None:
-    """Notices where `accelerate launch` was told several processes and started one, as it does with ``--cpu``.
-
-    Raises:
-        UserError: saying how several are started.
-    """
+    """Refuses `accelerate launch` that was asked for several processes and started one, as with ``--cpu``."""
     launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
     sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     if launched and not any(name in os.environ for name in sizes):
         raise UserError(
-            "accelerate launch: told several processes, it has started one; on CPUs use --config_file "
+            "accelerate launch: one process was started in place of several; on CPUs use --config_file "
             "recipes/accelerate/cpu.yaml, or torchrun --nproc_per_node N -m ser_hf.train"
         )
 
 
 def data_workers() -> int:
-    """Processes that read and pad batches. Beside a GPU there are cores to spare; on a CPU they would take turns with
-    the training itself, which reading from the waveform store does not wait for."""
+    """Number of worker processes for batches: none on a CPU, where they would compete with the training."""
     if not torch.cuda.is_available():
         return 0
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -76,11 +72,8 @@ def data_workers() -> int:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seeds Python, numpy and torch on every device.
-
-    With `deterministic` torch also refuses operations whose result depends on timing; cuBLAS learns of it before the
-    first CUDA call. On a CPU results repeat without, as long as the number of threads stays.
-    """
+    """Seeds Python, numpy and torch on every device; with `deterministic` torch also refuses nondeterministic
+    operations."""
     if deterministic:
         enable_full_determinism(seed)
     else:
@@ -101,63 +94,54 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "logging_strategy": "epoch",
-    # Trackio's; the library would call the project huggingface, and invent a Space beside one that is asked for.
+    # Trackio's; the library would name the project huggingface and create another Space.
     "project": "ser_hf",
     "trackio_static_space_id": False,
 }
 
-# Keys that would break a promise of the run if they could be set, and what to use in their place.
-MANAGED: dict[str, str] = {
-    "output_dir": "use the top-level key output_dir",
-    "seed": "use training.seeds, a list",
-    "data_seed": "use training.seeds, a list",
-    "load_best_model_at_end": "always on: the checkpoint that validation prefers is the one judged",
-    "metric_for_best_model": "use training.early_stopping.metric",
-    "greater_is_better": "follows from training.early_stopping.metric",
-    "remove_unused_columns": "always off: clips are read from the waveform store by their row",
-    "label_names": "always the emotion labels",
-    "label_smoothing_factor": "use training.loss.label_smoothing",
-    "full_determinism": "use training.deterministic",
-    "bf16": "use training.precision",
-    "fp16": "use training.precision",
-    "tf32": "use training.precision",
-    "bf16_full_eval": "use training.precision; weights stay in float32",
-    "fp16_full_eval": "use training.precision; weights stay in float32",
-    "ignore_data_skip": "a resumed run goes on with the clips that were to come",
-    "dataloader_persistent_workers": "always off: a resumed run could not repeat what its workers began with",
-    "save_only_model": "a checkpoint without the optimiser could not be resumed",
-    "average_tokens_across_devices": "always on: the loss is divided by the clips of all processes",
-    "logging_dir": "always logs/ in the run folder",
-    "log_level": "the run's own log is logs/run.log",
-    "log_level_replica": "the run's own log is logs/run.log",
-    "accelerator_config": "batches are shared out over processes by this project",
-    "fsdp": "use accelerate launch --config_file recipes/accelerate/fsdp.yaml",
-    "fsdp_config": "use accelerate launch --config_file recipes/accelerate/fsdp.yaml",
-    "deepspeed": "use accelerate launch --config_file recipes/accelerate/deepspeed_zero2.yaml",
-    "parallelism_config": "one utterance needs no parallelism within it",
-    "neftune_noise_alpha": "adds noise to embeddings of words, and there are none",
-    "use_liger_kernel": "has no kernels for speech",
-    "liger_kernel_config": "has no kernels for speech",
-    "optim_target_modules": "belongs to optimisers for language models",
-    "length_column_name": "always the stored duration",
-    "prediction_loss_only": "always off: validation metrics need the predictions",
-    "include_for_metrics": "validation metrics need only predictions and labels",
-    "batch_eval_metrics": "metrics such as UAR are not means over batches",
-    "eval_do_concat_batches": "always on: a part is judged as a whole",
-    "resume_from_checkpoint": "use --resume",
-    "do_train": "a run always trains",
-    "do_eval": "a run always validates",
-    "do_predict": "a run always judges its test part once",
-    "push_to_hub": "publishing is a step of its own, after the run",
-    "hub_model_id": "publishing is a step of its own, after the run",
-    "hub_token": "publishing is a step of its own, and tokens never stand in recipes",
-    "hub_strategy": "publishing is a step of its own, after the run",
-    "hub_private_repo": "publishing is a step of its own, after the run",
-    "hub_always_push": "publishing is a step of its own, after the run",
-    "hub_revision": "publishing is a step of its own, after the run",
-    "restore_callback_states_from_checkpoint": "always on: patience goes on counting where it stopped",
-    "local_rank": "set by the launcher",
+# Keys that would break a promise of the run, grouped by what to use in their place.
+_MANAGED: dict[str, str] = {
+    "use the top-level key output_dir": "output_dir",
+    "use training.seeds, a list": "seed data_seed",
+    "always on: the checkpoint with the best validation metric is evaluated": "load_best_model_at_end",
+    "use training.early_stopping.metric": "metric_for_best_model",
+    "follows from training.early_stopping.metric": "greater_is_better",
+    "always off: clips are read from the waveform store by their row": "remove_unused_columns",
+    "always the emotion labels": "label_names",
+    "use training.loss.label_smoothing": "label_smoothing_factor",
+    "use training.deterministic": "full_determinism",
+    "use training.precision": "bf16 fp16 tf32",
+    "use training.precision; weights stay in float32": "bf16_full_eval fp16_full_eval",
+    "a resumed run goes on with the clips that were to come": "ignore_data_skip",
+    "always off: a resumed run could not repeat what its workers began with": "dataloader_persistent_workers",
+    "a checkpoint without the optimizer could not be resumed": "save_only_model",
+    "always on: the loss is divided by the clips of all processes": "average_tokens_across_devices",
+    "always logs/ in the run folder": "logging_dir",
+    "the run's own log is logs/run.log": "log_level log_level_replica",
+    "batches are shared out over processes by this project": "accelerator_config",
+    "use accelerate launch --config_file recipes/accelerate/fsdp.yaml": "fsdp fsdp_config",
+    "use accelerate launch --config_file recipes/accelerate/deepspeed_zero2.yaml": "deepspeed",
+    "one utterance needs no parallelism within it": "parallelism_config",
+    "adds noise to embeddings of words, and there are none": "neftune_noise_alpha",
+    "has no kernels for speech": "use_liger_kernel liger_kernel_config",
+    "belongs to optimizers for language models": "optim_target_modules",
+    "always the stored duration": "length_column_name",
+    "always off: validation metrics need the predictions": "prediction_loss_only",
+    "validation metrics need only predictions and labels": "include_for_metrics",
+    "metrics such as UAR are not means over batches": "batch_eval_metrics",
+    "always on: a split is evaluated as a whole": "eval_do_concat_batches",
+    "use --resume": "resume_from_checkpoint",
+    "a run always trains": "do_train",
+    "a run always validates": "do_eval",
+    "a run always evaluates its test split once": "do_predict",
+    "publishing is a step of its own, after the run": (
+        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision"
+    ),
+    "publishing is a step of its own, and tokens never stand in recipes": "hub_token",
+    "always on: patience goes on counting where it stopped": "restore_callback_states_from_checkpoint",
+    "set by the launcher": "local_rank",
 }
+MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.split()}
 
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = (
@@ -165,7 +149,7 @@ _MACHINE = (
     "ddp_find_unused_parameters",
 )
 
-# The names that everybody knows, and what newer releases of transformers call the same.
+# Common names, and their names in newer releases of transformers.
 RENAMED = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
@@ -177,19 +161,17 @@ SAMPLING = ("random", "group_by_length", "sequential")
 def sampling_for(architecture: str) -> str:
     """The default `train_sampling_strategy` of a network.
 
-    Batches of similar length pad little. But tempo is an emotion cue, so they also hold few emotions, and batch
-    normalisation then standardises away what it should tell apart: on the synthetic corpus a crnn reached a validation
-    UAR of 0.35 after one epoch and 0.76 after sixteen with grouped batches, 0.53 and 0.81 with random ones. Encoders
-    normalise each clip by itself, and are large enough for padding to matter.
+    Batches of similar length need little padding, but tempo is an emotion cue: they hold few emotions, which harms
+    batch normalization (validation UAR of a crnn on the synthetic corpus after sixteen epochs: 0.76 grouped, 0.81
+    random). Encoders normalize each clip by itself and save much padding.
     """
     return "group_by_length" if architecture == "encoder" else "random"
 
 
-# What scikit-learn fits the classifier alone of: hundreds of standardised numbers a clip, which a frozen encoder makes
-# of it, ask for more regularisation than a handful of cepstra.
+# Hundreds of standardized embedding values per clip need more regularization than a few cepstra.
 _EMBEDDINGS: dict[str, list[Any]] = {"C": [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0]}
 
-# The networks that scikit-learn can fit, and what it tries where the recipe does not say (`training.grid`).
+# Networks that scikit-learn can fit, and the default of `training.grid`.
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "mfcc_linear": {"C": [0.001, 0.01, 0.1, 1.0, 10.0]},
     "mfcc_svm": {"C": [0.0001, 0.001, 0.01, 0.1, 1.0]},
@@ -200,7 +182,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
 
 
 def solvers_for(architecture: str) -> tuple[str, ...]:
-    """The values of `training.solver` that a network can take, its default first."""
+    """Possible values of `training.solver` for a network, the default first."""
     if architecture == "mfcc_linear":
         return ("sklearn", "trainer")
     if architecture in TRANSFERRED or architecture == "encoder":
@@ -227,11 +209,11 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
 
 @dataclasses.dataclass
 class EmotionTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, and what `EmotionTrainer` takes beyond them.
+    """`TrainingArguments` with the settings of `EmotionTrainer`.
 
-    `schedule` is any word of `ser_hf.training.optimizer`, where `lr_scheduler_type` only knows the library's;
-    `kept_checkpoints` are kept beside the best one (`save_total_limit` would delete before a new one is whole);
-    `find_batch_size` halves the batch where memory runs out, and keeps the batch of an optimiser step.
+    `schedule` is any name of `ser_hf.training.optimizer`; `kept_checkpoints` are kept beside the best one
+    (`save_total_limit` would delete before a new one is complete); `find_batch_size` reduces the batch if memory runs
+    out.
     """
 
     schedule: str = "linear"
@@ -247,7 +229,7 @@ class EmotionTrainingArguments(TrainingArguments):
 
     @property
     def step_batch_size(self) -> int:
-        """Clips of one optimiser step, over all processes and accumulated batches."""
+        """Clips of one optimizer step, over all processes and accumulated batches."""
         return self.train_batch_size * self.gradient_accumulation_steps * max(1, self.world_size)
 
 
@@ -262,15 +244,15 @@ def training_arguments(
     deterministic: bool = False,
     **own: Any,
 ) -> EmotionTrainingArguments:
-    """The arguments of one run, whose validation `metric` picks the checkpoint.
+    """The arguments of one run.
 
-    `padding_safe` is false for models whose logits padding changes: those are evaluated one clip at a time, as
-    `pipeline` runs them. Without an accelerator `use_cpu` is set, since under torchrun every CPU process would
-    otherwise take itself for the only one and train alone into the same folder. `own` are further fields of
-    `EmotionTrainingArguments`.
+    Args:
+        metric: validation metric that selects the checkpoint.
+        padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
+        own: further fields of `EmotionTrainingArguments`.
 
     Raises:
-        UserError: for a set of arguments that cannot be, or that this machine cannot do.
+        UserError: for contradicting arguments, or ones that this machine does not support.
     """
     refuse_lost_processes()
     arguments = dict(arguments)
@@ -286,14 +268,14 @@ def training_arguments(
             arguments[name] = default
     if arguments["eval_strategy"] == "no":
         raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
-    # What is judged must be saved: otherwise the best weights of a run may be ones that no checkpoint has.
+    # Otherwise the best weights of a run may be in no checkpoint.
     alike = ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",)
     for key in alike:
-        judged, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
-        if judged != saved:
+        evaluated, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
+        if evaluated != saved:
             raise UserError(
-                f"training.save_{key}: {saved}, but eval_{key} is {judged}; what is judged must be saved: give both "
-                "the same"
+                f"training.save_{key}: {saved}, but eval_{key} is {evaluated}; evaluated checkpoints must be saved: "
+                "set both to the same value"
             )
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
@@ -330,5 +312,5 @@ def training_arguments(
     except UserError:
         raise
     except (ValueError, ImportError, KeyError) as error:
-        # What only the whole set of arguments can get wrong, such as saving at other steps than evaluating.
+        # Contradictions between arguments.
         raise UserError(f"training: {' '.join(str(error).split())}") from None

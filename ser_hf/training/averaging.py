@@ -1,4 +1,4 @@
-"""Averages of the weights while they learn: the average is judged and saved, the weights beside it learn on."""
+"""Averages of weights (EMA, SWA), and statistics of batch normalization across processes."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,19 +19,17 @@ from ..models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
 from ..utils.errors import UserError
 
 
-def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:
-    """Has every batch normalisation in `model` count the clips of all processes; returns how many there are.
+def synchronize_batch_norm(model: nn.Module, device: torch.device | None = None) -> int:
+    """Makes every batch normalization use the clips of all processes; returns how many there are.
 
-    Without it each process normalises by its own share of the batch, and the last step's running statistics are those
-    of process 0. Ours are told (`synchronised`, on any device); stock ones in encoders become `nn.SyncBatchNorm`,
-    which keeps their weights. With a single process nothing changes and 0 is returned. Call it on every process,
-    before the model is wrapped for several; from then on all must run equally many training forwards.
+    Our own layers get `synchronised`; stock ones become `nn.SyncBatchNorm`. Call it in every process before the model
+    is wrapped. With a single process nothing changes.
 
     Args:
-        device: where it will train; by default where its weights are now.
+        device: where the model will train (default: where its weights are).
 
     Raises:
-        UserError: if there are stock layers and the device is one for which `nn.SyncBatchNorm` does not exist.
+        UserError: if stock layers are to train on a device without `nn.SyncBatchNorm`.
     """
     if _processes() == 1:
         return 0
@@ -44,8 +42,8 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None)
     device = next(model.parameters()).device if device is None else torch.device(device)
     if stock and device.type in ("cpu", "mps"):
         raise UserError(
-            f"training.sync_batch_norm: {type(model).__name__} has torch's own batch normalisation ({stock[0][0]}), "
-            f"which torch synchronises on GPUs only, not on {device.type!r}; set it to false"
+            f"training.sync_batch_norm: {type(model).__name__} has torch's own batch normalization ({stock[0][0]}), "
+            f"which torch synchronizes on GPUs only, not on {device.type!r}; set it to false"
         )
     for module in masked:
         module.synchronised = True
@@ -56,11 +54,9 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device | None = None)
 
 @torch.no_grad()
 def broadcast_buffers(model: nn.Module) -> None:
-    """Gives every process the buffers of process 0, which are those that are saved.
+    """Copies the buffers of process 0, which are the saved ones, to every process.
 
-    Running statistics differ between processes unless synchronised, and `DistributedDataParallel` evens them out at
-    the next training forward only: until then each process would evaluate a model of its own. Call it on every
-    process; with a single one nothing happens.
+    Without it each process would evaluate its own running statistics until the next training step.
     """
     if _processes() == 1:
         return
@@ -72,41 +68,31 @@ def broadcast_buffers(model: nn.Module) -> None:
 
 
 def is_frozen(norm: nn.Module) -> bool:
-    """Whether it has weights, and none of them learns: its statistics are to stay as they are too."""
-    learning = [parameter.requires_grad for parameter in norm.parameters()]
-    return bool(learning) and not any(learning)
+    """Whether a layer has parameters and all of them are frozen: its statistics stay constant too."""
+    trainable = [parameter.requires_grad for parameter in norm.parameters()]
+    return bool(trainable) and not any(trainable)
 
 
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-LEARNING = "learning.safetensors"
+TRAINED_WEIGHTS = "learning.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """An average of a model's weights over a training.
+    """Averages the trainable weights and saved buffers of a model.
 
-    - ``ema``: exponential, after every step of the optimiser. The first step's weights are taken as they are; the t-th
-      after it keeps ``min(decay, (1 + t) / (10 + t))`` of the average (as `tf.train.ExponentialMovingAverage` does,
-      given `num_updates`), so that the random start is soon forgotten. `decay` is reached after some
-      ``9 / (1 - decay)`` steps; until then the averaged weights are on average a tenth of the steps so far old.
-    - ``swa``: equal weights for the ends of all epochs from the share `start` of the training's steps on (stochastic
-      weight averaging, Izmailov et al. 2018, arXiv:1803.05407). Batch normalisation gets statistics of the averaged
-      weights, from a walk over `batches` before they are used.
+    - ``ema``: exponential, after every optimizer step, with the decay ``min(decay, (1 + t) / (10 + t))`` in step t
+      (as in `tf.train.ExponentialMovingAverage`), so that the random start is soon forgotten.
+    - ``swa``: equal weights for the ends of all epochs from the fraction `start` of the steps on (Izmailov et al.
+      2018, arXiv:1803.05407). Statistics of batch normalization are computed again from `batches`.
 
-    What learns and the saved buffers are averaged, whole numbers among them copied; what is frozen by the time of
-    `attach` is left alone. Half precision is averaged in float32: a step of ``1 - decay`` would round to nothing.
-
-    The model's tensors stay the same objects and are only ever written in place, so that optimisers, wrappers for
-    several processes and compiled graphs may hold them. Weights that are sharded over processes are not supported.
+    Half precision is averaged in float32. Tensors of the model are only written in place, so that optimizers, wrappers
+    and compiled graphs stay valid. Sharded weights are not supported.
 
     Args:
-        kind: ``ema`` or ``swa``.
-        decay: of ``ema``, from 0 to 1.
-        start: of ``swa``, from 0 to 1. The last step always counts, so that there is an average in the end.
-        batches: makes a new iterable of the training clips' batches, without labels, the same in every process; for
-            ``swa`` where there is batch normalisation.
+        batches: returns the batches of training clips, without labels, the same in every process; for ``swa``.
     """
 
     KINDS = ("ema", "swa")
@@ -125,16 +111,16 @@ class WeightAverage(TrainerCallback):
         self._release()
 
     def attach(self, model: nn.Module) -> None:
-        """Starts anew, with the weights of `model`: unwrapped, on its device, frozen where it shall be."""
+        """Starts with the current weights of `model` (unwrapped, on its device, already frozen)."""
         if self.kind == "swa" and self.batches is None and any(_batch_norms(model)):
-            raise ValueError("averaged weights need new statistics for batch normalisation: give batches")
+            raise ValueError("averaged weights need new statistics for batch normalization: give batches")
         saved = model.state_dict().keys()
         weights = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
         buffers = {name: tensor for name, tensor in model.named_buffers() if name in saved}
-        self._model, self._learning, self._buffers = model, weights | buffers, list(buffers)
-        self._average = {name: _wide(tensor.detach()).clone() for name, tensor in self._learning.items()}
-        self._groups = _alike(self._learning, self._average)
-        self._held, self._settled, self.averaged = None, False, 0
+        self._model, self._trained, self._buffers = model, weights | buffers, list(buffers)
+        self._average = {name: _as_float32(tensor.detach()).clone() for name, tensor in self._trained.items()}
+        self._groups = _grouped(self._trained, self._average)
+        self._kept_weights, self._statistics_ready, self.averaged = None, False, 0
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         # A step that the gradient scaler of fp16 skipped made no weights to average.
@@ -142,94 +128,91 @@ class WeightAverage(TrainerCallback):
             self.update()
 
     def on_step_end(self, args, state, control, **kwargs):
-        # With the last step of an epoch, not with its end: checkpoints by steps are written in between, and a run
-        # resumed from one would never hear of that end.
+        # At the last step of an epoch: a run resumed from a checkpoint of that step gets no on_epoch_end.
         ended = float(state.epoch).is_integer() or state.global_step >= state.max_steps
         if self.kind == "swa" and ended and state.global_step >= self.start * state.max_steps:
             if self.averaged == 0:
-                # What was judged so far is not averaged: it was asked for no more than for a beginning.
+                # Earlier evaluations are of weights that were not averaged.
                 state.best_metric = state.best_global_step = state.best_model_checkpoint = None
             self.update()
 
     def on_train_end(self, args, state, control, **kwargs):
-        """Leaves the average in the model for good; where the Trainer has loaded the best checkpoint, that stays."""
+        """Leaves the average in the model, unless the Trainer has loaded the best checkpoint."""
         if self.averaged and not (args.load_best_model_at_end and state.best_model_checkpoint is not None):
             self._put_average()
         self._release()
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the model's weights into the average."""
+        """Adds the weights of the model to the average."""
         if self.averaged == 0:
-            _copy(self._average, self._learning)
+            _copy(self._average, self._trained)
         else:
             if self.kind == "ema":
                 rule = get_ema_multi_avg_fn(min(self.decay, (1 + self.averaged) / (10 + self.averaged)))
             else:
                 rule = get_swa_multi_avg_fn()
-            for average, learning in self._groups:
+            for average, trained in self._groups:
                 if average[0].is_floating_point():
-                    rule(average, [_wide(tensor) for tensor in learning], self.averaged)
+                    rule(average, [_as_float32(tensor) for tensor in trained], self.averaged)
                 else:
-                    torch._foreach_copy_(average, learning)
+                    torch._foreach_copy_(average, trained)
         self.averaged += 1
-        self._settled = False
+        self._statistics_ready = False
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """The model holds the average inside, and the weights that learn again after, whatever happens.
+        """Puts the average into the model, and the trained weights back afterwards.
 
-        Does nothing where that is so already, before there is an average, and after the training. Every process has to
-        come here if batch normalisation is synchronised.
+        Does nothing if the average is in the model already, before the first average, and after training. Every
+        process must call it if batch normalization is synchronized.
         """
-        if self._model is None or self.averaged == 0 or self._held is not None:
+        if self._model is None or self.averaged == 0 or self._kept_weights is not None:
             yield
             return
         if model is not self._model:
             raise ValueError("the weights of another model are averaged")
-        self._held = {name: tensor.detach().clone() for name, tensor in self._learning.items()}
+        self._kept_weights = {name: tensor.detach().clone() for name, tensor in self._trained.items()}
         try:
             self._put_average()
             yield
         finally:
-            _copy(self._learning, self._held)
-            self._held = None
+            _copy(self._trained, self._kept_weights)
+            self._kept_weights = None
 
     def _put_average(self) -> None:
-        _copy(self._learning, self._average)
-        if self.kind == "swa" and not self._settled:
+        _copy(self._trained, self._average)
+        if self.kind == "swa" and not self._statistics_ready:
             recompute_batch_norm(self._model, self.batches)
-            _copy(self._average, {name: self._learning[name] for name in self._buffers})
-        self._settled = True
+            _copy(self._average, {name: self._trained[name] for name in self._buffers})
+        self._statistics_ready = True
 
     def _release(self) -> None:
-        self._model, self._held = None, None
-        self._learning, self._average, self._buffers, self._groups = {}, {}, [], []
+        self._model, self._kept_weights = None, None
+        self._trained, self._average, self._buffers, self._groups = {}, {}, [], []
 
     def save(self, folder: Path | str) -> None:
-        """Writes ``learning.safetensors`` into a checkpoint whose model was saved while `applied`.
+        """Writes the trained weights into a checkpoint whose model was saved while `applied`. For one process.
 
-        It has the weights that learn and how many the average is of, and of the average itself only what the model's
-        file rounds to half precision. Only one process should call it.
+        The average itself is in the model's file; only what that rounds to half precision is stored here too.
         """
         tensors = {}
         if self.averaged:
-            tensors = {f"learning.{name}": tensor for name, tensor in (self._held or self._learning).items()}
+            tensors = {f"learning.{name}": tensor for name, tensor in (self._kept_weights or self._trained).items()}
             tensors |= {f"average.{name}": self._average[name] for name in self._rounded()}
         tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        save_file(tensors, Path(folder) / LEARNING, {"kind": self.kind, "averaged": str(self.averaged)})
+        save_file(tensors, Path(folder) / TRAINED_WEIGHTS, {"kind": self.kind, "averaged": str(self.averaged)})
 
     def load(self, folder: Path | str) -> None:
-        """Goes on from a checkpoint whose model file has been loaded into the attached model: what that now holds
-        becomes the average, and what `save` wrote is what learns.
+        """Resumes from a checkpoint whose model file, the average, is loaded already.
 
         Raises:
-            UserError: if the checkpoint is of a training without an average, with another kind, or of other weights.
+            UserError: if the checkpoint has no average, another kind of it, or other weights.
         """
-        path = Path(folder) / LEARNING
+        path = Path(folder) / TRAINED_WEIGHTS
         if not path.is_file():
             raise UserError(
-                f"{path} is missing: this training began without training.average; resume without it, or start anew "
+                f"{path} is missing: this training began without training.average; resume without it, or start again "
                 "with --overwrite"
             )
         try:
@@ -243,33 +226,31 @@ class WeightAverage(TrainerCallback):
         if about["kind"] != self.kind:
             raise UserError(
                 f"{path}: this training began with training.average.kind {about['kind']}, not {self.kind}; resume "
-                "with that, or start anew with --overwrite"
+                "with that, or start again with --overwrite"
             )
-        self.averaged, self._settled = int(about["averaged"]), True
+        self.averaged, self._statistics_ready = int(about["averaged"]), True
         if not self.averaged:
             return
-        learning = {f"learning.{name}" for name in self._learning}
-        if stored.keys() != learning | {f"average.{name}" for name in self._rounded()}:
+        expected = {f"learning.{name}" for name in self._trained}
+        if stored.keys() != expected | {f"average.{name}" for name in self._rounded()}:
             raise UserError(
-                f"{path}: other weights learnt in this training than would now; resume with the same recipe, or start "
-                "anew with --overwrite"
+                f"{path}: this training had other trainable weights; resume with the same recipe, or start "
+                "again with --overwrite"
             )
-        _copy(self._average, self._learning)
+        _copy(self._average, self._trained)
         _copy(self._average, {name: stored[f"average.{name}"] for name in self._rounded()})
-        _copy(self._learning, {name: stored[f"learning.{name}"] for name in self._learning})
+        _copy(self._trained, {name: stored[f"learning.{name}"] for name in self._trained})
 
     def _rounded(self) -> list[str]:
-        return [name for name, tensor in self._learning.items() if tensor.dtype != self._average[name].dtype]
+        return [name for name, tensor in self._trained.items() if tensor.dtype != self._average[name].dtype]
 
 
 @torch.no_grad()
 def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]] | None) -> None:
-    """Gives batch normalisation the statistics of the weights as they are: the means, over all batches alike, of each
-    batch's mean and (unbiased) variance, as `torch.optim.swa_utils.update_bn` has them, for models called by name.
+    """Recomputes statistics of batch normalization: the means over all batches of their mean and unbiased variance.
 
-    Only the normalisation is in training mode, so that nothing augments or drops out. Whatever draws the batches sees
-    generators with a fixed seed: the result depends on weights and batches alone, in every process, and the generators
-    go on after as if nothing had been.
+    As `torch.optim.swa_utils.update_bn`, for models with keyword inputs. Only the normalization is in training mode,
+    and random generators are seeded and restored, so that the result depends on weights and batches alone.
     """
     norms = list(_batch_norms(model))
     if not norms:
@@ -287,7 +268,7 @@ def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mappin
             for batch in batches():
                 model(**{key: value.to(device) for key, value in batch.items()})
         if batch is None:
-            raise ValueError("there are no batches to take the statistics of batch normalisation from")
+            raise ValueError("there are no batches to take the statistics of batch normalization from")
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
@@ -297,7 +278,7 @@ def recompute_batch_norm(model: nn.Module, batches: Callable[[], Iterable[Mappin
 
 @contextmanager
 def _generators_apart(device: torch.device) -> Iterator[None]:
-    """Python's, numpy's and torch's generators start from a fixed seed inside, and go on as they were after."""
+    """Seeds the generators of Python, numpy and torch inside, and restores them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -311,19 +292,19 @@ def _generators_apart(device: torch.device) -> Iterator[None]:
 
 
 def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    """Those whose statistics are of the training clips: a frozen one keeps what it came with."""
+    """Trainable ones with running statistics."""
     for module in model.modules():
         known = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
         if known and not is_frozen(module):
             yield module
 
 
-def _alike(
-    learning: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]
+def _grouped(
+    trained: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]
 ) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """Averages and what they are of, one pair of lists for each device and type: one kernel's worth of work each."""
+    """Pairs of averages and tensors, grouped by device and type for batched kernels."""
     groups: dict[tuple, tuple[list, list]] = {}
-    for name, tensor in learning.items():
+    for name, tensor in trained.items():
         pair = groups.setdefault((tensor.device, tensor.dtype), ([], []))
         pair[0].append(average[name])
         pair[1].append(tensor)
@@ -336,5 +317,5 @@ def _copy(into: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) 
         into[name].copy_(tensor)
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
+def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,5 +1,4 @@
-"""How often an epoch meets which training clips: by over-sampling of rare classes, each time augmented anew, or by
-quotas of corpora and classes."""
+"""Which training clips each epoch uses: over-sampling of rare classes, or quotas of corpora and classes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,10 @@ ALWAYS = -1
 
 
 def oversampled(clips: Dataset, seed: int) -> Dataset:
-    """The training clips with those of rarer classes repeated until each class has as many as the most frequent one.
+    """Repeats clips of rarer classes until every class has as many as the most frequent one.
 
-    Every clip of a class comes equally often, and what is then lacking is drawn without replacement, by `seed` alone.
-    The column `copy` numbers the times that a clip comes, from 0: each copy is augmented and cropped otherwise. Copy 0
-    of all clips is the part as it was. Classes are those of `labels`, the majority where labels are soft.
+    The remainder is drawn without replacement. The column `copy` numbers the repetitions from 0; each is augmented and
+    cropped differently. With soft labels the majority class counts.
 
     Args:
         clips: from `ser_hf.training.data.part`.
@@ -51,20 +49,18 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """The training clips as entries of which every epoch meets as many of each corpus and class as `quotas` says.
+    """Entries from which every epoch takes as many clips of each corpus and class as `quotas` says.
 
-    What is met more than once has several entries, told apart by `copy` as in `oversampled`. Where an epoch does not
-    meet all entries of a corpus and class they make a lot: the columns `lot`, its number (`ALWAYS` for entries that
-    are met in every epoch), `turn`, an entry's place in the lot, and `take`, how many of it an epoch meets. Epochs go
-    on where the last one left off (`Turns`), so that every clip has its turn before one comes again, and the order of
-    the turns keeps speakers in proportion.
+    Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
+    of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
+    lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`), and the order
+    keeps speakers in proportion.
 
     Args:
         clips: from `ser_hf.training.data.part`.
         corpora, speakers: of each row of the corpus.
-        weights: corpus -> how often an epoch meets its clips; 1 where nothing is said.
-        balance: what is to come equally often besides.
-        seed: of the order of the turns.
+        weights: corpus -> factor of its clips in an epoch, by default 1.
+        balance: what else is to be equally frequent.
     """
     rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
     order = np.argsort(rows, kind="stable")  # the draw must not depend on lengths
@@ -92,13 +88,11 @@ def balanced(
 def quotas(
     sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
 ) -> dict[tuple[str, int], int]:
-    """Clips that an epoch meets of each (corpus, class), from how many there are: as many in all as there are, each
-    corpus times its weight, but a clip of each of its classes at least, which no other corpus is met less for.
+    """Clips per epoch of each (corpus, class), from how many there are: the same total, each corpus times its weight,
+    and at least one clip of each.
 
-    ``corpus`` shares them out equally among corpora, each with its classes as they are; ``class`` equally among
-    classes, each with its corpora as they are; ``corpus_and_class`` equally among corpora, and each corpus's equally
-    among the classes that it has, so that to know a corpus by its sound tells nothing of the class but which there
-    are.
+    ``corpus`` gives corpora equal shares and keeps their class ratios; ``class`` gives classes equal shares and keeps
+    their corpus ratios; ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
     """
     cells = sorted(sizes)
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
@@ -125,17 +119,16 @@ def quotas(
 
 
 def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The masses scaled so that every group has as much as any other."""
+    """Scales the masses so that all groups have the same sum."""
     _, of = np.unique(groups, return_inverse=True)
     return mass / np.bincount(of, mass)[of]
 
 
-class Turns:
-    """Which entries of a part each epoch meets.
+class EpochSchedule:
+    """Selects the entries of each epoch.
 
     Args:
-        clips: from `ser_hf.training.data.part`, `oversampled` or `balanced`; of the first two every epoch meets
-            all.
+        clips: from `ser_hf.training.data.part`, `oversampled` or `balanced`.
     """
 
     def __init__(self, clips: Dataset):
@@ -146,11 +139,11 @@ class Turns:
             self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
 
     def __len__(self) -> int:
-        """Entries that an epoch meets: as many in each."""
+        """Entries per epoch, the same in each."""
         return len(self.of(0))
 
     def of(self, epoch: int) -> np.ndarray:
-        """Numbers of the entries that this epoch meets, rising."""
+        """Indices of the entries of this epoch, ascending."""
         if self._lots is None:
             return np.arange(self.entries)
         since = (self._turns - epoch * self._takes) % self._sizes
@@ -158,10 +151,11 @@ class Turns:
 
 
 def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], names: Sequence[str]) -> str:
-    """Clips of each corpus and class, and how many of them an epoch meets, as lines to print."""
+    """Clips of each corpus and class, and how many an epoch uses, as lines to print."""
     lines = [f"{'clips -> an epoch':<18} " + " ".join(f"{name:>14}" for name in names)]
     counts = [
-        _by_cell(own, corpora, rows) for own, rows in ((clips, np.arange(len(clips))), (entries, Turns(entries).of(0)))
+        _by_cell(own, corpora, rows)
+        for own, rows in ((clips, np.arange(len(clips))), (entries, EpochSchedule(entries).of(0)))
     ]
     for corpus in sorted({cell[0] for cell in counts[0]}):
         cells = [[own.get((corpus, label), 0) for own in counts] for label in range(len(names))]
@@ -171,16 +165,16 @@ def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], name
 
 
 def met_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
-    """Clips that an epoch meets of each corpus."""
+    """Clips of each corpus in an epoch."""
     met: dict[str, int] = {}
-    for (corpus, _), count in sorted(_by_cell(entries, corpora, Turns(entries).of(0)).items()):
+    for (corpus, _), count in sorted(_by_cell(entries, corpora, EpochSchedule(entries).of(0)).items()):
         met[corpus] = met.get(corpus, 0) + count
     return met
 
 
 def met_labels(entries: Dataset) -> list[int]:
-    """The classes of what an epoch meets: the same in every epoch, but for their order."""
-    return np.asarray(entries["labels"][:])[Turns(entries).of(0)].tolist()
+    """Labels of an epoch, which differ between epochs in order only."""
+    return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
 
 
 def _by_cell(entries: Dataset, corpora: Sequence[str], places: np.ndarray) -> Counter:
@@ -189,7 +183,7 @@ def _by_cell(entries: Dataset, corpora: Sequence[str], places: np.ndarray) -> Co
 
 
 def recordings(clips: Dataset) -> Dataset:
-    """Each clip of a part once, however often it is learnt from: what statistics are taken of."""
+    """Each recording once, without repetitions; for statistics."""
     if "copy" not in clips.column_names:
         return clips
     return clips.select(np.flatnonzero(np.asarray(clips["copy"][:]) == 0))

@@ -1,4 +1,4 @@
-"""What the terminal shows while a model learns: a bar for steps, one line for each epoch."""
+"""Trainer callbacks: progress, one line per epoch, trackers, energy, and metrics of the training batches."""
 
 import contextlib
 import importlib.util
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import patch_environment
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from ..utils.errors import UserError
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class StepBar(ProgressCallback):
-    """The Trainer's progress bars, named, and without its printed dictionaries."""
+    """The Trainer's progress bars with names, without its printed dictionaries."""
 
     def on_train_begin(self, args, state, control, **kwargs):
         super().on_train_begin(args, state, control, **kwargs)
@@ -40,8 +41,8 @@ class StepBar(ProgressCallback):
         pass
 
 
-class EpochLines(TrainerCallback):
-    """One readable line per evaluation; keeps the seconds of each epoch, its validation not counted."""
+class EpochLog(TrainerCallback):
+    """Logs one line per evaluation and keeps the training seconds of each epoch."""
 
     def __init__(self, metric: str):
         self.metric = metric
@@ -99,8 +100,6 @@ RUN_ID = "run_id"
 def check_report_to(value: Any) -> None:
     """Checks `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
 
-    ``all``, which transformers takes too, is refused: one recipe would report elsewhere on every machine.
-
     Raises:
         UserError: naming `training.report_to` and what to do.
     """
@@ -125,17 +124,14 @@ def _installed(package: str) -> bool:
 
 @contextlib.contextmanager
 def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
-    """Around the making of a Trainer and its training: one run in each tracker.
+    """Opens one run in each tracker around the creation of a Trainer and its training.
 
-    Yields the run's name, `name` and an id, which belongs into `TrainingArguments.run_name`; `project` belongs into
-    `TrainingArguments.project` as well, where Trackio looks for it. TensorBoard's events and the files of W&B go to
-    `logs`; Trackio keeps all runs in one place, so that its dashboard compares them. What the user has set in the
-    environment stays as it is, but a folder of TensorBoard's gets one below it for each run. Afterwards the
-    environment is as before and the run is closed, as failed if the training was; a W&B run that was open already is
-    the user's and stays open.
+    Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`. TensorBoard and W&B write to
+    `logs`, Trackio to its own folder. Environment variables of the user are respected, and a W&B run that is already
+    open stays open. A run is closed as failed if the training fails.
 
     Raises:
-        UserError: if W&B cannot begin a run, for want of a login mostly.
+        UserError: if W&B cannot start a run.
     """
     words = {report_to} if isinstance(report_to, str) else set(report_to)
     # Only the first process reports.
@@ -147,44 +143,27 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
     run = f"{name}-{identity}"
     with contextlib.ExitStack() as stack:
         if "tensorboard" in words:
-            stack.enter_context(_tensorboard(logs, run))
+            # The callback reads its folder from the environment.
+            folder = os.environ.get("TENSORBOARD_LOGGING_DIR")
+            folder = logs if folder is None else Path(folder, run)
+            stack.enter_context(patch_environment(TENSORBOARD_LOGGING_DIR=folder))
         if "trackio" in words:
-            stack.enter_context(_trackio())
+            stack.callback(_finish_trackio)
         if "wandb" in words:
             stack.enter_context(_wandb({"project": project, "name": run, "dir": str(logs), "id": identity}))
         yield run
 
 
-@contextlib.contextmanager
-def _tensorboard(logs: Path, run: str) -> Iterator[None]:
-    """The callback reads where to write from the environment, when it is made."""
-    key = "TENSORBOARD_LOGGING_DIR"
-    before = os.environ.get(key)
-    os.environ[key] = str(logs if before is None else Path(before, run))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = before
-
-
-@contextlib.contextmanager
-def _trackio() -> Iterator[None]:
-    """The callback begins a run, or goes on with that of the same name, and ends it unless the training fails."""
-    try:
-        yield
-    finally:
-        if "trackio" in sys.modules:
-            with contextlib.suppress(RuntimeError):  # none is open
-                sys.modules["trackio"].finish()
+def _finish_trackio() -> None:
+    """Closes the run of the callback, which does not if the training fails."""
+    if "trackio" in sys.modules:
+        with contextlib.suppress(RuntimeError):  # none is open
+            sys.modules["trackio"].finish()
 
 
 @contextlib.contextmanager
 def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
-    """A run that the callback finds open. It would not close one, and W&B reads the environment only once in a
-    process: told by it, a second seed would write over the first."""
+    """Opens a run for the callback, which would not close one; W&B reads the environment only once per process."""
     import wandb
 
     if wandb.run is not None:
@@ -197,7 +176,7 @@ def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
     except wandb.errors.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"training.report_to: W&B says: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
+            f"training.report_to: W&B: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
             "environment"
         ) from None
     exit_code = 1
@@ -209,11 +188,7 @@ def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
 
 
 def stop_reporting(trainer: "Trainer") -> None:
-    """Takes the trackers off a Trainer that has trained.
-
-    Its predictions would be logged to a run that is closed (an error of W&B's) or open a new one (Trackio), under
-    names such as ``train/judged_uar``.
-    """
+    """Removes the trackers from a trained Trainer, whose predictions would otherwise be logged to a closed run."""
     from transformers.integrations import get_reporting_integration_callbacks
 
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
@@ -229,16 +204,13 @@ def _identity(path: Path) -> str:
 
 @contextlib.contextmanager
 def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
-    """Gives a mapping that holds `energy` once the block has ended, as a report takes it: kilowatt hours of the whole
-    machine, also by processor, accelerators and memory, and the seconds they were counted over. It stays empty where
-    codecarbon is not installed, or fails.
+    """Yields a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
 
-    Nothing is sent or looked up: no place, no price, no carbon intensity of today. Emissions are told only where the
-    user names a country (CODECARBON_COUNTRY_ISO_CODE, or ~/.codecarbon.config), by the mean of its grid. Processors
-    that tell nobody their power are estimated from their load.
+    It stays empty without codecarbon. Nothing is sent or downloaded. Emissions are estimated only if the user names a
+    country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
 
     Args:
-        here: whether this process measures; one is enough for a machine, and of several machines one is measured.
+        here: whether this process measures; one per machine is enough.
     """
     found: dict[str, Any] = {}
     tracker = _tracker() if here else None
@@ -249,21 +221,21 @@ def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
         yield found
     finally:
         tracker.stop()
-        found |= _told(tracker)
+        found |= _energy(tracker)
 
 
 def _tracker() -> Any:
-    """A tracker that runs; None where codecarbon cannot be had."""
+    """A running tracker, or None if codecarbon is missing or fails."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of its own dependencies
             from codecarbon import OfflineEmissionsTracker
     except ImportError:
         return None
-    # It speaks of itself before it has read its own level.
+    # It logs before it has read its own level.
     logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
-        # Whatever a configuration file of the user's asks for: no file, no service, no network.
+        # No file, service or network, whatever the user's configuration file sets.
         tracker = OfflineEmissionsTracker(
             output_methods=[],
             emissions_endpoint=False,
@@ -273,16 +245,16 @@ def _tracker() -> Any:
             log_level="error",
         )
         tracker.start()
-    except Exception as error:  # an older or newer one, a machine that it does not know: no reason to lose a training
+    except Exception as error:  # another release or an unknown machine must not end the training
         logger.warning("energy is not measured: codecarbon fails: %s", error)
         return None
     return tracker
 
 
-def _told(tracker: Any) -> dict[str, Any]:
+def _energy(tracker: Any) -> dict[str, Any]:
     data = getattr(tracker, "final_emissions_data", None)
     if data is None or not data.energy_consumed:
-        logger.warning("energy was not measured: codecarbon tells nothing")
+        logger.warning("energy was not measured: codecarbon returned nothing")
         return {}
     energy = {
         "kwh": data.energy_consumed,
@@ -298,11 +270,10 @@ def _told(tracker: Any) -> dict[str, Any]:
 
 
 class TrainingCounts:
-    """Counts of true class by predicted class over the training batches since the last `take`.
+    """Confusion counts of the training batches since the last `take`.
 
-    They cost no pass of their own, so they are of the network as it learnt: in training mode (dropout, augmentation),
-    while its weights moved, and on the majority where labels are soft or mixed. Nothing is read back from the device
-    before `take`.
+    They need no extra pass, so they are of a network in training mode whose weights change, and of the majority class
+    of soft or mixed labels.
     """
 
     def __init__(self, classes: int):
@@ -311,7 +282,7 @@ class TrainingCounts:
 
     @torch.no_grad()
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Counts a batch: `logits` (batch, classes), `labels` as `ClassificationLoss` takes them; -100 is left out."""
+        """Counts a batch: `logits` (batch, classes), `labels` as for `ClassificationLoss`; -100 is ignored."""
         ids = class_ids(labels)
         counted = ids != -100
         cells = torch.where(counted, ids, 0) * self.classes + logits.argmax(dim=1)
@@ -319,10 +290,8 @@ class TrainingCounts:
         self._counts.index_add_(0, cells, counted.long())
 
     def take(self) -> torch.Tensor:
-        """(classes, classes) int64 on the CPU, a row a true class, summed over all processes; begins anew.
-
-        Where there are several processes, all of them have to call it.
-        """
+        """(classes, classes) int64 on the CPU, rows are true classes, summed over all processes, all of which must
+        call it."""
         counts = self._counts.clone()
         self._counts.zero_()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -331,10 +300,9 @@ class TrainingCounts:
 
 
 def scores(confusion: torch.Tensor) -> dict[str, float]:
-    """UAR, macro-F1 and WA of a (classes, classes) confusion matrix, a row a true class; empty if it counts no clip.
+    """UAR, macro-F1 and WA of a confusion matrix whose rows are true classes; empty without clips.
 
-    As in evaluation, UAR and macro-F1 run over the classes that have clips, and one that is never predicted counts as
-    zero.
+    Only classes with clips count, and one that is never predicted counts as zero.
     """
     counts = np.asarray(confusion, dtype=np.float64)
     if not counts.any():

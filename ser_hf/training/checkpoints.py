@@ -1,5 +1,6 @@
-"""Checkpoints that are whole or do not count: a marker written last, old ones deleted only after it."""
+"""Sealed checkpoints: a marker with hashes is written last, and old checkpoints are deleted only after it."""
 
+import hashlib
 import json
 import logging
 import os
@@ -25,10 +26,7 @@ MARKER = "whole.json"
 
 
 def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
-    """Writes the marker, the last file of a checkpoint: a hash of every other file, and `made_by`.
-
-    All that it vouches for is on the disk by then, should the machine and not just the process die.
-    """
+    """Writes the marker: a hash of every other file, and `made_by`. All files are synced to the disk first."""
     hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -42,8 +40,8 @@ def seal(checkpoint: Path, made_by: Mapping[str, Any]) -> None:
     partial.rename(checkpoint / MARKER)
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint has its marker, and every file holds what it held then."""
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint has its marker and every file still has its hash."""
     try:
         marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
         return "made_by" in marker and all(_hash(checkpoint / name) == own for name, own in marker["files"].items())
@@ -52,31 +50,29 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def made_by(checkpoint: Path) -> dict[str, Any]:
-    """What `seal` was told of the run that made a whole checkpoint."""
+    """The `made_by` of a complete checkpoint."""
     return json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["made_by"]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a folder."""
+    """The newest complete checkpoint in a folder."""
     newest_first = sorted(_checkpoints(folder), key=_step, reverse=True)
-    return next((path for path in newest_first if is_whole(path)), None)
+    return next((path for path in newest_first if is_complete(path)), None)
 
 
-def discard_torn(folder: Path) -> None:
-    """Deletes checkpoints that were cut off while they were written, or deleted."""
+def delete_incomplete(folder: Path) -> None:
+    """Deletes incomplete checkpoints."""
     for checkpoint in _checkpoints(folder):
-        if not is_whole(checkpoint):
+        if not is_complete(checkpoint):
             logger.info("%s was cut off while it was written: deleted", checkpoint)
             delete(checkpoint)
 
 
 def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Deletes the oldest checkpoints but for `kept` of them (None: all). The last one and that of step `best` always
-    stay, so that there may be two where one is asked for."""
+    """Deletes the oldest checkpoints but `kept` (None: all). The last one and that of step `best` always stay."""
     if kept is None:
         return
     newest = sorted(_checkpoints(folder), key=_step, reverse=True)
-    # The last one is what --resume goes on from, the best one what is judged: both always stay.
     spared = [path for i, path in enumerate(newest) if i == 0 or _step(path) == best]
     spared += [path for path in newest if path not in spared][: max(0, kept - len(spared))]
     for checkpoint in newest:
@@ -85,17 +81,13 @@ def rotate(folder: Path, kept: int | None, best: int | None) -> None:
 
 
 def delete(checkpoint: Path) -> None:
-    """Deletes a checkpoint, its marker first: half deleted it must not pass for whole."""
+    """Deletes a checkpoint, its marker first, so that a partial deletion is not mistaken for a complete checkpoint."""
     (checkpoint / MARKER).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def refuse_other_batches(checkpoint: Path, own: Mapping[str, Any]) -> None:
-    """A resumed run has to see the clips that were to come: as many in a step as before.
-
-    Raises:
-        UserError: if `own`, what `seal` would be told now, has another batch in a step.
-    """
+def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
+    """Raises a `UserError` if a resumed run would have another number of clips per step."""
     before = made_by(checkpoint)
     if before["step_batch_size"] != own["step_batch_size"]:
         raise UserError(
@@ -106,10 +98,7 @@ def refuse_other_batches(checkpoint: Path, own: Mapping[str, Any]) -> None:
 
 
 def has_stopped(state: TrainerState) -> bool:
-    """Whether a training ended early with this state: patience was at an end by then.
-
-    The Trainer forgets it: resumed, it would train on, and might find a better epoch than the run that was not killed.
-    """
+    """Whether early stopping had ended the training. The Trainer does not remember it and would train on."""
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     if not stopping:
         return False
@@ -118,15 +107,15 @@ def has_stopped(state: TrainerState) -> bool:
     return waited["early_stopping_patience_counter"] >= patience
 
 
-def cannot_be_written(checkpoint: Path, error: Exception) -> UserError:
-    """The error for a checkpoint that the disk did not take; deletes what there is of it."""
+def write_error(checkpoint: Path, error: Exception) -> UserError:
+    """The error for a checkpoint that cannot be written; deletes what there is of it."""
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
     last = last_checkpoint(checkpoint.parent)
     return UserError(
         f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume "
-        + (f"goes on from {last}" if last else "begins anew")
+        + (f"goes on from {last}" if last else "starts again")
     )
 
 
@@ -136,11 +125,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def _step(checkpoint: Path) -> int:
@@ -148,7 +134,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def shards() -> str | None:
-    """``fsdp`` or ``deepspeed`` where `accelerate launch` was told so; None where each process has all weights."""
+    """``fsdp`` or ``deepspeed`` if `accelerate launch` uses it; None if each process has all weights."""
     for word in ("fsdp", "deepspeed"):
         if os.environ.get(f"ACCELERATE_USE_{word.upper()}", "false").lower() in ("1", "true"):
             return word
@@ -156,21 +142,20 @@ def shards() -> str | None:
 
 
 def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> None:
-    """Tells FSDP which modules to share out one by one, the transformer layers; nothing without FSDP or DeepSpeed.
+    """Names the transformer layers as FSDP units; does nothing without FSDP or DeepSpeed.
 
-    The models' own lists are empty, or name classes that a variant does not have: all weights would then be one unit,
-    and gathered at once.
+    The models' own lists are empty or incomplete, so that all weights would be one unit.
 
     Raises:
-        UserError: for what cannot be had of shared-out weights.
+        UserError: for options that do not work with sharded weights.
     """
     kind = shards()
     if kind is None:
         return
     if average:
-        raise UserError(f"training.average: averages need all weights in each process, which {kind} shares out")
+        raise UserError(f"training.average: averages need all weights in each process, and {kind} shards them")
     if isinstance(model, PeftModel):
-        raise UserError(f"lora: little is left to learn, which needs no sharing out; launch without {kind}")
+        raise UserError(f"lora: adapters are too small to be sharded; launch without {kind}")
     if kind == "fsdp":
         if key := layerdrop_key(model.config):
             raise UserError(
@@ -182,14 +167,13 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
         }
         # Blocks of the convolutional stem derive from the same class, and are small.
         model._no_split_modules = sorted(layer for layer in layers if "Conv" not in layer)
-        model.get_input_embeddings = lambda: None  # accelerate asks for them, and speech encoders raise
+        model.get_input_embeddings = lambda: None  # used by accelerate; speech encoders raise
 
 
 def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
-    """The trained model with all its weights, in process 0, adapters still beside them; every process has to ask for
-    it.
+    """The trained model with all its weights in process 0, adapters included; every process must call it.
 
-    Where weights are shared out they are gathered into a new model: FSDP has put classes of its own into the old one.
+    Sharded weights are gathered into a new model, because FSDP changes the classes of the old one.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if shards() is None:
@@ -202,5 +186,5 @@ def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
 
 
 def size(parameter: torch.nn.Parameter) -> int:
-    """How many numbers a parameter has, where ZeRO-3 has emptied it too."""
+    """The number of elements of a parameter, also under ZeRO-3, which empties it."""
     return getattr(parameter, "ds_numel", parameter.numel())

@@ -1,5 +1,4 @@
-"""Clips longer than a model takes, judged piece by piece: where the pieces lie, what becomes of their logits, and what
-a reader of the figures is told."""
+"""Training data: windows of long clips, sampling by epoch, mixup, and the collator."""
 
 import dataclasses
 import math
@@ -21,33 +20,30 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from .balancing import Turns
+from .balancing import EpochSchedule
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
-    """(start, length) of the fewest pieces of a clip, one after the other, that are no longer than `window` samples.
-
-    They are equally long, to a sample: a last piece of what is left over would be judged on next to nothing.
-    """
+    """(start, length) of the fewest consecutive windows of equal length, each of at most `window` samples."""
     count = max(1, -(-samples // window))
     bounds = [i * samples // count for i in range(count + 1)]
     return [(start, end - start) for start, end in zip(bounds, bounds[1:], strict=False)]
 
 
 def firsts(rows: Sequence[int]) -> np.ndarray:
-    """Where each row number stands first, in the order in which they come, shape (clips,)."""
+    """Index of the first entry of each row number, in their order, (clips,)."""
     return np.sort(np.unique(np.asarray(rows), return_index=True)[1])
 
 
 def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,), each once, and logits (clips, classes) of judged windows.
+    """Merges windows: row numbers (clips,), each once, and logits (clips, classes).
 
-    Of several windows: the logarithm of their probabilities' mean, weighted by duration, which the softmax turns into
-    that mean again. A single window's logits are left as they are.
+    Several windows of a clip give the logarithm of the mean of their probabilities, weighted by duration. A single
+    window's logits stay as they are.
 
     Args:
-        rows: row number of each window, shape (windows,); those of one clip may stand anywhere.
-        lengths: samples of each window, shape (windows,).
+        rows: row number of each window (windows,).
+        lengths: samples of each window (windows,).
         logits: (windows, classes).
     """
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
@@ -64,16 +60,16 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
     return rows[first], merged
 
 
-def told(
+def window_notes(
     name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
-    """Sentences about clips of a part that are not judged as they are; none where all are.
+    """Sentences about clips that are split into windows or padded.
 
     Args:
-        name: of the part ("test").
-        part: from `ser_hf.training.data.part`.
-        window: samples, as the part was made with.
-        longest: samples that the model can take, None where there is no limit: why there are windows.
+        name: of the split ("test").
+        part: from `part`.
+        window: samples, as given to `part`.
+        longest: samples that the model takes, None without a limit.
         shortest: samples below which silence is added.
     """
     rows = np.asarray(part["row"][:])
@@ -83,20 +79,20 @@ def told(
         limit = window == longest
         why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
-            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: judged in "
+            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: evaluated in "
             "windows of at most that, probabilities averaged by duration; "
-            f"pipeline {'cuts them off there' if limit else 'hears them whole'}"
+            f"pipeline {'cuts them off there' if limit else 'processes them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):
         sentences.append(
             f"{_counted(padded, len(clips), name)} shorter than the {1000 * shortest / sampling_rate:.0f} ms that the "
-            "model needs: heard with silence after them"
+            "model needs: silence is added"
         )
     return sentences
 
 
-def _counted(some: int, everyone: int, name: str) -> str:
-    return f"{some} of {everyone} {name} clips {'is' if some == 1 else 'are'}"
+def _counted(some: int, total: int, name: str) -> str:
+    return f"{some} of {total} {name} clips {'is' if some == 1 else 'are'}"
 
 
 # What torch's and transformers' losses call a target that does not count.
@@ -104,14 +100,14 @@ UNCOUNTED = -100
 
 
 class EpochOrder(Sampler[int]):
-    """The order of the training clips in each epoch: drawn anew from seed and epoch, and from nothing else.
+    """Order of the training clips in each epoch, a function of seed and epoch alone.
 
     Args:
         lengths: samples of each clip.
-        strategy: ``random``, ``sequential``, or ``group_by_length``: batches of similar length, in random order.
-        step_batch_size: clips of one optimiser step, over all processes and accumulated batches.
-        clock: the epoch, noted by the Trainer and read by all who need it, in whatever process.
-        turns: which clips an epoch meets; None for all of them.
+        strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
+        step_batch_size: clips of one optimizer step.
+        clock: the epoch, shared with the Trainer and workers.
+        turns: which clips an epoch uses; None for all.
     """
 
     def __init__(
@@ -121,7 +117,7 @@ class EpochOrder(Sampler[int]):
         step_batch_size: int,
         seed: int,
         clock: torch.Tensor | None = None,
-        turns: Turns | None = None,
+        turns: EpochSchedule | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
         self.seed = seed
@@ -149,19 +145,19 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches for several processes, which take turns at them (Accelerate's way), from one order of the clips.
+    """Batches for several processes, which take them in turn, from one order of the clips.
 
-    The batches of a turn together hold the clips that one process would have in one batch. Those of the last turn,
-    where clips run out, are of equal size to a clip; Accelerate would fill them up with clips of other steps, which
-    would then count twice. Only where there are fewer clips than processes are some repeated (see `Repeating`).
+    The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
+    differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
+    processes are some repeated with the label -100 (see `Repeating`).
 
     Args:
-        size: clips of a batch, of one process.
-        drop_last: leaves the last turn out if it is not full.
+        size: clips per batch and process.
+        drop_last: omits an incomplete last turn.
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1, drop_last: bool = False):
-        # Not called batch_size, by which Accelerate would tell batches that it must fill up.
+        # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
         self.order, self.size, self.processes, self.drop_last = order, size, processes, drop_last
 
     def __len__(self) -> int:
@@ -182,7 +178,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class Repeating(TorchDataset):
-    """`clips`, which numbers beyond the last begin again, labelled `UNCOUNTED` from there on."""
+    """`clips`, where indices beyond the last repeat them with the label `UNCOUNTED`."""
 
     def __init__(self, clips: TorchDataset):
         self.clips = clips
@@ -197,23 +193,17 @@ class Repeating(TorchDataset):
 
 @dataclasses.dataclass(frozen=True)
 class Mixing:
-    """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412), before any features are made of them.
+    """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
 
-    A clip x1 with the label y1 becomes ``lam * x1 + (1 - lam) * x2``, its label ``lam * y1 + (1 - lam) * y2``: a
-    `probability` of the clips, each with a share lam of its own from Beta(alpha, alpha) and a partner from its batch,
-    any other recording, or one of the same or of another speaker. Where the batch has none the clip stays as it is.
-
-    Shares weigh amplitudes as they stand in the recordings: of a loud and a soft clip the loud one is heard for more
-    than its share, which between-class learning (Tokozume et al. 2018, arXiv:1711.10282) would even out by level; the
-    level is left in because it is an emotion cue. A shorter clip has silence after it, and is mixed in for its share
-    all the same.
-
-    Partners come from the clips that one process has in one batch. So, as with the contrastive loss, accumulation and
-    several processes change who is mixed with whom.
+    A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
+    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same batch, of
+    any, the same or another speaker. Without such a partner the clip stays as it is. Levels are not equalized,
+    because level is an emotion cue. Partners come from one micro-batch, so accumulation and several processes change
+    the pairs.
 
     Args:
-        classes: how many labels there are.
-        speakers: of each row of the corpus, shape (rows,).
+        classes: number of labels.
+        speakers: of each row of the corpus (rows,).
     """
 
     mixup: Mixup
@@ -227,13 +217,12 @@ class Mixing:
         shares: np.ndarray,
         generator: np.random.Generator,
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Waveforms and shares of a batch -> those of the mixed batch, float32.
+        """Mixed waveforms and labels of a batch, float32.
 
         Args:
             waveforms: float32 (samples,) each.
-            rows: of the corpus, one a clip.
-            shares: (batch, classes), from `one_hot` or votes; clips at `UNCOUNTED` are not mixed, and nobody's
-                partner.
+            rows: of the corpus, one per clip.
+            shares: (batch, classes); clips at `UNCOUNTED` are not mixed.
         """
         partners, own_shares = self.draw(rows, shares[:, 0] != UNCOUNTED, generator)
         mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
@@ -246,7 +235,7 @@ class Mixing:
     def draw(
         self, rows: Sequence[int], counted: np.ndarray, generator: np.random.Generator
     ) -> tuple[list[int | None], list[float]]:
-        """For each clip its partner's place in the batch, None for no partner, and its own share in the mixture."""
+        """For each clip the index of its partner in the batch, or None, and its own share."""
         rows = np.asarray(rows)
         speakers = np.asarray(self.speakers)[rows]
         happens = counted & (generator.random(len(rows)) < self.mixup.probability)
@@ -270,7 +259,7 @@ def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 def one_hot(labels: Sequence[int], classes: int) -> np.ndarray:
-    """Class ids -> shares (batch, classes), float32; `UNCOUNTED` is a row of itself."""
+    """Class ids to shares (batch, classes), float32; `UNCOUNTED` fills its row."""
     labels = np.asarray(labels)
     shares = np.zeros((len(labels), classes), dtype=np.float32)
     counted = labels != UNCOUNTED
@@ -287,22 +276,19 @@ def part(
     soft_labels: bool = False,
     window: int | None = None,
 ) -> Dataset:
-    """The clips of one part as the Trainer takes them: `row`, `labels`, `start`, `length` and `max_samples`.
+    """The clips of one split for the Trainer: `row`, `labels`, `start`, `length` and `max_samples`, sorted by length.
 
-    Sorted by length, so that evaluation, which walks in order, pads little; training shuffles anyway. With
-    `soft_labels` a column `shares` holds the raters' votes, one number a class, which then are the batch's labels.
+    With `soft_labels` a column `shares` holds the votes, one value per class, used as labels.
 
     Args:
-        max_duration: seconds; of longer clips a piece is learnt from, another in each epoch (`max_samples`; 0 is whole
-            clips).
-        window: samples; longer clips are judged in pieces of at most that (`ser_hf.training.data`), entries of one
-            `row` that begin at `start`. Not with `max_duration`, of which nothing could be judged.
+        max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
+        window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
 
     Raises:
-        UserError: if a clip has no votes to learn from.
+        UserError: if a clip has no votes.
     """
     if max_duration is not None and window is not None:
-        raise ValueError("max_duration is for learning and window for judging")
+        raise ValueError("max_duration is for training and window for evaluation")
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
     entries = [
@@ -337,15 +323,14 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Changes:
-    """What is done to clips that are learnt from, and to no others.
+class TrainTransforms:
+    """Changes to training clips.
 
     Args:
-        augmenter: waveform float32 (samples,), generator -> waveform (other samples,), as
-            `ser_hf.audio.augmentation.Augmenter`; None leaves waveforms alone.
-        mixing: mixup of a batch; None does without.
-        fixed_length: samples that every clip has by its preparation, to which an augmented one is cut or padded; 0
-            where lengths differ.
+        augmenter: from a waveform float32 (samples,) and a generator to a waveform, as
+            `ser_hf.audio.augmentation.Augmenter`; None for none.
+        mixing: mixup of a batch; None for none.
+        fixed_length: samples to which augmented clips are cut or padded; 0 where lengths differ.
     """
 
     augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
@@ -354,22 +339,17 @@ class Changes:
 
 
 class Collator:
-    """Reads waveforms, crops those over `max_samples` at a random place, and pads them by the feature extractor.
+    """Reads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
 
-    Only batches to train on (`training`) are changed besides: each clip is augmented whole, so that a crop's place
-    varies as ever and nothing gets longer than `max_samples`, and the waveforms of the batch are mixed at the end,
-    before any extractor hears of them. With mixup the labels of every such batch are shares (batch, classes).
-
-    All that is drawn for a clip follows from seed, epoch, row and copy alone, and what is drawn for a batch from seed,
-    epoch and its clips: it is the same for any number of workers, and after an interruption. `epoch` is shared with
-    workers, and set by the Trainer. Augmentation runs where batches are made: in the training's own process unless
-    there are workers (`training.dataloader_num_workers`), which then work ahead of it.
+    Batches for training (`training`) are also augmented before the crop, and mixed before the extractor; with mixup
+    their labels are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so
+    they are the same for any number of workers and after an interruption. `epoch` is shared memory, set by the
+    Trainer.
 
     Args:
-        shortest: samples; shorter clips get silence after them before the extractor hears of it, which then counts as
-            theirs: they become the clips that one who asks a published model has to make of them.
-        shortest_batch: samples that a batch to train on is padded to at least; a mask leaves this padding out.
-        changes: what is done to clips of batches to train on.
+        shortest: samples; silence is added to shorter clips, as published models require it.
+        shortest_batch: samples to which training batches are padded; the mask leaves this padding out.
+        transforms: of training clips.
     """
 
     def __init__(
@@ -379,18 +359,18 @@ class Collator:
         seed: int = 0,
         shortest: int = 0,
         shortest_batch: int = 0,
-        changes: Changes | None = None,
+        transforms: TrainTransforms | None = None,
     ):
         self.store, self.extractor, self.seed = store, extractor, seed
         self.shortest, self.shortest_batch = shortest, shortest_batch
-        self.changes = changes or Changes()
+        self.transforms = transforms or TrainTransforms()
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
-        changes = self.changes if training else Changes()
-        waveforms, labels = [self._read(clip, changes) for clip in clips], labels_of(clips)
-        if changes.mixing:
-            waveforms, labels = self._mix(changes.mixing, clips, waveforms, labels)
+        transforms = self.transforms if training else TrainTransforms()
+        waveforms, labels = [self._read(clip, transforms) for clip in clips], labels_of(clips)
+        if transforms.mixing:
+            waveforms, labels = self._mix(transforms.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
             # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
@@ -402,15 +382,15 @@ class Collator:
         batch["labels"] = torch.from_numpy(labels)
         return batch
 
-    def _read(self, clip: dict[str, Any], changes: Changes) -> np.ndarray:
+    def _read(self, clip: dict[str, Any], transforms: TrainTransforms) -> np.ndarray:
         waveform, limit = self.store[clip["row"]], clip["max_samples"]
         generator = np.random.default_rng((self.seed, int(self.epoch), clip["row"], clip.get("copy", 0)))
         if not limit:
             waveform = waveform[clip["start"] : clip["start"] + clip["length"]]
-        if changes.augmenter:
-            waveform = changes.augmenter(waveform, generator)
-            if changes.fixed_length:
-                waveform = fix_length(waveform, changes.fixed_length)
+        if transforms.augmenter:
+            waveform = transforms.augmenter(waveform, generator)
+            if transforms.fixed_length:
+                waveform = fix_length(waveform, transforms.fixed_length)
         if limit and len(waveform) > limit:
             start = generator.integers(len(waveform) - limit + 1)
             waveform = waveform[start : start + limit]
@@ -433,14 +413,14 @@ class Collator:
             return self.extractor(
                 [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
             )
-        # Each clip by itself: without a mask this extractor would normalise over the padding too, and a clip's
+        # Each clip by itself: without a mask this extractor would normalize over the padding too, and a clip's
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]
         return self.extractor.pad(BatchFeature({"input_values": alone}), padding=True, return_tensors="pt")
 
 
 def labels_of(clips: list[dict[str, Any]]) -> np.ndarray:
-    """Class ids (batch,), or shares (batch, classes) where raters' votes are learnt; `UNCOUNTED` in either form."""
+    """Class ids (batch,), or shares (batch, classes) with soft labels; `UNCOUNTED` in either."""
     labels = np.asarray([clip["labels"] for clip in clips])
     if "shares" not in clips[0]:
         return labels

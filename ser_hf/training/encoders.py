@@ -1,7 +1,6 @@
-"""What each of transformers' speech encoders needs to be known of it, in one table, and what follows from its numbers.
+"""Facts about the speech encoders of transformers in one table, and lengths that follow from their configuration.
 
-Every function takes the configuration of an encoder, or that of our head on one. Samples are at 16 kHz, the rate of
-all of them.
+Functions take the configuration of an encoder, or of our head on one. Samples are at 16 kHz.
 """
 
 import dataclasses
@@ -23,14 +22,14 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Where things stand in a kind of encoder, by names of modules relative to the encoder itself.
+    """Names of the parts of an encoder, relative to it.
 
     Args:
-        name: of the encoder within transformers' own classifier.
-        stem: what makes frames of the input; none where the extractor does.
+        name: of the encoder within the stock classifier.
+        stem: makes frames of the input; empty if the extractor does.
         layers: the list of transformer layers, bottom to top.
-        above: what follows the layers; any that a configuration leaves out is missing.
-        lora_targets: linear layers that are usually adapted, the query and value projections.
+        above: what may follow the layers.
+        lora_targets: linear layers that are usually adapted.
     """
 
     name: str
@@ -73,7 +72,7 @@ _STACKED = 2  # frames that wav2vec2-bert's extractor stacks into one
 
 _WHISPER, _SPECTROGRAM, _FILTERBANK = "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"
 
-# What makes the input of the kinds that do not hear the waveform itself.
+# Extractors of the kinds that do not take waveforms.
 _EXTRACTORS = {
     _WHISPER: WhisperFeatureExtractor,
     _SPECTROGRAM: ASTFeatureExtractor,
@@ -82,15 +81,15 @@ _EXTRACTORS = {
 
 
 def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The configuration of the encoder itself, where `config` is that of our head on one."""
+    """The configuration of the encoder itself."""
     return config.encoder if config.model_type == "ser_encoder" else config
 
 
 def encoder_facts(config: PreTrainedConfig) -> Encoder:
-    """The facts of a configuration's kind of encoder, with what its own settings change.
+    """The table entry of an encoder, adjusted to its settings.
 
     Raises:
-        UserError: for a kind that is not in the table.
+        UserError: for an unknown kind.
     """
     config = encoder_config(config)
     if config.model_type not in ENCODERS:
@@ -103,21 +102,20 @@ def encoder_facts(config: PreTrainedConfig) -> Encoder:
 
 
 def normalizes(config: PreTrainedConfig) -> bool:
-    """Whether the stem normalises over a clip's time (group norm, in wav2vec2-base and kin).
+    """Whether the stem normalizes over time (group norm, as in wav2vec2-base).
 
-    Padding counts in its statistics, mask or none, and such checkpoints learnt without a mask: the extractor must give
-    none, and where it scales a clip to zero mean and unit variance, it must do so before the clip is padded.
+    Padding changes its statistics, and such checkpoints were trained without a mask; the extractor must not return
+    one.
     """
     return getattr(encoder_config(config), "feat_extract_norm", "layer") == "group"
 
 
 def mask_valid(config: PreTrainedConfig) -> bool:
-    """Whether a clip that is padded under a mask gets the logits that it gets alone.
+    """Whether a padded clip with a mask gets the same logits as alone.
 
-    Where it does not, padding reaches frames of the clip: through group norm over time; through convolutions that
-    follow others (positions of data2vec, conformer layers, adapters) or batch norm (HuBERT's positions,
-    huggingface/transformers#47739), so that zeros are no longer zero where they are heard; or because frames of clip
-    and padding are squeezed into one (SEW). Whisper and the spectrogram transformer hear a fixed length anyway.
+    Not so with group norm over time, convolutions or batch norm after padding is no longer zero (positions of
+    data2vec, conformer layers, adapters, HuBERT's batch norm: huggingface/transformers#47739), and frames squeezed
+    together (SEW). Whisper and the spectrogram transformer have a fixed length.
     """
     config = encoder_config(config)
     return not (
@@ -133,7 +131,7 @@ def mask_valid(config: PreTrainedConfig) -> bool:
 
 
 def stride(config: PreTrainedConfig) -> int:
-    """Samples from one frame that leaves the encoder to the next."""
+    """Samples between two frames of the encoder's output."""
     config = encoder_config(config)
     if config.model_type == _WHISPER:
         return 2 * _HOP
@@ -146,8 +144,7 @@ def stride(config: PreTrainedConfig) -> int:
 
 
 def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtractor, checkpoint: str) -> None:
-    """Raises a `UserError` where an extractor does not make what the network hears: features of another kind, or of
-    another size. Networks without an encoder of transformers hear waveforms."""
+    """Raises a `UserError` if an extractor does not make the inputs of the network."""
     config = encoder_config(config)
     kind = config.model_type
     ours = f"model.checkpoint: the feature extractor of {checkpoint} (preprocessor_config.json)"
@@ -158,7 +155,7 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
             "the encoder was published with"
         )
     if not isinstance(extractor.sampling_rate, int | float):
-        raise UserError(f"{ours} does not say a sampling_rate")
+        raise UserError(f"{ours} has no sampling_rate")
     sizes = {}
     if kind == _WHISPER:
         sizes["num_mel_bins"] = (extractor.feature_size, config.num_mel_bins, "mel bands")
@@ -170,21 +167,18 @@ def check_extractor(config: PreTrainedConfig, extractor: SequenceFeatureExtracto
     elif kind == _FILTERBANK:
         features = extractor.num_mel_bins * extractor.stride
         sizes["feature_projection_input_dim"] = (features, config.feature_projection_input_dim, "features of a frame")
-    for key, (made, heard, what) in sizes.items():
-        if made != heard:
-            raise UserError(f"{ours} makes {made} {what}, and by its {key} the encoder hears {heard}")
+    for key, (made, expected_size, what) in sizes.items():
+        if made != expected_size:
+            raise UserError(f"{ours} makes {made} {what}, and the {key} of the encoder is {expected_size}")
 
 
 def layerdrop_key(config: PreTrainedConfig) -> str | None:
-    """The key that says which share of layers training skips at random; None where it skips none."""
+    """The key of the share of layers that training skips at random, or None."""
     return modeling_pooled_encoder.layerdrop_key(encoder_config(config))
 
 
 def shortest_clip(config: PreTrainedConfig) -> int:
-    """Samples of the shortest waveform that extractor and encoder make something of; beneath it they fail.
-
-    wav2vec2-bert does worse: it answers, having masked all that there was.
-    """
+    """Samples of the shortest waveform that extractor and encoder can process."""
     config = encoder_config(config)
     if config.model_type == _WHISPER:
         return 1
@@ -196,7 +190,7 @@ def shortest_clip(config: PreTrainedConfig) -> int:
 
 
 def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) -> int | None:
-    """Samples beyond which the extractor cuts a clip off; None where it never does."""
+    """Samples beyond which the extractor cuts a clip; None without a limit."""
     config = encoder_config(config)
     if config.model_type == _WHISPER:
         return extractor.n_samples
@@ -206,10 +200,7 @@ def longest_clip(config: PreTrainedConfig, extractor: SequenceFeatureExtractor) 
 
 
 def shortest_batch(config: PreTrainedConfig) -> int:
-    """Samples that a training batch must be padded to for a span of SpecAugment to fit in; 0 where none is drawn.
-
-    With clips all shorter than `mask_time_length` frames (0.2 s at the stock 10), transformers raises.
-    """
+    """Samples to which a training batch must be padded for a SpecAugment span to fit; 0 without masking."""
     config = encoder_config(config)
     if config.model_type in (_WHISPER, _SPECTROGRAM):  # heads on Whisper's encoder draw none
         return 0
@@ -223,10 +214,24 @@ def shortest_batch(config: PreTrainedConfig) -> int:
 
 
 def lengths_needed(config: PreTrainedConfig) -> tuple[int, int]:
-    """Samples of the shortest clip and of the shortest training batch that a network is to be given, 0 where any will
-    do: networks of ours take all, and our head lengthens the waveforms that its encoder hears by itself."""
+    """Samples of the shortest clip and of the shortest training batch, 0 without a limit."""
     kind = encoder_config(config).model_type
     if kind not in ENCODERS:
         return 0, 0
     lengthens = config.model_type == "ser_encoder" and kind not in (_FILTERBANK, _SPECTROGRAM)
     return 0 if lengthens else shortest_clip(config), shortest_batch(config)
+
+
+def takes_waveforms(config: PreTrainedConfig) -> bool:
+    """Whether an encoder has its own stem, which turns a mask of samples into one of frames."""
+    return hasattr(encoder_config(config), "conv_kernel")
+
+
+def has_fixed_length(config: PreTrainedConfig) -> bool:
+    """Whether the input of an encoder has the same length for every clip."""
+    return encoder_config(config).model_type in (_WHISPER, _SPECTROGRAM)
+
+
+def squeezes_frames(config: PreTrainedConfig) -> bool:
+    """Whether the layers of an encoder receive one frame for several of its stem."""
+    return encoder_config(config).model_type in ("sew", "sew-d")

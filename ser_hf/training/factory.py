@@ -1,4 +1,4 @@
-"""From a recipe's words to a model and its feature extractor: our own networks, or any classification checkpoint."""
+"""Model and feature extractor of a recipe: our own networks, or any checkpoint of a speech encoder."""
 
 import copy
 import dataclasses
@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -35,13 +38,14 @@ from .encoders import (
     normalizes,
     shortest_clip,
 )
+from .freezing import innermost
 from .loading import first_line, load_model
 from .pretrained import load_published
 
 logger = logging.getLogger(__name__)
 
 _LABELS = "the labels of the corpus decide"
-_PRECISION = "weights learn in float32; training.precision says what is computed in"
+_PRECISION = "weights are in float32; use training.precision"
 _CHECKPOINT = "model.checkpoint decides"
 _RETURNED = "training decides what a network returns"
 # Keys of a configuration that something else decides, and what.
@@ -74,11 +78,10 @@ def refuse_managed(options: dict[str, Any]) -> None:
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
-    """Sets options of the encoder's configuration, or of that of a network without one, and float32.
+    """Sets options of the encoder's configuration, and float32.
 
     Raises:
-        UserError: for a key that the configuration does not have, or that is decided elsewhere, and for a value of
-            another type or out of its range.
+        UserError: for unknown or managed keys, and invalid values.
     """
     encoder = encoder_config(config)
     refuse_managed(options)
@@ -95,7 +98,6 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise UserError(f"model.{key}: {_reason(error)}") from None
     _check_ranges(encoder)
-    # Published in half precision, weights are still learnt in single.
     config.dtype = encoder.dtype = torch.float32
     summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
     if summed and (key := layerdrop_key(encoder)):
@@ -106,7 +108,7 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
 
 
 def _check_ranges(encoder: PreTrainedConfig) -> None:
-    """What the layers do not ask, or ask at the first training step."""
+    """Checks values that transformers does not check before the first training step."""
     for key, value in encoder.to_dict().items():
         share = key.endswith("_prob") or "dropout" in key or "layerdrop" in key
         if share and isinstance(value, int | float) and not 0 <= value <= 1:
@@ -131,13 +133,13 @@ def _check_ranges(encoder: PreTrainedConfig) -> None:
 
 
 def skeleton(config: PreTrainedConfig, before: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel:
-    """The network of a configuration on torch's meta device: the layers' own complaints, without their memory.
+    """The network on torch's meta device, to find invalid settings.
 
     Args:
-        before: the configuration without `options`, to tell which of them is to blame.
+        before: the configuration without `options`.
 
     Raises:
-        UserError: naming the option without which the network is possible, if it is one.
+        UserError: naming the option at fault.
     """
     try:
         return _skeleton(config)
@@ -185,13 +187,12 @@ _UNREADABLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights, so that mistakes show before any audio is touched.
+    """Everything about a model but its weights.
 
     Args:
-        checkpoint: where weights come from, if any do: a Hub id or folder, or the file of a transferred network.
-        random_init: start from random numbers all the same.
-        gradient_free_head: nothing in the last layer learns by gradient (support vector machines, a forest), which
-            scikit-learn has to fit.
+        checkpoint: source of the weights: Hub id, folder, or file of a transferred network.
+        random_init: start from random weights nevertheless.
+        gradient_free_head: the classifier (support vector machines, a forest) needs scikit-learn.
     """
 
     config: PreTrainedConfig
@@ -204,31 +205,30 @@ class Blueprint:
 
     @property
     def published_extractor(self) -> SequenceFeatureExtractor:
-        """The extractor that goes with the model: it prepares raw clips as those that the model learnt from were."""
+        """The extractor to publish with the model, which prepares raw clips as the training clips were."""
         if not self.preparation.active:
             return self.extractor
         return PreparedFeatureExtractor.from_stock(self.extractor, self.preparation)
 
     @property
     def padding_safe(self) -> bool:
-        """Whether a padded clip gets the logits it gets alone: of ours always, of encoders see
-        `ser_hf.training.encoders.mask_valid`. Others are judged one clip at a time."""
+        """Whether a padded clip gets the same logits as alone. Other models are evaluated one clip at a time."""
         return self.encoder_config is None or mask_valid(self.encoder_config)
 
     @property
     def encoder_config(self) -> PreTrainedConfig | None:
-        """The configuration of transformers' encoder, under its own head or ours; None of networks without one."""
+        """The configuration of the transformers encoder; None for networks without one."""
         config = encoder_config(self.config)
         return config if config.model_type in ENCODERS else None
 
     @property
     def longest_clip(self) -> int | None:
-        """Samples beyond which the extractor would cut a clip off; None where it never does."""
+        """Samples beyond which the extractor would cut a clip; None without a limit."""
         return None if self.encoder_config is None else longest_clip(self.encoder_config, self.extractor)
 
     @property
     def shortest_clip(self) -> int:
-        """Samples below which a clip is heard with silence after it."""
+        """Samples below which silence is added to a clip."""
         return 0 if self.encoder_config is None else shortest_clip(self.encoder_config)
 
     @property
@@ -258,16 +258,16 @@ def blueprint(
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         labels: class names in the order of their ids.
-        normalize: zero mean and unit variance of each waveform; None is the checkpoint's habit, off for our networks.
-        checkpoint: Hub id or folder of a transformers speech encoder, or of a model of ours; the file of published
-            weights for a network that is transferred.
-        random_init: take the checkpoint's configuration only, and start from random weights.
-        weighted_layer_sum: classify a learnt mean of all the encoder's layers in place of the last one.
-        pooling, head_layers, head_dropout: see `PooledEncoderConfig`; any of them asks for our head in place of the
-            stock one. A checkpoint with our head keeps its own where nothing is said.
-        attention: how an encoder computes it (``eager``, ``sdpa``, ``flash_attention_2``); None leaves the choice.
-        preparation: what was done to the waveforms that the model is to hear.
-        options: configuration values by name, of the encoder's configuration where there is one.
+        normalize: zero mean and unit variance of each waveform; None for the checkpoint's setting.
+        checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
+            transferred network.
+        random_init: use the checkpoint's configuration only.
+        weighted_layer_sum: classify a trained mean of all layers of the encoder.
+        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`. A
+            checkpoint with our head keeps its own by default.
+        attention: ``eager``, ``sdpa``, ``flash_attention_2``, or None for the default.
+        preparation: of the waveforms that the model receives.
+        options: values of the (encoder's) configuration.
 
     Raises:
         UserError: naming the recipe key.
@@ -290,7 +290,7 @@ def blueprint(
         if architecture not in TRANSFERRED:
             return Blueprint(config, extractor, None, True, preparation, None, _gradient_free(model))
         if not random_init and not Path(checkpoint or "").is_file():
-            load_published(model, checkpoint)  # which tells where to get the file
+            load_published(model, checkpoint)  # raises, naming the source of the file
         return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
 
     config = _checkpoint_config(checkpoint)
@@ -307,20 +307,18 @@ def blueprint(
     network = skeleton(config, before, options)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
-        raise UserError(
-            f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, the recipe says {sampling_rate}"
-        )
+        raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that "
-                "hears waveforms as they are; leave it out"
+                f"audio.normalize: {checkpoint} has its own feature extractor ({type(extractor).__name__}), "
+                "which takes waveforms as they are; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
         if extractor.preparation != preparation:
             logger.warning(
-                "%s learnt from waveforms prepared otherwise (%s) than the recipe's audio section says",
+                "%s was trained on waveforms prepared in another way (%s) than in the recipe's audio section",
                 *(checkpoint, extractor.preparation),
             )
         extractor = extractor.stock()
@@ -340,7 +338,7 @@ def _gradient_free(network: PreTrainedModel) -> bool:
 def _with_head(
     config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
 ) -> PreTrainedConfig:
-    """The configuration of a stock encoder's classifier, transformers' own or, if anything is said of it, ours."""
+    """The configuration of the stock classifier, or of our head if any of its settings is given."""
     if own_head:
         # What is left of a head that it had would be published with ours.
         config.num_labels, config.architectures = 2, None
@@ -365,7 +363,7 @@ def _with_head(
 def _continue_head(
     config: PooledEncoderConfig, checkpoint: str, weighted_layer_sum: bool, own_head: dict[str, Any]
 ) -> None:
-    """A checkpoint with our head goes on with the head it has; a sum of layers may be new, and dropout another."""
+    """Keeps the head of a checkpoint; a sum of layers and dropout may be new."""
     for key in ("pooling", "head_layers"):
         has = getattr(config, key)
         if own_head.get(key, has) != has:
@@ -402,12 +400,12 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
 
 
 def _is_path(checkpoint: str) -> bool:
-    """Whether it cannot be the Hub's id, a name or a user's and a name."""
+    """Whether it cannot be a Hub id."""
     return checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
 
 
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
-    """The checkpoint's own extractor (or the stock one where it has none), its mask switched on where it is of use."""
+    """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
     if _has_extractor(checkpoint):
         try:
             extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
@@ -432,7 +430,7 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
 
 
 def _has_extractor(checkpoint: str) -> bool:
-    """Whether the checkpoint comes with one: a file that cannot be fetched is not one that is not there."""
+    """Whether the checkpoint has one; raises if that cannot be determined."""
     try:
         found = cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
     except (OSError, ValueError, HfHubHTTPError) as error:
@@ -441,10 +439,10 @@ def _has_extractor(checkpoint: str) -> bool:
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:
-    """The model of a blueprint. Random weights follow torch's seed, so seed first.
+    """The model of a blueprint. Seed first.
 
     Raises:
-        UserError: if any tensor but the classification head would start from random numbers unasked.
+        UserError: if any tensor outside the classification head would be random.
     """
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     # Of checkpoints only those that other projects publish for a transferred network are a file.
@@ -460,3 +458,41 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     if published:
         load_published(model, plan.checkpoint)
     return model
+
+
+# Not `temperature`, a setting of text generation that transformers refuses to save.
+TEMPERATURE_KEY = "calibration_temperature"
+
+
+def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | None) -> None:
+    """Divides weights and bias of the last linear layer by `temperature`, so that softmax(logits / T) is exact
+    everywhere.
+
+    None keeps the weights, and removes the entry of an earlier checkpoint from the configuration.
+
+    Raises:
+        UserError: naming `evaluation.temperature`, if no linear layer makes its logits.
+    """
+    config = innermost(model).config
+    if temperature is None:
+        if hasattr(config, TEMPERATURE_KEY):
+            delattr(config, TEMPERATURE_KEY)
+        return
+    last = _last_linear(model)
+    with torch.no_grad():
+        last.weight /= temperature
+        if last.bias is not None:
+            last.bias /= temperature
+    setattr(config, TEMPERATURE_KEY, temperature)
+
+
+def _last_linear(model: PreTrainedModel | PeftModel) -> nn.Linear:
+    """The layer that makes the logits, of an adapted model the trained one."""
+    head = innermost(model).classifier
+    if isinstance(head, ModulesToSaveWrapper):
+        head = head.modules_to_save[head.active_adapters[0]]
+    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        kind = innermost(model).config.model_type
+        raise UserError(f"evaluation.temperature: no linear layer makes the logits of {kind}; leave it at report")
+    return linear[-1]

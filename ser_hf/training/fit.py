@@ -1,4 +1,5 @@
-"""The run itself: a Trainer, the checkpoint that validation prefers, and predictions of a part by row."""
+"""One training: `fit` trains and loads the checkpoint with the best validation metric; `predict` applies it to
+clips."""
 
 import dataclasses
 import logging
@@ -26,16 +27,15 @@ from ..audio import WaveformStore
 from ..models.front_end import FeatureNorm
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .averaging import synchronise_batch_norm
+from .averaging import synchronize_batch_norm
 from .balancing import recordings
-from .callbacks import EpochLines, stop_reporting
-from .checkpoints import discard_torn, has_stopped, last_checkpoint, prepare_for_sharding, refuse_other_batches
-from .data import Changes, Collator, merge
+from .callbacks import EpochLog, stop_reporting
+from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
+from .data import Collator, TrainTransforms, merge
 from .encoders import lengths_needed
 from .factory import Blueprint
-from .feature_cache import Cached, FrozenCache, fixed_crops
+from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
 from .freezing import Freezing, freeze
-from .frozen_parts import frozen_part
 from .lora import Lora, add_lora
 from .loss import ClassificationLoss
 from .optimizer import make_schedule, parameter_groups
@@ -44,7 +44,7 @@ from .trainer import EmotionTrainer, expect_unused
 _ALL = Freezing()
 
 
-def rehearse(
+def dry_run(
     plan: Blueprint,
     arguments: EmotionTrainingArguments,
     clips: int,
@@ -52,16 +52,16 @@ def rehearse(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Makes the network without its numbers, freezes it, gives it adapters, finds what can be cached of it, makes its
-    groups, an optimiser and its schedule over `clips` training clips.
+    """Builds the network without weights, freezing, adapters, parameter groups, optimizer and schedule.
+
+    Args:
+        clips: number of training clips per epoch.
 
     Raises:
-        UserError: naming the key that is wrong.
+        UserError: naming the wrong key.
     """
     if arguments.find_batch_size and arguments.world_size > 1:
-        raise UserError(
-            "training.auto_find_batch_size: in one process only; of several, some would wait for others for ever"
-        )
+        raise UserError("training.auto_find_batch_size: in one process only; several would wait for each other")
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -72,11 +72,11 @@ def rehearse(
         raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
     expect_unused(arguments, model, freezing.every is not None)
     freeze(model, freezing)
-    freeze(model, freezing.ever())
+    freeze(model, freezing.final())
     if lora is not None:
         model = add_lora(model, lora)
     if cache:
-        frozen_part(model, freezing)
+        cached_module(model, freezing)
     own = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
     groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in parameter_groups(model, *own)]
     try:
@@ -84,16 +84,16 @@ def rehearse(
         standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
         optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         optim = getattr(arguments.optim, "value", arguments.optim)
-        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {told}") from None
+        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {reason}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
     planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     epochs = math.ceil(planned / steps)
     if freezing.every is not None and freezing.every >= epochs:
         raise UserError(
-            f"freeze.gradual.every: nothing would be thawed after {freezing.every} epochs, the training has {epochs}; "
-            "thaw earlier, or freeze.encoder"
+            f"freeze.gradual.every: nothing is unfrozen after {freezing.every} epochs, the training has {epochs}; "
+            "use fewer, or freeze.encoder"
         )
     try:
         make_schedule(
@@ -116,25 +116,23 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
-    """Counts mean and deviation of the training clips into every `FeatureNorm` that counts.
+    """Computes mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    One walk over the clips for each, in the order in which features pass them, since a later one sees what an earlier
-    one made. Clips are cropped as in training, and not augmented: those that are judged are clean, and a recipe with
-    augmentation and one without standardise alike. Each recording counts once, however often it is learnt from.
-    Validation and test clips have no part in it. Every process counts them all, so that all agree.
+    Each recording counts once, cropped as in training and not augmented. All processes compute the same. Layers are
+    processed in order, since a later one receives the output of an earlier one.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:
         return
     train = recordings(train)
-    model.eval()  # no augmentation
+    model.eval()
     for norm in norms:
         norm.observing = True
         for batch in DataLoader(train, batch_size, collate_fn=collator):
             lengths = batch["attention_mask"].sum(dim=1)
             model.front_end(batch["input_values"].to(model.device), lengths.to(model.device))
         norm.settle()
-    logger.info("front end standardised by %d training clips", len(train))
+    logger.info("front end standardized by %d training clips", len(train))
 
 
 TRAIN_SCORES = ("uar", "wa", "macro_f1")
@@ -142,9 +140,13 @@ TRAIN_SCORES = ("uar", "wa", "macro_f1")
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model, at the checkpoint that validation prefers, and how it came to be; `validated` is that
-    checkpoint's metric on validation, `notes` are what a reader of its figures must know, `cached` what was computed
-    once and learnt from (``cached`` in words, ``clips``, ``bytes``, ``seconds``), None where nothing was."""
+    """A trained model with its best checkpoint loaded.
+
+    Attributes:
+        validated: the validation metric of that checkpoint.
+        notes: warnings for the report.
+        cached: facts about cached features (``cached``, ``clips``, ``bytes``, ``seconds``), or None.
+    """
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -169,51 +171,48 @@ def fit(
     patience: int | None = None,
     resume: bool = False,
     watch: Callable[[float, dict[str, float]], None] | None = None,
-    changes: Changes | None = None,
-    cache: FrozenCache | None = None,
+    transforms: TrainTransforms | None = None,
+    cache: FeatureCaching | None = None,
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
-    A front end that is standardised by the training clips counts them first. Where `arguments.find_batch_size` says
-    so and memory runs out, the batch is made smaller and gradients are accumulated over more of them, so that a step
-    still takes as many clips; the training goes on from its last checkpoint, or begins anew.
+    With `arguments.find_batch_size` the batch is reduced if memory runs out and gradients are accumulated, so that the
+    clips per step stay the same.
 
     Args:
         train, validation: from `ser_hf.training.data.part`.
-        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
-        freezing: what learns when; None takes the model as it is.
-        patience: evaluations without a gain before stopping; None never stops early.
-        resume: go on from the last whole checkpoint, if there is one.
-        watch: hears of every validation, epoch and metrics; what it raises ends the training.
-        changes: what is done to the clips that are learnt from: augmentation, mixup.
-        cache: computes what is frozen once and learns from that; None computes it in every step. The model is whole
-            afterwards, its checkpoints are not.
+        compute_metrics: from an `EvalPrediction` to {name: value}.
+        freezing: None leaves the model as it is.
+        patience: evaluations without improvement before early stopping; None disables it.
+        resume: continue from the last complete checkpoint, if any.
+        watch: called with epoch and metrics of every validation; an exception ends the training.
+        cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
 
     Raises:
-        UserError: if training diverges, a checkpoint cannot be written or resumed from, or not even a batch of one
-            clip fits into memory.
+        UserError: if training diverges, a checkpoint cannot be written or resumed, or one clip does not fit into
+            memory.
     """
     began = time.perf_counter()
-    lines = EpochLines(arguments.metric_for_best_model)
-    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), changes)
+    epochs_log = EpochLog(arguments.metric_for_best_model)
+    collator = Collator(store, extractor, arguments.seed, *lengths_needed(model.config), transforms)
     folder = Path(arguments.output_dir)
     if resume and arguments.should_save:
-        discard_torn(folder)
+        delete_incomplete(folder)
     prepare_for_sharding(model, arguments.average)
     if arguments.sync_batch_norm:
-        synchronise_batch_norm(model, arguments.device)
+        synchronize_batch_norm(model, arguments.device)
     if cache is not None:
         train = fixed_crops(train, store)
-    if cache is not None or not (resume and last_checkpoint(folder)):  # a whole checkpoint carries them
+    if cache is not None or not (resume and last_checkpoint(folder)):  # a checkpoint holds them
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
     cached = None
     if cache is not None:
-        cached = Cached(model, cache, collator, train, validation, arguments)
-        collator, freezing = cached.collator, None  # what is left learns as it does now
+        cached = CachedTraining(model, cache, collator, train, validation, arguments)
+        collator, freezing = cached.collator, None  # the remaining modules are trainable already
     start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
 
     def attempt(batch_size: int) -> EmotionTrainer:
-        _take(arguments, batch_size)
+        _set_batch_size(arguments, batch_size)
         trainer = EmotionTrainer(
             model,
             arguments,
@@ -224,12 +223,12 @@ def fit(
             compute_metrics=compute_metrics,
             freezing=freezing,
             callbacks=[
-                lines,
+                epochs_log,
                 *([] if patience is None else [EarlyStoppingCallback(patience)]),
-                *([] if watch is None else [_Watched(watch)]),
+                *([] if watch is None else [_ValidationWatcher(watch)]),
             ],
         )
-        # What a smaller batch begins with after memory ran out is what the larger one had begun with, or has saved.
+        # A smaller batch starts from the last checkpoint, or from the initial weights.
         checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
         if checkpoint is None and batch_size != full:
             model.load_state_dict(start)
@@ -247,23 +246,21 @@ def fit(
     state = trainer.state
     if state.best_metric is None:
         raise UserError(
-            "training.eval_steps, training.eval_delay: the training ended before its first validation; judge earlier"
+            "training.eval_steps, training.eval_delay: no validation before the end of training; evaluate earlier"
         )
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
-        raise UserError(
-            f"{arguments.output_dir}: the checkpoint that validation preferred is gone; start anew with --overwrite"
-        )
+        raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
     history = _history(state.log_history, state.best_global_step)
-    kept = (history, time.perf_counter() - began, lines.epoch_seconds, state.best_metric)
+    kept = (history, time.perf_counter() - began, epochs_log.epoch_seconds, state.best_metric)
     return Fit(trainer, *kept, cached=None if cached is None else cached.facts)
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
-    """Trains to the end, or from a checkpoint to the end, as if it had never been interrupted."""
+    """Trains to the end, from a checkpoint as if there had been no interruption."""
     if checkpoint is None:
         trainer.train()
         return
-    refuse_other_batches(checkpoint, trainer.made_by())
+    check_step_batch_size(checkpoint, trainer.made_by())
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     if has_stopped(state):
         trainer.args.max_steps, trainer.planned_steps = state.global_step, state.max_steps
@@ -272,7 +269,7 @@ def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
 
 
 class _Resumed(TrainerCallback):
-    """Puts right, before the first step, what the library does not restore."""
+    """Restores before the first step what the library does not."""
 
     def __init__(self, trainer: EmotionTrainer, checkpoint: Path):
         self.trainer, self.checkpoint = trainer, checkpoint
@@ -286,8 +283,8 @@ class _Resumed(TrainerCallback):
             self.trainer.average.load(self.checkpoint)
 
 
-class _Watched(TrainerCallback):
-    """Tells `watch` of every validation, after its checkpoint has been written."""
+class _ValidationWatcher(TrainerCallback):
+    """Calls `watch` for every validation, after its checkpoint has been written."""
 
     def __init__(self, watch: Callable[[float, dict[str, float]], None]):
         self.watch, self.metrics = watch, None
@@ -295,26 +292,26 @@ class _Watched(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.metrics = metrics
         if not control.should_save:
-            self._tell(state)
+            self._report(state)
 
     def on_save(self, args, state, control, **kwargs):
         if self.metrics is not None:
-            self._tell(state)
+            self._report(state)
 
-    def _tell(self, state: TrainerState) -> None:
+    def _report(self, state: TrainerState) -> None:
         metrics, self.metrics = self.metrics, None
         self.watch(state.epoch, _validation(metrics))
 
 
-def _take(arguments: EmotionTrainingArguments, batch_size: int) -> None:
-    """Sets the batch of a process; a step takes as many clips as before."""
+def _set_batch_size(arguments: EmotionTrainingArguments, batch_size: int) -> None:
+    """Sets the batch size of a process; the clips per step stay the same."""
     together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
     arguments.per_device_train_batch_size = batch_size
     arguments.gradient_accumulation_steps = together // batch_size
 
 
 def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> EmotionTrainer:
-    """Accelerate's search for a batch that fits into memory, through the divisors of `full`."""
+    """Accelerate's search for a batch size that fits into memory, through the divisors of `full`."""
     smaller = iter([size for size in range(full - 1, 0, -1) if full % size == 0])
 
     def reduce() -> int:
@@ -335,27 +332,22 @@ def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> Emoti
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (clips,) and logits (clips, classes) of a part, the same in every process.
-
-    Windows of a clip (`ser_hf.training.data`) are merged: each row comes once.
-    """
+    """Row numbers (clips,) and logits (clips, classes), windows merged, the same in every process."""
     return merge(*window_logits(trainer, part))
 
 
 def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
-    """Row number and samples of each window of a part (windows,), and its logits (windows, classes), as
-    `ser_hf.training.data.merge` takes them."""
+    """Row number and samples of each window (windows,), and its logits (windows, classes)."""
     output = trainer.predict(part, metric_key_prefix="judged")
     if not np.array_equal(output.label_ids, part["labels"][:]):
-        raise RuntimeError("predictions came back in another order than the clips; no figure can be trusted")
+        raise RuntimeError("predictions are not in the order of the clips")
     return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)
 
 
 def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
     """The Trainer's log by evaluation: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
 
-    ``train`` are the scores of the training clips as the network met them while it learnt. The entry of step `kept`
-    has ``kept: true``.
+    ``train`` holds metrics of the training batches. The entry of step `kept` has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
@@ -375,7 +367,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
 
 
 def _validation(record: dict[str, float]) -> dict[str, float]:
-    """The metrics in a record of the Trainer, by their own names, without what it says of time."""
+    """The validation metrics of a log record, without timings."""
     timings = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
     metrics = {key.removeprefix("eval_"): value for key, value in record.items() if key.startswith("eval_")}
     return {key: value for key, value in metrics.items() if key not in timings}

@@ -1,18 +1,19 @@
-"""What learns: freezing by depth, thawing epoch by epoch, and the table of what is left to learn and at which rate."""
+"""Freezing: which parameters are trainable in which epoch, and the table of trainable parameters."""
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedConfig
 
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
 from .checkpoints import shards, size
-from .encoders import ENCODERS, encoder_facts
+from .encoders import ENCODERS, encoder_config, encoder_facts, has_fixed_length
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
 # around a layer that it adapts.
@@ -23,11 +24,11 @@ _SAVED = "modules_to_save"
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder, by the full names of modules in the bare model.
+    """The parts of an encoder, by full names of modules in the bare model.
 
     Args:
         encoder: the encoder itself ("wav2vec2", "encoder").
-        stem: what makes frames of the input ("wav2vec2.feature_extractor"); none in encoders of features.
+        stem: makes frames of the input ("wav2vec2.feature_extractor"); empty in encoders of features.
         layers: each layer, bottom to top ("wav2vec2.encoder.layers.0").
         above: what follows the layers: a last norm, an adapter, an upsampling.
     """
@@ -38,9 +39,11 @@ class Structure:
     above: tuple[str, ...]
 
     def place(self, name: str) -> tuple[str, int]:
-        """Of a parameter by its `bare` name: ``("head", 0)`` outside the encoder, ``("output", 0)`` above its layers,
-        ``("layer", i)``, ``("stem", 0)``, and ``("input", 0)`` for the rest, which lies between stem and layers or
-        is added to what does (projection, positions, mask embedding)."""
+        """The place of a parameter by its `bare` name.
+
+        ``("head", 0)`` is outside the encoder, ``("output", 0)`` above its layers, then ``("layer", i)``, ``("stem",
+        0)``, and ``("input", 0)`` for the rest (projection, positions, mask embedding).
+        """
         if not _within(name, self.encoder):
             return "head", 0
         for i, layer in enumerate(self.layers):
@@ -53,14 +56,13 @@ class Structure:
 
 
 def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
-    """The parts of a classifier's encoder: of a stock classifier of transformers, of our head on a stock encoder, or
-    of a network transferred from another task; bare, or as peft, DDP, FSDP or torch.compile wrap it.
+    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile.
 
     Args:
-        key: of the recipe, which has to do with parts, for the complaint.
+        key: recipe key for the error message.
 
     Raises:
-        UserError: for a network that has no encoder to tell its head from.
+        UserError: for a network without an encoder.
     """
     inner = innermost(model)
     names = {bare(name) for name, _ in model.named_modules()}
@@ -84,11 +86,7 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
 
 
 def bare(name: str) -> str:
-    """The name that a parameter or module has in the bare model.
-
-    Without what DDP, FSDP, torch.compile and activation checkpointing add to it, and peft: what learns in place of a
-    module that is saved whole (`modules_to_save`) has that module's name, an adapter stands within what it adapts.
-    """
+    """The name of a parameter or module in the bare model, without the parts added by wrappers and peft."""
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[:2] == _PEFT:
         parts = parts[2:]
@@ -99,7 +97,7 @@ def bare(name: str) -> str:
 
 
 def innermost(model: nn.Module) -> nn.Module:
-    """The bare model itself, within whatever wraps it."""
+    """The bare model within its wrappers."""
     return [module for name, module in model.named_modules() if not bare(name)][-1]
 
 
@@ -109,20 +107,20 @@ def _within(name: str, module: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Freezing:
-    """What does not learn, of an encoder or a network that is transferred; everything learns by default.
+    """What is frozen of an encoder or transferred network; nothing by default.
 
     Args:
         feature_encoder: the stem alone.
-        layers: the first so many layers and all that lies below them, stem and input.
+        layers: the first so many layers and all below them.
         top_layers: all but so many layers at the top, what follows them, and the head.
         encoder: everything but the head.
-        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146), in epochs: of what the other fields let
-            learn the head learns alone at first, and after every so many epochs the next `thawed_layers` from the top
-            learn too, with the first of them what follows the layers, and after the last of them what lies below.
+        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146) in epochs: of what the other fields leave
+            trainable, the head trains alone at first; after every so many epochs the next `thawed_layers` from the top
+            follow, and what lies below the layers after the last of them.
         thawed_layers: how many at a time.
 
     Raises:
-        UserError: naming the recipe's key, for numbers out of their range and fields that contradict each other.
+        UserError: naming the key, for numbers out of range and contradictions.
     """
 
     feature_encoder: bool = False
@@ -138,14 +136,14 @@ class Freezing:
         for key, (value, lowest) in least.items():
             if value is not None and value < lowest:
                 raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
-        asked = self.asked()
+        requested = self.requested()
         for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
             for second in seconds:
-                if asked[first] and asked[second]:
+                if requested[first] and requested[second]:
                     raise UserError(f"freeze.{second}: contradicts freeze.{first}; leave out one of them")
 
-    def asked(self) -> dict[str, bool]:
-        """Which keys of the recipe say anything."""
+    def requested(self) -> dict[str, bool]:
+        """Which keys of the recipe are set."""
         return {
             "encoder": self.encoder,
             "layers": self.layers != 0,
@@ -154,26 +152,27 @@ class Freezing:
             "feature_encoder": self.feature_encoder,
         }
 
-    def learning(self, layers: int, epoch: int) -> "Learning":
-        """What learns in an epoch, counted from 0, of an encoder of so many layers."""
+    def trainable(self, layers: int, epoch: int) -> "TrainableParts":
+        """What is trainable in an epoch (from 0) of an encoder with so many layers."""
         if self.encoder:
-            return Learning(layers, above=False, below=False)
+            return TrainableParts(layers, above=False, below=False)
         lowest = self.layers if self.top_layers is None else layers - self.top_layers
         below = self.layers == 0 and self.top_layers is None
         if self.every is None:
-            return Learning(lowest, above=True, below=below)
-        thaws = epoch // self.every
-        all_layers = math.ceil((layers - lowest) / self.thawed_layers)
-        return Learning(max(lowest, layers - thaws * self.thawed_layers), thaws > 0, below and thaws > all_layers)
+            return TrainableParts(lowest, above=True, below=below)
+        unfrozen = epoch // self.every * self.thawed_layers
+        # What lies below follows one time after the last layer.
+        all_layers = math.ceil((layers - lowest) / self.thawed_layers) * self.thawed_layers
+        return TrainableParts(max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers)
 
-    def ever(self) -> "Freezing":
-        """What will have learnt once the last part is thawed."""
+    def final(self) -> "Freezing":
+        """What is trainable once everything is unfrozen."""
         return dataclasses.replace(self, every=None, thawed_layers=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Learning:
-    """The parts of an encoder that learn: the layers from `lowest` on, what is above them, what is below."""
+class TrainableParts:
+    """The trainable parts of an encoder: the layers from `lowest` on, what is above them, what is below."""
 
     lowest: int
     above: bool
@@ -188,13 +187,13 @@ class Learning:
 
 
 def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
-    """Has the parameters learn that `freezing` lets learn in an epoch, counted from 0, and no others.
+    """Makes the parameters trainable that `freezing` leaves trainable in an epoch (from 0), and no others.
 
-    What learnt in no network of that kind from the first (sinusoidal positions) never learns, and a parameter that
-    stops has no gradient left, so that neither momentum nor weight decay moves it.
+    Parameters that are never trained (sinusoidal positions) stay frozen. Newly frozen ones lose their gradient, so
+    that neither momentum nor weight decay changes them.
 
     Args:
-        model: bare or wrapped, but not sharded. One with LoRA is left as it is, its encoder being frozen already.
+        model: bare or wrapped, but not sharded. LoRA has frozen its encoder already.
 
     Raises:
         UserError: naming the key of the recipe.
@@ -204,34 +203,35 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
             raise UserError("freeze: lora freezes the whole encoder; leave out all keys but feature_encoder")
         return
     inner = innermost(model)
-    # By name, for a copy of the model to know them too.
+    # By name, so that copies of the model have them too.
     held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
     if freezing == Freezing() and not held:
         return
-    where = structure(model, next((f"freeze.{key}" for key, said in freezing.asked().items() if said), "freeze"))
+    where = structure(
+        model, next((f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set), "freeze")
+    )
     _check(freezing, where, type(inner).__name__)
-    learning = freezing.learning(len(where.layers), epoch)
+    parts = freezing.trainable(len(where.layers), epoch)
     stopped = []
     for name, parameter in model.named_parameters():
         name = bare(name)
         if not parameter.requires_grad and name not in held:
             continue
         place = where.place(name)
-        learns = place in learning and not (freezing.feature_encoder and place[0] == "stem")
-        parameter.requires_grad_(learns)
-        if not learns:
+        trainable = place in parts and not (freezing.feature_encoder and place[0] == "stem")
+        parameter.requires_grad_(trainable)
+        if not trainable:
             parameter.grad = None
             stopped.append(name)
     inner._held_by_freezing = frozenset(stopped)
     for name, module in model.named_modules():
-        # Stems of wav2vec 2.0 and kin have their input require a gradient, for the sake of checkpointing: a graph
-        # through all convolutions that nobody needs where they are frozen.
+        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if bare(name) in where.stem and hasattr(module, "_requires_grad"):
             module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _check(freezing: Freezing, where: Structure, name: str) -> None:
-    """What depends on the network."""
+    """Checks what depends on the network."""
     layers = len(where.layers)
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
         if value > layers:
@@ -242,64 +242,68 @@ def _check(freezing: Freezing, where: Structure, name: str) -> None:
         )
     if freezing.every is not None and shards():
         raise UserError(
-            f"freeze.gradual: {shards()} shares out weights by what learns at the start, which must not change; "
+            f"freeze.gradual: {shards()} shards weights by what is trainable at the start, which must not change; "
             "freeze a part that stays frozen"
         )
 
 
-def still_modules(model: nn.Module) -> list[nn.Module]:
-    """The modules that have parameters, all of them frozen, and are in no other such module: the Trainer runs them as
-    in evaluation, without dropout, without statistics of the batch, without gradients to keep.
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """The largest modules whose parameters are all frozen; the Trainer runs them in evaluation mode.
 
-    Layers are never taken apart: one in which adapters of LoRA learn is in training mode as a whole. What an encoder
-    does between its modules it goes on doing as long as any part of it learns: to mask what reaches the layers
-    (SpecAugment) and to leave out layers at random.
+    Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An encoder with any
+    trainable part still masks (SpecAugment) and drops layers at random.
     """
     try:
         layers = frozenset(structure(model).layers)
     except UserError:  # no encoder, no layers
         layers = frozenset()
-    return list(_still("", model, layers))
+    return list(_largest_frozen("", model, layers))
 
 
-def _still(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
-    learning = [parameter.requires_grad for parameter in module.parameters()]
-    if learning and not any(learning):
+def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:
+    trainable = [parameter.requires_grad for parameter in module.parameters()]
+    if trainable and not any(trainable):
         yield module
     elif bare(name) not in layers:
         for child, part in module.named_children():
-            yield from _still(f"{name}.{child}".lstrip("."), part, layers)
+            yield from _largest_frozen(f"{name}.{child}".lstrip("."), part, layers)
 
 
-def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]] | None = None) -> str:
-    """Parameters in all, and how many of them learn, per top-level module.
+def ineffective_masking_warnings(
+    config: PreTrainedConfig, requested: Collection[str], freezing: Freezing
+) -> list[str]:
+    """A warning if a recipe sets SpecAugment of a frozen encoder, which runs in evaluation mode and masks nothing.
 
-    With the `groups` of `ser_hf.training.optimizer.parameter_groups`, how many learn now at which rate (before any
-    schedule) and with which weight decay, per part of the network, and how many are frozen.
+    Args:
+        requested: keys of the encoder's configuration that the recipe sets; those of a checkpoint are not reported.
     """
-    if groups is not None:
-        return _rates_table(model, groups)
-    lines = [f"{'module':<24} {'parameters':>12} {'trained':>12}"]
-    for name, module in [*innermost(model).named_children(), ("total", model)]:
-        total = _size(module.parameters())
-        trained = _size(parameter for parameter in module.parameters() if parameter.requires_grad)
-        if total:
-            lines.append(f"{name:<24} {total:>12,} {trained:>12,}")
-    return "\n".join(lines)
+    config = encoder_config(config)
+    if not freezing.encoder or config.model_type not in ENCODERS or has_fixed_length(config):
+        return []
+    masks = [key for key in ("mask_time_prob", "mask_feature_prob") if getattr(config, key, 0)]
+    keys = [key for key in (*masks, "apply_spec_augment") if key in requested]
+    if not masks or not keys or not getattr(config, "apply_spec_augment", True):
+        return []
+    names = " and ".join(f"model.{key}" for key in keys)
+    return [f"SpecAugment of the encoder ({names}) has no effect: a frozen encoder masks nothing."]
 
 
-def _rates_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
+def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
+    """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter group."""
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
-    learning = [group | {"params": [p for p in group["params"] if p.requires_grad]} for group in groups]
-    learning = [group for group in learning if group["params"]]
-    for name in dict.fromkeys(group["name"] for group in learning):
-        part = [group for group in learning if group["name"] == name]
+    trained = [
+        group | {"name": group.get("name", "model"), "params": [p for p in group["params"] if p.requires_grad]}
+        for group in groups
+    ]
+    trained = [group for group in trained if group["params"]]
+    for name in dict.fromkeys(group["name"] for group in trained):
+        part = [group for group in trained if group["name"] == name]
         size = sum(_size(group["params"]) for group in part)
         rate = part[0].get("initial_lr", part[0]["lr"])
         decay = max(group["weight_decay"] for group in part)
         decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
         lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
-    # Under LoRA the head that the model came with is kept beside the one that learns, and is of no use.
+    # peft keeps the original head beside the trained one.
     used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
     frozen = _size(parameter for parameter in used if not parameter.requires_grad)
     lines += [f"{'frozen':<24} {frozen:>12,}"] if frozen else []

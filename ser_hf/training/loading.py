@@ -1,21 +1,12 @@
-"""Weights in: which tensors of a checkpoint are taken, which of the model are new, and never a silent random one.
+"""Loads checkpoints; no tensor but those of a new head is ever random without notice.
 
-The routes, and what each may leave out or make anew:
+- A stock classifier takes the encoder from any checkpoint of the same kind; all its tensors must match. Heads for
+  other tasks or labels are dropped, and the classifier's own are new.
+- Our head on a stock encoder: the same, through the stock classifier.
+- One of our models: everything must match, except the last layer if labels differ, and a new sum of layers.
 
-- a stock classifier from any checkpoint of the same kind of encoder, with a head or without: every tensor of the
-  encoder comes from the checkpoint and every one of the checkpoint's encoder goes into the model. Outside of it heads
-  of pretraining (quantizer, projections), recognition, verification, Whisper's decoder, or classification with
-  other labels are dropped, and what the classifier lacks then is new.
-- our head on a stock encoder: the same, by way of the stock classifier, whose head is dropped too.
-- one of our own models: everything, but for the last layer where the labels are others, and a sum of layers that it
-  is given now.
-
-Labels are compared by their names: the same ones in another order have the rows of the last layer put in ours; as many
-others, or numbers in place of names (LABEL_0), are others.
-
-`masked_spec_embed` is the exception within an encoder: SpecAugment puts it in place of frames, in training and nowhere
-else; a model has it only while its configuration masks. So it may be dropped where a recipe switches masking off, and
-may be new, random as it is at the start of pretraining, where a recipe switches it on: no answer depends on it.
+Labels are compared by name: the same labels in another order reorder the last layer.
+`masked_spec_embed` is used in training only; it may be dropped or new, depending on the masking of the recipe.
 """
 
 import contextlib
@@ -55,33 +46,30 @@ _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
 
 
 def load_model(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> PreTrainedModel:
-    """The classifier that `config` describes, in float32, with the weights of a checkpoint.
-
-    What is new follows torch's seed; one message tells what that is and what was dropped.
+    """The classifier of `config` in float32 with the weights of a checkpoint. Seed first.
 
     Args:
         checkpoint: Hub id or folder.
         settings: `attn_implementation`.
 
     Raises:
-        UserError: naming `model.checkpoint`, and the first tensor where the two do not fit.
-        ValueError, ImportError: for an attention that cannot be had.
+        UserError: naming `model.checkpoint`, and the first tensor that does not fit.
+        ValueError, ImportError: for an unavailable attention.
     """
     theirs = AutoConfig.from_pretrained(checkpoint)
     if isinstance(config, PooledEncoderConfig) and theirs.model_type != config.model_type:
         return _on_stock_encoder(checkpoint, config, **settings)
     model, new, dropped = _read(checkpoint, config, **settings)
     changed, reordered = _fit_labels(model, theirs.id2label, new)
-    _tell(checkpoint, new | changed, dropped | changed, reordered)
+    _log(checkpoint, new | changed, dropped | changed, reordered)
     return model
 
 
 @torch.no_grad()
 def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Container[str]) -> tuple[set[str], bool]:
-    """Has a last layer that came from the checkpoint answer with our labels; the names of its tensors if it became a
-    new one, and whether it only got our order.
+    """Reorders the last layer of the checkpoint to our labels, or makes it new if labels differ.
 
-    Heads without such a layer, machines and trees, are left: scikit-learn fits them from the start.
+    Returns the names of new tensors, and whether rows were reordered. Heads for scikit-learn are left as they are.
     """
     linear = [name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)]
     ours = [model.config.id2label[i] for i in range(model.config.num_labels)]
@@ -99,13 +87,13 @@ def _fit_labels(model: PreTrainedModel, theirs: Mapping[int, str], new: Containe
             tensor.copy_(tensor[rows])
         return set(), True
     for tensor in tensors.values():
-        tensor._is_hf_initialized = False  # which transformers' initialisation heeds
+        tensor._is_hf_initialized = False  # which transformers' initialization heeds
     model._init_weights(last)
     return set(tensors), False
 
 
 def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: Any) -> PreTrainedModel:
-    """Our head on the encoder of the stock classifier, which has its way of finding it in any checkpoint."""
+    """Our head on the encoder of the stock classifier."""
     stock, new, dropped = _read(checkpoint, config.encoder, **settings)
     name = ENCODERS[config.encoder.model_type].name
     encoder = getattr(stock, name)
@@ -114,14 +102,13 @@ def _on_stock_encoder(checkpoint: str, config: PooledEncoderConfig, **settings: 
     config.encoder = encoder.config
     model = PooledEncoderForAudioClassification._from_config(config, encoder=encoder, **settings)
     fresh = {key for key in model.state_dict() if not key.startswith("encoder.")}
-    _tell(checkpoint, fresh | (new - heads), dropped | (heads - new))
+    _log(checkpoint, fresh | (new - heads), dropped | (heads - new))
     return model
 
 
 def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
-    """The classifier that transformers makes of a checkpoint, checked; names of its new tensors, and of the
-    checkpoint's dropped ones."""
-    # Weights are learnt in float32, in whatever type they are published.
+    """The checked classifier from transformers, names of its new tensors, and of the checkpoint's dropped ones."""
+    # Training needs float32, whatever the type of the file.
     settings |= {"config": config, "dtype": torch.float32}
     settings |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
@@ -138,7 +125,7 @@ def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[P
 
 
 def _of_the_file(error: RuntimeError) -> bool:
-    """Whether it was raised while a file was read, or its tensors were told not to fit."""
+    """Whether the error comes from reading a file or from tensors that do not fit."""
     frames = traceback.walk_tb(error.__traceback__)
     inside = any(frame.f_globals["__name__"] in _READERS for frame, _ in frames)
     return inside and not isinstance(error, torch.OutOfMemoryError)
@@ -146,7 +133,7 @@ def _of_the_file(error: RuntimeError) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' table of what did not load: it is all checked here, and told in a line."""
+    """Suppresses transformers' load report, which is checked and logged here."""
     talker = logging.getLogger("transformers.modeling_utils")
 
     def no_report(record: logging.LogRecord) -> bool:
@@ -162,7 +149,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unwritten_is_nan() -> Iterator[None]:
-    """Memory that torch allocates and nobody writes to holds NaN, not what was there by chance."""
+    """Fills uninitialized memory with NaN."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
@@ -176,7 +163,7 @@ def _unwritten_is_nan() -> Iterator[None]:
 
 
 def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """The names of the model's new tensors and of the checkpoint's dropped ones, where the route allows them."""
+    """Names of new and dropped tensors, checked against what each kind of model allows."""
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     if model.config.model_type in ENCODERS:
@@ -205,7 +192,7 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
-    """A function that says of a tensor's name, in the model or in a checkpoint, whether it is the encoder's."""
+    """A function that tells whether a tensor name, of the model or a checkpoint, is the encoder's."""
     name = ENCODERS[model.config.model_type].name
     encoder, prefix = getattr(model, name), f"{model.base_model_prefix}."
     # Saved without a head, an encoder that is a model of its own names its tensors without the prefix.
@@ -221,8 +208,7 @@ def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
 
 @torch.no_grad()
 def _complete(model: PreTrainedModel, new: Iterable[str]) -> None:
-    """transformers initialises modules; parameters that belong to none would stay uninitialised memory (values of 1e21
-    were seen of `layer_weights`, and the weighted sum was one arbitrary layer or NaN)."""
+    """Initializes parameters outside of modules, which transformers leaves uninitialized."""
     for key in new:
         name = key.rpartition(".")[2]
         if name == "layer_weights":
@@ -233,38 +219,38 @@ def _complete(model: PreTrainedModel, new: Iterable[str]) -> None:
 
 
 def _check_finite(model: PreTrainedModel, checkpoint: str) -> None:
-    """Of published numbers and of new ones; a buffer that is no part of a checkpoint counts too."""
+    """Raises a `UserError` for NaN and infinity in parameters and buffers."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     broken = [name for name, tensor in tensors if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise UserError(
             f"model.checkpoint: weights of {checkpoint}: {len(broken)} tensors hold NaN or infinity, the first "
-            f"{broken[0]}; the file is damaged, or its training had gone wrong"
+            f"{broken[0]}; the file is damaged, or its training failed"
         )
 
 
-def _tell(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
+def _log(checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False) -> None:
     fresh, gone = _modules(new), _modules(dropped)
     head = [name for name in fresh if name != _MASK]
-    told = [f"new, random head: {', '.join(head)}"] if head else []
-    told += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
-    told += ["the last layer's rows are in the order of our labels now"] if reordered else []
-    told = told or ["nothing is new"]
-    told += [f"dropped: {', '.join(gone)}"] if gone else []
-    logger.info("weights of %s: %s", checkpoint, "; ".join(told))
+    notes = [f"new, random head: {', '.join(head)}"] if head else []
+    notes += [f"new, random: {_MASK}, which only training uses"] if _MASK in fresh else []
+    notes += ["last layer reordered to our labels"] if reordered else []
+    notes = notes or ["nothing is new"]
+    notes += [f"dropped: {', '.join(gone)}"] if gone else []
+    logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
 
 
 def _modules(keys: Iterable[str]) -> list[str]:
-    """What a reader knows of tensors: the modules at the top, and by name what stands outside of any."""
+    """Names of top-level modules, and of tensors outside of any."""
     names = (key.removeprefix("model.") for key in keys)
     return sorted({_MASK if key.endswith(_MASK) else key.partition(".")[0] for key in names})
 
 
 def first_line(error: Exception) -> str:
-    """What a library says of a file, without its further advice: on pickles that is to run the code in them."""
-    said = str(error).strip()
-    if "weights_only" in said:
+    """The message of a library without its further advice."""
+    message = str(error).strip()
+    if "weights_only" in message:
         return "it cannot be read as tensors alone, and code in a file of weights is not run"
     if isinstance(error, StrictDataclassError):
-        return " ".join(said.split())  # the field in its first line, the fault in the next
-    return (said or type(error).__name__).splitlines()[0].rstrip(".")
+        return " ".join(message.split())  # the field in its first line, the fault in the next
+    return (message or type(error).__name__).splitlines()[0].rstrip(".")

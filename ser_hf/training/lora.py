@@ -1,8 +1,7 @@
-"""Low-rank adaptation of an encoder (LoRA, Hu et al. 2021, arXiv:2106.09685) on peft: the encoder's own weights stay
-as they are, small matrices beside its linear layers learn, and so does the whole head.
+"""LoRA (Hu et al. 2021, arXiv:2106.09685) with peft: the encoder is frozen; small matrices beside its linear layers
+and the whole head are trained.
 
-Written after peft 0.21. Its task types are not used: they know the heads of text models, and of a stock audio
-classifier they would leave the projection before the classifier untrained and unsaved.
+peft's task types are not used: they do not train the projection before the classifier of stock audio models.
 """
 
 import copy
@@ -26,7 +25,7 @@ from .encoders import encoder_config, encoder_facts
 from .freezing import Structure, structure
 
 # WavLM's attention hands the weights of its projections to one function of torch's and never calls the layers: an
-# adapter around one of them is not computed with, and does not learn.
+# adapter around one of them has no effect.
 NEVER_CALLED = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 # Where peft keeps the model that it adapts.
@@ -35,20 +34,19 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The recipe's `lora` section, of a rank that is given.
+    """The `lora` section of a recipe.
 
     Args:
-        rank: r, of the two matrices A (r, in) and B (out, r), B zero at first.
+        rank: r of the matrices A (r, in) and B (out, r); B starts at zero.
         alpha: B A is scaled by ``alpha / rank``, or with `rslora` by ``alpha / sqrt(rank)`` (Kalajdzievski 2023,
             arXiv:2312.03732).
-        dropout: of what A is given, in training.
-        dora: the length of each row of the adapted weight learns apart from its direction (Liu et al. 2024,
-            arXiv:2402.09353).
-        targets: names of linear layers in the encoder's transformer layers, whole or their last parts ("q_proj",
-            "attention.q_proj"); None are those that are usual for the encoder.
+        dropout: of the input of A.
+        dora: trains the length of each row of the adapted weight separately (Liu et al. 2024, arXiv:2402.09353).
+        targets: names of linear layers in the encoder's layers ("q_proj", "attention.q_proj"); None for the usual
+            ones.
 
     Raises:
-        UserError: for a value out of its range.
+        UserError: for a value out of range.
     """
 
     rank: int
@@ -68,14 +66,10 @@ class Lora:
 
 
 class AdaptedModel(PeftModel):
-    """A `PeftModel` whose folders hold all that learnt, and no card of peft's.
-
-    peft saves modules only: the weights over layers of transformers' classifiers are a parameter outside of any, and
-    would be lost with every checkpoint. Any `PeftModel` loads what is saved here.
-    """
+    """A `PeftModel` that also saves parameters outside of modules, such as the weights over layers."""
 
     def train(self, mode: bool = True) -> "AdaptedModel":
-        """Batch norms of the encoder keep the statistics that they came with: no adapter would carry others."""
+        """Keeps frozen batch norms in evaluation mode, since no adapter would save other statistics."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and is_frozen(module):
@@ -90,28 +84,20 @@ class AdaptedModel(PeftModel):
         is_main_process: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Writes adapter_config.json and adapter_model.safetensors, as the Trainer asks for in a checkpoint."""
+        """Writes adapter_config.json and adapter_model.safetensors for a checkpoint."""
         if is_main_process:
             _write(self, Path(save_directory), None, state_dict)
 
     def prepare_model_for_gradient_checkpointing(self, model: PreTrainedModel) -> PreTrainedModel:
-        """Nothing: checkpointing that is not reentrant, the default, needs no gradient at a layer's input, and many
-        speech encoders have no input embeddings, where peft would ask for one (peft issue 1569)."""
+        """Does nothing: peft would use input embeddings, which speech encoders do not have (peft issue 1569)."""
         return model
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freezes the encoder and puts adapters beside its `targets`; adapters, head and weights over layers learn.
-
-    The head is whatever stands outside the encoder. The first weights follow torch's seed, so seed first; the model
-    computes what it did before.
-
-    Args:
-        model: a classifier on an encoder; its modules end up within the one returned.
+    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first.
 
     Raises:
-        UserError: naming `lora.targets`, if one of them is no linear layer in the encoder's transformer layers;
-            `lora.rank`, if it is more than a target's own can be; and for a model without an encoder.
+        UserError: naming `lora.targets` or `lora.rank` where they do not fit the encoder, and for models without one.
     """
     where = structure(model, "lora")
     targets = _targets(model, where, lora.targets)
@@ -134,22 +120,22 @@ def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
         ],
     )
     with warnings.catch_warnings():
-        # peft asks for a property by a name that transformers is about to drop.
+        # peft uses a deprecated property of transformers.
         warnings.simplefilter("ignore", FutureWarning)
         adapted = AdaptedModel(model, config)
     for parameter in model.parameters(recurse=False):
         parameter.requires_grad_(True)
     for stem in map(model.get_submodule, where.stem):
-        # Those of wav2vec2's kin have their input require a gradient, and would keep a graph that nobody needs.
+        # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if hasattr(stem, "_requires_grad"):
             stem._requires_grad = False
     return adapted
 
 
-def _targets(model: PreTrainedModel, where: Structure, asked: tuple[str, ...] | None) -> list[str]:
+def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...] | None) -> list[str]:
     """Full names of the layers to adapt."""
     config = encoder_config(model.config)
-    wanted = encoder_facts(config).lora_targets if asked is None else tuple(asked)
+    wanted = encoder_facts(config).lora_targets if requested is None else tuple(requested)
     linear = [
         f"{layer}.{name}"
         for layer in where.layers
@@ -176,15 +162,12 @@ def _targets(model: PreTrainedModel, where: Structure, asked: tuple[str, ...] | 
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
-    """A plain classifier that computes what an adapted one does, its encoder frozen; the adapted one stays as it is.
-
-    Any other model is returned itself.
-    """
+    """A plain classifier with the adapters merged into its weights; other models are returned as they are."""
     return copy.deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters that a model has, and an adapted one once it is `merged`."""
+    """The parameters of a model, of an adapted one those that it has once `merged`."""
     for name, parameter in model.named_parameters():
         parts = name.split(".")
         if not (isinstance(model, PeftModel) and ("original_module" in parts or "lora_" in name)):
@@ -192,13 +175,13 @@ def plain_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
-    """Writes what learnt, and nothing else: adapter_config.json and adapter_model.safetensors.
+    """Writes the trained tensors only: adapter_config.json and adapter_model.safetensors.
 
-    ``PeftModel.from_pretrained(classifier, folder)`` restores it on any machine with peft, where the classifier has
-    the encoder's published weights and the configuration of the adapted model (its labels and weights over layers).
+    ``PeftModel.from_pretrained(classifier, folder)`` restores it on a classifier with the encoder's published weights
+    and this model's configuration.
 
     Args:
-        base: Hub id of the encoder, or a folder, of which only the name is told.
+        base: Hub id of the encoder, or a folder, of which only the name is written.
     """
     _write(model, Path(folder), Path(base).name if Path(base).is_dir() else base, None)
 

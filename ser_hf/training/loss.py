@@ -1,4 +1,4 @@
-"""The loss, in one place: right under gradient accumulation and under several processes."""
+"""Classification losses, correct under gradient accumulation and with several processes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,15 @@ from ..utils.errors import UserError
 
 
 class SupervisedContrastive:
-    """The supervised contrastive loss of Khosla et al. 2020 (arXiv:2004.11362), their L_out.
+    """Supervised contrastive loss (Khosla et al. 2020, arXiv:2004.11362, L_out).
 
-    Each clip i is an anchor; its positives P(i) are the other clips of its class, told from all other clips A(i). With
-    embeddings z of length one and the temperature T its term is
+    With embeddings z of length one, temperature T, positives P(i) (other clips of the class of clip i) and A(i) (all
+    other clips), the loss is the sum over all anchors i with a positive of
 
         -1 / |P(i)| * sum over p in P(i) of log(exp(z_i z_p / T) / sum over a in A(i) of exp(z_i z_a / T))
 
-    and the loss is the sum over the anchors that have a positive. The embedding is what the model's classifier is
-    given; there is no projection beside it, and each clip is seen once, not in two views as in the paper.
-
-    It compares the clips of one micro-batch on one device. In contrast to every other loss, accumulation and several
-    processes change it: smaller micro-batches have fewer pairs.
+    The embedding is the input of the model's classifier, without a projection, and each clip has one view. Clips are
+    compared within one micro-batch of one process, so accumulation and several processes change this loss.
     """
 
     def __init__(self, weight: float, temperature: float = 0.1):
@@ -34,32 +31,29 @@ class SupervisedContrastive:
         self._embeddings: torch.Tensor | None = None
 
     def listen(self, classifier: nn.Module) -> RemovableHandle:
-        """Keeps what `classifier` is given (its first input, (batch, size)) in each forward pass, for the next call.
+        """Records the first input of `classifier`, (batch, size), in each forward pass with gradients.
 
-        Only where gradients are taken, so that evaluation leaves nothing behind. The module may be wrapped (DDP) or
-        compiled later, and the layers before it may be checkpointed. A copy of it reports to the same listener. Remove
-        the handle when training is over.
+        The module may be wrapped or compiled later. Remove the returned handle after training.
         """
 
-        # Not a method: copying a module would copy a method's object along, and the copy would talk to nobody.
-        def hear(module: nn.Module, inputs: tuple) -> None:
+        # Not a method: a copy of the module would then refer to a copy of this object.
+        def record(module: nn.Module, inputs: tuple) -> None:
             self._embeddings = inputs[0] if torch.is_grad_enabled() else None
 
-        return classifier.register_forward_pre_hook(hear)
+        return classifier.register_forward_pre_hook(record)
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        """The weighted sum over the anchors of the last forward pass, a scalar; the pass is forgotten.
+        """The weighted loss of the last forward pass, a scalar; the pass is then forgotten.
 
         Args:
-            ids: (batch,) class ids; clips at -100 are neither anchors nor positives nor told from.
+            ids: (batch,) class ids; clips at -100 are ignored.
 
         Raises:
-            RuntimeError: if nothing was heard since the last call.
-            UserError: if what was heard is not one vector for each clip.
+            UserError: if the recorded input is not one vector per clip.
         """
         embeddings, self._embeddings = self._embeddings, None
         if embeddings is None:
-            raise RuntimeError("the contrastive loss has heard no classifier; listen(model.classifier) comes first")
+            raise RuntimeError("the contrastive loss has no embeddings; call listen(model.classifier) first")
         if embeddings.dim() != 2 or len(embeddings) != len(ids):
             raise UserError(
                 f"training.loss.contrastive_weight: the classifier was given {tuple(embeddings.shape)} for {len(ids)} "
@@ -69,7 +63,7 @@ class SupervisedContrastive:
 
 
 def supervised_contrastive(embeddings: torch.Tensor, ids: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The loss above of `embeddings` (batch, size), of any length, and class ids (batch,), -100 for left out."""
+    """The loss of `embeddings` (batch, size), of any length, and class ids (batch,), -100 for ignored clips."""
     with torch.autocast(embeddings.device.type, enabled=False):
         directions = normalize(embeddings.float(), dim=1)
         similarity = directions @ directions.T / temperature
@@ -87,24 +81,19 @@ def class_weights(
     names: Sequence[str],
     beta: float = 0.999,
 ) -> list[float]:
-    """Weight per class, in the order of the ids, scaled so that the training clips' weights have a mean of one.
+    """Weight of each class, in the order of the ids, with a mean of one over the training clips.
 
-    So the loss needs no other divisor than the number of clips, and a learning rate keeps its meaning.
-
-    A class without training clips gets the weight of the rarest class that has some: smoothed and soft labels, and
-    validation, may still ask for it. Weights that are given stand for absent classes too.
+    A class without training clips gets the weight of the rarest present class.
 
     Args:
-        kind: ``balanced``, every class counts alike: clips / (classes * clips of the class). ``effective_number``,
-            (1 - beta) / (1 - beta ** clips of the class): Cui et al. 2019 (arXiv:1901.05555), for whom the clips of a
-            class overlap, so that each new one adds less. Or the weights themselves by label, up to scale.
-        labels: ids of the training clips, hard ones (the majority where labels are soft).
+        kind: ``balanced`` (inverse frequency), ``effective_number``, (1 - beta) / (1 - beta ** clips) (Cui et al.
+            2019, arXiv:1901.05555), or weights by label, up to scale.
+        labels: ids of the training clips (the majority class of soft labels).
         names: label of each id.
-        beta: 0 weighs all classes alike, towards 1 it is ``balanced``.
+        beta: 0 gives equal weights; towards 1 it approaches ``balanced``.
 
     Raises:
-        UserError: for a label that is missing or unknown, a weight that is negative or not finite, weights that leave
-            no training clip anything to count by, and a beta outside [0, 1).
+        UserError: for missing or unknown labels, and values out of range.
     """
     counts = _counts(labels, len(names))
     if isinstance(kind, str):
@@ -130,42 +119,36 @@ def class_weights(
 
 
 def log_priors(labels: Sequence[int], classes: int) -> list[float]:
-    """Logarithm of each class's share of the training clips; a class without any counts as one clip."""
+    """Logarithm of each class's share of the training clips; a class without clips counts as one clip."""
     counts = np.maximum(_counts(labels, classes), 1)
     return np.log(counts / counts.sum()).tolist()
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
-    """Hard labels: (batch,) as they are; of (batch, classes) the class with the greatest share (the first of equals),
-    and -100 for the rows of -100, which do not count."""
+    """Hard labels (batch,): as they are, or the class with the greatest share (the first of equals); -100 stays."""
     if labels.dim() == 1:
         return labels
     return torch.where((labels == -100).all(dim=1), -100, labels.argmax(dim=1))
 
 
 class ClassificationLoss:
-    """Every classification loss of a recipe; the Trainer's `compute_loss_func`.
+    """All classification losses of a recipe; the Trainer's `compute_loss_func`.
 
-    A clip's label becomes a distribution t over the classes c, smoothed to (1 - e) t + e / classes, and its term is
+    The label of a clip is a distribution t over classes c, smoothed to (1 - e) t + e / classes. Its term is
 
         sum over c of  w_c * t_c * (1 - p_c) ** gamma * -log p_c
 
-    with p the softmax of the logits, plus tau times the log priors where logits are adjusted. Without weights, gamma
-    and tau that is the cross entropy. In training the contrastive loss joins in; in evaluation it does not.
-
-    The sum over clips is divided by the clips of the whole optimiser step, over all accumulated micro-batches and all
-    processes (`num_items_in_batch`), so that (8, 1), (2, 4) and two processes make the same gradient. The heads of
-    transformers take each micro-batch's mean instead, which multiplies the gradient (transformers issue 47688).
+    with p the softmax of the logits, plus tau times the log priors for logit adjustment. In training the contrastive
+    loss is added. The sum is divided by the clips of the whole optimizer step, over all accumulated micro-batches and
+    processes (`num_items_in_batch`), so that (8, 1), (2, 4) and two processes give the same gradient. The heads of
+    transformers take the mean of each micro-batch instead (transformers issue 47688).
 
     Args:
-        class_weights: w, from `class_weights`: with a mean of one over the training clips, since nothing else is
-            divided by them.
+        class_weights: w, from `class_weights`, with a mean of one over the training clips.
         label_smoothing: e in [0, 1] (Szegedy et al. 2016, arXiv:1512.00567).
-        focal_gamma: gamma, by which clips that are told with ease count less (Lin et al. 2017, arXiv:1708.02002).
-        logit_adjustment: tau (Menon et al. 2021, arXiv:2007.07314): the network learns what speaks for a class beyond
-            its frequency, and its own logits, on which nothing is added, favour no class for being frequent.
-        log_priors: from `log_priors`, where logits are adjusted.
-        contrastive: listens to the model's classifier; of soft labels it takes the class with the greatest share.
+        focal_gamma: gamma (Lin et al. 2017, arXiv:1708.02002).
+        logit_adjustment: tau (Menon et al. 2021, arXiv:2007.07314).
+        log_priors: from `log_priors`, for logit adjustment.
     """
 
     def __init__(
@@ -189,14 +172,13 @@ class ClassificationLoss:
     def __call__(
         self, outputs: Mapping, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """A scalar, computed in float32.
+        """The loss, a scalar in float32.
 
         Args:
             outputs: `logits` (batch, classes).
-            labels: (batch,) class ids, or (batch, classes) shares that add up to one. A clip at -100, in the second
-                form a row of them, does not count: its term is zero, and so is its gradient.
-            num_items_in_batch: entries of `labels` other than -100 in the whole step, as the Trainer counts them, so
-                clips times classes in the second form. Without it the clips of this batch that count.
+            labels: (batch,) class ids, or (batch, classes) shares that sum to one. A clip at -100 is ignored.
+            num_items_in_batch: entries of `labels` other than -100 in the whole step, as the Trainer counts them. By
+                default the clips of this batch.
         """
         logits = outputs["logits"].float()
         ids = class_ids(labels)
@@ -210,7 +192,7 @@ class ClassificationLoss:
         return total / clips.clamp(min=1)
 
     def _terms(self, logits: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Logits and labels -> (batch, classes), what each class adds to the loss."""
+        """(batch, classes): what each class adds to the loss."""
         counted = (ids != -100)[:, None]
         if labels.dim() == 1:
             # Scattered rather than compared: an id that does not exist is an error, not a clip without a label.

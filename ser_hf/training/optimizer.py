@@ -1,4 +1,4 @@
-"""What each parameter learns at: groups for the optimiser by part of the network, and by whether they decay."""
+"""Parameter groups with their learning rates and weight decay, and learning rate schedules."""
 
 import inspect
 import math
@@ -27,32 +27,26 @@ def parameter_groups(
     layer_decay: float | None = None,
     decayed: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The parameters that learn, in groups for a torch optimiser.
+    """Trainable parameters in groups for a torch optimizer.
 
-    Layer-wise decay gives each layer of an encoder `layer_decay` times the rate of the one above it, as ELECTRA was
-    fine-tuned (Clark et al. 2020, arXiv:2003.10555): the top layer learns at ``learning_rate * layer_decay``, the
-    lowest of L at ``learning_rate * layer_decay**L``, what lies below the layers (convolutional stem, projection,
-    positions, mask embedding) at one power more. What follows the layers, a last norm or an upsampling, learns at
-    the top layer's rate, and the head, which is whatever stands outside the encoder, is not slowed at all. Adapters of
-    LoRA learn at the rate of the layer that they adapt.
+    With layer-wise decay (Clark et al. 2020, arXiv:2003.10555) layer i of L trains at
+    ``learning_rate * layer_decay ** (L - i)``, what lies below the layers at one power more, what follows them at the
+    rate of the top layer, and the head, everything outside the encoder, at its own rate. LoRA adapters train at the
+    rate of their layer.
 
     Args:
-        model: bare, or as peft, DDP, FSDP or torch.compile wrap it.
-        learning_rate: of everything that has no rate of its own.
+        model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
         weight_decay: of `decayed`; the rest has none.
-        head_learning_rate: of the head.
         layer_decay: above 0, at most 1.
-        decayed: `decayed_names` of the model before FSDP sharded it, which flattens matrices; None asks the model.
+        decayed: `decayed_names` of the model before FSDP flattens its matrices.
 
     Returns:
-        Groups ``{"params", "lr", "weight_decay", "name"}``. One part of the network has one name and one rate, in up
-        to two groups that follow each other, with decay and without. The names are ``model`` (one rate for all),
-        ``encoder`` and ``head``, or with layer-wise decay ``head``, ``encoder.output``, ``encoder.layer 11`` down to
-        ``encoder.layer 0`` (counted as in the parameters' own names) and ``encoder.input``.
+        Groups ``{"params", "lr", "weight_decay", "name"}``, with up to two per name. Names are ``model``, or
+        ``encoder`` and ``head``, or with layer-wise decay ``head``, ``encoder.output``, ``encoder.layer i`` from the
+        top down, and ``encoder.input``.
 
     Raises:
-        UserError: if nothing learns, for a `layer_decay` out of its range, and where rates are asked for parts that
-            the model does not have.
+        UserError: if nothing is trainable, and for rates of parts that the model does not have.
     """
     decayed = decayed_names(model) if decayed is None else decayed
     part = _parts(model, learning_rate, head_learning_rate, layer_decay)
@@ -66,15 +60,12 @@ def parameter_groups(
         empty = {"params": [], "lr": rate, "weight_decay": weight_decay if decay else 0.0, "name": label}
         groups.setdefault((rank, label, not decay), empty)["params"].append(parameter)
     if not groups:
-        raise UserError("freeze: every parameter of the model is frozen, nothing is left to learn; freeze less")
+        raise UserError("freeze: every parameter of the model is frozen; freeze less")
     return [groups[key] for key in sorted(groups)]
 
 
 def decayed_names(model: nn.Module) -> frozenset[str]:
-    """The parameters that weight decay is for: those of two dimensions or more, by their names in the bare model.
-
-    Scales and shifts of norms, biases, weights over layers and mask embeddings have one.
-    """
+    """Bare names of the parameters with weight decay: those with two dimensions or more."""
     return frozenset(
         # DeepSpeed's third stage empties a parameter and keeps its shape beside it.
         bare(name)
@@ -119,7 +110,7 @@ def step_schedule(
     step_size: float = 10.0,
     gamma: float = 0.1,
 ) -> LambdaLR:
-    """Times `gamma` after every `step_size` epochs, counted from the start; a linear warm-up scales what it meets."""
+    """Multiplies the rate by `gamma` after every `step_size` epochs, with a linear warm-up."""
     if gamma > 1:
         raise ValueError(f"gamma: {gamma} is above 1")
     factor = partial(_step_factor, warmup=num_warmup_steps, length=step_size * steps_per_epoch, gamma=gamma)
@@ -133,11 +124,7 @@ def _step_factor(step: int, warmup: int, length: float, gamma: float) -> float:
 
 
 class OneCycle(OneCycleLR):
-    """Up to a group's own rate and down to next to nothing, once (Smith and Topin 2018, arXiv:1708.07120).
-
-    torch's, with each group's rate as its `max_lr`. The momentum, beta1 of Adam and kin, goes the other way unless
-    `cycle_momentum` is false.
-    """
+    """torch's one-cycle schedule (Smith and Topin 2018, arXiv:1708.07120) with each group's rate as its `max_lr`."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_steps: int, pct_start: float = 0.3, **kwargs: Any):
         if kwargs.get("three_phase") and pct_start > 0.5:
@@ -148,7 +135,7 @@ class OneCycle(OneCycleLR):
         super().__init__(optimizer, rates, total_steps, pct_start=pct_start, **kwargs)
 
     def get_lr(self) -> list[float]:
-        """The rates of the next step: after the last one, which the Trainer also asks for, those of the last."""
+        """After the last step, which the Trainer also requests, the rates of the last one."""
         if self.last_epoch >= self.total_steps:
             return [group["lr"] for group in self.optimizer.param_groups]
         return super().get_lr()
@@ -174,27 +161,27 @@ _KEY = "training.lr_scheduler_kwargs"
 
 
 def schedule_words() -> list[str]:
-    """What `training.lr_scheduler_type` can be."""
+    """Possible values of `training.lr_scheduler_type`."""
     return [word.value for word in SchedulerType] + list(OWN)
 
 
 def ignores_warmup(word: str) -> bool:
-    """Whether a schedule has no warm-up: constant, those that follow the metric, and one_cycle with its own rise."""
+    """Whether a schedule has no warm-up."""
     return "num_warmup_steps" not in inspect.signature(_declaration(word)).parameters
 
 
 def follows_metric(word: str) -> bool:
-    """Whether a schedule steps after each evaluation, by the metric that picks the checkpoint."""
+    """Whether a schedule steps after each evaluation, by the metric that selects the checkpoint."""
     return _declaration(word) in (ReduceLROnPlateau, GreedyLR)
 
 
 def check_schedule(word: str, kwargs: Mapping[str, Any] | None, warmup_steps: float | None) -> None:
-    """Whether a recipe's schedule can be made, as far as that shows before there is a model.
+    """Checks the schedule of a recipe before there is a model.
 
     Args:
         word: `training.lr_scheduler_type`.
         kwargs: `training.lr_scheduler_kwargs`.
-        warmup_steps: `training.warmup_steps` as the recipe gives it, None where it does not.
+        warmup_steps: `training.warmup_steps`, None if not given.
 
     Raises:
         UserError: naming the key.
@@ -221,19 +208,14 @@ def make_schedule(
     kwargs: Mapping[str, Any] | None,
     greater_is_better: bool,
 ) -> LRScheduler | GreedyLR:
-    """The schedule of a run, which steps after each optimiser step, or by the metric after each evaluation.
+    """The schedule of a run.
 
-    Where transformers would lower the rate whenever the metric rises, it falls when the metric that picks the
-    checkpoint no longer gets better. `greedy` moves between a hundredth of the rate and ten times the rate, the span
-    that its authors advise for language models (transformers pull request 45168: 1e-7 to 1e-4), since the library's
-    default of 1e-3 for the least rate lies above most rates for fine-tuning.
+    Schedules by metric lower the rate when the metric that selects the checkpoint stops improving. By default `greedy`
+    moves between a hundredth and ten times the rate, as its authors advise (transformers pull request 45168).
 
     Args:
-        steps: optimiser steps of the run.
-        warmup_steps: of these, how many the rate rises.
-        epochs: of the run.
+        steps: optimizer steps of the run.
         kwargs: settings of the schedule. `num_decay_steps` below 1 is a share of `steps`.
-        greater_is_better: of the metric that picks the checkpoint.
 
     Raises:
         UserError: naming the key.
@@ -279,7 +261,7 @@ def _make(
 def _by_metric(
     word: str, optimizer: torch.optim.Optimizer, settings: dict[str, Any], greater_is_better: bool
 ) -> dict[str, Any]:
-    """The settings of a schedule that follows the metric, the bounds of each group in proportion to its rate."""
+    """Settings of a schedule by metric, with bounds of each group in proportion to its rate."""
     base = optimizer.defaults["lr"]
     spans = {"min_lr": base / 100, "max_lr": base * 10} if word == SchedulerType.GREEDY.value else {}
     # `eps` would stop low rates before high ones.
@@ -300,7 +282,7 @@ def _decay_steps(value: float, steps: int, warmup_steps: int) -> int:
 
 
 def _declaration(word: str) -> Callable:
-    """What declares the settings of a schedule."""
+    """The function or class whose signature declares the settings of a schedule."""
     if word in OWN:
         return OWN[word]
     if word not in schedule_words():
@@ -310,7 +292,7 @@ def _declaration(word: str) -> Callable:
 
 
 def _settings(word: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A schedule's settings, each of the type that its declaration asks for and in its range."""
+    """The settings of a schedule, converted to their types and checked."""
     declaration = _declaration(word)
     managed = _MANAGED | {"max_lr"} if word == "one_cycle" else _MANAGED
     known = {name: p.default for name, p in inspect.signature(declaration).parameters.items() if name not in managed}
@@ -332,7 +314,7 @@ def _settings(word: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _hint(key: str, hints: Mapping[str, Any], default: Any) -> Any:
-    """What a setting must be."""
+    """The type of a setting."""
     hint = hints.get(key, type(default))
     # Steps may be a share of the run, and what could be a number per group is one: the groups keep their proportions.
     one = key == "num_decay_steps" or any(typing.get_origin(part) is list for part in typing.get_args(hint))

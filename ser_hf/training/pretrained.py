@@ -1,9 +1,9 @@
-"""Published weights into our networks: every tensor of the file has a place, every tensor of the encoder is read."""
+"""Published weights of transferred networks (BYOL-S, CNN14, VGG16, VGGish): tables of tensor names and shapes."""
 
 import logging
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from transformers import PreTrainedConfig
 from ..models.front_end import LogMel
 from ..models.modeling_transfer import TransferClassifier
 from ..models.modeling_transfer_audio import BANDS, FRAMES, BYOLSConfig, CNN14Config, VGGishConfig
-from ..models.modeling_transfer_audio import DEPTHS as VGGISH_DEPTHS
-from ..models.modeling_transfer_image import DEPTHS as VGG16_DEPTHS
 from ..models.modeling_transfer_image import VGG16Config
 from ..utils.errors import UserError
 from .loading import first_line
+
+logger = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
 
@@ -31,17 +31,11 @@ class Published:
     """A file of weights.
 
     Attributes:
-        file: its name where it is published.
+        file: its published name.
         source: where to get it.
-        licence: of the weights.
-        tensors: name in the file -> (shape in the file, name in our model or None for what our model has no use for).
-        wrapper: the key under which the file holds its tensors, beside others that do not matter; None: it holds
-            nothing else.
-        convert: from the file's tensors, checked for names and shapes, to those that are copied, still under the
-            file's names: axes reordered, two made one, or constants held against what the front end computes.
-
-            It may raise ValueError with a message that begins with the name of the tensor that is not what it should
-            be. Where None, tensors are copied as they are.
+        tensors: name in the file -> (shape, name in our model or None if unused).
+        wrapper: key of the tensors within the file, None without one.
+        convert: changes tensors before they are copied; a ValueError starts with the name of a wrong tensor.
     """
 
     file: str
@@ -52,44 +46,45 @@ class Published:
     convert: Callable[[Tensors, PreTrainedConfig], Tensors] | None = None
 
 
-def batch_norm(name: str, ours: str, size: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """The five tensors of a batch normalisation as `Published.tensors` lists them."""
+def weights(name: str, ours: str | None, shape: tuple[int, ...], bias: bool = True) -> dict[str, tuple]:
+    """The tensors of a convolution or linear layer as `Published.tensors` lists them."""
+    tensors = {f"{name}.weight": (shape, ours and f"{ours}.weight")}
+    return tensors | ({f"{name}.bias": (shape[:1], ours and f"{ours}.bias")} if bias else {})
+
+
+def batch_norm(name: str, ours: str, size: int) -> dict[str, tuple]:
+    """The tensors of a batch normalization as `Published.tensors` lists them."""
     parts = ("weight", "bias", "running_mean", "running_var")
     tensors = {f"{name}.{part}": ((size,), f"{ours}.{part}") for part in parts}
     return tensors | {f"{name}.num_batches_tracked": ((), f"{ours}.num_batches_tracked")}
 
 
-# Convolution and normalisation of each block, by their places among the layers of the published network.
-_BLOCKS = (("features.0", "features.1"), ("features.4", "features.5"), ("features.8", "features.9"))
-# The two linear layers, and the layers of our encoder that they are.
-_LINEAR = {"fc.0": "encoder.layers.3.linear", "fc.3": "encoder.layers.4.linear"}
+# Convolution and normalization of each block of BYOL-S.
+_BYOLS_BLOCKS = (("features.0", "features.1"), ("features.4", "features.5"), ("features.8", "features.9"))
 
 
 def published_byols(config: BYOLSConfig) -> Published:
     """The file for a network of these widths."""
     tensors, inputs, channels = {}, 1, config.channels
-    for i, (conv, norm) in enumerate(_BLOCKS):
+    for i, (conv, norm) in enumerate(_BYOLS_BLOCKS):
         tensors[f"{conv}.weight"] = ((channels, inputs, 3, 3), f"encoder.layers.{i}.conv.weight")
-        tensors[f"{conv}.bias"] = ((channels,), None)
+        tensors[f"{conv}.bias"] = ((channels,), None)  # part of the normalization in our network
         tensors |= batch_norm(norm, f"encoder.layers.{i}.norm", channels)
         inputs = channels
-    inputs = channels * (config.n_mels // 8)
-    for name, ours in _LINEAR.items():
-        tensors[f"{name}.weight"] = ((config.embedding, inputs), f"{ours}.weight")
-        tensors[f"{name}.bias"] = ((config.embedding,), f"{ours}.bias")
-        inputs = config.embedding
+    tensors |= weights("fc.0", "encoder.layers.3.linear", (config.embedding, channels * (config.n_mels // 8)))
+    tensors |= weights("fc.3", "encoder.layers.4.linear", (config.embedding, config.embedding))
     return Published(
         file="default512_BYOLAs64x96.pth",
         source="https://github.com/Neclow/serab",
         licence="MIT",
         tensors=tensors,
-        convert=_convert,
+        convert=_convert_byols,
     )
 
 
-def _convert(tensors: Tensors, config: BYOLSConfig) -> Tensors:
+def _convert_byols(tensors: Tensors, config: BYOLSConfig) -> Tensors:
     tensors = dict(tensors)
-    for conv, norm in _BLOCKS:
+    for conv, norm in _BYOLS_BLOCKS:
         tensors[f"{conv}.weight"] = tensors[f"{conv}.weight"].transpose(2, 3)
         tensors[f"{norm}.running_mean"] = tensors[f"{norm}.running_mean"] - tensors[f"{conv}.bias"]
     return tensors
@@ -98,124 +93,103 @@ def _convert(tensors: Tensors, config: BYOLSConfig) -> Tensors:
 _REAL = "spectrogram_extractor.stft.conv_real.weight"
 _IMAGINARY = "spectrogram_extractor.stft.conv_imag.weight"
 _MEL = "logmel_extractor.melW"
-_TAGS = 527  # of AudioSet
+_AUDIOSET_TAGS = 527
 _TOLERANCE = 1e-5
 
 
 def published_cnn14(config: CNN14Config) -> Published:
     """The file for a network of these widths."""
     bins, bands = config.n_fft // 2 + 1, config.n_mels
-    tensors = {
-        _REAL: ((bins, 1, config.n_fft), None),
-        _IMAGINARY: ((bins, 1, config.n_fft), None),
-        _MEL: ((bins, bands), None),
-    }
+    tensors = dict.fromkeys((_REAL, _IMAGINARY), ((bins, 1, config.n_fft), None)) | {_MEL: ((bins, bands), None)}
     tensors |= batch_norm("bn0", "encoder.layers.0.bands_norm", bands)
     inputs = 1
     for i, channels in enumerate(config.channels):
         for j in range(2):
             theirs, ours = f"conv_block{i + 1}", f"encoder.layers.{i}.convolutions.{j}"
-            tensors[f"{theirs}.conv{j + 1}.weight"] = ((channels, inputs, 3, 3), f"{ours}.conv.weight")
+            tensors |= weights(f"{theirs}.conv{j + 1}", f"{ours}.conv", (channels, inputs, 3, 3), bias=False)
             tensors |= batch_norm(f"{theirs}.bn{j + 1}", f"{ours}.norm", channels)
             inputs = channels
-    above = f"encoder.layers.{len(config.channels)}.linear"
-    tensors["fc1.weight"] = ((config.embedding, inputs), f"{above}.weight")
-    tensors["fc1.bias"] = ((config.embedding,), f"{above}.bias")
-    tensors["fc_audioset.weight"] = ((_TAGS, config.embedding), None)
-    tensors["fc_audioset.bias"] = ((_TAGS,), None)
+    tensors |= weights("fc1", f"encoder.layers.{len(config.channels)}.linear", (config.embedding, inputs))
+    tensors |= weights("fc_audioset", None, (_AUDIOSET_TAGS, config.embedding))
     return Published(
         file="Cnn14_16k_mAP=0.438.pth",
         source="https://zenodo.org/records/3987831",
         licence="CC-BY-4.0",
         tensors=tensors,
         wrapper="model",
-        convert=_checked,
+        convert=_check_front_end,
     )
 
 
-def _checked(tensors: Tensors, config: CNN14Config) -> Tensors:
-    """The tensors as they are.
-
-    Raises:
-        ValueError: naming the matrix of the file's front end that is not ours.
-    """
+def _check_front_end(tensors: Tensors, config: CNN14Config) -> Tensors:
+    """Compares the front end in the file with ours, which has no tensors of its own to copy."""
     ours = LogMel(config)
-    # In whole numbers first: the angle of a product as large as n_fft squared would lose digits.
+    # Integers first: the angle of a product as large as n_fft squared would lose digits.
     turns = torch.arange(config.n_fft // 2 + 1)[:, None] * torch.arange(config.n_fft) % config.n_fft
     angles = turns.double() * (2 * math.pi / config.n_fft)
     window = ours.short_time.window.double()
-    _compare(tensors, _REAL, (torch.cos(angles) * window)[:, None], "n_fft, win_length and window")
-    _compare(tensors, _IMAGINARY, (-torch.sin(angles) * window)[:, None], "n_fft, win_length and window")
-    _compare(tensors, _MEL, ours.filters, "sampling_rate, n_mels, f_min, f_max and mel_scale")
+    for name, expected, settings in (
+        (_REAL, (torch.cos(angles) * window)[:, None], "n_fft, win_length and window"),
+        (_IMAGINARY, (-torch.sin(angles) * window)[:, None], "n_fft, win_length and window"),
+        (_MEL, ours.filters.double(), "sampling_rate, n_mels, f_min, f_max and mel_scale"),
+    ):
+        difference = (tensors[name].double() - expected).abs().max().item()
+        if difference > _TOLERANCE:
+            raise ValueError(
+                f"{name} is up to {difference:.1g} away from what our front end computes; leave {settings} under "
+                "model as they were published"
+            )
     return tensors
 
 
-def _compare(tensors: Tensors, name: str, ours: torch.Tensor, settings: str) -> None:
-    apart = (tensors[name].double() - ours.double()).abs().max().item()
-    if apart > _TOLERANCE:
-        raise ValueError(
-            f"{name} is up to {apart:.1g} away from what our front end computes; leave {settings} under model as they "
-            "were published"
-        )
+def _vgg_stages(channels: Sequence[int], places: Sequence[Sequence[int]], inputs: int) -> dict[str, tuple]:
+    """Convolutions of each stage, by their places among the layers of the published network."""
+    tensors = {}
+    for stage, width in enumerate(channels):
+        for i, place in enumerate(places[stage]):
+            ours = f"encoder.layers.{stage}.convolutions.{i}"
+            tensors |= weights(f"features.{place}", ours, (width, inputs, 3, 3))
+            inputs = width
+    return tensors
 
 
-# Place of each convolution among the layers of the published network, stage by stage.
-_CONVOLUTIONS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-_COLOURS = 3
+_COLORS = 3
 _FIRST = "features.0.weight"
 
 
 def published_vgg16(config: VGG16Config) -> Published:
-    """The file for a network of these widths. Its dense layers tell the thousand classes of ImageNet apart, and are
-    left behind."""
-    tensors, inputs = {}, _COLOURS
-    for stage, (width, depth) in enumerate(zip(config.channels, VGG16_DEPTHS, strict=True)):
-        for i, place in zip(range(depth), _CONVOLUTIONS[stage], strict=True):
-            ours = f"encoder.layers.{stage}.convolutions.{i}"
-            tensors[f"features.{place}.weight"] = ((width, inputs, 3, 3), f"{ours}.weight")
-            tensors[f"features.{place}.bias"] = ((width,), f"{ours}.bias")
-            inputs = width
-    sizes = (inputs * 7 * 7, 4096, 4096, 1000)
+    """The file for a network of these widths; its dense layers for ImageNet are not used."""
+    places = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+    sizes = (config.channels[-1] * 7 * 7, 4096, 4096, 1000)
+    tensors = _vgg_stages(config.channels, places, _COLORS)
     for i, place in enumerate((0, 3, 6)):
-        tensors[f"classifier.{place}.weight"] = ((sizes[i + 1], sizes[i]), None)
-        tensors[f"classifier.{place}.bias"] = ((sizes[i + 1],), None)
+        tensors |= weights(f"classifier.{place}", None, (sizes[i + 1], sizes[i]))
     return Published(
         file="vgg16-397923af.pth",
         source="https://download.pytorch.org/models/vgg16-397923af.pth (torchvision, VGG16_Weights.IMAGENET1K_V1)",
         licence="BSD-3-Clause, that of torchvision; the pictures of ImageNet are for research",
         tensors=tensors,
-        convert=_published_vgg16_convert,
+        convert=_convert_vgg16,
     )
 
 
-def _published_vgg16_convert(tensors: Tensors, config: VGG16Config) -> Tensors:
+def _convert_vgg16(tensors: Tensors, config: VGG16Config) -> Tensors:
     if config.deltas:
-        return tensors  # three planes, one for each colour
-    # One plane in all three colours: a convolution is linear, so that its kernels add up.
+        return tensors  # three planes, one for each color
+    # One plane in all three colors: a convolution is linear, so that its kernels add up.
     return tensors | {_FIRST: tensors[_FIRST].sum(dim=1, keepdim=True)}
-
-
-# Place of each convolution among the layers of the published network, stage by stage, and of each dense layer.
-_published_vggish_CONVOLUTIONS = ((0,), (3,), (6, 8), (11, 13))
-_DENSE = (0, 2, 4)
 
 
 def published_vggish(config: VGGishConfig) -> Published:
     """The file for a network of these widths."""
-    tensors, inputs = {}, 1
-    for stage, (width, depth) in enumerate(zip(config.channels, VGGISH_DEPTHS, strict=True)):
-        for i, place in zip(range(depth), _published_vggish_CONVOLUTIONS[stage], strict=True):
-            ours = f"encoder.layers.{stage}.convolutions.{i}"
-            tensors[f"features.{place}.weight"] = ((width, inputs, 3, 3), f"{ours}.weight")
-            tensors[f"features.{place}.bias"] = ((width,), f"{ours}.bias")
-            inputs = width
-    halvings = 2 ** len(VGGISH_DEPTHS)
-    inputs *= (FRAMES // halvings) * (BANDS // halvings)
-    widths = (config.hidden, config.hidden, config.embedding_size)
-    for i, (place, width) in enumerate(zip(_DENSE, widths, strict=True)):
-        ours = f"encoder.layers.{len(VGGISH_DEPTHS) + i}"
-        tensors[f"embeddings.{place}.weight"] = ((width, inputs), f"{ours}.weight")
-        tensors[f"embeddings.{place}.bias"] = ((width,), f"{ours}.bias")
+    places = ((0,), (3,), (6, 8), (11, 13))
+    tensors = _vgg_stages(config.channels, places, 1)
+    halvings = 2 ** len(places)
+    inputs = config.channels[-1] * (FRAMES // halvings) * (BANDS // halvings)
+    for i, (place, width) in enumerate(
+        zip((0, 2, 4), (config.hidden, config.hidden, config.embedding_size), strict=True)
+    ):
+        tensors |= weights(f"embeddings.{place}", f"encoder.layers.{len(places) + i}", (width, inputs))
         inputs = width
     return Published(
         file="vggish-10086976.pth",
@@ -225,8 +199,6 @@ def published_vggish(config: VGGishConfig) -> Published:
     )
 
 
-logger = logging.getLogger(__name__)
-
 # `model_type` of a network's configuration -> what is known of its published file.
 PUBLISHED = {
     "ser_byols": published_byols,
@@ -235,7 +207,7 @@ PUBLISHED = {
     "ser_vggish": published_vggish,
 }
 
-# What reading a file that is not whole, or is something else, may raise.
+# Possible errors of a damaged file.
 _DAMAGE = (
     SafetensorError,
     pickle.UnpicklingError,
@@ -247,9 +219,9 @@ _DAMAGE = (
     TypeError,
 )
 
-_NAMED = 3  # tensors that a message names
+_NAMED = 3  # tensors named in a message
 
-# Beside tensors a checkpoint may hold arrays, such as where a sampler stood (that of CNN14 does): data, not code.
+# The checkpoint of CNN14 also holds arrays: data, not code.
 _RECONSTRUCT = np.array([0]).__reduce__()[0]
 _ARRAYS = [
     (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # as numpy before version 2 wrote it
@@ -262,11 +234,11 @@ _ARRAYS = [
 
 @torch.no_grad()
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
-    """Copies the published weights at `path` into the encoder of `model`; its head is left as it is.
+    """Copies the published weights at `path` into the encoder of `model`; its head stays as it is.
 
     Raises:
-        UserError: if the file is missing, damaged, or holds tensors of other names or shapes than the network's; it
-            names `model.checkpoint`, the file and the tensor. The model is then untouched.
+        UserError: naming `model.checkpoint`, file and tensor, if the file is missing, damaged or does not match. The
+            model is then unchanged.
     """
     known: Published = PUBLISHED[model.config.model_type](model.config)
     origin = f"{known.file} from {known.source} (licence: {known.licence})"
@@ -316,8 +288,8 @@ def _unwrapped(content: object, known: Published, path: Path) -> Tensors:
 def _check_names(tensors: Tensors, known: Published, path: Path) -> None:
     missing = [name for name in known.tensors if name not in tensors]
     extra = [name for name in tensors if name not in known.tensors]
-    if missing or extra:
-        faults = [f"{_some(missing)} not there"] * bool(missing) + [f"{_some(extra)} not expected"] * bool(extra)
+    faults = [f"{_some(names)} {what}" for names, what in ((missing, "not there"), (extra, "not expected")) if names]
+    if faults:
         raise UserError(f"model.checkpoint: {path} is not {known.file} of {known.source}: {'; '.join(faults)}")
 
 
@@ -337,7 +309,7 @@ def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...], path:
 
 
 def _copy(tensors: Tensors, model: nn.Module) -> None:
-    """By our names, into every tensor of the encoder and no other."""
+    """Copies tensors by our names into every tensor of the encoder and no other."""
     targets = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("encoder.")}
     # A fault of the table, which the tests of each network would show: never a random tensor in silence.
     unfed, homeless = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())

@@ -1,8 +1,6 @@
-"""Networks that scikit-learn fits: a grid over its few settings, validated one by one, and the kept one's numbers
-moved into the module, so that what is judged, saved and published is a network like any other.
+"""The scikit-learn solver: fits a grid of classifiers, and moves the best one's parameters into the torch module.
 
-That is the whole of a classical network, and the head of a network on a frozen encoder, whose embeddings of the clips
-are computed once for the whole grid.
+For classical networks, and for the head of a network on a frozen encoder, whose embeddings are computed once.
 """
 
 import itertools
@@ -58,28 +56,24 @@ def fit_classical(
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
 ) -> Fit:
-    """Fits every candidate of a grid on the training clips and leaves `model` with the one that validation prefers.
+    """Fits every candidate of a grid and leaves `model` with the one that has the best validation metric.
 
-    The vectors learnt from are those that the model gives its classifier, in float32, as it will compute them
-    ever after; an encoder's are standardised by the training clips, which ends up in the linear weights. A support
-    vector machine's probabilities are calibrated on decision values of training clips that it has not learnt from,
-    those of other speakers (`calibration_folds`). Windows of one clip are judged together, as they will be ever after.
-    The history has an entry a candidate, numbered under ``epoch`` in the order of the grid, with its settings under
-    ``candidate``. The same seed makes the same model.
+    Vectors are the inputs of the model's classifier in float32; those of an encoder are standardized, which is folded
+    into the linear weights. Support vector machines are calibrated on clips of other speakers (`calibration_folds`).
+    Windows of a clip are merged. The history has one entry per candidate, numbered under ``epoch``, with its settings
+    under ``candidate``.
 
     Args:
-        model: one whose classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
+        model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
         train, validation: from `ser_hf.training.data.part`.
-        arguments: for its seed and metric, and for predicting; nothing in it is trained by.
-        compute_metrics: takes an `EvalPrediction`, returns {name: value}.
+        arguments: for seed, metric and prediction.
         speakers: of each row of the corpus.
-        grid: values to try of each setting, as `ser_hf.training.arguments.GRIDS`; of equals the first is kept.
+        grid: values of each setting (`GRIDS`); the first of equals is kept.
         class_weights: one per class, in the order of the ids.
 
     Raises:
-        UserError: if a class has no training clip, or too few to calibrate, or if what the classifier is given comes
-            from layers that have learnt nothing.
-        RuntimeError: if the module's probabilities are not scikit-learn's.
+        UserError: if a class has no clip or too few to calibrate, or if layers before the classifier are untrained.
+        RuntimeError: if the probabilities of the module differ from scikit-learn's.
     """
     began = time.perf_counter()
     _require_embeddings(model)
@@ -93,8 +87,8 @@ def fit_classical(
     absent = sorted(set(range(model.config.num_labels)) - set(labels.tolist()))
     if absent:
         raise UserError(
-            f"training.solver: no training clip is labelled {model.config.id2label[absent[0]]}, which scikit-learn "
-            "cannot learn; leave it out with corpus.drop"
+            f"training.solver: no training clip is labeled {model.config.id2label[absent[0]]}, which scikit-learn "
+            "cannot predict; leave it out with corpus.drop"
         )
     scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
@@ -115,22 +109,22 @@ def fit_classical(
         estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
         fitted = _fit(estimator, vectors, labels, weights, scale)
         classifier = as_module(fitted, model.classifier).to(model.device)
-        learnt, judged = [_judge(classifier, *part, compute_metrics, loss) for part in parts]
-        entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": learnt["loss"]}
-        history.append(entry | {"validation": judged})
-        better = sign * judged[metric] > best
+        trained, evaluated = [_evaluate(classifier, *part, compute_metrics, loss) for part in parts]
+        entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": trained["loss"]}
+        history.append(entry | {"validation": evaluated})
+        better = sign * evaluated[metric] > best
         if better:
-            kept, best = (candidate, fitted, classifier), sign * judged[metric]
+            kept, best = (candidate, fitted, classifier), sign * evaluated[metric]
         logger.info(
             "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f  %.1f s%s",
-            *(number, len(candidates), _told(candidate), learnt["loss"], judged["loss"], judged["uar"]),
-            *(judged["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
+            *(number, len(candidates), _describe(candidate), trained["loss"], evaluated["loss"], evaluated["uar"]),
+            *(evaluated["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
         )
     candidate, fitted, classifier = kept
     require_same(classifier, fitted, unseen)
     adopt(model, classifier)
     numbers = sum(value.numel() for value in classifier.state_dict().values())
-    logger.info("kept %s: %s numbers", _told(candidate), f"{numbers:,}")
+    logger.info("kept %s: %s numbers", _describe(candidate), f"{numbers:,}")
     return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
 
 
@@ -138,7 +132,7 @@ def fit_classical(
 def embed(
     model: PreTrainedModel, collator: Collator, part: Dataset, batch_size: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the model's classifier is given of each clip, (clips, size) float32, and the labels (clips,)."""
+    """Inputs of the model's classifier, (clips, size) float32, and the labels (clips,)."""
     model.eval()
     vectors, labels = [], []
     listener = model.classifier.register_forward_pre_hook(lambda _, given: vectors.append(given[0].float().cpu()))
@@ -152,24 +146,22 @@ def embed(
 
 
 def _require_embeddings(model: PreTrainedModel) -> None:
-    """Refuses networks that have layers to learn between encoder and classifier: what random numbers make of an
-    embedding is none. Weights over layers are even before they learn, so that their mean is one."""
+    """Refuses networks with untrained layers between encoder and classifier; equal weights over layers are fine."""
     whole = ("front_end.", "encoder.", "layer_sum.", "classifier.")
     fresh = [name for name, _ in model.named_parameters() if not name.startswith(whole)]
     if fresh:
         raise UserError(
             f"training.solver: scikit-learn fits the classifier alone, and before it {fresh[-1].rpartition('.')[0]} "
-            f"of {type(model).__name__} has learnt nothing yet; set model.pooling to mean, max or mean_std, and leave "
+            f"of {type(model).__name__} is untrained; set model.pooling to mean, max or mean_std, and leave "
             "out model.head_layers"
         )
 
 
 def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature of the training clips, (size,) float64, to standardise by.
+    """Mean and deviation of each feature, (size,) float64, for standardization.
 
-    What hardly moves among them, beside its own size or beside others, is not blown up to their size: in float32 the
-    first would be made of rounding, the second would drown the rest once it moves in another clip. The others are told
-    by their median, since a few features of speech encoders are a hundred times as large as all the rest.
+    Deviations are bounded from below, relative to the feature's mean and to the median deviation, so that constant
+    features are not amplified.
     """
     vectors = vectors.astype(np.float64)
     mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
@@ -179,30 +171,28 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, str | None]:
-    """Clips (learnt from, calibrated on) of each fold, no speaker on both sides; a note where that cannot be.
-
-    Where there is one speaker only, or where without some speakers a class has no clip left, folds part clips.
+    """(training, calibration) indices of each fold with disjoint speakers; a note if that is impossible.
 
     Raises:
         UserError: if a class has one clip only.
     """
-    everyone, classes = len(np.unique(speakers)), len(np.unique(labels))
-    if everyone > 1:
-        folds = list(GroupKFold(min(CALIBRATION_FOLDS, everyone)).split(labels, labels, speakers))
-        if all(len(np.unique(labels[learnt])) == classes for learnt, _ in folds):
+    count, classes = len(np.unique(speakers)), len(np.unique(labels))
+    if count > 1:
+        folds = list(GroupKFold(min(CALIBRATION_FOLDS, count)).split(labels, labels, speakers))
+        if all(len(np.unique(labels[own])) == classes for own, _ in folds):
             return folds, None
     least = np.bincount(labels)[np.unique(labels)].min()
     if least < 2:
         raise UserError("training.solver: a class with one training clip cannot be calibrated; leave it out or merge")
     note = (
-        "Too few training speakers to calibrate probabilities on speakers not learnt from: calibrated on clips not "
-        "learnt from, of the same speakers, so that they are too sure."
+        "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other "
+        "clips of the same speakers and are overconfident."
     )
     return list(StratifiedKFold(min(CALIBRATION_FOLDS, least)).split(labels, labels)), note
 
 
 class RadialMachines(ClassifierMixin, BaseEstimator):
-    """One `SVC` with a radial kernel for each class against the rest; of two classes, for the second only."""
+    """One-vs-rest `SVC` with a radial kernel; for two classes a single machine."""
 
     def __init__(self, C: float = 1.0, gamma: float = 1.0):
         self.C, self.gamma = C, gamma
@@ -225,9 +215,9 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
 def unfitted(
     classifier: nn.Module, candidate: Mapping[str, Any], vectors: np.ndarray, folds: Folds, seed: int
 ) -> BaseEstimator:
-    """scikit-learn's counterpart of a classifier, with a candidate's settings.
+    """The scikit-learn estimator of a classifier with a candidate's settings.
 
-    ``gamma_scale`` is gamma in units of scikit-learn's ``gamma="scale"``: 1 / (features * their variance).
+    ``gamma_scale`` is gamma relative to scikit-learn's ``gamma="scale"``.
     """
     settings = dict(candidate)
     if isinstance(classifier, Forest):
@@ -249,7 +239,7 @@ def _fit(
     weights: np.ndarray | None,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> BaseEstimator:
-    """Fitted on vectors less a mean and divided by a deviation (`scale`), and answering to vectors as they are."""
+    """Fits on standardized vectors (`scale`), and folds the scale into the linear weights."""
     # The same numbers in float64: some solvers would otherwise iterate in float32.
     seen = vectors.astype(np.float64)
     if scale is not None:
@@ -270,7 +260,7 @@ def _fit(
     return estimator
 
 
-def _judge(
+def _evaluate(
     classifier: nn.Module,
     part: Dataset,
     vectors: np.ndarray,
@@ -292,7 +282,7 @@ def _logits(classifier: nn.Module, vectors: np.ndarray) -> torch.Tensor:
 
 
 def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
-    """A module of the kind of `like` whose softmax gives the probabilities of the fitted estimator."""
+    """A module like `like` whose softmax equals the probabilities of the fitted estimator."""
     if isinstance(like, nn.Linear):
         return _linear_layer(fitted)
     if isinstance(like, Forest):
@@ -307,7 +297,7 @@ def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
 
 
 def adopt(model: PreTrainedModel, classifier: nn.Module) -> None:
-    """Gives the model its classifier, and its configuration the shapes without which it could not be loaded."""
+    """Sets the classifier of the model, and the sizes in its configuration."""
     model.classifier = classifier.to(model.device).eval()
     if isinstance(classifier, KernelMachines):
         model.config.support_vectors = len(classifier.vectors)
@@ -317,11 +307,11 @@ def adopt(model: PreTrainedModel, classifier: nn.Module) -> None:
 
 
 def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
-    """Raises a `RuntimeError` unless module and estimator give the same probabilities to these vectors."""
+    """Raises a `RuntimeError` unless module and estimator give the same probabilities."""
     own = _logits(classifier, vectors).softmax(dim=1).numpy()
     gap = np.abs(own - fitted.predict_proba(vectors.astype(np.float64))).max()
     if not gap <= TOLERANCE:
-        raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}; no figure holds")
+        raise RuntimeError(f"the network's probabilities differ from scikit-learn's by {gap:.1e}")
 
 
 def _linear_layer(fitted: LogisticRegression) -> nn.Linear:
@@ -380,8 +370,7 @@ def _forest(fitted: RandomForestClassifier) -> Forest:
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
-    """The largest float32 not above each float64: scikit-learn compares float32 features with float64 thresholds, and
-    every float32 lies on the same side of both."""
+    """The largest float32 not above each float64 threshold, so that comparisons with float32 features agree."""
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
@@ -394,5 +383,5 @@ def _set(tensor: torch.Tensor, values: Any) -> None:
     tensor.copy_(values)
 
 
-def _told(candidate: Mapping[str, Any]) -> str:
+def _describe(candidate: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in candidate.items())

@@ -1,5 +1,4 @@
-"""The Trainer of this project: the library's loop, with our order of clips, groups, schedules, averages and
-checkpoints put in where the library lets them be."""
+"""The Trainer: the library's loop with our sampling, parameter groups, schedules, averages and sealed checkpoints."""
 
 import contextlib
 import logging
@@ -21,12 +20,12 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .balancing import Turns, recordings
+from .balancing import EpochSchedule, recordings
 from .callbacks import StepBar, TrainingCounts, scores
-from .checkpoints import cannot_be_written, rotate, seal
+from .checkpoints import rotate, seal, write_error
 from .data import Collator, EpochBatches, EpochOrder, Repeating, firsts, merge
 from .encoders import encoder_config, layerdrop_key
-from .freezing import Freezing, freeze, still_modules, trainable_table
+from .freezing import Freezing, freeze, frozen_modules, trainable_table
 from .loss import ClassificationLoss
 from .optimizer import decayed_names, make_schedule, parameter_groups
 
@@ -34,37 +33,37 @@ logger = logging.getLogger(__name__)
 
 
 class Bookkeeping(TrainerCallback):
-    """Notes the epoch for those who read clips, and the rates that groups of parameters were last updated with."""
+    """Sets the epoch for collator and sampler, and keeps the learning rate of each parameter group."""
 
     def __init__(self, clock: torch.Tensor):
         self.clock = clock
         self.rates: dict[str, float] = {}
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        # In the middle of an epoch after a resumption, where no sampler would be told.
+        # Also when resuming in the middle of an epoch, which samplers do not notice.
         self.clock.fill_(int(state.epoch or 0))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
 
 
-class Thaw(TrainerCallback):
-    """Has learn in each epoch what `freezing` says of it, and knows which modules are `still` meanwhile.
+class GradualUnfreezing(TrainerCallback):
+    """Freezes and unfreezes layers by epoch; `frozen` lists the modules that are frozen now.
 
-    Until the first epoch everything learns that ever will: optimisers, averages and `DistributedDataParallel` have to
-    know of it, and take no notice of a parameter that learns later.
+    Before the first epoch everything trainable in any epoch is, because optimizers, averages and
+    `DistributedDataParallel` are built then.
     """
 
     def __init__(self, model: PreTrainedModel, freezing: Freezing | None):
-        self.freezing, self.still = freezing, []
+        self.freezing, self.frozen = freezing, []
         self.gradual = freezing is not None and freezing.every is not None
         if freezing is not None:
             freeze(model, freezing)
-            self.told = self._learning(model)  # whoever trains has told of the first epoch
-            freeze(model, freezing.ever())
+            self._trainable_count = self._count_trainable(model)
+            freeze(model, freezing.final())
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
-        """Leaves what learnt in the last epoch, in a training too that was resumed only to find that it had ended."""
+        """Leaves the state of the last epoch, also if a resumed training had already ended."""
         if self.gradual:
             freeze(model, self.freezing, max(0, math.ceil(state.epoch or 0) - 1))
 
@@ -72,34 +71,30 @@ class Thaw(TrainerCallback):
         if self.gradual:
             epoch = int(state.epoch or 0)
             freeze(model, self.freezing, epoch)
-            if self._learning(model) != self.told:
-                self.told = self._learning(model)
-                groups = optimizer.param_groups
-                groups = groups if all("name" in group for group in groups) else None
-                logger.info("what learns after %d epochs:\n%s", epoch, trainable_table(model, groups))
-        self.still = still_modules(model)
+            if self._count_trainable(model) != self._trainable_count:
+                self._trainable_count = self._count_trainable(model)
+                table = trainable_table(model, optimizer.param_groups)
+                logger.info("trainable after %d epochs:\n%s", epoch, table)
+        self.frozen = frozen_modules(model)
 
     @staticmethod
-    def _learning(model: torch.nn.Module) -> int:
+    def _count_trainable(model: torch.nn.Module) -> int:
         return sum(parameter.requires_grad for parameter in model.parameters())
 
 
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers with this project's loss.
+    """A `Trainer` of waveform classifiers.
 
-    - Evaluates in the order of the rows, which are sorted by length: the stock sampler for length-grouped training
-      shuffles evaluation too, and a prediction could no longer be told which clip it belongs to.
+    - Evaluates in the order of the rows; the stock sampler for length-grouped training shuffles evaluation too.
     - Trains in the order of `EpochOrder`.
-    - Judges and saves averaged weights where `args.average` asks for them.
-    - Seals checkpoints, and deletes old ones only then.
-    - Runs what is frozen as in evaluation, and thaws it by epochs where `freezing` says so.
-    - Logs UAR, WA and macro-F1 of the training clips as the network met them (cropped, augmented, with dropout), and
-      the learning rate of each group of parameters.
+    - Evaluates and saves averaged weights with `args.average`.
+    - Seals checkpoints, and deletes old ones only afterwards.
+    - Runs frozen modules in evaluation mode, and unfreezes them by epoch.
+    - Logs UAR, WA and macro-F1 of the training batches, and the learning rate of each parameter group.
 
     Args:
-        clips, validation: parts, from `ser_hf.training.data.part`.
-        loss: the `compute_loss_func`.
-        freezing: what learns when; None takes the model as it is.
+        clips, validation: from `ser_hf.training.data.part`.
+        freezing: None leaves the model as it is.
     """
 
     args: EmotionTrainingArguments
@@ -118,13 +113,13 @@ class EmotionTrainer(Trainer):
     ):
         loss = loss or ClassificationLoss()
         self.counts = TrainingCounts(model.config.num_labels)
-        self.books = Bookkeeping(collator.epoch)
+        self.bookkeeping = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
         self.collator = collator
         self.planned_steps: int | None = None
-        self.decayed = decayed_names(model)  # asked for now: FSDP flattens matrices
-        self.thaw = Thaw(model, freezing)
-        expect_unused(args, model, self.thaw.gradual)
+        self.decayed = decayed_names(model)  # before FSDP flattens matrices
+        self.unfreezing = GradualUnfreezing(model, freezing)
+        expect_unused(args, model, self.unfreezing.gradual)
         super().__init__(
             model=model,
             args=args,
@@ -132,12 +127,12 @@ class EmotionTrainer(Trainer):
             train_dataset=Repeating(clips),
             eval_dataset=validation,
             compute_loss_func=self._counted(loss),
-            compute_metrics=None if compute_metrics is None else self._by_clip(_with_loss(compute_metrics, loss)),
+            compute_metrics=None if compute_metrics is None else self._clip_metrics(compute_metrics, loss),
             preprocess_logits_for_metrics=_logits_only,
             **more,
         )
-        self.add_callback(self.books)
-        self.add_callback(self.thaw)
+        self.add_callback(self.bookkeeping)
+        self.add_callback(self.unfreezing)
         if args.average:
             self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
             self.average.attach(self.model)
@@ -148,44 +143,47 @@ class EmotionTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(StepBar)
 
-    def _by_clip(self, compute_metrics: Callable) -> Callable[[EvalPrediction], dict[str, float]]:
-        """Metrics of clips where windows of them were judged."""
+    def _clip_metrics(
+        self, compute_metrics: Callable, loss: ClassificationLoss
+    ) -> Callable[[EvalPrediction], dict[str, float]]:
+        """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
-            rows, lengths = self.judged["row"][:], self.judged["length"][:]
+            rows, lengths = self._evaluated["row"][:], self._evaluated["length"][:]
             _, logits = merge(rows, lengths, predicted.predictions)
-            return compute_metrics(EvalPrediction(logits, predicted.label_ids[firsts(rows)]))
+            labels = predicted.label_ids[firsts(rows)]
+            value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
+            return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
         return measure
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        self.judged = dataloader.dataset
+        self._evaluated = dataloader.dataset
         return super().evaluation_loop(dataloader, *args, **kwargs)
 
     def _counted(self, loss: ClassificationLoss):
-        def count_and_lose(outputs, labels, num_items_in_batch=None):
+        def count_and_compute(outputs, labels, num_items_in_batch=None):
             if torch.is_grad_enabled():
                 self.counts.add(outputs["logits"].detach(), labels)
             return loss(outputs, labels, num_items_in_batch)
 
-        return count_and_lose
+        return count_and_compute
 
     def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Every training clip once, in batches on the device, for statistics over them: alike in every process, and in
-        random order, since clips of one length have less between them than all have. They are not augmented, as those
-        that averaged weights will be judged on are not."""
+        """Every training clip once, without augmentation and in random order, the same in every process; for
+        statistics."""
         clips = recordings(self.train_dataset.clips)
         order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
         for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
             yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
 
     def get_train_dataloader(self) -> DataLoader:
-        """The training clips in the batches of `EpochBatches`, of which each process gets its own."""
+        """Batches of `EpochBatches`; each process gets its own."""
         clips = self.train_dataset.clips
         arguments, processes = self.args, max(1, self.args.world_size)
         together = self._train_batch_size * processes * arguments.gradient_accumulation_steps
         strategy, clock = arguments.train_sampling_strategy, self.collator.epoch
-        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, Turns(clips))
+        order = EpochOrder(clips["length"][:], strategy, together, arguments.seed, clock, EpochSchedule(clips))
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             self.train_dataset,
@@ -199,8 +197,8 @@ class EmotionTrainer(Trainer):
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any):
-        if model.training:  # the library has just said so of all modules
-            for module in self.thaw.still:
+        if model.training:
+            for module in self.unfreezing.frozen:
                 module.eval()
         return super().compute_loss(model, inputs, *args, **kwargs)
 
@@ -208,12 +206,12 @@ class EmotionTrainer(Trainer):
         return SequentialSampler(eval_dataset)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The recipe's optimiser over named groups of parameters (`ser_hf.training.optimizer`)."""
+        """The recipe's optimizer over named parameter groups."""
         if self.optimizer is None:
             model = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
-                return super().create_optimizer(model)  # optimisers that choose their own groups
+                return super().create_optimizer(model)  # optimizers that choose their own groups
             groups = parameter_groups(
                 model,
                 self.args.learning_rate,
@@ -226,16 +224,16 @@ class EmotionTrainer(Trainer):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-        """The recipe's schedule, of our words or the library's (`ser_hf.training.optimizer`)."""
+        """The recipe's learning rate schedule."""
         if self.lr_scheduler is None:
-            # Of a training that ended early, and is only to be finished, the steps that it was planned for.
+            # A training that ended early keeps the schedule of its planned steps.
             steps = self.planned_steps or num_training_steps
             self.lr_scheduler = make_schedule(
                 self.args.schedule,
                 self.optimizer if optimizer is None else optimizer,
                 steps=steps,
                 warmup_steps=self.args.get_warmup_steps(steps),
-                epochs=steps / math.ceil(len(Turns(self.train_dataset.clips)) / self.args.step_batch_size),
+                epochs=steps / math.ceil(len(EpochSchedule(self.train_dataset.clips)) / self.args.step_batch_size),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,
             )
@@ -243,7 +241,7 @@ class EmotionTrainer(Trainer):
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Judges what will be saved: averaged weights, and in every process the first one's running statistics."""
+        """Evaluates what is saved: averaged weights, and the running statistics of process 0."""
         with self._saved_weights():
             broadcast_buffers(self.model)
             return super().evaluate(*args, **kwargs)
@@ -252,10 +250,10 @@ class EmotionTrainer(Trainer):
         return self.average.applied(self.model) if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint whole: judged weights, those that learn beside them, the marker last.
+        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last.
 
         Raises:
-            UserError: if it cannot be written, on a full disk above all; the last whole one then still stands.
+            UserError: if it cannot be written; the previous checkpoint then remains.
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
@@ -269,16 +267,15 @@ class EmotionTrainer(Trainer):
             except torch.OutOfMemoryError:
                 raise
             except (OSError, RuntimeError, SafetensorError) as error:
-                raise cannot_be_written(checkpoint, error) from error
+                raise write_error(checkpoint, error) from error
         if self.args.should_save:
             rotate(checkpoint.parent, self.args.kept_checkpoints, self.state.best_global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """Writes weights under the names that the model has for them.
+        """Writes weights under the model's own names.
 
-        By default the library writes some kinds (the audio spectrogram transformer) under the names of its older
-        releases, and puts back nothing of them when it resumes or loads the best checkpoint, with no more than a
-        warning.
+        By default the library saves some kinds (the audio spectrogram transformer) under older names, and then
+        silently fails to restore them from a checkpoint.
         """
         if isinstance(self.model, PreTrainedModel):
             self.model.save_pretrained = partial(self.model.save_pretrained, save_original_format=False)
@@ -288,7 +285,7 @@ class EmotionTrainer(Trainer):
             vars(self.model).pop("save_pretrained", None)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Has a checkpoint whose tensors are not the model's end the run: what it lacks would stay as it was."""
+        """Raises if a checkpoint does not hold exactly the model's tensors."""
         missing = set(load_result.missing_keys) - set(self.model._keys_to_ignore_on_save or ())
         if missing or load_result.unexpected_keys:
             raise RuntimeError(
@@ -297,25 +294,25 @@ class EmotionTrainer(Trainer):
             )
 
     def made_by(self) -> dict[str, Any]:
-        """What must be alike for a checkpoint to be resumed."""
+        """What must be equal to resume a checkpoint."""
         return {"processes": self.args.world_size, "step_batch_size": self.args.step_batch_size}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds to the loss what else there is to say of the training since it was last logged."""
+        """Adds metrics of the training batches and the rates of parameter groups."""
         if "loss" in logs:
             logs = logs | scores(self.counts.take())
-            if len(self.books.rates) > 1:
-                logs |= {f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.books.rates.items()}
+            if len(self.bookkeeping.rates) > 1:
+                logs |= {
+                    f"learning_rate_{name.replace(' ', '_')}": rate for name, rate in self.bookkeeping.rates.items()
+                }
         super().log(logs, start_time)
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Has several processes expect no gradients of layers that are still frozen, or left out at random (layerdrop).
-
-    The library would, but not together with checkpointing, where it does harm to the older, reentrant kind only.
+    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop).
 
     Raises:
-        UserError: if the recipe says that all have gradients.
+        UserError: if the recipe contradicts it.
     """
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
@@ -323,21 +320,10 @@ def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradua
     why = "freeze.gradual" if gradual else f"layerdrop ({getattr(encoder_config(model.config), drops):g})"
     for key, value in (("ddp_find_unused_parameters", False), ("ddp_static_graph", True)):
         if getattr(args, key) is value:
-            raise UserError(f"training.{key}: with {why} what has gradients changes from step to step; leave it out")
+            raise UserError(f"training.{key}: with {why} not every step has all gradients; leave it out")
     args.ddp_find_unused_parameters = True
 
 
-def _with_loss(compute_metrics: Callable, loss: ClassificationLoss) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Metrics, and the loss over all clips: the library's own is a mean over batches and processes, in which the last
-    batch counts for more or less than its clips."""
-
-    def measure(predicted: EvalPrediction) -> dict[str, float]:
-        logits, labels = torch.as_tensor(predicted.predictions), torch.as_tensor(predicted.label_ids)
-        return compute_metrics(predicted) | {"loss": loss({"logits": logits}, labels).item()}
-
-    return measure
-
-
 def _logits_only(outputs: torch.Tensor | tuple, labels: torch.Tensor) -> torch.Tensor:
-    """Some heads also return hidden states; only the logits are worth gathering."""
+    """Drops hidden states that some heads return."""
     return outputs[0] if isinstance(outputs, tuple) else outputs

@@ -1,4 +1,4 @@
-"""Where prepared waveforms and generated corpora live between runs, and how a folder comes to be there whole."""
+"""The cache of prepared waveforms and generated corpora: folders built once, locks, and what the cache contains."""
 
 import dataclasses
 import errno
@@ -49,7 +49,7 @@ def key_of(value: Any) -> str:
 
 
 def note_origin(folder: Path, origin: str | Path) -> None:
-    """Notes in a folder of the cache from which table its files are, for what is said of them (`origin_of`)."""
+    """Notes in a folder of the cache the table that its files come from, for messages (`origin_of`)."""
     note = folder / _ORIGIN
     with suppress(OSError):  # a cache that cannot be written to
         if not note.is_file() or note.read_text(encoding="utf-8") != str(origin):
@@ -67,7 +67,7 @@ def origin_of(path: str | Path) -> str | None:
 
 
 def format_size(size: float) -> str:
-    """Bytes for a reader: ``11.3 GB``, ``4.20 MB``."""
+    """Bytes as text: ``11.3 GB``, ``4.20 MB``."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
 
 
@@ -78,23 +78,20 @@ def built_once(
     resumed: bool = False,
     needed: Callable[[], float] | None = None,
 ) -> Iterator[Path | None]:
-    """Yields a fresh folder to fill, or None where `folder` stands already; filled folders appear by one rename.
+    """Yields a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
-    A folder that stands is taken without a lock, so that a cache may be read that cannot be written to. Processes that
-    want one that does not stand wait for the one that builds it, and say so. A build that fails leaves nothing behind;
-    what a killed one left is taken up or deleted by the next build of the same folder, and after 30 days by that of
-    any folder beside it.
+    An existing folder needs no lock, so a read-only cache can be used. Processes wait, with a message, while another
+    one builds the folder. A build that fails leaves nothing; what a killed build left is resumed or deleted by the
+    next build of the same folder, and after 30 days by that of any folder beside it.
 
     Args:
-        check: reads a folder that stands and raises an OSError, ValueError or the like if it is damaged; a damaged one
-            is told in the log, deleted and built anew.
-        resumed: a build that is cut off (killed, or by the keyboard) leaves what it has, and the next one is given the
-            folder as that left it. What of it is whole is the builder's to find out.
-        needed: bytes that a build takes on the disk, asked for where it fills up.
+        check: reads an existing folder and raises an OSError, ValueError or the like if it is damaged; it is then
+            deleted and built again, with a warning.
+        resumed: the next build gets the folder as a killed or interrupted one left it.
+        needed: bytes that a build takes, for the message about a full disk.
 
     Raises:
-        UserError: if the cache cannot be written to, or its disk fills up; naming the folder that is damaged where one
-            would have been built anew.
+        UserError: if the cache cannot be written to, or its disk is full.
     """
     damage = _damage(folder, check) if folder.is_dir() else None
     if damage is None and folder.is_dir():
@@ -135,9 +132,8 @@ def built_once(
 
 
 class InUse:
-    """Marks a folder of the cache, or a file, as used by this process for as long as this object lives, so that nobody
-    deletes it as left over. Marks of several processes stand beside each other; where a file system knows no such
-    locks, nothing is marked."""
+    """Marks a folder of the cache, or a file, as used while this object lives, so that no process deletes it. Several
+    processes may mark the same; on file systems without locks nothing is marked."""
 
     def __init__(self, folder: Path):
         with suppress(OSError):
@@ -148,7 +144,7 @@ class InUse:
 
 
 def is_marked(path: Path) -> bool:
-    """Whether a process, perhaps this one, has it marked as `InUse`; where that cannot be known, it may be.
+    """Whether any process has marked it as `InUse`; True if that is unknown.
 
     Raises:
         OSError: if it is not there, or may not be read.
@@ -167,7 +163,7 @@ def is_marked(path: Path) -> bool:
 
 @contextmanager
 def unused(folder: Path) -> Iterator[bool]:
-    """Whether no process builds the folder or has it marked as `InUse`; none can begin to build it meanwhile."""
+    """Whether no process builds or uses the folder; none can start to build it meanwhile."""
     with ExitStack() as held:
         try:
             held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
@@ -186,7 +182,7 @@ def _opened(folder: Path) -> int:
 
 
 def _clear_abandoned(beside: Path) -> None:
-    """Deletes what builds that were cut off long ago have left, unless another process is at work there."""
+    """Deletes the remains of builds that were killed long ago, unless another process works there."""
     for partial in beside.glob(f"*{PARTIAL}"):
         with suppress(OSError):  # deleted meanwhile
             last = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
@@ -220,7 +216,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
-    """What is wrong with a folder that stands, in words; None where nothing is."""
+    """What is wrong with an existing folder, in words, or None."""
     try:
         if check is not None:
             check(folder)
@@ -249,7 +245,7 @@ def _unwritable(
     return UserError(f"{what}: {size}; make room there, {elsewhere}")
 
 
-# Folder of the cache -> what is in it. What else stands there is somebody else's, and neither told nor touched.
+# Folder of the cache -> what is in it. Other folders there are ignored.
 KINDS = {
     "waveforms": "decoded and prepared clips",
     "frozen": "what frozen layers make of clips",
@@ -289,7 +285,7 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """What stands below a cache's folder, the longest unused first."""
+    """The entries of a cache, the longest unused first."""
     return sorted(_entries(root), key=lambda entry: (entry.last_used, entry.path))
 
 

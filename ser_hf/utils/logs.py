@@ -1,4 +1,4 @@
-"""What a run says, on the terminal between progress bars and in its folder's logs/run.log."""
+"""Log messages on the terminal, between progress bars, and in a run's logs/run.log."""
 
 import logging
 import logging.handlers
@@ -11,7 +11,7 @@ PACKAGE = logging.getLogger("ser_hf")
 
 
 class TerminalHandler(logging.Handler):
-    """Prints above a progress bar in place of through it, to stderr: what a command answers goes to stdout."""
+    """Prints to stderr above a progress bar; results go to stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
@@ -52,8 +52,8 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """The libraries' bars for casting columns, writing shards and reading weights would drown the few that tell how
-    long it takes, and transformers' report of missing keys is checked, and told, by whoever loads a model."""
+    """Hides the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
+    which is checked wherever a model is loaded."""
     import datasets
     import transformers
 

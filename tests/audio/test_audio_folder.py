@@ -112,7 +112,7 @@ def test_what_is_no_folder_is_told(write, complaint, tmp_path, monkeypatch):
     assert complaint("~nobodyxx/x").startswith("~nobodyxx/x: no such user's home")
     monkeypatch.chdir(tmp_path)
     for nothing in ("", " ", "a\0b"):
-        assert complaint(nothing) == f"{nothing!r} names no folder; give its path, or leave the key out"
+        assert complaint(nothing) == f"{nothing!r} is not a folder; give its path, or remove the key"
 
 
 @pytest.mark.parametrize("name", [b"b\xe9bble.wav", b"\xe9/a.wav"])

@@ -134,7 +134,7 @@ def test_babble_comes_from_the_training_rows():
 
 
 def test_an_unknown_step_is_refused():
-    with pytest.raises(ValueError, match="mixup: no step on a waveform"):
+    with pytest.raises(ValueError, match="mixup: not a step on waveforms"):
         Augmenter(Augmentation(), RATE).apply("mixup", tone(), seeded(0))
 
 
@@ -218,7 +218,7 @@ def test_an_upper_edge_is_drawn_below_half_the_sampling_rate():
 @pytest.mark.parametrize("key", ["decay", "direct_to_reverberant"])
 def test_rooms_of_a_folder_have_their_own_decay(key):
     section = {"reverberation": {"probability": 0.5, "folder": "rooms", key: [1.0, 2.0]}}
-    with pytest.raises(UserError, match=rf"augment\.reverberation\.{key}: of no use beside `folder`"):
+    with pytest.raises(UserError, match=rf"augment\.reverberation\.{key}: has no effect with `folder`"):
         from_mapping(Augmentation, section, "augment")
     section["reverberation"][key] = getattr(Reverberation(), key)
     assert from_mapping(Augmentation, section, "augment").reverberation.folder == "rooms"
@@ -240,7 +240,7 @@ def test_augmenting_loads_no_torch():
     ("section", "complaint"),
     [
         ({"gain": {"probability": 1.5}}, "gain.probability: expected between 0 and 1"),
-        ({"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}}, "gain.decibels: expected two rising numbers"),
+        ({"gain": {"probability": 0.5, "decibels": [3.0, -3.0]}}, "gain.decibels: expected two numbers, the minimum"),
         ({"speed": {"probability": 0.5, "factor": [0.1, 1.0]}}, "speed.factor: .* from 0.5 or more to 2 or less"),
         ({"telephone": {"probability": 0.5, "codecs": []}}, "telephone.codecs: expected some of mu_law"),
         ({"mixup": {"probability": 0.5, "alpha": 0.0}}, "mixup.alpha: expected more than zero"),

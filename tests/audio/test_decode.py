@@ -76,7 +76,7 @@ def wav(subtype="PCM_16", samples=TONE):
     return lambda path: write(path, samples, subtype=subtype)
 
 
-def cut(suffix, keep):
+def cut_segments(suffix, keep):
     """The first `keep` (a share) of a good file."""
 
     def make(path):
@@ -102,12 +102,12 @@ BAD = {
     "empty": (lambda path: path.write_bytes(b""), "an empty file (0 bytes)"),
     "text": (lambda path: path.write_text("<html>404 not found</html>" * 20), "not readable as audio"),
     "noise": (lambda path: path.write_bytes(bytes(range(256)) * 9), "not readable as audio"),
-    "half a header": (cut(".wav", 0.0005), "not readable as audio"),
+    "half a header": (cut_segments(".wav", 0.0005), "not readable as audio"),
     "header only": (header_only, ""),
     "zero samples": (wav(samples=TONE[:0]), "holds no samples"),
-    "truncated WAV": (cut(".wav", 0.5), "truncated"),
-    "WAV without its last byte": (cut(".wav", 0.99999), "truncated"),
-    "truncated FLAC": (cut(".flac", 0.5), ""),
+    "truncated WAV": (cut_segments(".wav", 0.5), "truncated"),
+    "WAV without its last byte": (cut_segments(".wav", 0.99999), "truncated"),
+    "truncated FLAC": (cut_segments(".flac", 0.5), ""),
     "NaN": (odd_sample(np.nan), "NaN or infinite"),
     "inf": (odd_sample(np.inf), "NaN or infinite"),
     "-inf": (odd_sample(-np.inf), "NaN or infinite"),
@@ -159,7 +159,7 @@ def test_a_part_is_decoded_alone(tmp_path):
     np.testing.assert_array_equal(decode(path, start=0.75).samples, TONE[12000:])
     np.testing.assert_array_equal(decode(path, end=1.005).samples, TONE)
     for start, end, told in ((0.5, 1.5, "0.5 to 1.5"), (1.0, None, "1 to 1"), (0.5, 0.50001, "0.5 to 0.5")):
-        with pytest.raises(AudioError, match=f"a.wav: no piece from {told} s; the recording has 1 s"):
+        with pytest.raises(AudioError, match=f"a.wav: no segment from {told} s; the recording has 1 s"):
             decode(path, None, RATE, start, end)
 
 

@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import welch
 
-from ser_hf.audio.transforms import VOICES, add_noise, babble, coloured, gaussian, mean_power, piece, speech_shaped
+from ser_hf.audio.transforms import (
+    VOICES,
+    add_noise,
+    babble,
+    coloured,
+    gaussian,
+    mean_power,
+    random_crop,
+    speech_shaped,
+)
 from ser_hf.corpora.synthetic import utterance
 
 RATE = 16000
@@ -90,17 +99,17 @@ def test_a_piece_comes_from_anywhere_of_any_recording(rng):
     recordings = [np.arange(0, 100, dtype=np.float32), np.arange(1000, 1050, dtype=np.float32)]
     starts = set()
     for _ in range(400):
-        part = piece(recordings, [0, 1], 40, rng)
+        part = random_crop(recordings, [0, 1], 40, rng)
         np.testing.assert_array_equal(np.diff(part), np.ones(39))
         starts.add(int(part[0]))
     assert {0, 60, 1000, 1010} <= starts <= {*range(61), *range(1000, 1011)}
-    assert all(piece(recordings, [1], 5, rng)[0] >= 1000 for _ in range(20))
+    assert all(random_crop(recordings, [1], 5, rng)[0] >= 1000 for _ in range(20))
 
 
 def test_a_short_recording_begins_anew(rng):
     starts = set()
     for _ in range(50):
-        part = piece([np.arange(5, dtype=np.float32)], [0], 13, rng)
+        part = random_crop([np.arange(5, dtype=np.float32)], [0], 13, rng)
         assert part.shape == (13,)
         np.testing.assert_array_equal(part, (part[0] + np.arange(13)) % 5)
         starts.add(int(part[0]))

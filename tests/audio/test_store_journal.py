@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_hf.audio.store import JOURNAL, RECORD, SAMPLES, append, checksum, first_damaged, read_journal, whole_clips
+from ser_hf.audio.store import JOURNAL, RECORD, SAMPLES, append, checksum, complete_clips, first_damaged, read_journal
 
 FACTS = {"source_length": 7, "trimmed_length": 6, "source_rate": 48000, "channels": 2, "format": "WAV"}
 LENGTHS = [5, 0, 3, 8]
@@ -42,14 +42,14 @@ def test_a_torn_tail_is_cut_off(folder):
     for name in (SAMPLES, JOURNAL):
         with (folder / name).open("ab") as file:
             file.write(b"half of one")
-    assert whole_clips(folder) == 4
+    assert complete_clips(folder) == 4
     assert sizes(folder) == before
 
 
 def test_samples_without_a_record_do_not_count(folder):
     with (folder / JOURNAL).open("r+b") as file:
         file.truncate(3 * RECORD.itemsize - 1)
-    assert whole_clips(folder) == 2
+    assert complete_clips(folder) == 2
     assert sizes(folder) == [20, 2 * RECORD.itemsize]
 
 
@@ -69,14 +69,14 @@ def test_what_follows_a_clip_that_is_not_whole_goes(folder, damage):
             length = np.int64(-3 if "negative" in damage else 1 << 60)
             content[record : record + 8] = length.tobytes()
         (folder / JOURNAL).write_bytes(content)
-    assert whole_clips(folder) == 2
+    assert complete_clips(folder) == 2
     assert sizes(folder) == [20, 2 * RECORD.itemsize]
 
 
 @pytest.mark.parametrize("missing", [SAMPLES, JOURNAL])
 def test_one_file_without_the_other_is_nothing(folder, missing):
     (folder / missing).unlink()
-    assert whole_clips(folder) == 0
+    assert complete_clips(folder) == 0
     assert not list(folder.iterdir())
 
 

@@ -265,7 +265,7 @@ def table(tmp_path):
 
 def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(table, tmp_path, capsys):
     line = complaint(capsys, "train", *table)
-    assert "are the same take, cut, re-encoded or re-levelled" in line
+    assert "are the same take, cut, re-encoded or changed in level" in line
     assert "csv/clips/s01_angry_0 (train) and csv/clips/s05_angry_0 (test); list one" in line
     assert "corpus.exclude" in line
     assert not (tmp_path / "run").exists()
@@ -323,7 +323,7 @@ def test_an_output_dir_is_never_overwritten_unasked(tmp_path, capsys):
 
 def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
     import ser_hf
-    from ser_hf.training.callbacks import EpochLines
+    from ser_hf.training.callbacks import EpochLog
 
     recipe, overrides = RECIPES / "quickstart.yaml", [*TINY, "training.num_train_epochs=3"]
     whole = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'whole'}"])
@@ -336,9 +336,9 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(EpochLines, "on_epoch_begin", lambda *_, **__: None)
-        patched.setattr(EpochLines, "on_epoch_end", lambda *_, **__: None)
-        patched.setattr(EpochLines, "on_step_begin", die, raising=False)
+        patched.setattr(EpochLog, "on_epoch_begin", lambda *_, **__: None)
+        patched.setattr(EpochLog, "on_epoch_end", lambda *_, **__: None)
+        patched.setattr(EpochLog, "on_step_begin", die, raising=False)
         with pytest.raises(Killed):
             ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
     resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)

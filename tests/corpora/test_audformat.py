@@ -70,11 +70,13 @@ def test_segments_are_cut_out(database):
 
 
 def test_labels_are_looked_at_before_anything_is_cut_out(database, monkeypatch):
-    monkeypatch.setattr("ser_hf.corpora.tables.cut", lambda pieces: pytest.fail("cut before labels were known"))
+    monkeypatch.setattr(
+        "ser_hf.corpora.tables.cut_segments", lambda pieces: pytest.fail("cut before labels were known")
+    )
     root = database(segmented=True)
     edit(root, "db.yaml", "    - joy\n", "    - joy\n    - zest\n")
     edit(root, "db.emotion.test.csv", ",joy,", ",zest,")
-    with pytest.raises(UserError, match="'zest' is not an emotion known here"):
+    with pytest.raises(UserError, match="'zest' is not a known emotion"):
         parse(root)
 
 
@@ -124,7 +126,7 @@ def test_missing_cells_and_missing_files(database):
             {"tables": ["votes"]},
             "corpus.tables: no table 'votes'; the database has emotion.dev, emotion.test, emotion.train",
         ),
-        ({"speaker": "who"}, "it is not told who speaks"),
+        ({"speaker": "who"}, "no speaker is given"),
     ],
 )
 def test_what_is_not_in_the_database_is_named(database, options, told):
@@ -137,7 +139,7 @@ def test_tables_that_contradict_each_other_are_named(database):
     edit(root, "db.emotion.test.csv", "file,emotion,speaker\n", "file,emotion,speaker\nwav/anna_joy.wav,anger,anna\n")
     with pytest.raises(
         UserError,
-        match="corpus.tables: name the tables whose emotion is meant, of emotion.dev, emotion.test, emotion.train; ",
+        match="corpus.tables: choose among the tables of emotion, emotion.dev, emotion.test, emotion.train; ",
     ):
         parse(root)
 

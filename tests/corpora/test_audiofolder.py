@@ -41,7 +41,7 @@ def test_folders_are_labels_and_a_pattern_tells_the_speaker(folder):
 
 
 def test_speakers_are_not_guessed(folder):
-    with pytest.raises(UserError, match=r"anger/anna_1.wav: it is not told who speaks.*corpus.speaker_pattern"):
+    with pytest.raises(UserError, match=r"anger/anna_1.wav: no speaker is given.*corpus.speaker_pattern"):
         parse(folder("anger/anna_1.wav"))
 
 
@@ -84,9 +84,9 @@ def test_metadata_in_parquet(folder):
         ("happy", "audiofolder:anna", {"note": "1"}),
         ("sad", "audiofolder:ben", {"note": "2"}),
     ]
-    assert listing.skipped == [(str(root / "x/stray.wav"), "in no metadata")]
+    assert listing.skipped == [(str(root / "x/stray.wav"), "not in any metadata")]
     pq.write_table(table.drop_columns("file_name"), root / "x/metadata.parquet")
-    with pytest.raises(UserError, match="x/metadata.parquet, row 0: no file_name; it names the audio"):
+    with pytest.raises(UserError, match="x/metadata.parquet, row 0: no file_name; it is the path of the audio"):
         parse(root)
 
 
@@ -105,11 +105,11 @@ def test_recordings_in_formats_that_are_not_read_are_told(folder, caplog):
     root = folder("sad/anna_1.wav", "angry/ben_1.wav", "sad/cleo_1.m4a", "sad/dora_1.Opus", "sad/notes.txt")
     reasons = {Path(path).name: reason for path, reason in parse(root, speaker_pattern=PATTERN).skipped}
     assert reasons == {
-        "cleo_1.m4a": ".m4a is not read here; convert it to .wav or .flac",
-        "dora_1.Opus": ".Opus is not read here; convert it to .wav or .flac",
+        "cleo_1.m4a": ".m4a is not supported; convert it to .wav or .flac",
+        "dora_1.Opus": ".Opus is not supported; convert it to .wav or .flac",
     }
     load_corpus("audiofolder", root, speaker_pattern=PATTERN)
-    assert "left out, .m4a is not read here; convert it to .wav or .flac: 1" in caplog.text
+    assert "left out, .m4a is not supported; convert it to .wav or .flac: 1" in caplog.text
 
 
 def test_columns_of_our_names_are_renamed(folder):
@@ -120,7 +120,7 @@ def test_columns_of_our_names_are_renamed(folder):
 
 def test_speakers_that_are_no_number_are_nobody(folder):
     lines = '{"file_name": "a.wav", "label": "sad", "speaker": NaN}\n'
-    with pytest.raises(UserError, match="metadata.jsonl, line 1: it is not told who speaks"):
+    with pytest.raises(UserError, match="metadata.jsonl, line 1: no speaker is given"):
         parse(folder("a.wav", metadata_jsonl=lines))
 
 
@@ -131,7 +131,7 @@ def test_metadata_tells_and_files_beside_it_are_left_out(folder):
     first, second = listing.clips
     assert (first.emotion, first.speaker, first.sex, first.extra) == ("happy", "calls:anna", "female", {"rating": 3})
     assert (second.id, second.emotion, second.language) == ("calls/sub/b", "angry", None)
-    assert listing.skipped == [(str(root / "sub/stray.wav"), "in no metadata")]
+    assert listing.skipped == [(str(root / "sub/stray.wav"), "not in any metadata")]
 
 
 def test_metadata_without_labels_leaves_them_to_the_folders(folder):
@@ -164,14 +164,14 @@ def test_the_root_may_be_written_in_a_roundabout_way(folder):
         ({"metadata_csv": "file_name,label,speaker\n"}, "metadata.csv: no row; fill it in, or remove it"),
         (
             {"metadata_csv": "file,label,speaker\na.wav,sad,x\n"},
-            "metadata.csv, line 2: no file_name; it names the audio",
+            "metadata.csv, line 2: no file_name; it is the path of the audio",
         ),
-        ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; mend the row"),
+        ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; correct the row"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,,x\n"}, "line 2: no label"),
-        ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: it is not told who speaks"),
+        ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: no speaker is given"),
         (
             {"metadata_csv": "file_name,label,speaker\na.wav,sad,x\nsub/../a.wav,sad,x\n"},
-            "line 3: .*a.wav stands in .*line 2 too",
+            "line 3: .*a.wav is in .*line 2 too",
         ),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.tables import carried, part_of, text, whole, with_parts
+from ser_hf.corpora.tables import extra_columns, integer, split_name, text, with_splits
 
 
 def test_columns_are_carried_in_the_kind_that_fits_all_cells():
@@ -14,20 +14,27 @@ def test_columns_are_carried_in_the_kind_that_fits_all_cells():
         {"n": 2, "x": 0.5, "s": "2", "b": False, "mixed": "a", "session": None, "list": [2], "none": None},
     ]
     typed = {"n": 1, "x": 1.0, "s": "1", "b": True, "mixed": "1", "session": "3", "day": "d"}
-    assert carried(cells, (), guess=False)[0] == typed
-    assert carried(cells, ("n", "x", "b", "mixed", "session"))[0] == {"s": 1, "day": "d"}
-    assert carried(cells, ("s",))[1] == {"n": 2, "x": 0.5, "b": False, "mixed": "a", "session": None, "day": None}
+    assert extra_columns(cells, (), guess=False)[0] == typed
+    assert extra_columns(cells, ("n", "x", "b", "mixed", "session"))[0] == {"s": 1, "day": "d"}
+    assert extra_columns(cells, ("s",))[1] == {
+        "n": 2,
+        "x": 0.5,
+        "b": False,
+        "mixed": "a",
+        "session": None,
+        "day": None,
+    }
 
 
 def test_a_column_of_one_of_our_names_is_renamed():
-    assert carried([{"duration": 1.5, "corpus": "x"}], ()) == [{"own_duration": 1.5, "own_corpus": "x"}]
+    assert extra_columns([{"duration": 1.5, "corpus": "x"}], ()) == [{"own_duration": 1.5, "own_corpus": "x"}]
     both = {"duration": 1.5, "own_duration": "2 s", "label": 0}
-    assert carried([both], ("label",)) == [{"own_own_duration": 1.5, "own_duration": "2 s"}]
+    assert extra_columns([both], ("label",)) == [{"own_own_duration": 1.5, "own_duration": "2 s"}]
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
 def test_numbers_beyond_64_bits_are_text(number):
-    (kept,) = carried([{"big": number, "least": -(2**63)}], ())
+    (kept,) = extra_columns([{"big": number, "least": -(2**63)}], ())
     assert kept == {"big": str(number), "least": -(2**63)}
     clip = Clip(path="a.wav", emotion="sad", speaker="x:1", id="x/a", extra=kept)
     assert to_dataset(Listing("x", [clip]), ["sad"], ["sad"], 16000)["big"][:] == [str(number)]
@@ -43,13 +50,13 @@ def test_a_cell_is_a_word(cell, word):
 
 @pytest.mark.parametrize(("cell", "number"), [("23.00", 23), (7, 7), ("2.5", None), (None, None), (True, None)])
 def test_a_cell_is_a_whole_number_or_none(cell, number):
-    assert whole(cell) == number
+    assert integer(cell) == number
 
 
 def test_parts_come_before_a_column_of_that_name():
     extra = [{"split": "Session1", "n": 1}, {"split": None, "n": 2}]
-    assert with_parts([None, None], extra) == extra
-    assert with_parts(["train", None], extra) == [
+    assert with_splits([None, None], extra) == extra
+    assert with_splits(["train", None], extra) == [
         {"split": "train", "own_split": "Session1", "n": 1},
         {"split": None, "own_split": None, "n": 2},
     ]
@@ -60,4 +67,4 @@ def test_parts_come_before_a_column_of_that_name():
     [("Training", "train"), ("devel", "validation"), ("eval", "test"), (" Evaluation ", "test"), ("fold1", None)],
 )
 def test_words_for_parts(word, part):
-    assert part_of(word) == part
+    assert split_name(word) == part

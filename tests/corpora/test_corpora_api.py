@@ -47,7 +47,7 @@ def test_rows_come_in_the_order_of_their_ids_not_of_their_folders(tmp_path):
 
 
 def test_an_unknown_corpus_is_told_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: 'crema' is none of audformat, audiofolder, cremad, csv, "):
+    with pytest.raises(UserError, match="corpus.name: 'crema' is not one of audformat, audiofolder, cremad, csv, "):
         load_corpus("crema", "anywhere")
 
 
@@ -59,12 +59,12 @@ def test_excluded_clips_are_left_out_and_counted(savee, caplog):
 
 
 def test_an_excluded_id_that_is_none_is_told_how_they_read(savee):
-    with pytest.raises(UserError, match=r"corpus.exclude: no clip 'DC_a02' \(they read like savee/DC_a01\)"):
+    with pytest.raises(UserError, match=r"corpus.exclude: no clip 'DC_a02' \(ids look like savee/DC_a01\)"):
         load_corpus("savee", savee("DC_a01.wav", "DC_h01.wav"), exclude=["DC_a02"])
 
 
 def test_a_folder_without_a_clip_to_learn_from_is_named(savee):
-    with pytest.raises(UserError, match=r"corpus.root: .* holds no clip of savee to learn from \(2 files skipped\)"):
+    with pytest.raises(UserError, match=r"corpus.root: .* holds no clip of savee \(2 files skipped\)"):
         load_corpus("savee", savee("one.wav", "two.wav"), on_unknown="skip")
 
 

@@ -98,7 +98,7 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
     root = table(PLAIN.replace("sad", "sadd"))
     with pytest.raises(UserError) as error:
         parse(root)
-    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is not an emotion known here")
+    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is not a known emotion")
     assert "corpus.label_map, such as {sadd: sad}" in str(error.value)
     assert parse(root, on_unknown="skip").skipped == [(f"{root}, line 3", "label 'sadd' is not an emotion")]
 
@@ -108,18 +108,18 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
     [
         (
             "path,label\na.wav,sad\n",
-            "corpus.speaker: .* has no column 'speaker'; it has path, label; .*corpus.speaker_pattern .* who speaks",
+            "corpus.speaker: .* has no column 'speaker'; it has path, label; .*corpus.speaker_pattern",
         ),
         ("file,label,speaker\na.wav,sad,x\n", "corpus.path: .* has no column 'path'; it has file, label, speaker"),
         ("path,speaker\na.wav,x\n", "corpus.label: .* has no column 'label'"),
         ("", "corpus.path: .* it has none"),
-        ("path,label,speaker\na.wav,sad,\n", "line 2: it is not told who speaks"),
-        ("path,label,speaker\na.wav,sad,nan\n", "line 2: 'nan' as its speaker says that nobody knows who speaks"),
+        ("path,label,speaker\na.wav,sad,\n", "line 2: no speaker is given"),
+        ("path,label,speaker\na.wav,sad,nan\n", "line 2: the speaker 'nan' means unknown"),
         ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
         ("path,label,speaker\na.wav, ,x\n", "line 2: no label; fill it in, or set corpus.on_unknown: skip"),
         ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' stands in its header twice"),
-        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav stands in line 2 too"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is in line 2 too"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\n,sad,x,"two\nlines"\n', "line 4: the cell of 'path'"),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
@@ -137,7 +137,7 @@ def test_empty_cells_are_skipped_where_that_is_asked_for(table):
     assert [clip.speaker for clip in listing.clips] == ["csv:dora"]
     assert [reason for _, reason in listing.skipped] == [
         *("no label", "no such file", "no such file"),
-        "its speaker is not told",
+        "unknown speaker",
     ]
 
 
@@ -152,7 +152,7 @@ def test_speakers_may_be_in_the_path_or_unknown(table):
 
 
 def test_an_ids_second_row_is_refused(table):
-    with pytest.raises(UserError, match=r"b.wav: its id csv/1 stands at .*a.wav too"):
+    with pytest.raises(UserError, match=r"b.wav: its id csv/1 is at .*a.wav too"):
         load_corpus("csv", table("path,label,speaker,id\na.wav,sad,x,1\nsub/b.wav,angry,x,1\n"))
 
 
@@ -177,7 +177,7 @@ def test_a_git_lfs_pointer_is_no_audio(table):
 
 
 def test_a_label_map_into_no_emotion_is_refused(table):
-    with pytest.raises(UserError, match="corpus.label_map.Wut: 'anger' is none of angry, "):
+    with pytest.raises(UserError, match="corpus.label_map.Wut: 'anger' is not one of angry, "):
         parse(table(PLAIN), label_map={"Wut": "anger"})
 
 

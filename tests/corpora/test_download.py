@@ -274,7 +274,7 @@ def interrupted(server, command, tmp_path, sent=9000):
     server.faults["/a.zip"] = [cut(sent), status(404)]
     code, line = command("ravdess", tmp_path)
     assert (code, line.endswith(f"; the same command continues from {tmp_path}/.download")) == (2, True)
-    with pytest.raises(UserError, match="has not ended; give its command again"):
+    with pytest.raises(UserError, match="is not finished; run it again"):
         load_corpus("ravdess", tmp_path)
     return next((tmp_path / ".download").glob("archive-*.part"))
 
@@ -324,7 +324,7 @@ def test_an_archive_that_has_arrived_is_not_requested_again(error, ravdess, serv
     else:
         with pytest.raises(KeyboardInterrupt):
             download("ravdess", tmp_path)
-    with pytest.raises(UserError, match="has not ended; give its command again"):
+    with pytest.raises(UserError, match="is not finished; run it again"):
         load_corpus("ravdess", tmp_path)
     assert command("ravdess", tmp_path)[0] == 0
     assert ravdess.is_in(tmp_path)
@@ -695,8 +695,8 @@ def test_a_table_that_is_only_in_the_archive(release, server, sourced, command, 
         (["ravdess", "x", "--source", " "], "--source: ' ' is unknown"),
         (["ravdess", "x", "--source", "a\0b"], r"--source: 'a\x00b' is unknown"),
         (["ravdess", "x", "--jobs", "0"], "--jobs: expected one or more, got 0"),
-        (["iemocap", "x", "--verify"], "iemocap: no list of its files is known to check them by, only of cremad, "),
-        (["ravdess", "nowhere", "--verify"], "nowhere: is no folder"),
+        (["iemocap", "x", "--verify"], "iemocap: there is no list of its files to check them by, only of cremad, "),
+        (["ravdess", "nowhere", "--verify"], "nowhere: is not a folder"),
         (["ravdess", "x", "--verify", "--replace"], "--replace: changes files, and --verify does not"),
         (["ravdess", "file"], "file: is no folder"),
         (["ravdess", ""], "DIR: empty; name the folder for RAVDESS"),
@@ -938,8 +938,8 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
 @pytest.mark.parametrize(
     ("setting", "error"),
     [
-        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is no canonical emotion"),
-        ({"merge": {"clam": "neutral"}}, "corpus.merge: 'clam' is no canonical emotion"),
+        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is not a canonical emotion"),
+        ({"merge": {"clam": "neutral"}}, "corpus.merge: 'clam' is not a canonical emotion"),
         ({"song": True}, "corpus.download: brings the spoken part, and corpus.song is true; unpack Audio_Song"),
     ],
 )

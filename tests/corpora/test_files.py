@@ -83,7 +83,7 @@ def test_a_link_to_nothing_is_told_from_audio(tmp_path):
         (tmp_path / name).symlink_to(f".git/annex/{name}")
     with pytest.raises(UserError) as error:
         audio_files(tmp_path, "TOY")
-    told = f"{tmp_path / 'sad_2.wav'}: a link to .git/annex/sad_2.wav, which is not there (2 of 3 files); fetch what "
+    told = f"{tmp_path / 'sad_2.wav'}: a link to .git/annex/sad_2.wav, which is not there (2 of 3 files); get its "
     assert str(error.value).startswith(told)
     assert audio_paths(tmp_path) == [tmp_path / "sad_1.wav"]
 
@@ -157,7 +157,7 @@ def test_half_a_download_is_no_corpus(root, tmp_path):
     (folder / ".download").mkdir()
     assert audio_files(tmp_path, "RAVDESS") == [folder / "a.wav"]  # nothing is lost of an empty one
     write(folder, ".download/0123")
-    with pytest.raises(UserError, match=rf"^{folder}/\.download: a download into {folder} has not ended; give its"):
+    with pytest.raises(UserError, match=rf"^{folder}/\.download: a download into {folder} is not finished; run it"):
         audio_files(tmp_path, "RAVDESS")
     assert audio_paths(tmp_path) == [folder / "a.wav"]
 

@@ -91,7 +91,7 @@ def test_audio_beside_the_table(write, tmp_path):
     listing = parse(root, on_unknown="skip", **NAMES)
     assert [clip.path for clip in listing.clips] == [str(root / "data/b.wav")]
     assert [reason for _, reason in listing.skipped] == ["no such file", "no such file"]
-    with pytest.raises(UserError, match=r"parquet, row 0: no audio at .*; mend the table"):
+    with pytest.raises(UserError, match=r"parquet, row 0: no audio at .*; correct the table"):
         parse(root, **NAMES)
     paths = write("paths.parquet", audio=["data/b.wav", "data/b.wav", "data/b.wav"]) / "paths.parquet"
     assert {clip.path for clip in parse(paths, **NAMES).clips} == {str(root / "data/b.wav")}
@@ -105,7 +105,7 @@ def test_a_speaker_pattern_is_matched_with_the_name_that_a_file_had(write):
 
 def test_speakers_as_numbers_with_a_gap(write):
     root = write(who=[1.0, float("nan"), 2.0])
-    with pytest.raises(UserError, match="of-00001.parquet, row 1: it is not told who speaks"):
+    with pytest.raises(UserError, match="of-00001.parquet, row 1: no speaker is given"):
         parse(root, **NAMES)
     clips = parse(root, **NAMES, no_speaker="one").clips
     assert [clip.speaker for clip in clips] == ["hub:1", "hub:unknown", "hub:2"]
@@ -121,9 +121,9 @@ def test_audio_is_unpacked_after_the_checks_and_once_whatever_parts_are_read(wri
     """Of files that no other test has: the cache is that of all of them."""
     write("data/kept1-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")])
     root = write("data/kept2-00000-of-00001.parquet", [("s.wav", "sad", None)])
-    with pytest.raises(UserError, match="'weird' is not an emotion"):
+    with pytest.raises(UserError, match="'weird' is not a known emotion"):
         parse(root, **NAMES)
-    with pytest.raises(UserError, match="it is not told who speaks"):
+    with pytest.raises(UserError, match="no speaker is given"):
         parse(root, on_unknown="skip", **NAMES)
     assert folders() == set()
     options = {"on_unknown": "skip", "no_speaker": "one", **NAMES}
@@ -220,18 +220,17 @@ def test_the_default_configuration(carded):
     [
         (CARD, {}, "corpus.config: .* has several, one, other; name one"),
         (CARD, {"config": "two"}, "corpus.config: no configuration 'two'; the data set has one, other"),
-        (CARD, {"config": "one", "splits": ["dev"]}, "corpus.splits: no part 'dev'; the data set has train, held_out"),
+        (
+            CARD,
+            {"config": "one", "splits": ["dev"]},
+            "corpus.splits: no split 'dev'; the data set has train, held_out",
+        ),
         (CARD.replace("one/train-*", "../*"), {"config": "one"}, "README.md: lists ../\\*, which lies outside"),
         (CARD.replace("one/train-*", "/etc/*"), {"config": "one"}, "README.md: lists /etc/\\*, which lies outside"),
         (
             CARD.replace("one/train-*", "one/nothing-*"),
             {"config": "one"},
             "README.md: lists one/nothing-\\*, which matches no file below .*; complete the data set, or choose",
-        ),
-        (
-            CARD.replace("one/train-*", "one/[z-a]*"),
-            {"config": "one"},
-            "README.md: lists one/.*, which is no pattern: ",
         ),
         (
             CARD.replace("one/train-*", "README.md"),
@@ -244,7 +243,7 @@ def test_the_default_configuration(carded):
             {"config": "two"},
             "corpus.config: .* no card that lists configurations, and no folder 'two'",
         ),
-        ("---\n- 1\n---\n", {"splits": ["dev"]}, "corpus.splits: no part 'dev'; the data set has "),
+        ("---\n- 1\n---\n", {"splits": ["dev"]}, "corpus.splits: no split 'dev'; the data set has "),
     ],
 )
 def test_a_mistake_in_choosing_is_named(carded, card, options, told):
@@ -335,7 +334,7 @@ def test_without_parquet_the_folder_is_an_audiofolder(tmp_path):
     assert [clip.speaker for clip in clips] == ["hub:ben", "hub:anna"]
     (clip,) = parse(tmp_path, speaker_pattern="/([a-z]+)_", splits=["train"]).clips
     assert clip.id == "hub/train/sad/anna_1"
-    with pytest.raises(UserError, match="^corpus.splits: no part 'trian'; the data set has test, train$"):
+    with pytest.raises(UserError, match="^corpus.splits: no split 'trian'; the data set has test, train$"):
         parse(tmp_path, speaker_pattern="/([a-z]+)_", splits=["trian"])
 
 
@@ -422,7 +421,7 @@ def test_a_data_set_without_a_card(on_the_hub, carded):
 @pytest.mark.parametrize(
     ("revision", "told"),
     [
-        (None, f"missing; write the commit .* the newest is {COMMIT} today"),
+        (None, f"missing; give a commit .* the newest is {COMMIT} today"),
         ("main", f"main may move; .* main is {COMMIT}"),
     ],
 )
@@ -438,7 +437,7 @@ def test_what_the_hub_does_not_have_is_named(on_the_hub):
         UserError, match="^corpus.dataset: user/calls at f+ cannot be had from the Hub: Cannot find it$"
     ):
         parse(dataset="user/calls", revision="f" * 40)
-    with pytest.raises(UserError, match="^corpus.splits: no part 'dev'"):
+    with pytest.raises(UserError, match="^corpus.splits: no split 'dev'"):
         parse(dataset="user/calls", revision=COMMIT, config="one", splits=["dev"])
 
 

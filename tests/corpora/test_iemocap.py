@@ -83,11 +83,11 @@ def test_what_is_left_out_is_told_with_its_reason(tmp_path):
     listing = parse(write(tmp_path, "Ses01F_impro01"))
     assert [reason for _, reason in listing.skipped] == [
         "frustrated (fru): not among the 4 classes",
-        "surprise (sur): in no convention's classes",
-        "fear (fea): in no convention's classes",
-        "disgust (dis): in no convention's classes",
-        "other (oth): in no convention's classes",
-        "no majority of the raters (xxx): in no convention's classes",
+        "surprise (sur): not among the usual classes",
+        "fear (fea): not among the usual classes",
+        "disgust (dis): not among the usual classes",
+        "other (oth): not among the usual classes",
+        "no majority of the raters (xxx): not among the usual classes",
     ]
 
 
@@ -118,7 +118,7 @@ def test_a_line_without_its_recording_is_told(tmp_path):
     write(tmp_path, "Ses01F_impro01")
     (tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F003.wav").unlink()
     listing = parse(tmp_path)
-    assert ("Ses01F_impro01_F003", "labelled, but its audio is not there") in listing.skipped
+    assert ("Ses01F_impro01_F003", "labeled, but without audio") in listing.skipped
     assert "neutral" not in emotions(listing)
 
 
@@ -133,7 +133,7 @@ def test_recordings_of_whole_dialogues_are_left_out(tmp_path):
     whole = write(tmp_path, "Ses01F_impro01") / "Session1/dialog/wav/Ses01F_impro01.wav"
     whole.parent.mkdir()
     whole.write_bytes(b"not decoded here")
-    assert (str(whole), "the recording of a whole dialogue") in parse(tmp_path).skipped
+    assert (str(whole), "the recording of a complete dialogue") in parse(tmp_path).skipped
 
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
@@ -175,5 +175,5 @@ def test_two_files_of_labels_may_agree_but_not_differ(tmp_path):
     copy.write_text(table.read_text())
     assert len(parse(tmp_path).clips) == 6
     copy.write_text(table.read_text().replace("sad", "neu"))
-    with pytest.raises(UserError, match="Ses01F_impro01_F004 is labelled otherwise elsewhere"):
+    with pytest.raises(UserError, match="Ses01F_impro01_F004 has another label in another file"):
         parse(tmp_path)

@@ -41,10 +41,10 @@ def test_dropped_clips_are_left_out_and_counted():
 @pytest.mark.parametrize(
     ("labels", "merge", "drop", "told"),
     [
-        (["angri", "sad"], {}, [], "corpus.labels: 'angri' is no canonical emotion; the nearest is 'angry'"),
-        (None, {"clam": "neutral"}, [], "corpus.merge: 'clam' is no canonical emotion; the nearest is 'calm'"),
-        (None, {"calm": "netral"}, [], "corpus.merge: 'netral' is no canonical emotion; the nearest is 'neutral'"),
-        (None, {}, ["hapy"], "corpus.drop: 'hapy' is no canonical emotion; the nearest is 'happy'"),
+        (["angri", "sad"], {}, [], "corpus.labels: 'angri' is not a canonical emotion; the nearest is 'angry'"),
+        (None, {"clam": "neutral"}, [], "corpus.merge: 'clam' is not a canonical emotion; the nearest is 'calm'"),
+        (None, {"calm": "netral"}, [], "corpus.merge: 'netral' is not a canonical emotion; the nearest is 'neutral'"),
+        (None, {}, ["hapy"], "corpus.drop: 'hapy' is not a canonical emotion; the nearest is 'happy'"),
         (["sad", "angry", "sad"], {}, [], "corpus.labels: each label once, got sad, angry, sad"),
         (["sad", "calm"], {"calm": "sad"}, [], "corpus.labels: 'calm' is listed, and merged or dropped as well"),
         (["sad", "calm"], {}, ["calm"], "corpus.labels: 'calm' is listed, and merged or dropped as well"),
@@ -65,7 +65,7 @@ def test_dropped_clips_are_left_out_and_counted():
             None,
             {"calm": "neutral", "neutral": "sad"},
             [],
-            "corpus.merge: 'calm' is merged into 'neutral', which is merged into 'sad' itself; say what 'calm' is to",
+            "corpus.merge: 'calm' is merged into 'neutral', which is merged into 'sad' itself; merge 'calm'",
         ),
         (None, {"calm": "sad", "sad": "calm"}, [], "corpus.merge: 'calm' is merged into 'sad', which is merged into"),
         ([], {}, [], "corpus.labels: 'sad' (1 clips, the first 0.wav) is not listed"),
@@ -209,8 +209,8 @@ def test_votes_are_counted_as_their_corpus_says():
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ({"merge": {"clam": "neutral"}}, "here.merge: 'clam' is no canonical emotion; the nearest is 'calm'"),
-        ({"drop": ["ps"]}, "here.drop: 'ps' is no canonical emotion; the nearest is"),
+        ({"merge": {"clam": "neutral"}}, "here.merge: 'clam' is not a canonical emotion; the nearest is 'calm'"),
+        ({"drop": ["ps"]}, "here.drop: 'ps' is not a canonical emotion; the nearest is"),
         ({"merge": {"calm": "sad"}, "drop": ["sad"]}, "here.drop: 'sad' is merged as well"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_caller_may_change_its_list():
 
 @pytest.mark.parametrize("name", ["synthetic", "../cremad", ""])
 def test_a_corpus_without_a_list_is_told_those_with_one(name):
-    with pytest.raises(UserError, match="no list of its official files is known; there is one of cremad, ravdess, "):
+    with pytest.raises(UserError, match="ser_hf has no list of its official files; it has lists of cremad, ravdess, "):
         manifest(name)
 
 

@@ -51,7 +51,7 @@ def test_equal_names_of_two_parts_are_two_utterances(meld):
     listing = parse(root)
     assert [clip.id.split("/")[1] for clip in listing.clips] == ["train", "validation", "test"]
     assert [clip.emotion for clip in listing.clips] == ["happy", "angry", "sad"]
-    assert [reason for _, reason in listing.skipped] == ["in no table"]
+    assert [reason for _, reason in listing.skipped] == ["not in any table"]
 
 
 def test_the_two_films_that_are_known_to_be_bad(meld):
@@ -97,13 +97,13 @@ def test_another_table_is_refused(meld):
 
 def test_an_utterance_in_two_places_is_refused(meld):
     root = meld("train_splits/dia0_utt0.wav", "train_splits/copy/dia0_utt0.wav", train=line(0, 0))
-    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train stands at .* too; remove one"):
+    with pytest.raises(UserError, match="dia0_utt0.wav: dia0_utt0 of train is at .* too; remove one"):
         parse(root)
 
 
 def test_a_row_that_stands_twice_is_refused(meld):
     root = meld("train_splits/dia0_utt0.wav", train=line(0, 0) + line(1, 0, said="x") + line(0, 0, emotion="anger"))
-    with pytest.raises(UserError, match="line 4: dia0_utt0 stands in line 2 too; remove one of the two rows"):
+    with pytest.raises(UserError, match="line 4: dia0_utt0 is in line 2 too; remove one of the two rows"):
         parse(root, on_unknown="skip")
 
 

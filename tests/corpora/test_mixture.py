@@ -10,7 +10,7 @@ from ser_hf import cli
 from ser_hf.audio import prepare
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
-from ser_hf.corpora.registry import SINGLE
+from ser_hf.corpora.registry import SINGLE_CORPORA
 from ser_hf.corpora.schema import Clip, Listing
 from ser_hf.experiment.outputs import keep_recipe_and_report
 from ser_hf.experiment.recipe_checks import read_recipe
@@ -133,18 +133,21 @@ def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplo
         ([], "corpus.corpora: missing; "),
         ("ravdess", "corpus.corpora: expected a list, each item a mapping or null, got the word 'ravdess'"),
         (["ravdess"], "corpus.corpora[0]: expected a mapping, got the word 'ravdess'"),
-        ([{"root": "a"}], f"corpus.corpora[0].name: None is none of {', '.join(SINGLE)}"),
-        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: 'mixture' is none of "),
-        ([{"name": ["savee"]}], "corpus.corpora[0].name: ['savee'] is none of "),
+        ([{"root": "a"}], f"corpus.corpora[0].name: None is not one of {', '.join(SINGLE_CORPORA)}"),
+        ([{"name": "savee"}, {"name": "mixture"}], "corpus.corpora[1].name: 'mixture' is not one of "),
+        ([{"name": ["savee"]}], "corpus.corpora[0].name: ['savee'] is not one of "),
         ([{"name": "savee"}, {"name": "ravdess", "sung": True}], "corpus.corpora[1].sung: unknown key; the nearest "),
         ([{"name": "cremad", "target": "voices"}], "corpus.corpora[0].target: expected one of intended, voice, "),
         ([{"name": "savee", "on_unknown": "drop"}], "corpus.corpora[0].on_unknown: expected one of error, skip or "),
         ([{"name": "savee", "root": 3}], "corpus.corpora[0].root: expected a word or null, got the number 3"),
         (
             [{"name": "savee", "labels": ["calm", "sad"]}],
-            "corpus.corpora[0].labels: holds for all corpora together; write it as corpus.labels",
+            "corpus.corpora[0].labels: applies to all corpora together; write it as corpus.labels",
         ),
-        ([{"name": "savee", "merge": {"ps": "happy"}}], "corpus.corpora[0].merge: 'ps' is no canonical emotion; the "),
+        (
+            [{"name": "savee", "merge": {"ps": "happy"}}],
+            "corpus.corpora[0].merge: 'ps' is not a canonical emotion; the ",
+        ),
         ([{"name": "savee", "drop": "sad"}], "corpus.corpora[0].drop: expected a list"),
         *(
             (
@@ -153,7 +156,7 @@ def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplo
             )
             for weight in (0, -1, 101, float("inf"), float("nan"))
         ),
-        ([{"name": "ravdess"}, {"name": "savee", "cap": 0}], "corpus.corpora[1].cap: expected a clip or more, got 0"),
+        ([{"name": "ravdess"}, {"name": "savee", "cap": 0}], "corpus.corpora[1].cap: expected one or more, got 0"),
     ],
 )
 def test_a_mistake_is_named_by_its_place_before_any_file_is_touched(corpora, told):
@@ -174,10 +177,10 @@ def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
         load_corpus("mixture", corpora=[{"name": "ravdess", "root": str(odd)}])
     assert str(error.value).startswith(f"corpus.corpora[0].root: {tmp_path}/corpus.root/")
     (odd / "strange.wav").write_bytes(b"not decoded here")
-    with pytest.raises(UserError, match=r"corpora\[1\]\.root: .* holds no clip of savee to learn from \(1 files"):
+    with pytest.raises(UserError, match=r"corpora\[1\]\.root: .* holds no clip of savee \(1 files"):
         load_corpus("mixture", corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}])
     words = table(tmp_path / "odd.csv", "path,label,speaker\na.wav,zestful,anna\n")
-    with pytest.raises(UserError, match=r"say which it is with corpus\.corpora\[0\]\.label_map, such as"):
+    with pytest.raises(UserError, match=r"map it with corpus\.corpora\[0\]\.label_map, such as"):
         load_corpus("mixture", corpora=[{"name": "csv", "root": words}])
 
 
@@ -187,9 +190,9 @@ def test_a_root_of_the_mixture_itself_is_refused(item):
 
 
 def test_a_corpus_stands_in_a_mixture_once(item):
-    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee stands in corpus\.corpora\[0\] already; list it"):
+    with pytest.raises(UserError, match=r"corpora\[2\]\.name: savee is corpus\.corpora\[0\] already; list it"):
         load_corpus("mixture", corpora=[item("savee"), item("ravdess"), item("savee")])
-    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv stands in .*; give each a corpus_name of its own"):
+    with pytest.raises(UserError, match=r"corpora\[1\]\.name: csv is .*; give each another corpus_name"):
         load_corpus("mixture", corpora=[item("csv"), item("csv")])
 
 
@@ -207,14 +210,16 @@ def test_columns_of_tables_are_alike_or_text(tmp_path, caplog):
 
     assert load(whole, share)["score"][:] == [0.5, 1.0, None]
     assert load(whole, words)["score"][:] == ["1", None, "low"]
-    assert "the column 'score' holds numbers in corpus.corpora[0], text in corpus.corpora[1]: taken" in caplog.text
+    assert "the column 'score' holds numbers in corpus.corpora[0], text in corpus.corpora[1]: read" in caplog.text
     assert load(ours, speaker="who")["own_speaker"][:] == ["left", "right"]
 
 
 def test_a_column_of_a_corpus_s_own_may_not_have_one_of_our_names(item, monkeypatch):
     clip = Clip(path="a.wav", emotion="sad", speaker="savee:1", id="savee/a", extra={"duration": 1})
-    monkeypatch.setattr(SINGLE["savee"], "parse", lambda **options: Listing("savee", [clip]))
-    with pytest.raises(UserError, match=r"corpora\[0\]\.root: savee has a column 'duration', which is one of ours"):
+    monkeypatch.setattr(SINGLE_CORPORA["savee"], "parse", lambda **options: Listing("savee", [clip]))
+    with pytest.raises(
+        UserError, match=r"corpora\[0\]\.root: savee has a column 'duration', which is a reserved name"
+    ):
         load_corpus("mixture", corpora=[item("savee")])
 
 

@@ -107,7 +107,7 @@ def test_of_many_skipped_files_the_first_are_named_and_the_rest_counted(root, ca
 
 
 def test_an_unknown_corpus_is_told_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: 'ravdes' is none of audformat, "):
+    with pytest.raises(UserError, match="corpus.name: 'ravdes' is not one of audformat, "):
         load_corpus("ravdes", "anywhere")
 
 
@@ -129,7 +129,7 @@ def test_a_listing_without_clips_is_refused():
 
 def test_a_clip_in_two_places_is_refused_naming_both():
     clips = [Clip(path=f"{folder}/a.wav", emotion="sad", speaker="x:1", id="x/a") for folder in ("one", "two")]
-    with pytest.raises(UserError, match="two/a.wav: its id x/a stands at one/a.wav too; an id names one clip: remove"):
+    with pytest.raises(UserError, match="two/a.wav: its id x/a is at one/a.wav too; an id names one clip: remove"):
         require_unique_ids(clips)
 
 
@@ -168,7 +168,7 @@ def test_extra_facts_are_columns_of_their_own_type_null_where_missing():
 @pytest.mark.parametrize("name", ["audio", "label", "speaker", "duration", "votes"])
 def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
     clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]
-    with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', which is a column of ours"):
+    with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', which is a reserved name"):
         to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000, [[1.0]])
 
 

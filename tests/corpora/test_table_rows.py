@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_hf.corpora.tables import Reading, Row, clips_of
+from ser_hf.corpora.tables import Row, RowParser
 from ser_hf.utils.errors import UserError
 
 
@@ -20,7 +20,7 @@ def row(tmp_path):
 
 
 def read(row, on_unknown="error", **options):
-    return clips_of([row], Reading("calls", **options), on_unknown)
+    return RowParser("calls", **options).clips([row], on_unknown)
 
 
 def test_a_row_becomes_a_clip(row):
@@ -50,7 +50,7 @@ def test_a_pattern_over_the_path_tells_the_speaker(row, pattern, speaker):
 @pytest.mark.parametrize(
     ("fields", "options", "told"),
     [
-        ({"speaker": None}, {}, "it is not told who speaks, and a speaker-independent split needs to know; name the "),
+        ({"speaker": None}, {}, "no speaker is given, and a speaker-independent split needs one; name the "),
         (
             {},
             {"speaker_pattern": "([0-9]{3})"},
@@ -62,7 +62,7 @@ def test_a_pattern_over_the_path_tells_the_speaker(row, pattern, speaker):
 def test_speakers_are_never_guessed(row, fields, options, told):
     with pytest.raises(UserError, match=f"^t.csv, line 2: .*{told}"):
         read(row(**fields), **options)
-    assert read(row(**fields), no_speaker="skip", **options) == ([], [("t.csv, line 2", "its speaker is not told")])
+    assert read(row(**fields), no_speaker="skip", **options) == ([], [("t.csv, line 2", "unknown speaker")])
     ((clip,), _) = read(row(**fields), no_speaker="one", **options)
     assert clip.speaker == "calls:unknown"
 
@@ -72,11 +72,11 @@ def test_speakers_are_never_guessed(row, fields, options, told):
     [
         (
             {"label": "jolly"},
-            "'jolly' is not an emotion known here; .*such as {jolly: ",
+            "'jolly' is not a known emotion; .*such as {jolly: ",
             "label 'jolly' is not an emotion",
         ),
         ({"label": None}, "no label; fill it in, or set corpus.on_unknown: skip", "no label"),
-        ({"absent": "no file a.wav"}, "no file a.wav", "no such file"),
+        ({"missing": "no file a.wav"}, "no file a.wav", "no such file"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_an_error_or_skipped(row, fields, error, skipped):
@@ -94,11 +94,11 @@ def test_a_git_lfs_pointer_is_no_audio(row, tmp_path):
 @pytest.mark.parametrize("age", ["old", "20-30", -3, 31.5, 10**12])
 def test_an_age_that_is_no_whole_number_is_carried_along_as_text(row, caplog, age):
     rows = [row(cells={"years": 23.0}), row(cells={"years": age}), row(cells={"years": None})]
-    clips, _ = clips_of(rows, Reading("calls", columns={"age": "years"}), "error")
+    clips, _ = RowParser("calls", columns={"age": "years"}).clips(rows, "error")
     assert [clip.age for clip in clips] == [23, None, None]
     assert [clip.extra for clip in clips] == [{"own_age": word} for word in ("23", str(age), None)]
     assert len(caplog.records) == 1
-    assert f"t.csv, line 2: years '{age}' is no whole number; the column is kept as own_age" in caplog.text
+    assert f"t.csv, line 2: years '{age}' is not an integer; the column is kept as own_age" in caplog.text
     assert "corpus.columns" in caplog.text
 
 
@@ -115,7 +115,7 @@ def test_whole_numbers_are_read_in_every_spelling(row, age, caplog):
 
 @pytest.mark.parametrize("speaker", [float("nan"), "nan", "Unknown", "NONE", "-1", -1, -1.0, "<NA>", " ", ""])
 def test_words_for_nobody_are_no_speaker(row, speaker):
-    with pytest.raises(UserError, match="line 2: .* who speaks, and a speaker-independent split needs to know"):
+    with pytest.raises(UserError, match="line 2: .*, and a speaker-independent split needs one"):
         read(row(speaker=speaker))
     ((clip,), _) = read(row(speaker=speaker), no_speaker="one")
     assert clip.speaker == "calls:unknown"
@@ -127,7 +127,7 @@ def test_speakers_are_words(row, speaker, name):
 
 
 def test_a_list_is_no_speaker(row):
-    with pytest.raises(UserError, match=r"^t.csv, line 2: its speaker is \['s0', 'q'\], where one name should be"):
+    with pytest.raises(UserError, match=r"^t.csv, line 2: its speaker is \['s0', 'q'\], expected one name"):
         read(row(speaker=["s0", "q"]), no_speaker="one")
 
 
@@ -149,24 +149,24 @@ def test_labels_are_words_whatever_a_table_has(row, label, emotion):
 
 
 def test_audio_inside_a_table_is_not_looked_at(row, tmp_path):
-    ((clip,), _) = read(row(path=tmp_path / "t.parquet" / "7", inside=True))
+    ((clip,), _) = read(row(path=tmp_path / "t.parquet" / "7", embedded=True))
     assert clip.path.endswith("t.parquet/7")
 
 
 @pytest.mark.parametrize("name", ["", " ", "a:b", "a/b", "x\ny", "a|b", "a`b", "<b>"])
 def test_a_name_of_a_corpus_that_ids_cannot_begin_with_is_refused(name):
-    with pytest.raises(UserError, match="^corpus.corpus_name: .* cannot stand before ids and speakers"):
-        Reading(name)
+    with pytest.raises(UserError, match="^corpus.corpus_name: .* cannot be the prefix of ids and speakers"):
+        RowParser(name)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"label_map": {"Wut": "anger"}}, "corpus.label_map.Wut: 'anger' is none of angry, "),
-        ({"columns": {"gender": "sex"}}, "corpus.columns.gender: none of id, sex, age, "),
+        ({"label_map": {"Wut": "anger"}}, "corpus.label_map.Wut: 'anger' is not one of angry, "),
+        ({"columns": {"gender": "sex"}}, "corpus.columns.gender: not one of id, sex, age, "),
         ({"speaker_pattern": "(a"}, "corpus.speaker_pattern: not a regular expression: missing"),
     ],
 )
 def test_options_that_cannot_be_are_named(options, told):
     with pytest.raises(UserError, match=f"^{told}"):
-        Reading("calls", **options)
+        RowParser("calls", **options)

@@ -78,7 +78,7 @@ def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
 def test_a_doubled_folder_is_refused(tmp_path):
     folder = "TESS Toronto emotional speech set data"
     root = write(tmp_path, *(f"{place}YAF_sad/YAF_dog_sad.wav" for place in ("", f"{folder}/")))
-    with pytest.raises(UserError, match="its id tess/.* stands at"):
+    with pytest.raises(UserError, match="its id tess/.* is at"):
         load_corpus("tess", root)
 
 

@@ -91,11 +91,11 @@ def test_the_headline_has_its_interval_and_what_guessing_gives():
 
 def test_a_leaky_protocol_wears_the_red_banner_first():
     report = whole_report(judged_on="validation")
-    report["protocol"] |= {"leak": "24 of the 24 test speakers were learnt from.", "name": "random"}
+    report["protocol"] |= {"leak": "24 of the 24 test speakers were used for training.", "name": "random"}
     levels = [level for level, *_ in words.banners(report)]
     assert levels == ["error", "warning", "warning"]
     text = text_of(report)
-    assert "Leaky protocol (random). 24 of the 24 test speakers were learnt from." in text
+    assert "Leaky protocol (random). 24 of the 24 test speakers were used for training." in text
     assert "Judged on the validation part. The same clips picked the checkpoint" in text
     assert "Mind: Judged on 8 speakers" in text
 

@@ -123,7 +123,7 @@ MIXED = {
         **{"balance": "corpus_and_class", "clips_per_epoch": {"cremad": 50, "emodb": 50}},
     },
 }
-LEAK = "Speaker-dependent: 1 of the 1 test speakers were learnt from, so these figures say nothing about others."
+LEAK = "Speaker-dependent: 1 of the 1 test speakers were used for training, so these figures say nothing about others."
 LEAKY = {"protocol": _report()["protocol"] | {"name": "random", "leak": LEAK}}
 DEVIATIONS = dict.fromkeys(METRICS, 0.01)
 INTERVALS = {name: [value - 0.2, value + 0.2] for name, value in METRICS.items()}

@@ -4,7 +4,7 @@ import pytest
 from support.hub.cards import check_card
 
 from ser_hf.corpora import corpora_facts
-from ser_hf.corpora.registry import SINGLE
+from ser_hf.corpora.registry import SINGLE_CORPORA
 from ser_hf.report.citations import license_metadata, license_text
 
 OTHER = "other"
@@ -87,7 +87,7 @@ def test_what_a_user_calls_a_licence_becomes_a_name():
 
 
 def test_a_licence_that_forbids_commerce_shows_it_in_the_metadata_whatever_the_corpus():
-    for name in SINGLE:
+    for name in SINGLE_CORPORA:
         facts = corpora_facts(name, {})
         content = license_metadata(facts)
         shown = "-nc" in content.get("license", "") or content.get("license_name", "").endswith("-non-commercial")

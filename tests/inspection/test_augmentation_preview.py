@@ -36,7 +36,7 @@ from ser_hf.inspection.augmentation_preview import (
     write_augmentation_preview,
 )
 from ser_hf.inspection.page import Picture
-from ser_hf.training.data import Changes, Collator, part
+from ser_hf.training.data import Collator, TrainTransforms, part
 from ser_hf.training.factory import _extractor
 from ser_hf.utils.errors import UserError
 
@@ -133,8 +133,8 @@ def test_the_recordings_match_their_values(facts, written, store, dataset):
 
 def test_the_chain_is_that_of_training(facts, written, store, dataset):
     row = dataset["id"].index(facts["examples"][0]["id"])
-    changes = Changes(Augmenter(CHAIN, 16000, store, range(6)))
-    collate = Collator(store, _extractor(16000, False), 5, changes=changes)
+    transforms = TrainTransforms(Augmenter(CHAIN, 16000, store, range(6)))
+    collate = Collator(store, _extractor(16000, False), 5, transforms=transforms)
     drawn = {v["name"]: v for v in facts["examples"][0]["versions"]}
     for epoch in (0, 1):
         collate.epoch.fill_(epoch)

@@ -13,7 +13,7 @@ from ser_hf.protocols import (
     make_split,
     require_apart,
     split_corpus,
-    worst,
+    worst_audit,
 )
 from ser_hf.protocols.split import rows_where
 from ser_hf.utils.errors import UserError
@@ -89,7 +89,7 @@ def test_a_clip_of_a_speaker_in_another_part_is_refused(make_corpus, row, part, 
     one, other = sorted((part, into), key=["train", "validation", "test"].index)
     with pytest.raises(UserError) as error:
         audit(split, dataset, [])
-    assert str(error.value) == f"protocol p: speaker {dataset[row]['speaker']!r} stands in {one} and in {other}"
+    assert str(error.value) == f"protocol p: speaker {dataset[row]['speaker']!r} is in {one} and in {other}"
 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "test"), ("validation", "test"), ("train", "validation")])
@@ -104,7 +104,7 @@ def test_a_value_in_two_parts_against_the_promise_is_refused(make_corpus, with_c
     leaky = with_column(dataset, column, values)
     with pytest.raises(UserError) as error:
         audit(split, leaky, [])
-    told = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} stands in {one} and in {other}"
+    told = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} is in {one} and in {other}"
     assert str(error.value) == told
     unpromised = audit(split_of(leaky), leaky, [])
     assert unpromised["shared"][f"{one}/{other}"][f"{column}s"] == 1
@@ -155,11 +155,11 @@ def test_a_recording_under_two_labels_is_named_where_it_is_learnt_from(make_corp
     assert contradictions([split_of(same_label)], same_label) is None
     two_labels = with_copies(dataset, {7: 0, 19: 18})
     assert contradictions([split_of(two_labels)], two_labels) == (
-        "2 recordings stand under several labels, of which at most one is right: x:01/0 (angry) and x:02/1 (happy); "
+        "2 recordings have several labels, of which at most one is right: x:01/0 (angry) and x:02/1 (happy); "
         "x:04/0 (angry) and x:04/1 (happy)."
     )
     only_train = dataclasses.replace(split_of(two_labels), rows={"train": [*range(12)], "validation": [], "test": []})
-    assert contradictions([only_train], two_labels).startswith("1 recording stands under several labels")
+    assert contradictions([only_train], two_labels).startswith("1 recording has several labels")
 
 
 def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
@@ -180,7 +180,7 @@ def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, told):
     dataset = make_corpus(4)
     with pytest.raises(UserError) as error:
         audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
-    assert f"the same take, cut, re-encoded or re-levelled, in two parts: {told}; list one" in str(error.value)
+    assert f"the same take, cut, re-encoded or changed in level, in two parts: {told}; list one" in str(error.value)
     assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
 
 
@@ -211,7 +211,7 @@ def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copie
     audits[0]["shared"]["train/test"]["sentences"] = None
     audits[1]["shared"]["validation/test"]["sentences"] = 5
     audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"]["sentences"] = None
-    told = worst(audits)
+    told = worst_audit(audits)
     assert [told["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
     assert [told["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
     assert told["apart"] == {
@@ -220,7 +220,7 @@ def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copie
         "validation/test": ["speakers", "recordings"],
     }
     assert told["duplicates"] == 1
-    assert worst(audits[:1]) == audits[0]
+    assert worst_audit(audits[:1]) == audits[0]
 
 
 def test_the_table_marks_what_is_shared_and_not_kept_apart(make_corpus):

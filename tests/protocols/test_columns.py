@@ -85,15 +85,15 @@ def test_one_column_a_fold(with_parts):
     [
         ({"column": "fold"}, "protocol.column: the corpus has no column 'fold'; it has audio, label, speaker, "),
         ({"column": []}, "protocol.column: an empty list"),
-        ({"parts": {"a": "dev"}}, "protocol.parts.a: 'dev' is none of train, validation, test"),
+        ({"parts": {"a": "dev"}}, "protocol.parts.a: 'dev' is not one of train, validation, test"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
         ({"parts": {"test": "test"}}, "protocol.column: no clip has train in the column 'split'"),
         (
             {"column": "speaker"},
-            "protocol.column: 'x:01' in the column 'speaker' is no part; say which is with protocol.parts, such as "
+            "protocol.column: 'x:01' in the column 'speaker' is not a part; map it with protocol.parts, such as "
             "{x:01: train, x:06: test}",
         ),
-        ({"column": "corpus"}, "protocol.column: 'x' in the column 'corpus' is no part; say which is with"),
+        ({"column": "corpus"}, "protocol.column: 'x' in the column 'corpus' is not a part; map it with"),
     ],
 )
 def test_a_mistake_is_named(with_parts, options, told):
@@ -155,7 +155,11 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
     [
         ({}, {}, "protocol.name: emobox/lists reads the columns fold_1 and so on, which the corpus emobox has"),
         ({"fold_1": lambda speaker, i: "test"}, {}, "protocol emobox/lists: no clip in train"),
-        ({"fold_1": of_speaker(OF_SPEAKER)}, {"validation": 2.0}, "protocol.validation: a share lies between 0 and 1"),
+        (
+            {"fold_1": of_speaker(OF_SPEAKER)},
+            {"validation": 2.0},
+            "protocol.validation: expected a share between 0 and 1",
+        ),
     ],
 )
 def test_folds_that_cannot_be_are_named(with_parts, columns, options, told):

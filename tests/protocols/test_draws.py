@@ -59,17 +59,15 @@ def test_a_share_of_the_speakers_is_held_out(make_corpus, share, count):
 
 def test_one_group_without_sentences_cannot_be_divided(make_corpus):
     dataset = make_corpus(1, sentence=lambda n, take: None)
-    with pytest.raises(
-        UserError, match="^protocol.validation: only speaker x:01 is left to learn from, and its clips"
-    ):
+    with pytest.raises(UserError, match="^protocol.validation: only speaker x:01 is left for training, and its clips"):
         hold_out(dataset, everything(dataset), 0.15, 0)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, float("nan")])
 def test_a_share_is_between_0_and_1(make_corpus, share):
-    with pytest.raises(UserError, match=f"^protocol.test: a share lies between 0 and 1, got {share}"):
+    with pytest.raises(UserError, match=f"^protocol.test: expected a share between 0 and 1, got {share}"):
         check_share("protocol.test", share)
-    with pytest.raises(UserError, match="^protocol.validation: a share lies between 0 and 1"):
+    with pytest.raises(UserError, match="^protocol.validation: expected a share between 0 and 1"):
         hold_out(make_corpus(3), list(range(18)), share, 0)
 
 

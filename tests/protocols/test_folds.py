@@ -131,7 +131,7 @@ def test_a_speaker_in_two_sessions_is_refused(make_corpus):
     with pytest.raises(UserError) as error:
         leave_one_session_out(dataset)
     assert str(error.value) == (
-        "protocol.name: leave_one_session_out needs sessions without a common speaker, but x:01 stands in session 0 "
+        "protocol.name: leave_one_session_out needs sessions without a common speaker, but x:01 is in session 0 "
         "and in session 1; leave_one_speaker_out and kfold keep speakers apart here"
     )
 
@@ -140,7 +140,7 @@ def test_a_speaker_in_two_sessions_is_refused(make_corpus):
     "session", [None, lambda n, take: None, lambda n, take: None if (n, take) == (3, 5) else f"session {n}"]
 )
 def test_sessions_must_be_known(make_corpus, session):
-    told = "^protocol.name: leave_one_session_out needs a session for every clip, and this corpus does not tell it"
+    told = "^protocol.name: leave_one_session_out needs a session for every clip, and this corpus does not have it"
     with pytest.raises(UserError, match=told):
         leave_one_session_out(make_corpus(4, session=session))
 
@@ -157,11 +157,11 @@ def test_each_sentence_is_left_out_once_and_its_speakers_are_heard(make_corpus):
         assert split.apart == dict.fromkeys(split.apart, ("sentence",))
         counts = audit(split, dataset)["shared"]
         assert {pair: counts[pair]["sentences"] for pair in counts} == dict.fromkeys(counts, 0)
-        assert split.leak.startswith("Speaker-dependent: 3 of the 3 test speakers were learnt from")
+        assert split.leak.startswith("Speaker-dependent: 3 of the 3 test speakers were used for training")
 
 
 def test_sentences_must_be_known(make_corpus):
-    told = "^protocol.name: leave_one_sentence_out needs a sentence for every clip, and this corpus does not tell it"
+    told = "^protocol.name: leave_one_sentence_out needs a sentence for every clip, and this corpus does not have it"
     with pytest.raises(UserError, match=told):
         leave_one_sentence_out(make_corpus(3, sentence=lambda n, take: ["a", "b", None][take % 3]))
     with pytest.raises(UserError, match="leave_one_sentence_out needs at least two sentences, the corpus has a$"):
@@ -199,7 +199,7 @@ def test_a_class_of_one_corpus_alone_is_refused(make_corpus, with_column):
     with pytest.raises(UserError) as error:
         leave_one_corpus_out(corpora_of(make_corpus, with_column, emotions))
     assert str(error.value) == (
-        "protocol.name: leave_one_corpus_out needs every class in two corpora or more, but sad stands in a alone; "
+        "protocol.name: leave_one_corpus_out needs every class in two corpora or more, but sad is in a only; "
         "merge it (corpus.merge) or drop it (corpus.drop)"
     )
 

@@ -126,7 +126,7 @@ def test_speakers_validate_where_nothing_is_listed_for_it(dataset, written):
 
 
 def by_clip(dataset, parts=("train", "validation", "test")):
-    """Each speaker's clips dealt to the parts in turn: every label and every speaker stands in each."""
+    """Each speaker's clips dealt to the parts in turn: every label and every speaker is in each."""
     listed = {part: [] for part in parts}
     for row, (id, label) in enumerate(zip(dataset["id"], dataset["label"], strict=True)):
         listed[parts[(row // 6 + label) % len(parts)]].append(id)
@@ -137,11 +137,11 @@ def test_a_list_by_clip_is_refused_unless_it_was_meant(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
         from_file(dataset, path)
-    assert str(error.value).startswith(f"{path}: Speaker-dependent: 6 of the 6 test speakers were learnt from")
-    assert str(error.value).endswith(" Mend the list, or set protocol.shared_speakers: true")
+    assert str(error.value).startswith(f"{path}: Speaker-dependent: 6 of the 6 test speakers were used for training")
+    assert str(error.value).endswith(" Correct the list, or set protocol.shared_speakers: true")
     split = from_file(dataset, path, shared_speakers=True)
-    assert split.notes == ("6 speakers stand in train and in validation, as listed.",)
-    assert split.leak.startswith("Speaker-dependent: 6 of the 6 test speakers were learnt from")
+    assert split.notes == ("6 speakers are in train and in validation, as listed.",)
+    assert split.leak.startswith("Speaker-dependent: 6 of the 6 test speakers were used for training")
     assert split.apart == dict.fromkeys(split.apart, ())
     assert audit(split, dataset)["shared"]["train/test"]["speakers"] == 6
 
@@ -164,7 +164,7 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
         ({"folds": [WHOLE, WHOLE | {"test": []}]}, "nothing is listed for test in fold 2"),
         (WHOLE | {"test": ["x:09"]}, "test: 'x:09' is neither an id nor a speaker of the corpus (such as x:01/0 and "),
         (WHOLE | {"dev": ["x:02", "x:02/9"]}, "validation: 'x:02/9' is neither an id nor a speaker"),
-        (WHOLE | {"test": ["x:03", "x:01/2"]}, "x:01/2 stands in train and in test"),
+        (WHOLE | {"test": ["x:03", "x:01/2"]}, "x:01/2 is in train and in test"),
     ],
 )
 def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content, told):

@@ -47,7 +47,7 @@ def test_a_fold_that_is_not_there_is_refused(make_corpus, name, number, last):
 
 
 def test_an_unknown_protocol_is_told_those_there_are(make_corpus):
-    with pytest.raises(UserError, match="^protocol.name: 'loso' is none of speaker_independent, kfold, "):
+    with pytest.raises(UserError, match="^protocol.name: 'loso' is not one of speaker_independent, kfold, "):
         split_corpus(make_corpus(4), "loso")
 
 

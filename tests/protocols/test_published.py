@@ -155,7 +155,7 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
         audit(split_official("emobox/cremad")[0], official("cremad"))
     split = split_official("audb/cremad")[0]
     assert audit(split, official("cremad"))["duplicates"] == 3
-    assert "3 recordings stand under several labels" in contradictions([split], official("cremad"))
+    assert "3 recordings have several labels" in contradictions([split], official("cremad"))
 
 
 # What is left open, and mistakes

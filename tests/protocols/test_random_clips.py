@@ -41,10 +41,10 @@ def test_the_seed_decides(dataset, name):
 @pytest.mark.parametrize(
     ("shares", "told"),
     [
-        ({"validation": 0.6, "test": 0.4}, "protocol.test: 0.6 and 0.4 leave no clip to learn from"),
-        ({"validation": 0.7, "test": 0.9}, "protocol.test: 0.7 and 0.9 leave no clip to learn from"),
-        ({"validation": 0.0}, "protocol.validation: a share lies between 0 and 1, got 0.0"),
-        ({"test": 1.0}, "protocol.test: a share lies between 0 and 1, got 1.0"),
+        ({"validation": 0.6, "test": 0.4}, "protocol.test: 0.6 and 0.4 leave no clip for training"),
+        ({"validation": 0.7, "test": 0.9}, "protocol.test: 0.7 and 0.9 leave no clip for training"),
+        ({"validation": 0.0}, "protocol.validation: expected a share between 0 and 1, got 0.0"),
+        ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
     ],
 )
 def test_shares_must_leave_something(dataset, name, shares, told):

@@ -70,14 +70,14 @@ def test_of_two_speakers_one_learns_some_sentences_validates_others_and_neither_
 
 def test_one_speaker_with_one_sentence_beside_the_tested_cannot_be_divided(crossed):
     dataset = crossed(2, sentence=lambda n, take: f"sentence {take // 6}")
-    with pytest.raises(UserError, match="^protocol.validation: only speaker x:0. is left to learn from"):
+    with pytest.raises(UserError, match="^protocol.validation: only speaker x:0. is left for training"):
         speaker_and_sentence_disjoint(dataset)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"test_sentences": 1.0}, "protocol.test_sentences: a share lies between 0 and 1, got 1.0"),
+        ({"test_sentences": 1.0}, "protocol.test_sentences: expected a share between 0 and 1, got 1.0"),
         ({"test_sentences": ["sentence 9"]}, "protocol.test_sentences: no sentence 'sentence 9'; the corpus has "),
         ({"test_sentences": []}, "protocol speaker_and_sentence_disjoint: no clip in test"),
         ({"test_sentences": [f"sentence {n}" for n in range(4)]}, "protocol speaker_and_sentence_disjoint: no "),
@@ -92,5 +92,5 @@ def test_what_cannot_be_is_refused(crossed, options, told):
 
 @pytest.mark.parametrize(("sentence", "told"), [(None, 0), ("a", 1)])
 def test_two_sentences_are_needed(crossed, sentence, told):
-    with pytest.raises(UserError, match=f"needs at least two sentences, the corpus tells {told}$"):
+    with pytest.raises(UserError, match=f"needs at least two sentences, the corpus has {told}$"):
         speaker_and_sentence_disjoint(crossed(6, sentence=lambda n, take: sentence))

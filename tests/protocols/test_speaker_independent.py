@@ -63,13 +63,13 @@ def test_the_draw_does_not_depend_on_the_order_of_rows(make_corpus):
         ({"test": ["ravdess:11"]}, "protocol.test: no speaker ravdess:11"),
         ({"test": ["11-12", "10-9"]}, "protocol.test: "),
         ({"test": []}, "protocol.test: an empty list of speakers"),
-        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 stands in train as well"),
-        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 stands in validation as well"),
+        ({"train": [1, 2], "validation": [3], "test": [2]}, "protocol.test: speaker x:02 is in train as well"),
+        ({"validation": ["1-3"], "test": ["3-4"]}, "protocol.test: speaker x:03 is in validation as well"),
         ({"validation": ["1-6"], "test": ["7-12"]}, "protocol.train: the other parts leave no speaker"),
-        ({"test": 0.0}, "protocol.test: a share lies between 0 and 1, got 0.0"),
-        ({"test": 1.0}, "protocol.test: a share lies between 0 and 1, got 1.0"),
-        ({"test": float("nan")}, "protocol.test: a share lies between 0 and 1, got nan"),
-        ({"validation": -0.1}, "protocol.validation: a share lies between 0 and 1, got -0.1"),
+        ({"test": 0.0}, "protocol.test: expected a share between 0 and 1, got 0.0"),
+        ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
+        ({"test": float("nan")}, "protocol.test: expected a share between 0 and 1, got nan"),
+        ({"validation": -0.1}, "protocol.validation: expected a share between 0 and 1, got -0.1"),
         ({"test": 0.99}, "protocol.test: 0.99 of 12 speakers is 12, but only 11 can be drawn"),
         ({"validation": 0.5, "test": 0.5}, "protocol.validation: 0.5 of 12 speakers is 6, but only 5 can be drawn"),
         (
@@ -87,7 +87,7 @@ def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, told):
 def test_a_short_form_of_two_speakers_is_refused(make_corpus):
     emotions = ["angry", "happy", "sad"]
     dataset = make_corpus({"cremad:01": emotions, "ravdess:01": emotions, "x:02": emotions, "x:03": emotions})
-    with pytest.raises(UserError, match="protocol.test: 1 may be cremad:01 or ravdess:01; write the whole name"):
+    with pytest.raises(UserError, match="protocol.test: 1 may be cremad:01 or ravdess:01; write the full name"):
         speaker_independent(dataset, test=[1], validation=[2])
     assert speaker_independent(dataset, test=["ravdess:01"], validation=[2]).speakers["test"] == ["ravdess:01"]
 
@@ -104,8 +104,8 @@ def test_of_two_speakers_one_learns_and_its_held_out_sentences_validate(make_cor
     assert split.apart["train/validation"] == ("sentence",)
     assert split.apart["train/test"] == split.apart["validation/test"] == ("speaker",)
     assert split.notes == (
-        "Validation is held-out sentences of the training speakers, as only one speaker is left to learn from: it "
-        "says how well new sentences are recognised, not new speakers.",
+        "Validation is held-out sentences of the training speakers, as only one speaker is left for training: it "
+        "measures new sentences, not new speakers.",
     )
     assert split.leak is None
 

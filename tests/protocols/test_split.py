@@ -69,9 +69,15 @@ def test_a_row_twice_is_our_own_mistake_and_no_users(make_corpus, where):
     ("test", "told"),
     [
         (["x:04"], None),
-        (["x:02", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were learnt from, so these figures say "),
-        (["x:03", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were used to pick the checkpoint, so these "),
-        (["x:01", "x:02", "x:03", "x:04"], "Speaker-dependent: 2 of the 4 test speakers were learnt from, so these "),
+        (["x:02", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were used for training, so these figures "),
+        (
+            ["x:03", "x:04"],
+            "Speaker-dependent: 1 of the 2 test speakers were used to select the checkpoint, so these ",
+        ),
+        (
+            ["x:01", "x:02", "x:03", "x:04"],
+            "Speaker-dependent: 2 of the 4 test speakers were used for training, so these ",
+        ),
     ],
 )
 def test_a_leak_is_found_by_counting_whatever_was_promised(make_corpus, test, told):
@@ -164,9 +170,9 @@ def test_the_file_of_several_folds_has_each(make_corpus, tmp_path):
 
 
 UNNAMED = {
-    "of the same corpus in train": ({"train": "x:unknown"}, "learnt from"),
-    "of the same corpus in validation": ({"validation": "x:unknown"}, "used to pick the checkpoint"),
-    "of the same corpus in test": ({"test": "x:unknown"}, "learnt from"),
+    "of the same corpus in train": ({"train": "x:unknown"}, "used for training"),
+    "of the same corpus in validation": ({"validation": "x:unknown"}, "used to select the checkpoint"),
+    "of the same corpus in test": ({"test": "x:unknown"}, "used for training"),
     "of another corpus": ({"train": "y:unknown"}, None),
     "a speaker whose name says so in part": ({"train": "x:unknown 1"}, None),
 }
@@ -185,7 +191,7 @@ def test_clips_of_nobody_may_be_of_a_test_speaker(make_corpus, with_column, rena
         assert split.leak is None
     else:
         assert split.leak == (
-            "Speaker-dependent, as far as anybody knows: of clips of x it is not told who speaks, so test speakers "
-            f"may have been {told}, and these figures say nothing certain about speakers never heard."
+            "Possibly speaker-dependent: clips of x have unknown speakers, so test speakers "
+            f"may have been {told}, and these figures may not hold for unseen speakers."
         )
         assert split.table(dataset).endswith(split.leak)

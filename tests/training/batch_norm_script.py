@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ser_hf.models.layers import ConvBlock, MaskedBatchNorm1d
-from ser_hf.training.averaging import broadcast_buffers, synchronise_batch_norm
+from ser_hf.training.averaging import broadcast_buffers, synchronize_batch_norm
 from ser_hf.utils.errors import UserError
 
 # Real frames of the clips, by process.
@@ -61,7 +61,7 @@ def steps(lengths, wrap=lambda network: network, processes=1):
 
 
 def synchronised(network):
-    assert synchronise_batch_norm(network) == 2
+    assert synchronize_batch_norm(network) == 2
     return nn.parallel.DistributedDataParallel(network)
 
 
@@ -73,7 +73,7 @@ def stock():
 def refusal(device):
     model = stock()
     try:
-        synchronise_batch_norm(model, device)
+        synchronize_batch_norm(model, device)
     except UserError as error:
         assert not model["ours"].synchronised
         return str(error)
@@ -86,7 +86,7 @@ def main(folder):
     model = stock()
     nn.init.normal_(model["encoder"][1].weight)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found["switched"] = synchronise_batch_norm(model, "cuda")
+    found["switched"] = synchronize_batch_norm(model, "cuda")
     found["kinds"] = [type(module).__name__ for module in model["encoder"]]
     found["kept"] = all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     found["refusals"] = [refusal(device) for device in (None, "mps")]

@@ -13,7 +13,7 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.feature_cache import FrozenCache
+from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit, predict
 from ser_hf.training.freezing import Freezing
 
@@ -41,7 +41,7 @@ def train_frozen(folder, name, batch):
         arguments,
         trainer_metrics,
         freezing=Freezing(encoder=True),
-        cache=FrozenCache(Freezing(encoder=True), folder / f"{name}-cache"),
+        cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
     )
     _, logits = predict(fitted.trainer, part(clips, range(8, 12), store))
     logger.removeHandler(written)

@@ -86,7 +86,7 @@ def test_what_the_trainer_takes_beyond_the_library_s_arguments_is_split_off(tmp_
         ({"eval_strategy": "steps"}, "training.save_strategy: epoch, but eval_strategy is steps"),
         (
             {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 3},
-            "training.save_steps: 3, but eval_steps is 1; what is judged must be saved",
+            "training.save_steps: 3, but eval_steps is 1; evaluated checkpoints must be saved",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from transformers import TrainerControl, TrainerState, set_seed
 
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import tiny_config
-from ser_hf.training.averaging import LEARNING, WeightAverage, recompute_batch_norm
+from ser_hf.training.averaging import TRAINED_WEIGHTS, WeightAverage, recompute_batch_norm
 from ser_hf.utils.errors import UserError
 
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_has_all_that_resuming_needs(kind, tmp_path):
         model.learn(step / 7)
         average.update()
     resumed = _resumed(average, model, tmp_path)
-    assert set(load_file(tmp_path / LEARNING)) == {
+    assert set(load_file(tmp_path / TRAINED_WEIGHTS)) == {
         f"learning.{name}" for name in ("first.weight", "first.bias", "tied.bias", "running", "steps")
     }
     for each in (average, resumed):
@@ -231,9 +231,9 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
         _of(model, kind="swa").load(tmp_path)
     other = WeightAverage("ema")
     other.attach(nn.Linear(1, 1))
-    with pytest.raises(UserError, match="other weights learnt"):
+    with pytest.raises(UserError, match="other trainable weights"):
         other.load(tmp_path)
-    (tmp_path / LEARNING).write_bytes(b"torn")
+    (tmp_path / TRAINED_WEIGHTS).write_bytes(b"torn")
     with pytest.raises(UserError, match=r"learning\.safetensors cannot be read"):
         average.load(tmp_path)
 

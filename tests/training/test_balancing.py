@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset
 
 from ser_hf.training.balancing import (
     ALWAYS,
-    Turns,
+    EpochSchedule,
     balance_table,
     balanced,
     met_by_corpus,
@@ -107,12 +107,12 @@ def mixed(store):
 
 def rows_of(entries, epoch):
     rows = entries["row"][:]
-    return [rows[i] for i in Turns(entries).of(epoch)]
+    return [rows[i] for i in EpochSchedule(entries).of(epoch)]
 
 
 def test_every_epoch_meets_its_quota_and_each_clip_has_its_turn(mixed):
     entries = balanced(mixed, CORPORA, SPEAKERS, {"a": 0.5, "b": 1.5}, None, seed=0)
-    assert len(Turns(entries)) == 10
+    assert len(EpochSchedule(entries)) == 10
     met = Counter()
     for epoch in range(20):
         rows = rows_of(entries, epoch)
@@ -151,7 +151,7 @@ def test_copies_are_told_apart_and_every_recording_is_there_once(mixed):
 
 def test_where_nothing_is_asked_every_epoch_meets_every_clip_once(mixed):
     for entries in (mixed, balanced(mixed, CORPORA, SPEAKERS, {}, None, 0), oversampled(mixed, 0)):
-        assert Turns(entries).of(3).tolist() == list(range(len(entries)))
+        assert EpochSchedule(entries).of(3).tolist() == list(range(len(entries)))
     entries = balanced(mixed, CORPORA, SPEAKERS, {}, None, 0)
     assert rows_of(entries, 5) == mixed["row"][:]
 
@@ -160,7 +160,7 @@ def test_labels_are_counted_as_they_are_met(mixed):
     entries = balanced(mixed, CORPORA, SPEAKERS, {}, "class", seed=0)
     assert Counter(met_labels(entries)) == {0: 4, 1: 4, 2: 4}
     for epoch in range(3):
-        labels = np.asarray(entries["labels"][:])[Turns(entries).of(epoch)]
+        labels = np.asarray(entries["labels"][:])[EpochSchedule(entries).of(epoch)]
         assert Counter(labels.tolist()) == {0: 4, 1: 4, 2: 4}
 
 

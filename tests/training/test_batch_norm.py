@@ -3,7 +3,7 @@
 import torch
 from batch_norm_script import CASES, Network, steps, stock
 
-from ser_hf.training.averaging import broadcast_buffers, synchronise_batch_norm
+from ser_hf.training.averaging import broadcast_buffers, synchronize_batch_norm
 
 
 def test_processes_on_their_own_would_differ():
@@ -16,7 +16,7 @@ def test_processes_on_their_own_would_differ():
 
 def test_a_single_process_is_left_alone():
     network, other = Network(), stock()
-    assert synchronise_batch_norm(network) == synchronise_batch_norm(other) == 0
+    assert synchronize_batch_norm(network) == synchronize_batch_norm(other) == 0
     assert not network.norm.synchronised
     assert type(other["encoder"][1]) is torch.nn.BatchNorm1d
     broadcast_buffers(network)

@@ -168,5 +168,5 @@ def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, label
 
 
 def test_what_is_learnt_from_is_not_cut_into_windows(clips, store):
-    with pytest.raises(ValueError, match="window for judging"):
+    with pytest.raises(ValueError, match="window for evaluation"):
         part(clips, ROWS, store, max_duration=0.5, window=5000)

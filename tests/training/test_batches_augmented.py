@@ -13,7 +13,7 @@ from ser_hf.audio.augmentation import Augmentation, Augmenter, Crop, Gain, Gauss
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.balancing import oversampled
-from ser_hf.training.data import UNCOUNTED, Changes, Collator, Mixing, mix, part
+from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, mix, part
 from ser_hf.training.factory import _extractor, blueprint
 from ser_hf.training.fit import fit_statistics
 
@@ -36,8 +36,8 @@ class Marked:
 def collator(store):
     def make(augmenter=None, mixup=None, fixed_length=0, seed=0, **settings):
         mixing = mixup and Mixing(mixup, 4, SPEAKERS)
-        changes = Changes(augmenter, mixing, fixed_length)
-        return Collator(store, _extractor(16000, False), seed, **settings, changes=changes)
+        transforms = TrainTransforms(augmenter, mixing, fixed_length)
+        return Collator(store, _extractor(16000, False), seed, **settings, transforms=transforms)
 
     return make
 
@@ -139,8 +139,8 @@ def test_every_extractor_hears_augmented_and_mixed_clips(clips, store, labels, t
     limit = plan.longest_clip and plan.longest_clip / 16000
     own = list(part(clips, ROWS, store, limit))
     sometimes = Augmenter(dataclasses.replace(STEPS, gain=Gain()), 16000)
-    changes = Changes(sometimes, Mixing(Mixup(0.5), 4, SPEAKERS))
-    collate = Collator(store, plan.extractor, 0, 400, 0, changes)
+    transforms = TrainTransforms(sometimes, Mixing(Mixup(0.5), 4, SPEAKERS))
+    collate = Collator(store, plan.extractor, 0, 400, 0, transforms)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         changed = collate(own, training=True)

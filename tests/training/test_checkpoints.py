@@ -8,15 +8,15 @@ from transformers.trainer_callback import TrainerState
 
 from ser_hf.training.checkpoints import (
     MARKER,
-    cannot_be_written,
+    check_step_batch_size,
     delete,
-    discard_torn,
+    delete_incomplete,
     has_stopped,
-    is_whole,
+    is_complete,
     last_checkpoint,
-    refuse_other_batches,
     rotate,
     seal,
+    write_error,
 )
 from ser_hf.utils.errors import UserError
 
@@ -53,7 +53,7 @@ def test_the_newest_whole_checkpoint_is_the_last(checkpoint, tmp_path):
 @pytest.mark.parametrize("damage", ["truncate", "rewrite", "remove", "cut marker", "[]", '{"files": {}}', "null"])
 def test_what_the_marker_does_not_vouch_for_is_torn(checkpoint, damage):
     folder = checkpoint(4)
-    assert is_whole(folder)
+    assert is_complete(folder)
     if damage == "truncate":
         os.truncate(folder / "shard" / "0.pt", 2)
     elif damage == "remove":
@@ -62,12 +62,12 @@ def test_what_the_marker_does_not_vouch_for_is_torn(checkpoint, damage):
         (folder / "shard" / "0.pt").write_bytes(b"stale")
     else:
         (folder / MARKER).write_text('{"files": {"mod' if damage == "cut marker" else damage)
-    assert not is_whole(folder)
+    assert not is_complete(folder)
 
 
 def test_torn_checkpoints_are_discarded_and_whole_ones_are_not(checkpoint, tmp_path):
     whole, torn = checkpoint(1), checkpoint(2, sealed=False)
-    discard_torn(tmp_path)
+    delete_incomplete(tmp_path)
     assert whole.is_dir()
     assert not torn.exists()
 
@@ -97,14 +97,14 @@ def test_a_checkpoint_half_deleted_does_not_pass_for_whole(checkpoint, monkeypat
     monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # killed just before
     delete(folder)
     assert folder.is_dir()
-    assert not is_whole(folder)
+    assert not is_complete(folder)
 
 
 def test_another_batch_in_a_step_is_refused(checkpoint):
     folder = checkpoint(2)
-    refuse_other_batches(folder, {"processes": 2, "step_batch_size": 16})
+    check_step_batch_size(folder, {"processes": 2, "step_batch_size": 16})
     with pytest.raises(UserError, match=r"1 processes took 16 clips a step, 2 would take 32; resume with as many"):
-        refuse_other_batches(folder, {"processes": 2, "step_batch_size": 32})
+        check_step_batch_size(folder, {"processes": 2, "step_batch_size": 32})
 
 
 @pytest.mark.parametrize(("waited", "stopped"), [(2, False), (3, True), (4, True)])
@@ -120,10 +120,10 @@ def test_a_training_whose_patience_is_at_an_end_has_stopped(waited, stopped):
 def test_a_checkpoint_that_the_disk_does_not_take_is_told_and_removed(checkpoint):
     last = checkpoint(8)
     half = checkpoint(16, sealed=False)
-    error = cannot_be_written(half, OSError(28, "No space left on device"))
+    error = write_error(half, OSError(28, "No space left on device"))
     assert str(error).startswith(f"{half}: the checkpoint cannot be written (No space left on device; ")
     assert str(error).endswith(f"--resume goes on from {last}")
     assert not half.exists()
-    assert is_whole(last)
+    assert is_complete(last)
     delete(last)
-    assert str(cannot_be_written(half, RuntimeError("file write failed"))).endswith("--resume begins anew")
+    assert str(write_error(half, RuntimeError("file write failed"))).endswith("--resume starts again")

@@ -29,8 +29,8 @@ from ser_hf.training.fit import predict
 from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.sklearn_solver import (
     RadialMachines,
+    _evaluate,
     _fit,
-    _judge,
     _not_above,
     _scale,
     as_module,
@@ -217,7 +217,7 @@ def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting,
 
 
 def test_a_class_without_training_clips_is_told(fitting):
-    with pytest.raises(UserError, match="no training clip is labelled sad.*corpus.drop"):
+    with pytest.raises(UserError, match="no training clip is labeled sad.*corpus.drop"):
         fitting(learnt=[0, 1, 2, 4, 5, 6])
 
 
@@ -358,7 +358,7 @@ def lengths_of(clips):
     ],
 )
 def test_layers_that_have_learnt_nothing_make_no_embedding(model, fresh, on_encoder):
-    with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* has learnt nothing.*model\.pooling"):
+    with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* is untrained.*model\.pooling"):
         on_encoder(model())
 
 
@@ -389,7 +389,7 @@ def test_windows_of_a_clip_are_judged_together(on_encoder, store, clips):
         counted["clips"] = len(prediction.label_ids)
         return {"wa": float((prediction.predictions.argmax(axis=1) == prediction.label_ids).mean())}
 
-    judged = _judge(layer, pieces, vectors, truth, metrics, ClassificationLoss())
+    judged = _evaluate(layer, pieces, vectors, truth, metrics, ClassificationLoss())
     assert counted == {"clips": 4}
     count = pieces["row"][:].count(longest)
     assert judged["loss"] == pytest.approx(-np.log((count - 1) / count) / 4, rel=1e-2)

@@ -105,7 +105,7 @@ def test_it_hears_what_the_classifier_is_given(network, name):
     handle.remove()
     torch.testing.assert_close(model.classifier(embeddings), logits)
     model(**inputs)
-    with pytest.raises(RuntimeError, match="heard no classifier"):
+    with pytest.raises(RuntimeError, match="has no embeddings"):
         contrastive(IDS)
 
 

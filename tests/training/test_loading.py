@@ -347,7 +347,7 @@ def test_a_head_follows_the_order_of_our_labels(headed, labels, caplog, name, he
         key = f"{LAST.get(name, 'classifier')}.{part}"
         stored[key] = stored[key][[2, 0, 3, 1]]
     assert_same(tensors(model), stored)
-    assert caplog.messages[-1].endswith(": the last layer's rows are in the order of our labels now")
+    assert caplog.messages[-1].endswith(": last layer reordered to our labels")
 
 
 @each_last_layer

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing.models import CHECKPOINTS
-from ser_hf.training.averaging import LEARNING, recompute_batch_norm
+from ser_hf.training.averaging import TRAINED_WEIGHTS, recompute_batch_norm
 from ser_hf.training.checkpoints import MARKER, prepare_for_sharding
 from ser_hf.training.freezing import bare, structure
 from ser_hf.training.lora import Lora, add_lora, merged, plain_parameters, save_adapter
@@ -296,7 +296,7 @@ def test_a_resumed_training_ends_as_if_it_had_never_been_cut_off(trained, tmp_pa
         there = {path.name for path in checkpoint.iterdir()}
         assert {"adapter_config.json", "adapter_model.safetensors", MARKER} <= there
         assert there & {"model.safetensors", "README.md"} == set()
-        assert (LEARNING in there) == (average is not None)
+        assert (TRAINED_WEIGHTS in there) == (average is not None)
         saved = load_file(checkpoint / "adapter_model.safetensors")
         assert "base_model.model.layer_weights" in saved
         assert len(saved) == len(learning_of(model))

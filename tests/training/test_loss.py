@@ -192,7 +192,7 @@ class TestContrastive:
 
     def test_training_with_nobody_listening_is_an_error(self):
         loss = ClassificationLoss(contrastive=SupervisedContrastive(0.5))
-        with pytest.raises(RuntimeError, match="heard no classifier"):
+        with pytest.raises(RuntimeError, match="has no embeddings"):
             loss({"logits": LOGITS.clone().requires_grad_()}, LABELS)
 
 

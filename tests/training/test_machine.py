@@ -54,7 +54,7 @@ def test_precision_follows_the_device(machine, capability, bf16, word, expected)
 )
 def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word, device):
     machine(capability)
-    with pytest.raises(UserError, match=rf"training\.precision: {word} is nothing for {device}"):
+    with pytest.raises(UserError, match=rf"training\.precision: {word} is not supported by {device}"):
         precision_arguments(word)
 
 

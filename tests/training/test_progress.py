@@ -3,7 +3,7 @@
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ser_hf.training.callbacks import EpochLines
+from ser_hf.training.callbacks import EpochLog
 from ser_hf.utils.errors import UserError
 
 
@@ -18,7 +18,7 @@ def arguments(tmp_path, caplog):
 
 
 def _say(arguments, metric="uar", best=None, metrics=None, main=True):
-    lines, state = EpochLines(metric), TrainerState(epoch=2.0, num_train_epochs=4, best_metric=best)
+    lines, state = EpochLog(metric), TrainerState(epoch=2.0, num_train_epochs=4, best_metric=best)
     state.is_world_process_zero = main
     lines.on_epoch_begin(arguments, state, TrainerControl())
     lines.on_epoch_end(arguments, state, TrainerControl())

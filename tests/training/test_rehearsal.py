@@ -8,7 +8,7 @@ from ser_hf.testing import write_checkpoint
 from ser_hf.testing.models import TINY
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.factory import blueprint
-from ser_hf.training.fit import rehearse
+from ser_hf.training.fit import dry_run
 from ser_hf.training.freezing import Freezing
 from ser_hf.utils.errors import UserError
 
@@ -57,14 +57,14 @@ def encoder(tmp_path_factory):
 
 def _rehearse(plan, folder, freezing, clips=10, **arguments):
     settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4}
-    rehearse(plan, training_arguments(settings | arguments, folder, 0, "uar", progress=False), clips, freezing)
+    dry_run(plan, training_arguments(settings | arguments, folder, 0, "uar", progress=False), clips, freezing)
 
 
 @pytest.mark.parametrize(
     ("freezing", "told"),
     [
         (Freezing(layers=3), r"freeze\.layers: 3 of 2 layers, which is all that Wav2Vec2ForSeq\w+ has"),
-        (Freezing(every=3), r"freeze\.gradual\.every: nothing would be thawed after 3 epochs, the training has 3"),
+        (Freezing(every=3), r"freeze\.gradual\.every: nothing is unfrozen after 3 epochs, the training has 3"),
     ],
 )
 def test_what_the_network_cannot_freeze_is_told(encoder, tmp_path, freezing, told):
@@ -86,6 +86,6 @@ def test_the_last_epoch_is_early_enough_to_thaw(encoder, tmp_path, arguments):
 def test_transferred_networks_are_rehearsed(tmp_path, name):
     plan = blueprint(name, list("abcd"), random_init=True, options=TINY[name])
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9)
-    rehearse(plan, arguments, 10, Freezing(top_layers=1, every=1))
+    dry_run(plan, arguments, 10, Freezing(top_layers=1, every=1))
     with pytest.raises(UserError, match=r"^freeze\.feature_encoder: "):
-        rehearse(plan, arguments, 10, Freezing(feature_encoder=True))
+        dry_run(plan, arguments, 10, Freezing(feature_encoder=True))

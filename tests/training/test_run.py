@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.checkpoints import MARKER, is_whole, last_checkpoint, seal
+from ser_hf.training.checkpoints import MARKER, is_complete, last_checkpoint, seal
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit, predict
@@ -162,7 +162,7 @@ def test_only_training_drops_the_clips_of_an_incomplete_batch(training):
 
 
 def test_a_training_that_ends_before_its_first_validation_is_told(training):
-    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: the training ended before"):
+    with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
         training(eval_delay=9)
 
 
@@ -182,7 +182,7 @@ def test_only_whole_checkpoints_are_kept_and_few_of_them(training, tmp_path):
     training(num_train_epochs=5, save_total_limit=2)
     left = list(tmp_path.glob("checkpoint-*"))
     assert 1 <= len(left) <= 2
-    assert all(is_whole(path) for path in left)
+    assert all(is_complete(path) for path in left)
     assert tmp_path / "checkpoint-10" in left
 
 

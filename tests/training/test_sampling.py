@@ -8,7 +8,7 @@ from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from torch.utils.data import BatchSampler
 
-from ser_hf.training.balancing import ALWAYS, Turns
+from ser_hf.training.balancing import ALWAYS, EpochSchedule
 from ser_hf.training.data import UNCOUNTED, EpochBatches, EpochOrder, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
@@ -93,7 +93,7 @@ def turns():
         "turn": [0] * 5 + [3, 1, 0, 2, 5, 4] + [1, 0],
         "take": [0] * 5 + [2] * 6 + [1] * 2,
     }
-    return Turns(Dataset.from_dict(columns))
+    return EpochSchedule(Dataset.from_dict(columns))
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])

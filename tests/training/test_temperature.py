@@ -8,8 +8,8 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing import tiny_config
+from ser_hf.training.factory import store_temperature
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
-from ser_hf.training.temperature import store_temperature
 from ser_hf.utils.errors import UserError
 
 FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest")

@@ -13,7 +13,7 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.averaging import LEARNING
+from ser_hf.training.averaging import TRAINED_WEIGHTS
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
@@ -97,9 +97,7 @@ def test_layers_thaw_by_epochs_and_what_is_frozen_stands_still(training, caplog)
         assert moved <= learning
         assert learning - moved <= {"wav2vec2.masked_spec_embed"}
     tables = [record.getMessage() for record in caplog.records if record.name == "ser_hf.training.trainer"]
-    assert [table.splitlines()[0] for table in tables] == [
-        f"what learns after {epochs} epochs:" for epochs in (1, 2, 3)
-    ]
+    assert [table.splitlines()[0] for table in tables] == [f"trainable after {epochs} epochs:" for epochs in (1, 2, 3)]
     assert [line.split("  ")[0] for line in tables[0].splitlines()[2:]] == [
         "head",
         "encoder.layer 1",
@@ -118,7 +116,7 @@ def test_an_interrupted_thaw_goes_on_as_if_it_had_not_been(training, tmp_path, a
     freezing = Freezing(every=1)
     whole = training(freezing, **often)
     if average:
-        averaged = load_file(tmp_path / "checkpoint-1" / LEARNING)
+        averaged = load_file(tmp_path / "checkpoint-1" / TRAINED_WEIGHTS)
         assert set(averaged) == {f"learning.{name}" for name, _ in whole.trainer.model.named_parameters()}
     for step in range(lost[0] + 1, lost[1] + 1):
         (tmp_path / f"checkpoint-{step}" / MARKER).unlink()

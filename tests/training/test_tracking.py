@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 import types
 
@@ -66,14 +65,6 @@ def test_a_tracker_that_is_not_installed_is_told(installed, word):
     installed()
     with pytest.raises(UserError, match=rf'{word} is not installed; pip install "ser_hf\[tracking\]"'):
         check_report_to(word)
-
-
-def test_the_check_waits_for_no_import():
-    code = (
-        "import sys; from ser_hf.training.callbacks import check_report_to; check_report_to('none');"
-        "assert not {'torch', 'transformers'} & set(sys.modules), 'loaded'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_environment_is_set_for_the_training_alone(tmp_path):
@@ -161,7 +152,7 @@ def test_a_run_of_the_users_stays_open(wandb, tmp_path):
 
 def test_no_login_is_one_line(wandb, tmp_path):
     wandb.refusal = "No API key\n configured."
-    message = r"W&B says: No API key configured; log in with `wandb login`, or set WANDB_MODE=offline"
+    message = r"W&B: No API key configured; log in with `wandb login`, or set WANDB_MODE=offline"
     with pytest.raises(UserError, match=message), tracked("wandb", "crnn", tmp_path):
         pytest.fail("the training began")
     assert wandb.codes == []

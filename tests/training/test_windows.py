@@ -10,7 +10,7 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, firsts, merge, part, pieces, told
+from ser_hf.training.data import Collator, firsts, merge, part, pieces, window_notes
 from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
 
@@ -99,18 +99,17 @@ def test_metrics_and_predictions_are_of_clips(judge, clips, store):
 
 def test_what_is_not_judged_as_it_is_is_told(clips, store):
     whole = part(clips, range(12), store)
-    assert told("test", whole, 16000, None) == []
-    assert told("test", part(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
+    assert window_notes("test", whole, 16000, None) == []
+    assert window_notes("test", part(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
     lengths = np.sort(store.lengths)
     windowed = part(clips, range(12), store, window=int(lengths[-3]))
-    assert told("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
-        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: judged in "
+    assert window_notes("test", windowed, 16000, int(lengths[-3]), int(lengths[-3])) == [
+        f"2 of 12 test clips are longer than the {lengths[-3] / 16000:.2f} s that the model can take: evaluated in "
         "windows of at most that, probabilities averaged by duration; pipeline cuts them off there"
     ]
-    (sentence,) = told("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
+    (sentence,) = window_notes("validation", part(clips, range(12), store, window=8000), 16000, 8000, 9000)
     assert "longer than the 0.50 s of evaluation.window: " in sentence
-    assert sentence.endswith("; pipeline hears them whole")
-    assert told("test", whole, 16000, None, shortest=int(lengths[1])) == [
-        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: heard with silence "
-        "after them"
+    assert sentence.endswith("; pipeline processes them whole")
+    assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
+        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
     ]

@@ -60,7 +60,7 @@ def test_a_classifier_that_was_never_trained_is_refused(encoder_folder):
 
 def test_numbers_in_place_of_labels_are_refused(copy):
     change(copy / "config.json", problem_type="regression")
-    with pytest.raises(UserError, match="answers numbers, not labels"):
+    with pytest.raises(UserError, match="predicts numbers, not labels"):
         load_classifier(copy, device="cpu")
 
 

@@ -3,6 +3,7 @@
 import logging
 import pickle
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +17,30 @@ from ser_hf.testing.models import TINY
 from ser_hf.training import feature_store
 from ser_hf.training.data import Collator, part
 from ser_hf.training.factory import blueprint, build_model
-from ser_hf.training.feature_cache import pieces_of
-from ser_hf.training.feature_store import open_frozen
+from ser_hf.training.feature_cache import cached_module, compute_activations, segments_of
+from ser_hf.training.feature_store import open_feature_store
 from ser_hf.training.freezing import Freezing
-from ser_hf.training.frozen_parts import frozen_part
 from ser_hf.utils.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
+
+
+def _as_computed(compute, *given):
+    return compute(*given)
 
 
 @pytest.fixture
 def opened(store, clips, labels, tmp_path):
     """Opens the store of the features of a tiny network, whose settings and clips may differ."""
 
-    def run(rows=range(4), name="crnn", length=4000, **settings):
+    def run(rows=range(4), name="crnn", length=4000, changed=_as_computed, **settings):
         torch.manual_seed(0)
         model = ARCHITECTURES[name](tiny_config(name, **settings))
         plan = blueprint(name, labels, options=TINY[name] | settings)
-        pieces = pieces_of(part(clips, rows, store, window=length))
-        collator = Collator(store, plan.extractor)
-        return open_frozen(model, frozen_part(model, Freezing()), collator, pieces, 3, tmp_path), model, collator
+        segments = segments_of(part(clips, rows, store, window=length))
+        collator, cached = Collator(store, plan.extractor), cached_module(model, Freezing())
+        compute = partial(changed, compute_activations, model, cached)
+        return open_feature_store(model, cached, collator, segments, compute, 3, tmp_path), model, collator
 
     return run
 
@@ -57,7 +62,7 @@ def test_it_holds_what_is_computed_of_each_clip_alone(opened, store, clips):
         np.testing.assert_allclose(kept[0], features[0].numpy(), rtol=1e-3, atol=1e-3)
     assert not kept.flags.writeable
     again = pickle.loads(pickle.dumps(frozen))
-    assert again._numbers is None, "a worker maps the file by itself"
+    assert again._values is None, "a worker maps the file by itself"
     np.testing.assert_array_equal(again[clip["row"], clip["start"], clip["length"]], kept)
 
 
@@ -88,7 +93,7 @@ def test_the_attention_counts(encoder_folder, labels):
     settings = []
     for attention in ("eager", "sdpa"):
         model = build_model(blueprint("encoder", labels, checkpoint=checkpoint, attention=attention))
-        settings.append(feature_store._settings(model, frozen_part(model, Freezing(encoder=True))))
+        settings.append(feature_store._settings(model, cached_module(model, Freezing(encoder=True))))
     assert settings[0] != settings[1]
     assert settings[0] | {"attention": "'sdpa'"} == settings[1]
 
@@ -138,27 +143,21 @@ def test_a_damaged_store_is_told_and_built_again(opened, caplog, name, change):
     assert [file.read_bytes() for file in files] == wanted
 
 
-def test_a_value_beyond_float16_is_told(opened, tmp_path, monkeypatch):
-    computed = feature_store._computed
-
-    def large(*given):
-        states, *rest = computed(*given)
+def test_a_value_beyond_float16_is_refused(opened, tmp_path):
+    def large(compute, *given):
+        states, *rest = compute(*given)
         return (states * 1e5, *rest)
 
-    monkeypatch.setattr(feature_store, "_computed", large)
     with pytest.raises(UserError, match=r"freeze\.cache: log-mel spectrograms of the clip in row \d reach .*65504"):
-        opened()
+        opened(changed=large)
     assert _folders(tmp_path) == set()
 
 
-def test_a_store_that_is_not_what_was_computed_is_a_fault(opened, tmp_path, monkeypatch):
-    computed = feature_store._computed
-
-    def short(*given):
-        states, counts, *rest = computed(*given)
+def test_a_store_of_another_size_than_computed_is_a_fault(opened, tmp_path):
+    def short(compute, *given):
+        states, counts, *rest = compute(*given)
         return (states[:, :, :-1], counts, *rest)
 
-    monkeypatch.setattr(feature_store, "_computed", short)
     with pytest.raises(RuntimeError, match="bytes were written"):
-        opened()
+        opened(changed=short)
     assert _folders(tmp_path) == set()

@@ -17,7 +17,7 @@ from ser_hf.testing import write_checkpoint, write_corpus
 
 pytestmark = pytest.mark.slow  # two runs, and a process that asks what they saved
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = [
     "corpus.speakers=6",
     "corpus.takes=2",

@@ -1,6 +1,7 @@
 """ser-hf predict: files, folders and corpora in, a table and embeddings out, a mistake in one line."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -16,8 +17,9 @@ from models_asked import LABELS
 
 from ser_hf import cli, predict
 from ser_hf.inference import inputs
-from ser_hf.inference import predict as predictions
 from ser_hf.testing import write_corpus
+
+predictions = importlib.import_module("ser_hf.inference.predict")  # ser_hf.inference.predict is the function
 
 
 def complaint(capsys, *arguments):
@@ -236,7 +238,7 @@ def test_being_terminated_leaves_no_half_written_file(published, recordings, tmp
         assert signal.getsignal(signal.SIGTERM) != before, "else the tests themselves would end"
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("ser_hf.inference.predict.table", table)
+    monkeypatch.setattr(predictions, "table", table)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["predict", str(published("crnn")), str(recordings), "--output", str(tmp_path / "x.csv")])
     assert stopped.value.code == 128 + signal.SIGTERM

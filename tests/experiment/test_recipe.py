@@ -15,7 +15,7 @@ from ser_hf.testing import write_corpus
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.utils.errors import UserError
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 SHIPPED = sorted(
     path for path in RECIPES.rglob("*.yaml") if path.relative_to(RECIPES).parts[0] not in ("accelerate", "sweeps")
 )

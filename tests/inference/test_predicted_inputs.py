@@ -18,7 +18,7 @@ def test_formats_that_are_not_read_are_told_with_the_remedy(published, recording
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
     for asked in (tmp_path, tmp_path / "b.m4a"):
-        with pytest.raises(UserError, match=r"b.m4a: .m4a is not read here; convert it: ffmpeg -i"):
+        with pytest.raises(UserError, match=r"b.m4a: .m4a is not supported; convert it: ffmpeg -i"):
             predict(published("crnn"), asked)
     answers = predict(published("crnn"), tmp_path, on_error="skip")
     assert [name.rpartition("/")[2] for name, _ in answers.skipped] == ["b.m4a"]

@@ -25,7 +25,7 @@ from ser_hf.utils.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # whole runs
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 SPEAKERS = {"ravdess": 6, "cremad": 6, "tess": 2, "savee": 4}
 FOUR = ("ravdess", "cremad", "tess", "savee")
 

@@ -14,7 +14,7 @@ from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.run import check_runs
-from ser_hf.experiment.single_run import log_oversampling, make_changes
+from ser_hf.experiment.single_run import log_oversampling, make_transforms
 from ser_hf.training.fit import fit
 from ser_hf.utils.run_folder import RunFolder
 
@@ -140,7 +140,8 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
     assert learnt["labels"].shape == (8, 6)
     assert ((learnt["labels"] > 0) & (learnt["labels"] < 1)).any()
     assert judged["labels"].shape == (len(judged["input_values"]),)
-    assert list(trainer.collator.changes.augmenter.augmentation.steps) == ["crop", "speed", "background_noise", "gain"]
+    steps = trainer.collator.transforms.augmenter.augmentation.steps
+    assert list(steps) == ["crop", "speed", "background_noise", "gain"]
 
 
 def test_the_log_says_how_many_clips_are_repeated(run):
@@ -155,11 +156,11 @@ def test_the_log_says_how_many_clips_are_repeated(run):
 def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
     context = context_of(own)
-    material, changes = context.data, make_changes(context)
-    assert changes.augmenter.sampling_rate == 22050
-    assert list(changes.augmenter.babble_rows) == material.folds[0].split.rows["train"]
-    assert changes.fixed_length == 22050
-    assert len(changes.mixing.speakers) == len(material.dataset)
+    material, transforms = context.data, make_transforms(context)
+    assert transforms.augmenter.sampling_rate == 22050
+    assert list(transforms.augmenter.babble_rows) == material.folds[0].split.rows["train"]
+    assert transforms.fixed_length == 22050
+    assert len(transforms.mixing.speakers) == len(material.dataset)
 
 
 def test_plain_repetition_is_told(tmp_path, caplog):
@@ -219,7 +220,7 @@ def test_contradictions_are_refused(tmp_path, overrides, message):
 def test_the_steps_planned_are_those_of_all_copies(tmp_path, monkeypatch):
     context = context_of(recipe(tmp_path))
     material, planned = context.data, []
-    monkeypatch.setattr("ser_hf.experiment.run.rehearse", lambda plan, arguments, clips, *more: planned.append(clips))
+    monkeypatch.setattr("ser_hf.experiment.run.dry_run", lambda plan, arguments, clips, *more: planned.append(clips))
     check_runs(context, None)
     labels = np.asarray(material.dataset["label"])[material.folds[0].split.rows["train"]]
     counts = np.bincount(labels)

@@ -16,7 +16,7 @@ from ser_hf.testing import corpora, tiny_config, write_corpus
 from ser_hf.testing.models import TINY
 from ser_hf.training.pretrained import PUBLISHED
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(
     path for path in RECIPES.rglob("*.yaml") if path.relative_to(RECIPES).parts[0] not in ("accelerate", "sweeps")
 )

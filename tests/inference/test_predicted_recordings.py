@@ -56,7 +56,7 @@ def test_what_a_folder_cannot_be_heard_of_is_told(folder):
         (folder / name).touch()
     (folder / "d.wav").symlink_to("gone.wav")
     (folder / "e").symlink_to("nowhere")
-    told = r"0.m4a: .m4a is not read here; convert it: ffmpeg -i .*, and 3 more files like it \(--on-error skip leaves"
+    told = r"0.m4a: .m4a is not supported; convert it: ffmpeg -i .*, and 3 more files like it \(--on-error skip leaves"
     with pytest.raises(UserError, match=told):
         from_paths([folder])
     faults = {Path(own.path).name: own.fault for own in from_paths([folder], skip=True)}
