@@ -265,7 +265,7 @@ def table(tmp_path):
 
 def test_a_take_in_two_splits_is_refused_by_name_before_anything_is_written(table, tmp_path, capsys):
     line = complaint(capsys, "train", *table)
-    assert "these are the same take, cut, re-encoded" in line
+    assert "are the same take, cut, re-encoded or changed in level" in line
     assert "csv/clips/s01_angry_0 (train) and csv/clips/s05_angry_0 (test); list one" in line
     assert "corpus.exclude" in line
     assert not (tmp_path / "run").exists()

@@ -169,7 +169,7 @@ def test_stock_layers_become_those_of_torch_on_a_gpu_and_are_refused_elsewhere(n
         assert found["kept"]
         assert found["refusals"] == [
             "training.sync_batch_norm: ModuleDict has torch's own batch normalization (encoder.1), which torch "
-            f"synchronises on GPUs only, not on {device!r}; set it to false"
+            f"synchronizes on GPUs only, not on {device!r}; set it to false"
             for device in ("cpu", "mps")
         ]
 
