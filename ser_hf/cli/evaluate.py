@@ -102,7 +102,7 @@ def evaluate(
     from ..utils.files import atomic_folder
 
     require_place(folder, overwrite)
-    manner = EvaluationSettings(
+    settings = EvaluationSettings(
         window, batch_size, bootstrap, robustness=robustness, robustness_clips=robustness_clips, embeddings=embeddings
     )
     labels = _label_map(label_map)
@@ -131,16 +131,16 @@ def evaluate(
             for name, rows in corpora.items():
                 title, place = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
                 try:
-                    judgement = evaluate_on_corpus(model, rows, title, manner, heard=heard_speakers, **chosen[name])
+                    evaluation = evaluate_on_corpus(model, rows, title, settings, heard=heard_speakers, **chosen[name])
                 except UserError as error:
                     fail(title, error)
                     continue
-                write_evaluation(partial / place, judgement, facts[name], "../index.html" if several else None)
-                print(summary(judgement.report))
+                write_evaluation(partial / place, evaluation, facts[name], "../index.html" if several else None)
+                print(summary(evaluation.report))
                 names_of_rows = set(rows.dataset["corpus"][:])
                 known = None if model.provenance is None else bool(model.provenance.corpora & names_of_rows)
-                left_out = sum(judgement.left_out.values())
-                cells.append(cell_of(names[source], name, judgement.report, left_out, place, known))
+                left_out = sum(evaluation.left_out.values())
+                cells.append(cell_of(names[source], name, evaluation.report, left_out, place, known))
         if not cells:
             raise UserError(failed[0])
         if several:

@@ -85,16 +85,18 @@ def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, 
 
     from ..experiment.evaluate import EvaluationSettings, evaluate_on_corpus, load_evaluated_model
 
-    manner = EvaluationSettings(bootstrap=1)
+    settings = EvaluationSettings(bootstrap=1)
     # Speakers of the training split may take part: one model's files are compared with each other.
     evaluated = load_evaluated_model(model, device="cpu", **loading)
-    own = evaluate_on_corpus(evaluated, corpus, "model", manner, heard=True, **chosen)
+    own = evaluate_on_corpus(evaluated, corpus, "model", settings, heard=True, **chosen)
     uar = own.report["metrics"]["uar"]
     print(f"  on {len(own.judged)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
     expected = own.judged.probabilities[0]
     for name, file in export.files.items():
-        judged = evaluate_on_corpus(load_evaluated_model(str(file.path)), corpus, name, manner, heard=True, **chosen)
-        metrics, found = judged.report["metrics"], judged.judged.probabilities[0]
+        evaluated = evaluate_on_corpus(
+            load_evaluated_model(str(file.path)), corpus, name, settings, heard=True, **chosen
+        )
+        metrics, found = evaluated.report["metrics"], evaluated.judged.probabilities[0]
         changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
         print(
             f"    {name}: UAR {metrics['uar']:.4f} ({metrics['uar'] - uar:+.4f}), WA {metrics['wa']:.4f}; another "
@@ -144,8 +146,8 @@ def run_corpus(
     if path is None:
         raise UserError(f"--root: no recipe is saved with {model}; name the --corpus as well")
     recipe = read_recipe(path, [*([] if root is None else [f"corpus.root={root}"]), *words])
-    protocol, learnt = recipe.protocol, training_provenance(place, revision)
+    protocol, provenance = recipe.protocol, training_provenance(place, revision)
     folds = protocol.folds or ()
     chosen = {"protocol": protocol.name, "options": protocol.options, "part": recipe.evaluation.part}
-    chosen["fold"] = folds[0] if len(folds) == 1 else learnt and learnt.fold
+    chosen["fold"] = folds[0] if len(folds) == 1 else provenance and provenance.fold
     return load_recipe_corpus(recipe), chosen

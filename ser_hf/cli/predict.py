@@ -101,7 +101,7 @@ def predict(
     from ..inference.outputs import to_terminal, writing
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
-    asked = PredictionSettings(
+    settings = PredictionSettings(
         embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
@@ -113,12 +113,12 @@ def predict(
         if len(recordings) > 1 and _is_picture(output):
             raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
         expert = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
-        facts = table_facts(expert, asked)
+        facts = table_facts(expert, settings)
         with _terminable(), contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
                 writes.append(to_terminal(format or "table", facts.labels, timeline))
-            for table in predict_tables(expert, recordings, asked, facts, skipped):
+            for table in predict_tables(expert, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
                     write(table)

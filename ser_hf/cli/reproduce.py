@@ -70,8 +70,10 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
         fingerprints = f"sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now"
         return [f"  protocol {protocol['name']}: ANOTHER SPLIT ({fingerprints})"]
     same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
-    told = same.get(clips["equal"], "what they held was not kept")
-    return [f"  protocol {protocol['name']}: the same clips in the same parts (sha256 {sha256['now'][:16]}), {told}"]
+    content = same.get(clips["equal"], "their content was not recorded")
+    return [
+        f"  protocol {protocol['name']}: the same clips in the same parts (sha256 {sha256['now'][:16]}), {content}"
+    ]
 
 
 def _table(figures: list[dict[str, Any]]) -> list[str]:

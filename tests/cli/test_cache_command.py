@@ -1,4 +1,4 @@
-"""ser-hf cache: what stands in the cache is told, what is not used goes, what a process uses or others own stays."""
+"""ser-hf cache: lists the cache and deletes what no process uses; files of others stay."""
 
 import os
 import time
@@ -84,9 +84,9 @@ def test_what_is_built_or_open_stays(root, tmp_path, capsys):
     with FileLock(root / "waveforms" / f"{KEYS['cut off']}.lock"):
         assert command(root, "--clear", "--yes") == 0
         assert left(root) == {"somebody's", KEYS["old"], store.folder.name, f"{KEYS['cut off']}.partial"}
-        told = capsys.readouterr().out.splitlines()[-1]
-        assert told.startswith("  kept, because a process uses it: ")
-        assert {store.folder.name, f"{KEYS['cut off']}.partial"} == set(told.partition("uses it: ")[2].split(", "))
+        printed = capsys.readouterr().out.splitlines()[-1]
+        assert printed.startswith("  kept, because a process uses it: ")
+        assert {store.folder.name, f"{KEYS['cut off']}.partial"} == set(printed.partition("uses it: ")[2].split(", "))
         command(root)
         assert capsys.readouterr().out.count(", in use") == 2
     folder = store.folder
@@ -120,15 +120,15 @@ def test_what_a_killed_removal_left_is_removed(root):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (["--remove-older-than", "-1"], "--remove-older-than: expected days, zero or more, got -1"),
         (["--remove-older-than", "nan"], "--remove-older-than: expected days, zero or more, got nan"),
         (["--yes"], "--yes: answers the question of --clear; leave it out"),
     ],
 )
-def test_a_mistake_is_told(root, arguments, told, capsys):
+def test_a_mistake_is_one_line(root, arguments, printed, capsys):
     assert command(root, *arguments) == 2
-    assert f"error: {told}\n" == capsys.readouterr().err
+    assert f"error: {printed}\n" == capsys.readouterr().err
     assert command(root / "nowhere") == 2
     assert capsys.readouterr().err == f"error: --cache-dir: {root / 'nowhere'} is not a folder\n"
