@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .experiment.compare import compare_runs
     from .experiment.evaluate import evaluate_model
     from .experiment.recipe_checks import read_recipe
-    from .experiment.rewriting import rewrite_report
     from .export import export_model
     from .hub.corpus_repository import publish_corpus
     from .hub.publish import publish
@@ -42,7 +41,6 @@ _HOMES = {
     "publish": "hub.publish",
     "publish_corpus": "hub.corpus_repository",
     "read_recipe": "experiment.recipe_checks",
-    "rewrite_report": "experiment.rewriting",
     "run_recipe": "train",
     "speaker_independent": "protocols",
     "split_corpus": "protocols",

@@ -11,15 +11,19 @@ from sklearn.metrics import f1_score, recall_score
 
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.evaluation.predictions import of_rows, to_table
+from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.aggregate import _extras, _merged, over_folds, preferred
 from ser_hf.experiment.data import Fold
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.single_run import validated_by
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
+from ser_hf.report.report import Report
 from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]
+BARE = {"name": "toy", "judged_on": "test", "labels": LABELS, "protocol": {}, "audit": {"shared": {}}}
+BARE |= {"metrics": {"uar": 0.5}, "confusion": []}
 CLIPS, SPEAKERS = 72, 6
 AUDIT = {
     "shared": {pair: {"speakers": 0} for pair in ("train/validation", "train/test", "validation/test")},
@@ -115,14 +119,18 @@ def child_report(dataset, split, predicted, **changes):
         for part, runs in predicted.items()
     }
     means = {part: {k: float(np.mean([m[k] for m in own])) for k in own[0]} for part, own in measured.items()}
-    return {
-        "metrics": means["test"],
-        "parts": {"train": means["validation"], "validation": means["validation"]},
-        "validated": means["validation"]["uar"],
-        "model": {"architecture": "crnn", "parameters": 10},
-        "training": {"precision": "fp32"},
-        "seconds": {"training": 2.0, "per_epoch": 0.5},
-    } | changes
+    return (
+        BARE
+        | {
+            "metrics": means["test"],
+            "parts": {"train": means["validation"], "validation": means["validation"]},
+            "validated": means["validation"]["uar"],
+            "model": {"architecture": "crnn", "parameters": 10},
+            "training": {"precision": "fp32"},
+            "seconds": {"training": 2.0, "per_epoch": 0.5},
+        }
+        | changes
+    )
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
@@ -203,25 +211,33 @@ def test_clips_that_several_folds_judge_are_told(tmp_path, dataset, folds, mater
     twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
     for chosen, told in (
         (folds, []),
-        (twice, ["12 of the 36 validation clips are judged by several folds (up to 2)"]),
+        (
+            twice,
+            [
+                "12 of the 36 validation clips are evaluated in several folds (up to 2) and count once per fold in "
+                "the pooled scores: 48 predictions in total."
+            ],
+        ),
     ):
         top, reports = RunFolder(tmp_path / str(len(chosen))), {}
         for fold in chosen:
             own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [1], column=False)
             reports[fold.number] = child_report(dataset, fold.split, own)
         report = over_folds(parted, material, chosen, top, reports, None)
-        assert [warning.split(",")[0] for warning in report["warnings"] if "several folds" in warning] == told
+        assert [warning for warning in report["warnings"] if "several folds" in warning] == told
         assert sum(map(sum, report["confusion"])) == 12 * len(chosen)
+
+
+def bare(**sections):
+    return Report.from_dict(BARE | sections)
 
 
 def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
     report, reports, _ = judged
     best = max(own["validated"] for own in reports.values())
     assert reports[report["chosen_fold"]]["validated"] == best == report["validated"]
-    assert preferred({1: {"validated": 0.2}, 2: {"validated": 0.6}, 3: {"validated": 0.5}}) == 2
-    # Under metric loss, `validated` is the loss with its sign turned.
-    assert preferred({1: {"validated": -1.2}, 2: {"validated": -0.6}, 3: {"validated": -0.9}}) == 2
-    assert preferred({4: {"validated": 0.5}, 3: {"validated": 0.5}}) == 4, "the first of equals"
+    assert preferred({n: bare(validated=value) for n, value in ((1, 0.2), (2, 0.6), (3, 0.5))}) == 2
+    assert preferred({n: bare(validated=0.5) for n in (4, 3)}) == 4, "the first of equals"
 
 
 @pytest.mark.parametrize(("metric", "validated"), [("uar", 0.7), ("macro_f1", 0.7), ("loss", -0.7)])
@@ -230,14 +246,11 @@ def test_what_validation_said_is_higher_for_better_whatever_the_metric(metric, v
 
 
 def test_what_some_runs_warn_of_is_told_once_with_the_runs_it_is_about():
-    few = (
-        "Judged on 1 speaker: the interval over speakers is too narrow for so few, and the one over clips alone says "
-    )
-    few += "nothing about other speakers."
+    (few,) = few_speakers(1)
     reports = {
-        1: {"speakers": 1, "warnings": [few, "of all", "everywhere", "cut off"]},
-        2: {"speakers": 1, "warnings": [few, "of all", "everywhere"]},
-        3: {"speakers": 1, "warnings": [few, "everywhere", "cut off"]},
+        1: bare(speakers=1, warnings=[few, "of all", "everywhere", "cut off"]),
+        2: bare(speakers=1, warnings=[few, "of all", "everywhere"]),
+        3: bare(speakers=1, warnings=[few, "everywhere", "cut off"]),
     }
     assert _merged("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
 
@@ -249,7 +262,11 @@ def test_temperatures_maps_and_robustness_are_told_over_runs():
         noise |= {"description": "pink", "drop": 0.5 - uar, "drop_interval": [0.0, 0.2]}
         settings = {"of_clips": 8, "confidence": 0.95}
         robust = {"clips": 8, "clean": scores, "chance": 0.25, "conditions": [noise], "settings": settings}
-        return {"temperature": {"value": value}, "embeddings": {"methods": ["pca"]}, "robustness": robust}
+        probabilities = {"log_loss": 1.0, "ece": 0.1, "brier": 0.5}
+        temperature = {"value": value, "fitted_on": "validation", "stored": False}
+        temperature |= {"before": probabilities, "after": probabilities}
+        embeddings = {"methods": ["pca"], "clips": 8, "points": "embeddings.parquet"}
+        return bare(temperature=temperature, embeddings=embeddings, robustness=robust)
 
     reports = {1: run(1.5, 0.25), 2: run(2.0, 0.5)}
     found = _extras("seed", reports, same_clips=True)
@@ -258,4 +275,4 @@ def test_temperatures_maps_and_robustness_are_told_over_runs():
     assert (condition["uar"], condition["drop"], condition["changed"]) == (0.375, 0.125, 8)
     assert "interval" not in condition
     assert _extras("fold", reports, same_clips=False)["robustness"]["clips"] == 16
-    assert _extras("seed", {1: {}, 2: run(1.0, 0.5)}, True) == {"maps": ["seed-2"]}
+    assert _extras("seed", {1: bare(), 2: run(1.0, 0.5)}, True) == {"maps": ["seed-2"]}

@@ -213,7 +213,7 @@ def test_the_confusion_is_read_by_pointer_and_by_keys(browser, ravdess):
     assert told.text == first.get_attribute("data-told")
     browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert browser.switch_to.active_element == second
-    assert re.fullmatch(r"angry heard as \w+: \d+ of \d+ \(\d+ %\)", told.text)
+    assert re.fullmatch(r"angry predicted as \w+: \d+ of \d+ \(\d+ %\)", told.text)
     browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_UP)
     assert browser.switch_to.active_element == first
 

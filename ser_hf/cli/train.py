@@ -1,11 +1,13 @@
 """ser-hf train: run a recipe. The same as python -m ser_hf.train."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..train import run_recipe
 from .options import Overrides, Overwrite, RecipeFile, Resume, require_one_of
+
+if TYPE_CHECKING:
+    from ..report.report import Report
 
 
 def train(
@@ -20,42 +22,43 @@ def train(
     require_one_of(resume, overwrite)
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        print(summary(report))
+        from ..report.report import Report
+
+        print(summary(Report.from_dict(report)))
 
 
-def summary(report: Mapping[str, Any]) -> str:
-    """The headline figure, the protocol, notes, and how to load the model."""
-    from ..report.report import judged_people
+def summary(report: "Report") -> str:
+    """Headline score with its interval, protocol and leak, foil, where the files are and how to load the model."""
+    from ..report.views import confidence, evaluated_speakers
 
-    metrics, protocol, (low, high) = report["metrics"], report["protocol"], report["intervals"]["uar"]
-    runs = f", mean of {len(report['seeds'])} seeds" if "seeds" in report else ""
-    if "folds" in protocol:
-        runs = f", mean of {len(protocol['folds'])} folds, standard deviation {report['deviations']['uar']:.3f}"
+    metrics, protocol, (low, high) = report.metrics, report.protocol, report.intervals["uar"]
+    runs = f", mean of {len(report.seeds)} seeds" if report.seeds else ""
+    if protocol.folds:
+        runs = f", mean of {len(protocol.folds)} folds, standard deviation {report.deviations['uar']:.3f}"
     lines = [
         "",
-        f"{report['name']}: UAR {metrics['uar']:.3f} on {judged_people(report)} "
-        f"({100 * report['confidence']:g} % interval {low:.3f} to {high:.3f}{runs})",
+        f"{report.name}: UAR {metrics['uar']:.3f} on {evaluated_speakers(report)} "
+        f"({confidence(report)} interval {low:.3f} to {high:.3f}{runs})",
         f"  macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}, weighted F1 {metrics['weighted_f1']:.3f}",
     ]
-    if "pooled" in report:
-        pooled = report["pooled"]["metrics"]
-        lines.append(f"  all folds' predictions pooled: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
-    lines.append(f"  protocol {protocol['name']}, sha256 {protocol['sha256'][:16]}")
-    if protocol["leak"]:
-        lines.append(f"    LEAKY: {protocol['leak']}")
-    for part, described in protocol["parts"].items():
-        speakers = described["speakers"]
-        listed = f" ({', '.join(speakers)})" if len(speakers) <= 8 else ""
-        lines.append(f"    {part}: {described['clips']} clips, speakers: {len(speakers)}{listed}")
-    if foil := report["foil"]:
+    if report.pooled:
+        pooled = report.pooled.metrics
+        lines.append(f"  pooled predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
+    lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
+    if protocol.leak:
+        lines.append(f"    LEAKY: {protocol.leak}")
+    for part, split in protocol.parts.items():
+        listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
+        lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
+    if foil := report.foil:
         lines.append(
-            f"  foil: under the leaky protocol {foil['protocol']} the same recipe has UAR "
-            f"{foil['metrics']['uar']:.3f} ({foil['gap']['uar']:+.3f})"
+            f"  foil: under the leaky protocol {foil.protocol} the same recipe has UAR "
+            f"{foil.metrics['uar']:.3f} ({foil.gap['uar']:+.3f})"
         )
-    lines += [f"  note: {note}" for note in [*protocol["notes"], *report["warnings"]]]
-    trust = ", trust_remote_code=True" if report["model"]["remote_code"] else ""
+    lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
+    trust = ", trust_remote_code=True" if report.model.remote_code else ""
     lines += [
-        f"  report {report['output_dir']}/report/report.json",
-        f'  load it: pipeline("audio-classification", model="{report["output_dir"]}/model"{trust})',
+        f"  report {report.output_dir}/report/report.json",
+        f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
     ]
     return "\n".join(lines)

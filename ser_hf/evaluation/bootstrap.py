@@ -174,23 +174,6 @@ def bootstrap_intervals(
     return percentiles(values, confidence)
 
 
-def judged_intervals(
-    judged: Judged, by_speaker: bool, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> Intervals:
-    """The same of every metric that the answers have (`ser_hf.evaluation.metrics.all_metrics`) but ECE; one that no
-    resample defines is left out. `by_speaker` draws speakers and their clips, otherwise clips alone are drawn."""
-    (values,) = resample([all_of(judged)], judged_draws(judged, by_speaker, resamples, seed))
-    return percentiles(values, confidence)
-
-
-def recall_intervals(
-    judged: Judged, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> list[list[float] | None]:
-    """[low, high] of each class's recall over speakers and their clips; None for a class without a clip."""
-    (values,) = resample([recalls_of(judged)], judged_draws(judged, True, resamples, seed))
-    return [percentile(own, confidence) for own in values["recall"].T]
-
-
 def fold_intervals(
     folds: Sequence[Judged],
     draw_folds: bool,

@@ -1,12 +1,15 @@
 """Metrics of a classifier, through scikit-learn, each under the name that the field uses."""
 
+import dataclasses
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
+import scipy.special
 from sklearn.metrics import (
     accuracy_score,
     cohen_kappa_score,
@@ -21,58 +24,162 @@ from sklearn.metrics import (
 
 from ..utils.errors import UserError
 
-# What stands first in every table, and what tables have room for.
-HEADLINE = ("uar", "wa", "macro_f1", "weighted_f1")
-# Shown beside the figures wherever they stand, because papers swap them.
-DEFINITIONS = {
-    "uar": "unweighted average recall: the mean over classes of the share of each class's clips that is recognised",
-    "wa": "weighted accuracy: the share of all clips that is recognised (plain accuracy)",
-    "macro_f1": "the mean over classes of the harmonic mean of precision and recall",
-    "weighted_f1": "the same, each class weighted by its number of clips",
-    "micro_f1": "F1 of all decisions taken together; with one label a clip it equals WA",
-    "top2_accuracy": "the share of clips whose label is one of the two most probable classes",
-    "kappa": "Cohen's kappa: agreement with the labels beyond what as many guesses of each class would reach; 0 is "
-    "chance, 1 all right",
-    "mcc": "Matthews' correlation coefficient of labels and answers, over all classes; 0 is chance, 1 all right",
-    "auroc": "the chance that a clip of a class gets a higher probability of it than a clip of another, mean over "
-    "classes (one against the rest); 0.5 is chance",
-    "log_loss": "mean negative logarithm (natural) of the probability that the true class was given; lower is better",
-    "brier": "mean over clips of the squared error of all probabilities (0 to 2); lower is better",
-    "ece": "expected calibration error: how far the share of right answers is from the probability that they were "
-    "given, over 15 equal bins of it; lower is better",
-    "kl": "Kullback-Leibler divergence (nats) of the answered probabilities from the raters' shares, mean over clips "
-    "that were rated; lower is better",
-    "cosine": "cosine of answered probabilities and raters' shares, mean over clips that were rated; 1 is the same",
-}
-NAMES = {
-    "uar": "UAR",
-    "wa": "WA",
-    "macro_f1": "macro-F1",
-    "weighted_f1": "weighted F1",
-    "micro_f1": "micro-F1",
-    "top2_accuracy": "top-2 accuracy",
-    "kappa": "Cohen's kappa",
-    "mcc": "MCC",
-    "auroc": "AUROC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "kl": "KL divergence",
-    "cosine": "cosine similarity",
-}
-LOWER_IS_BETTER = ("log_loss", "brier", "ece", "kl")
 BINS = 15
 # Single precision knows no smaller step below 1; a probability of 0 would make the log loss infinite.
 LEAST = float(np.finfo(np.float32).eps)
 
 
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Labels and predicted probabilities of clips, with what several metrics need of them."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    votes: np.ndarray | None = None
+
+    @property
+    def classes(self) -> range:
+        return range(self.probabilities.shape[1])
+
+    @functools.cached_property
+    def predictions(self) -> np.ndarray:
+        return self.probabilities.argmax(axis=1)
+
+    @functools.cached_property
+    def by_class(self) -> dict[str, float]:
+        return classification_metrics(self.labels, self.predictions, len(self.classes))
+
+    @functools.cached_property
+    def soft(self) -> np.ndarray:
+        """KL divergence and cosine of the rated clips, (2, clips)."""
+        scores = np.stack(soft_scores(self.probabilities, self.votes))
+        return scores[:, np.isfinite(scores[0])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric as reports, tables and the JSON schema describe it.
+
+    Args:
+        name: as tables call it.
+        definition: in words.
+        compute: from the outputs of a model; None if it is undefined for these clips.
+        higher_is_better: False for errors and divergences.
+        needs: what it is computed from: predictions, probabilities or votes.
+    """
+
+    name: str
+    definition: str
+    compute: Callable[[Outputs], float | None]
+    higher_is_better: bool = True
+    needs: str = "predictions"
+
+
+# A new metric is one entry here. Definitions are printed with the values, because papers confuse the names.
+METRICS = {
+    "uar": Metric(
+        "UAR",
+        "unweighted average recall: the mean over classes of the share of each class's clips that is recognized",
+        lambda own: own.by_class["uar"],
+    ),
+    "wa": Metric(
+        "WA",
+        "weighted accuracy: the share of all clips that is recognized (plain accuracy)",
+        lambda own: own.by_class["wa"],
+    ),
+    "macro_f1": Metric(
+        "macro-F1",
+        "the mean over classes of the harmonic mean of precision and recall",
+        lambda own: own.by_class["macro_f1"],
+    ),
+    "weighted_f1": Metric(
+        "weighted F1",
+        "the mean over classes of F1, each class weighted by its number of clips",
+        lambda own: own.by_class["weighted_f1"],
+    ),
+    "micro_f1": Metric(
+        "micro-F1",
+        "F1 of all decisions together; equal to WA with one label per clip",
+        lambda own: float(f1_score(own.labels, own.predictions, labels=own.classes, average="micro", zero_division=0)),
+    ),
+    "top2_accuracy": Metric(
+        "top-2 accuracy",
+        "the share of clips whose label is one of the two most probable classes",
+        lambda own: _top_two(own.labels, own.probabilities),
+        needs="probabilities",
+    ),
+    "kappa": Metric(
+        "Cohen's kappa",
+        "Cohen's kappa: agreement with the labels beyond chance agreement; 0 is chance, 1 is perfect",
+        lambda own: _finite(cohen_kappa_score(own.labels, own.predictions, labels=own.classes)),
+    ),
+    "mcc": Metric(
+        "MCC",
+        "Matthews' correlation coefficient of labels and predictions, over all classes; 0 is chance, 1 is perfect",
+        lambda own: float(matthews_corrcoef(own.labels, own.predictions)),
+    ),
+    "auroc": Metric(
+        "AUROC",
+        "the probability that a clip of a class gets a higher probability for it than a clip of another class, mean "
+        "over classes (one versus rest); 0.5 is chance",
+        lambda own: _auroc(own.labels, own.probabilities),
+        needs="probabilities",
+    ),
+    "log_loss": Metric(
+        "log loss",
+        "mean negative natural logarithm of the probability of the true class; lower is better",
+        lambda own: float(log_loss(own.labels, clipped(own.probabilities), labels=own.classes)),
+        higher_is_better=False,
+        needs="probabilities",
+    ),
+    "brier": Metric(
+        "Brier score",
+        "mean over clips of the squared error of all probabilities (0 to 2); lower is better",
+        lambda own: float(squared_errors(own.labels, own.probabilities).mean()),
+        higher_is_better=False,
+        needs="probabilities",
+    ),
+    "ece": Metric(
+        "ECE",
+        "expected calibration error: the difference between accuracy and predicted probability, mean over 15 equal "
+        "bins of the probability; lower is better",
+        lambda own: calibration_error(reliability(own.labels, own.probabilities)),
+        higher_is_better=False,
+        needs="probabilities",
+    ),
+    "kl": Metric(
+        "KL divergence",
+        "Kullback-Leibler divergence (nats) of the predicted probabilities from the shares of the raters' votes, mean "
+        "over rated clips; lower is better",
+        lambda own: float(own.soft[0].mean()) if own.soft.size else None,
+        higher_is_better=False,
+        needs="votes",
+    ),
+    "cosine": Metric(
+        "cosine similarity",
+        "cosine of the predicted probabilities and the shares of the raters' votes, mean over rated clips; 1 is equal",
+        lambda own: float(own.soft[1].mean()) if own.soft.size else None,
+        needs="votes",
+    ),
+}
+DEFINITIONS = {key: metric.definition for key, metric in METRICS.items()}
+NAMES = {key: metric.name for key, metric in METRICS.items()}
+# The metrics that small tables show.
+HEADLINE = ("uar", "wa", "macro_f1", "weighted_f1")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(clips, classes) logits -> probabilities, float32."""
+    return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+
+
 def classification_metrics(labels: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
     """UAR, WA, macro-F1 and weighted F1 of predicted class ids.
 
-    UAR and macro-F1 run over the classes that occur in `labels`; a class that is never predicted counts as zero.
+    UAR and macro-F1 are means over the classes that occur in `labels`; a class that is never predicted counts as zero.
     """
     present = sorted(set(np.asarray(labels).tolist()))
-    # Once for all of them: most of what scikit-learn does is to look at its input, and slices ask for each speaker.
+    # One call for all of them: scikit-learn spends most of its time on input checks.
     _, recall, f1, support = precision_recall_fscore_support(labels, predictions, labels=present, zero_division=0)
     return {
         "uar": float(recall.mean()),
@@ -86,44 +193,24 @@ def all_metrics(
     labels: np.ndarray,
     probabilities: np.ndarray,
     votes: np.ndarray | None = None,
-    names: Sequence[str] = tuple(DEFINITIONS),
+    names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, float | None]:
-    """Every metric of `DEFINITIONS` that these answers have; None for one that the clips leave undefined, such as the
-    AUROC where there is one class only.
+    """The metrics of `METRICS`; None where one is undefined, such as AUROC for clips of one class.
 
     Args:
         labels: class ids, (clips,).
         probabilities: (clips, classes), each row a distribution.
-        votes: raters' shares, (clips, classes), nan where nobody rated; adds KL divergence and cosine.
-        names: measure these alone.
+        votes: shares of the raters' votes, (clips, classes), nan for clips without; adds KL divergence and cosine.
+        names: compute only these.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    classes = probabilities.shape[1]
-    predictions = probabilities.argmax(axis=1)
-    everyone = range(classes)
-    found: dict[str, float | None] = {}
-    if not {*HEADLINE}.isdisjoint(names):
-        found |= classification_metrics(labels, predictions, classes)
-    others = {
-        "micro_f1": lambda: float(f1_score(labels, predictions, labels=everyone, average="micro", zero_division=0)),
-        "top2_accuracy": lambda: _top_two(labels, probabilities),
-        "kappa": lambda: _finite(cohen_kappa_score(labels, predictions, labels=everyone)),
-        "mcc": lambda: float(matthews_corrcoef(labels, predictions)),
-        "auroc": lambda: _auroc(labels, probabilities),
-        "log_loss": lambda: float(log_loss(labels, clipped(probabilities), labels=everyone)),
-        "brier": lambda: float(squared_errors(labels, probabilities).mean()),
-        "ece": lambda: calibration_error(reliability(labels, probabilities)),
-    }
+    outputs = Outputs(np.asarray(labels), np.asarray(probabilities), votes)
     with warnings.catch_warnings():
-        # Of constant answers; what is undefined is None here.
-        warnings.simplefilter("ignore")
-        found |= {name: measured() for name, measured in others.items() if name in names}
-    if votes is not None:
-        divergence, cosine = soft_scores(probabilities, votes)
-        rated = np.isfinite(divergence)
-        found["kl"] = float(divergence[rated].mean()) if rated.any() else None
-        found["cosine"] = float(cosine[rated].mean()) if rated.any() else None
-    return {name: value for name, value in found.items() if name in names}
+        warnings.simplefilter("ignore")  # of constant predictions; an undefined metric is None here
+        return {
+            name: METRICS[name].compute(outputs)
+            for name in names
+            if METRICS[name].needs != "votes" or votes is not None
+        }
 
 
 def _finite(value: float) -> float | None:
@@ -224,35 +311,31 @@ def trainer_metrics(prediction) -> dict[str, float]:
     return classification_metrics(prediction.label_ids, logits.argmax(axis=1), logits.shape[1])
 
 
-OF_SCORES = ("top2_accuracy", "auroc", "log_loss", "brier", "ece")
-OF_VOTES = ("kl", "cosine")
-
-
 def load_metric(name: str) -> evaluate.Metric:
-    """The metric of that name, one of `ser_hf.evaluation.metrics.DEFINITIONS`.
+    """The metric with this key of `ser_hf.evaluation.metrics.METRICS`.
 
     Raises:
-        UserError: naming those that there are.
+        UserError: for an unknown key, with the known ones.
     """
-    if name not in DEFINITIONS:
-        raise UserError(f"metric: there is no {name!r}; there are {', '.join(DEFINITIONS)}")
+    if name not in METRICS:
+        raise UserError(f"metric: there is no {name!r}; there are {', '.join(METRICS)}")
     return EmotionMetric(config_name=name)
 
 
 class EmotionMetric(evaluate.Metric):
-    """One metric, which its `config_name` names. `compute` gives {name: value}, None for what is undefined."""
+    """The metric with the key `config_name`. `compute` returns {key: value}; None if it is undefined."""
 
     def _info(self) -> evaluate.MetricInfo:
-        name = self.config_name
+        metric = METRICS[self.config_name]
         scores = datasets.Sequence(datasets.Value("float32"))
         features = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-        if name in OF_SCORES:
+        if metric.needs == "probabilities":
             features = {"prediction_scores": scores, "references": datasets.Value("int64")}
-        if name in OF_VOTES:
+        if metric.needs == "votes":
             features = {"prediction_scores": scores, "references": scores}
         return evaluate.MetricInfo(
-            module_name=f"ser_hf_{name}",
-            description=f"{NAMES[name]}: {DEFINITIONS[name]}.",
+            module_name=f"ser_hf_{self.config_name}",
+            description=f"{metric.name}: {metric.definition}.",
             citation="",
             inputs_description="references: class ids, for soft labels the raters' shares of each class; predictions: "
             "class ids, or prediction_scores: a probability of each class.",
@@ -263,7 +346,7 @@ class EmotionMetric(evaluate.Metric):
         if not len(references):
             raise UserError(f"{self.config_name}: no clips to measure it on")
         votes = None
-        if self.config_name in OF_VOTES:
+        if METRICS[self.config_name].needs == "votes":
             votes = np.asarray(references, np.float32)
             references = votes.argmax(axis=1)
         references = np.asarray(references)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import Measure, groups, is_unknown, judged_draws, mean_of_known, percentile, recalls, resample
+from .bootstrap import Measure, groups, is_unknown, mean_of_known, percentile, recalls
 from .metrics import classification_metrics, confusion, per_class
 from .predictions import Judged
 
@@ -62,24 +62,6 @@ def _group(value: float, bounds: Sequence[int], unit: str) -> str:
     return f"{bounds[place - 1]} to {bounds[place]} {unit}"
 
 
-def slice_metrics(
-    judged: Judged, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """Slices {column: {value: {clips, speakers, uar, wa, macro_f1, weighted_f1, interval}}}, and gaps {column:
-    {metric, best, worst, gap, interval}} between the values of highest and lowest UAR, of `_FEWEST_CLIPS` or more.
-
-    A slice's UAR runs over the classes that it has. `interval` is that of its UAR, over speakers and their clips, and
-    for a single speaker over its clips. `speakers` counts them, None where one is not known. A kind of clips of which
-    fewer than `_FEWEST_SPEAKERS` speak has no interval, and is neither best nor worst: that would be said of these
-    people. Best and worst were picked by the clips that measure them: of many values, the gap between them is larger
-    than it would be on new clips.
-    """
-    kinds, speakers = uars_of(judged)
-    (of_kinds,) = resample([kinds], judged_draws(judged, True, resamples, seed))
-    (of_speakers,) = resample([speakers], judged_draws(judged, False, resamples, seed))
-    return slices_and_gaps(judged, of_kinds | of_speakers, confidence)
-
-
 def uars_of(judged: Judged) -> tuple[Measure, Measure]:
     """What measures the UAR of every slice, mean over runs, {column: (resamples, values)}: of kinds of clips, to be
     drawn by speakers, and of speakers, to be drawn by clips."""
@@ -92,7 +74,17 @@ def uars_of(judged: Judged) -> tuple[Measure, Measure]:
 def slices_and_gaps(
     judged: Judged, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """`slice_metrics` of resamples that were drawn: {column: (resamples, values)}, as `uars_of` measures them."""
+    """The report's `slices` {column: {value: scores}}, and `gaps` {column: gap} between the values with the highest
+    and the lowest UAR.
+
+    The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
+    speaker over clips. A slice with fewer than `_FEWEST_SPEAKERS` speakers has no interval and is neither best nor
+    worst; nor is one with fewer than `_FEWEST_CLIPS` clips. Best and worst are selected on the same clips: of many
+    values, the gap is larger than on new clips.
+
+    Args:
+        resampled: {column: (resamples, values)} of the measures of `uars_of`.
+    """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = {}
     for column, places in _places(judged).items():

@@ -22,11 +22,12 @@ from ..corpora import Corpus, corpus_facts, read_corpus
 from ..evaluation.embeddings import FEWEST, available, project, subset
 from ..evaluation.predictions import Judged, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
+from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
-from ..report.report import judge
-from ..report.write import write_numbers
+from ..report.report import Report
+from ..report.write import write_report
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
@@ -213,7 +214,7 @@ def _evaluate(
         "foil": None,
         "label_words": mapping.rows(),
         "model": _model_facts(model),
-        **judge(predictions, **bootstrapping),
+        **evaluate_predictions(predictions, **bootstrapping),
         "parts": {},
         "history": [],
         "environment": environment(),
@@ -323,7 +324,8 @@ def write_evaluation(
         pq.write_table(evaluation.points, folder / report["embeddings"]["points"])
     counts = Counter(predictions.labels.tolist())
     distribution = {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
-    write_numbers(folder, {**report, "class_distribution": distribution}, corpus=corpus, links={"above": above})
+    written = Report.from_dict({**report, "class_distribution": distribution})
+    write_report(folder, written, corpus=corpus, links={"above": above})
 
 
 def summary(report: Mapping[str, Any]) -> str:

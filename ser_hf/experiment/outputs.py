@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
-from huggingface_hub import ModelCard
 from peft import PeftModel
 from transformers import PreTrainedModel
 
@@ -19,7 +19,8 @@ from ..evaluation.metrics import DEFINITIONS
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
-from ..report.card import card_from, public, public_name, report_page
+from ..report.card import Runs, card_from, public, public_name, report_page
+from ..report.report import Report
 from ..report.write import write_report
 from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
@@ -218,14 +219,16 @@ def save_card(
     report: Mapping[str, Any],
     run: RunFolder,
     folder: Path,
-    described: Mapping[str, Any] | None = None,
+    runs: Runs | None = None,
 ) -> None:
     """The card beside the weights in `folder`, and what `ser-hf reproduce` needs.
 
     Args:
-        described: the report that the card shows, if it is another than `report`.
+        report: over all runs, if there are several.
+        runs: all folds or seeds with the one whose weights these are.
     """
-    card(recipe, described or report, run).save(folder / "README.md")
+    card = card_from(runs or Report.from_dict(report), recipe.to_dict(), run.model.as_posix())
+    card.save(folder / "README.md")
     keep_recipe_and_report(recipe, report, folder)
 
 
@@ -242,12 +245,6 @@ def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Pa
     (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
 
 
-def card(recipe: Recipe, report: Mapping[str, Any], folder: RunFolder) -> ModelCard:
-    """The card beside the weights. The one that is published says where, and shows pictures: see
-    `ser_hf.report.card`."""
-    return card_from(report, recipe.to_dict(), folder.model.as_posix())
-
-
 def save_report(
     recipe: Recipe,
     report: dict[str, Any],
@@ -256,28 +253,34 @@ def save_report(
     tables: Mapping[str, pa.Table | None],
     folder: RunFolder,
 ) -> None:
-    """report/: the page that people read, pictures, report.json, README.md and the `tables`, such as predictions, each
-    as parquet. `rows` are those of each part."""
-    told = {
-        "recipe": dump_yaml(public(recipe.to_dict())),
-        "corpus": corpus_facts(recipe.corpus.name, recipe.corpus.options),
-        "links": report_links(report, folder),
-    }
+    """Writes report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet.
+
+    Args:
+        rows: of each split, or of the evaluated split of each fold, to count the clips of each class.
+    """
+    names, labels = dataset.features["label"].names, np.asarray(dataset["label"][:])
+    counts = {part: np.bincount(labels[own], minlength=len(names)).tolist() for part, own in rows.items()}
+    distribution = {part: dict(zip(names, own, strict=True)) for part, own in counts.items()}
+    written = Report.from_dict({**report, "labels": names, "class_distribution": distribution}, folder.report)
     with atomic_folder(folder.report) as partial:
         for name, table in tables.items():
             if table is not None:
                 pq.write_table(table, partial / f"{name}.parquet")
-        (partial / "README.md").write_text(report_page(report), encoding="utf-8")
-        write_report(partial, report, dataset, rows, **told)
+        (partial / "README.md").write_text(report_page(written), encoding="utf-8")
+        write_report(
+            partial,
+            written,
+            recipe=dump_yaml(public(recipe.to_dict())),
+            corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
+            links=report_links(written, folder),
+        )
 
 
-def report_links(report: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
+def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
     """Addresses of the reports above and below one, from its own folder."""
-    folds, seeds = report["protocol"].get("folds"), report.get("seeds")
-    children = {number: f"fold-{number}" for number in folds} if folds else {}
-    children = children or {number: f"seed-{number}" for number in seeds or ()}
+    kind = "fold" if report.protocol.folds else "seed"
     return {
         "above": "../../report/index.html" if folder.place else None,
-        "runs": {number: f"../{name}/report/index.html" for number, name in children.items()},
-        "foil": "../foil/report/index.html" if report.get("foil") else None,
+        "runs": {number: f"../{kind}-{number}/report/index.html" for number in report.runs},
+        "foil": "../foil/report/index.html" if report.foil else None,
     }

@@ -11,7 +11,8 @@ from typing import Any
 from ..evaluation.robustness import check_opus
 from ..inference.reference import copy_reference
 from ..protocols import fingerprint, save_splits
-from ..report.card import of_several
+from ..report.card import Runs
+from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments
 from ..training.balancing import EpochSchedule
 from ..training.factory import build_model
@@ -171,9 +172,10 @@ def _save_aggregate(
     if "chosen_seed" in own:  # the card's figures are those of its weights, not the mean over a fold's seeds
         numbers.append(own["chosen_seed"])
         own = source.child(f"seed-{own['chosen_seed']}").read_report()
+    runs = Runs(Report.from_dict(report), Report.from_dict(own), numbers)
     with atomic_folder(context.folder.model) as partial:
         shutil.copytree(source.model, partial, dirs_exist_ok=True)
-        save_card(context.recipe, report, context.folder, partial, of_several(report, own, numbers))
+        save_card(context.recipe, report, context.folder, partial, runs)
     copy_reference(source.reference, context.folder.reference)
     rows = context.fold.split.rows
     if len(context.folds) > 1:

@@ -18,14 +18,14 @@ from transformers import PreTrainedModel
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
-from ..evaluation.metrics import all_metrics, trainer_metrics
+from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
 from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import load_classifier
 from ..inference.reference import LONGEST, chosen_clips, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS
-from ..report.report import judge, softmax
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.balancing import balance_table, met_by_corpus
 from ..training.callbacks import measured_energy, tracked
@@ -192,7 +192,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[dict[str, Any], dict[str
     outputs = {name: window_logits(fitted.trainer, run.clips(name)) for name in names}
     logits, temperature = _calibrated(run, outputs)
     predictions = {name: of_rows(data.dataset, rows, softmax(own)) for name, (rows, own) in logits.items()}
-    evaluation = judge(predictions[evaluated], **recipe.evaluation.bootstrapping)
+    evaluation = evaluate_predictions(predictions[evaluated], **recipe.evaluation.bootstrapping)
     metric = recipe.training.early_stopping.metric
     report = {
         **header(recipe, data, [run.fold], run.folder, evaluation["metrics"], run.foil),

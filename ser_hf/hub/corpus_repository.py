@@ -30,7 +30,7 @@ from ..corpora import corpus_facts, read_corpus
 from ..protocols import PARTS, Split, audit, fingerprint, save_splits, split_corpus
 from ..report.card import hub_page, templates
 from ..report.citations import LICENSES, license_metadata
-from ..report.text import counted, listed
+from ..report.views import counted, listed
 from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError

@@ -112,17 +112,17 @@ def publish(
                 staging / "report",
                 report_repo,
                 kind="dataset",
-                message=f"{report['name']}: evaluation report",
+                message=f"{report.name}: evaluation report",
                 owned=report_repository.OWNED,
                 **pushing,
             )
-        message = f"{report['name']}: weights, card and figures"
+        message = f"{report.name}: weights, card and figures"
         model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
         verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
             raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
         if space:
-            _stage_space(run, staging / "space", model, report, report_repo, verdict.remote_code)
+            _stage_space(run, staging / "space", model, report.to_dict(), report_repo, verdict.remote_code)
             message = f"A demo of {repo_id}"
             published_space = push(staging / "space", space, kind="space", message=message, **pushing)
     published = Published(model, published_report, published_space, verdict)
@@ -155,7 +155,7 @@ def stage_model(
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if benchmark:
-        name, text = benchmark_result(run_report(run), **benchmark)
+        name, text = benchmark_result(run_report(run).to_dict(), **benchmark)
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     require_no_paths(folder, machine_paths(run, recipe=read_yaml(RunFolder(run).recipe)))

@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from ..corpora import CORPORA, corpora_facts, corpus_facts, corpus_options
-from ..report import text as words
 from ..report import views
-from ..report.card import hub_page, public, templates
+from ..report.card import hub_page, public, template_values, templates
 from ..report.citations import license_metadata, license_text
-from ..report.report import judged_people
-from ..report.write import SCHEMA, metrics_table
+from ..report.report import SCHEMA, Report
+from ..report.write import metrics_table
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_text, read_yaml
@@ -90,7 +89,7 @@ def stage_report(
         "scores": scores_table(reports, _published_place(reports)),
         "slices": slices_table(report),
         "confusion": confusion_table(report),
-        "metrics": metrics_table(report),
+        "metrics": metrics_table(Report.from_dict(report)),
     }
     if (source / "embeddings.parquet").is_file():
         tables["embeddings"] = _without_files(source / "embeddings.parquet")
@@ -289,13 +288,14 @@ def _card(
         ],
         **license_metadata(corpora, f"{hub_page(repo_id, 'datasets')}#license"),
     )
-    protocol = views.protocol(report) or {"people": [], "shared": [], "notes": []}
+    typed = Report.from_dict(report)
+    protocol = views.protocol(typed) or {"splits": [], "overlap": []}
     rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in tables.items()}
     text = (
         templates()
         .get_template("report_repository.md")
         .render(
-            {"fold": None, "foil": None, "deviations": {}, **report},
+            template_values(typed),
             card_data=data.to_yaml(),
             repo_id=repo_id,
             model_repo=model_repo,
@@ -303,14 +303,12 @@ def _card(
             space_page=space and hub_page(space, "spaces"),
             page=f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
             children=[place for place in places if place != "all" and "/" not in place],
-            banners=words.banners(report),
-            judged_people=judged_people(report),
-            headline=words.headline(report),
-            confidence=f"{100 * report.get('confidence', 0.95):g} %",
-            results=[row for row in views.results(report) if row["name"]],
-            people=protocol["people"],
-            shared=protocol["shared"],
-            notes=protocol["notes"],
+            banners=views.banners(typed),
+            headline=views.headline(typed),
+            confidence=views.confidence(typed),
+            results=[row for row in views.results(typed) if row["name"]],
+            splits=protocol["splits"],
+            overlap=protocol["overlap"],
             tables=[{"name": name, "rows": rows[name], "holds": _TABLES[name]} for name in tables],
             licences=[f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
         )

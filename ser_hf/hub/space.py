@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import SpaceCardData, constants
 
-from ..report.report import judged_people
+from ..report.report import Report
+from ..report.views import evaluated_speakers
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 
@@ -111,8 +112,9 @@ def headline(report: Mapping[str, Any]) -> str:
     metrics, interval = report["metrics"], report["intervals"].get("uar")
     confidence = f"{100 * report['confidence']:g} %"
     between = f" ({confidence} interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    speakers = evaluated_speakers(Report.from_dict(report))
     return (
-        f"UAR {metrics['uar']:.3f}{between}, macro-F1 {metrics['macro_f1']:.3f} on {judged_people(report)} "
+        f"UAR {metrics['uar']:.3f}{between}, macro-F1 {metrics['macro_f1']:.3f} on {speakers} "
         f"(protocol {report['protocol']['name']})."
     )
 

@@ -19,7 +19,7 @@ import soundfile
 
 from ..corpora.synthetic import utterance
 from ..inference.reference import read_reference
-from ..report.text import counted
+from ..report.views import counted
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from ..audio.transforms import Waveforms
+from ..evaluation.metrics import softmax
 from ..training.data import Collator, merge, pieces
 from ..training.encoders import encoder_config, lengths_needed, shortest_clip, stride, takes_waveforms
 from ..training.freezing import structure
@@ -277,7 +277,7 @@ def probabilities(logits: np.ndarray, multi_label: bool) -> np.ndarray:
     """Softmax of logits (rows, labels), or the sigmoid of each label of a multi-label model, as in `pipeline`."""
     if multi_label:
         return torch.from_numpy(logits).sigmoid().numpy()
-    return softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    return softmax(logits)
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -220,8 +220,8 @@ def by_column(
         parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
             and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`): dev is validation, eval is test. Clips of other
             words than given are in no part.
-        shared_speakers: a split whose test speakers are heard in training or validation is an error unless this is
-            true. Speakers in both train and validation are told, not refused.
+        shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
+            train and validation are only noted.
         validation: share of the training speakers for validation if the column has no validation part.
         seed: of that draw.
 

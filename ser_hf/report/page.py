@@ -1,4 +1,4 @@
-"""The report as a page: one file that opens without a network, on a phone as on paper, by keyboard and by ear."""
+"""The report as one HTML page that needs no network. It works on phones, on paper, by keyboard and screen reader."""
 
 import dataclasses
 import functools
@@ -9,13 +9,13 @@ from typing import Any
 import jinja2
 
 from ..utils.environment import __version__
-from . import text, views
-from .report import judged_people
+from . import views
+from .report import Report
 
 
 @functools.cache
 def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.Template:
-    """The template `name` beside the modules of `package`; what it includes stands there, or here."""
+    """The template `name` of `package`. Included templates are searched there first, then here."""
 
     def load(name: str) -> str | None:
         for place in (package, __package__):
@@ -36,37 +36,36 @@ def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.T
     return environment.get_template(name)
 
 
-# In the order of the page; each is a template beside this module, left out where there is nothing to show.
+# In the order of the page. Each is a template beside this module, left out without content.
 SECTIONS = {
-    "results": "Results",
-    "protocol": "Who taught, who chose, who judged",
-    "classes": "Clips of each emotion",
-    "training": "Training",
-    "confusion": "What is taken for what",
-    "per_class": "Each emotion",
-    "slices": "Where it is good, and where not",
-    "perceived": "Meant and perceived",
-    "corpora": "Each corpus by itself",
+    "results": "Summary",
+    "protocol": "Data and splits",
+    "classes": "Class distribution",
+    "training": "Training curves",
+    "confusion": "Confusion matrix",
+    "per_class": "Per-class results",
+    "slices": "Results by group",
+    "perceived": "Intended and perceived emotion",
+    "corpora": "Results by corpus",
     "runs": "Folds and seeds",
-    "foil": "What a leaky protocol would claim",
-    "robustness": "Noise, rooms and telephones",
-    "calibration": "Can its probabilities be believed?",
-    "embeddings": "How it places the clips",
-    "hardest": "The hardest clips",
-    "sources": "Labels of the files",
-    "label_words": "Words of the model",
-    "cost": "What it took",
-    "environment": "Made with",
-    "recipe": "The recipe",
-    "cite": "How to cite",
-    "files": "Beside this page",
+    "foil": "Leaky protocol for comparison",
+    "robustness": "Robustness",
+    "calibration": "Calibration",
+    "embeddings": "Embeddings",
+    "hardest": "Hardest clips",
+    "sources": "Corpus labels",
+    "label_words": "Model labels",
+    "cost": "Cost",
+    "environment": "Environment",
+    "recipe": "Recipe",
+    "cite": "Citation",
+    "files": "Files",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture in the page: what it shows, its data URI, its size in CSS pixels, and the files beside the page that
-    hold it too."""
+    """A picture in the page: alternative text, data URI, size in CSS pixels, and its files beside the page."""
 
     alt: str
     source: str
@@ -76,7 +75,7 @@ class Picture:
 
 
 def render(
-    report: Mapping[str, Any],
+    report: Report,
     *,
     pictures: Mapping[str, Sequence[Picture]] | None = None,
     recipe: str = "",
@@ -85,39 +84,36 @@ def render(
     players: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as HTML. Reports of older versions, which know less, give shorter pages.
+    """The page as HTML.
 
     Args:
-        report: as report.json holds it.
         pictures: by section.
         recipe: the resolved recipe as YAML.
-        corpus: what `ser_hf.corpora.corpus_facts` says of the data.
-        links: addresses of other reports, relative to this page's folder: {"above": address, "runs": {number:
-            address}, "foil": address}, each left out where there is none.
-        players: where the audio of clips can be played from, by id.
-        files: what stands beside the page, {name: what it holds}.
+        corpus: facts of the data, see `ser_hf.corpora.corpus_facts`.
+        links: addresses of other reports, relative to the page: {"above": address, "runs": {number: address},
+            "foil": address}, each optional.
+        players: addresses of the audio of clips, by id.
+        files: files beside the page, {name: description}.
     """
-    report = _filled(report)
     pictures = dict.fromkeys(SECTIONS, ()) | dict(pictures or {})
-    links = {"above": None, "runs": {}, "foil": None, **(links or {})}
     shown = {
         "results": views.results(report),
         "protocol": views.protocol(report),
         "classes": views.classes(report),
-        "training": views.training(report) or pictures.get("training"),
-        "confusion": views.confusion(report["confusion"], report["labels"]),
-        "per_class": report.get("per_class"),
+        "training": views.training(report) or pictures["training"],
+        "confusion": views.confusion(report.confusion, report.labels),
+        "per_class": report.per_class,
         "slices": views.slices(report),
         "perceived": views.perceived(report),
         "corpora": views.corpora(report),
         "runs": views.runs(report),
         "foil": views.foil(report),
-        "robustness": views.robustness(report),
+        "robustness": report.robustness,
         "calibration": views.calibration(report),
-        "embeddings": report.get("embeddings") if pictures.get("embeddings") else None,
-        "hardest": report.get("hardest"),
-        "sources": report.get("sources"),
-        "label_words": report.get("label_words"),
+        "embeddings": report.embeddings if pictures["embeddings"] else None,
+        "hardest": report.hardest,
+        "sources": report.sources,
+        "label_words": report.label_words,
         "cost": views.cost(report),
         "environment": views.environment(report),
         "recipe": recipe.strip(),
@@ -125,41 +121,30 @@ def render(
         "files": files,
     }
     sections = {section: title for section, title in SECTIONS.items() if shown[section]}
-    if report["protocol"].get("folds"):
-        sections["runs"] = "Fold by fold"
-    elif "runs" in sections:
-        sections["runs"] = "Seed by seed"
+    if report.runs:
+        sections["runs"] = "Results by fold" if report.protocol.folds else "Results by seed"
     return template(__package__, "page.html", figure=figure, signed=signed).render(
         shown,
         report=report,
         sections=sections,
         pictures=pictures,
-        links=links,
+        links={"above": None, "runs": {}, "foil": None, **(links or {})},
         players=players or {},
-        banners=text.banners(report),
-        headline=text.headline(report),
-        chance=text.chance_of(report),
-        people=judged_people(report),
+        banners=views.banners(report),
+        headline=views.headline(report),
+        chance=views.chance_of(report),
+        people=views.evaluated_speakers(report),
         several=_several(report),
-        confidence=f"{100 * report.get('confidence', 0.95):g} %",
-        short=views.SHORT,
+        confidence=views.confidence(report),
         names=views.NAMES,
         definitions=views.DEFINITIONS,
-        counted=text.counted,
-        duration=views.duration,
+        counted=views.counted,
         version=__version__,
     )
 
 
-def _filled(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report with what the templates ask for and not every report has."""
-    protocol = {"name": None, "fold": None, "folds": None, "leak": None, **report["protocol"]}
-    model = {"architecture": None, "checkpoint": None, **report.get("model", {})}
-    return {"warnings": [], "seeds": None, **report, "protocol": protocol, "model": model}
-
-
 def figure(value: float | None, digits: int = 3) -> str:
-    """A score as people read it."""
+    """A score with a fixed number of digits; a dash for an undefined one."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
@@ -168,10 +153,8 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
-def _several(report: Mapping[str, Any]) -> str:
-    """Over what the counts are summed, where that is more than one run on the same clips."""
-    if report.get("seeds"):
-        return f"Counts are summed over {len(report['seeds'])} seeds."
-    if report["protocol"].get("folds"):
-        return "Counts are those of all folds together."
-    return ""
+def _several(report: Report) -> str:
+    """Which runs the counts are summed over."""
+    if report.seeds:
+        return f"Counts are summed over {len(report.seeds)} seeds."
+    return "Counts are summed over all folds." if report.protocol.folds else ""

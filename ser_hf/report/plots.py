@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 
 from ..evaluation.embeddings import NAMES
 from ..evaluation.robustness import KINDS
+from .sections import Bin, Calibration, ClassScores, Condition, Robustness, Slice, Temperature
 
 
 def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:
@@ -229,24 +230,24 @@ _SHOWN = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _INK = ("white", "black", "white")
 
 
-def per_class_figure(per_class: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure:
     """Precision, recall and F1 of each class side by side, with the interval of the recall where the report has it."""
     figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")
     axes = figure.add_subplot()
     places, width = np.arange(len(per_class)), 0.26
     for i, (key, label) in enumerate(_SHOWN.items()):
-        values = [row[key] for row in per_class.values()]
+        values = [getattr(row, key) for row in per_class.values()]
         axes.bar(places + (i - 1) * width, values, width, label=label, color=COLOURS[i])
         for place, value in zip(places, values, strict=True):
             text = f"{value:.2f}".removeprefix("0")
             axes.text(place + (i - 1) * width - 0.03 * (i == 1), 0.015, text, ha="center", fontsize=7, color=_INK[i])
     for place, row in zip(places, per_class.values(), strict=True):
-        if row.get("recall_interval"):
+        if row.recall_interval:
             # Beside the middle, where the number stands.
             right = place + 0.09
-            axes.vlines(right, *row["recall_interval"], color="black", linewidth=1.2)
-            axes.hlines(row["recall_interval"], right - 0.03, right + 0.03, color="black", linewidth=1.2)
-    axes.set_xticks(places, [f"{label}\n({row['support']})" for label, row in per_class.items()])
+            axes.vlines(right, *row.recall_interval, color="black", linewidth=1.2)
+            axes.hlines(row.recall_interval, right - 0.03, right + 0.03, color="black", linewidth=1.2)
+    axes.set_xticks(places, [f"{label}\n({row.support})" for label, row in per_class.items()])
     axes.set(ylim=(0, 1), ylabel="score")
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.3, axis="y")
@@ -260,7 +261,7 @@ MOST = 30
 _LONGEST = 38
 
 
-def slices_figure(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], uar: float) -> Figure:
+def slices_figure(slices: Mapping[str, Mapping[str, Slice]], uar: float) -> Figure:
     """UAR of each value of each column as a dot, with its interval where the report has it, against that of all clips;
     one panel a column."""
     shown = {column: _shown(column, values) for column, values in slices.items()}
@@ -275,21 +276,21 @@ def slices_figure(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], uar: fl
     return figure
 
 
-def _shown(column: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _shown(column: str, values: Mapping[str, Slice]) -> dict[str, Slice]:
     """Speakers by their score, the lowest on top; other values as they come."""
     if column != "speaker" and len(values) <= MOST:
         return dict(values)
-    ordered = sorted(values.items(), key=lambda item: item[1]["uar"])
+    ordered = sorted(values.items(), key=lambda item: item[1].uar)
     return dict(ordered if len(ordered) <= MOST else ordered[: MOST // 2] + ordered[-MOST // 2 :])
 
 
-def _slices_draw(axes: Axes, values: Mapping[str, Mapping[str, Any]], uar: float) -> None:
+def _slices_draw(axes: Axes, values: Mapping[str, Slice], uar: float) -> None:
     axes.axvline(uar, color="0.4", linestyle="--", linewidth=1)
     for place, row in enumerate(values.values()):
-        if row.get("interval"):
-            axes.plot(row["interval"], [place, place], color=COLOURS[0], linewidth=2.5, alpha=0.45)
-        axes.plot(row["uar"], place, "o", color=COLOURS[0], markersize=5, clip_on=False)
-    names = [f"{_short(value)} ({row['clips']})" for value, row in values.items()]
+        if row.interval:
+            axes.plot(row.interval, [place, place], color=COLOURS[0], linewidth=2.5, alpha=0.45)
+        axes.plot(row.uar, place, "o", color=COLOURS[0], markersize=5, clip_on=False)
+    names = [f"{_short(value)} ({row.clips})" for value, row in values.items()]
     # Names come from files and tables: a dollar sign in one is no formula.
     axes.set_yticks(range(len(values)), names, parse_math=False, fontsize=8)
     axes.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.6))
@@ -298,22 +299,6 @@ def _slices_draw(axes: Axes, values: Mapping[str, Mapping[str, Any]], uar: float
 
 def _short(value: str) -> str:
     return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
-
-
-__all__ = [
-    "COLOURS",
-    "clear",
-    "per_class_figure",
-    "confusion_figure",
-    "corpora_figure",
-    "curve_panels",
-    "curves_figure",
-    "distribution_figure",
-    "folds_figure",
-    "save_figure",
-    "slices_figure",
-    "svg",
-]
 
 
 # Okabe and Ito (2008), told apart by colour-blind readers too, without the yellow, which is lost on white, and with a
@@ -375,21 +360,20 @@ def _embeddings_plot_draw(axes: Axes, points: np.ndarray, values: Sequence[str |
 _ANSWERED, _MISSING = COLOURS[:2]
 
 
-def reliability_figure(calibration: Mapping[str, Any], temperature: Mapping[str, Any] | None = None) -> Figure:
+def reliability_figure(calibration: Calibration, temperature: Temperature | None = None) -> Figure:
     """Share of right answers in each bin of their probability, on the diagonal where a model is calibrated, above the
     clips of each bin (DeGroot and Fienberg 1983, The Statistician 32; Guo et al. 2017, arXiv:1706.04599).
 
     Args:
-        calibration: {bins: [{low, high, clips, confidence, accuracy}], ece}, as a report has it.
-        temperature: the report's, of which the title tells; None where none was fitted.
+        temperature: named in the title.
     """
     figure = Figure(figsize=(5, 5.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    filled = [own for own in calibration["bins"] if own["clips"]]
+    filled = [own for own in calibration.bins if own.clips]
     _draw_shares(upper, filled)
-    upper.set(ylabel="share of right answers", ylim=(0, 1), title=_title(calibration["ece"], temperature))
+    upper.set(ylabel="share of right answers", ylim=(0, 1), title=_title(calibration.ece, temperature))
     upper.legend(loc="upper left")
-    lower.bar([own["low"] for own in filled], [own["clips"] for own in filled], _widths(filled), **_BAR)
+    lower.bar([own.low for own in filled], [own.clips for own in filled], _widths(filled), **_BAR)
     lower.set(xlabel="probability of the answer", ylabel="clips", xlim=(0, 1))
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
@@ -400,27 +384,27 @@ def reliability_figure(calibration: Mapping[str, Any], temperature: Mapping[str,
 _BAR = {"align": "edge", "color": _ANSWERED, "edgecolor": "white"}
 
 
-def _draw_shares(axes: Axes, filled: Sequence[Mapping[str, Any]]) -> None:
-    places, widths = [own["low"] for own in filled], _widths(filled)
-    shares = [own["accuracy"] for own in filled]
-    gaps = [own["confidence"] - own["accuracy"] for own in filled]
+def _draw_shares(axes: Axes, filled: Sequence[Bin]) -> None:
+    places, widths = [own.low for own in filled], _widths(filled)
+    shares = [own.accuracy for own in filled]
+    gaps = [own.confidence - own.accuracy for own in filled]
     axes.bar(places, shares, widths, **_BAR, label="right")
     common = {"align": "edge", "color": "none", "edgecolor": _MISSING, "hatch": "//"}
     axes.bar(places, gaps, widths, bottom=shares, **common, label="up to their mean probability")
     axes.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=1, label="calibrated")
 
 
-def _widths(filled: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [own["high"] - own["low"] for own in filled]
+def _widths(filled: Sequence[Bin]) -> list[float]:
+    return [own.high - own.low for own in filled]
 
 
-def _title(ece: float, temperature: Mapping[str, Any] | None) -> str:
+def _title(ece: float, temperature: Temperature | None) -> str:
     told = f"Reliability: expected calibration error {ece:.3f}"
     if temperature is None:
         return told
-    before, after = (temperature[when]["ece"] for when in ("before", "after"))
-    value = f"{temperature['value']:.3g}"
-    if temperature["stored"]:
+    before, after = temperature.before.ece, temperature.after.ece
+    value = f"{temperature.value:.3g}"
+    if temperature.stored:
         return f"{told}\n(temperature {value}; {before:.3f} without)"
     return f"{told}\n({after:.3f} with a temperature of {value})"
 
@@ -429,16 +413,16 @@ _MOST_COLUMNS = 5
 _MEASURED, _CLEAN = COLOURS[0], COLOURS[2]
 
 
-def robustness_figure(robustness: Mapping[str, Any]) -> Figure:
+def robustness_figure(robustness: Robustness) -> Figure:
     """Small multiples with one scale of UAR, from what `ser_hf.evaluation.robustness.robustness` returns (of one
     condition or more): points and intervals by severity, the clean clips' level with its interval, and chance.
 
     Severities are evenly spaced, in the order of their numbers, clean clips among them: left of the mildest severity,
     or in the middle where a quantity goes both ways.
     """
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
-    for condition in robustness["conditions"]:
-        kinds.setdefault(condition["kind"], []).append(condition)
+    kinds: dict[str, list[Condition]] = {}
+    for condition in robustness.conditions:
+        kinds.setdefault(condition.kind, []).append(condition)
     rows = -(-len(kinds) // _MOST_COLUMNS)
     columns = -(-len(kinds) // rows)
     figure = Figure(figsize=(0.6 + 2.6 * columns, 1 + 2.5 * rows), layout="constrained")
@@ -451,29 +435,29 @@ def robustness_figure(robustness: Mapping[str, Any]) -> Figure:
         axes.set(ylabel="UAR", ylim=(0, 1))
     lines, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=3, frameon=False)
-    clean, confidence = robustness["clean"]["uar"], robustness["settings"]["confidence"]
-    clips = f"{robustness['clips']} of {robustness['settings']['of_clips']} clips"
-    runs = robustness["settings"].get("runs")
+    clean, confidence = robustness.clean.uar, robustness.settings["confidence"]
+    clips = f"{robustness.clips} of {robustness.settings['of_clips']} clips"
+    runs = robustness.settings.get("runs")
     told = f"mean of {runs} runs" if runs else f"intervals of {confidence:.0%}"
     figure.suptitle(f"Robustness: UAR {clean:.3f} on {clips} as they are; {told}")
     return figure
 
 
-def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Mapping[str, Any]], robustness: Mapping[str, Any]) -> None:
-    of, clean = KINDS[kind], robustness["clean"]
-    points = {of.clean: clean} | {condition["severity"]: condition for condition in conditions}
+def _draw_kind(axes: Axes, kind: str, conditions: Sequence[Condition], robustness: Robustness) -> None:
+    of, clean = KINDS[kind], robustness.clean
+    points = {of.clean: clean} | {condition.severity: condition for condition in conditions}
     # Where a smaller number is the harder one, as of SNR, it stands further right.
-    severities = sorted(points, reverse=of.clean > max(condition["severity"] for condition in conditions))
+    severities = sorted(points, reverse=of.clean > max(condition.severity for condition in conditions))
     places = range(len(severities))
-    scores = [points[severity]["uar"] for severity in severities]
+    scores = [points[severity].uar for severity in severities]
     # The mean over several runs has no interval.
-    intervals = [points[severity].get("interval") for severity in severities]
+    intervals = [points[severity].interval for severity in severities]
     if all(intervals):
         low, high = zip(*intervals, strict=True)
-        axes.axhspan(*clean["interval"], color=_CLEAN, alpha=0.12, linewidth=0)
+        axes.axhspan(*clean.interval, color=_CLEAN, alpha=0.12, linewidth=0)
         axes.fill_between(places, low, high, color=_MEASURED, alpha=0.2, linewidth=0)
-    axes.axhline(clean["uar"], color=_CLEAN, linestyle="--", linewidth=1, label="clean")
-    axes.axhline(robustness["chance"], color="0.4", linestyle=":", linewidth=1, label="chance")
+    axes.axhline(clean.uar, color=_CLEAN, linestyle="--", linewidth=1, label="clean")
+    axes.axhline(robustness.chance, color="0.4", linestyle=":", linewidth=1, label="chance")
     axes.plot(places, scores, color=_MEASURED, marker="o", markersize=4, label="under the condition")
     axes.set_xticks(places, ["clean" if severity == of.clean else f"{severity:g}" for severity in severities])
     axes.set(xlabel=f"{of.axis} ({of.unit})", title=of.title, xlim=(-0.3, len(severities) - 0.7))

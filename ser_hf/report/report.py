@@ -1,158 +1,197 @@
-"""The judgement of a run: what was measured on which clips."""
+"""The report of an evaluated model, from which report.json and its JSON schema follow."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import scipy.special
+from pydantic import Field, ValidationError
 
-from ..evaluation.bootstrap import (
-    FEW_SPEAKERS,
+from ..utils.errors import UserError
+from .sections import (
+    Audit,
+    Calibration,
+    ClassScores,
+    CorpusScores,
+    Count,
+    Counts,
+    Embeddings,
+    Energy,
+    Environment,
+    Foil,
+    Gap,
+    HardClip,
     Intervals,
-    all_of,
-    is_unknown,
-    judged_draws,
-    percentile,
-    percentiles,
-    recalls_of,
-    resample,
+    LabelMapping,
+    Model,
+    Perceived,
+    Pooled,
+    Protocol,
+    Robustness,
+    Run,
+    Scores,
+    Seconds,
+    Section,
+    Slice,
+    Source,
+    Temperature,
+    Training,
 )
-from ..evaluation.metrics import all_metrics, calibration_error, confusion, per_class, reliability
-from ..evaluation.predictions import Judged
-from ..evaluation.slices import by_corpus, other_label, slices_and_gaps, uars_of
 
-logger = logging.getLogger(__name__)
-
-# A class of fewer clips is missing from too many resamples: one of 5, drawn alone, is from one in 150 (exp(-5)).
-FEW_CLIPS = 5
+SCHEMA = "report_schema.json"
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """(clips, classes) logits -> probabilities, float32."""
-    return scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+class Report(Section):
+    """report.json of ser_hf. Keys without a result are absent. Scores run from 0 to 1, times are seconds."""
+
+    schema_file: str | None = Field(default=None, alias="$schema")
+    """The schema file beside the report."""
+    name: str
+    """Name of the recipe."""
+    kind: Literal["evaluation"] | None = None
+    """`evaluation` for a model that was evaluated without training. Absent in the report of a run."""
+    judged_on: Literal["test", "validation"]
+    """The evaluated split: test, or validation while configurations are compared."""
+    output_dir: str | None = None
+    """Folder of the run, as the recipe names it."""
+    labels: list[str]
+    """The classes, in the order of all lists of counts."""
+    protocol: Protocol
+    """How the clips were split."""
+    audit: Audit
+    """What the splits share."""
+    recordings: dict[str, Any] | None = None
+    """Recordings that augmentation mixes in, by recipe key: number and digest."""
+    sources: list[Source] | None = None
+    """The labels of the corpus files and their classes."""
+    label_words: list[LabelMapping] | None = None
+    """The labels of an evaluated model and their classes."""
+    foil: Foil | None = None
+    """Results under a leaky protocol; null unless requested."""
+    model: Model = Model()
+    """The network."""
+    environment: Environment = Environment()
+    """The machine and the package versions."""
+    clips: Count | None = None
+    """Evaluated clips. Several folds may evaluate the same clip."""
+    speakers: Count | None = None
+    """Speakers of these clips."""
+    metrics: Scores
+    """Of the evaluated split; over folds and seeds the mean."""
+    intervals: Intervals = {}
+    """Over speakers and their clips: hierarchical bootstrap, percentiles; over folds and seeds those of the mean. ECE
+    has none, because resampling biases it upwards."""
+    clip_intervals: Intervals = {}
+    """Over clips only."""
+    confidence: float = 0.95
+    """Confidence level of all intervals, 0 to 1."""
+    per_class: dict[str, ClassScores] = {}
+    """By label."""
+    confusion: Counts
+    """Counts of clips: true classes in rows, predicted classes in columns, in the order of `labels`; summed over seeds
+    and folds."""
+    calibration: Calibration | None = None
+    """Calibration of the probabilities."""
+    temperature: Temperature | None = None
+    """Temperature scaling; null if it was not fitted."""
+    temperatures: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Over folds or seeds: the temperature of each run, by number."""
+    maps: list[str] | None = None
+    """Over folds or seeds: the runs (folders beside this report) whose page has a map of embeddings."""
+    slices: dict[str, dict[str, Slice]] = {}
+    """By column (corpus, speaker, sex, age_group in years, language, sentence, intensity, duration in seconds), then
+    by value."""
+    gaps: dict[str, Gap] | None = None
+    """By column: the groups with the highest and the lowest score."""
+    perceived: Perceived | None = None
+    """The same predictions against the other label of the clips; null without one."""
+    corpora: dict[str, CorpusScores] = {}
+    """By corpus, if there are several."""
+    hardest: list[HardClip] = []
+    """The 20 clips whose label got the lowest probability, the lowest first."""
+    robustness: Robustness | None = None
+    """The same weights on degraded clips."""
+    embeddings: Embeddings | None = None
+    """Maps of the input of the last layer."""
+    class_distribution: dict[str, dict[str, Count]] | None = None
+    """Clips by split (over folds: the evaluated split of each fold) and label."""
+    warnings: list[str] = []
+    """Limits of the results, in sentences."""
+    parts: dict[str, Scores] = {}
+    """The same weights on the other splits."""
+    pooled: Pooled | None = None
+    """The predictions of all folds together."""
+    deviations: Scores = {}
+    """Standard deviation of each metric over folds or seeds (n - 1)."""
+    seeds: dict[str, Run] | None = None
+    """By seed."""
+    chosen_seed: int | None = None
+    """The seed with the best validation score; its weights are published."""
+    chosen_fold: int | None = None
+    """The fold with the best validation score; its weights are published."""
+    history: list[dict[str, Any]] = []
+    """By epoch (by candidate of the grid for scikit-learn): epoch, step, train_loss (mean since the last entry, nats),
+    learning rates, train and validation metrics, grad_norm, candidate, kept; empty over several runs."""
+    selected_by: str | None = None
+    """Validation metric that selects the checkpoint."""
+    validated: float | None = None
+    """That metric of the kept checkpoint; higher is better (the loss is negated)."""
+    seconds: Seconds = Seconds()
+    """Wall clock time."""
+    energy: Energy | None = None
+    """Energy of the training."""
+    training: Training = Training()
+    """What the machine or the recipe decided."""
+    definitions: dict[str, str] = {}
+    """Definition of each metric."""
+
+    @classmethod
+    def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":
+        """The report of JSON values.
+
+        Args:
+            source: file or folder that the error names.
+
+        Raises:
+            UserError: if it is not a report of ser_hf.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(f"{source}: not a report of ser_hf: {place}: {first['msg']}") from None
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The folds or seeds of a report over several runs; empty for a single run."""
+        return self.protocol.folds or self.seeds or {}
+
+    @property
+    def chosen(self) -> str | None:
+        """The folder of the run whose weights are published, such as `fold-1`; None for a single run."""
+        if self.chosen_fold is not None:
+            return f"fold-{self.chosen_fold}"
+        return None if self.chosen_seed is None else f"seed-{self.chosen_seed}"
 
 
-def judge(judged: Judged, *, bootstrap: int = 2000, confidence: float = 0.95) -> dict[str, Any]:
-    """The judgement of one part: metrics and their intervals, per_class, confusion, calibration, slices and their
-    gaps, perceived, corpora, hardest and warnings. Of several runs metrics are the mean and confusions the sum, and
-    intervals are those of the mean of these very runs: of other clips and speakers, not of other seeds.
-    `corpora` holds the judgement of each corpus where there are several (`ser_hf.evaluation.slices`)."""
-    names, labels, runs = judged.names, judged.labels, judged.predictions
-    measured = [all_metrics(labels, run, judged.votes) for run in judged.probabilities]
-    pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
-    # Each bootstrap draws once for all that is drawn so: drawing takes as long as measuring does.
-    kinds, speakers_alone = uars_of(judged)
-    everything = all_of(judged)
-    by_speaker, of_classes, of_kinds = resample(
-        [everything, recalls_of(judged), kinds], judged_draws(judged, True, bootstrap)
-    )
-    by_clip, of_speakers = resample([everything, speakers_alone], judged_draws(judged, False, bootstrap))
-    slices, gaps = slices_and_gaps(judged, of_kinds | of_speakers, confidence)
-    recall_intervals = [percentile(own, confidence) for own in of_classes["recall"].T]
-    metrics = mean_metrics(measured)
-    bins = reliability(pooled_labels, judged.probabilities.reshape(-1, len(names)))
-    judgement: dict[str, Any] = {
-        "clips": len(judged),
-        "speakers": len({name for name in judged.speakers if not is_unknown(name)}),
-        "metrics": metrics,
-        "intervals": known_intervals(percentiles(by_speaker, confidence), metrics),
-        "clip_intervals": known_intervals(percentiles(by_clip, confidence), metrics),
-        "confidence": confidence,
-        "per_class": _classes(judged, recall_intervals),
-        "confusion": confusion(pooled_labels, pooled, len(names)),
-        # Pooling the runs repeats each clip; what is reported is how many there are.
-        "calibration": {"bins": [own | {"clips": own["clips"] / len(runs)} for own in bins]},
-        "slices": slices,
-        "gaps": gaps,
-        "perceived": other_label(judged),
-        "corpora": by_corpus(judged.columns["corpus"], judged.speakers, labels, runs, names),
-        "hardest": hardest(judged),
-        "warnings": [],
-    }
-    judgement["calibration"]["ece"] = calibration_error(bins)
-    unknown = sum(is_unknown(name) for name in judged.speakers)
-    judgement["warnings"] = few_speakers(judgement["speakers"], unknown) + few_clips(judgement["per_class"])
-    return judgement
+def read_report(path: Path) -> Report:
+    """The report in a report.json.
+
+    Raises:
+        UserError: if the file is not a report of ser_hf.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a report of ser_hf: {error}") from None
+    return Report.from_dict(values, path)
 
 
-def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """A sentence where so few speakers judged that the interval over them promises too much, and one where the
-    speakers of some clips, `unknown`, are not known."""
-    told = []
-    if unknown:
-        whose = "The speaker of 1 clip is" if unknown == 1 else f"The speakers of {unknown:,} clips are"
-        told.append(
-            f"{whose} not known: each such clip is drawn as if somebody else spoke it, so that intervals are too "
-            "narrow where one speaker has many."
-        )
-    elif speakers < FEW_SPEAKERS:
-        counted = "1 speaker" if speakers == 1 else f"{speakers} speakers"
-        told.append(
-            f"Judged on {counted}: the interval over speakers is too narrow for so few, and the one over clips alone "
-            "says nothing about other speakers."
-        )
-    return told
-
-
-def few_clips(classes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence where classes (`per_class`) have so few clips that many a resample lacks them."""
-    few = [f"{name} ({own['support']})" for name, own in classes.items() if 0 < own["support"] < FEW_CLIPS]
-    if not few:
-        return []
-    return [
-        f"Fewer than {FEW_CLIPS} clips judge {', '.join(few)}: a resample that lacks a class leaves it out of its "
-        "mean, and the intervals of UAR, macro-F1 and AUROC lean upwards."
-    ]
-
-
-def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -> Intervals:
-    """Without those of metrics that the clips leave undefined."""
-    return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
-
-
-def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each metric; None where a run leaves it undefined."""
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of report.json."""
+    schema = Report.model_json_schema()
     return {
-        name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
-        for name in measured[0]
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Report of a speech emotion recognition model",
     }
-
-
-def _classes(judged: Judged, intervals: Sequence[list[float] | None]) -> dict[str, dict[str, Any]]:
-    runs, names = judged.predictions, judged.names
-    classes = per_class(np.tile(judged.labels, len(runs)), runs.ravel(), names)
-    for row, interval in zip(classes.values(), intervals, strict=True):
-        # Pooling the runs repeats each clip; what is reported is how many there are.
-        row["support"] //= len(runs)
-        row["recall_interval"] = interval
-    return classes
-
-
-def hardest(judged: Judged, most: int = 20) -> list[dict[str, Any]]:
-    """The clips whose label was given the least probability, mean over runs: id, speaker, label, predicted,
-    probability of the label, path (None for audio that is in no file)."""
-    mean = judged.probabilities.mean(axis=0)
-    own = mean[np.arange(len(judged)), judged.labels]
-    paths = judged.paths or [None] * len(judged)
-    return [
-        {
-            "id": judged.ids[i],
-            "speaker": judged.speakers[i],
-            "label": judged.names[judged.labels[i]],
-            "predicted": judged.names[int(mean[i].argmax())],
-            "probability": float(own[i]),
-            "path": paths[i],
-        }
-        for i in np.argsort(own, kind="stable")[:most]
-    ]
-
-
-def judged_people(report: Mapping[str, Any]) -> str:
-    """Who judged, in words that a headline can carry without flattering."""
-    shared = report["audit"]["shared"].get(f"train/{report['judged_on']}", {})
-    if report["protocol"]["leak"] or shared.get("speakers"):
-        return f"{report['judged_on']} clips of speakers heard before"
-    if report.get("kind") == "evaluation":  # whatever part they are, they are new to the model, or nobody knows
-        return "speakers it may have heard" if shared.get("speakers") is None else "speakers it has not heard"
-    return f"the {report['judged_on']} speakers"

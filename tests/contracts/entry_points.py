@@ -59,5 +59,14 @@ def model_card(run: Path, location: str, **published: str) -> str:
 
 def report_page(run: Path, scratch: Path) -> str:
     """The page of a finished run's report, made of its report.json; `scratch` receives a copy of the run."""
-    copy = shutil.copytree(run, scratch / run.name)
-    return ser_hf.rewrite_report(copy).read_text(encoding="utf-8")
+    from ser_hf.corpora import corpus_facts
+    from ser_hf.experiment.outputs import report_links
+    from ser_hf.report.report import read_report
+    from ser_hf.report.write import write_page
+    from ser_hf.utils.run_folder import RunFolder
+
+    copy = RunFolder(shutil.copytree(run, scratch / run.name))
+    report = read_report(copy.report / "report.json")
+    corpus = corpus_facts("synthetic", {})
+    write_page(copy.report, report, recipe=copy.recipe.read_text(), corpus=corpus, links=report_links(report, copy))
+    return (copy.report / "index.html").read_text(encoding="utf-8")

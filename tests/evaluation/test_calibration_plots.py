@@ -6,16 +6,20 @@ from matplotlib.colors import to_hex
 
 from ser_hf.report.plots import EMBEDDING_COLORS as COLOURS
 from ser_hf.report.plots import MOST_NAMED, embeddings_figure, reliability_figure
+from ser_hf.report.sections import Calibration, Temperature
 
 BINS = [
     {"low": 0.0, "high": 0.5, "clips": 0, "confidence": None, "accuracy": None},
     {"low": 0.5, "high": 1.0, "clips": 8, "confidence": 0.75, "accuracy": 0.5},
 ]
-TEMPERATURE = {"value": 1.625, "before": {"ece": 0.25}, "after": {"ece": 0.0625}, "stored": False}
+TEMPERATURE = {"value": 1.625, "fitted_on": "validation", "stored": False}
+TEMPERATURE |= {
+    when: {"log_loss": 1.0, "brier": 0.5, "ece": ece} for when, ece in (("before", 0.25), ("after", 0.0625))
+}
 
 
 def test_reliability_shows_shares_gaps_and_clips():
-    upper, lower = reliability_figure({"bins": BINS, "ece": 0.25}).axes
+    upper, lower = reliability_figure(Calibration(bins=BINS, ece=0.25)).axes
     share, gap = upper.patches
     assert (share.get_x(), share.get_width(), share.get_height()) == (0.5, 0.5, 0.5)
     assert (gap.get_y(), gap.get_height()) == (0.5, 0.25)
@@ -26,7 +30,7 @@ def test_reliability_shows_shares_gaps_and_clips():
 
 @pytest.mark.parametrize(("stored", "told"), [(False, "0.062 with a temperature of 1.62"), (True, "0.250 without")])
 def test_reliability_tells_of_the_temperature(stored, told):
-    figure = reliability_figure({"bins": BINS, "ece": 0.25}, TEMPERATURE | {"stored": stored})
+    figure = reliability_figure(Calibration(bins=BINS, ece=0.25), Temperature(**TEMPERATURE | {"stored": stored}))
     assert told in figure.axes[0].get_title()
 
 

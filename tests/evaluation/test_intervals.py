@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.intervals import judged_intervals, recall_intervals
 from support.predictions import guesses, judged_of
 
 from ser_hf.evaluation import bootstrap as module
@@ -14,11 +15,9 @@ from ser_hf.evaluation.bootstrap import (
     bootstrap_intervals,
     draws,
     fold_intervals,
-    judged_intervals,
-    recall_intervals,
 )
 from ser_hf.evaluation.metrics import all_metrics, classification_metrics
-from ser_hf.report.report import mean_metrics
+from ser_hf.evaluation.summary import mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
 

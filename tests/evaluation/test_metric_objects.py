@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 from support.predictions import guesses
 
-from ser_hf.evaluation.metrics import DEFINITIONS, OF_SCORES, OF_VOTES, all_metrics, load_metric
+from ser_hf.evaluation.metrics import METRICS, all_metrics, load_metric
 from ser_hf.utils.errors import UserError
 
 LABELS, (ANSWERS,) = guesses(50, 4)
 VOTES = np.random.default_rng(1).dirichlet([1.0] * 4, size=50).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", DEFINITIONS)
+@pytest.mark.parametrize("name", METRICS)
 def test_each_is_what_the_report_shows(name):
     metric = load_metric(name)
     assert isinstance(metric, evaluate.Metric)
-    assert DEFINITIONS[name] in metric.description
+    assert METRICS[name].definition in metric.description
     given = {"references": LABELS, "predictions": ANSWERS.argmax(axis=1)}
-    if name in OF_SCORES:
+    if METRICS[name].needs == "probabilities":
         given = {"references": LABELS, "prediction_scores": ANSWERS}
-    if name in OF_VOTES:
+    if METRICS[name].needs == "votes":
         given = {"references": VOTES, "prediction_scores": ANSWERS}
     for start in (0, 20):  # in batches, as evaluate's own loops give them
         metric.add_batch(**{key: values[start : 20 if start == 0 else 50] for key, values in given.items()})

@@ -18,6 +18,7 @@ from ser_hf.report.plots import (
     save_figure,
     slices_figure,
 )
+from ser_hf.report.sections import ClassScores, Slice
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -131,17 +132,23 @@ def test_panels_are_the_curves_one_by_one():
 
 def test_classes_have_three_bars_each_and_the_interval_of_the_recall():
     row = {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 8}
-    axes = per_class_figure({"sad": row | {"recall_interval": [0.1, 0.4]}, "calm": row}, "A $ title").axes[0]
+    axes = per_class_figure(
+        {"sad": ClassScores(**row, recall_interval=[0.1, 0.4]), "calm": ClassScores(**row)}, "A $ title"
+    ).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [0.5, 0.5, 0.25, 0.25, 1 / 3, 1 / 3]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["sad\n(8)", "calm\n(8)"]
     upright, _ = axes.collections
     assert upright.get_segments()[0][:, 1].tolist() == [0.1, 0.4]
 
 
+def groups(rows):
+    return {name: Slice(**row) for name, row in rows.items()}
+
+
 def test_slices_show_speakers_from_the_worst_to_the_best_and_of_many_both_ends():
     rows = {f"s{i:02d}": {"clips": 5, "uar": (i * 7 % 40) / 40, "interval": None} for i in range(40)}
     sexes = {"male": {"clips": 100, "uar": 0.9, "interval": [0.8, 1.0]}, "female": {"clips": 100, "uar": 0.1}}
-    speakers, sex = slices_figure({"speaker": rows, "sex": sexes}, 0.5).axes
+    speakers, sex = slices_figure({"speaker": groups(rows), "sex": groups(sexes)}, 0.5).axes
     shown = [label.get_text().split()[0] for label in speakers.get_yticklabels()]
     scores = [rows[name]["uar"] for name in shown]
     assert len(shown) == MOST

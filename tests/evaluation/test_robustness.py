@@ -11,6 +11,7 @@ from ser_hf.evaluation import robustness as module
 from ser_hf.evaluation.bootstrap import bootstrap_intervals
 from ser_hf.evaluation.robustness import CONDITIONS, Condition, pick_clips, robustness
 from ser_hf.report.plots import robustness_figure
+from ser_hf.report.sections import Robustness
 from ser_hf.utils.errors import UserError
 
 RATE = 8000
@@ -150,7 +151,7 @@ def test_what_cannot_be_measured_is_refused(monkeypatch):
 
 def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
     kinds = ("noise", "reverberation", "gain")
-    figure = robustness_figure(measured(conditions=[one for one in CONDITIONS if one.kind in kinds]))
+    figure = robustness_figure(Robustness(**measured(conditions=[one for one in CONDITIONS if one.kind in kinds])))
     noise, reverberation, gain = figure.axes
     ticks = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
     assert ticks == [["clean", "20", "10", "5", "0"], ["clean", "0.3", "0.6", "1"], ["-20", "-10", "clean", "10"]]
@@ -165,6 +166,6 @@ def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
 
 def test_the_figure_of_all_conditions_fills_two_rows():
     clips = corpus(clips=4)
-    figure = robustness_figure(measured(clips=clips, conditions=CONDITIONS))
+    figure = robustness_figure(Robustness(**measured(clips=clips, conditions=CONDITIONS)))
     assert len(figure.axes) == 10
     assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 5)

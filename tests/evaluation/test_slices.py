@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from support.intervals import slice_metrics
 from support.predictions import judged_of
 
-from ser_hf.evaluation.slices import other_label, slice_metrics, slice_values
+from ser_hf.evaluation.slices import other_label, slice_values
 
 LABELS, PREDICTIONS = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1])
 

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import ClassLabel, Dataset
-from support.reports import CLIPS, LABELS, over_folds, whole_report
+from support.reports import CLIPS, over_folds, typed, whole_report
 
-from ser_hf.report.write import figures, metrics_table, players, write_numbers, write_report
+from ser_hf.report.sections import HardClip
+from ser_hf.report.write import figures, metrics_table, players, write_report
 
 
 def embeddings(folder):
@@ -31,7 +31,7 @@ def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered, monk
         # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
         monkeypatch.setattr("ser_hf.report.plots.svg", lambda _: b"a picture")
         monkeypatch.setattr("ser_hf.report.write.svg", lambda _: b"a picture")
-        write_numbers(tmp_path, whole_report(), recipe="name: toy\n")
+        write_report(tmp_path, typed(whole_report()), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
     numbers = {"report.json", "report_schema.json", "metrics.parquet", "embeddings.parquet", "index.html"}
@@ -49,32 +49,22 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
     """Of pictures tests/evaluation/test_plots.py says so."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_numbers(tmp_path / name, whole_report(), recipe="name: toy\n")
+        write_report(tmp_path / name, typed(whole_report()), recipe="name: toy\n")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
 
-def test_classes_are_counted_in_each_part(tmp_path):
-    dataset = Dataset.from_dict({"label": [0, 0, 1, 2, 2, 2]}).cast_column("label", ClassLabel(names=LABELS))
-    write_report(tmp_path, whole_report(), dataset, {"train": range(4), "test": [4, 5]})
-    counts = json.loads((tmp_path / "report.json").read_text())["class_distribution"]
-    assert counts == {
-        "train": {"angry": 2, "happy": 1, "sad": 1},
-        "test": {"angry": 0, "happy": 0, "sad": 2},
-    }
-
-
-def test_a_figure_that_is_not_finite_leaves_no_report(tmp_path):
+def test_a_score_that_is_not_finite_leaves_no_report(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        write_numbers(tmp_path, whole_report(seconds={"training": float("nan")}))
-    assert not list(tmp_path.iterdir())
+        write_report(tmp_path, typed(whole_report(seconds={"training": float("nan")})))
+    assert not (tmp_path / "report.json").exists()
 
 
 @pytest.fixture
 def named(rendered):
     def draw(report):
         with rendered():
-            return {name: figure for _, name, _, figure in figures(report)}
+            return {name: figure for _, name, _, figure in figures(typed(report))}
 
     return draw
 
@@ -84,7 +74,7 @@ def named(rendered):
     [
         ({}, "the test speakers"),
         ({"judged_on": "validation"}, "the validation speakers"),
-        ({"protocol": {"leak": "Speaker-dependent: ..."}}, "test clips of speakers heard before"),
+        ({"protocol": {"leak": "Speaker-dependent: ..."}}, "test clips of training speakers"),
     ],
 )
 def test_the_title_says_who_judged_without_flattery(changes, people, named):
@@ -107,12 +97,14 @@ def test_players_read_files_that_are_there_from_where_the_page_stands(tmp_path):
     recording.parent.mkdir()
     recording.touch()
     clips = [{"id": "there", "path": str(recording)}, {"id": "gone", "path": "gone.wav"}, {"id": "none", "path": None}]
-    assert players(clips, tmp_path / "run" / "report") == {"there": "../../my%20corpus/a%231%2050%25.wav"}
+    assert players(
+        [HardClip(label="a", predicted="b", probability=0.0, **clip) for clip in clips], tmp_path / "run" / "report"
+    ) == {"there": "../../my%20corpus/a%231%2050%25.wav"}
 
 
 def test_the_table_has_every_figure_once_with_its_interval():
     report = over_folds(whole_report())
-    rows = metrics_table(report).to_pylist()
+    rows = metrics_table(typed(report)).to_pylist()
     keys = [(row["of"], row["name"], row["metric"]) for row in rows]
     assert len(set(keys)) == len(keys)
     found = dict(zip(keys, rows, strict=True))

@@ -2,10 +2,11 @@
 
 import pytest
 from datasets import ClassLabel, Dataset
+from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
 from ser_hf.experiment.evaluation_data import TrainingProvenance, select_test_clips
-from ser_hf.report.report import judged_people
+from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
 
 NAMES = ["angry", "happy", "sad", "boredom"]
@@ -49,21 +50,16 @@ def test_heard_speakers_judge_only_if_asked_and_then_it_leaks(corpus):
     clips = select_test_clips(corpus, NAMES, _learnt("toy:a"), heard=True)
     assert len(clips.dataset) == 24
     assert clips.protocol["leak"].startswith("1 of 3 speakers who judge were heard in training")
-    report = {"judged_on": "test", "protocol": clips.protocol, "audit": clips.audit}
-    assert judged_people(report) == "test clips of speakers heard before"
+    report = typed(whole_report(protocol=clips.protocol, audit=clips.audit))
+    assert evaluated_speakers(report) == "test clips of training speakers"
 
 
 def test_who_is_unnamed_may_have_been_heard(corpus):
     clips = select_test_clips(corpus, NAMES, _learnt("toy:unknown"))
     assert clips.protocol["leak"].startswith("Of clips of toy it is not told who speaks")
     assert clips.audit["shared"]["train/test"]["speakers"] is None
-    report = {
-        "kind": "evaluation",
-        "judged_on": "test",
-        "protocol": clips.protocol | {"leak": None},
-        "audit": clips.audit,
-    }
-    assert judged_people(report) == "speakers it may have heard"
+    report = typed(whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit))
+    assert evaluated_speakers(report) == "possibly known speakers"
 
 
 def test_of_a_model_that_does_not_tell_that_is_said(corpus):

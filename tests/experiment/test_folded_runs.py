@@ -15,6 +15,7 @@ from ser_hf.experiment import single_run
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
+from ser_hf.report.report import Report
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -194,7 +195,7 @@ def test_the_card_gives_the_figures_of_its_weights_and_of_all_folds(whole):
     fold = report["chosen_fold"]
     seed = read(whole / f"fold-{fold}")["chosen_seed"]
     card = (whole / "model" / "README.md").read_text(encoding="utf-8")
-    assert f"These are the weights of fold {fold}, seed {seed}, the one of 2 that validation prefers" in card
+    assert f"These are the weights of fold {fold}, seed {seed}, which has the best validation score of 2" in card
     own = read(whole / f"fold-{fold}" / f"seed-{seed}")["metrics"]["uar"]
     results = card.partition("## Results")[2]
     assert f"| UAR | {own:.3f} |" in results
@@ -217,7 +218,7 @@ def test_the_page_of_the_report_tells_of_every_fold_and_of_the_gap(whole):
         assert (
             f"| {number} | {own['tested']} | {own['parts']['test']['clips']} | {own['metrics']['uar']:.3f} |" in page
         )
-    assert "each clip judged once" in page
+    assert "one per clip" in page
     assert "![UAR by fold](folds.png)" in page
     for picture in ("folds.png", "confusion_matrix.png", "class_distribution.png"):
         assert picture in page
@@ -238,10 +239,10 @@ def test_the_pages_lead_from_each_report_to_those_above_and_below(whole):
 
 def test_the_summary_tells_of_folds_foil_and_protocol(whole):
     report = read(whole)
-    told = summary(report)
+    told = summary(Report.from_dict(report))
     assert "on the test speakers" in told
     assert f"mean of 2 folds, standard deviation {report['deviations']['uar']:.3f})" in told
-    assert f"pooled: UAR {report['pooled']['metrics']['uar']:.3f}" in told
+    assert f"pooled predictions of all folds: UAR {report['pooled']['metrics']['uar']:.3f}" in told
     assert f"protocol kfold, sha256 {report['protocol']['sha256'][:16]}" in told
     assert (
         f"foil: under the leaky protocol random the same recipe has UAR {report['foil']['metrics']['uar']:.3f}" in told
@@ -257,16 +258,16 @@ def test_a_leaky_protocol_says_so_wherever_its_figures_stand(whole):
         leak = report["protocol"]["leak"]
         shared = report["audit"]["shared"]["train/test"]["speakers"]
         assert leak.startswith(f"Speaker-dependent: {shared} of the 6 test speakers")
-        told = summary(report)
+        told = summary(Report.from_dict(report))
         assert f"LEAKY: {leak}" in told
-        assert "on test clips of speakers heard before" in told
+        assert "on test clips of training speakers" in told
         page = (folder / "report" / "README.md").read_text(encoding="utf-8")
         assert f"> **Leaky protocol (`random`).** {leak}" in page.partition("## Protocol")[0]
         card = (folder / "model" / "README.md").read_text(encoding="utf-8")
         body = card.split("---\n", 2)[2].strip().splitlines()
         assert body[0] == "# folds"
-        assert body[2] == f"> **Judged under a leaky protocol (`random`).** {leak}"
-        assert "Results on test clips of speakers heard before" in card
+        assert body[2] == f"> **Evaluated under a leaky protocol (`random`).** {leak}"
+        assert "Results on test clips of training speakers" in card
         assert "the test speakers\n" not in card
 
 
@@ -375,5 +376,5 @@ def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp
     assert set(table["fold"].to_pylist()) == {1, 3}
     page = (folder / "report" / "README.md").read_text()
     assert "on the validation speakers" in page
-    assert "left untouched" in page
-    assert "each clip judged once" not in page, "a speaker may validate several folds"
+    assert "not used" in page
+    assert "one per clip" not in page, "a speaker may validate several folds"

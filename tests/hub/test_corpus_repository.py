@@ -96,7 +96,7 @@ def test_what_is_pushed_comes_back(resampled, tmp_path):
         assert [commit.title for commit in commits] == ["RAVDESS: 96 clips", "initial commit"]
         assert hub.private("tester/clips", "dataset")
         assert commits[0].oid in first[1]
-        assert "no commit" in again[1]
+        assert "no new commit" in again[1]
         assert refused[0] == 2
         assert "--i-have-the-right" in refused[2]
         assert allowed[0] == 0, allowed[2]

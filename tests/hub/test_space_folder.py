@@ -46,7 +46,7 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
     )
     facts = json.loads((folder / "facts.json").read_text())
     assert facts["headline"] == (
-        "UAR 0.512 (95 % interval 0.431 to 0.590), macro-F1 0.498 on test clips of speakers heard before "
+        "UAR 0.512 (95 % interval 0.431 to 0.590), macro-F1 0.498 on test clips of training speakers "
         "(protocol random)."
     )
     assert facts["leak"] == f"Leaky protocol (random). {LEAK}"

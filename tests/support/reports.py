@@ -2,16 +2,16 @@
 
 import copy
 import functools
-import json
-from importlib import resources
 
 import jsonschema
 import numpy as np
 
-from ser_hf.report.report import judge
+from ser_hf.evaluation.summary import evaluate_predictions
+from ser_hf.report.report import Report, report_schema
 from support.predictions import guesses, judged_of
 
-SCHEMA = json.loads(resources.files("ser_hf.report").joinpath("report_schema.json").read_text(encoding="utf-8"))
+SCHEMA = report_schema()
+typed = Report.from_dict
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 48
@@ -35,7 +35,7 @@ def _judged(paths):
     )
     if paths:
         judged.paths.extend(paths)
-    return judge(judged, bootstrap=50), labels, speakers
+    return evaluate_predictions(judged, bootstrap=50), labels, speakers
 
 
 def whole_report(paths=None, **changes):
@@ -158,6 +158,6 @@ def _closed(schema):
     if not isinstance(schema, dict):
         return schema
     changed = {key: _closed(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and "type" in schema:
-        changed.setdefault("additionalProperties", False)
+    if isinstance(schema.get("properties"), dict):
+        changed["additionalProperties"] = False
     return changed

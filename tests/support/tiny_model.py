@@ -9,6 +9,8 @@ from ser_hf.testing import tiny_config
 REPORT = {
     "name": "voices",
     "judged_on": "test",
+    "labels": ["angry", "happy", "neutral", "sad"],
+    "confusion": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
     "metrics": {"uar": 0.512, "wa": 0.53, "macro_f1": 0.498, "weighted_f1": 0.52},
     "intervals": {"uar": [0.431, 0.59]},
     "confidence": 0.95,

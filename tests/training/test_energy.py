@@ -5,10 +5,11 @@ import sys
 import types
 
 import pytest
-from support.reports import undescribed, whole_report
+from support.reports import typed, undescribed, whole_report
 
-from ser_hf.experiment.aggregate import _together_taken
+from ser_hf.experiment.aggregate import total_energy
 from ser_hf.report import views
+from ser_hf.report.sections import Energy
 from ser_hf.training.callbacks import measured_energy
 
 
@@ -75,10 +76,10 @@ def test_emissions_are_told_of_a_country_that_somebody_named(codecarbon, monkeyp
     assert (energy["country"], energy["emissions_kg"]) == ("DEU", 0.002)
     assert undescribed(whole_report(energy=energy)) == []
     told = "3 Wh in training, estimated by codecarbon 3.3.2; 2 g of CO2 equivalents on the grid of DEU"
-    assert views.cost(whole_report(energy=energy))["Energy"] == told
-    assert "Energy" not in views.cost(whole_report())
-    both = _together_taken([energy, energy | {"kwh": 1.0, "emissions_kg": None}])
-    assert (both["kwh"], both["seconds"], both["emissions_kg"]) == (1.003, 120.0, None)
+    assert views.cost(typed(whole_report(energy=energy)))["Energy"] == told
+    assert "Energy" not in views.cost(typed(whole_report()))
+    both = total_energy([Energy(**energy), Energy(**energy | {"kwh": 1.0, "emissions_kg": None})])
+    assert (both.kwh, both.seconds, both.emissions_kg) == (1.003, 120.0, None)
     assert views.energy(both) == "1 kWh in training, estimated by codecarbon 3.3.2"
 
 

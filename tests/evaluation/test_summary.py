@@ -1,12 +1,14 @@
-"""The judgement of a part."""
+"""All numbers of one evaluated split."""
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.evaluation.metrics import all_metrics
+from ser_hf.evaluation.metrics import all_metrics, softmax
 from ser_hf.evaluation.predictions import of_rows
-from ser_hf.report.report import judge, judged_people, softmax
+from ser_hf.evaluation.summary import evaluate_predictions
+from ser_hf.report.report import Report
+from ser_hf.report.views import evaluated_speakers
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 24
@@ -35,7 +37,7 @@ PREDICTED = np.where((ROWS < 9), (TRUE + 1) % 3, TRUE)
 
 
 def _judge(dataset, predictions=PREDICTED):
-    return judge(of_rows(dataset, ROWS, np.eye(3, dtype=np.float32)[predictions]), bootstrap=200)
+    return evaluate_predictions(of_rows(dataset, ROWS, np.eye(3, dtype=np.float32)[predictions]), bootstrap=200)
 
 
 def test_a_judgement_is_of_the_rows_it_was_given(dataset):
@@ -57,7 +59,7 @@ def test_a_judgement_is_of_the_rows_it_was_given(dataset):
 def test_few_speakers_are_warned_of(dataset, speakers, warned):
     changed = dataset.remove_columns("speaker").add_column("speaker", [str(i % speakers) for i in range(CLIPS)])
     answers = np.eye(3, dtype=np.float32)[np.arange(CLIPS) % 3]
-    warnings = judge(of_rows(changed, np.arange(CLIPS), answers), bootstrap=20)["warnings"]
+    warnings = evaluate_predictions(of_rows(changed, np.arange(CLIPS), answers), bootstrap=20)["warnings"]
     assert len(warnings) == (warned is not None)
     assert warned is None or warned in warnings[0]
 
@@ -85,13 +87,14 @@ def _report(dataset, **changes):
     validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
     history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
     head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history, "protocol": {"leak": None}}
-    return head | {"audit": {"shared": {"train/validation": {"speakers": 0}}}} | _judge(dataset) | changes
+    head |= {"labels": LABELS, "audit": {"shared": {"train/validation": {"speakers": 0}}}}
+    return Report.from_dict(head | _judge(dataset) | changes)
 
 
 def test_validation_by_held_out_sentences_is_not_of_new_speakers(dataset):
     shared = {"shared": {"train/validation": {"speakers": 1}}}
-    assert judged_people(_report(dataset, judged_on="validation", audit=shared)).startswith("validation clips of")
-    assert judged_people(_report(dataset, audit=shared)) == "the test speakers"
+    assert evaluated_speakers(_report(dataset, judged_on="validation", audit=shared)).startswith("validation clips of")
+    assert evaluated_speakers(_report(dataset, audit=shared)) == "the test speakers"
 
 
 def test_several_corpora_have_a_judgement_each(dataset):
@@ -110,10 +113,10 @@ def test_several_corpora_have_a_judgement_each(dataset):
     [
         ("test", None, "the test speakers"),
         ("validation", None, "the validation speakers"),
-        ("test", "Speaker-dependent: ...", "test clips of speakers heard before"),
-        ("validation", "Speaker-dependent: ...", "validation clips of speakers heard before"),
+        ("test", "Speaker-dependent: ...", "test clips of training speakers"),
+        ("validation", "Speaker-dependent: ...", "validation clips of training speakers"),
     ],
 )
 def test_who_judged_is_said_without_flattery(judged_on, leak, people, dataset):
     report = _report(dataset, judged_on=judged_on, history=[], protocol={"leak": leak})
-    assert judged_people(report) == people
+    assert evaluated_speakers(report) == people
