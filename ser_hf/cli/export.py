@@ -87,16 +87,14 @@ def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, 
 
     settings = EvaluationSettings(bootstrap=1)
     # Speakers of the training split may take part: one model's files are compared with each other.
-    evaluated = load_evaluated_model(model, device="cpu", **loading)
-    own = evaluate_on_corpus(evaluated, corpus, "model", settings, heard=True, **chosen)
-    uar = own.report["metrics"]["uar"]
-    print(f"  on {len(own.judged)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
-    expected = own.judged.probabilities[0]
+    loaded = load_evaluated_model(model, device="cpu", **loading)
+    own = evaluate_on_corpus(loaded, corpus, "model", settings, heard=True, **chosen)
+    uar, expected = own.report["metrics"]["uar"], own.predictions.probabilities[0]
+    print(f"  on {len(own.predictions)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
     for name, file in export.files.items():
-        evaluated = evaluate_on_corpus(
-            load_evaluated_model(str(file.path)), corpus, name, settings, heard=True, **chosen
-        )
-        metrics, found = evaluated.report["metrics"], evaluated.judged.probabilities[0]
+        loaded = load_evaluated_model(str(file.path))
+        evaluation = evaluate_on_corpus(loaded, corpus, name, settings, heard=True, **chosen)
+        metrics, found = evaluation.report["metrics"], evaluation.predictions.probabilities[0]
         changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
         print(
             f"    {name}: UAR {metrics['uar']:.4f} ({metrics['uar'] - uar:+.4f}), WA {metrics['wa']:.4f}; another "
