@@ -938,7 +938,7 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
 @pytest.mark.parametrize(
     ("setting", "error"),
     [
-        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is no canonical emotion"),
+        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is not a canonical emotion"),
         ({"merge": {"clam": "neutral"}}, "corpus.merge: 'clam' is not a canonical emotion"),
         ({"song": True}, "corpus.download: brings the spoken part, and corpus.song is true; unpack Audio_Song"),
     ],
