@@ -255,5 +255,5 @@ def test_a_leaky_run_shows_it_first_and_leads_to_its_seeds(browser, built_in):
     assert red > 2 * max(green, blue)
     browser.find_element(By.LINK_TEXT, "seed 2").click()
     assert browser.current_url == (built_in.parent / "seed-2" / "report" / "index.html").as_uri()
-    browser.find_element(By.PARTIAL_LINK_TEXT, "The report above").click()
+    browser.find_element(By.PARTIAL_LINK_TEXT, "Report of all runs").click()
     assert browser.current_url == (built_in / "index.html").as_uri()

@@ -86,9 +86,7 @@ def test_the_cards_tell_of_it(run):
     value = read(chosen)["temperature"]["value"]
     for folder in (run, chosen):
         card = (folder / "model" / "README.md").read_text(encoding="utf-8")
-        assert (
-            f"The probabilities are calibrated: the validation part says to divide all logits by {value:.3g}" in card
-        )
+        assert f"the model divides all logits by the temperature {value:.3g}" in card
         assert "expected calibration error" in card
     model = AutoModelForAudioClassification.from_pretrained(run / "model", trust_remote_code=True)
     assert model.config.calibration_temperature == value

@@ -230,7 +230,7 @@ def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
     assert report["metrics"] == report["parts"]["validation"]
     table = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet")
     assert set(table["part"].to_pylist()) == {"validation"}
-    assert "left untouched" in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Evaluated on the validation split" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
 class _Stopped(Exception):

@@ -40,5 +40,5 @@ def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path
     # What was known after the weights were saved stands beside them too.
     assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
-    assert f"under all {len(CONDITIONS)} conditions" in card
+    assert f"on average over {len(CONDITIONS)} conditions" in card
     assert not (tmp_path / "run" / "model.partial").exists()

@@ -9,44 +9,19 @@ import pytest
 import soundfile
 import torch
 from support.isolated import run_without_ser_hf
+from support.reports import whole_report
 from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ser_hf.corpora import corpus_facts
 from ser_hf.hub.space import write_space
 from ser_hf.report.card import model_card
+from ser_hf.report.report import Report
 from ser_hf.testing import write_checkpoint
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
 
 pytestmark = pytest.mark.slow
 LABELS = ["angry", "happy", "sad"]
-FIGURES = {"uar": 0.5, "wa": 0.5, "macro_f1": 0.5, "weighted_f1": 0.5}
-REPORT = {
-    "name": "adapted",
-    "judged_on": "test",
-    "labels": LABELS,
-    "metrics": FIGURES,
-    **dict.fromkeys(("intervals", "clip_intervals"), dict.fromkeys(FIGURES, [0.4, 0.6])),
-    "confidence": 0.95,
-    "warnings": [],
-    "per_class": {},
-    "selected_by": "uar",
-    "protocol": {
-        "name": "speaker_independent",
-        "sha256": "0" * 64,
-        "leak": None,
-        "notes": [],
-        "parts": dict.fromkeys(("train", "test"), {"clips": 2, "speakers": ["a:1"]}),
-    },
-    "audit": {"shared": {"train/test": {"speakers": 0}}, "apart": {"train/test": ["speakers"]}},
-    "seconds": {"training": 1.0},
-    "model": {"adapter": True, "depth": "Adapters learnt."},
-    "environment": {
-        "versions": {"ser_hf": "0", "torch": "2", "transformers": "5"},
-        "accelerator": None,
-        "processor": "x",
-    },
-}
 COMPARE = """
 import json
 from transformers import AutoFeatureExtractor
@@ -115,9 +90,10 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     AutoFeatureExtractor.from_pretrained(base).save_pretrained(folder)
     save_adapter(adapted, folder / "adapter", "base")
     settings = {"location": "adapted", "base_model": "base", "remote_code": False, "sampling_rate": 16000}
-    text = str(
-        model_card(REPORT, corpus=corpus_facts("cremad", {}), architecture="A.", recipe="name: adapted", **settings)
-    )
+    report = whole_report()
+    report["model"] |= {"adapter": True, "depth": "Adapters are trained."}
+    facts = {"corpus": corpus_facts("cremad", {}), "architecture": "A.", "recipe": "name: adapted"}
+    text = str(model_card(Report.from_dict(report), **facts, **settings))
     from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert "classifier(audio" in from_array
     assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, which the whole runs' tests bring along
