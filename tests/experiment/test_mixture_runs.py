@@ -111,7 +111,7 @@ def test_four_corpora_are_learnt_and_judged_each_by_itself(recipe, run, tmp_path
     assert "confusion_by_corpus.png" in drawn
     page, card = (text_of(tmp_path / "run" / name / "README.md") for name in ("report", "model"))
     for text in (page, card):
-        assert "confusion_by_corpus.png" in text
+        assert "Each corpus, over its own classes" in text
         assert "| tess | surprise (ps) |" in text
     assert "An epoch has " in card
     kept = json.loads(text_of(tmp_path / "run" / "report" / "report.json"))

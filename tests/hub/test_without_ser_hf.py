@@ -92,6 +92,7 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     settings = {"location": "adapted", "base_model": "base", "remote_code": False, "sampling_rate": 16000}
     report = whole_report()
     report["model"] |= {"adapter": True, "depth": "Adapters are trained."}
+    report["environment"]["versions"] |= {"transformers": "5"}
     facts = {"corpus": corpus_facts("cremad", {}), "architecture": "A.", "recipe": "name: adapted"}
     text = str(model_card(Report.from_dict(report), **facts, **settings))
     from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
