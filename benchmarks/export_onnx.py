@@ -21,7 +21,7 @@ import torch
 from ser_hf.audio import prepare
 from ser_hf.cli.export import run_corpus
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.evaluation_data import label_mapping, select_test_clips
+from ser_hf.experiment.evaluate import label_mapping, select_test_clips
 from ser_hf.export.verified_export import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.outputs import probabilities
@@ -55,7 +55,7 @@ def measure(model: str, root: str | None, repeats: int, most: int | None) -> dic
     corpus, chosen = run_corpus(model, root)
     expert = load_classifier(model, device="cpu")
     meaning = label_mapping(expert.labels)
-    dataset = select_test_clips(corpus, meaning.classes, None, heard=True, **chosen).dataset
+    dataset = select_test_clips(corpus, meaning.classes, None, training_speakers=True, **chosen).dataset
     dataset = dataset.select(range(min(most or len(dataset), len(dataset))))
     # As decoded: what is done to a waveform before the network is part of what is measured.
     dataset, store = prepare(dataset, expert.extractor.sampling_rate, None, Preparation())

@@ -27,8 +27,7 @@ def compare(
 
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
-    from ..experiment.compare import compare_runs
-    from ..experiment.compare_page import summary
+    from ..experiment.compare import compare_runs, summary
 
     comparison = compare_runs(runs or [], metric=metric, part=part, output=output)
     print(summary(comparison))

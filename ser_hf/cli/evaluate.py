@@ -1,12 +1,11 @@
 """ser-hf evaluate: trained models of any origin on one or several corpora."""
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Argument, Exit, Option
+from typer import Argument, Option
 
 from ..utils.errors import UserError
 from .options import BatchSize, Device, Overwrite, Revision, TrustRemoteCode, corpus_recipe, recipe_path
@@ -42,13 +41,12 @@ def evaluate(
             "out.  [default: emotions and their common names are recognized]",
         ),
     ] = None,
-    heard_speakers: Annotated[
-        bool, Option("--heard-speakers", help="Also evaluate on speakers of its training.")
+    training_speakers: Annotated[
+        bool, Option("--training-speakers", help="Also evaluate on speakers of its training.")
     ] = False,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
     overwrite: Overwrite = False,
     robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over codecs.")] = False,
-    robustness_clips: Annotated[int | None, Option(metavar="N", help="At most this many.  [default: all]")] = None,
     embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
     window: Annotated[
         float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
@@ -98,56 +96,33 @@ def evaluate(
         summary,
         write_evaluation,
     )
-    from ..experiment.evaluation_matrix import cell_of, write_matrix
     from ..utils.files import atomic_folder
 
     require_place(folder, overwrite)
-    settings = EvaluationSettings(
-        window, batch_size, bootstrap, robustness=robustness, robustness_clips=robustness_clips, embeddings=embeddings
-    )
-    labels = _label_map(label_map)
-    corpora = {name: load_recipe_corpus(own) for name, own in recipes.items()}
-    facts = {name: corpus_facts(own.corpus.name, own.corpus.options) for name, own in recipes.items()}
+    if len(models) * len(recipes) > 1:
+        raise UserError("MODEL: name one model and one corpus")
+    labels, ((_, own),) = _label_map(label_map), recipes.items()
     whole = protocol is None and recipe is None
-    chosen = {name: {} if whole else _chosen(own, part, fold) for name, own in recipes.items()}
-    several = len(models) * len(corpora) > 1
-    cells, failed = [], []
-
-    def fail(what: str, error: UserError) -> None:
-        if not several:
-            raise error
-        failed.append(f"{what}: {error}")
-        print(f"left out: {failed[-1]}", file=sys.stderr)
-
+    chosen = {} if whole else _chosen(own, part, fold)
+    settings = EvaluationSettings(
+        window,
+        batch_size,
+        bootstrap,
+        robustness=robustness,
+        embeddings=embeddings,
+        training_speakers=training_speakers,
+        **chosen,
+    )
+    rows = load_recipe_corpus(own)
+    loaded = load_evaluated_model(
+        models[0], labels, device=device, revision=revision, trust_remote_code=trust_remote_code
+    )
     with atomic_folder(folder, "--output") as partial:
-        for source in models:
-            try:
-                model = load_evaluated_model(
-                    source, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
-                )
-            except UserError as error:
-                fail(names[source], error)
-                continue
-            for name, rows in corpora.items():
-                title, place = f"{names[source]} on {name}", f"{names[source]}-on-{name}" if several else "."
-                try:
-                    evaluation = evaluate_on_corpus(model, rows, title, settings, heard=heard_speakers, **chosen[name])
-                except UserError as error:
-                    fail(title, error)
-                    continue
-                write_evaluation(partial / place, evaluation, facts[name], "../index.html" if several else None)
-                print(summary(evaluation.report))
-                names_of_rows = set(rows.dataset["corpus"][:])
-                known = None if model.provenance is None else bool(model.provenance.corpora & names_of_rows)
-                left_out = sum(evaluation.left_out.values())
-                cells.append(cell_of(names[source], name, evaluation.report, left_out, place, known))
-        if not cells:
-            raise UserError(failed[0])
-        if several:
-            write_matrix(partial, cells, failed)
+        title = f"{names[models[0]]} on {own.corpus.name}"
+        evaluation = evaluate_on_corpus(loaded, rows, title, settings)
+        write_evaluation(partial, evaluation, corpus_facts(own.corpus.name, own.corpus.options))
+    print(summary(evaluation.report))
     print(f"report: {folder / 'index.html'}")
-    if failed:
-        raise Exit(1)
 
 
 def _names(models: Sequence[str]) -> dict[str, str]:
@@ -199,10 +174,15 @@ def _overrides(name: str, names: Sequence[str], words: Sequence[str]) -> Iterato
 
 
 def _chosen(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
-    """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluation_data.select_test_clips`."""
+    """The clips of a corpus to evaluate on: arguments of `ser_hf.experiment.evaluate.EvaluationSettings`."""
     own = recipe.protocol
     only = own.folds[0] if len(own.folds or ()) == 1 else None
-    return {"protocol": own.name, "options": own.options, "fold": fold or only, "part": part or recipe.evaluation.part}
+    return {
+        "protocol": own.name,
+        "protocol_options": own.options,
+        "fold": fold or only,
+        "part": part or recipe.evaluation.part,
+    }
 
 
 def _label_map(given: str | None) -> dict[str, str]:

@@ -85,16 +85,16 @@ def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, 
 
     from ..experiment.evaluate import EvaluationSettings, evaluate_on_corpus, load_evaluated_model
 
-    settings = EvaluationSettings(bootstrap=1)
+    settings = EvaluationSettings(bootstrap=1, training_speakers=True, **chosen)
     # Speakers of the training split may take part: one model's files are compared with each other.
     loaded = load_evaluated_model(model, device="cpu", **loading)
-    own = evaluate_on_corpus(loaded, corpus, "model", settings, heard=True, **chosen)
-    uar, expected = own.report["metrics"]["uar"], own.predictions.probabilities[0]
-    print(f"  on {len(own.predictions)} clips: the model has UAR {uar:.4f}, WA {own.report['metrics']['wa']:.4f}")
+    own = evaluate_on_corpus(loaded, corpus, "model", settings)
+    uar, expected = own.report.metrics["uar"], own.predictions.probabilities[0]
+    print(f"  on {len(own.predictions)} clips: the model has UAR {uar:.4f}, WA {own.report.metrics['wa']:.4f}")
     for name, file in export.files.items():
         loaded = load_evaluated_model(str(file.path))
-        evaluation = evaluate_on_corpus(loaded, corpus, name, settings, heard=True, **chosen)
-        metrics, found = evaluation.report["metrics"], evaluation.predictions.probabilities[0]
+        evaluation = evaluate_on_corpus(loaded, corpus, name, settings)
+        metrics, found = evaluation.report.metrics, evaluation.predictions.probabilities[0]
         changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
         print(
             f"    {name}: UAR {metrics['uar']:.4f} ({metrics['uar'] - uar:+.4f}), WA {metrics['wa']:.4f}; another "
@@ -132,8 +132,7 @@ def run_corpus(
     Raises:
         UserError: naming ``--root``, if no recipe is saved with the model.
     """
-    from ..experiment.data import load_recipe_corpus
-    from ..experiment.evaluation_data import training_provenance
+    from ..experiment.data import load_recipe_corpus, training_provenance
     from ..experiment.recipe_checks import read_recipe
     from ..inference.classifier import published_file
     from ..utils.run_folder import RunFolder
@@ -146,6 +145,6 @@ def run_corpus(
     recipe = read_recipe(path, [*([] if root is None else [f"corpus.root={root}"]), *words])
     protocol, provenance = recipe.protocol, training_provenance(place, revision)
     folds = protocol.folds or ()
-    chosen = {"protocol": protocol.name, "options": protocol.options, "part": recipe.evaluation.part}
+    chosen = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
     chosen["fold"] = folds[0] if len(folds) == 1 else provenance and provenance.fold
     return load_recipe_corpus(recipe), chosen

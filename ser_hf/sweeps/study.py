@@ -28,6 +28,7 @@ from ..evaluation.metrics import NAMES
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
+from ..report.report import Report, read_report
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .leaderboard import Leaderboard, Row, ranked
@@ -52,7 +53,7 @@ _STATES = {
 }
 
 # `ser_hf.experiment.run`, or a stub in tests.
-Runner = Callable[..., dict[str, Any]]
+Runner = Callable[..., Report]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,14 +249,14 @@ class SweepStudy:
 
         recipe = self.settings.recipe_at(values, str(number), folder, TRIAL_OVERRIDES)
         report = self.run(recipe, resume=True, watch=watch)
-        metric, metrics = self.search.metric, dict(report["parts"]["validation"])
+        metric, metrics = self.search.metric, dict(report.parts["validation"])
         if (loss := _kept_loss(RunFolder(folder))) is not None:
             metrics["loss"] = loss
         if metric not in metrics:
             raise UserError(f"metric: {metric} is not measured on this recipe's validation; {', '.join(metrics)} are")
         if not math.isfinite(metrics[metric]):
             raise UserError(f"{metric} on validation is {metrics[metric]}")
-        compared = {"labels": list(report["labels"]), "protocol": report["protocol"]["sha256"]}
+        compared = {"labels": list(report.labels), "protocol": report.protocol.sha256}
         for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             if other.user_attrs["result"]["compared"] != compared:
                 raise UserError(
@@ -264,8 +265,8 @@ class SweepStudy:
                 )
         return {
             "metrics": metrics,
-            "interval": report.get("intervals", {}).get(metric),
-            "folds": len(report["protocol"].get("folds", "1")),
+            "interval": report.intervals.get(metric),
+            "folds": len(report.protocol.folds or "1"),
             "compared": compared,
         }
 
@@ -380,11 +381,11 @@ class SweepStudy:
         tested = {
             "trial": claim["trial"],
             "trials": claim["trials"],
-            "folds": len(report["protocol"].get("folds", "1")),
-            "leak": bool(report["protocol"].get("leak")),
-            "validation": dict(report["parts"]["validation"]),
-            "test": dict(report["metrics"]),
-            "intervals": {name: list(own) for name, own in report["intervals"].items()},
+            "folds": len(report.protocol.folds or "1"),
+            "leak": bool(report.protocol.leak),
+            "validation": dict(report.parts["validation"]),
+            "test": dict(report.metrics),
+            "intervals": {name: list(own) for name, own in report.intervals.items()},
         }
         self.study.set_user_attr("tested", tested)
 
@@ -431,7 +432,7 @@ def _kept_loss(folder: RunFolder) -> float | None:
     if children := sorted(path.name for path in folder.path.iterdir() if path.name.startswith(("fold-", "seed-"))):
         losses = [_kept_loss(folder.child(name)) for name in children]
     else:
-        history = folder.read_report()["history"]
+        history = read_report(folder.report / "report.json").history
         losses = [entry["validation"].get("loss") for entry in history if entry.get("kept")]
     return None if not losses or None in losses else sum(losses) / len(losses)
 

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from ser_hf.report.report import read_report
 from ser_hf.utils.run_folder import RunFolder
 
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
@@ -50,7 +51,10 @@ def report_of(recipe, uar):
     test = {name: value - 0.1 for name, value in figures.items()}
     metrics = figures if recipe.evaluation.part == "validation" else test
     return {
+        "name": recipe.name,
         "judged_on": recipe.evaluation.part,
+        "audit": {"shared": {}},
+        "confusion": [],
         "labels": ["angry", "sad"],
         "protocol": {"sha256": "0" * 64},
         "parts": {"train": figures, "validation": figures},
@@ -70,7 +74,7 @@ class Runs:
         folder = RunFolder(recipe.output_dir)
         folder.check(recipe.to_dict(), resume, overwrite)
         if folder.complete:
-            return folder.read_report()
+            return read_report(folder.report / "report.json")
         self.recipes.append(recipe)
         self.resumed.append(folder.recipe.is_file())
         folder.open(recipe.to_dict(), resume)
@@ -87,7 +91,7 @@ class Runs:
         if self.change is not None:
             self.change(recipe, report)
         (Path(folder.report) / "report.json").write_text(json.dumps(report))
-        return report
+        return read_report(folder.report / "report.json")
 
     def validate(self, watch, epoch, uar):
         watch((), float(epoch), {"uar": uar, "loss": 1 - uar})

@@ -59,12 +59,14 @@ def recipe(encoder_folder, tmp_path):
 def test_a_run_says_that_it_was_fast_and_publishes_a_whole_model(recipe, tmp_path):
     report = ser_hf.run_recipe(recipe, ["training.seeds=[1,2]"])
     assert len(list((tmp_path / "cache" / "frozen").glob("*/states"))) == 1, "both seeds open one store"
-    training = report["training"]
-    assert training["strategy"] == "fast (frozen parts cached)"
-    assert {"cached", "clips", "bytes", "seconds"} == set(training["cache"])
-    assert "for each training clip (long ones cropped at one place)." in report["model"]["depth"]
+    training = report.training
+    assert training.strategy == "fast (frozen parts cached)"
+    assert {"cached", "clips", "bytes", "seconds"} == set(training.cache)
+    assert "for each training clip (long clips with one crop)." in report.model.depth
     first = tmp_path / "run" / "seed-1"
-    assert "was computed once for each training clip" in (first / "model" / "README.md").read_text(encoding="utf-8")
+    assert "The frozen encoder was computed once for each training clip" in (first / "model" / "README.md").read_text(
+        encoding="utf-8"
+    )
     model = AutoModelForAudioClassification.from_pretrained(first / "model")
     source = AutoModelForAudioClassification.from_pretrained(recipe["model"]["checkpoint"])
     for name, value in source.wav2vec2.state_dict().items():
