@@ -19,8 +19,7 @@ from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
 from . import views
 from .citations import license_metadata, license_text, linked, network_words, works
-from .report import Report, read_report
-from .sections import Condition, Robustness
+from .report import Condition, Report, Robustness, read_report
 from .views import evaluated_speakers, listed
 
 # The metrics of `model-index`: type on the Hub, and averaging.

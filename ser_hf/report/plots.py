@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 
 from ..evaluation.embeddings import NAMES
 from ..evaluation.robustness import KINDS
-from .sections import Bin, Calibration, ClassScores, Condition, Robustness, Slice, Temperature
+from .report import Bin, Calibration, ClassScores, Condition, Robustness, Slice, Temperature
 
 
 def confusion_figure(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> Figure:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from .report import Report
-from .sections import Energy, Split
+from .report import Energy, Report, Split
 
 # A table with more rows than this scrolls.
 TALL = 14

@@ -32,8 +32,7 @@ from .plots import (
     slices_figure,
     svg,
 )
-from .report import SCHEMA, Report, report_schema
-from .sections import HardClip
+from .report import SCHEMA, HardClip, Report, report_schema
 from .views import evaluated_speakers
 
 METRICS_SCHEMA = pa.schema(

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from ser_hf.report.plots import EMBEDDING_COLORS as COLOURS
 from ser_hf.report.plots import MOST_NAMED, embeddings_figure, reliability_figure
-from ser_hf.report.sections import Calibration, Temperature
+from ser_hf.report.report import Calibration, Temperature
 
 BINS = [
     {"low": 0.0, "high": 0.5, "clips": 0, "confidence": None, "accuracy": None},

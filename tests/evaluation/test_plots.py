@@ -18,7 +18,7 @@ from ser_hf.report.plots import (
     save_figure,
     slices_figure,
 )
-from ser_hf.report.sections import ClassScores, Slice
+from ser_hf.report.report import ClassScores, Slice
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
