@@ -326,7 +326,7 @@ def robustness_figure(robustness: Robustness) -> Figure:
         kinds.setdefault(condition.kind, []).append(condition)
     rows = -(-len(kinds) // _MOST_COLUMNS)
     columns = -(-len(kinds) // rows)
-    figure = Figure(figsize=(0.6 + 2.6 * columns, 1 + 2.5 * rows), layout="constrained")
+    figure = Figure(figsize=(max(6.5, 0.6 + 2.6 * columns), 1 + 2.5 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (kind, conditions) in zip(panels.ravel(), kinds.items(), strict=False):
         _draw_kind(axes, kind, conditions, robustness)
