@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -359,6 +360,8 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         freeze = values.get("freeze")
         gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
         values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
+    if _holds_keys(values, "augment"):
+        values["augment"] = without_dropped_steps(values.get("augment", {}))
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
