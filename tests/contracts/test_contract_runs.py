@@ -96,8 +96,14 @@ def test_a_recipe_has_the_same_keys_and_defaults(kind):
     assert resolved(recipe["resolved"]) == now
 
 
+# Keys of features that are gone; a saved recipe with their defaults is still read.
+DROPPED = ("auto_find_batch_size", "sync_batch_norm")
+
+
 def assert_within(frozen, now, place=""):
     for key, value in frozen.items():
+        if key in DROPPED:
+            continue
         assert key in now, f"{place}{key} is lost"
         if isinstance(value, dict):
             assert_within(value, now[key], f"{place}{key}.")
