@@ -5,7 +5,7 @@
 Trains a few steps of 16 clips by the real command (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
 compares loss and gradient norm of each step with those of one process and one batch. The 102 training clips do not
 come out even in batches of 16, so that the last, smaller step of an epoch is part of it. Two networks: an encoder with
-random weights, and the crnn, whose batch normalisation sees the batch of one process unless it is synchronised.
+random weights, and the crnn, whose batch normalisation sees the batch of one process.
 Dropout and SpecAugment are off: they draw anew for every batch. Writes benchmarks/results/equal_steps.json; `--readme`
 prints its table.
 """
