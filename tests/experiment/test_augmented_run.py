@@ -207,7 +207,6 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
         (["training.loss.class_weights=balanced"], r"training\.loss\.class_weights: augment\.oversample makes"),
         (["training.loss.logit_adjustment=1.0"], r"training\.loss\.logit_adjustment: augment\.oversample makes"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
-        (["training.auto_find_batch_size=true"], r"training\.auto_find_batch_size: augment\.mixup mixes"),
         (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels has no effect"),
         (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha has no effect"),
     ],

@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
-from ser_hf.training.balancing import oversampled
-from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, mix, part
+from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, mix, oversampled, part
 from ser_hf.training.factory import _extractor, blueprint
 from ser_hf.training.fit import fit_statistics
 
