@@ -161,7 +161,7 @@ def apply_condition(
         return waveform
     match condition.kind:
         case "noise":
-            noise = transforms.coloured(len(waveform), 1.0, sampling_rate, rng)
+            noise = transforms.colored(len(waveform), 1.0, sampling_rate, rng)
             return add_noise(waveform, noise, severity, sampling_rate)
         case "white_noise":
             return add_noise(waveform, transforms.gaussian(len(waveform), rng), severity, sampling_rate)
