@@ -22,7 +22,7 @@ import soxr
 import xxhash
 from tqdm.auto import tqdm
 
-from ..utils.cache import InUse, built_once, cache_root, format_size, key_of, origin_of
+from ..utils.cache import InUse, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
 from .decode import AudioError, Decoded, decode
@@ -377,7 +377,7 @@ def _decoded_in_order(
         try:
             return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
         except AudioError as error:
-            return _of_origin(error, source)
+            return error
 
     def size(source: dict) -> float:
         data = source.get("bytes")
@@ -389,15 +389,6 @@ def _decoded_in_order(
         return 0.0
 
     return in_order(work, sources, workers, size, _AHEAD_BYTES)
-
-
-def _of_origin(error: AudioError, source: dict) -> AudioError:
-    """The error with table and row of audio from inside a table."""
-    origin = None if source.get("bytes") is not None else origin_of(source["path"])
-    if origin is None:
-        return error
-    reason = str(error).removeprefix(f"{source['path']}: ").partition(";")[0]
-    return AudioError(f"{origin}: its audio: {reason}; correct the table, or leave the clip out with corpus.exclude")
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
