@@ -5,16 +5,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from ..utils.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
 def download(
     corpus: Annotated[
-        str,
-        Argument(
-            help="ravdess, cremad, tess or emodb; for others the message says where to register "
-            "(savee, then: --source ARCHIVE)."
-        ),
+        str, Argument(help="ravdess, cremad, tess or emodb; for others the message says where to register.")
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
     source: Annotated[
@@ -35,31 +33,26 @@ def download(
 
     Example: ser-hf download ravdess data/RAVDESS
     """
+    if verify and replace:
+        raise UserError("--replace: changes files, and --verify does not; give one of the two")
     from tqdm import tqdm
 
     from ..corpora import CORPORA
     from ..corpora.download import download, usable_folder
     from ..corpora.files import NAMES, UNFINISHED, unfinished
     from ..corpora.release_check import check_release
-    from ..utils.errors import UserError
 
     if not verify:
         check = download(corpus, folder, source, jobs, replace=replace)
     elif corpus not in NAMES:
-        raise UserError(f"{corpus}: there is no list of its files to check them by, only of {', '.join(NAMES)}")
-    elif replace:
-        raise UserError("--replace: changes files, and --verify does not; give one of the two")
+        raise UserError(f"{corpus}: no list of its files is known; choose one of {', '.join(NAMES)}")
     else:
         path = usable_folder(folder, "DIR", CORPORA[corpus].TITLE)
         if not path.is_dir():
             raise UserError(f"{path}: is not a folder")
         check = check_release(corpus, path, progress=lambda files: tqdm(files, "checking", leave=False, disable=None))
         if unfinished(path):
-            logger.warning(
-                "%s: left by an unfinished download; without --verify this command continues it and removes the "
-                "folder once the corpus is complete",
-                path / UNFINISHED,
-            )
+            logger.warning("%s: a download into it has not ended; without --verify it continues", path / UNFINISHED)
     for line in check.details():
         logger.warning("%s", line)
     if not check.complete:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from ..utils.cache import built_once, cache_root, format_size, key_of, note_origin
+from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,6 @@ def unpack(table: Path, column: str, clips: Iterable[tuple[int, str | None, byte
                 (fresh / file).write_bytes(content)
                 entries[number] = (file, hashlib.sha256(content).hexdigest())
             _write_index(fresh, entries)
-    note_origin(folder, table)
     return _indexed(folder)
 
 
