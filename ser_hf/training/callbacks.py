@@ -97,8 +97,7 @@ RUN_ID = "run_id"
 
 
 def check_report_to(value: Any) -> None:
-    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
-    """
+    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed."""
     if value in ("none", ["none"]):
         return
     for name in value if isinstance(value, list) else [value]:
