@@ -10,7 +10,7 @@ from .options import CorpusWords, Model, Revision, TrustRemoteCode, corpus_recip
 
 if TYPE_CHECKING:
     from ..corpora import Corpus
-    from ..export.verified_export import Export
+    from ..export.onnx import Export
 
 
 def export(
@@ -75,8 +75,7 @@ def export(
     print(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
     if measured is not None:
         _evaluate(model, export, *measured, loading)
-    if export.script is not None:
-        print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")
+    print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")
 
 
 def _evaluate(model: str, export: "Export", corpus: "Corpus", chosen: dict[str, Any], loading: dict[str, Any]) -> None:

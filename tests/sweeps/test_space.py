@@ -78,9 +78,7 @@ def test_a_mistake_in_a_space_is_named_with_its_full_key(text, message):
 
 
 def test_a_grid_has_a_bound():
-    with pytest.raises(
-        UserError, match="search: a grid of more than 2000 points; shorten its lists"
-    ):
+    with pytest.raises(UserError, match="search: a grid of more than 2000 points; shorten its lists"):
         read_space({"search": "grid", "space": {"a.b": {"low": 1, "high": 50}, "a.c": {"low": 1, "high": 50}}})
 
 
