@@ -299,7 +299,7 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop)."""
+    """Sets `ddp_find_unused_parameters` where layers lack gradients in some steps (gradual unfreezing, layerdrop)."""
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return
