@@ -177,9 +177,8 @@ def _clip_counts(
     names, of = np.unique(np.asarray(speakers), return_inverse=True)
     times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).T
     counts = np.zeros((resamples, clips), dtype=np.int64)
-    for own, drawn in zip(
-        np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1]), times, strict=True
-    ):
+    clips_of = np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1])
+    for own, drawn in zip(clips_of, times, strict=True):
         if len(own) == 1:
             counts[:, own[0]] = drawn
             continue

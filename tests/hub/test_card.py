@@ -83,7 +83,7 @@ def _report(**changes):
         "per_class": {"angry": row, "sad": row},
         "confusion": [[1, 3], [2, 2]],
         "slices": {"sex": {"female": {"clips": 5} | METRICS, "male": {"clips": 3} | METRICS}},
-        "warnings": ["Predictions on 1 speaker: too few."],
+        "warnings": ["Judged on 1 speaker: too few."],
         "parts": {"train": METRICS, "validation": METRICS},
         "history": [],
         "selected_by": "uar",
