@@ -149,7 +149,7 @@ KINDS = {
     "noise": Kind(
         *("pink noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
         "noise of equal power in each octave, {} dB below the speech",
-        lambda clip, snr, rate, rng: add_noise(clip, transforms.coloured(len(clip), 1.0, rate, rng), snr, rate),
+        lambda clip, snr, rate, rng: add_noise(clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate),
     ),
     "white_noise": Kind(
         *("white noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),

@@ -18,8 +18,7 @@ from ..evaluation.summary import (
     few_speakers,
     known_intervals,
 )
-from ..report.report import Report
-from ..report.sections import CleanScores, Energy, Robustness
+from ..report.report import CleanScores, Energy, Report, Robustness
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .outputs import header

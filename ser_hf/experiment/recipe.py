@@ -193,10 +193,9 @@ class TrainingSection:
     by that of the one above. `precision: auto` is the fastest that the device does well (bf16, or fp16; fp32 on a
     CPU). `balance` has every epoch meet corpora, classes, or the classes of each corpus equally often, in as many
     clips as there are: rare ones more than once, of frequent ones another part in each epoch (validation and test
-    stay as they are). `deterministic` forbids operations whose result depends on timing. `sync_batch_norm` takes
-    batch statistics over all processes. `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the
-    networks that scikit-learn can fit (absent or null: as the network is usually fitted); `grid` lists the values of
-    each setting that it then tries.
+    stay as they are). `deterministic` forbids operations whose result depends on timing. `solver` is `trainer`,
+    gradient descent by the Trainer, or `sklearn` for the networks that scikit-learn can fit (absent or null: as the
+    network is usually fitted); `grid` lists the values of each setting that it then tries.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -208,7 +207,6 @@ class TrainingSection:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
-    sync_batch_norm: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"
     grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -96,11 +97,6 @@ def _check_augmentation(recipe: Recipe) -> None:
     if recipe.augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
         raise UserError(
             "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
-        )
-    if recipe.augment.mixup.probability and recipe.training.arguments.get("auto_find_batch_size"):
-        raise UserError(
-            "training.auto_find_batch_size: augment.mixup mixes clips of a batch, and its size must stay what it is; "
-            "leave out one of the two"
         )
     for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
         if recipe.augment.oversample and asked:
@@ -311,7 +307,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
             asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
     for field in dataclasses.fields(AverageSection):
         asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
-    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic", "sync_batch_norm"):
+    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic"):
         asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
     augment = recipe.augment
     asked |= {f"augment.{name}": True for name in augment.steps}
@@ -359,6 +355,8 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         freeze = values.get("freeze")
         gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
         values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
+    if _holds_keys(values, "augment"):
+        values["augment"] = without_dropped_steps(values.get("augment", {}))
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
@@ -426,16 +424,17 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
 
 
 def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
-    from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
-    from ..training.optimizer import ignores_warmup
+    from ..training.arguments import DROPPED, MANAGED, argument_options, sampling_for, solvers_for
+    from ..training.optimizer import WITHOUT_WARMUP
 
+    values = {key: value for key, value in values.items() if value or key not in DROPPED}
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")
     if architecture != "encoder" and not gradual:
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
-    if isinstance(schedule := values.get("lr_scheduler_type"), str) and ignores_warmup(schedule):
+    if values.get("lr_scheduler_type") in WITHOUT_WARMUP:
         values.setdefault("warmup_steps", 0)
     if values.get("solver") is None:
         values["solver"] = solvers_for(architecture)[0]

@@ -27,10 +27,9 @@ from ..inference.reference import LONGEST, chosen_clips, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.balancing import balance_table, met_by_corpus
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import Mixing, TrainTransforms, merge, part
+from ..training.data import Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, fit, window_logits
@@ -268,7 +267,7 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
         else:
             facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
     if run.resampled:
-        per_epoch = met_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
+        per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
         facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
     return facts
 

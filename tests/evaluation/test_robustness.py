@@ -13,7 +13,7 @@ from ser_hf.evaluation import robustness as module
 from ser_hf.evaluation.bootstrap import bootstrap_intervals
 from ser_hf.evaluation.robustness import CONDITIONS, Condition, pick_clips, robustness
 from ser_hf.report.plots import robustness_figure
-from ser_hf.report.sections import Robustness
+from ser_hf.report.report import Robustness
 from ser_hf.utils.errors import UserError
 
 RATE = 8000
