@@ -19,7 +19,7 @@ from ..audio import prepare
 from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
-from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import load_classifier
@@ -67,7 +67,7 @@ def run_one(run: RunContext) -> dict[str, Any]:
 
 
 def _save(
-    run: RunContext, model: PreTrainedModel | PeftModel, report: dict[str, Any], predictions: Mapping[str, Judged]
+    run: RunContext, model: PreTrainedModel | PeftModel, report: dict[str, Any], predictions: Mapping[str, Predictions]
 ) -> None:
     points = None
     with atomic_folder(run.folder.model) as folder:
@@ -177,7 +177,7 @@ def log_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
         )
 
 
-def evaluate_run(run: RunContext, fitted: Fit) -> tuple[dict[str, Any], dict[str, Judged]]:
+def evaluate_run(run: RunContext, fitted: Fit) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """The report and the predictions of each split, each computed once; the test split is used here only."""
     began = time.perf_counter()
     recipe, data = run.recipe, run.data
@@ -273,7 +273,7 @@ def validated_by(fitted: Fit, metric: str) -> float:
 
 
 def embeddings_and_robustness(
-    run: RunContext, predictions: Judged, model: Path
+    run: RunContext, predictions: Predictions, model: Path
 ) -> tuple[dict[str, Any], pa.Table | None]:
     """The report's `embeddings` and `robustness` if the recipe requests them, and the points of the map.
 
