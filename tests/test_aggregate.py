@@ -18,8 +18,7 @@ from ser_hf.experiment.outputs import aggregate, mean_robustness, merged_warning
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
-from ser_hf.report.report import Report
-from ser_hf.report.sections import Robustness
+from ser_hf.report.report import Report, Robustness
 from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]

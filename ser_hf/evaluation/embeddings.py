@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ..utils.errors import UserError
-from .predictions import Judged
+from .predictions import Predictions
 
 METHODS = ("pca", "tsne", "umap")
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
@@ -51,7 +51,7 @@ def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarra
     return means[np.argsort(first)].astype(np.float32)
 
 
-def embeddings_map(clips: Judged, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
+def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
     """The report's `embeddings`, and the points of the map by every installed method.
 
     Args:

@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, bootstrap_intervals
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..evaluation.paired import METRICS, compare_answers, holm, mcnemar
+from ..evaluation.paired import METRICS, holm, mcnemar, paired_comparison
 from ..report.page import template
-from ..report.plots import COLOURS, save_figure
-from ..report.report import Report, read_report
-from ..report.sections import Environment
+from ..report.plots import COLORS, save_figure
+from ..report.report import Environment, Report, read_report
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
@@ -259,7 +258,7 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Every two runs with the same clips; `a` is the better one by `metric`.
 
-    {a, b, clips, speakers, metrics, p_holm, verdict, mcnemar, notes}: `metrics` is the result of `compare_answers`,
+    {a, b, clips, speakers, metrics, p_holm, verdict, mcnemar, notes}: `metrics` is the result of `paired_comparison`,
     `p_holm` the p of `metric` with Holm's correction for all pairs. `mcnemar` has a test for each seed that both runs
     have, or one with seed None if both have one training, also with Holm's correction.
     """
@@ -268,7 +267,7 @@ def _pairs(
         first = predictions[names[0]]
         tables = {name: predictions[name].predictions for name in names}
         arguments = (len(first.classes), first.speakers, *settings.values())
-        compared = compare_answers(first.labels, tables, *arguments) if len(names) > 1 else {}
+        compared = paired_comparison(first.labels, tables, *arguments) if len(names) > 1 else {}
         for (a, b), metrics in compared.items():
             if metrics[metric]["difference"] < 0:
                 a, b, metrics = b, a, {name: _swapped(values) for name, values in metrics.items()}
@@ -412,7 +411,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
         leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
         low, high = row["intervals"].get(metric, (value, value))
         error = [[max(0, value - low)], [max(0, high - value)]]
-        axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLOURS[leaky], hatch="//" if leaky else "")
+        axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
         axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)
     # A dollar sign in a name is no formula.
     axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows], parse_math=False, fontsize=9)

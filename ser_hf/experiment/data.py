@@ -20,7 +20,6 @@ from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
-from ..training.freezing import Freezing, ineffective_masking_warnings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .recipe import CorpusSection, ProtocolSection, Recipe
@@ -97,7 +96,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
             "set training.solver: sklearn"
         )
-    notes = ineffective_masking_warnings(plan.config, recipe.model.options, Freezing(**recipe.freeze.freezing))
+    notes = []
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
     if contradicted := contradictions(splits, dataset):

@@ -24,7 +24,7 @@ from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
 from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
 from ..evaluation.embeddings import FEWEST, embeddings_map
-from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
@@ -286,7 +286,7 @@ class Evaluation:
     clips that were left out, counted by reason."""
 
     report: Report
-    predictions: Judged
+    predictions: Predictions
     points: pa.Table | None
     left_out: dict[str, int]
 
@@ -348,14 +348,14 @@ def _evaluate(model: EvaluatedModel, corpus: Corpus, name: str, settings: Evalua
 def robustness_of(
     classifier: Classifier,
     mapping: LabelMapping,
-    predictions: Judged,
+    predictions: Predictions,
     waveforms: Waveforms | Sequence[np.ndarray],
     **settings: Any,
 ) -> dict[str, Any]:
     """The report's `robustness`.
 
     Args:
-        predictions: of the clips; only ids, labels and speakers are used.
+        predictions: of the clean clips.
         waveforms: the clips as recorded, at the model's rate, before the model's preparation.
         settings: `window` and `batch_size` of `classify`, others of `ser_hf.evaluation.robustness.robustness`.
     """
@@ -367,11 +367,10 @@ def robustness_of(
         names = [f"clip {i}" for i in range(len(clips))]
         return mapping.to_classes(classify(classifier, prepared, names, progress=False, **inference)[0])
 
-    clips = (predictions.ids, predictions.labels, predictions.speakers, predictions.names)
-    return robustness(predict, waveforms, *clips, rate=rate, **settings)
+    return robustness(predict, waveforms, predictions, rate=rate, **settings)
 
 
-def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Judged:
+def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
     """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
     known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     places = [mapping.classes.index(name) if name in mapping.classes else None for name in known.names]

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from ..audio.augmentation import Augmentation
 from ..corpora import corpus_facts
 from ..evaluation.bootstrap import fold_intervals
-from ..evaluation.metrics import DEFINITIONS
+from ..evaluation.metrics import DEFINITIONS, mean_metrics
 from ..evaluation.predictions import from_table
 from ..evaluation.summary import (
     FEW_CLIPS,
@@ -24,14 +24,12 @@ from ..evaluation.summary import (
     few_clips,
     few_speakers,
     known_intervals,
-    mean_metrics,
 )
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
-from ..report.card import Runs, card_from, public, public_name, report_page
-from ..report.report import Report
-from ..report.sections import CleanScores, Energy, Robustness
+from ..report.card import Runs, model_card, public, public_name, report_page
+from ..report.report import CleanScores, Energy, Report, Robustness
 from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
@@ -383,7 +381,7 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
         report: over all runs, if there are several.
         runs: all folds or seeds with the one whose weights these are.
     """
-    card = card_from(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
+    card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
     save_recipe_and_report(run.recipe, report, folder)
 

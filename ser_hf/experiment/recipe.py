@@ -124,7 +124,7 @@ class FreezeSection:
     def freezing(self) -> dict[str, Any]:
         """The fields of `ser_hf.training.freezing.Freezing`."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
-        gradual = {"every": self.gradual.every, "thawed_layers": self.gradual.layers}
+        gradual = {"every": self.gradual.every, "unfrozen_layers": self.gradual.layers}
         return {name: getattr(self, name) for name in names} | gradual
 
 
@@ -157,19 +157,15 @@ class EarlyStopping:
 class LossSection:
     """Cross entropy with options.
 
-    `class_weights`: `balanced`, `effective_number` or {label: weight}. `focal_gamma` above zero: focal loss.
-    `soft_labels`: trains on the votes of raters (`corpus.soft: true` loads them). `logit_adjustment`: tau of the
-    adjustment for class frequencies. `contrastive_weight`: adds supervised contrastive loss on the classifier's input.
+    `class_weights`: `balanced` or {label: weight}. `focal_gamma` above zero: focal loss. `soft_labels`: trains on the
+    votes of raters (`corpus.soft: true` loads them). `logit_adjustment`: tau of the adjustment for class frequencies.
     """
 
-    class_weights: Literal["balanced", "effective_number"] | dict[str, float] | None = None
-    effective_number_beta: OpenShare = 0.999
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: NotNegative = 0.0
     soft_labels: bool = False
     logit_adjustment: NotNegative = 0.0
-    contrastive_weight: NotNegative = 0.0
-    contrastive_temperature: Positive = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +184,10 @@ class TrainingSection:
 
     `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate of each layer by that
     of the one above. `precision: auto` is bf16 or fp16 where the device supports it, fp32 on a CPU. `balance` samples
-    corpora, classes, or classes of each corpus equally often; an epoch keeps its number of clips. `deterministic`
-    forbids operations that depend on timing. `sync_batch_norm` computes batch statistics over all processes. `solver`
-    is `trainer` (gradient descent) or `sklearn` for networks that scikit-learn can fit (null: the usual one); `grid`
-    lists the values that scikit-learn tries for each setting.
+    corpora, classes, or classes of each corpus equally often; an epoch keeps its number of clips.
+    `deterministic` forbids operations that depend on timing. `solver` is `trainer` (gradient descent) or `sklearn` for
+    networks that scikit-learn can fit (null: the usual one); `grid` lists the values that scikit-learn tries for each
+    setting.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -203,7 +199,6 @@ class TrainingSection:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
-    sync_batch_norm: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"
     grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)

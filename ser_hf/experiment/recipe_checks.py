@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -39,8 +40,17 @@ USED_BY_SKLEARN = {
     *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
 }
 
-# Keys of removed features, with the replacement. The default value of such a key is accepted and ignored.
-DROPPED: dict[str, tuple[Any, str]] = {}
+# Keys of removed features: the default, which saved recipes may have, and what to use instead.
+DROPPED: dict[str, tuple[Any, str]] = {
+    "training.auto_find_batch_size": (
+        False,
+        "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
+    ),
+    "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
+    "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+}
 
 
 def check(recipe: Recipe) -> None:
@@ -218,15 +228,12 @@ def _check_training(training: TrainingSection) -> None:
 
     loss, average, arguments = training.loss, training.average, training.arguments
     belongs = {
-        "loss.effective_number_beta": (loss, "class_weights", "effective_number"),
-        "loss.contrastive_temperature": (loss, "contrastive_weight", None),
         "average.decay": (average, "kind", "ema"),
         "average.start": (average, "kind", "swa"),
     }
     for key, (section, owner, wanted) in belongs.items():
-        value = getattr(section, owner)
-        if key.partition(".")[2] in _changed(section) and not (value if wanted is None else value == wanted):
-            raise UserError(f"training.{key}: belongs to {owner} {wanted or ''}; leave it out".replace(" ;", ";"))
+        if key.partition(".")[2] in _changed(section) and getattr(section, owner) != wanted:
+            raise UserError(f"training.{key}: belongs to {owner} {wanted}; leave it out")
     if loss.class_weights == {}:
         raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
     if average.kind == "swa" and training.early_stopping.patience:
@@ -246,8 +253,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     training, augment, defaults = recipe.training, recipe.augment, argument_options()
     freeze = dataclasses.replace(recipe.freeze, encoder=False)  # the encoder is frozen anyway
     used = ("seeds", "solver", "grid", "arguments", "loss", "average", "early_stopping")
-    weights = ("class_weights", "effective_number_beta")
-    keys = [f"training.loss.{key}" for key in _changed(training.loss) if key not in weights]
+    keys = [f"training.loss.{key}" for key in _changed(training.loss) if key != "class_weights"]
     keys += [f"training.average.{key}" for key in _changed(training.average)]
     keys += [f"training.{key}" for key in _changed(training) if key not in used]
     keys += [f"freeze.{key}" for key in _changed(freeze)] + [f"lora.{key}" for key in _changed(recipe.lora)]
@@ -290,6 +296,8 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         _apply(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
     _drop(values)
+    if isinstance(values.get("augment", {}), Mapping):
+        values["augment"] = without_dropped_steps(values.get("augment", {}))
     # A section that is no mapping is left for `from_mapping`, which raises.
     values.setdefault("protocol", {})
     for section, complete in {"corpus": _corpus, "protocol": _protocol, "model": _model}.items():
@@ -313,7 +321,7 @@ def _drop(values: dict[str, Any]) -> None:
         for section in sections:
             target = target.get(section) if isinstance(target, Mapping) else None
         if isinstance(target, dict) and name in target and target.pop(name) != default:
-            raise UserError(f"{key}: removed; {instead}")
+            raise UserError(f"{key}: no longer supported; {instead}")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -376,7 +384,7 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
 
 def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
     from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
-    from ..training.optimizer import ignores_warmup
+    from ..training.optimizer import WITHOUT_WARMUP
 
     for key in values:
         if key in MANAGED:
@@ -384,7 +392,7 @@ def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[
     if architecture != "encoder" and not gradual:
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
-    if isinstance(schedule := values.get("lr_scheduler_type"), str) and ignores_warmup(schedule):
+    if values.get("lr_scheduler_type") in WITHOUT_WARMUP:
         values.setdefault("warmup_steps", 0)
     if values.get("solver") is None:
         values["solver"] = solvers_for(architecture)[0]

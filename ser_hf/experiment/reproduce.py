@@ -115,7 +115,8 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
     """The comparison of a saved run with its rerun, see `reproduce`; `report` has no metrics before training."""
     then, now = saved.report, report
     same_clips = then.protocol.clips == now.protocol.clips if then.protocol.clips and now.protocol.clips else None
-    changed, added = _differing(saved.recipe, recipe.to_dict())
+    recipe_now = recipe.to_dict()
+    changed, added = _differing(_known(saved.recipe, recipe_now), recipe_now)
     recordings, other = then.recordings or {}, now.recordings or {}
     comparison: dict[str, Any] = {
         "name": recipe.name,
@@ -164,6 +165,15 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
 
 def _pair(saved: Any, now: Any) -> dict[str, Any]:
     return {"saved": saved, "now": now}
+
+
+def _known(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved keys that this version has. Reading the saved recipe refuses a removed key unless it is off."""
+    return {
+        key: _known(value, now[key]) if isinstance(value, Mapping) and isinstance(now[key], Mapping) else value
+        for key, value in saved.items()
+        if key in now
+    }
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> tuple[dict, dict]:

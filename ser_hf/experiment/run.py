@@ -23,7 +23,7 @@ from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
 from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
-from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import check_opus
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
@@ -32,19 +32,17 @@ from ..inference.reference import LONGEST, chosen_clips, compute_logits, copy_re
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
-from ..report.report import Report, read_report
-from ..report.sections import Embeddings, Robustness
+from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.balancing import EpochSchedule, balance_table, met_by_corpus
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import Mixing, TrainTransforms, merge, part
+from ..training.data import EpochSchedule, Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
-from ..training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
+from ..training.loss import ClassificationLoss, class_weights, log_priors
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.errors import UserError
@@ -213,7 +211,7 @@ class Evaluated:
     """
 
     report: Report
-    predictions: dict[str, Judged]
+    predictions: dict[str, Predictions]
     logits: dict[int, np.ndarray]
     vectors: np.ndarray | None
 
@@ -278,8 +276,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     with contextlib.ExitStack() as stack:
-        if loss.contrastive:
-            stack.callback(loss.contrastive.listen(model.classifier).remove)
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
         arguments.run_name = stack.enter_context(tracking)
         rows = run.fold.split.rows["train"]
@@ -302,18 +298,15 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
     """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
     settings = recipe.training.loss
-    weights = contrastive = None
+    weights = None
     if settings.class_weights:
-        weights = class_weights(settings.class_weights, labels, names, settings.effective_number_beta)
-    if settings.contrastive_weight:
-        contrastive = SupervisedContrastive(settings.contrastive_weight, settings.contrastive_temperature)
+        weights = class_weights(settings.class_weights, labels, names)
     return ClassificationLoss(
         weights,
         settings.label_smoothing,
         settings.focal_gamma,
         settings.logit_adjustment,
         log_priors(labels, len(names)) if settings.logit_adjustment else None,
-        contrastive,
     )
 
 
@@ -469,12 +462,12 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
         else:
             facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
     if run.resampled:
-        per_epoch = met_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
+        per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
         facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
     return facts
 
 
-def _robustness(run: RunContext, predictions: Judged, model: Path) -> Robustness:
+def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robustness:
     """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
     classifier, settings, store = load_classifier(model), run.recipe.evaluation, run.data.store
     waveforms = [store[row] for row in run.test_rows]  # prepared already; views, which take no memory

@@ -131,4 +131,3 @@ def test_other_recordings_are_not_the_last_digit_but_a_cause():
     assert other["verdict"] == "reproduced within 0.1"
     printed = summary(other)
     assert "a holds OTHER RECORDINGS: 1 (sha 1) then, 1 (sha 2) now" in printed
-    assert "a cause may be" not in printed

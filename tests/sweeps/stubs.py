@@ -1,10 +1,9 @@
-"""Stands in for the run of a recipe: figures that follow from its settings, reported epoch by epoch."""
+"""Replaces the run of a recipe: figures that follow from its settings, reported epoch by epoch."""
 
 import csv
 import json
 from pathlib import Path
 
-from ser_hf.report.report import read_report
 from ser_hf.utils.run_folder import RunFolder
 
 RECIPE = {"name": "tiny", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
@@ -53,10 +52,10 @@ def report_of(recipe, uar):
     return {
         "name": recipe.name,
         "judged_on": recipe.evaluation.part,
-        "audit": {"shared": {}},
-        "confusion": [],
         "labels": ["angry", "sad"],
-        "protocol": {"sha256": "0" * 64},
+        "protocol": {"name": "speaker_independent", "sha256": "0" * 64, "parts": {}},
+        "audit": {"shared": {}},
+        "confusion": [[1, 0], [0, 1]],
         "parts": {"train": figures, "validation": figures},
         "metrics": metrics,
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
@@ -74,7 +73,7 @@ class Runs:
         folder = RunFolder(recipe.output_dir)
         folder.check(recipe.to_dict(), resume, overwrite)
         if folder.complete:
-            return read_report(folder.report / "report.json")
+            return folder.read_report()
         self.recipes.append(recipe)
         self.resumed.append(folder.recipe.is_file())
         folder.open(recipe.to_dict(), resume)
@@ -91,7 +90,7 @@ class Runs:
         if self.change is not None:
             self.change(recipe, report)
         (Path(folder.report) / "report.json").write_text(json.dumps(report))
-        return read_report(folder.report / "report.json")
+        return report
 
     def validate(self, watch, epoch, uar):
         watch((), float(epoch), {"uar": uar, "loss": 1 - uar})
