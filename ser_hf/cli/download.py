@@ -6,13 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from ..utils.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
 def download(
     corpus: Annotated[
-        str,
-        Argument(help="ravdess, cremad, tess or emodb; for others the message says where to register."),
+        str, Argument(help="ravdess, cremad, tess or emodb; for others the message says where to register.")
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
     source: Annotated[
@@ -33,7 +34,6 @@ def download(
     """
     from ..corpora.download import check_release, download
     from ..corpora.files import UNFINISHED, unfinished
-    from ..utils.errors import UserError
 
     if not verify:
         check = download(corpus, folder, source, jobs)

@@ -95,10 +95,10 @@ def treat_labels(
     if present - set(classes):
         unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
         first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
-        key = f"corpus or {own[first.corpus].key}" if first.corpus in own else "corpus"
+        key = own[first.corpus].key if first.corpus in own else "corpus"
         raise UserError(
-            f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, merge "
-            f"it or drop it (merge and drop of {key})"
+            f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
+            f"name it in {key}.merge or {key}.drop"
         )
     for label in classes:
         if label not in present:
