@@ -78,7 +78,7 @@ def capture_embeddings(classifier: Classifier, layer: int | None) -> Iterator[Em
         vectors.kept = made["hidden_states"][vectors.layer].detach()
 
     if layer is None:
-        hooks = [_last_layer(classifier).register_forward_pre_hook(keep_input)]
+        hooks = [last_layer(classifier.model).register_forward_pre_hook(keep_input)]
     else:
         encoder = classifier.model.get_submodule(structure(classifier.model, "--layer").encoder)
         hooks = [
@@ -105,9 +105,8 @@ def layer_number(classifier: Classifier, layer: int) -> int:
     return layer % (top + 1)
 
 
-def _last_layer(classifier: Classifier) -> nn.Module:
-    """The linear layer that makes the logits; of what has none (support vectors, trees) the classifier as a whole."""
-    model = classifier.model
+def last_layer(model: nn.Module) -> nn.Module:
+    """The linear layer that computes the logits; the whole classifier of support vector machines and trees."""
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
@@ -115,7 +114,7 @@ def _last_layer(classifier: Classifier) -> nn.Module:
     count = model.config.num_labels
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
     if not linear:
-        raise UserError(f"--embeddings: {classifier.source} has no linear layer of {count} labels at its end")
+        raise UserError(f"embeddings: {type(model).__name__} does not end with a linear layer of {count} labels")
     return linear[-1]
 
 
