@@ -93,10 +93,10 @@ def pick_examples(clips: Sequence[AudioFile], each: int = 2) -> list[AudioFile]:
     """Up to `each` clips of every label, of different speakers, always the same ones; no silent clips."""
     candidates = sorted((file for file in clips if not file.measured.silent), key=lambda file: file.clip.id)
     picked = []
-    for label in ordered_labels([file.clip.emotion for file in candidates]):
-        speakers = {file.clip.speaker: file for file in candidates if file.clip.emotion == label}
-        own = list(speakers.values())
-        picked += own[:: max(1, len(own) // max(1, each))][:each]
+    for i, label in enumerate(ordered_labels([file.clip.emotion for file in candidates])):
+        own = list({file.clip.speaker: file for file in candidates if file.clip.emotion == label}.values())
+        start = i % len(own)  # other speakers for the next label
+        picked += [*own[start:], *own[:start]][:: max(1, len(own) // max(1, each))][:each]
     return picked
 
 
