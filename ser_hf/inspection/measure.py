@@ -260,10 +260,11 @@ def compare_with_release(name: str, files: Sequence[AudioFile]) -> tuple[list[Au
 def _compare_bytes(path: Path, entry: manifest.Entry) -> Origin:
     if path.suffix.lower() != PurePath(entry.path).suffix.lower():
         return "re-encoded"
-    if path.stat().st_size != entry.bytes:
+    try:
+        with path.open("rb") as file:
+            return "original" if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else "altered"
+    except OSError:
         return "altered"
-    with path.open("rb") as file:
-        return "original" if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else "altered"
 
 
 def clip_table(clips: Sequence[AudioFile]) -> pd.DataFrame:

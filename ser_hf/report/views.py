@@ -13,7 +13,7 @@ _ROLES = {"train": "for training", "validation": "to select the checkpoint", "te
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
     "sessions": ("session", "note", "same room, day and partners"),
-    "sentences": ("sentence", "note", "the words are known, which a fixed list of sentences cannot avoid"),
+    "sentences": ("sentence", "note", "the words are known, which a fixed list cannot avoid"),
     "recordings": ("recording", "error", "the same samples are evaluated again"),
     "near_duplicates": ("near duplicate", "error", "the same take, cut, re-encoded or re-leveled"),
 }
