@@ -23,11 +23,8 @@ def publish_corpus(
     private: Private = False,
     protocol: Annotated[
         list[str] | None,
-        Option(
-            metavar="NAME", help="Its splits become a configuration, its folds a column; may be given several times."
-        ),
+        Option(metavar="NAME", help="Its splits become files, its folds a column; may be given several times."),
     ] = None,
-    original: Annotated[bool, Option("--original", help="The original files, not FLAC at 16 kHz.")] = False,
     i_have_the_right: Annotated[
         bool,
         Option(
@@ -62,7 +59,6 @@ def publish_corpus(
         root,
         repo,
         protocols=protocols,
-        original=original,
         private=private,
         have_right=i_have_the_right,
         settings=typed_options(settings, known, "corpus"),
