@@ -55,7 +55,7 @@ def demo(
             **_facts(expert),
             revision=expert.commit,
             trust_remote_code=trust_remote_code,
-            window=expert.judged_window,
+            window=expert.evaluation_window,
             examples=examples or [],
         )
         del expert
