@@ -275,9 +275,6 @@ def _model_facts(model: EvaluatedModel) -> dict[str, Any]:
     }
 
 
-MATRIX = "matrix.json"
-
-
 def require_place(folder: Path, overwrite: bool) -> None:
     """Refuses a folder with anything but an evaluation, and with an evaluation unless `overwrite` allows it.
 
@@ -295,26 +292,20 @@ def require_place(folder: Path, overwrite: bool) -> None:
 
 
 def _is_evaluation(folder: Path) -> bool:
-    strangers = [child for child in folder.iterdir() if child.is_dir() and not _is_evaluation(child)]
-    if strangers or (folder.parent / "recipe.yaml").is_file():
+    if (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
         return False
-    if (folder / MATRIX).is_file():
-        return True
     try:
         return json.loads((folder / "report.json").read_text(encoding="utf-8")).get("kind") == "evaluation"
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def write_evaluation(
-    folder: Path, evaluation: Evaluation, corpus: Mapping[str, Any] | None = None, above: str | None = None
-) -> None:
+def write_evaluation(folder: Path, evaluation: Evaluation, corpus: Mapping[str, Any] | None = None) -> None:
     """Writes report, page, pictures and predictions.
 
     Args:
         folder: a partial one of `ser_hf.utils.files.atomic_folder`.
         corpus: the facts of `ser_hf.corpora.corpus_facts`, for the citation.
-        above: address of the matrix that this is a cell of.
     """
     folder.mkdir(parents=True, exist_ok=True)
     predictions, report = evaluation.predictions, evaluation.report
@@ -324,7 +315,7 @@ def write_evaluation(
     counts = Counter(predictions.labels.tolist())
     distribution = {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
     written = Report.from_dict({**report, "class_distribution": distribution})
-    write_report(folder, written, corpus=corpus, links={"above": above})
+    write_report(folder, written, corpus=corpus)
 
 
 def summary(report: Mapping[str, Any]) -> str:

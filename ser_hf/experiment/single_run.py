@@ -35,7 +35,7 @@ from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
-from ..training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
+from ..training.loss import ClassificationLoss, class_weights, log_priors
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.errors import UserError
@@ -105,8 +105,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     with contextlib.ExitStack() as stack:
-        if loss.contrastive:
-            stack.callback(loss.contrastive.listen(model.classifier).remove)
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
         arguments.run_name = stack.enter_context(tracking)
         rows = run.fold.split.rows["train"]
@@ -129,18 +127,15 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
     """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
     settings = recipe.training.loss
-    weights = contrastive = None
+    weights = None
     if settings.class_weights:
-        weights = class_weights(settings.class_weights, labels, names, settings.effective_number_beta)
-    if settings.contrastive_weight:
-        contrastive = SupervisedContrastive(settings.contrastive_weight, settings.contrastive_temperature)
+        weights = class_weights(settings.class_weights, labels, names)
     return ClassificationLoss(
         weights,
         settings.label_smoothing,
         settings.focal_gamma,
         settings.logit_adjustment,
         log_priors(labels, len(names)) if settings.logit_adjustment else None,
-        contrastive,
     )
 
 
