@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -231,11 +229,6 @@ def test_a_sweep_is_represented_by_its_winner(two, tmp_path):
     assert str(sweep) in {row["source"] for row in compared["runs"]}
 
 
-def _unfinished(folder):
-    folder.mkdir()
-    (folder / "recipe.yaml").write_text("name: x\n")
-
-
 def _damaged(folder):
     run(folder, 3, 0.5)
     (folder / "report" / "predictions.parquet").write_bytes(b"PAR1")
@@ -250,13 +243,11 @@ def _no_report(folder):
     ("make", "expected"),
     [
         (lambda folder: None, r"x: no such folder here"),
-        (lambda folder: folder.mkdir(), r"x: contains no report; name a run's folder, a model saved by ser_hf"),
-        (_unfinished, r"x: an unfinished run; finish it with --resume"),
-        (lambda folder: run(folder / "inner", 3, 0.5), r"x: a folder of runs \(inner\); name them"),
+        (lambda folder: folder.mkdir(), r"x: contains no report; name the folder of a finished run"),
         (_damaged, r"x/report/predictions.parquet: not a table of predictions of ser_hf"),
         (_no_report, r"x/report/report.json: not a report of ser_hf: "),
         (lambda folder: folder.write_text("{"), r"x: not a report of ser_hf"),
-        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run is given as .*good, too"),
+        (lambda folder: shutil.copytree(folder.parent / "good", folder), r"x: the same run as .*good; name it once"),
     ],
 )
 def test_mistakes_are_one_line(two, tmp_path, make, expected):
@@ -279,9 +270,8 @@ def test_the_command(two, tmp_path, capsys):
         *("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html"),
     }
     for arguments, expected in (
-        ([], "error: RUN: missing; name two runs or more"),
         ([good], "a comparison needs two runs or more"),
-        ([good, good], "the same run is given twice; name it once"),
+        ([good, good], "name it once"),
         ([good, poor, "--output", good], "contains report, which is not a comparison's; choose another folder"),
     ):
         assert cli.main(["compare", *arguments]) == 2
@@ -312,16 +302,3 @@ def test_the_files_say_the_same(two, tmp_path):
     first = (out / "comparison.svg").read_bytes()
     compare(*two, third, output=out)
     assert (out / "comparison.svg").read_bytes() == first
-
-
-def test_help_loads_nothing_heavy():
-    code = (
-        "import sys\n"
-        "from ser_hf import cli\n"
-        "cli.main(['compare', '--help'])\n"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy', 'pyarrow'} & {*sys.modules}\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "ser-hf compare runs/" in done.stdout

@@ -50,6 +50,13 @@ def resolved(recipe: dict) -> dict:
     return ser_hf.read_recipe(recipe).to_dict()
 
 
+def dropped_keys() -> set[str]:
+    """The keys of a recipe that belong to removed features."""
+    from ser_hf.experiment.recipe_checks import DROPPED
+
+    return set(DROPPED)
+
+
 def model_card(run: Path, location: str, **published: str) -> str:
     """The model card of a finished run, made of its recipe and its report."""
     from ser_hf.report.card import card_of_run

@@ -1,4 +1,4 @@
-"""Recipes: all that ship are read, every mistake is named by its full key, what is resolved reads back the same."""
+"""Recipes: the shipped ones, mistakes named by their full key, and resolved recipes that read back equal."""
 
 from collections import Counter
 from pathlib import Path, PurePath
@@ -143,21 +143,21 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("corpus.root", "corpus.root: an override reads section.key=value"),
         ("=3", "=3: an override reads section.key=value"),
         ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
         ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
-        ("corpus.root={a: 1, a: 2}", "the key 'a' stands twice"),
+        ("corpus.root={a: 1, a: 2}", "the key 'a' is there twice"),
     ],
 )
-def test_a_bad_override_is_told(override, told):
-    assert told in refusal(override)
+def test_a_wrong_override_is_named(override, expected):
+    assert expected in refusal(override)
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
         ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
@@ -165,11 +165,11 @@ def test_a_bad_override_is_told(override, told):
         ("corpus.song=true", "corpus.song: unknown key"),
         ("corpus.options={takes: 2}", "corpus.options: unknown key"),
         ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
-        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of audformat, "),
+        ("corpus.name=ravdes", "corpus.name: unknown corpus 'ravdes'; choose one of "),
         ("corpus.name=[ravdess]", "corpus.name: "),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
         ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
-        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, "),
+        ("model.architecture=crn", "model.architecture: unknown architecture 'crn'; choose one of "),
         ("model.architecture={a: 1}", "model.architecture: "),
         ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
@@ -180,14 +180,14 @@ def test_a_bad_override_is_told(override, told):
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
-        ("protocol.name=random_speakers", "protocol.name: 'random_speakers' is none of speaker_independent, kfold, "),
+        ("protocol.name=random_speakers", "protocol.name: unknown protocol 'random_speakers'; choose one of "),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
         ("protocol.train=1-16", "protocol.train: expected a list"),
         ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
         ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
         (
             "training.loss.class_weights=inverse",
-            "training.loss.class_weights: expected one of balanced, effective_number or a mapping or null",
+            "training.loss.class_weights: expected one of balanced or a mapping or null",
         ),
         ("training.loss.focal_gama=2", "training.loss.focal_gama: unknown key; the nearest known key is "),
         ("training.average.kind=mean", "training.average.kind: expected one of ema, swa or null"),
@@ -202,29 +202,8 @@ def test_a_bad_override_is_told(override, told):
         ("training.train_sampling_strategy=longest", "training.train_sampling_strategy: expected one of random, "),
     ],
 )
-def test_a_mistake_is_named_by_its_full_key(override, told):
-    assert told in refusal(override)
-
-
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [
-        ("output_dir", "use the top-level key output_dir"),
-        ("seed", "use training.seeds, a list"),
-        ("metric_for_best_model", "use training.early_stopping.metric"),
-        ("resume_from_checkpoint", "use --resume"),
-        ("load_best_model_at_end", "always on"),
-        ("remove_unused_columns", "always off"),
-        ("hub_token", "tokens never stand in recipes"),
-        ("label_smoothing_factor", "use training.loss.label_smoothing"),
-        ("bf16", "use training.precision"),
-        ("full_determinism", "use training.deterministic"),
-    ],
-)
-def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint):
-    message = refusal(f"training.{key}=1")
-    assert message.startswith(f"training.{key}: ")
-    assert hint in message
+def test_a_mistake_is_named_by_its_full_key(override, expected):
+    assert expected in refusal(override)
 
 
 # One value of each option that a protocol takes, none of them its default.
@@ -290,14 +269,14 @@ def test_an_option_that_is_not_the_protocol_s_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["protocol.name=kfold", "protocol.k=2.5"], "protocol.k: expected a whole number"),
         (["protocol.name=kfold", "protocol.kk=2"], "protocol.kk: unknown key; the nearest known key is protocol.k"),
         (["protocol.name=kfold", "protocol.validation=[1]"], "protocol.validation: expected a number, got a list"),
         (["protocol.name=file", "protocol.shared_speakers=maybe"], "protocol.shared_speakers: expected true or false"),
         (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
-        (["protocol.name=[kfold]"], "protocol.name: ['kfold'] is none of"),
+        (["protocol.name=[kfold]"], "protocol.name: unknown protocol ['kfold']"),
         (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
         (["protocol.options={seed: 1}"], "protocol.options: unknown key"),
         (["protocol.folds=[]"], "protocol.folds: expected numbers of folds, each once, got []"),
@@ -312,8 +291,8 @@ def test_an_option_that_is_not_the_protocol_s_is_refused(name):
         (["corpus.exclude=[3]"], "corpus.exclude[0]: expected a word, got the number 3"),
     ],
 )
-def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, told):
-    assert told in refusal(*overrides)
+def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, expected):
+    assert expected in refusal(*overrides)
 
 
 def test_the_speakers_of_the_four_corpora_are_those_of_their_releases():
@@ -366,11 +345,11 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("training.seeds=[]", "training.seeds: expected at least one seed"),
-        ("training.seeds=[1, 2, 1]", "training.seeds: each seed once"),
-        ("training.seeds=[1, 1.0]", "training.seeds: each seed once"),
+        ("training.seeds=[1, 2, 1]", "training.seeds: expected at least one seed, each once"),
+        ("training.seeds=[1, 1.0]", "training.seeds: expected at least one seed, each once"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
         ("audio.sampling_rate=0", "audio.sampling_rate: expected more than zero, got 0"),
@@ -380,21 +359,22 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
         ("evaluation.confidence=95", "evaluation.confidence: expected between 0 and 1, got 95.0"),
         ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
-        ("training.head_learning_rate=1e-3", "training.head_learning_rate: crnn has no encoder to tell its head from"),
+        (
+            "training.head_learning_rate=1e-3",
+            "training.head_learning_rate: crnn has no encoder; use training.learning_rate",
+        ),
         ("training.layer_decay=0.9", "training.layer_decay: crnn has no encoder"),
         ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
         ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
         ("training.loss.focal_gamma=-1", "training.loss.focal_gamma: expected zero or more, got -1.0"),
         ("training.loss.logit_adjustment=-0.5", "training.loss.logit_adjustment: expected zero or more"),
-        ("training.loss.effective_number_beta=1", "training.loss.effective_number_beta: expected between 0 and 1"),
-        ("training.loss.contrastive_temperature=0", "training.loss.contrastive_temperature: expected more than zero"),
         ("training.average.decay=1", "training.average.decay: expected between 0 and 1, got 1.0"),
         ("training.average.start=1", "training.average.start: expected between 0 and 1, got 1.0"),
         ("training.max_grad_norm=-1", "training.max_grad_norm: expected zero or more"),
         ("training.gradient_accumulation_steps=0", "training.gradient_accumulation_steps: expected more than zero"),
         ("training.save_total_limit=0", "training.save_total_limit: expected more than zero"),
-        ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs.gama: "),
-        ("training.report_to=mlflow", "training.report_to: 'mlflow' is no tracker"),
+        ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
+        ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
         ("model.attention=sdpa", "model.attention: belongs to architecture encoder, not to crnn"),
         ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, got -3.0"),
@@ -403,8 +383,8 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("audio.fixed_duration=0", "audio.fixed_duration: expected a positive number of seconds"),
     ],
 )
-def test_a_value_out_of_range_is_refused(override, told):
-    assert told in refusal(override)
+def test_a_value_out_of_range_is_refused(override, expected):
+    assert expected in refusal(override)
 
 
 def test_a_crop_longer_than_every_clip_is_refused():
@@ -416,7 +396,7 @@ def test_a_crop_longer_than_every_clip_is_refused():
 def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     schedule = f"training.lr_scheduler_type={word}"
     assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
-    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has none")
+    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has no warm-up")
 
 
 def test_an_encoder_takes_any_option_of_its_configuration():
