@@ -97,9 +97,9 @@ def write_augmentation_preview(
     check_folder(folder)
     if rate < MINIMUM_RATE:
         raise UserError(f"audio.sampling_rate: expected {MINIMUM_RATE} Hz or more for the page, got {rate}")
-    chain = RecordingAugmenter(augmentation, rate, store, rows, cache_dir)
+    chain = RecordingAugmenter(augmentation, rate, cache_dir)
     alone = [
-        (step, values, Augmenter(Augmentation(**{step: pinned}), rate, store, rows, cache_dir))
+        (step, values, Augmenter(Augmentation(**{step: pinned}), rate, cache_dir))
         for step, settings in augmentation.steps.items()
         for values, pinned in range_ends(settings)
     ]

@@ -1,8 +1,7 @@
 """The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code beside the weights.
 
-They import torch, numpy and transformers only, and nothing of ser_hf but their siblings. Importing this package
-registers them with the Auto classes, so that a saved model then loads without `trust_remote_code`, and makes their
-classes available here: `CRNNConfig`, `CRNNForAudioClassification`, and so on.
+They import torch, numpy, transformers and their siblings only. Importing this package registers them with the Auto
+classes, so that a saved model loads without `trust_remote_code`, and exports their classes.
 """
 
 from importlib import import_module

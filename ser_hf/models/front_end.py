@@ -18,7 +18,7 @@ from .configuration import AcousticConfig, FrameConfig
 FRAMES_AT_ONCE, BANDS_AT_ONCE = 1024, 32
 # Mean and deviation of log-mel values that are typical of recorded speech, for `normalization="fixed"`.
 SPEECH_LOG_MEL = (-12.0, 5.0)
-STATISTICS = ("mean", "std", "min", "max", "skewness", "kurtosis")
+STATISTICS = ("mean", "std", "min", "max")
 
 
 class FrontEnd(nn.Module):
@@ -376,28 +376,23 @@ def _interpolate(features: torch.Tensor, position: torch.Tensor, last: torch.Ten
 def frame_statistics(
     features: torch.Tensor, mask: torch.Tensor, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Statistics of each feature over a clip's real frames, population moments; the higher ones of a constant are 0.
+    """Statistics of each feature over a clip's real frames; the deviation is the population's, 0 of a constant.
 
     (batch, frames, size), mask (batch, frames) -> (batch, 1, len(names) * size), and a mask of that one frame.
     """
     real = mask[:, :, None]
     count = mask.sum(dim=1, keepdim=True).to(features.dtype)
     mean = (features * real).sum(dim=1) / count
-    centered = (features - mean[:, None]) * real
-    variance = centered.square().sum(dim=1) / count
-    # Rounding alone makes a variance of about 1e-14 of the square; higher moments of that would be noise.
+    variance = ((features - mean[:, None]) * real).square().sum(dim=1) / count
+    # Rounding alone makes a variance of about 1e-14 of the square.
     varying = variance > 1e-10 * mean.square() + 1e-20
-    safe = torch.where(varying, variance, 1.0)
-    moments = {
-        "mean": lambda: mean,
-        "std": lambda: torch.where(varying, safe.sqrt(), 0.0),
-        "min": lambda: features.masked_fill(~real, float("inf")).amin(dim=1),
-        "max": lambda: features.masked_fill(~real, float("-inf")).amax(dim=1),
-        "skewness": lambda: torch.where(varying, (centered**3).sum(dim=1) / count / safe**1.5, 0.0),
-        "kurtosis": lambda: torch.where(varying, (centered**4).sum(dim=1) / count / safe**2 - 3, 0.0),
+    statistics = {
+        "mean": mean,
+        "std": torch.where(varying, torch.where(varying, variance, 1.0).sqrt(), 0.0),
+        "min": features.masked_fill(~real, float("inf")).amin(dim=1),
+        "max": features.masked_fill(~real, float("-inf")).amax(dim=1),
     }
-    vector = torch.cat([moments[name]() for name in names], dim=1)[:, None]
-    return vector, torch.ones_like(mask[:, :1])
+    return torch.cat([statistics[name] for name in names], dim=1)[:, None], torch.ones_like(mask[:, :1])
 
 
 # Augmentation, in training only: on the model's device, clip by clip

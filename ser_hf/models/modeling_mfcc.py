@@ -40,13 +40,19 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """`front_end` makes a clip's vector, `embed` returns it; a network adds `classifier` and calls `post_init`."""
+    """`front_end` makes a clip's vector, `embed` returns it; a network overrides `_classifier`."""
 
     config_class = MfccConfig
 
     def __init__(self, config: MfccConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, statistics=config.statistics)
+        self.classifier = self._classifier(self.front_end.size, config)
+        self.post_init()
+
+    def _classifier(self, size: int, config: MfccConfig) -> nn.Module:
+        """Makes the classifier of vectors (batch, size)."""
+        return nn.Linear(size, config.num_labels)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return features[:, 0]
@@ -89,11 +95,6 @@ class MfccLinearForAudioClassification(MfccClassifier):
 
     config_class = MfccLinearConfig
 
-    def __init__(self, config: MfccLinearConfig):
-        super().__init__(config)
-        self.classifier = nn.Linear(self.front_end.size, config.num_labels)
-        self.post_init()
-
 
 class MfccSvmConfig(MfccConfig):
     """Nothing beyond `MfccConfig`."""
@@ -110,10 +111,8 @@ class MfccSvmForAudioClassification(FittedClassifier):
 
     config_class = MfccSvmConfig
 
-    def __init__(self, config: MfccSvmConfig):
-        super().__init__(config)
-        self.classifier = LinearMachines(self.front_end.size, config.num_labels)
-        self.post_init()
+    def _classifier(self, size: int, config: MfccSvmConfig) -> nn.Module:
+        return LinearMachines(size, config.num_labels)
 
 
 class MfccRbfSvmConfig(MfccConfig):
@@ -134,10 +133,8 @@ class MfccRbfSvmForAudioClassification(FittedClassifier):
 
     config_class = MfccRbfSvmConfig
 
-    def __init__(self, config: MfccRbfSvmConfig):
-        super().__init__(config)
-        self.classifier = KernelMachines(self.front_end.size, config.num_labels, config.support_vectors)
-        self.post_init()
+    def _classifier(self, size: int, config: MfccRbfSvmConfig) -> nn.Module:
+        return KernelMachines(size, config.num_labels, config.support_vectors)
 
 
 class MfccForestConfig(MfccConfig):
@@ -192,10 +189,8 @@ class MfccForestForAudioClassification(FittedClassifier):
 
     config_class = MfccForestConfig
 
-    def __init__(self, config: MfccForestConfig):
-        super().__init__(config)
-        self.classifier = Forest(config.num_labels, config.trees, config.nodes, config.depth)
-        self.post_init()
+    def _classifier(self, size: int, config: MfccForestConfig) -> nn.Module:
+        return Forest(config.num_labels, config.trees, config.nodes, config.depth)
 
 
 class MfccMlpConfig(MfccConfig):
@@ -216,13 +211,10 @@ class MfccMlpForAudioClassification(MfccClassifier):
 
     config_class = MfccMlpConfig
 
-    def __init__(self, config: MfccMlpConfig):
-        super().__init__(config)
-        sizes = [self.front_end.size, *config.hidden]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
+    def _classifier(self, size: int, config: MfccMlpConfig) -> nn.Module:
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise([size, *config.hidden]))
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(sizes[-1], config.num_labels)
-        self.post_init()
+        return nn.Linear(config.hidden[-1], config.num_labels)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         vector = super().embed(features, mask)

@@ -131,7 +131,7 @@ def test_the_recordings_match_their_values(facts, written, store, dataset):
 
 def test_the_chain_is_that_of_training(facts, written, store, dataset):
     row = dataset["id"].index(facts["examples"][0]["id"])
-    transforms = TrainTransforms(Augmenter(CHAIN, 16000, store, range(6)))
+    transforms = TrainTransforms(Augmenter(CHAIN, 16000))
     collate = Collator(store, _extractor(16000, False), 5, transforms=transforms)
     drawn = {v["name"]: v for v in facts["examples"][0]["versions"]}
     for epoch in (0, 1):

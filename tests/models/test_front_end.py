@@ -3,7 +3,6 @@
 import librosa
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 import torchaudio
 from signals import mask_of, noise, ragged
@@ -324,23 +323,20 @@ def test_resizing_is_torchs_own_for_each_clip_alone(frames):
 # Statistics
 
 
-def test_statistics_are_scipys_over_the_real_frames():
+def test_statistics_are_over_the_real_frames():
     features, mask = _features()
     vector, whole = frame_statistics(features, mask, STATISTICS)
     assert vector.shape == (3, 1, 6 * len(STATISTICS))
     assert whole.tolist() == [[True]] * 3
     for i, length in enumerate(LENGTHS[:2]):
         clip = features[i, :length].double().numpy()
-        expected = [
-            clip.mean(axis=0), clip.std(axis=0), clip.min(axis=0), clip.max(axis=0),
-            scipy.stats.skew(clip), scipy.stats.kurtosis(clip),
-        ]  # fmt: skip
+        expected = [clip.mean(axis=0), clip.std(axis=0), clip.min(axis=0), clip.max(axis=0)]
         np.testing.assert_allclose(vector[i, 0].numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, -7.3, 1e4])
-def test_what_does_not_move_has_no_higher_moments(level):
-    vector, _ = frame_statistics(torch.full((1, 50, 2), level), mask_of(50), ["std", "skewness", "kurtosis"])
+def test_a_constant_has_no_deviation(level):
+    vector, _ = frame_statistics(torch.full((1, 50, 2), level), mask_of(50), ["std"])
     assert not vector.any()
 
 
@@ -439,7 +435,6 @@ def test_padding_changes_nothing(settings):
     for clip, features, real in zip(clips, batched, mask, strict=True):
         alone, own = front_end(clip, torch.tensor([clip.shape[1]]))
         assert own.sum() == real.sum()
-        # Higher moments of decibels are up to thousands.
         torch.testing.assert_close(features[real], alone[own], rtol=1e-4, atol=1e-4)
         assert not features[~real].any()
         assert features.shape[1] == front_end.size
