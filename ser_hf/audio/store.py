@@ -21,7 +21,7 @@ import soxr
 from tqdm.auto import tqdm
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import InUse, built_once, cache_root, key_of, origin_of
+from ..utils.cache import InUse, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
 from .decode import AudioError, Decoded, decode
@@ -296,7 +296,7 @@ def _build(
         try:
             return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
         except AudioError as error:
-            return _with_origin(error, source)
+            return error
 
     left = (sources[row] for row in range(complete, len(sources)))
     # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
@@ -325,15 +325,6 @@ def _decoded_size(source: dict) -> float:
         if held > _SMALL_BYTES and (info := _header(source)) is not None:
             return SAMPLE_BYTES * info.frames * (info.channels + 1)
     return 0.0
-
-
-def _with_origin(error: AudioError, source: dict) -> AudioError:
-    """The error with table and row of audio from inside a table."""
-    origin = None if source.get("bytes") is not None else origin_of(source["path"])
-    if origin is None:
-        return error
-    reason = str(error).removeprefix(f"{source['path']}: ").partition(";")[0]
-    return AudioError(f"{origin}: its audio: {reason}; correct the table, or leave the clip out with corpus.exclude")
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:

@@ -158,7 +158,7 @@ def select_test_clips(
 
 def _nothing_left(left_out: Mapping[str, int], heard: bool) -> str:
     why = "; ".join(f"{count} clips: {reason}" for reason, count in left_out.items())
-    remedy = "" if heard else " (--heard-speakers judges by them all the same, and says so)"
+    remedy = "" if heard else " (--training-speakers evaluates on them too, and says so)"
     if not any("speaker" in reason for reason in left_out):
         remedy = " (--label-map says what the model's labels mean)"
     return f"--corpus: no clip is left to judge by: {why or 'it has none'}{remedy}"

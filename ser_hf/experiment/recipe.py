@@ -126,7 +126,7 @@ class FreezeSection:
     def freezing(self) -> dict[str, Any]:
         """The fields of `ser_hf.training.freezing.Freezing`."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
-        gradual = {"every": self.gradual.every, "thawed_layers": self.gradual.layers}
+        gradual = {"every": self.gradual.every, "unfrozen_layers": self.gradual.layers}
         return {name: getattr(self, name) for name in names} | gradual
 
 
@@ -159,20 +159,16 @@ class EarlyStopping:
 class LossSection:
     """What is minimised: cross entropy, and what a recipe changes about it.
 
-    `class_weights` by the clips of a class, by their `effective_number`, or {label: weight}; `focal_gamma` above zero
-    is focal loss; `soft_labels` learns the raters' votes in place of one label (`corpus.soft: true` carries them);
-    `logit_adjustment` is the tau by which logits are adjusted for how frequent the classes are; `contrastive_weight`
-    adds supervised contrastive loss on what the classifier is given.
+    `class_weights` by the clips of a class, or {label: weight}; `focal_gamma` above zero is focal loss; `soft_labels`
+    trains on the raters' votes in place of one label (`corpus.soft: true` carries them); `logit_adjustment` is the tau
+    by which logits are adjusted for how frequent the classes are.
     """
 
-    class_weights: Literal["balanced", "effective_number"] | dict[str, float] | None = None
-    effective_number_beta: OpenShare = 0.999
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: NotNegative = 0.0
     soft_labels: bool = False
     logit_adjustment: NotNegative = 0.0
-    contrastive_weight: NotNegative = 0.0
-    contrastive_temperature: Positive = 0.1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -257,12 +257,6 @@ def _check_training(training: TrainingSection) -> None:
 
     loss, average = training.loss, training.average
     belongs = {
-        "loss.effective_number_beta": (
-            loss,
-            loss.class_weights == "effective_number",
-            "class_weights effective_number",
-        ),
-        "loss.contrastive_temperature": (loss, loss.contrastive_weight, "a contrastive_weight"),
         "average.decay": (average, average.kind == "ema", "average.kind ema"),
         "average.start": (average, average.kind == "swa", "average.kind swa"),
     }
@@ -303,7 +297,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         "training.early_stopping.patience": training.early_stopping.patience,
     }
     for field in dataclasses.fields(LossSection):
-        if field.name not in ("class_weights", "effective_number_beta"):
+        if field.name not in ("class_weights",):
             asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
     for field in dataclasses.fields(AverageSection):
         asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
@@ -323,6 +317,30 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
             raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
 
 
+# Keys that are gone: the default, which a saved recipe may have, and what to use instead.
+DROPPED: dict[str, tuple[Any, str]] = {
+    "training.auto_find_batch_size": (
+        False,
+        "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
+    ),
+    "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
+    "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+}
+
+
+def _refuse_dropped(values: dict[str, Any]) -> None:
+    """Remove keys that are gone, and raise a `UserError` for one that is not at its default."""
+    for path, (default, instead) in DROPPED.items():
+        *sections, key = path.split(".")
+        target: Any = values
+        for section in sections:
+            target = target.get(section) if isinstance(target, dict) else None
+        if isinstance(target, dict) and key in target and target.pop(key) != default:
+            raise UserError(f"{path}: no longer supported; {instead}")
+
+
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """Reads and checks a recipe from a YAML file or a mapping, then applies overrides such as ``corpus.root=data``.
 
@@ -337,6 +355,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)
+    _refuse_dropped(values)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
     values.setdefault("protocol", {})
     # A section that is no mapping is left for `from_mapping` to complain of.
@@ -424,10 +443,9 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
 
 
 def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
-    from ..training.arguments import DROPPED, MANAGED, argument_options, sampling_for, solvers_for
+    from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
     from ..training.optimizer import WITHOUT_WARMUP
 
-    values = {key: value for key, value in values.items() if value or key not in DROPPED}
     for key in values:
         if key in MANAGED:
             raise UserError(f"training.{key}: {MANAGED[key]}")

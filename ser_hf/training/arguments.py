@@ -25,9 +25,6 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     device).
 
     Weights stay in float32; autocast uses half precision for single operations.
-
-    Raises:
-        UserError: if the device does not support the precision.
     """
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
@@ -112,12 +109,6 @@ _MANAGED: dict[str, str] = {
     "use ser-hf push after the run": (
         "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision hub_token"
     ),
-    "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps": (
-        "auto_find_batch_size"
-    ),
-    "batch normalization uses the clips of one process; use a larger training.per_device_train_batch_size": (
-        "sync_batch_norm"
-    ),
     "the run sets it; leave it out": (
         "remove_unused_columns label_names dataloader_persistent_workers average_tokens_across_devices log_level "
         "log_level_replica length_column_name prediction_loss_only include_for_metrics batch_eval_metrics "
@@ -128,9 +119,6 @@ _MANAGED: dict[str, str] = {
     ),
 }
 MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.split()}
-# Keys of earlier recipes: false, their default, is ignored.
-DROPPED = ("auto_find_batch_size", "sync_batch_norm")
-
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = (
     *("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm"),
@@ -177,7 +165,7 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(TrainingArguments)
     options = {}
     for field in dataclasses.fields(TrainingArguments):
-        if field.name in MANAGED or not field.init:
+        if field.name in (*MANAGED, "auto_find_batch_size") or not field.init:
             continue
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
         options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
@@ -229,9 +217,6 @@ def training_arguments(
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
         own: further fields of `EmotionTrainingArguments`.
-
-    Raises:
-        UserError: for contradicting arguments, or ones that this machine does not support.
     """
     refuse_lost_processes()
     arguments = dict(arguments)

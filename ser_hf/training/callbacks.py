@@ -97,11 +97,7 @@ RUN_ID = "run_id"
 
 
 def check_report_to(value: Any) -> None:
-    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
-
-    Raises:
-        UserError: naming `training.report_to` and what to do.
-    """
+    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed."""
     if value in ("none", ["none"]):
         return
     for name in value if isinstance(value, list) else [value]:
@@ -124,9 +120,6 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
     Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`. TensorBoard and W&B write to
     `logs`, Trackio to its own folder. Environment variables of the user are respected, and a W&B run that is already
     open stays open. A run is closed as failed if the training fails.
-
-    Raises:
-        UserError: if W&B cannot start a run.
     """
     trackers = {report_to} if isinstance(report_to, str) else set(report_to)
     # Only the first process reports.

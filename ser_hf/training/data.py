@@ -80,20 +80,16 @@ def window_notes(
         limit = window == longest
         why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
-            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: evaluated in "
-            "windows of at most that, probabilities averaged by duration; "
+            f"{cut} of {len(clips)} {name} clips are longer than the {window / sampling_rate:.2f} s {why}: evaluated "
+            "in windows of at most that, probabilities averaged by duration; "
             f"pipeline {'cuts them off there' if limit else 'processes them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):
         sentences.append(
-            f"{_counted(padded, len(clips), name)} shorter than the {1000 * shortest / sampling_rate:.0f} ms that the "
-            "model needs: silence is added"
+            f"{padded} of {len(clips)} {name} clips are shorter than the {1000 * shortest / sampling_rate:.0f} ms "
+            "that the model needs: silence is added"
         )
     return sentences
-
-
-def _counted(some: int, total: int, name: str) -> str:
-    return f"{some} of {total} {name} clips {'is' if some == 1 else 'are'}"
 
 
 # Sampling by epoch
@@ -281,7 +277,7 @@ class EpochOrder(Sampler[int]):
         strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
         step_batch_size: clips of one optimizer step.
         clock: the epoch, shared with the Trainer and workers.
-        turns: which clips an epoch uses; None for all.
+        schedule: which clips an epoch uses; None for all.
     """
 
     def __init__(
@@ -291,31 +287,29 @@ class EpochOrder(Sampler[int]):
         step_batch_size: int,
         seed: int,
         clock: torch.Tensor | None = None,
-        turns: EpochSchedule | None = None,
+        schedule: EpochSchedule | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
-        self.seed = seed
+        self.seed, self.schedule = seed, schedule
         self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
-        self.turns = turns
 
     def __len__(self) -> int:
-        return len(self.lengths) if self.turns is None else len(self.turns)
+        return len(self.lengths) if self.schedule is None else len(self.schedule)
 
     def __iter__(self) -> Iterator[int]:
-        if self.turns is None:
-            return iter(self._order(self.lengths))
-        met = self.turns.of(int(self.clock)).tolist()
-        return iter([met[i] for i in self._order([self.lengths[clip] for clip in met])])
-
-    def _order(self, lengths: list[int]) -> list[int]:
+        epoch = int(self.clock)
+        clips = list(range(len(self.lengths))) if self.schedule is None else self.schedule.of(epoch).tolist()
         if self.strategy == "sequential":
-            return list(range(len(lengths)))
-        # Seeds of neighbouring epochs and runs must not meet: seed 1 in epoch 2 is not seed 2 in epoch 1.
-        drawn = np.random.SeedSequence((self.seed, int(self.clock))).generate_state(1, np.uint64)
+            return iter(clips)
+        # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
+        drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
         if self.strategy == "group_by_length":
-            return get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
-        return torch.randperm(len(lengths), generator=generator).tolist()
+            lengths = [self.lengths[clip] for clip in clips]
+            order = get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
+        else:
+            order = torch.randperm(len(clips), generator=generator).tolist()
+        return iter([clips[i] for i in order])
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -398,30 +392,20 @@ class Mixing:
             rows: of the corpus, one per clip.
             shares: (batch, classes); clips at `UNCOUNTED` are not mixed.
         """
-        partners, own_shares = self.draw(rows, shares[:, 0] != UNCOUNTED, generator)
-        mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
-        for i, (partner, share) in enumerate(zip(partners, own_shares, strict=True)):
-            if partner is not None:
-                mixed[i] = mix(waveforms[i], waveforms[partner], share)
-                labels[i] = share * shares[i] + (1 - share) * shares[partner]
-        return mixed, labels
-
-    def draw(
-        self, rows: Sequence[int], counted: np.ndarray, generator: np.random.Generator
-    ) -> tuple[list[int | None], list[float]]:
-        """For each clip the index of its partner in the batch, or None, and its own share."""
-        rows = np.asarray(rows)
+        rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
         speakers = np.asarray(self.speakers)[rows]
         happens = counted & (generator.random(len(rows)) < self.mixup.probability)
-        shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
-        partners: list[int | None] = []
-        for i in range(len(rows)):
+        own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
+        mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
+        for i in np.flatnonzero(happens):
             possible = counted & (rows != rows[i])  # a copy of the clip itself would be an echo
             if self.mixup.speakers != "any":
                 possible &= (speakers == speakers[i]) == (self.mixup.speakers == "same")
-            places = np.flatnonzero(possible)
-            partners.append(int(generator.choice(places)) if happens[i] and len(places) else None)
-        return partners, shares.tolist()
+            if possible.any():
+                partner, share = generator.choice(np.flatnonzero(possible)), own_shares[i]
+                mixed[i] = mix(waveforms[i], waveforms[partner], share)
+                labels[i] = share * shares[i] + (1 - share) * shares[partner]
+        return mixed, labels
 
 
 def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
@@ -457,9 +441,6 @@ def part(
     Args:
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
         window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
-
-    Raises:
-        UserError: if a clip has no votes.
     """
     if max_duration is not None and window is not None:
         raise ValueError("max_duration is for training and window for evaluation")
@@ -481,18 +462,18 @@ def part(
     }
     if soft_labels:
         columns["shares"] = _votes(dataset, rows)
-    # A name by chance: nothing is cached under it, and by its content it takes longer than all the rest.
+    # A random fingerprint, since computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
 def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
     votes = dataset["votes"][:] if "votes" in dataset.column_names else [None] * len(dataset)
-    for row in rows:
-        if votes[row] is None:
-            raise UserError(
-                f"training.loss.soft_labels: {dataset['id'][int(row)]} has no votes; the corpus must carry them "
-                "(CREMA-D: corpus.target and corpus.soft: true)"
-            )
+    without = [int(row) for row in rows if votes[row] is None]
+    if without:
+        raise UserError(
+            f"training.loss.soft_labels: {dataset['id'][without[0]]} has no votes; the corpus must carry them "
+            "(CREMA-D: corpus.target and corpus.soft: true)"
+        )
     return [votes[row] for row in rows]
 
 
@@ -547,8 +528,7 @@ class Collator:
             waveforms, labels = self._mix(transforms.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
-            # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
-            # extractor's matter.
+            # The extractor pads and masks: a silent clip of that length joins the batch and leaves it again.
             batch = self._extract([*waveforms, np.zeros(least, dtype=np.float32)])
             batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
         else:
@@ -582,8 +562,7 @@ class Collator:
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
-            # Extractors that compute features know the length their model wants (Whisper: 30 s). Theirs are copies:
-            # torch warns of arrays that may not be written to, as the store's may not.
+            # Copies: torch warns of arrays that are read-only, as the store's are.
             return self.extractor(
                 [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
             )

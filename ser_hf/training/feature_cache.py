@@ -33,7 +33,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..audio import WaveformStore
 from ..models.configuration import AcousticConfig
-from ..models.front_end import FrontEnd, LogMel, Mfcc, warp_bands
+from ..models.front_end import FrontEnd, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_descriptors import FrameDescriptors
 from ..models.modeling_transfer import CNN14Encoder, TransferClassifier, VGGishFrontEnd
@@ -188,11 +188,7 @@ class CachedModule:
 
 
 def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
-    """The frozen part of a model whose output for a clip is constant during training.
-
-    Raises:
-        UserError: naming `freeze.cache`, if there is none.
-    """
+    """The frozen part of a model whose output for a clip is constant during training."""
     if isinstance(model, AcousticClassifier):
         return _cached_in_network(model, freezing)
     if not freezing.encoder:
@@ -228,6 +224,8 @@ def _cached_in_network(model: AcousticClassifier, freezing: Freezing) -> CachedM
         return CachedModule("features", "log-mel examples", "front_end")
     if not isinstance(front_end, FrontEnd):
         raise UserError(f"freeze.cache: {name} has no fixed front end that could be cached; leave it out")
+    if getattr(model.config, "band_warp", 0):
+        raise UserError("freeze.cache: model.band_warp changes the features at random; leave out one of the two")
     if isinstance(front_end.features, FrameDescriptors):
         # Units of descriptors lie orders of magnitude apart, too far for float16.
         return CachedModule("features", "frame descriptors", "front_end.features", dtype="float32")
@@ -349,9 +347,6 @@ def open_feature_store(
 
     Args:
         batch_size: clips per batch; more than one only if padding does not change the outputs of the model.
-
-    Raises:
-        UserError: if the cache cannot be written, or a value exceeds the range of float16.
     """
     segments = sorted(set(segments), key=lambda segment: (segment[2], segment))
     folder = cache_root(cache_dir) / "frozen" / _key(model, cached, collator, segments)
@@ -516,10 +511,7 @@ class Replacement:
             self._replace("front_end", lambda own: (own.states.new_zeros(len(own.states), 1, 1), own.mask))
             self._replace(cached.module, _vectors if cached.pooled else _features)
         else:
-            activations = self._replace(cached.module, _features)
-            source = self._replaced[cached.module]
-            if isinstance(source, LogMel) and source.config.band_warp:
-                activations.source, activations.compute = source, _warped_features
+            self._replace(cached.module, _features)
 
     def restore(self) -> None:
         """Put the modules back, on the device of the model."""
@@ -563,11 +555,3 @@ def _features(own: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _vectors(own: CachedActivations) -> torch.Tensor:
     return own.states[:, 0, 0]
-
-
-def _warped_features(own: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bands warped at random in training, as in `LogMel`."""
-    spectrum, mask = _features(own)
-    if own.training:
-        spectrum = warp_bands(spectrum, own.source.centers.float(), own.source.config.band_warp)
-    return spectrum, mask

@@ -53,9 +53,6 @@ def dry_run(
 
     Args:
         clips: number of training clips per epoch.
-
-    Raises:
-        UserError: naming the wrong key.
     """
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
@@ -163,9 +160,6 @@ def fit(
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
-
-    Raises:
-        UserError: if training diverges, or a checkpoint cannot be written or resumed.
     """
     began = time.perf_counter()
     epochs_log = EpochLog(arguments.metric_for_best_model)

@@ -39,9 +39,6 @@ def parameter_groups(
         Groups ``{"params", "lr", "weight_decay", "name"}``, with up to two per name. Names are ``model``, or
         ``encoder`` and ``head``, or with layer-wise decay ``head``, ``encoder.output``, ``encoder.layer i`` from the
         top down, and ``encoder.input``.
-
-    Raises:
-        UserError: if nothing is trainable, and for rates of parts that the model does not have.
     """
     decayed = decayed_names(model) if decayed is None else decayed
     part = _parts(model, learning_rate, head_learning_rate, layer_decay)
@@ -122,11 +119,7 @@ def schedule_names() -> list[str]:
 
 
 def check_schedule(name: str, kwargs: Mapping[str, Any] | None, warmup_steps: float) -> None:
-    """Check the schedule of a recipe before there is a model.
-
-    Raises:
-        UserError: naming the key.
-    """
+    """Check the schedule of a recipe before there is a model."""
     if warmup_steps and name in WITHOUT_WARMUP:
         raise UserError(f"training.warmup_steps: {name} has no warm-up; leave it out")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
@@ -145,9 +138,6 @@ def make_schedule(
     """The schedule of a run of so many optimizer steps.
 
     Schedules by metric lower the rate when the metric that selects the checkpoint stops improving.
-
-    Raises:
-        UserError: naming the key.
     """
     kwargs = dict(kwargs or {})
     if steps == 1:

@@ -148,8 +148,8 @@ class EmotionTrainer(Trainer):
         """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
-            rows, lengths = self._evaluated["row"][:], self._evaluated["length"][:]
-            _, logits = merge(rows, lengths, predicted.predictions)
+            rows = self._evaluated["row"][:]
+            _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions)
             labels = predicted.label_ids[firsts(rows)]
             value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
             return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
@@ -212,14 +212,9 @@ class EmotionTrainer(Trainer):
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
                 return super().create_optimizer(model)  # optimizers that choose their own groups
-            groups = parameter_groups(
-                model,
-                self.args.learning_rate,
-                self.args.weight_decay,
-                self.args.head_learning_rate,
-                self.args.layer_decay,
-                self.decayed,
-            )
+            rates = (self.args.learning_rate, self.args.weight_decay)
+            own = (self.args.head_learning_rate, self.args.layer_decay)
+            groups = parameter_groups(model, *rates, *own, self.decayed)
             self.optimizer = kind(groups, **settings)
         return self.optimizer
 
@@ -249,11 +244,7 @@ class EmotionTrainer(Trainer):
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last.
-
-        Raises:
-            UserError: if it cannot be written; the previous checkpoint then remains.
-        """
+        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last."""
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
             try:
@@ -308,11 +299,7 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop).
-
-    Raises:
-        UserError: if the recipe contradicts it.
-    """
+    """Sets `ddp_find_unused_parameters` where layers lack gradients in some steps (gradual unfreezing, layerdrop)."""
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return

@@ -1,4 +1,4 @@
-"""ser-hf evaluate: our runs and others' models, on one corpus and on several."""
+"""ser-hf evaluate: our runs and others' models on a corpus."""
 
 import json
 
@@ -84,7 +84,7 @@ def test_on_the_whole_corpus_heard_speakers_do_not_judge(run, roots, tmp_path):
     assert report["protocol"]["parts"]["test"]["speakers"] == saved["protocol"]["parts"]["test"]["speakers"]
     assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
     assert any("no label for fear" in note for note in report["protocol"]["notes"])
-    assert _evaluate(*words, tmp_path / "heard", "--heard-speakers") == 0
+    assert _evaluate(*words, tmp_path / "heard", "--training-speakers") == 0
     leaky = json.loads((tmp_path / "heard" / "report.json").read_text())
     assert leaky["protocol"]["leak"].startswith("3 of 5 speakers")
     assert "Leaky protocol" in (tmp_path / "heard" / "index.html").read_text()
@@ -105,46 +105,6 @@ def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tm
     assert len(points) == report["clips"] == report["embeddings"]["clips"]
 
 
-def test_several_models_on_several_corpora_make_a_matrix(run, random_head, roots, tmp_path):
-    corpora = ["--corpus", "ravdess", "--root", roots / "ravdess", "--corpus", "emodb", "--root", roots / "emodb"]
-    words = [run, random_head, *corpora, "ravdess.merge={calm: neutral}", "--output", tmp_path / "matrix"]
-    assert _evaluate(*words) == 0
-    rows = json.loads((tmp_path / "matrix" / "matrix.json").read_text())
-    assert [(row["model"], row["corpus"]) for row in rows] == [
-        ("tiny", "ravdess"),
-        ("tiny", "emodb"),
-        (random_head.name, "ravdess"),
-        (random_head.name, "emodb"),
-    ]
-    assert [row["judged_by"] for row in rows] == [
-        "new speakers of a corpus it learnt",
-        "another corpus",
-        "not told",
-        "not told",
-    ]
-    assert [row["clips"] for row in rows][0] < [row["clips"] for row in rows][2], "its own speakers do not judge a run"
-    for row in rows:
-        assert (tmp_path / "matrix" / row["report"]).is_file()
-    page = (tmp_path / "matrix" / "index.html").read_text()
-    assert all(f'href="{row["report"]}"' in page for row in rows)
-
-
-def test_a_cell_that_cannot_be_judged_costs_no_other(run, random_head, roots, tmp_path, capsys):
-    corpora = ["--corpus", "ravdess", "--root", roots / "ravdess", "--corpus", "emodb", "--root", roots / "emodb"]
-    words = [run, tmp_path / "gone", *corpora, "emodb.labels=[disgust,boredom]", "--output", tmp_path / "partly"]
-    words += ["emodb.drop=[angry,fear,happy,neutral,sad]"]
-    assert _evaluate(*words) == 1
-    assert [row["corpus"] for row in json.loads((tmp_path / "partly" / "matrix.json").read_text())] == ["ravdess"]
-    told = capsys.readouterr().err
-    assert "left out: tiny on emodb: --corpus: no clip is left" in told
-    assert "Not judged: tiny on emodb" in (tmp_path / "partly" / "index.html").read_text()
-
-
-def test_a_model_is_named_once_whichever_of_its_folders(run, roots, capsys):
-    assert _evaluate(run, run / "model", "--corpus", "emodb", "--root", roots / "emodb") == 2
-    assert "one of them is named twice" in capsys.readouterr().err
-
-
 def test_what_stands_there_is_not_replaced_unasked(run, roots, tmp_path, capsys):
     words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
     assert _evaluate(*words, run) == 2
@@ -163,15 +123,10 @@ def test_what_stands_there_is_not_replaced_unasked(run, roots, tmp_path, capsys)
     ("words", "told"),
     [
         ([], "--corpus: missing"),
-        (["--corpus", "ravdess", "--corpus", "ravdess"], "--corpus: one of them is named twice"),
         (["--corpus", "emodb", "--part", "test"], "--protocol: missing"),
-        (
-            ["--corpus", "emodb", "tess.merge={calm: neutral}"],
-            "and tess is not among them",
-        ),
+        (["--corpus", "emodb", "runs/other"], "runs/other: expected an option of the corpus as key=value"),
         (["--corpus", "emodb", "--label-map", "nonsense"], "--label-map: expected WORD=EMOTION"),
         (["--corpus", "emodb", "--label-map", "rage=angry"], "no label 'rage'"),
-        (["--corpus", "emodb", "--robustness-clips", "5"], "--robustness-clips: belongs to --robustness"),
         (["--recipe", "x.yaml", "--corpus", "emodb"], "--recipe: names its corpus"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_part_of_a_protocol_judges_and_its_fingerprint_is_its_own(corpus):
 
 
 def test_what_leaves_no_clip_is_told(corpus):
-    with pytest.raises(UserError, match=r"no clip is left .* 24 clips: the model was trained .*--heard-speakers"):
+    with pytest.raises(UserError, match=r"no clip is left .* 24 clips: the model was trained .*--training-speakers"):
         select_test_clips(corpus, NAMES, _learnt("toy:a", "toy:b", "toy:c"))
     with pytest.raises(UserError, match="no label for angry.*--label-map"):
         select_test_clips(corpus, ["fear", "disgust"], None)

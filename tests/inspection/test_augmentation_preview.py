@@ -296,12 +296,7 @@ def test_the_command_shows_training_clips_only(no_pictures, recipe, tmp_path, ca
 def test_mistakes_are_one_line(recipe, tmp_path, capsys):
     assert "nowhere.yaml" in error(capsys, "--augment", tmp_path / "nowhere.yaml")
     nothing = error(capsys, "--augment", recipe, "augment.gain.probability=0")
-    assert "changes no clip; add a step, such as augment: {speed: {probability: 0.5}}" in nothing
-    assert "augment.speed.probability=0.5 here" in nothing
-    assert "only repeats clips (oversample)" in error(capsys, "--augment", recipe, "augment={oversample: true}")
-    for folder in (tmp_path, ""):
-        assert f"--augment: {str(folder)!r} is a folder; name a recipe's file" in error(capsys, "--augment", folder)
-    assert "--no-near-copies: has no effect with --augment" in error(capsys, "--augment", recipe, "--no-near-copies")
+    assert "changes no clip; add a step, such as augment.speed.probability=0.5" in nothing
     (tmp_path / "noises").mkdir()
     with contextlib.suppress(OSError):  # a file system with UTF-8 names only
         soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)

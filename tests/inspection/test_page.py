@@ -228,16 +228,15 @@ def test_a_corpus_without_a_folder(tmp_path, capsys, no_charts):
 
 
 def test_mistakes_are_one_line(small, tmp_path, capsys):
-    assert "corpus: expected one of audformat, audiofolder, cremad" in error(capsys, "ravdes", small)
+    assert "corpus.name: 'ravdes'" in error(capsys, "ravdes", small)
     assert "corpus: missing" in error(capsys, "--examples=1")
     assert "is not a folder" in error(capsys, "ravdess", tmp_path / "nowhere")
     unknown = error(capsys, "ravdess", small, "songs=true")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
     assert "corpus.song: expected true or false" in error(capsys, "ravdess", small, "song=maybe")
     assert "expected an option of the corpus as key=value" in error(capsys, "ravdess", small, "song")
-    assert "--examples: expected zero or more" in error(capsys, "ravdess", small, "--examples=-1")
     (tmp_path / "thesis.tex").write_text("precious")
     assert "contains thesis.tex" in error(capsys, "ravdess", small, "--output", tmp_path)
-    assert "cannot be made" in error(capsys, "ravdess", small, "--output", tmp_path / "thesis.tex" / "page")
+    assert "cannot be created" in error(capsys, "ravdess", small, "--output", tmp_path / "thesis.tex" / "page")
     assert "corpus.root: missing" in error(capsys, "ravdess", "song=true", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
