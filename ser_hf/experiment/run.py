@@ -311,13 +311,12 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
-    """Augmentation and mixup of the training clips. Babble is made of training clips only."""
+    """Augmentation and mixup of the training clips."""
     recipe, data = run.recipe, run.data
     augment, rate = recipe.augment, data.store.sampling_rate
     augmenter = mixing = None
     if augment.steps:
-        rows = run.fold.split.rows["train"]
-        augmenter = Augmenter(augment, rate, data.store, rows, recipe.audio.cache_dir)
+        augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
     if augment.mixup.probability:
         mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
