@@ -695,7 +695,7 @@ def test_a_table_that_is_only_in_the_archive(release, server, sourced, command, 
         (["ravdess", "x", "--source", " "], "--source: ' ' is unknown"),
         (["ravdess", "x", "--source", "a\0b"], r"--source: 'a\x00b' is unknown"),
         (["ravdess", "x", "--jobs", "0"], "--jobs: expected one or more, got 0"),
-        (["iemocap", "x", "--verify"], "iemocap: there is no list of its files to check them by, only of cremad, "),
+        (["iemocap", "x", "--verify"], "iemocap: no list of its files is known; choose one of cremad, "),
         (["ravdess", "nowhere", "--verify"], "nowhere: is not a folder"),
         (["ravdess", "x", "--verify", "--replace"], "--replace: changes files, and --verify does not"),
         (["ravdess", "file"], "file: is no folder"),
@@ -845,7 +845,7 @@ def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, 
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
-        assert f"{tmp_path / '.download'}: left by an unfinished download" in caplog.text
+        assert f"{tmp_path / '.download'}: a download into it has not ended" in caplog.text
         assert (tmp_path / ".download" / "0123").exists()
         act()
         assert ravdess.is_in(tmp_path)

@@ -4,13 +4,11 @@ import hashlib
 import logging
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.audio import AudioError, open_store
 from ser_hf.corpora import segments
 from ser_hf.corpora.segments import Segment, content_sha256, cut_segments, unpack
 from ser_hf.utils.errors import UserError
@@ -102,21 +100,6 @@ def forbidden():
 
 
 CLIPS = [(0, "a.wav", b"RIFF one"), (2, "b.wav", b"RIFF two")]
-
-
-def test_audio_that_cannot_be_decoded_is_told_by_table_and_row(table, tmp_path):
-    """The file that was unpacked is nobody's to restore, wherever the table lies now."""
-    clips = [(7, "a.wav", b"RIFF, and no audio")]
-    unpack(table, "audio", clips, 18)
-    (tmp_path / "copied").mkdir()
-    for place in (table, Path(shutil.copy(table, tmp_path / "copied"))):
-        path = unpack(place, "audio", clips, 18)[7]
-        with pytest.raises(AudioError) as error:
-            open_store([{"path": str(path), "bytes": None}], 16000, tmp_path / "cache")
-        assert str(error.value) == (
-            f"{place}, row 7: its audio: not readable as audio (Format not recognised); correct the table, or leave "
-            "the clip out with corpus.exclude"
-        )
 
 
 def test_bytes_are_unpacked_once_and_their_size_is_told(table, caplog):
