@@ -5,7 +5,7 @@
 Trains a few steps of 16 clips by the real command (`python -m ser_hf.train`, `torchrun ... -m ser_hf.train`) and
 compares loss and gradient norm of each step with those of one process and one batch. The 102 training clips do not
 come out even in batches of 16, so that the last, smaller step of an epoch is part of it. Two networks: an encoder with
-random weights, and the crnn, whose batch normalisation sees the batch of one process unless it is synchronised.
+random weights, and the crnn, whose batch normalisation sees the batch of one process.
 Dropout and SpecAugment are off: they draw anew for every batch. Writes benchmarks/results/equal_steps.json; `--readme`
 prints its table.
 """
@@ -54,7 +54,6 @@ CRNN = {
     "time_masks": 0,
     "band_masks": 0,
 }
-SYNCHRONISED = "training.sync_batch_norm=true"
 # Network, how a step of 16 clips is cut, processes, batch, accumulation, overrides; the first of a network is what the
 # others are compared with.
 CASES = [
@@ -63,7 +62,6 @@ CASES = [
     ("encoder", "2 processes, batches of 8", 2, 8, 1, []),
     ("encoder", "2 processes, 4 accumulated batches of 2", 2, 2, 4, []),
     ("crnn", "one batch of 16", 1, 16, 1, []),
-    ("crnn", "2 processes, batches of 8, sync_batch_norm", 2, 8, 1, [SYNCHRONISED]),
     ("crnn", "2 processes, batches of 8", 2, 8, 1, []),
     ("crnn", "4 accumulated batches of 4", 1, 4, 4, []),
 ]

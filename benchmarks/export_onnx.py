@@ -23,7 +23,7 @@ from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.experiment.data import load_recipe_corpus
 from ser_hf.experiment.evaluation_data import label_mapping, select_test_clips, training_provenance
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.export.verified_export import compare, export_model, logits_of
+from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.outputs import probabilities
 from ser_hf.models.preparation import Preparation

@@ -206,7 +206,7 @@ def test_the_protocol_tells_of_each_fold(judged, folds):
 
 
 def test_clips_that_several_folds_judge_are_told(tmp_path, dataset, folds, material):
-    """Speakers 1, 3 and 0 validate: each once. Judged twice by two folds, a speaker's twelve clips count twice."""
+    """Speakers 1, 3 and 0 validate: each once. Evaluated in two folds, a speaker's twelve clips count twice."""
     parted = recipe("evaluation.part=validation")
     twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
     for chosen, told in (

@@ -45,5 +45,4 @@ def export(
             f"{found.logits:.2g} from the model's, probabilities {found.probabilities:.2g}{changed}"
         )
     print(f"  the model in torch: {export.milliseconds:.1f} ms a clip")
-    if export.script is not None:
-        print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")
+    print(f"  run it: python {export.script} {list(files.values())[-1].path} recording.wav")

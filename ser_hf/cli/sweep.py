@@ -25,12 +25,7 @@ def sweep(
     ] = None,
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
     keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
-    failed: Annotated[
-        Literal["again", "pass"] | None,
-        Option(
-            help="Repeat all failed trials, or continue however many fail.  [default: three in a row stop the sweep]"
-        ),
-    ] = None,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Repeat all failed trials.")] = False,
     backend: Annotated[Literal["local", "ray"], Option(help="This process or a Ray cluster.")] = "local",
     workers: Annotated[
         int | None, Option(metavar="N", min=1, help="ray: trials at a time.  [default: 1 per GPU]")
@@ -49,20 +44,8 @@ def sweep(
     for name, value in (("workers", workers), ("gpus", gpus)):
         if value is not None and backend != "ray":
             raise UserError(f"--{name}: belongs to --backend ray; otherwise start several processes, with --storage")
-    from ..sweeps import sweep
+    from ..sweeps import SweepOptions, sweep
 
-    sweep(
-        recipe,
-        space,
-        overrides or [],
-        output=output,
-        trials=trials,
-        storage=storage,
-        test=not no_test,
-        keep_models=keep_models,
-        failed=failed,
-        backend=backend,
-        workers=workers,
-        gpus=gpus,
-        echo=functools.partial(print, flush=True),  # other processes may write to the same terminal or file
-    )
+    options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed, backend, workers, gpus)
+    # Other processes may write to the same terminal or file.
+    sweep(recipe, space, overrides or [], options, echo=functools.partial(print, flush=True))

@@ -5,9 +5,6 @@ chosen from 816 recordings by 20 listeners (most were recognized by at least 80 
 60 %). 16 kHz WAV as released.
 
 Licence: free for research with citation; the release names no standard licence.
-Source: http://emodb.bilderbar.info
-Citation: Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005). A Database of German Emotional Speech.
-Interspeech 2005: 1517-1520.
 
 File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion is the initial of
 its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude
@@ -132,15 +129,14 @@ def _perception(root: Path) -> tuple[Path, dict[str, dict[str, float]]]:
     if table is None:
         raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} exists; the release has it")
     shares = {}
-    for number, line in enumerate(table.read_text(encoding="latin-1").split("\n"), start=1):
-        if number == 1 or not line.strip():
-            continue
+    for number, line in enumerate(table.read_text(encoding="latin-1").split("\n")[1:], start=2):
         cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) != 4 or not all(map(_PERCENT.fullmatch, cells[2:])):
+        if len(cells) == 4 and all(map(_PERCENT.fullmatch, cells[2:])):
+            recognised, natural = (float(cell.replace(",", ".")) for cell in cells[2:])
+            shares[PurePath(cells[1]).stem] = {"recognised": recognised, "natural": natural}
+        elif line.strip():
             raise UserError(
                 f"{table}, line {number}: expected number, file, recognised and natural (percent, such as 97,50) with "
                 f"tabs between; got {line!r}"
             )
-        recognised, natural = (float(cell.replace(",", ".")) for cell in cells[2:])
-        shares[PurePath(cells[1]).stem] = {"recognised": recognised, "natural": natural}
     return table, shares

@@ -61,20 +61,14 @@ def audio_paths(root: Path) -> list[Path]:
 
 def unfinished(folder: str | Path) -> bool:
     """Whether an unfinished download into this folder has left files."""
-    try:
-        with os.scandir(os.path.join(folder, UNFINISHED)) as inside:
-            return next(inside, None) is not None
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except PermissionError:
-        return True
+    staging = Path(folder, UNFINISHED)
+    return staging.is_dir() and any(staging.iterdir())
 
 
 def _refuse_unfinished(folder: str) -> None:
     if unfinished(folder):
         raise UserError(
-            f"{os.path.join(folder, UNFINISHED)}: a download into {folder} is not finished; run it again "
-            "(ser-hf download), or remove that folder to use the audio as it is"
+            f"{os.path.join(folder, UNFINISHED)}: an unfinished download; run `ser-hf download` again, or remove it"
         )
 
 

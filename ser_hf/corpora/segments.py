@@ -7,12 +7,10 @@ written last. If a file is missing or has other content, all files of the folder
 import hashlib
 import json
 import logging
-import math
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,99 +46,70 @@ def cut_segments(segments: Sequence[Segment]) -> list[Path]:
     described = [_FORMAT, list(sources.values()), [[str(path), *times] for path, *times in segments]]
     folder = cache_root() / "pieces" / key_of(described)
     size = sum(source[1] for source in sources.values())
-    with _built(folder, size) as fresh:
+    with _built(folder, size, f"{len(segments)} segments of {len(sources)} recordings") as fresh:
         if fresh is not None:
-            _log_size(folder, f"{len(segments)} segments of {len(sources)} recordings", size)
             by_source: dict[Path, list[int]] = {}
             for number, segment in enumerate(segments):
                 by_source.setdefault(segment.path, []).append(number)
+            names = {number: f"{number:07d}.wav" for number in range(len(segments))}
             for path, numbers in sorted(by_source.items()):
-                _cut_recording(path, {number: segments[number] for number in numbers}, fresh)
-            names = [_name(number, ".wav") for number in range(len(segments))]
-            _write_index(fresh, {number: (name, _sha256(fresh / name)) for number, name in enumerate(names)})
+                _cut_recording(path, {fresh / names[number]: segments[number] for number in numbers})
+            _write_index(fresh, names)
     return list(_indexed(folder).values())
 
 
-def _cut_recording(path: Path, segments: dict[int, Segment], folder: Path) -> None:
+def _cut_recording(path: Path, segments: Mapping[Path, Segment]) -> None:
     try:
         with soundfile.SoundFile(path) as source:
             subtype = source.subtype if source.subtype in _KEPT_SUBTYPES else "FLOAT"
             # PCM read as integers stays exact.
             dtype = "int32" if subtype.startswith("PCM") else "float64"
-            for number, segment in segments.items():
-                if not math.isfinite(segment.start) or not math.isfinite(segment.end or 0):
-                    raise UserError(
-                        f"{path}: no segment from {segment.start} to {segment.end} s; expected finite times"
-                    )
-                first = round(segment.start * source.samplerate)
-                last = source.frames if segment.end is None else round(segment.end * source.samplerate)
-                if not 0 <= first < last or last > source.frames + source.samplerate // 100:
-                    raise UserError(
-                        f"{path}: no segment from {segment.start:g} to {last / source.samplerate:g} s; the "
-                        f"recording has {source.frames / source.samplerate:g} s; check that it belongs to the table"
-                    )
+            for target, (_, start, end) in segments.items():
+                length = source.frames / source.samplerate
+                end = length if end is None else end
+                valid = 0 <= start < end <= length + 0.01  # times are rounded; false for NaN
+                first, last = (round(time * source.samplerate) if valid else 0 for time in (start, end))
+                if first == last:
+                    raise UserError(f"{path}: no segment from {start:g} to {end:g} s; the recording has {length:g} s")
                 source.seek(first)
                 samples = source.read(last - first, dtype=dtype, always_2d=True)
-                target = folder / _name(number, ".wav")
                 soundfile.write(target, samples, source.samplerate, subtype=subtype)
     except soundfile.LibsndfileError as error:
         raise UserError(f"{path}: cannot be read as audio: {error.error_string}") from None
 
 
-def unpack(table: Path, column: str, clips: Iterable[tuple[int, str | None, bytes]], size: int) -> dict[int, Path]:
+def unpack(title: str, key: str, clips: Iterable[tuple[int, str | None, bytes]], size: int) -> dict[int, Path]:
     """Writes the audio inside a table to files in the cache: number of the row -> file, ``row_0000007.wav``.
 
-    The folder depends on the content of the table, so a copy of the table or a new date is not unpacked again. Its
-    name contains the table's, so that a later message about a file shows its origin.
-
     Args:
+        title: of the table, which is part of the folder's name, so that a message about a file shows its origin.
+        key: identifies the content of the table.
         clips: row, original name of the audio (for the suffix), and its bytes; read only if the folder is built.
         size: the expected number of bytes of all.
     """
-    name = re.sub(r"[^\w.-]", "_", table.stem)[:80]
-    folder = cache_root() / "unpacked" / f"{name}-{key_of([_FORMAT, content_sha256(table), column])}"
-    with _built(folder, size) as fresh:
+    name = re.sub(r"[^\w.-]", "_", title)[:80]
+    folder = cache_root() / "unpacked" / f"{name}-{key_of([_FORMAT, key])}"
+    with _built(folder, size, f"the audio of {title}") as fresh:
         if fresh is not None:
-            _log_size(folder, f"the audio inside {table}", size)
-            entries = {}
-            for number, name, content in clips:
-                file = f"row_{_name(number, _suffix(name, content))}"
-                (fresh / file).write_bytes(content)
-                entries[number] = (file, hashlib.sha256(content).hexdigest())
-            _write_index(fresh, entries)
+            names = {}
+            for number, original, content in clips:
+                names[number] = f"row_{number:07d}{_suffix(original, content)}"
+                (fresh / names[number]).write_bytes(content)
+            _write_index(fresh, names)
     return _indexed(folder)
 
 
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a file, cached by path, size and date, because large files take minutes."""
-    note = cache_root() / "unpacked" / "digests" / key_of([str(path.resolve()), *_stamp(path)])
-    with suppress(OSError, UnicodeDecodeError):
-        known = note.read_text(encoding="ascii")
-        if re.fullmatch(r"[0-9a-f]{64}", known):
-            return known
-    digest = _sha256(path)
-    with suppress(OSError):  # a read-only cache stores no digest
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_name(f"{note.name}.{os.getpid()}.partial")
-        partial.write_text(digest, encoding="ascii")
-        partial.replace(note)
-    return digest
-
-
 @contextmanager
-def _built(folder: Path, size: int) -> Iterator[Path | None]:
-    """`built_once`, with an error message that names only the remedies that apply here."""
-    try:
-        with built_once(folder, _check, needed=lambda: size) as fresh:
-            yield fresh
-    except UserError as error:
-        both = "audio.cache_dir, or the environment's SER_HF_CACHE,"
-        only = "the environment's SER_HF_CACHE (audio.cache_dir is for waveforms alone)"
-        raise UserError(str(error).replace(both, only)) from error.__cause__
+def _built(folder: Path, size: int, what: str) -> Iterator[Path | None]:
+    """`built_once` for a folder of about `size` bytes, with a log line."""
+    with built_once(folder, _check, needed=lambda: size) as fresh:
+        if fresh is not None:
+            logger.info("%s: about %s to be written to %s", what, format_size(size), folder)
+        yield fresh
 
 
-def _write_index(folder: Path, entries: dict[int, tuple[str, str]]) -> None:
-    listed = [[number, name, *_stamp(folder / name), sha256] for number, (name, sha256) in entries.items()]
+def _write_index(folder: Path, names: Mapping[int, str]) -> None:
+    listed = [[number, name, *_stamp(folder / name), _sha256(folder / name)] for number, name in names.items()]
     (folder / _INDEX).write_text(json.dumps(listed), encoding="utf-8")
 
 
@@ -157,15 +126,8 @@ def _check(folder: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _name(number: int, suffix: str) -> str:
-    return f"{number:07d}{suffix}"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _suffix(name: str | None, content: bytes) -> str:
@@ -179,22 +141,5 @@ def _stamp(path: Path) -> list[int]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be read ({error.strerror})")
-
-
-def _log_size(folder: Path, what: str, size: int) -> None:
-    free = shutil.disk_usage(folder.parent).free
-    level = logging.WARNING if size > free else logging.INFO
-    logger.log(
-        level,
-        "%s: about %s to be written to %s, where %s are free",
-        what,
-        format_size(size),
-        folder,
-        format_size(free),
-    )

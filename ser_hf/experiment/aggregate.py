@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..evaluation.bootstrap import fold_intervals
+from ..evaluation.metrics import mean_metrics
 from ..evaluation.predictions import from_table
 from ..evaluation.summary import (
     FEW_CLIPS,
@@ -16,10 +17,8 @@ from ..evaluation.summary import (
     few_clips,
     few_speakers,
     known_intervals,
-    mean_metrics,
 )
-from ..report.report import Report
-from ..report.sections import CleanScores, Energy, Robustness
+from ..report.report import CleanScores, Energy, Report, Robustness
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .outputs import header

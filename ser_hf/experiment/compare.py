@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, bootstrap_intervals
 from ..evaluation.metrics import DEFINITIONS
-from ..evaluation.paired import METRICS, compare_answers, holm, mcnemar
+from ..evaluation.paired import METRICS, holm, mcnemar, paired_comparison
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_text
@@ -277,7 +277,7 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Every two runs with the same clips; `a` is the better one by `metric`.
 
-    {a, b, clips, speakers, metrics, p_holm, verdict, mcnemar, notes}: `metrics` is the result of `compare_answers`,
+    {a, b, clips, speakers, metrics, p_holm, verdict, mcnemar, notes}: `metrics` is the result of `paired_comparison`,
     `p_holm` the p of `metric` with Holm's correction for all pairs. `mcnemar` has a test for each seed that both runs
     have, or one with seed None if both have one training, also with Holm's correction.
     """
@@ -286,7 +286,7 @@ def _pairs(
         first = predictions[names[0]]
         tables = {name: predictions[name].predictions for name in names}
         settings = (len(first.classes), first.speakers, resamples, confidence, seed)
-        compared = compare_answers(first.labels, tables, *settings) if len(names) > 1 else {}
+        compared = paired_comparison(first.labels, tables, *settings) if len(names) > 1 else {}
         for (a, b), metrics in compared.items():
             if metrics[metric]["difference"] < 0:
                 a, b, metrics = b, a, {name: _swapped(values) for name, values in metrics.items()}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.metrics import DEFINITIONS, NAMES
 from ..report.page import template
-from ..report.plots import COLOURS, save_figure
+from ..report.plots import COLORS, save_figure
 from ..utils.environment import __version__
 from ..utils.files import atomic_folder
 
@@ -138,7 +138,7 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     for place, row in enumerate(rows):
         value, points = row["metrics"][metric], row["values"].get(metric, [])
         leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
-        bar = axes.barh(place, value, 0.62, color=COLOURS[leaky], alpha=0.75, hatch="//" if leaky else "")
+        bar = axes.barh(place, value, 0.62, color=COLORS[leaky], alpha=0.75, hatch="//" if leaky else "")
         flawed = bar if leaky else flawed
         low, high = row["intervals"].get(metric, (value, value))
         if low < high:

@@ -11,8 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..training.arguments import EmotionTrainingArguments, training_arguments
-from ..training.balancing import balanced, met_labels, oversampled
-from ..training.data import part, window_notes
+from ..training.data import balanced, epoch_labels, oversampled, part, window_notes
 from ..training.freezing import Freezing
 from ..training.lora import Lora
 from ..utils.environment import environment
@@ -39,7 +38,6 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
         deterministic=training.deterministic,
         head_learning_rate=training.head_learning_rate,
         layer_decay=training.layer_decay,
-        sync_batch_norm=training.sync_batch_norm,
         average=training.average.kind,
         average_decay=training.average.decay,
         average_start=training.average.start,
@@ -145,7 +143,7 @@ class RunContext:
         """The labels of the training clips as often as an epoch contains them, from which class weights and priors are
         computed. Over-sampling does not change them: no correction is combined with it."""
         if self.resampled:
-            return met_labels(clips)
+            return epoch_labels(clips)
         return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()
 
     def window_notes(self) -> list[str]:

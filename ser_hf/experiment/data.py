@@ -17,7 +17,6 @@ from ..corpora.labels import Rule, require_merged_into_classes
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
 from ..training.factory import Blueprint, blueprint
-from ..training.freezing import Freezing, ineffective_masking_warnings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .evaluation_data import training_provenance
@@ -102,17 +101,14 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             f"model.checkpoint: the head of {model.checkpoint} (support vector machines or trees) does not learn by "
             "gradient; set training.solver: sklearn"
         )
-    freezing = Freezing(**recipe.freeze.freezing)
-    notes = ineffective_masking_warnings(plan.config, model.options, freezing)
-    for note in notes:
-        logger.warning("%s", note)
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
     twins = None
     if protocol.near_duplicates != "skip":
         twins = near_duplicates(store)
+    notes = []
     contradicted = contradictions(splits, dataset)
     if contradicted:
-        notes = [*notes, contradicted]
+        notes = [contradicted]
         logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
     inherited = [] if plan.checkpoint is None or plan.random_init else _training_speakers(plan.checkpoint)
     notes = [*notes, *_inherited_notes(inherited, splits)]

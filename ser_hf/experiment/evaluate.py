@@ -20,7 +20,7 @@ from ..audio.decode import SHORTEST
 from ..audio.transforms import Waveforms
 from ..corpora import Corpus, corpus_facts, read_corpus
 from ..evaluation.embeddings import FEWEST, available, project, subset
-from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
@@ -38,7 +38,7 @@ from .evaluation_data import LabelMapping, TrainingProvenance, label_mapping, se
 logger = logging.getLogger(__name__)
 
 
-def embeddings_map(judged: Judged, vectors: np.ndarray) -> tuple[dict[str, Any] | None, pa.Table | None]:
+def embeddings_map(judged: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any] | None, pa.Table | None]:
     """The report's `embeddings`, and the points of the map by every installed method; None for both if there are too
     few clips for a map.
 
@@ -69,7 +69,7 @@ def embeddings_map(judged: Judged, vectors: np.ndarray) -> tuple[dict[str, Any] 
 def robustness_of(
     classifier: Classifier,
     mapping: LabelMapping,
-    predictions: Judged,
+    predictions: Predictions,
     waveforms: Waveforms | Sequence[np.ndarray],
     *,
     window: float | None = None,
@@ -90,8 +90,7 @@ def robustness_of(
         shares, _ = classify(classifier, prepared, names, window=window, batch_size=batch_size, progress=False)
         return mapping.to_classes(shares)
 
-    clips = (predictions.ids, predictions.labels, predictions.speakers, predictions.names)
-    return robustness(classes_of, waveforms, *clips, rate=rate, **settings)
+    return robustness(classes_of, waveforms, predictions, rate=rate, **settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Evaluation:
     clips that were left out, counted by reason."""
 
     report: dict[str, Any]
-    predictions: Judged
+    predictions: Predictions
     points: pa.Table | None
     left_out: dict[str, int]
 
@@ -241,7 +240,7 @@ def _untrained(classifier: Classifier) -> str:
     )
 
 
-def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Judged:
+def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
     """Predictions whose labels and votes are in the classes of the model, not those of the corpus."""
     known = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
     places = [mapping.classes.index(name) if name in mapping.classes else None for name in known.names]

@@ -19,7 +19,7 @@ from ..evaluation.metrics import DEFINITIONS
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
-from ..report.card import Runs, card_from, public, public_name, report_page
+from ..report.card import Runs, model_card, public, public_name, report_page
 from ..report.report import Report
 from ..report.write import write_report
 from ..training.encoders import encoder_config
@@ -227,7 +227,7 @@ def save_card(
         report: over all runs, if there are several.
         runs: all folds or seeds with the one whose weights these are.
     """
-    card = card_from(runs or Report.from_dict(report), recipe.to_dict(), run.model.as_posix())
+    card = model_card(runs or Report.from_dict(report), recipe.to_dict(), run.model.as_posix())
     card.save(folder / "README.md")
     keep_recipe_and_report(recipe, report, folder)
 

@@ -159,20 +159,16 @@ class EarlyStopping:
 class LossSection:
     """What is minimised: cross entropy, and what a recipe changes about it.
 
-    `class_weights` by the clips of a class, by their `effective_number`, or {label: weight}; `focal_gamma` above zero
-    is focal loss; `soft_labels` learns the raters' votes in place of one label (`corpus.soft: true` carries them);
-    `logit_adjustment` is the tau by which logits are adjusted for how frequent the classes are; `contrastive_weight`
-    adds supervised contrastive loss on what the classifier is given.
+    `class_weights` by the clips of a class, or {label: weight}; `focal_gamma` above zero is focal loss; `soft_labels`
+    trains on the raters' votes in place of one label (`corpus.soft: true` carries them); `logit_adjustment` is the tau
+    by which logits are adjusted for how frequent the classes are.
     """
 
-    class_weights: Literal["balanced", "effective_number"] | dict[str, float] | None = None
-    effective_number_beta: OpenShare = 0.999
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: NotNegative = 0.0
     soft_labels: bool = False
     logit_adjustment: NotNegative = 0.0
-    contrastive_weight: NotNegative = 0.0
-    contrastive_temperature: Positive = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,10 +189,9 @@ class TrainingSection:
     by that of the one above. `precision: auto` is the fastest that the device does well (bf16, or fp16; fp32 on a
     CPU). `balance` has every epoch meet corpora, classes, or the classes of each corpus equally often, in as many
     clips as there are: rare ones more than once, of frequent ones another part in each epoch (validation and test
-    stay as they are). `deterministic` forbids operations whose result depends on timing. `sync_batch_norm` takes
-    batch statistics over all processes. `solver` is `trainer`, gradient descent by the Trainer, or `sklearn` for the
-    networks that scikit-learn can fit (absent or null: as the network is usually fitted); `grid` lists the values of
-    each setting that it then tries.
+    stay as they are). `deterministic` forbids operations whose result depends on timing. `solver` is `trainer`,
+    gradient descent by the Trainer, or `sklearn` for the networks that scikit-learn can fit (absent or null: as the
+    network is usually fitted); `grid` lists the values of each setting that it then tries.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -208,7 +203,6 @@ class TrainingSection:
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     balance: Literal["corpus", "class", "corpus_and_class"] | None = None
     deterministic: bool = False
-    sync_batch_norm: bool = False
     solver: Literal["trainer", "sklearn"] = "trainer"
     grid: dict[str, list] = dataclasses.field(default_factory=dict)
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -96,11 +97,6 @@ def _check_augmentation(recipe: Recipe) -> None:
     if recipe.augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
         raise UserError(
             "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
-        )
-    if recipe.augment.mixup.probability and recipe.training.arguments.get("auto_find_batch_size"):
-        raise UserError(
-            "training.auto_find_batch_size: augment.mixup mixes clips of a batch, and its size must stay what it is; "
-            "leave out one of the two"
         )
     for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
         if recipe.augment.oversample and asked:
@@ -261,12 +257,6 @@ def _check_training(training: TrainingSection) -> None:
 
     loss, average = training.loss, training.average
     belongs = {
-        "loss.effective_number_beta": (
-            loss,
-            loss.class_weights == "effective_number",
-            "class_weights effective_number",
-        ),
-        "loss.contrastive_temperature": (loss, loss.contrastive_weight, "a contrastive_weight"),
         "average.decay": (average, average.kind == "ema", "average.kind ema"),
         "average.start": (average, average.kind == "swa", "average.kind swa"),
     }
@@ -307,11 +297,11 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         "training.early_stopping.patience": training.early_stopping.patience,
     }
     for field in dataclasses.fields(LossSection):
-        if field.name not in ("class_weights", "effective_number_beta"):
+        if field.name not in ("class_weights",):
             asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
     for field in dataclasses.fields(AverageSection):
         asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
-    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic", "sync_batch_norm"):
+    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic"):
         asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
     augment = recipe.augment
     asked |= {f"augment.{name}": True for name in augment.steps}
@@ -325,6 +315,30 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
     for key, value in asked.items():
         if value:
             raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
+
+
+# Keys that are gone: the default, which a saved recipe may have, and what to use instead.
+DROPPED: dict[str, tuple[Any, str]] = {
+    "training.auto_find_batch_size": (
+        False,
+        "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
+    ),
+    "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
+    "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+}
+
+
+def _refuse_dropped(values: dict[str, Any]) -> None:
+    """Remove keys that are gone, and raise a `UserError` for one that is not at its default."""
+    for path, (default, instead) in DROPPED.items():
+        *sections, key = path.split(".")
+        target: Any = values
+        for section in sections:
+            target = target.get(section) if isinstance(target, dict) else None
+        if isinstance(target, dict) and key in target and target.pop(key) != default:
+            raise UserError(f"{path}: no longer supported; {instead}")
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -341,6 +355,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)
+    _refuse_dropped(values)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
     values.setdefault("protocol", {})
     # A section that is no mapping is left for `from_mapping` to complain of.
@@ -359,6 +374,8 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         freeze = values.get("freeze")
         gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
         values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
+    if _holds_keys(values, "augment"):
+        values["augment"] = without_dropped_steps(values.get("augment", {}))
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
@@ -427,7 +444,7 @@ def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
 
 def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[str, Any]:
     from ..training.arguments import MANAGED, argument_options, sampling_for, solvers_for
-    from ..training.optimizer import ignores_warmup
+    from ..training.optimizer import WITHOUT_WARMUP
 
     for key in values:
         if key in MANAGED:
@@ -435,7 +452,7 @@ def _training(values: dict[str, Any], architecture: str, gradual: bool) -> dict[
     if architecture != "encoder" and not gradual:
         # Encoders drop whole layers; in our networks every parameter has a gradient in every step.
         values.setdefault("ddp_find_unused_parameters", False)
-    if isinstance(schedule := values.get("lr_scheduler_type"), str) and ignores_warmup(schedule):
+    if values.get("lr_scheduler_type") in WITHOUT_WARMUP:
         values.setdefault("warmup_steps", 0)
     if values.get("solver") is None:
         values["solver"] = solvers_for(architecture)[0]

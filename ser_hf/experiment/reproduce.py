@@ -48,7 +48,7 @@ def compare(
     """
     then, now = saved["protocol"], report["protocol"]
     same_clips = then["clips"] == now["clips"] if then.get("clips") and now.get("clips") else None
-    changed, added = _differing(saved_recipe, recipe)
+    changed, added = _differing(_known(saved_recipe, recipe), recipe)
     comparison: dict[str, Any] = {
         "protocol": {
             "name": now["name"],
@@ -92,6 +92,15 @@ def _other_recordings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
     """Folders of augmentation that hold others than they did, by key; of older reports nothing is known."""
     then, here = saved.get("recordings", {}), now.get("recordings", {})
     return {key: _pair(then[key], here[key]) for key in then if key in here and then[key] != here[key]}
+
+
+def _known(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved keys that this version has. Reading the saved recipe refuses a removed key unless it is off."""
+    return {
+        key: _known(value, now[key]) if isinstance(value, Mapping) and isinstance(now[key], Mapping) else value
+        for key, value in saved.items()
+        if key in now
+    }
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> tuple[dict, dict]:

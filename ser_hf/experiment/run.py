@@ -14,7 +14,7 @@ from ..protocols import fingerprint, save_splits
 from ..report.card import Runs
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments
-from ..training.balancing import EpochSchedule
+from ..training.data import EpochSchedule
 from ..training.factory import build_model
 from ..training.fit import dry_run
 from ..utils.errors import UserError

@@ -19,7 +19,7 @@ from ..audio import prepare
 from ..audio.augmentation import Augmenter
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
-from ..evaluation.predictions import Judged, of_rows, to_table
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import load_classifier
@@ -27,16 +27,15 @@ from ..inference.reference import LONGEST, chosen_clips, write_reference
 from ..models.preparation import Preparation
 from ..protocols import PARTS
 from ..training.arguments import EmotionTrainingArguments, seed_everything
-from ..training.balancing import balance_table, met_by_corpus
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import Mixing, TrainTransforms, merge, part
+from ..training.data import Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
-from ..training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
+from ..training.loss import ClassificationLoss, class_weights, log_priors
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.errors import UserError
@@ -68,7 +67,7 @@ def run_one(run: RunContext) -> dict[str, Any]:
 
 
 def _save(
-    run: RunContext, model: PreTrainedModel | PeftModel, report: dict[str, Any], predictions: Mapping[str, Judged]
+    run: RunContext, model: PreTrainedModel | PeftModel, report: dict[str, Any], predictions: Mapping[str, Predictions]
 ) -> None:
     points = None
     with atomic_folder(run.folder.model) as folder:
@@ -106,8 +105,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     with contextlib.ExitStack() as stack:
-        if loss.contrastive:
-            stack.callback(loss.contrastive.listen(model.classifier).remove)
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
         arguments.run_name = stack.enter_context(tracking)
         rows = run.fold.split.rows["train"]
@@ -130,18 +127,15 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
     """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
     settings = recipe.training.loss
-    weights = contrastive = None
+    weights = None
     if settings.class_weights:
-        weights = class_weights(settings.class_weights, labels, names, settings.effective_number_beta)
-    if settings.contrastive_weight:
-        contrastive = SupervisedContrastive(settings.contrastive_weight, settings.contrastive_temperature)
+        weights = class_weights(settings.class_weights, labels, names)
     return ClassificationLoss(
         weights,
         settings.label_smoothing,
         settings.focal_gamma,
         settings.logit_adjustment,
         log_priors(labels, len(names)) if settings.logit_adjustment else None,
-        contrastive,
     )
 
 
@@ -183,7 +177,7 @@ def log_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
         )
 
 
-def evaluate_run(run: RunContext, fitted: Fit) -> tuple[dict[str, Any], dict[str, Judged]]:
+def evaluate_run(run: RunContext, fitted: Fit) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """The report and the predictions of each split, each computed once; the test split is used here only."""
     began = time.perf_counter()
     recipe, data = run.recipe, run.data
@@ -268,7 +262,7 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
         else:
             facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
     if run.resampled:
-        per_epoch = met_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
+        per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
         facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
     return facts
 
@@ -279,7 +273,7 @@ def validated_by(fitted: Fit, metric: str) -> float:
 
 
 def embeddings_and_robustness(
-    run: RunContext, predictions: Judged, model: Path
+    run: RunContext, predictions: Predictions, model: Path
 ) -> tuple[dict[str, Any], pa.Table | None]:
     """The report's `embeddings` and `robustness` if the recipe requests them, and the points of the map.
 

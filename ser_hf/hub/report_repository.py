@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from ..corpora import CORPORA, corpora_facts, corpus_facts, corpus_options
-from ..report import views
-from ..report.card import hub_page, public, template_values, templates
+from ..report.card import hub_page, public, report_values, templates
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report
 from ..report.write import metrics_table
@@ -289,13 +288,12 @@ def _card(
         **license_metadata(corpora, f"{hub_page(repo_id, 'datasets')}#license"),
     )
     typed = Report.from_dict(report)
-    protocol = views.protocol(typed) or {"splits": [], "overlap": []}
     rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in tables.items()}
     text = (
         templates()
         .get_template("report_repository.md")
         .render(
-            template_values(typed),
+            report_values(typed),
             card_data=data.to_yaml(),
             repo_id=repo_id,
             model_repo=model_repo,
@@ -303,14 +301,8 @@ def _card(
             space_page=space and hub_page(space, "spaces"),
             page=f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
             children=[place for place in places if place != "all" and "/" not in place],
-            banners=views.banners(typed),
-            headline=views.headline(typed),
-            confidence=views.confidence(typed),
-            results=[row for row in views.results(typed) if row["name"]],
-            splits=protocol["splits"],
-            overlap=protocol["overlap"],
             tables=[{"name": name, "rows": rows[name], "holds": _TABLES[name]} for name in tables],
-            licences=[f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
+            licenses=[f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
         )
     )
     return re.sub(r"\n{3,}", "\n\n", text)

@@ -18,7 +18,7 @@ from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
 from ..corpora.audiofolder import read_json_lines
 from ..corpora.files import is_lfs_pointer
-from ..corpora.tables import is_empty, open_parquet, parquet_rows, text
+from ..corpora.tables import is_empty, read_parquet, text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
@@ -161,9 +161,8 @@ def _read(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]
     """The columns, and of each row where it stands and its cells."""
     suffix = table.suffix.lower()
     if suffix == ".parquet":
-        file = open_parquet(table)
-        numbered = enumerate(parquet_rows(file, ()), start=1)
-        return file.schema_arrow.names, ((f"{table}, row {number}", row) for number, row in numbered)
+        columns, rows = read_parquet(table)
+        return columns, ((f"{table}, row {number}", row) for number, row in enumerate(rows, start=1))
     if suffix == ".jsonl":
         lines = list(read_json_lines(table))
         columns = list(dict.fromkeys(name for _, row in lines for name in row))

@@ -25,12 +25,10 @@ EPOCHS = 2
 MINIMUM_RATE = 3000  # Hz; below, some of the 80 mel bands are empty
 _UNITS = {
     **dict.fromkeys(("snr", "decibels", "direct_to_reverberant"), "dB"),
-    **dict.fromkeys(("low", "high"), "Hz"),
-    **dict.fromkeys(("seconds", "decay"), "s"),
+    "decay": "s",
     "semitones": "semitones",
-    "share": "%",
 }
-_NAMES = {"snr": "SNR", "decibels": "by", "semitones": "by", "seconds": "by"}
+_NAMES = {"snr": "SNR", "decibels": "by", "semitones": "by"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,6 @@ def write_augmentation_preview(
     if rate < MINIMUM_RATE:
         raise UserError(f"audio.sampling_rate: expected {MINIMUM_RATE} Hz or more for the page, got {rate}")
     chain = RecordingAugmenter(augmentation, rate, store, rows, cache_dir)
-    augmentation = chain.augmentation  # limited to what the sampling rate allows
     alone = [
         (step, values, Augmenter(Augmentation(**{step: pinned}), rate, store, rows, cache_dir))
         for step, settings in augmentation.steps.items()
@@ -251,7 +248,6 @@ def _ranges(step: Step) -> list[str]:
 
 
 def _number(field: str, value: float) -> str:
-    value = 100 * value if field == "share" else value
     return (f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}").replace("-", "−")
 
 

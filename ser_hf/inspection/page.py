@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ..audio.decode import decode
 from ..report.page import template
-from ..report.plots import COLOURS, clear, distribution_figure
+from ..report.plots import COLORS, clear, distribution_figure
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
@@ -141,7 +141,7 @@ def charts(table: pd.DataFrame) -> dict[str, Picture]:
             found[f"classes_by_{name}"] = _counts_chart(counts["rows"], labels, f" by {name}")
     figure = Figure(figsize=_CHART, layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLOURS[0])
+    axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
     axes.grid(alpha=0.3)
     found["durations"] = picture(figure, "Histogram of the durations of the clips.")
@@ -182,8 +182,8 @@ def _loudness_chart(groups: Mapping[str, Sequence[float]], what: str) -> Picture
         [groups[name] for name in names],
         widths=0.65,
         patch_artist=True,
-        boxprops={"facecolor": COLOURS[0], "alpha": 0.45},
-        medianprops={"color": COLOURS[1], "linewidth": 2},
+        boxprops={"facecolor": COLORS[0], "alpha": 0.45},
+        medianprops={"color": COLORS[1], "linewidth": 2},
         flierprops={"marker": ".", "markersize": 3},
     )
     rotation = 90 if len(names) > 12 else 0
@@ -231,7 +231,7 @@ def example_figure(samples: np.ndarray, sampling_rate: int) -> tuple[Figure, flo
     Hz, None if no frame is voiced."""
     figure = Figure(figsize=(5.4, 4.8), layout="constrained")
     wave, mel, pitch = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1.2))
-    wave.plot(np.arange(len(samples)) / sampling_rate, samples, color=COLOURS[0], linewidth=0.4)
+    wave.plot(np.arange(len(samples)) / sampling_rate, samples, color=COLORS[0], linewidth=0.4)
     wave.set(ylabel="amplitude", xlim=(0, len(samples) / sampling_rate))
     power = mel_power(samples, sampling_rate)
     draw_log_mel(mel, power, sampling_rate, power.max())
@@ -242,7 +242,7 @@ def example_figure(samples: np.ndarray, sampling_rate: int) -> tuple[Figure, flo
     hertz, _, _ = librosa.pyin(
         padded, fmin=low, fmax=high, sr=sampling_rate, frame_length=size, hop_length=hop, resolution=0.2
     )
-    pitch.plot(np.arange(len(hertz)) * hop / sampling_rate, hertz, ".", color=COLOURS[0], markersize=3)
+    pitch.plot(np.arange(len(hertz)) * hop / sampling_rate, hertz, ".", color=COLORS[0], markersize=3)
     pitch.set(xlabel="time (s)", ylabel="pitch (Hz)", yscale="log", ylim=_PITCH_RANGE)
     pitch.set_yticks([75, 150, 300, 600], ["75", "150", "300", "600"])
     pitch.minorticks_off()

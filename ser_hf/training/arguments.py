@@ -15,7 +15,7 @@ from transformers.trainer_utils import enable_full_determinism
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
-from .optimizer import OWN, schedule_words
+from .optimizer import ONE_CYCLE, schedule_names
 
 _MOST_WORKERS = 8
 
@@ -25,9 +25,6 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     device).
 
     Weights stay in float32; autocast uses half precision for single operations.
-
-    Raises:
-        UserError: if the device does not support the precision.
     """
     cuda = torch.cuda.is_available()
     ampere = cuda and torch.cuda.get_device_capability() >= (8, 0)
@@ -99,61 +96,34 @@ HOUSE_DEFAULTS: dict[str, Any] = {
     "trackio_static_space_id": False,
 }
 
-# Keys that would break a promise of the run, grouped by what to use in their place.
+# Keys that the run sets itself, by what to use in their place.
 _MANAGED: dict[str, str] = {
-    "use the top-level key output_dir": "output_dir",
-    "use training.seeds, a list": "seed data_seed",
-    "always on: the checkpoint with the best validation metric is evaluated": "load_best_model_at_end",
-    "use training.early_stopping.metric": "metric_for_best_model",
-    "follows from training.early_stopping.metric": "greater_is_better",
-    "always off: clips are read from the waveform store by their row": "remove_unused_columns",
-    "always the emotion labels": "label_names",
+    "use the top-level key output_dir": "output_dir logging_dir",
+    "use training.seeds": "seed data_seed",
+    "use training.early_stopping": "load_best_model_at_end metric_for_best_model greater_is_better",
     "use training.loss.label_smoothing": "label_smoothing_factor",
     "use training.deterministic": "full_determinism",
-    "use training.precision": "bf16 fp16 tf32",
-    "use training.precision; weights stay in float32": "bf16_full_eval fp16_full_eval",
-    "a resumed run goes on with the clips that were to come": "ignore_data_skip",
-    "always off: a resumed run could not repeat what its workers began with": "dataloader_persistent_workers",
-    "a checkpoint without the optimizer could not be resumed": "save_only_model",
-    "always on: the loss is divided by the clips of all processes": "average_tokens_across_devices",
-    "always logs/ in the run folder": "logging_dir",
-    "the run's own log is logs/run.log": "log_level log_level_replica",
-    "batches are shared out over processes by this project": "accelerator_config",
-    "use accelerate launch --config_file recipes/accelerate/fsdp.yaml": "fsdp fsdp_config",
-    "use accelerate launch --config_file recipes/accelerate/deepspeed_zero2.yaml": "deepspeed",
-    "one utterance needs no parallelism within it": "parallelism_config",
-    "adds noise to embeddings of words, and there are none": "neftune_noise_alpha",
-    "has no kernels for speech": "use_liger_kernel liger_kernel_config",
-    "belongs to optimizers for language models": "optim_target_modules",
-    "always the stored duration": "length_column_name",
-    "always off: validation metrics need the predictions": "prediction_loss_only",
-    "validation metrics need only predictions and labels": "include_for_metrics",
-    "metrics such as UAR are not means over batches": "batch_eval_metrics",
-    "always on: a split is evaluated as a whole": "eval_do_concat_batches",
-    "use --resume": "resume_from_checkpoint",
-    "a run always trains": "do_train",
-    "a run always validates": "do_eval",
-    "a run always evaluates its test split once": "do_predict",
-    "publishing is a step of its own, after the run": (
-        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision"
+    "use training.precision": "bf16 fp16 tf32 bf16_full_eval fp16_full_eval",
+    "use --resume": "resume_from_checkpoint ignore_data_skip restore_callback_states_from_checkpoint save_only_model",
+    "use a file of recipes/accelerate": "fsdp fsdp_config deepspeed accelerator_config local_rank",
+    "use ser-hf push after the run": (
+        "push_to_hub hub_model_id hub_strategy hub_private_repo hub_always_push hub_revision hub_token"
     ),
-    "publishing is a step of its own, and tokens never stand in recipes": "hub_token",
-    "always on: patience goes on counting where it stopped": "restore_callback_states_from_checkpoint",
-    "set by the launcher": "local_rank",
+    "the run sets it; leave it out": (
+        "remove_unused_columns label_names dataloader_persistent_workers average_tokens_across_devices log_level "
+        "log_level_replica length_column_name prediction_loss_only include_for_metrics batch_eval_metrics "
+        "eval_do_concat_batches do_train do_eval do_predict"
+    ),
+    "it is for language models; leave it out": (
+        "parallelism_config neftune_noise_alpha use_liger_kernel liger_kernel_config optim_target_modules"
+    ),
 }
 MANAGED = {key: reason for reason, keys in _MANAGED.items() for key in keys.split()}
-
 # Settings of the machine at hand: a recipe may set them, a resolved recipe does not carry their defaults along.
 _MACHINE = (
     *("use_cpu", "dataloader_pin_memory", "dataloader_num_workers", "disable_tqdm"),
     "ddp_find_unused_parameters",
 )
-
-# Common names, and their names in newer releases of transformers.
-RENAMED = {
-    "gradient_checkpointing": "activation_checkpointing",
-    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
-}
 
 SAMPLING = ("random", "group_by_length", "sequential")
 
@@ -195,14 +165,14 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(TrainingArguments)
     options = {}
     for field in dataclasses.fields(TrainingArguments):
-        if field.name in MANAGED or not field.init:
+        if field.name in (*MANAGED, "auto_find_batch_size") or not field.init:
             continue
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
         options[field.name] = (hints[field.name], HOUSE_DEFAULTS.get(field.name, default))
     for name in _MACHINE:
         options[name] = (options[name][0] | None, None)
     options["train_sampling_strategy"] = (Literal[SAMPLING], SAMPLING[0])
-    options["lr_scheduler_type"] = (Literal[tuple(schedule_words())], HOUSE_DEFAULTS["lr_scheduler_type"])
+    options["lr_scheduler_type"] = (Literal[tuple(schedule_names())], HOUSE_DEFAULTS["lr_scheduler_type"])
     options["lr_scheduler_kwargs"] = (dict[str, Any] | None, None)
     return options
 
@@ -211,18 +181,15 @@ def argument_options() -> dict[str, tuple[Any, Any]]:
 class EmotionTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the settings of `EmotionTrainer`.
 
-    `schedule` is any name of `ser_hf.training.optimizer`; `kept_checkpoints` are kept beside the best one
-    (`save_total_limit` would delete before a new one is complete); `find_batch_size` reduces the batch if memory runs
-    out.
+    `schedule` is the name of the learning rate schedule; `kept_checkpoints` are kept beside the best one
+    (`save_total_limit` would delete before a new one is complete).
     """
 
     schedule: str = "linear"
     head_learning_rate: float | None = None
     layer_decay: float | None = None
     kept_checkpoints: int | None = None
-    find_batch_size: bool = False
     drop_last: bool = False
-    sync_batch_norm: bool = False
     average: str | None = None
     average_decay: float = 0.999
     average_start: float = 0.75
@@ -250,9 +217,6 @@ def training_arguments(
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
         own: further fields of `EmotionTrainingArguments`.
-
-    Raises:
-        UserError: for contradicting arguments, or ones that this machine does not support.
     """
     refuse_lost_processes()
     arguments = dict(arguments)
@@ -263,41 +227,30 @@ def training_arguments(
         "dataloader_num_workers": data_workers(),
         "disable_tqdm": not progress,
     }
-    for name, default in machine.items():
-        if arguments.get(name) is None:
-            arguments[name] = default
+    arguments |= {name: default for name, default in machine.items() if arguments.get(name) is None}
     if arguments["eval_strategy"] == "no":
         raise UserError("training.eval_strategy: no validation, no choice of a checkpoint; use epoch or steps")
     # Otherwise the best weights of a run may be in no checkpoint.
-    alike = ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",)
-    for key in alike:
-        evaluated, saved = arguments.get(f"eval_{key}"), arguments.get(f"save_{key}")
-        if evaluated != saved:
-            raise UserError(
-                f"training.save_{key}: {saved}, but eval_{key} is {evaluated}; evaluated checkpoints must be saved: "
-                "set both to the same value"
-            )
+    for key in ("strategy", "steps") if arguments["eval_strategy"] == "steps" else ("strategy",):
+        if arguments.get(f"eval_{key}") != arguments.get(f"save_{key}"):
+            raise UserError(f"training.save_{key}: differs from eval_{key}; set both to the same value")
     if not padding_safe:
         arguments["per_device_eval_batch_size"] = 1
     own |= {
         "schedule": arguments["lr_scheduler_type"],
         "kept_checkpoints": arguments.pop("save_total_limit"),
-        "find_batch_size": arguments.pop("auto_find_batch_size", False),
         # The library would drop validation and test clips as well.
         "drop_last": arguments.pop("dataloader_drop_last", False),
     }
-    for old, new in RENAMED.items():
-        if arguments.get(old) is not None and new in argument_options():
-            arguments[new] = arguments.pop(old)
     if arguments.get("torch_compile"):
         # Batches differ in length: one graph for all rather than one for each.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
-    if own["schedule"] in OWN:
+    if own["schedule"] == ONE_CYCLE:
         arguments["lr_scheduler_type"] = "constant"
+    arguments |= precision_arguments(precision)
     try:
         return EmotionTrainingArguments(
             **arguments,
-            **precision_arguments(precision),
             **own,
             output_dir=str(output_dir),
             seed=seed,
@@ -309,8 +262,5 @@ def training_arguments(
             restore_callback_states_from_checkpoint=True,
             label_names=["labels"],
         )
-    except UserError:
-        raise
     except (ValueError, ImportError, KeyError) as error:
-        # Contradictions between arguments.
         raise UserError(f"training: {' '.join(str(error).split())}") from None

@@ -11,11 +11,13 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import patch_environment
+from transformers import Trainer
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from ..utils.errors import UserError
@@ -83,10 +85,7 @@ class EpochLog(TrainerCallback):
         )
 
 
-if TYPE_CHECKING:
-    from transformers import Trainer
-
-# The word in a recipe, and the packages of which one is needed.
+# The name in a recipe, and the packages of which one is needed.
 TRACKERS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard", "tensorboardX"),
     "trackio": ("trackio",),
@@ -98,22 +97,14 @@ RUN_ID = "run_id"
 
 
 def check_report_to(value: Any) -> None:
-    """Checks `training.report_to`: ``none``, a tracker or a list of trackers, each installed.
-
-    Raises:
-        UserError: naming `training.report_to` and what to do.
-    """
+    """Check `training.report_to`: ``none``, a tracker or a list of trackers, each installed."""
     if value in ("none", ["none"]):
         return
-    words = value if isinstance(value, list) else [value]
-    for word in words:
-        if word not in TRACKERS:
-            alone = " among others" if word == "none" else ""
-            raise UserError(f"training.report_to: {word!r}{alone} is no tracker; use none, or {', '.join(TRACKERS)}")
-        if not any(map(_installed, TRACKERS[word])):
-            raise UserError(f'training.report_to: {word} is not installed; pip install "ser_hf[tracking]"')
-    if len(set(words)) < len(words):
-        raise UserError(f"training.report_to: each tracker once, got {', '.join(words)}")
+    for name in value if isinstance(value, list) else [value]:
+        if name not in TRACKERS:
+            raise UserError(f"training.report_to: unknown tracker {name!r}; use none, or {', '.join(TRACKERS)}")
+        if not any(map(_installed, TRACKERS[name])):
+            raise UserError(f'training.report_to: {name} is not installed; pip install "ser_hf[tracking]"')
 
 
 def _installed(package: str) -> bool:
@@ -124,60 +115,58 @@ def _installed(package: str) -> bool:
 
 @contextlib.contextmanager
 def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
-    """Opens one run in each tracker around the creation of a Trainer and its training.
+    """Open one run in each tracker around the creation of a Trainer and its training.
 
     Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`. TensorBoard and W&B write to
     `logs`, Trackio to its own folder. Environment variables of the user are respected, and a W&B run that is already
     open stays open. A run is closed as failed if the training fails.
-
-    Raises:
-        UserError: if W&B cannot start a run.
     """
-    words = {report_to} if isinstance(report_to, str) else set(report_to)
+    trackers = {report_to} if isinstance(report_to, str) else set(report_to)
     # Only the first process reports.
-    if os.environ.get("RANK", "0") != "0" or not words & set(TRACKERS):
+    if os.environ.get("RANK", "0") != "0" or not trackers & set(TRACKERS):
         yield name
         return
     logs.mkdir(parents=True, exist_ok=True)
-    identity = _identity(logs / RUN_ID)
+    if not (logs / RUN_ID).is_file():
+        (logs / RUN_ID).write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+    identity = (logs / RUN_ID).read_text(encoding="utf-8").strip()
     run = f"{name}-{identity}"
     with contextlib.ExitStack() as stack:
-        if "tensorboard" in words:
+        if "tensorboard" in trackers:
             # The callback reads its folder from the environment.
             folder = os.environ.get("TENSORBOARD_LOGGING_DIR")
             folder = logs if folder is None else Path(folder, run)
             stack.enter_context(patch_environment(TENSORBOARD_LOGGING_DIR=folder))
-        if "trackio" in words:
+        if "trackio" in trackers:
             stack.callback(_finish_trackio)
-        if "wandb" in words:
+        if "wandb" in trackers:
             stack.enter_context(_wandb({"project": project, "name": run, "dir": str(logs), "id": identity}))
         yield run
 
 
 def _finish_trackio() -> None:
-    """Closes the run of the callback, which does not if the training fails."""
+    """Close the run of the callback, which does not if the training fails."""
     if "trackio" in sys.modules:
         with contextlib.suppress(RuntimeError):  # none is open
             sys.modules["trackio"].finish()
 
 
 @contextlib.contextmanager
-def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Opens a run for the callback, which would not close one; W&B reads the environment only once per process."""
+def _wandb(settings: Mapping[str, str]) -> Iterator[None]:
+    """Open a run for the callback, which would not close one; W&B reads the environment only once per process."""
     import wandb
 
     if wandb.run is not None:
         yield
         return
     variables = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "dir": "WANDB_DIR", "id": "WANDB_RUN_ID"}
-    settings = {key: value for key, value in wanted.items() if variables[key] not in os.environ}
+    settings = {key: value for key, value in settings.items() if variables[key] not in os.environ}
     try:
         wandb.init(**settings, resume="allow")
     except wandb.errors.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"training.report_to: W&B: {reason}; log in with `wandb login`, or set WANDB_MODE=offline in the "
-            "environment"
+            f"training.report_to: W&B: {reason}; log in with `wandb login`, or set WANDB_MODE=offline"
         ) from None
     exit_code = 1
     try:
@@ -187,24 +176,15 @@ def _wandb(wanted: Mapping[str, str]) -> Iterator[None]:
         wandb.finish(exit_code)
 
 
-def stop_reporting(trainer: "Trainer") -> None:
-    """Removes the trackers from a trained Trainer, whose predictions would otherwise be logged to a closed run."""
-    from transformers.integrations import get_reporting_integration_callbacks
-
+def stop_reporting(trainer: Trainer) -> None:
+    """Remove the trackers from a trained Trainer, whose predictions would otherwise be logged to a closed run."""
     for callback in get_reporting_integration_callbacks(trainer.args.report_to):
         trainer.remove_callback(callback)
 
 
-def _identity(path: Path) -> str:
-    """Eight hexadecimal digits: those in the file, or new ones written to it."""
-    if not path.is_file():
-        path.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
-
-
 @contextlib.contextmanager
 def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
-    """Yields a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
+    """Yield a dictionary that holds `energy` afterwards: kilowatt hours of the machine by component, and seconds.
 
     It stays empty without codecarbon. Nothing is sent or downloaded. Emissions are estimated only if the user names a
     country (CODECARBON_COUNTRY_ISO_CODE or ~/.codecarbon.config).
@@ -213,22 +193,31 @@ def measured_energy(here: bool = True) -> Iterator[dict[str, Any]]:
         here: whether this process measures; one per machine is enough.
     """
     found: dict[str, Any] = {}
-    tracker = _tracker() if here else None
-    if tracker is None:
-        yield found
-        return
+    tracker = _energy_tracker() if here else None
     try:
         yield found
     finally:
-        tracker.stop()
-        found |= _energy(tracker)
+        if tracker is not None:
+            tracker.stop()
+            data = getattr(tracker, "final_emissions_data", None)  # none if codecarbon failed meanwhile
+        if tracker is not None and data is not None:
+            found["energy"] = {
+                "kwh": data.energy_consumed,
+                "processor_kwh": data.cpu_energy,
+                "accelerator_kwh": data.gpu_energy,
+                "memory_kwh": data.ram_energy,
+                "seconds": data.duration,
+                "measured_by": f"codecarbon {data.codecarbon_version}",
+                "country": data.country_iso_code or None,
+                "emissions_kg": data.emissions if data.country_iso_code else None,
+            }
 
 
-def _tracker() -> Any:
-    """A running tracker, or None if codecarbon is missing or fails."""
+def _energy_tracker() -> Any:
+    """A running tracker of codecarbon, or None if it is missing or fails."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # those of its own dependencies
+            warnings.simplefilter("ignore")  # from codecarbon's dependencies
             from codecarbon import OfflineEmissionsTracker
     except ImportError:
         return None
@@ -236,37 +225,15 @@ def _tracker() -> Any:
     logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
         # No file, service or network, whatever the user's configuration file sets.
+        settings = {"output_methods": [], "emissions_endpoint": False, "electricitymaps_api_token": ""}
         tracker = OfflineEmissionsTracker(
-            output_methods=[],
-            emissions_endpoint=False,
-            electricitymaps_api_token="",
-            tracking_mode="machine",
-            allow_multiple_runs=True,
-            log_level="error",
+            **settings, tracking_mode="machine", allow_multiple_runs=True, log_level="error"
         )
         tracker.start()
-    except Exception as error:  # another release or an unknown machine must not end the training
+    except Exception as error:  # an unknown machine must not end the training
         logger.warning("energy is not measured: codecarbon fails: %s", error)
         return None
     return tracker
-
-
-def _energy(tracker: Any) -> dict[str, Any]:
-    data = getattr(tracker, "final_emissions_data", None)
-    if data is None or not data.energy_consumed:
-        logger.warning("energy was not measured: codecarbon returned nothing")
-        return {}
-    energy = {
-        "kwh": data.energy_consumed,
-        "processor_kwh": data.cpu_energy,
-        "accelerator_kwh": data.gpu_energy,
-        "memory_kwh": data.ram_energy,
-        "seconds": data.duration,
-        "measured_by": f"codecarbon {data.codecarbon_version}",
-        "country": data.country_iso_code or None,
-        "emissions_kg": data.emissions if data.country_iso_code else None,
-    }
-    return {"energy": energy}
 
 
 class TrainingCounts:

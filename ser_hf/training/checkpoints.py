@@ -64,7 +64,7 @@ def delete_incomplete(folder: Path) -> None:
     """Deletes incomplete checkpoints."""
     for checkpoint in _checkpoints(folder):
         if not is_complete(checkpoint):
-            logger.info("%s was cut off while it was written: deleted", checkpoint)
+            logger.info("%s is incomplete: deleted", checkpoint)
             delete(checkpoint)
 
 
@@ -92,8 +92,8 @@ def check_step_batch_size(checkpoint: Path, own: Mapping[str, Any]) -> None:
     if before["step_batch_size"] != own["step_batch_size"]:
         raise UserError(
             f"{checkpoint}: {before['processes']} processes took {before['step_batch_size']} clips a step, "
-            f"{own['processes']} would take {own['step_batch_size']}; resume with as many processes, or set "
-            "training.gradient_accumulation_steps to make up for them"
+            f"{own['processes']} take {own['step_batch_size']}; resume with as many processes, or change "
+            "training.gradient_accumulation_steps"
         )
 
 
@@ -108,14 +108,12 @@ def has_stopped(state: TrainerState) -> bool:
 
 
 def write_error(checkpoint: Path, error: Exception) -> UserError:
-    """The error for a checkpoint that cannot be written; deletes what there is of it."""
+    """The error for a checkpoint that cannot be written; deletes its partial files."""
     delete(checkpoint)
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     free = shutil.disk_usage(checkpoint.parent).free / 2**20
-    last = last_checkpoint(checkpoint.parent)
     return UserError(
-        f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume "
-        + (f"goes on from {last}" if last else "starts again")
+        f"{checkpoint}: the checkpoint cannot be written ({reason}; {free:,.0f} MiB free); make room, then --resume"
     )
 
 
@@ -145,9 +143,6 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
     """Names the transformer layers as FSDP units; does nothing without FSDP or DeepSpeed.
 
     The models' own lists are empty or incomplete, so that all weights would be one unit.
-
-    Raises:
-        UserError: for options that do not work with sharded weights.
     """
     kind = shards()
     if kind is None:
@@ -173,7 +168,7 @@ def prepare_for_sharding(model: PreTrainedModel, average: str | None = None) -> 
 def whole_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
     """The trained model with all its weights in process 0, adapters included; every process must call it.
 
-    Sharded weights are gathered into a new model, because FSDP changes the classes of the old one.
+    Sharded weights go into a new model, because FSDP changes the classes of the old one.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if shards() is None:

@@ -1,9 +1,10 @@
-"""Training data: windows of long clips, sampling by epoch, mixup, and the collator."""
+"""Training data: windows of long clips, balancing and order of epochs, mixup, and the collator."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from .balancing import EpochSchedule
+from ..utils.proportions import apportion, in_turns
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -79,20 +80,189 @@ def window_notes(
         limit = window == longest
         why = "that the model can take" if limit else "of evaluation.window"
         sentences.append(
-            f"{_counted(cut, len(clips), name)} longer than the {window / sampling_rate:.2f} s {why}: evaluated in "
-            "windows of at most that, probabilities averaged by duration; "
+            f"{cut} of {len(clips)} {name} clips are longer than the {window / sampling_rate:.2f} s {why}: evaluated "
+            "in windows of at most that, probabilities averaged by duration; "
             f"pipeline {'cuts them off there' if limit else 'processes them whole'}"
         )
     if padded := int((np.asarray(part["length"][:]) < shortest).sum()):
         sentences.append(
-            f"{_counted(padded, len(clips), name)} shorter than the {1000 * shortest / sampling_rate:.0f} ms that the "
-            "model needs: silence is added"
+            f"{padded} of {len(clips)} {name} clips are shorter than the {1000 * shortest / sampling_rate:.0f} ms "
+            "that the model needs: silence is added"
         )
     return sentences
 
 
-def _counted(some: int, total: int, name: str) -> str:
-    return f"{some} of {total} {name} clips {'is' if some == 1 else 'are'}"
+# Sampling by epoch
+
+Balance = Literal["corpus", "class", "corpus_and_class"]
+ALWAYS = -1  # the lot of entries that every epoch uses
+
+
+def oversampled(clips: Dataset, seed: int) -> Dataset:
+    """Repeat clips of rarer classes until every class has as many as the most frequent one.
+
+    The remainder is drawn without replacement. The column `copy` numbers the repetitions from 0; each is augmented and
+    cropped differently. With soft labels the majority class counts.
+
+    Args:
+        clips: from `part`.
+    """
+    labels, rows = np.asarray(clips["labels"][:]), np.asarray(clips["row"][:])
+    generator = np.random.default_rng(seed)
+    most = int(np.bincount(labels).max(initial=0))
+    entries = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        own = own[np.argsort(rows[own], kind="stable")]  # the draw must not depend on lengths
+        rounds, lacking = divmod(most, len(own))
+        entries += [(place, copy) for copy in range(rounds) for place in own]
+        entries += [(place, rounds) for place in generator.choice(own, lacking, replace=False)]
+    return _repeated(clips, entries, ("copy",))
+
+
+def _repeated(clips: Dataset, entries: list[tuple[int, ...]], names: tuple[str, ...]) -> Dataset:
+    """Entries of clips: the index of the clip, its copy and further columns, sorted by length as a part is."""
+    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 1 + len(names)).T
+    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))
+    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
+    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
+
+
+def balanced(
+    clips: Dataset,
+    corpora: Sequence[str],
+    speakers: Sequence[str],
+    weights: Mapping[str, float],
+    balance: Balance | None,
+    seed: int,
+) -> Dataset:
+    """Entries from which every epoch takes as many clips of each corpus and class as `quotas` gives.
+
+    Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
+    of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
+    lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`), and the order
+    keeps speakers in proportion.
+
+    Args:
+        clips: from `part`.
+        corpora, speakers: of each row of the corpus.
+        weights: corpus -> factor of its clips in an epoch, by default 1.
+        balance: what else is to be equally frequent.
+    """
+    rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
+    cells: dict[tuple[str, int], list[int]] = {}
+    for place in np.argsort(rows, kind="stable").tolist():  # the draw must not depend on lengths
+        cells.setdefault((corpora[rows[place]], int(labels[place])), []).append(place)
+    generator = np.random.default_rng(seed)
+    counts = quotas({cell: len(own) for cell, own in cells.items()}, weights, balance)
+    entries = []
+    for number, (cell, own) in enumerate(sorted(cells.items())):
+        rounds, lacking = divmod(counts[cell], len(own))
+        entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
+        turns = in_turns([(speakers[rows[place]],) for place in own], generator)
+        if lacking:
+            entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
+    return _repeated(clips, entries, ("copy", "lot", "turn", "take"))
+
+
+def quotas(
+    sizes: Mapping[tuple[str, int], int], weights: Mapping[str, float], balance: Balance | None
+) -> dict[tuple[str, int], int]:
+    """Clips per epoch of each (corpus, class), from how many there are: the same total, each corpus times its weight,
+    and at least one clip of each.
+
+    ``corpus`` gives corpora equal shares and keeps their class ratios; ``class`` gives classes equal shares and keeps
+    their corpus ratios; ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
+    """
+    cells = sorted(sizes)
+    mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
+    corpora, classes = (np.asarray([cell[i] for cell in cells]) for i in (0, 1))
+    for corpus in np.unique(corpora):
+        own = corpora == corpus
+        mass[own] *= max(1.0, own.sum() / mass[own].sum())
+    total = round(mass.sum())
+    if balance == "corpus_and_class":
+        mass = np.ones(len(cells))
+    if balance in ("corpus", "corpus_and_class"):
+        mass = _levelled(mass, corpora)
+    elif balance == "class":
+        mass = _levelled(mass, classes)
+    outer = classes if balance == "class" else corpora  # whose sums are to be right, to a clip
+    members = [np.flatnonzero(outer == group) for group in np.unique(outer)]
+    sums = apportion(total, [mass[own].sum() for own in members], least=[len(own) for own in members])
+    shares = [apportion(count, mass[own], least=1) for own, count in zip(members, sums, strict=True)]
+    return {
+        cells[i]: count
+        for own, each in zip(members, shares, strict=True)
+        for i, count in zip(own.tolist(), each, strict=True)
+    }
+
+
+def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Scales the masses so that all groups have the same sum."""
+    _, of = np.unique(groups, return_inverse=True)
+    return mass / np.bincount(of, mass)[of]
+
+
+class EpochSchedule:
+    """Selects the entries of each epoch.
+
+    Args:
+        clips: from `part`, `oversampled` or `balanced`.
+    """
+
+    def __init__(self, clips: Dataset):
+        self.entries = len(clips)
+        self._lots = None
+        if "lot" in clips.column_names:
+            self._lots, self._turns, self._takes = (np.asarray(clips[name][:]) for name in ("lot", "turn", "take"))
+            self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
+
+    def __len__(self) -> int:
+        """Entries per epoch, the same in each."""
+        return len(self.of(0))
+
+    def of(self, epoch: int) -> np.ndarray:
+        """Indices of the entries of this epoch, ascending."""
+        if self._lots is None:
+            return np.arange(self.entries)
+        since = (self._turns - epoch * self._takes) % self._sizes
+        return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
+
+
+def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], names: Sequence[str]) -> str:
+    """Clips of each corpus and class, and how many an epoch uses, as lines to print."""
+    lines = [f"{'clips -> an epoch':<18} " + " ".join(f"{name:>14}" for name in names)]
+    before, after = _by_cell(clips, corpora), _by_cell(entries, corpora)
+    for corpus in sorted({cell[0] for cell in before}):
+        cells = [(before[corpus, label], after[corpus, label]) for label in range(len(names))]
+        lines.append(f"{corpus:<18} " + " ".join(f"{f'{a} -> {b}' if a else '':>14}" for a, b in cells))
+    return "\n".join(lines)
+
+
+def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
+    """Clips of each corpus in an epoch."""
+    counts: Counter = Counter()
+    for (corpus, _), count in sorted(_by_cell(entries, corpora).items()):
+        counts[corpus] += count
+    return dict(counts)
+
+
+def epoch_labels(entries: Dataset) -> list[int]:
+    """Labels of an epoch, which differ between epochs in order only."""
+    return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
+
+
+def _by_cell(entries: Dataset, corpora: Sequence[str]) -> Counter:
+    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
+    return Counter((corpora[row], label) for row, label in zip(rows.tolist(), epoch_labels(entries), strict=True))
+
+
+def recordings(clips: Dataset) -> Dataset:
+    """Each recording once, without repetitions; for statistics."""
+    if "copy" not in clips.column_names:
+        return clips
+    return clips.select(np.flatnonzero(np.asarray(clips["copy"][:]) == 0))
 
 
 # What torch's and transformers' losses call a target that does not count.
@@ -107,7 +277,7 @@ class EpochOrder(Sampler[int]):
         strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
         step_batch_size: clips of one optimizer step.
         clock: the epoch, shared with the Trainer and workers.
-        turns: which clips an epoch uses; None for all.
+        schedule: which clips an epoch uses; None for all.
     """
 
     def __init__(
@@ -117,31 +287,29 @@ class EpochOrder(Sampler[int]):
         step_batch_size: int,
         seed: int,
         clock: torch.Tensor | None = None,
-        turns: EpochSchedule | None = None,
+        schedule: EpochSchedule | None = None,
     ):
         self.lengths, self.strategy, self.step_batch_size = list(lengths), strategy, step_batch_size
-        self.seed = seed
+        self.seed, self.schedule = seed, schedule
         self.clock = torch.zeros((), dtype=torch.int64) if clock is None else clock
-        self.turns = turns
 
     def __len__(self) -> int:
-        return len(self.lengths) if self.turns is None else len(self.turns)
+        return len(self.lengths) if self.schedule is None else len(self.schedule)
 
     def __iter__(self) -> Iterator[int]:
-        if self.turns is None:
-            return iter(self._order(self.lengths))
-        met = self.turns.of(int(self.clock)).tolist()
-        return iter([met[i] for i in self._order([self.lengths[clip] for clip in met])])
-
-    def _order(self, lengths: list[int]) -> list[int]:
+        epoch = int(self.clock)
+        clips = list(range(len(self.lengths))) if self.schedule is None else self.schedule.of(epoch).tolist()
         if self.strategy == "sequential":
-            return list(range(len(lengths)))
-        # Seeds of neighbouring epochs and runs must not meet: seed 1 in epoch 2 is not seed 2 in epoch 1.
-        drawn = np.random.SeedSequence((self.seed, int(self.clock))).generate_state(1, np.uint64)
+            return iter(clips)
+        # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
+        drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
         if self.strategy == "group_by_length":
-            return get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
-        return torch.randperm(len(lengths), generator=generator).tolist()
+            lengths = [self.lengths[clip] for clip in clips]
+            order = get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
+        else:
+            order = torch.randperm(len(clips), generator=generator).tolist()
+        return iter([clips[i] for i in order])
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -224,30 +392,20 @@ class Mixing:
             rows: of the corpus, one per clip.
             shares: (batch, classes); clips at `UNCOUNTED` are not mixed.
         """
-        partners, own_shares = self.draw(rows, shares[:, 0] != UNCOUNTED, generator)
-        mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
-        for i, (partner, share) in enumerate(zip(partners, own_shares, strict=True)):
-            if partner is not None:
-                mixed[i] = mix(waveforms[i], waveforms[partner], share)
-                labels[i] = share * shares[i] + (1 - share) * shares[partner]
-        return mixed, labels
-
-    def draw(
-        self, rows: Sequence[int], counted: np.ndarray, generator: np.random.Generator
-    ) -> tuple[list[int | None], list[float]]:
-        """For each clip the index of its partner in the batch, or None, and its own share."""
-        rows = np.asarray(rows)
+        rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
         speakers = np.asarray(self.speakers)[rows]
         happens = counted & (generator.random(len(rows)) < self.mixup.probability)
-        shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
-        partners: list[int | None] = []
-        for i in range(len(rows)):
+        own_shares = generator.beta(self.mixup.alpha, self.mixup.alpha, len(rows))
+        mixed, labels = list(waveforms), np.array(shares, dtype=np.float32)
+        for i in np.flatnonzero(happens):
             possible = counted & (rows != rows[i])  # a copy of the clip itself would be an echo
             if self.mixup.speakers != "any":
                 possible &= (speakers == speakers[i]) == (self.mixup.speakers == "same")
-            places = np.flatnonzero(possible)
-            partners.append(int(generator.choice(places)) if happens[i] and len(places) else None)
-        return partners, shares.tolist()
+            if possible.any():
+                partner, share = generator.choice(np.flatnonzero(possible)), own_shares[i]
+                mixed[i] = mix(waveforms[i], waveforms[partner], share)
+                labels[i] = share * shares[i] + (1 - share) * shares[partner]
+        return mixed, labels
 
 
 def mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
@@ -283,9 +441,6 @@ def part(
     Args:
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
         window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
-
-    Raises:
-        UserError: if a clip has no votes.
     """
     if max_duration is not None and window is not None:
         raise ValueError("max_duration is for training and window for evaluation")
@@ -307,18 +462,18 @@ def part(
     }
     if soft_labels:
         columns["shares"] = _votes(dataset, rows)
-    # A name by chance: nothing is cached under it, and by its content it takes longer than all the rest.
+    # A random fingerprint, since computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
 def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
     votes = dataset["votes"][:] if "votes" in dataset.column_names else [None] * len(dataset)
-    for row in rows:
-        if votes[row] is None:
-            raise UserError(
-                f"training.loss.soft_labels: {dataset['id'][int(row)]} has no votes; the corpus must carry them "
-                "(CREMA-D: corpus.target and corpus.soft: true)"
-            )
+    without = [int(row) for row in rows if votes[row] is None]
+    if without:
+        raise UserError(
+            f"training.loss.soft_labels: {dataset['id'][without[0]]} has no votes; the corpus must carry them "
+            "(CREMA-D: corpus.target and corpus.soft: true)"
+        )
     return [votes[row] for row in rows]
 
 
@@ -373,8 +528,7 @@ class Collator:
             waveforms, labels = self._mix(transforms.mixing, clips, waveforms, labels)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
-            # A silent clip of that length joins the batch and leaves it again: how padding is made and masked is the
-            # extractor's matter.
+            # The extractor pads and masks: a silent clip of that length joins the batch and leaves it again.
             batch = self._extract([*waveforms, np.zeros(least, dtype=np.float32)])
             batch = BatchFeature({name: values[:-1] for name, values in batch.items()})
         else:
@@ -408,8 +562,7 @@ class Collator:
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
-            # Extractors that compute features know the length their model wants (Whisper: 30 s). Theirs are copies:
-            # torch warns of arrays that may not be written to, as the store's may not.
+            # Copies: torch warns of arrays that are read-only, as the store's are.
             return self.extractor(
                 [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
             )

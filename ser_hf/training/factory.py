@@ -45,44 +45,40 @@ from .pretrained import load_published
 logger = logging.getLogger(__name__)
 
 _LABELS = "the labels of the corpus decide"
-_PRECISION = "weights are in float32; use training.precision"
 _CHECKPOINT = "model.checkpoint decides"
-_RETURNED = "training decides what a network returns"
+_TRAINING = "training decides; leave it out"
 # Keys of a configuration that something else decides, and what.
 MANAGED = {
-    "num_labels": _LABELS,
-    "id2label": _LABELS,
-    "label2id": _LABELS,
-    "problem_type": "a clip has one label of several; leave it out",
-    "dtype": _PRECISION,
-    "torch_dtype": _PRECISION,
-    "model_type": _CHECKPOINT,
-    "architectures": _CHECKPOINT,
-    "transformers_version": _CHECKPOINT,
+    **dict.fromkeys(("num_labels", "id2label", "label2id"), _LABELS),
+    **dict.fromkeys(("dtype", "torch_dtype"), "weights are in float32; use training.precision"),
+    **dict.fromkeys(("model_type", "architectures", "transformers_version"), _CHECKPOINT),
+    **dict.fromkeys(("problem_type", "return_dict", "output_hidden_states", "output_attentions"), _TRAINING),
     "sampling_rate": "audio.sampling_rate decides",
-    "return_dict": _RETURNED,
-    "output_hidden_states": _RETURNED,
-    "output_attentions": _RETURNED,
 }
 
-# What a network's layers raise where settings have no meaning, or do not fit each other.
-_IMPOSSIBLE = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, StrictDataclassError)
-_STEM = ("conv_dim", "conv_stride", "conv_kernel")
+# What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
+_INVALID = (
+    OSError,
+    HfHubHTTPError,
+    StrictDataclassError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+)
 
 
 def refuse_managed(options: dict[str, Any]) -> None:
-    """Raises a `UserError` for a key that is decided elsewhere."""
+    """Raise a `UserError` for a key that is decided elsewhere."""
     for key in options:
         if key in MANAGED:
             raise UserError(f"model.{key}: {MANAGED[key]}")
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
-    """Sets options of the encoder's configuration, and float32.
-
-    Raises:
-        UserError: for unknown or managed keys, and invalid values.
-    """
+    """Set options of the encoder's configuration, and float32."""
     encoder = encoder_config(config)
     refuse_managed(options)
     known = (
@@ -93,11 +89,13 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
             raise UserError(f"model.{key}: the configuration of {checkpoint} ({encoder.model_type}) has no such key")
         if key == "use_weighted_layer_sum" and value:
             raise UserError(f"model.{key}: set model.weighted_layer_sum, which is for every head")
+        share = key.endswith("_prob") or "dropout" in key or "layerdrop" in key
+        if share and isinstance(value, int | float) and not 0 <= value <= 1:
+            raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
         try:
             setattr(encoder, key, value)
         except (TypeError, ValueError, StrictDataclassError) as error:
-            raise UserError(f"model.{key}: {_reason(error)}") from None
-    _check_ranges(encoder)
+            raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
     config.dtype = encoder.dtype = torch.float32
     summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
     if summed and (key := layerdrop_key(encoder)):
@@ -107,82 +105,17 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         setattr(encoder, key, 0.0)
 
 
-def _check_ranges(encoder: PreTrainedConfig) -> None:
-    """Checks values that transformers does not check before the first training step."""
-    for key, value in encoder.to_dict().items():
-        share = key.endswith("_prob") or "dropout" in key or "layerdrop" in key
-        if share and isinstance(value, int | float) and not 0 <= value <= 1:
-            raise UserError(f"model.{key}: expected a probability, 0 to 1, got {value}")
-    for axis in ("time", "feature"):
-        length = getattr(encoder, f"mask_{axis}_length", 1)
-        if getattr(encoder, f"mask_{axis}_prob", 0) and length < 1:
-            raise UserError(f"model.mask_{axis}_length: expected 1 or more, got {length}")
-    if getattr(encoder, "mask_feature_prob", 0) and encoder.mask_feature_length > encoder.hidden_size:
-        raise UserError(
-            f"model.mask_feature_length: expected at most the {encoder.hidden_size} of hidden_size, got "
-            f"{encoder.mask_feature_length}"
-        )
-    if all(hasattr(encoder, key) for key in _STEM):
-        sizes = [len(getattr(encoder, key)) for key in _STEM]
-        if len(set(sizes)) > 1:
-            odd = next(key for key, size in zip(_STEM, sizes, strict=True) if sizes.count(size) == 1)
-            raise UserError(
-                f"model.{odd}: {', '.join(_STEM)} each have a number for every layer of the stem, and must be of one "
-                f"length; they have {', '.join(map(str, sizes))}"
-            )
-
-
-def skeleton(config: PreTrainedConfig, before: PreTrainedConfig, options: dict[str, Any]) -> PreTrainedModel:
-    """The network on torch's meta device, to find invalid settings.
-
-    Args:
-        before: the configuration without `options`.
-
-    Raises:
-        UserError: naming the option at fault.
-    """
+def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+    """The network on torch's meta device, to find invalid settings."""
     try:
-        return _skeleton(config)
-    except _IMPOSSIBLE as error:
-        fault = error
-    for key in options:
-        other = copy.deepcopy(config)
-        setattr(encoder_config(other), key, getattr(encoder_config(before), key))
-        try:
-            _skeleton(other)
-        except _IMPOSSIBLE:
-            continue
-        raise UserError(f"model.{key}: {_reason(fault).removeprefix(f'{key}: ')}") from None
-    raise UserError(f"model: {_reason(fault)}") from None
-
-
-def _skeleton(config: PreTrainedConfig) -> PreTrainedModel:
-    encoder_config(config).validate()
-    with torch.device("meta"):
-        return AutoModelForAudioClassification.from_config(copy.deepcopy(config))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"{error} is none that transformers knows"
-    if isinstance(error, IndexError):
-        return f"the settings do not fit each other ({error})"
-    return " ".join(str(error).split())
+        encoder_config(config).validate()
+        with torch.device("meta"):
+            return AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+    except _INVALID as error:
+        raise UserError(f"model: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
 UNPREPARED = Preparation()
-
-# What reading a checkpoint's own description may raise, where values in it have no meaning.
-_UNREADABLE = (
-    OSError,
-    HfHubHTTPError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    StrictDataclassError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,9 +201,6 @@ def blueprint(
         attention: ``eager``, ``sdpa``, ``flash_attention_2``, or None for the default.
         preparation: of the waveforms that the model receives.
         options: values of the (encoder's) configuration.
-
-    Raises:
-        UserError: naming the recipe key.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
@@ -282,14 +212,14 @@ def blueprint(
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
         try:
             config = ARCHITECTURES[architecture].config_class(sampling_rate=sampling_rate, **options, **names)
-            with torch.device("meta"):  # the layers' own complaints, without their memory
+            with torch.device("meta"):  # checks the layers without their memory
                 model = ARCHITECTURES[architecture](copy.deepcopy(config))
         except (ValueError, RuntimeError, IndexError, ArithmeticError) as error:
             raise UserError(f"model: {error}") from None
         extractor = _extractor(sampling_rate, bool(normalize))
         if architecture not in TRANSFERRED:
-            return Blueprint(config, extractor, None, True, preparation, None, _gradient_free(model))
-        if not random_init and not Path(checkpoint or "").is_file():
+            checkpoint, random_init = None, True
+        elif not random_init and not Path(checkpoint or "").is_file():
             load_published(model, checkpoint)  # raises, naming the source of the file
         return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
 
@@ -300,19 +230,18 @@ def blueprint(
         config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     else:
         for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
-            raise UserError(f"model.{key}: {checkpoint} is a network of ours ({config.model_type}) without an encoder")
+            raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) has no encoder of transformers")
     config.id2label, config.label2id = names["id2label"], names["label2id"]
-    before = copy.deepcopy(config)
     set_options(config, checkpoint, options)
-    network = skeleton(config, before, options)
+    network = skeleton(config)
     extractor = _checkpoint_extractor(checkpoint, config, sampling_rate)
     if extractor.sampling_rate != sampling_rate:
         raise UserError(f"audio.sampling_rate: {checkpoint} expects {extractor.sampling_rate} Hz, not {sampling_rate}")
     if normalize is not None:
         if not isinstance(extractor, Wav2Vec2FeatureExtractor):
             raise UserError(
-                f"audio.normalize: {checkpoint} has its own feature extractor ({type(extractor).__name__}), "
-                "which takes waveforms as they are; leave it out"
+                f"audio.normalize: the feature extractor of {checkpoint} ({type(extractor).__name__}) takes waveforms "
+                "as they are; leave it out"
             )
         extractor.do_normalize = normalize
     if isinstance(extractor, PreparedFeatureExtractor):
@@ -324,8 +253,8 @@ def blueprint(
         extractor = extractor.stock()
     if preparation.active and not isinstance(extractor, Wav2Vec2FeatureExtractor):
         raise UserError(
-            f"audio: {checkpoint} has a feature extractor of its own ({type(extractor).__name__}) that prepares "
-            "waveforms in its own way; leave out trim_silence, level and fixed_duration"
+            f"audio: the feature extractor of {checkpoint} ({type(extractor).__name__}) prepares waveforms itself; "
+            "leave out trim_silence, level and fixed_duration"
         )
     free = _gradient_free(network)
     return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, free)
@@ -353,8 +282,8 @@ def _with_head(
     if weighted_layer_sum:
         if not hasattr(config, "use_weighted_layer_sum"):
             raise UserError(
-                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; ask for our "
-                "head with model.pooling: mean"
+                f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; set "
+                "model.pooling: mean"
             )
         config.use_weighted_layer_sum = True
     return config
@@ -367,7 +296,7 @@ def _continue_head(
     for key in ("pooling", "head_layers"):
         has = getattr(config, key)
         if own_head.get(key, has) != has:
-            raise UserError(f"model.{key}: {checkpoint} goes on with the {has} that it has; leave it out")
+            raise UserError(f"model.{key}: {checkpoint} keeps its {has}; leave it out")
     dropout = own_head.get("head_dropout", config.head_dropout)
     if not 0 <= dropout < 1:
         raise UserError(f"model.head_dropout {dropout}: expected a probability, 0 or more and less than 1")
@@ -390,7 +319,7 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
         raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
     try:
         config = AutoConfig.from_pretrained(checkpoint)
-    except _UNREADABLE as error:
+    except _INVALID as error:
         raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
     if type(config) not in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING:
         raise UserError(
@@ -409,7 +338,7 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
     if _has_extractor(checkpoint):
         try:
             extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
-        except _UNREADABLE as error:
+        except _INVALID as error:
             raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
         check_extractor(config, extractor, checkpoint)
     elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":
@@ -417,11 +346,11 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
         extractor = _extractor(sampling_rate, normalize=False)
     else:
         raise UserError(
-            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), and "
-            f"{config.model_type} needs one of its own"
+            f"model.checkpoint: {checkpoint} has no feature extractor (preprocessor_config.json), which "
+            f"{config.model_type} needs"
         )
     if isinstance(config, PooledEncoderConfig):
-        # For the head to pool real frames only; what the encoder may know of it is the model's matter.
+        # For the head, which pools real frames only.
         if isinstance(extractor, Wav2Vec2FeatureExtractor | WhisperFeatureExtractor):
             extractor.return_attention_mask = True
     elif isinstance(extractor, Wav2Vec2FeatureExtractor):
@@ -439,13 +368,9 @@ def _has_extractor(checkpoint: str) -> bool:
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:
-    """The model of a blueprint. Seed first.
-
-    Raises:
-        UserError: if any tensor outside the classification head would be random.
-    """
+    """The model of a blueprint. Seed first."""
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
-    # Of checkpoints only those that other projects publish for a transferred network are a file.
+    # Only the weights that other projects publish for a transferred network are a single file.
     published = not plan.random_init and Path(plan.checkpoint).is_file()
     try:
         if not (plan.random_init or published):
@@ -469,30 +394,21 @@ def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | N
     everywhere.
 
     None keeps the weights, and removes the entry of an earlier checkpoint from the configuration.
-
-    Raises:
-        UserError: naming `evaluation.temperature`, if no linear layer makes its logits.
     """
-    config = innermost(model).config
+    bare = innermost(model)
     if temperature is None:
-        if hasattr(config, TEMPERATURE_KEY):
-            delattr(config, TEMPERATURE_KEY)
+        if hasattr(bare.config, TEMPERATURE_KEY):
+            delattr(bare.config, TEMPERATURE_KEY)
         return
-    last = _last_linear(model)
-    with torch.no_grad():
-        last.weight /= temperature
-        if last.bias is not None:
-            last.bias /= temperature
-    setattr(config, TEMPERATURE_KEY, temperature)
-
-
-def _last_linear(model: PreTrainedModel | PeftModel) -> nn.Linear:
-    """The layer that makes the logits, of an adapted model the trained one."""
-    head = innermost(model).classifier
-    if isinstance(head, ModulesToSaveWrapper):
+    head = bare.classifier
+    if isinstance(head, ModulesToSaveWrapper):  # of an adapted model the trained one
         head = head.modules_to_save[head.active_adapters[0]]
     linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        kind = innermost(model).config.model_type
+        kind = bare.config.model_type
         raise UserError(f"evaluation.temperature: no linear layer makes the logits of {kind}; leave it at report")
-    return linear[-1]
+    with torch.no_grad():
+        linear[-1].weight /= temperature
+        if linear[-1].bias is not None:
+            linear[-1].bias /= temperature
+    setattr(bare.config, TEMPERATURE_KEY, temperature)

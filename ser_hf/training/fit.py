@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import find_executable_batch_size
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import (
@@ -27,11 +26,9 @@ from ..audio import WaveformStore
 from ..models.front_end import FeatureNorm
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
-from .averaging import synchronize_batch_norm
-from .balancing import recordings
 from .callbacks import EpochLog, stop_reporting
 from .checkpoints import check_step_batch_size, delete_incomplete, has_stopped, last_checkpoint, prepare_for_sharding
-from .data import Collator, TrainTransforms, merge
+from .data import Collator, TrainTransforms, merge, recordings
 from .encoders import lengths_needed
 from .factory import Blueprint
 from .feature_cache import CachedTraining, FeatureCaching, cached_module, fixed_crops
@@ -52,24 +49,17 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Builds the network without weights, freezing, adapters, parameter groups, optimizer and schedule.
+    """Build the network without weights, freezing, adapters, parameter groups, optimizer and schedule.
 
     Args:
         clips: number of training clips per epoch.
-
-    Raises:
-        UserError: naming the wrong key.
     """
-    if arguments.find_batch_size and arguments.world_size > 1:
-        raise UserError("training.auto_find_batch_size: in one process only; several would wait for each other")
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
             model = AutoModelForAudioClassification.from_config(plan.config, **attention)
     except (ValueError, ImportError) as error:
-        if not attention:
-            raise
-        raise UserError(f"model.attention: {' '.join(str(error).split())}") from None
+        raise UserError(f"model{'.attention' if attention else ''}: {' '.join(str(error).split())}") from None
     expect_unused(arguments, model, freezing.every is not None)
     freeze(model, freezing)
     freeze(model, freezing.final())
@@ -84,9 +74,7 @@ def dry_run(
         standard = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and "params" not in settings
         optimizer = kind(groups, **settings) if standard else torch.optim.SGD(groups)
     except (ValueError, ImportError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        optim = getattr(arguments.optim, "value", arguments.optim)
-        raise UserError(f"training.optim: {optim} with these optim_args and adam settings: {reason}") from None
+        raise UserError(f"training.optim, training.optim_args: {' '.join(str(error).split())}") from None
     steps = math.ceil(clips / arguments.step_batch_size)
     planned = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     epochs = math.ceil(planned / steps)
@@ -95,20 +83,8 @@ def dry_run(
             f"freeze.gradual.every: nothing is unfrozen after {freezing.every} epochs, the training has {epochs}; "
             "use fewer, or freeze.encoder"
         )
-    try:
-        make_schedule(
-            arguments.schedule,
-            optimizer,
-            steps=planned,
-            warmup_steps=arguments.get_warmup_steps(planned),
-            epochs=planned / steps,
-            kwargs=arguments.lr_scheduler_kwargs,
-            greater_is_better=arguments.greater_is_better,
-        )
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"training.lr_scheduler_type: {arguments.schedule}: {' '.join(str(error).split())}") from None
+    warmup, kwargs = arguments.get_warmup_steps(planned), arguments.lr_scheduler_kwargs
+    make_schedule(arguments.schedule, optimizer, steps=planned, warmup_steps=warmup, kwargs=kwargs)
 
 
 logger = logging.getLogger(__name__)
@@ -176,9 +152,6 @@ def fit(
 ) -> Fit:
     """Trains `model` and loads its best checkpoint.
 
-    With `arguments.find_batch_size` the batch is reduced if memory runs out and gradients are accumulated, so that the
-    clips per step stay the same.
-
     Args:
         train, validation: from `ser_hf.training.data.part`.
         compute_metrics: from an `EvalPrediction` to {name: value}.
@@ -187,10 +160,6 @@ def fit(
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
         cache: computes frozen features once; the model is complete afterwards, checkpoints are not.
-
-    Raises:
-        UserError: if training diverges, a checkpoint cannot be written or resumed, or one clip does not fit into
-            memory.
     """
     began = time.perf_counter()
     epochs_log = EpochLog(arguments.metric_for_best_model)
@@ -199,8 +168,6 @@ def fit(
     if resume and arguments.should_save:
         delete_incomplete(folder)
     prepare_for_sharding(model, arguments.average)
-    if arguments.sync_batch_norm:
-        synchronize_batch_norm(model, arguments.device)
     if cache is not None:
         train = fixed_crops(train, store)
     if cache is not None or not (resume and last_checkpoint(folder)):  # a checkpoint holds them
@@ -209,37 +176,22 @@ def fit(
     if cache is not None:
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
         collator, freezing = cached.collator, None  # the remaining modules are trainable already
-    start = {name: value.clone() for name, value in model.state_dict().items()} if arguments.find_batch_size else None
-
-    def attempt(batch_size: int) -> EmotionTrainer:
-        _set_batch_size(arguments, batch_size)
-        trainer = EmotionTrainer(
-            model,
-            arguments,
-            collator,
-            train,
-            validation,
-            loss,
-            compute_metrics=compute_metrics,
-            freezing=freezing,
-            callbacks=[
-                epochs_log,
-                *([] if patience is None else [EarlyStoppingCallback(patience)]),
-                *([] if watch is None else [_ValidationWatcher(watch)]),
-            ],
-        )
-        # A smaller batch starts from the last checkpoint, or from the initial weights.
-        checkpoint = last_checkpoint(folder) if resume or batch_size != full else None
-        if checkpoint is None and batch_size != full:
-            model.load_state_dict(start)
-        train_from(trainer, checkpoint)
-        return trainer
-
-    full = arguments.per_device_train_batch_size
-    if arguments.find_batch_size:
-        trainer = _until_it_fits(attempt, full)
-    else:
-        trainer = attempt(full)
+    trainer = EmotionTrainer(
+        model,
+        arguments,
+        collator,
+        train,
+        validation,
+        loss,
+        compute_metrics=compute_metrics,
+        freezing=freezing,
+        callbacks=[
+            epochs_log,
+            *([] if patience is None else [EarlyStoppingCallback(patience)]),
+            *([] if watch is None else [_ValidationWatcher(watch)]),
+        ],
+    )
+    train_from(trainer, last_checkpoint(folder) if resume else None)
     stop_reporting(trainer)
     if cached is not None:
         cached.end(trainer)
@@ -250,9 +202,14 @@ def fit(
         )
     if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
         raise UserError(f"{arguments.output_dir}: the best checkpoint is missing; start again with --overwrite")
-    history = _history(state.log_history, state.best_global_step)
-    kept = (history, time.perf_counter() - began, epochs_log.epoch_seconds, state.best_metric)
-    return Fit(trainer, *kept, cached=None if cached is None else cached.facts)
+    return Fit(
+        trainer,
+        _history(state.log_history, state.best_global_step),
+        time.perf_counter() - began,
+        epochs_log.epoch_seconds,
+        state.best_metric,
+        cached=None if cached is None else cached.facts,
+    )
 
 
 def train_from(trainer: EmotionTrainer, checkpoint: Path | None) -> None:
@@ -291,44 +248,11 @@ class _ValidationWatcher(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.metrics = metrics
-        if not control.should_save:
-            self._report(state)
 
     def on_save(self, args, state, control, **kwargs):
         if self.metrics is not None:
-            self._report(state)
-
-    def _report(self, state: TrainerState) -> None:
-        metrics, self.metrics = self.metrics, None
-        self.watch(state.epoch, _validation(metrics))
-
-
-def _set_batch_size(arguments: EmotionTrainingArguments, batch_size: int) -> None:
-    """Sets the batch size of a process; the clips per step stay the same."""
-    together = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    arguments.per_device_train_batch_size = batch_size
-    arguments.gradient_accumulation_steps = together // batch_size
-
-
-def _until_it_fits(attempt: Callable[[int], EmotionTrainer], full: int) -> EmotionTrainer:
-    """Accelerate's search for a batch size that fits into memory, through the divisors of `full`."""
-    smaller = iter([size for size in range(full - 1, 0, -1) if full % size == 0])
-
-    def reduce() -> int:
-        size = next(smaller, 0)
-        if size:
-            logger.warning("out of memory: %d clips a batch, gradients accumulated over %d", size, full // size)
-        return size
-
-    try:
-        return find_executable_batch_size(attempt, full, reduce)()
-    except RuntimeError as error:
-        if "No executable batch size" not in str(error):
-            raise
-        raise UserError(
-            "training.auto_find_batch_size: not even one clip at a time fits into memory; set audio.max_duration, "
-            "training.gradient_checkpointing or a smaller model"
-        ) from None
+            metrics, self.metrics = self.metrics, None
+            self.watch(state.epoch, _validation(metrics))
 
 
 def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -338,7 +262,7 @@ def predict(trainer: Trainer, part: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def window_logits(trainer: Trainer, part: Dataset) -> tuple[list[int], list[int], np.ndarray]:
     """Row number and samples of each window (windows,), and its logits (windows, classes)."""
-    output = trainer.predict(part, metric_key_prefix="judged")
+    output = trainer.predict(part, metric_key_prefix="evaluated")
     if not np.array_equal(output.label_ids, part["labels"][:]):
         raise RuntimeError("predictions are not in the order of the clips")
     return part["row"][:], part["length"][:], np.asarray(output.predictions, dtype=np.float32)

@@ -2,18 +2,17 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedConfig
 
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
 from .checkpoints import shards, size
-from .encoders import ENCODERS, encoder_config, encoder_facts, has_fixed_length
+from .encoders import ENCODERS, encoder_facts
 
 # What distributed training, torch.compile and activation checkpointing put into a parameter's name, and peft's LoRA
 # around a layer that it adapts.
@@ -60,9 +59,6 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
 
     Args:
         key: recipe key for the error message.
-
-    Raises:
-        UserError: for a network without an encoder.
     """
     inner = innermost(model)
     names = {bare(name) for name, _ in model.named_modules()}
@@ -74,7 +70,7 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
         encoder = facts.name if kind in ENCODERS else "encoder"
         stem, layers, above = facts.stem, facts.layers, facts.above
     else:
-        raise UserError(f"{key}: {type(inner).__name__} has no encoder to tell its head from; leave it out")
+        raise UserError(f"{key}: {type(inner).__name__} has no encoder beside its head; leave it out")
     stack = f"{encoder}.{layers}"
     numbered = (name.rpartition(".") for name in names)
     count = sum(parent == stack and number.isdigit() for parent, _, number in numbered)
@@ -114,13 +110,10 @@ class Freezing:
         layers: the first so many layers and all below them.
         top_layers: all but so many layers at the top, what follows them, and the head.
         encoder: everything but the head.
-        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146) in epochs: of what the other fields leave
-            trainable, the head trains alone at first; after every so many epochs the next `thawed_layers` from the top
-            follow, and what lies below the layers after the last of them.
-        thawed_layers: how many at a time.
-
-    Raises:
-        UserError: naming the key, for numbers out of range and contradictions.
+        every: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146) in epochs: the head trains alone at first;
+            after every so many epochs the next `unfrozen_layers` from the top follow, then what lies below the layers.
+            Only what the other fields leave trainable.
+        unfrozen_layers: how many at a time.
     """
 
     feature_encoder: bool = False
@@ -128,11 +121,11 @@ class Freezing:
     top_layers: int | None = None
     encoder: bool = False
     every: int | None = None
-    thawed_layers: int = 1
+    unfrozen_layers: int = 1
 
     def __post_init__(self):
         least = {"layers": (self.layers, 0), "top_layers": (self.top_layers, 0)}
-        least |= {"gradual.every": (self.every, 1), "gradual.layers": (self.thawed_layers, 1)}
+        least |= {"gradual.every": (self.every, 1), "gradual.layers": (self.unfrozen_layers, 1)}
         for key, (value, lowest) in least.items():
             if value is not None and value < lowest:
                 raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
@@ -160,14 +153,14 @@ class Freezing:
         below = self.layers == 0 and self.top_layers is None
         if self.every is None:
             return TrainableParts(lowest, above=True, below=below)
-        unfrozen = epoch // self.every * self.thawed_layers
+        unfrozen = epoch // self.every * self.unfrozen_layers
         # What lies below follows one time after the last layer.
-        all_layers = math.ceil((layers - lowest) / self.thawed_layers) * self.thawed_layers
+        all_layers = math.ceil((layers - lowest) / self.unfrozen_layers) * self.unfrozen_layers
         return TrainableParts(max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers)
 
     def final(self) -> "Freezing":
         """What is trainable once everything is unfrozen."""
-        return dataclasses.replace(self, every=None, thawed_layers=1)
+        return dataclasses.replace(self, every=None, unfrozen_layers=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,9 +187,6 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
 
     Args:
         model: bare or wrapped, but not sharded. LoRA has frozen its encoder already.
-
-    Raises:
-        UserError: naming the key of the recipe.
     """
     if any(isinstance(module, PeftModel) for name, module in model.named_modules() if not bare(name)):
         if freezing not in (Freezing(), Freezing(feature_encoder=True)):
@@ -204,26 +194,26 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
         return
     inner = innermost(model)
     # By name, so that copies of the model have them too.
-    held: frozenset[str] = getattr(inner, "_held_by_freezing", frozenset())
-    if freezing == Freezing() and not held:
+    frozen_before: frozenset[str] = getattr(inner, "_frozen_by_freeze", frozenset())
+    if freezing == Freezing() and not frozen_before:
         return
     where = structure(
         model, next((f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set), "freeze")
     )
     _check(freezing, where, type(inner).__name__)
     parts = freezing.trainable(len(where.layers), epoch)
-    stopped = []
+    frozen_now = []
     for name, parameter in model.named_parameters():
         name = bare(name)
-        if not parameter.requires_grad and name not in held:
+        if not parameter.requires_grad and name not in frozen_before:
             continue
         place = where.place(name)
         trainable = place in parts and not (freezing.feature_encoder and place[0] == "stem")
         parameter.requires_grad_(trainable)
         if not trainable:
             parameter.grad = None
-            stopped.append(name)
-    inner._held_by_freezing = frozenset(stopped)
+            frozen_now.append(name)
+    inner._frozen_by_freeze = frozenset(frozen_now)
     for name, module in model.named_modules():
         # For checkpointing, stems of wav2vec 2.0 require a gradient of their input; frozen ones need no such graph.
         if bare(name) in where.stem and hasattr(module, "_requires_grad"):
@@ -231,15 +221,12 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
 
 
 def _check(freezing: Freezing, where: Structure, name: str) -> None:
-    """Checks what depends on the network."""
-    layers = len(where.layers)
+    """Check what depends on the network."""
     for key, value in (("layers", freezing.layers), ("top_layers", freezing.top_layers or 0)):
-        if value > layers:
-            raise UserError(f"freeze.{key}: {value} of {layers} layers, which is all that {name} has")
+        if value > len(where.layers):
+            raise UserError(f"freeze.{key}: {value} layers, and {name} has {len(where.layers)}; use fewer")
     if freezing.feature_encoder and not where.stem:
-        raise UserError(
-            f"freeze.feature_encoder: {name} has no stem of convolutions below its {layers} layers; use freeze.layers"
-        )
+        raise UserError(f"freeze.feature_encoder: {name} has no stem of convolutions; use freeze.layers")
     if freezing.every is not None and shards():
         raise UserError(
             f"freeze.gradual: {shards()} shards weights by what is trainable at the start, which must not change; "
@@ -269,40 +256,17 @@ def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Ite
             yield from _largest_frozen(f"{name}.{child}".lstrip("."), part, layers)
 
 
-def ineffective_masking_warnings(
-    config: PreTrainedConfig, requested: Collection[str], freezing: Freezing
-) -> list[str]:
-    """A warning if a recipe sets SpecAugment of a frozen encoder, which runs in evaluation mode and masks nothing.
-
-    Args:
-        requested: keys of the encoder's configuration that the recipe sets; those of a checkpoint are not reported.
-    """
-    config = encoder_config(config)
-    if not freezing.encoder or config.model_type not in ENCODERS or has_fixed_length(config):
-        return []
-    masks = [key for key in ("mask_time_prob", "mask_feature_prob") if getattr(config, key, 0)]
-    keys = [key for key in (*masks, "apply_spec_augment") if key in requested]
-    if not masks or not keys or not getattr(config, "apply_spec_augment", True):
-        return []
-    names = " and ".join(f"model.{key}" for key in keys)
-    return [f"SpecAugment of the encoder ({names}) has no effect: a frozen encoder masks nothing."]
-
-
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
     """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter group."""
     lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
-    trained = [
-        group | {"name": group.get("name", "model"), "params": [p for p in group["params"] if p.requires_grad]}
-        for group in groups
-    ]
-    trained = [group for group in trained if group["params"]]
-    for name in dict.fromkeys(group["name"] for group in trained):
-        part = [group for group in trained if group["name"] == name]
-        size = sum(_size(group["params"]) for group in part)
-        rate = part[0].get("initial_lr", part[0]["lr"])
-        decay = max(group["weight_decay"] for group in part)
-        decayed = sum(_size(group["params"]) for group in part if group["weight_decay"])
-        lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
+    for name in dict.fromkeys(group.get("name", "model") for group in groups):
+        own = [group for group in groups if group.get("name", "model") == name]
+        sizes = [_size(parameter for parameter in group["params"] if parameter.requires_grad) for group in own]
+        if sum(sizes):
+            rate = own[0].get("initial_lr", own[0]["lr"])
+            decay = max(group["weight_decay"] for group in own)
+            decayed = sum(size for size, group in zip(sizes, own, strict=True) if group["weight_decay"])
+            lines.append(f"{name:<24} {sum(sizes):>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
     # peft keeps the original head beside the trained one.
     used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
     frozen = _size(parameter for parameter in used if not parameter.requires_grad)

@@ -13,7 +13,6 @@ import contextlib
 import copy
 import logging
 import pickle
-import traceback
 import zipfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
@@ -32,14 +31,13 @@ logger = logging.getLogger(__name__)
 
 _DAMAGED = (
     OSError,
+    RuntimeError,
     SafetensorError,
     HfHubHTTPError,
     EOFError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
-# Where a RuntimeError is the file's fault; any other is a bug, or memory that has run out.
-_READERS = ("torch.serialization", "transformers.utils.loading_report")
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")
@@ -114,9 +112,9 @@ def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[P
     try:
         with _quiet(), _unwritten_is_nan():
             model, info = AutoModelForAudioClassification.from_pretrained(checkpoint, **settings)
-    except (*_DAMAGED, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _of_the_file(error):
-            raise
+    except torch.OutOfMemoryError:
+        raise
+    except _DAMAGED as error:
         raise UserError(f"model.checkpoint: weights of {checkpoint}: {first_line(error)}") from None
     new, dropped = _account(model, checkpoint, info)
     _complete(model, new)
@@ -124,27 +122,19 @@ def _read(checkpoint: str, config: PreTrainedConfig, **settings: Any) -> tuple[P
     return model, new, dropped
 
 
-def _of_the_file(error: RuntimeError) -> bool:
-    """Whether the error comes from reading a file or from tensors that do not fit."""
-    frames = traceback.walk_tb(error.__traceback__)
-    inside = any(frame.f_globals["__name__"] in _READERS for frame, _ in frames)
-    return inside and not isinstance(error, torch.OutOfMemoryError)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses transformers' load report, which is checked and logged here."""
-    talker = logging.getLogger("transformers.modeling_utils")
+    """Suppress transformers' load report, which is checked and logged here."""
+    library = logging.getLogger("transformers.modeling_utils")
 
     def no_report(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()
 
-    # A higher level would have it talk of how layers are shared out.
-    talker.addFilter(no_report)
+    library.addFilter(no_report)
     try:
         yield
     finally:
-        talker.removeFilter(no_report)
+        library.removeFilter(no_report)
 
 
 @contextlib.contextmanager
@@ -166,36 +156,34 @@ def _account(model: PreTrainedModel, checkpoint: str, info: dict[str, Any]) -> t
     """Names of new and dropped tensors, checked against what each kind of model allows."""
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
-    if model.config.model_type in ENCODERS:
-        inside = _encoder_test(model)
-        strange = {
-            "not in the checkpoint": filter(inside, missing),
-            "of another shape in the checkpoint": filter(inside, mismatched),
-            "in the checkpoint but not in the model": filter(inside, left_over),
-        }
-        part = "encoder tensors"
-    else:
-        strange = {
-            "not in the checkpoint": (key for key in missing if not key.startswith("layer_sum.")),
-            "of another shape in the checkpoint": (key for key in mismatched if not key.startswith("classifier.")),
-            "in the checkpoint but not in the model": left_over,
-        }
-        part = "tensors"
+    stock = model.config.model_type in ENCODERS
+    inside = _encoder_test(model) if stock else lambda key: True
+    # Of our models the sum of layers may be new, and the last layer of another shape.
+    allowed = ((), (), ()) if stock else ("layer_sum.", "classifier.", ())
+    strange = {
+        what: [key for key in keys if inside(key) and not key.startswith(prefix)]
+        for what, keys, prefix in zip(
+            ("not in the checkpoint", "of another shape in the checkpoint", "in the checkpoint but not in the model"),
+            (missing, mismatched, left_over),
+            allowed,
+            strict=True,
+        )
+    }
     for what, keys in strange.items():
         keys = sorted(key for key in keys if key.rpartition(".")[2] != _MASK)
         if keys:
             raise UserError(
-                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: {len(keys)} {part} are {what}, "
+                f"model.checkpoint: {checkpoint} does not fit {type(model).__name__}: {len(keys)} tensors are {what}, "
                 f"the first {keys[0]}; use a checkpoint of the same architecture"
             )
     return missing | mismatched, left_over | mismatched
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
-    """A function that tells whether a tensor name, of the model or a checkpoint, is the encoder's."""
+    """A function from the name of a tensor, in the model or a checkpoint, to whether it is the encoder's."""
     name = ENCODERS[model.config.model_type].name
     encoder, prefix = getattr(model, name), f"{model.base_model_prefix}."
-    # Saved without a head, an encoder that is a model of its own names its tensors without the prefix.
+    # An encoder that is a separate model, saved without a head, has names without the prefix.
     bare = {child for child, _ in encoder.named_children()} if model.base_model is encoder else set()
 
     def inside(key: str) -> bool:

@@ -44,9 +44,6 @@ class Lora:
         dora: trains the length of each row of the adapted weight separately (Liu et al. 2024, arXiv:2402.09353).
         targets: names of linear layers in the encoder's layers ("q_proj", "attention.q_proj"); None for the usual
             ones.
-
-    Raises:
-        UserError: for a value out of range.
     """
 
     rank: int
@@ -57,12 +54,11 @@ class Lora:
     targets: tuple[str, ...] | None = None
 
     def __post_init__(self):
-        if self.rank < 1:
-            raise UserError(f"lora.rank: expected 1 or more, got {self.rank}")
-        if not 0 < self.alpha < math.inf:
-            raise UserError(f"lora.alpha: expected more than zero, got {self.alpha}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"lora.dropout: expected 0 or more and less than 1, got {self.dropout}")
+        if self.rank < 1 or not 0 < self.alpha < math.inf or not 0 <= self.dropout < 1:
+            raise UserError(
+                "lora: expected rank of 1 or more, alpha above 0 and dropout from 0 to below 1, got "
+                f"{self.rank}, {self.alpha} and {self.dropout}"
+            )
 
 
 class AdaptedModel(PeftModel):
@@ -94,20 +90,12 @@ class AdaptedModel(PeftModel):
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first.
-
-    Raises:
-        UserError: naming `lora.targets` or `lora.rank` where they do not fit the encoder, and for models without one.
-    """
+    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first."""
     where = structure(model, "lora")
     targets = _targets(model, where, lora.targets)
-    smallest = min(targets, key=lambda name: min(model.get_submodule(name).weight.shape))
-    most = min(model.get_submodule(smallest).weight.shape)
+    most = min(min(model.get_submodule(name).weight.shape) for name in targets)
     if lora.rank > most:
-        raise UserError(
-            f"lora.rank: expected at most {most}, the smaller side of the weight of {smallest.rpartition('.')[2]}, "
-            f"got {lora.rank}"
-        )
+        raise UserError(f"lora.rank: expected at most {most}, the smallest side of an adapted weight, got {lora.rank}")
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -143,21 +131,13 @@ def _targets(model: PreTrainedModel, where: Structure, requested: tuple[str, ...
         if isinstance(module, nn.Linear)
     ]
     idle = NEVER_CALLED.get(config.model_type, ())
-    there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
-    chosen = set()
+    chosen = {name for name in linear for target in wanted if f".{name}".endswith(f".{target}")}
     for target in wanted:
-        found = {name for name in linear if f".{name}".endswith(f".{target}")}
-        if target.rpartition(".")[2] in idle:
+        if target.rpartition(".")[2] in idle or not any(f".{name}".endswith(f".{target}") for name in chosen):
+            there = sorted({name.rpartition(".")[2] for name in linear} - set(idle))
             raise UserError(
-                f"lora.targets: {config.model_type} reads the weights of {target} without calling it, so that an "
-                f"adapter there would do nothing; there are {', '.join(there)}"
+                f"lora.targets: {target} cannot be adapted in {config.model_type}; choose from {', '.join(there)}"
             )
-        if not found:
-            raise UserError(
-                f"lora.targets: {target} is no linear layer in the transformer layers of {config.model_type}; there "
-                f"are {', '.join(there)}"
-            )
-        chosen |= found
     return [name for name in linear if name in chosen]
 
 

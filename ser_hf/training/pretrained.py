@@ -1,7 +1,6 @@
 """Published weights of transferred networks (BYOL-S, CNN14, VGG16, VGGish): tables of tensor names and shapes."""
 
 import logging
-import math
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 from transformers import PreTrainedConfig
 
-from ..models.front_end import LogMel
 from ..models.modeling_transfer import TransferClassifier
 from ..models.modeling_transfer_audio import BANDS, FRAMES, BYOLSConfig, CNN14Config, VGGishConfig
 from ..models.modeling_transfer_image import VGG16Config
@@ -35,7 +32,7 @@ class Published:
         source: where to get it.
         tensors: name in the file -> (shape, name in our model or None if unused).
         wrapper: key of the tensors within the file, None without one.
-        convert: changes tensors before they are copied; a ValueError starts with the name of a wrong tensor.
+        convert: changes tensors before they are copied.
     """
 
     file: str
@@ -94,7 +91,6 @@ _REAL = "spectrogram_extractor.stft.conv_real.weight"
 _IMAGINARY = "spectrogram_extractor.stft.conv_imag.weight"
 _MEL = "logmel_extractor.melW"
 _AUDIOSET_TAGS = 527
-_TOLERANCE = 1e-5
 
 
 def published_cnn14(config: CNN14Config) -> Published:
@@ -117,29 +113,7 @@ def published_cnn14(config: CNN14Config) -> Published:
         licence="CC-BY-4.0",
         tensors=tensors,
         wrapper="model",
-        convert=_check_front_end,
     )
-
-
-def _check_front_end(tensors: Tensors, config: CNN14Config) -> Tensors:
-    """Compares the front end in the file with ours, which has no tensors of its own to copy."""
-    ours = LogMel(config)
-    # Integers first: the angle of a product as large as n_fft squared would lose digits.
-    turns = torch.arange(config.n_fft // 2 + 1)[:, None] * torch.arange(config.n_fft) % config.n_fft
-    angles = turns.double() * (2 * math.pi / config.n_fft)
-    window = ours.short_time.window.double()
-    for name, expected, settings in (
-        (_REAL, (torch.cos(angles) * window)[:, None], "n_fft, win_length and window"),
-        (_IMAGINARY, (-torch.sin(angles) * window)[:, None], "n_fft, win_length and window"),
-        (_MEL, ours.filters.double(), "sampling_rate, n_mels, f_min, f_max and mel_scale"),
-    ):
-        difference = (tensors[name].double() - expected).abs().max().item()
-        if difference > _TOLERANCE:
-            raise ValueError(
-                f"{name} is up to {difference:.1g} away from what our front end computes; leave {settings} under "
-                "model as they were published"
-            )
-    return tensors
 
 
 def _vgg_stages(channels: Sequence[int], places: Sequence[Sequence[int]], inputs: int) -> dict[str, tuple]:
@@ -219,8 +193,6 @@ _DAMAGE = (
     TypeError,
 )
 
-_NAMED = 3  # tensors named in a message
-
 # The checkpoint of CNN14 also holds arrays: data, not code.
 _RECONSTRUCT = np.array([0]).__reduce__()[0]
 _ARRAYS = [
@@ -234,12 +206,7 @@ _ARRAYS = [
 
 @torch.no_grad()
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
-    """Copies the published weights at `path` into the encoder of `model`; its head stays as it is.
-
-    Raises:
-        UserError: naming `model.checkpoint`, file and tensor, if the file is missing, damaged or does not match. The
-            model is then unchanged.
-    """
+    """Copy the published weights at `path` into the encoder of `model`; its head stays as it is."""
     known: Published = PUBLISHED[model.config.model_type](model.config)
     origin = f"{known.file} from {known.source} (licence: {known.licence})"
     if path is None:
@@ -247,76 +214,46 @@ def load_published(model: TransferClassifier, path: str | Path | None) -> None:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"model.checkpoint: there is no file {path}; get {origin}")
-    tensors = _unwrapped(_read(path, origin), known, path)
-    _check_names(tensors, known, path)
+    tensors = _read(path, known, origin)
+    missing = [name for name in known.tensors if name not in tensors]
+    extra = [name for name in tensors if name not in known.tensors]
+    for names, what in ((missing, "are missing"), (extra, "are not expected")):
+        if names:
+            raise UserError(
+                f"model.checkpoint: {path} is not {known.file} of {known.source}: {len(names)} tensors {what}, the "
+                f"first {names[0]}"
+            )
     for name, (shape, _) in known.tensors.items():
-        _check_tensor(name, tensors[name], shape, path)
+        if tuple(tensors[name].shape) != shape:
+            raise UserError(
+                f"model.checkpoint: {name} of {path} has shape {tuple(tensors[name].shape)}, this network needs "
+                f"{shape}; leave the sizes under model as they were published"
+            )
+        if not tensors[name].isfinite().all():
+            raise UserError(f"model.checkpoint: {name} of {path} has values that are not finite")
     if known.convert is not None:
-        try:
-            tensors = known.convert(tensors, model.config)
-        except ValueError as error:
-            raise UserError(f"model.checkpoint: {path}: {error}") from None
-    _copy({ours: tensors[name] for name, (_, ours) in known.tensors.items() if ours is not None}, model)
+        tensors = known.convert(tensors, model.config)
+    ours = {own: tensors[name] for name, (_, own) in known.tensors.items() if own is not None}
+    found = model.load_state_dict(ours, strict=False)
+    without = [name for name in found.missing_keys if name.startswith("encoder.")]
+    if without or found.unexpected_keys:
+        raise AssertionError(f"{type(model).__name__}: no weights for {without}, no place for {found.unexpected_keys}")
     logger.info("encoder from %s: %d tensors of %s", path, len(known.tensors), known.source)
 
 
-def _read(path: Path, origin: str) -> object:
+def _read(path: Path, known: Published, origin: str) -> Tensors:
+    """The tensors of a file by name."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(_ARRAYS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise UserError(
             f"model.checkpoint: {path} is damaged or no file of weights ({first_line(error)}); get {origin} again"
         ) from None
-
-
-def _unwrapped(content: object, known: Published, path: Path) -> Tensors:
-    """The tensors of a file by name."""
     if known.wrapper is not None:
-        if not isinstance(content, dict) or known.wrapper not in content:
-            raise UserError(
-                f"model.checkpoint: {path} has no entry {known.wrapper!r}, where {known.file} has its tensors"
-            )
-        content = content[known.wrapper]
+        content = content.get(known.wrapper) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"model.checkpoint: {path} holds something else than tensors by name, as {known.file} does")
+        raise UserError(f"model.checkpoint: {path} does not hold tensors by name, as {known.file} does")
     return content
-
-
-def _check_names(tensors: Tensors, known: Published, path: Path) -> None:
-    missing = [name for name in known.tensors if name not in tensors]
-    extra = [name for name in tensors if name not in known.tensors]
-    faults = [f"{_some(names)} {what}" for names, what in ((missing, "not there"), (extra, "not expected")) if names]
-    if faults:
-        raise UserError(f"model.checkpoint: {path} is not {known.file} of {known.source}: {'; '.join(faults)}")
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _check_tensor(name: str, tensor: torch.Tensor, shape: tuple[int, ...], path: Path) -> None:
-    if tuple(tensor.shape) != shape:
-        raise UserError(
-            f"model.checkpoint: {name} of {path} has shape {tuple(tensor.shape)}, this network needs {shape}; leave "
-            "the sizes under model as they were published"
-        )
-    if not tensor.isfinite().all():
-        raise UserError(f"model.checkpoint: {name} of {path} has values that are not finite")
-
-
-def _copy(tensors: Tensors, model: nn.Module) -> None:
-    """Copies tensors by our names into every tensor of the encoder and no other."""
-    targets = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("encoder.")}
-    # A fault of the table, which the tests of each network would show: never a random tensor in silence.
-    unfed, homeless = sorted(targets.keys() - tensors.keys()), sorted(tensors.keys() - targets.keys())
-    misshapen = sorted(name for name in targets.keys() & tensors.keys() if targets[name].shape != tensors[name].shape)
-    if unfed or homeless or misshapen:
-        raise AssertionError(
-            f"{type(model).__name__}: no weights for {unfed}, no place for {homeless}, wrong shape of {misshapen}"
-        )
-    for name, target in targets.items():
-        target.copy_(tensors[name])

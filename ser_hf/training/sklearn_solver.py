@@ -6,7 +6,6 @@ For classical networks, and for the head of a network on a frozen encoder, whose
 import itertools
 import logging
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from datasets import Dataset
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.svm import SVC, LinearSVC
@@ -93,10 +91,7 @@ def fit_classical(
     scale = _scale(vectors) if hasattr(model, "encoder") else None
     folds, notes = [], []
     if isinstance(model.classifier, LinearMachines | KernelMachines):
-        folds, note = calibration_folds(labels, np.asarray(speakers)[train["row"][:]])
-        notes = [note] if note else []
-    for note in notes:
-        logger.warning("%s", note)
+        folds, notes = calibration_folds(labels, np.asarray(speakers)[train["row"][:]])
 
     weights = None if class_weights is None else np.asarray(class_weights)[labels]
     metric = arguments.metric_for_best_model
@@ -122,7 +117,12 @@ def fit_classical(
         )
     candidate, fitted, classifier = kept
     require_same(classifier, fitted, unseen)
-    adopt(model, classifier)
+    model.classifier = classifier.eval()
+    if isinstance(classifier, KernelMachines):
+        model.config.support_vectors = len(classifier.vectors)
+    elif isinstance(classifier, Forest):
+        model.config.trees, model.config.nodes = len(classifier.roots), len(classifier.threshold)
+        model.config.depth = classifier.depth
     numbers = sum(value.numel() for value in classifier.state_dict().values())
     logger.info("kept %s: %s numbers", _describe(candidate), f"{numbers:,}")
     return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
@@ -151,9 +151,8 @@ def _require_embeddings(model: PreTrainedModel) -> None:
     fresh = [name for name, _ in model.named_parameters() if not name.startswith(whole)]
     if fresh:
         raise UserError(
-            f"training.solver: scikit-learn fits the classifier alone, and before it {fresh[-1].rpartition('.')[0]} "
-            f"of {type(model).__name__} is untrained; set model.pooling to mean, max or mean_std, and leave "
-            "out model.head_layers"
+            f"training.solver: scikit-learn fits the classifier alone, and {fresh[-1].rpartition('.')[0]} of "
+            f"{type(model).__name__} is untrained; set model.pooling to mean, max or mean_std without head_layers"
         )
 
 
@@ -170,17 +169,13 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
-def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, str | None]:
-    """(training, calibration) indices of each fold with disjoint speakers; a note if that is impossible.
-
-    Raises:
-        UserError: if a class has one clip only.
-    """
+def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, list[str]]:
+    """(training, calibration) indices of each fold with disjoint speakers; a note if that is impossible."""
     count, classes = len(np.unique(speakers)), len(np.unique(labels))
     if count > 1:
         folds = list(GroupKFold(min(CALIBRATION_FOLDS, count)).split(labels, labels, speakers))
         if all(len(np.unique(labels[own])) == classes for own, _ in folds):
-            return folds, None
+            return folds, []
     least = np.bincount(labels)[np.unique(labels)].min()
     if least < 2:
         raise UserError("training.solver: a class with one training clip cannot be calibrated; leave it out or merge")
@@ -188,7 +183,8 @@ def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, 
         "Too few training speakers to calibrate probabilities on other speakers: they are calibrated on other "
         "clips of the same speakers and are overconfident."
     )
-    return list(StratifiedKFold(min(CALIBRATION_FOLDS, least)).split(labels, labels)), note
+    logger.warning("%s", note)
+    return list(StratifiedKFold(min(CALIBRATION_FOLDS, least)).split(labels, labels)), [note]
 
 
 class RadialMachines(ClassifierMixin, BaseEstimator):
@@ -244,14 +240,7 @@ def _fit(
     seen = vectors.astype(np.float64)
     if scale is not None:
         seen = (seen - scale[0]) / scale[1]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        estimator.fit(seen, labels, sample_weight=weights)
-    for warning in caught:
-        if not issubclass(warning.category, ConvergenceWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
-        logger.warning("scikit-learn did not converge on the next candidate")
+    estimator.fit(seen, labels, sample_weight=weights)
     if scale is not None:
         calibrated = isinstance(estimator, CalibratedClassifierCV)
         linear = estimator.calibrated_classifiers_[0].estimator if calibrated else estimator
@@ -288,22 +277,17 @@ def as_module(fitted: BaseEstimator, like: nn.Module) -> nn.Module:
     if isinstance(like, Forest):
         return _forest(fitted)
     calibrated = fitted.calibrated_classifiers_[0]
-    move = _linear_machines if isinstance(like, LinearMachines) else _kernel_machines
-    module = move(calibrated.estimator)
+    if isinstance(like, LinearMachines):
+        coefficients = calibrated.estimator.coef_
+        module = LinearMachines(coefficients.shape[1], len(calibrated.estimator.classes_))
+        _set(module.weight, coefficients)
+        _set(module.bias, calibrated.estimator.intercept_)
+    else:
+        module = _kernel_machines(calibrated.estimator)
     # scikit-learn's sigmoid is 1 / (1 + exp(a d + b)) of a decision value d.
     _set(module.calibration.slope, [-sigmoid.a_ for sigmoid in calibrated.calibrators])
     _set(module.calibration.offset, [-sigmoid.b_ for sigmoid in calibrated.calibrators])
     return module
-
-
-def adopt(model: PreTrainedModel, classifier: nn.Module) -> None:
-    """Sets the classifier of the model, and the sizes in its configuration."""
-    model.classifier = classifier.to(model.device).eval()
-    if isinstance(classifier, KernelMachines):
-        model.config.support_vectors = len(classifier.vectors)
-    elif isinstance(classifier, Forest):
-        model.config.trees, model.config.nodes = len(classifier.roots), len(classifier.threshold)
-        model.config.depth = classifier.depth
 
 
 def require_same(classifier: nn.Module, fitted: BaseEstimator, vectors: np.ndarray) -> None:
@@ -322,13 +306,6 @@ def _linear_layer(fitted: LogisticRegression) -> nn.Linear:
     _set(layer.weight, weight)
     _set(layer.bias, bias)
     return layer
-
-
-def _linear_machines(fitted: LinearSVC) -> LinearMachines:
-    module = LinearMachines(fitted.coef_.shape[1], len(fitted.classes_))
-    _set(module.weight, fitted.coef_)
-    _set(module.bias, fitted.intercept_)
-    return module
 
 
 def _kernel_machines(fitted: RadialMachines) -> KernelMachines:
@@ -378,9 +355,7 @@ def _not_above(thresholds: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def _set(tensor: torch.Tensor, values: Any) -> None:
     values = torch.from_numpy(np.asarray(values))
-    if values.shape != tensor.shape:
-        raise RuntimeError(f"scikit-learn's {tuple(values.shape)} numbers do not fit into {tuple(tensor.shape)}")
-    tensor.copy_(values)
+    tensor.copy_(values.reshape(tensor.shape))
 
 
 def _describe(candidate: Mapping[str, Any]) -> str:

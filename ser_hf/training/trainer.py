@@ -20,10 +20,9 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
-from .balancing import EpochSchedule, recordings
 from .callbacks import StepBar, TrainingCounts, scores
 from .checkpoints import rotate, seal, write_error
-from .data import Collator, EpochBatches, EpochOrder, Repeating, firsts, merge
+from .data import Collator, EpochBatches, EpochOrder, EpochSchedule, Repeating, firsts, merge, recordings
 from .encoders import encoder_config, layerdrop_key
 from .freezing import Freezing, freeze, frozen_modules, trainable_table
 from .loss import ClassificationLoss
@@ -134,8 +133,8 @@ class EmotionTrainer(Trainer):
         self.add_callback(self.bookkeeping)
         self.add_callback(self.unfreezing)
         if args.average:
-            self.average = WeightAverage(args.average, args.average_decay, args.average_start, self._training_batches)
-            self.average.attach(self.model)
+            settings = (args.average, args.average_decay, args.average_start)
+            self.average = WeightAverage(self.model, *settings, self._training_batches)
             self.add_callback(self.average)
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
@@ -149,8 +148,8 @@ class EmotionTrainer(Trainer):
         """Metrics and loss of clips, merged from their windows; the library's loss is a mean over unequal batches."""
 
         def measure(predicted: EvalPrediction) -> dict[str, float]:
-            rows, lengths = self._evaluated["row"][:], self._evaluated["length"][:]
-            _, logits = merge(rows, lengths, predicted.predictions)
+            rows = self._evaluated["row"][:]
+            _, logits = merge(rows, self._evaluated["length"][:], predicted.predictions)
             labels = predicted.label_ids[firsts(rows)]
             value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
             return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
@@ -172,9 +171,10 @@ class EmotionTrainer(Trainer):
     def _training_batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """Every training clip once, without augmentation and in random order, the same in every process; for
         statistics."""
-        clips = recordings(self.train_dataset.clips)
+        clips, size = recordings(self.train_dataset.clips), self.args.per_device_eval_batch_size
         order = EpochOrder(clips["length"][:], "random", 1, self.args.seed)
-        for batch in DataLoader(clips, self.args.per_device_eval_batch_size, sampler=order, collate_fn=self.collator):
+        generator = torch.Generator()  # leaves torch's own as it is
+        for batch in DataLoader(clips, size, sampler=order, collate_fn=self.collator, generator=generator):
             yield {name: value for name, value in self._prepare_inputs(batch).items() if name != "labels"}
 
     def get_train_dataloader(self) -> DataLoader:
@@ -212,14 +212,9 @@ class EmotionTrainer(Trainer):
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)) or "params" in settings:
                 return super().create_optimizer(model)  # optimizers that choose their own groups
-            groups = parameter_groups(
-                model,
-                self.args.learning_rate,
-                self.args.weight_decay,
-                self.args.head_learning_rate,
-                self.args.layer_decay,
-                self.decayed,
-            )
+            rates = (self.args.learning_rate, self.args.weight_decay)
+            own = (self.args.head_learning_rate, self.args.layer_decay)
+            groups = parameter_groups(model, *rates, *own, self.decayed)
             self.optimizer = kind(groups, **settings)
         return self.optimizer
 
@@ -233,7 +228,6 @@ class EmotionTrainer(Trainer):
                 self.optimizer if optimizer is None else optimizer,
                 steps=steps,
                 warmup_steps=self.args.get_warmup_steps(steps),
-                epochs=steps / math.ceil(len(EpochSchedule(self.train_dataset.clips)) / self.args.step_batch_size),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,
             )
@@ -247,14 +241,10 @@ class EmotionTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
     def _saved_weights(self) -> contextlib.AbstractContextManager:
-        return self.average.applied(self.model) if self.average else contextlib.nullcontext()
+        return self.average.applied() if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last.
-
-        Raises:
-            UserError: if it cannot be written; the previous checkpoint then remains.
-        """
+        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last."""
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
             try:
@@ -309,11 +299,7 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop).
-
-    Raises:
-        UserError: if the recipe contradicts it.
-    """
+    """Sets `ddp_find_unused_parameters` where layers lack gradients in some steps (gradual unfreezing, layerdrop)."""
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return

@@ -8,9 +8,8 @@ from datasets import Value
 
 from ser_hf import cli
 from ser_hf.audio import prepare
-from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
+from ser_hf.corpora import SINGLE_CORPORA, complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
-from ser_hf.corpora.registry import SINGLE_CORPORA
 from ser_hf.corpora.schema import Clip, Listing
 from ser_hf.experiment.outputs import keep_recipe_and_report
 from ser_hf.experiment.recipe_checks import read_recipe

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from ser_hf.report.plots import EMBEDDING_COLORS as COLOURS
+from ser_hf.report.plots import EMBEDDING_COLORS as COLORS
 from ser_hf.report.plots import MOST_NAMED, embeddings_figure, reliability_figure
-from ser_hf.report.sections import Calibration, Temperature
+from ser_hf.report.report import Calibration, Temperature
 
 BINS = [
     {"low": 0.0, "high": 0.5, "clips": 0, "confidence": None, "accuracy": None},
@@ -53,8 +53,8 @@ def test_embeddings_are_drawn_by_emotion_and_speaker_and_by_corpus_where_there_a
     assert "t-SNE of the embeddings of 6 clips" in two.get_suptitle()
     emotions = drawn(one.axes[0])
     assert {name: colour for name, (_, colour) in emotions.items()} == {
-        "calm": COLOURS[0].lower(),
-        "sad": COLOURS[1].lower(),
+        "calm": COLORS[0].lower(),
+        "sad": COLORS[1].lower(),
     }
     assert sorted(emotions["sad"][0].tolist()) == points[::2].tolist()
     unknown = one.axes[1].collections[0]

@@ -6,7 +6,7 @@ import matplotlib.image
 import pytest
 
 from ser_hf.report.plots import (
-    COLOURS,
+    COLORS,
     MOST,
     confusion_figure,
     corpora_figure,
@@ -18,7 +18,7 @@ from ser_hf.report.plots import (
     save_figure,
     slices_figure,
 )
-from ser_hf.report.sections import ClassScores, Slice
+from ser_hf.report.report import ClassScores, Slice
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -86,7 +86,7 @@ def test_distribution_shows_every_part_beside_the_others():
 
 
 def test_more_parts_than_colours_are_a_table():
-    counts = {f"fold {i}": [i, 2] for i in range(len(COLOURS) + 2)}
+    counts = {f"fold {i}": [i, 2] for i in range(len(COLORS) + 2)}
     axes = distribution_figure(counts, ["angry", "sad"]).axes[0]
     assert [text.get_text() for text in axes.texts] == [word for i in range(len(counts)) for word in (str(i), "2")]
     assert [label.get_text() for label in axes.get_yticklabels()] == [

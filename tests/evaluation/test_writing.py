@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.reports import CLIPS, over_folds, typed, whole_report
 
-from ser_hf.report.sections import HardClip
+from ser_hf.report.report import HardClip
 from ser_hf.report.write import figures, metrics_table, players, write_report
 
 

@@ -3,8 +3,7 @@
 import pytest
 from support.hub.cards import check_card
 
-from ser_hf.corpora import corpora_facts
-from ser_hf.corpora.registry import SINGLE_CORPORA
+from ser_hf.corpora import SINGLE_CORPORA, corpora_facts
 from ser_hf.report.citations import license_metadata, license_text
 
 OTHER = "other"

@@ -49,7 +49,7 @@ def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
 
 
 @pytest.mark.parametrize(("padding_safe", "size"), [(True, 7), (False, 1)])
-def test_models_that_padding_disturbs_are_judged_one_clip_at_a_time(tmp_path, padding_safe, size):
+def test_models_that_padding_changes_are_evaluated_one_clip_at_a_time(tmp_path, padding_safe, size):
     arguments = training_arguments(
         HOUSE_DEFAULTS | {"per_device_eval_batch_size": 7}, tmp_path, 0, padding_safe=padding_safe
     )
@@ -71,26 +71,30 @@ def test_a_run_without_validation_is_refused(tmp_path):
         training_arguments(HOUSE_DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
 
 
-def test_what_the_trainer_takes_beyond_the_library_s_arguments_is_split_off(tmp_path):
-    own = {"lr_scheduler_type": "one_cycle", "save_total_limit": 3, "auto_find_batch_size": True}
+def test_arguments_beyond_the_library_s_are_split_off(tmp_path):
+    own = {"lr_scheduler_type": "one_cycle", "save_total_limit": 3}
     arguments = training_arguments(HOUSE_DEFAULTS | own, tmp_path, 0, average="ema", layer_decay=0.9)
     assert (arguments.schedule, arguments.lr_scheduler_type) == ("one_cycle", "constant")
     assert (arguments.kept_checkpoints, arguments.save_total_limit) == (3, None)
-    assert (arguments.find_batch_size, arguments.auto_find_batch_size) == (True, False)
     assert (arguments.average, arguments.layer_decay) == ("ema", 0.9)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    "settings",
     [
-        ({"eval_strategy": "steps"}, "training.save_strategy: epoch, but eval_strategy is steps"),
-        (
-            {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 3},
-            "training.save_steps: 3, but eval_steps is 1; evaluated checkpoints must be saved",
-        ),
+        {"eval_strategy": "steps"},
+        {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 3},
     ],
 )
-def test_what_is_judged_must_be_saved(tmp_path, settings, told):
-    """The best weights would else be ones that no checkpoint has."""
-    with pytest.raises(UserError, match=told):
+def test_evaluated_checkpoints_must_be_saved(tmp_path, settings):
+    with pytest.raises(UserError, match=r"training\.save_(strategy|steps): differs from eval_"):
         training_arguments(HOUSE_DEFAULTS | settings, tmp_path, 0)
+
+
+def test_dropped_keys_are_ignored_where_they_are_off_and_refused_by_name():
+    recipe = {"name": "old", "corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
+    off = {"auto_find_batch_size": False, "sync_batch_norm": False}
+    assert read_recipe(recipe | {"training": off}) == read_recipe(recipe)
+    for key in off:
+        with pytest.raises(UserError, match=rf"^training\.{key}: .*per_device_train_batch_size"):
+            read_recipe(recipe, [f"training.{key}=true"])

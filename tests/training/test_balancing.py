@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
-from ser_hf.training.balancing import (
+from ser_hf.training.data import (
     ALWAYS,
     EpochSchedule,
     balance_table,
     balanced,
-    met_by_corpus,
-    met_labels,
+    clips_by_corpus,
+    epoch_labels,
     oversampled,
+    part,
     quotas,
     recordings,
 )
-from ser_hf.training.data import part
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_every_epoch_meets_its_quota_and_each_clip_has_its_turn(mixed):
     for epoch in range(20):
         rows = rows_of(entries, epoch)
         assert len(rows) == 10
-        assert met_by_corpus(entries, CORPORA) == {"a": 4, "b": 6}
+        assert clips_by_corpus(entries, CORPORA) == {"a": 4, "b": 6}
         assert Counter(CORPORA[row] for row in rows) == {"a": 4, "b": 6}
         assert sum(CORPORA[row] == "a" and row < 5 for row in rows) in (2, 3)
         met.update(rows)
@@ -158,7 +158,7 @@ def test_where_nothing_is_asked_every_epoch_meets_every_clip_once(mixed):
 
 def test_labels_are_counted_as_they_are_met(mixed):
     entries = balanced(mixed, CORPORA, SPEAKERS, {}, "class", seed=0)
-    assert Counter(met_labels(entries)) == {0: 4, 1: 4, 2: 4}
+    assert Counter(epoch_labels(entries)) == {0: 4, 1: 4, 2: 4}
     for epoch in range(3):
         labels = np.asarray(entries["labels"][:])[EpochSchedule(entries).of(epoch)]
         assert Counter(labels.tolist()) == {0: 4, 1: 4, 2: 4}

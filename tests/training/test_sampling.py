@@ -8,8 +8,7 @@ from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
 from torch.utils.data import BatchSampler
 
-from ser_hf.training.balancing import ALWAYS, EpochSchedule
-from ser_hf.training.data import UNCOUNTED, EpochBatches, EpochOrder, Repeating
+from ser_hf.training.data import ALWAYS, UNCOUNTED, EpochBatches, EpochOrder, EpochSchedule, Repeating
 
 LENGTHS = [5, 9, 1, 7, 3, 8, 2, 6, 4, 10, 12, 11, 13]
 

@@ -1,4 +1,4 @@
-"""Trackers: words that are refused before a run, one run for each training, and what is logged in it."""
+"""Trackers: names that are refused before a run, one run for each training, and its curves."""
 
 import importlib.util
 import os
@@ -11,7 +11,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.training.callbacks import TRACKERS, check_report_to, stop_reporting, tracked
+from ser_hf.training.callbacks import check_report_to, stop_reporting, tracked
 from ser_hf.utils.errors import UserError
 
 FOLDER = "TENSORBOARD_LOGGING_DIR"
@@ -25,46 +25,33 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Says which packages there are; those of `folders` are folders without an __init__.py."""
+    """Decides which packages are installed; those of `folders` are folders without an __init__.py."""
 
-    def say(*packages, folders=()):
+    def only(*packages, folders=()):
         origins = dict.fromkeys(packages, "__init__.py") | dict.fromkeys(folders)
         specs = {name: types.SimpleNamespace(origin=origin) for name, origin in origins.items()}
         monkeypatch.setattr(importlib.util, "find_spec", specs.get)
 
-    return say
+    return only
 
 
-@pytest.mark.parametrize(
-    "value", ["none", ["none"], [], "tensorboard", "wandb", ["trackio"], ["wandb", "trackio", "tensorboard"]]
-)
-def test_known_words_pass(installed, value):
+@pytest.mark.parametrize("value", ["none", ["none"], [], "tensorboard", ["wandb", "trackio", "tensorboard"]])
+def test_known_trackers_pass(installed, value):
     installed("tensorboard", "trackio", "wandb")
     check_report_to(value)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("all", r"training\.report_to: 'all' is no tracker; use none, or tensorboard, trackio, wandb"),
-        ("tensorbord", "'tensorbord' is no tracker"),
-        (["wandb", "mlflow"], "'mlflow' is no tracker"),
-        (None, "None is no tracker"),
-        (["none", "wandb"], "'none' among others is no tracker"),
-        (["wandb", "wandb"], "each tracker once, got wandb, wandb"),
-    ],
-)
-def test_other_words_are_refused(installed, value, message):
+@pytest.mark.parametrize("value", ["all", ["wandb", "mlflow"], None, ["none", "wandb"]])
+def test_unknown_trackers_are_refused(installed, value):
     installed("tensorboard", "trackio", "wandb")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"training\.report_to: unknown tracker .*; use none, or tensorboard, trackio"):
         check_report_to(value)
 
 
-@pytest.mark.parametrize("word", TRACKERS)
-def test_a_tracker_that_is_not_installed_is_told(installed, word):
+def test_a_tracker_that_is_not_installed_is_refused(installed):
     installed()
-    with pytest.raises(UserError, match=rf'{word} is not installed; pip install "ser_hf\[tracking\]"'):
-        check_report_to(word)
+    with pytest.raises(UserError, match=r'wandb is not installed; pip install "ser_hf\[tracking\]"'):
+        check_report_to("wandb")
 
 
 def test_the_environment_is_set_for_the_training_alone(tmp_path):
@@ -196,7 +183,7 @@ def train(folder, tracker, seed, epochs=2, resume=None):
         trainer = Trainer(Net(), arguments, train_dataset=clips, eval_dataset=clips, compute_metrics=trainer_metrics)
         trainer.train(resume_from_checkpoint=resume)
         stop_reporting(trainer)
-    trainer.predict(clips, metric_key_prefix="judged")
+    trainer.predict(clips, metric_key_prefix="evaluated")
     return trainer, arguments.run_name
 
 
@@ -226,7 +213,7 @@ def test_two_seeds_are_two_runs_of_tensorboard_with_every_epoch_in_each(tmp_path
             assert [step for step, _ in logged] == [2, 4]
             assert [step for step, _ in read[tag]] == [2, 4]
             np.testing.assert_allclose([value for _, value in read[tag]], [value for _, value in logged], rtol=1e-6)
-        assert not any("judged" in tag for tag in read)
+        assert not any("evaluated" in tag for tag in read)
 
 
 def test_a_resumed_training_goes_on_in_the_same_curve(tmp_path):
@@ -256,4 +243,4 @@ def test_two_seeds_are_two_runs_of_trackio(tmp_path, monkeypatch):
         logged = {key for row in rows for key in row}
         assert set(LOGGED) <= logged
         assert len([row for row in rows if "eval/uar" in row]) == epochs
-        assert not any("judged" in key for key in logged)
+        assert not any("evaluated" in key for key in logged)

@@ -1,4 +1,4 @@
-"""Published weights: the loaded network computes what the published one does, and no other file is taken for it."""
+"""Published weights: the loaded network computes what the published one does, and other files are refused."""
 
 import re
 
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ser_hf.models import TRANSFERRED
@@ -118,7 +117,7 @@ def test_the_loaded_network_computes_what_the_published_one_does(name, tmp_path)
         model.front_end(waveform, torch.tensor([16000]))
         model.front_end.normalize.settle()
     model.classifier = nn.Identity()
-    model.classifier.weight = torch.zeros(1)  # of which the network asks the type only
+    model.classifier.weight = torch.zeros(1)  # only its type is used
     ours = model(waveform).logits[0]
     theirs = {"byols": _byols, "cnn14": _cnn14}[name](tensors, waveform)
     assert theirs.std() > 0.05
@@ -129,13 +128,12 @@ def test_the_loaded_network_computes_what_the_published_one_does(name, tmp_path)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("renamed", r"{file} is not {published} of https://.*: {first} not there; other not expected"),
-        ("missing", r"{file} is not {published} of https://\S+: {first} not there$"),
-        ("extra", r"{file} is not {published} of https://\S+: a, b, c and 1 more not expected$"),
+        ("renamed", r"{file} is not {published} of https://.*: 1 tensors are missing, the first {first}"),
+        ("extra", r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$"),
         ("misshapen", r"{first} of {file} has shape \(3, 1\), this network needs \("),
         ("not finite", r"{first} of {file} has values that are not finite"),
-        ("no tensors", r"{file} (holds something else than tensors|has no entry 'model')"),
-        ("a list", r"{file} (holds something else than tensors|has no entry 'model')"),
+        ("no tensors", r"{file} does not hold tensors by name"),
+        ("a list", r"{file} does not hold tensors by name"),
     ],
 )
 def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message, tmp_path):
@@ -143,9 +141,8 @@ def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message,
     before = {key: value.clone() for key, value in model.state_dict().items()}
     tensors = _generated(model.config)
     first = next(iter(tensors))
-    if fault in ("renamed", "missing"):
-        taken = tensors.pop(first)
-        tensors |= {"other": taken} if fault == "renamed" else {}
+    if fault == "renamed":
+        tensors["other"] = tensors.pop(first)
     elif fault == "extra":
         tensors |= {key: torch.ones(1) for key in "abcd"}
     elif fault == "misshapen":
@@ -158,8 +155,8 @@ def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message,
     elif fault == "a list":
         torch.save([torch.ones(1)], path)
     published = PUBLISHED[model.config.model_type](model.config).file
-    told = {"file": str(path), "published": published, "first": first}
-    pattern = message.format(**{key: re.escape(value) for key, value in told.items()})
+    values = {"file": str(path), "published": published, "first": first}
+    pattern = message.format(**{key: re.escape(value) for key, value in values.items()})
     with pytest.raises(UserError, match=f"^model.checkpoint: {pattern}"):
         load_published(model, path)
     for key, value in before.items():
@@ -177,21 +174,18 @@ def test_a_missing_file_says_where_it_comes_from(name, tmp_path):
         load_published(model, None)
 
 
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
-def test_damage_is_told(ending, damage, tmp_path):
+def test_a_damaged_file_is_refused(damage, tmp_path):
     model = _fresh("byols")
-    path = tmp_path / f"file.{ending}"
-    tensors = {key: value.contiguous() for key, value in _generated(model.config).items()}
-    if ending == "pth":
-        torch.save(tensors, path)
-    else:
-        save_file(tensors, path)
+    path = tmp_path / "file.pth"
+    torch.save(_generated(model.config), path)
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage])
-    with pytest.raises(UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \(") as told:
+    with pytest.raises(
+        UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or no file of weights \("
+    ) as error:
         load_published(model, path)
-    assert "weights_only" not in str(told.value)
+    assert "weights_only" not in str(error.value)
 
 
 class _Harm:
@@ -202,9 +196,9 @@ class _Harm:
 def test_code_in_a_file_is_not_run(tmp_path, capsys):
     model = _fresh("byols")
     torch.save(_generated(model.config) | {"extra": _Harm()}, tmp_path / "file.pth")
-    with pytest.raises(UserError, match="is damaged or no file of weights") as told:
+    with pytest.raises(UserError, match="is damaged or no file of weights") as error:
         load_published(model, tmp_path / "file.pth")
-    assert "weights_only" not in str(told.value), "torch's advice is to run it"
+    assert "weights_only" not in str(error.value), "torch's advice is to run it"
     assert "run by" not in capsys.readouterr().out
 
 
@@ -222,26 +216,13 @@ def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
     load_published(model, path)
 
 
-def test_another_mel_filter_bank_is_told(tmp_path):
-    path = _saved(_generated(tiny_config("cnn14")), "cnn14", tmp_path)
-    load_published(_fresh("cnn14"), path)
-    for settings in ({"f_min": 20.0}, {"f_max": 7000.0}, {"mel_scale": "htk"}):
-        with pytest.raises(UserError, match="logmel_extractor.melW is up to .* away from what our front end"):
-            load_published(_fresh("cnn14", **settings), path)
-    with pytest.raises(UserError, match=r"conv_real.weight of .* has shape \(257, 1, 512\), this network needs \(513"):
-        load_published(_fresh("cnn14", n_fft=1024, win_length=1024), path)
-
-
-@pytest.mark.parametrize("fault", ["unfed", "homeless", "misshapen"])
-def test_a_table_with_a_fault_never_leaves_a_tensor_random(fault, tmp_path, monkeypatch):
+def test_a_table_with_a_fault_never_leaves_a_tensor_random(tmp_path, monkeypatch):
     model = _fresh("byols")
     path = _saved(_generated(model.config), "byols", tmp_path)
     known = PUBLISHED["ser_byols"](model.config)
-    shape, ours = known.tensors["fc.3.bias"]
-    other = {"unfed": None, "homeless": "classifier.bias", "misshapen": "encoder.layers.0.norm.bias"}[fault]
-    monkeypatch.setitem(known.tensors, "fc.3.bias", (shape, other))
+    monkeypatch.setitem(known.tensors, "fc.3.bias", (known.tensors["fc.3.bias"][0], None))
     monkeypatch.setitem(pretrained.PUBLISHED, "ser_byols", lambda config: known)
-    with pytest.raises(AssertionError, match=f"no weights for .*{re.escape(ours)}"):
+    with pytest.raises(AssertionError, match="no weights for "):
         load_published(model, path)
 
 
@@ -250,12 +231,12 @@ def test_the_published_sizes_are_those_of_the_papers():
     assert len(tensors) == 3 + 5 + 12 + 12 * 5 + 4
     assert tensors["conv_block6.conv2.weight"][0] == (2048, 2048, 3, 3)
     # Counted by Kong et al. 2020, table "number of parameters": 80,753,615, the matrices of the front end left out.
-    learnt = [shape for name, (shape, _) in tensors.items() if "running" not in name and "extractor" not in name]
-    assert sum(int(np.prod(shape)) for shape in learnt if shape) == 80753615
+    counted = [shape for name, (shape, _) in tensors.items() if "running" not in name and "extractor" not in name]
+    assert sum(int(np.prod(shape)) for shape in counted if shape) == 80753615
 
 
 @torch.no_grad()
-def test_the_real_file_of_byol_s_meets_the_speech_it_learnt_from(real_corpora):
+def test_the_real_file_of_byol_s_fits_speech(real_corpora):
     """Its running means are those of its convolutions' outputs: kernels turned the wrong way would not give them."""
     model = TRANSFERRED["byols"](TRANSFERRED["byols"].config_class()).eval()
     load_published(model, real_corpora("../weights/byol-s-512/default512_BYOLAs64x96.pth"))
@@ -271,10 +252,10 @@ def test_the_real_file_of_byol_s_meets_the_speech_it_learnt_from(real_corpora):
             for block in model.encoder.layers[:3]:
                 block.conv.weight.copy_(block.conv.weight.transpose(2, 3).clone())
         first = model.encoder.layers[0]
-        heard = []
+        outputs = []
         for waveform in waveforms:
             features, _ = model.front_end(waveform, torch.tensor([waveform.shape[1]]))
-            heard.append(first.conv(features[:, None])[0].flatten(1))
-        means = torch.cat(heard, dim=1).mean(dim=1)
+            outputs.append(first.conv(features[:, None])[0].flatten(1))
+        means = torch.cat(outputs, dim=1).mean(dim=1)
         likeness[turned] = torch.corrcoef(torch.stack([means, first.norm.running_mean]))[0, 1]
     assert likeness[False] > likeness[True] + 0.2
