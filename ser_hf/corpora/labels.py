@@ -142,10 +142,10 @@ def _unlisted(
     """The error for the first emotion outside the classes."""
     clips = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
     first, count = clips[0], sum(clip.emotion == clips[0].emotion for clip in clips)
-    key = f"corpus or {own[first.corpus].key}" if first.corpus in own else "corpus"
+    key = own[first.corpus].key if first.corpus in own else "corpus"
     return UserError(
-        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list, merge or "
-        f"drop it (merge and drop of {key})"
+        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
+        f"name it in {key}.merge or {key}.drop"
     )
 
 

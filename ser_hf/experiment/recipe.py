@@ -126,7 +126,7 @@ class FreezeSection:
     def freezing(self) -> dict[str, Any]:
         """The fields of `ser_hf.training.freezing.Freezing`."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
-        gradual = {"every": self.gradual.every, "thawed_layers": self.gradual.layers}
+        gradual = {"every": self.gradual.every, "unfrozen_layers": self.gradual.layers}
         return {name: getattr(self, name) for name in names} | gradual
 
 
