@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ..audio.decode import decode
 from ..report.page import template
-from ..report.plots import COLORS, clear, distribution_figure
+from ..report.plots import COLORS, distribution_figure, transparent
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
@@ -196,7 +196,7 @@ def _loudness_chart(groups: Mapping[str, Sequence[float]], what: str) -> Picture
 def picture(figure: Figure, alt: str) -> Picture:
     """The figure as a transparent PNG, for a page that is light or dark."""
     data = io.BytesIO()
-    clear(figure).set_dpi(144)
+    transparent(figure).set_dpi(144)
     FigureCanvasAgg(figure).print_png(data)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return Picture(f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}", alt, width, height)
