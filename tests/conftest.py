@@ -23,8 +23,8 @@ settings.load_profile("repeatable")
 
 
 class Unrendered:
-    """Replaces drawing and rendering in the module that writes reports, when it is first imported: pictures take several
-    times as long as a tiny training. Tests that look at pictures use `rendered`."""
+    """Replaces drawing and rendering in the module that writes reports, when it is first imported: pictures take
+    several times as long as a tiny training. Tests that look at pictures use `rendered`."""
 
     looked_at = False
 
