@@ -110,7 +110,7 @@ class FreezeSection:
 
     `feature_encoder` is the convolutional stem; `layers` the first so many layers and all that lies below them;
     `top_layers` is the other way to say it: all but so many at the top; `encoder` is everything but the head. What is
-    frozen runs as in evaluation: no dropout, no statistics of the batch. `gradual` thaws the rest epoch by epoch.
+    frozen runs as in evaluation: no dropout, no statistics of the batch. `gradual` unfreezes the rest epoch by epoch.
     `cache` computes what is frozen once, into the store, and learns from that: the FAST strategy where FULL is to
     train end to end. A clip longer than `audio.max_duration` is then always cropped at the same place.
     """
@@ -126,7 +126,7 @@ class FreezeSection:
     def freezing(self) -> dict[str, Any]:
         """The fields of `ser_hf.training.freezing.Freezing`."""
         names = ("feature_encoder", "layers", "top_layers", "encoder")
-        gradual = {"every": self.gradual.every, "thawed_layers": self.gradual.layers}
+        gradual = {"every": self.gradual.every, "unfrozen_layers": self.gradual.layers}
         return {name: getattr(self, name) for name in names} | gradual
 
 

@@ -86,8 +86,7 @@ def encoder_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def encoder_facts(config: PreTrainedConfig) -> Encoder:
-    """The table entry of an encoder, adjusted to its settings.
-    """
+    """The table entry of an encoder, adjusted to its settings."""
     config = encoder_config(config)
     if config.model_type not in ENCODERS:
         raise UserError(

@@ -78,8 +78,7 @@ def refuse_managed(options: dict[str, Any]) -> None:
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
-    """Set options of the encoder's configuration, and float32.
-    """
+    """Set options of the encoder's configuration, and float32."""
     encoder = encoder_config(config)
     refuse_managed(options)
     known = (
@@ -107,8 +106,7 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
 
 
 def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
-    """The network on torch's meta device, to find invalid settings.
-    """
+    """The network on torch's meta device, to find invalid settings."""
     try:
         encoder_config(config).validate()
         with torch.device("meta"):
@@ -370,8 +368,7 @@ def _has_extractor(checkpoint: str) -> bool:
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:
-    """The model of a blueprint. Seed first.
-    """
+    """The model of a blueprint. Seed first."""
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     # Only the weights that other projects publish for a transferred network are a single file.
     published = not plan.random_init and Path(plan.checkpoint).is_file()

@@ -189,8 +189,7 @@ class CachedModule:
 
 
 def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
-    """The frozen part of a model whose output for a clip is constant during training.
-    """
+    """The frozen part of a model whose output for a clip is constant during training."""
     if isinstance(model, AcousticClassifier):
         return _cached_in_network(model, freezing)
     if not freezing.encoder:

@@ -90,8 +90,7 @@ class AdaptedModel(PeftModel):
 
 
 def add_lora(model: PreTrainedModel, lora: Lora) -> PeftModel:
-    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first.
-    """
+    """Freezes the encoder and adds adapters; everything outside the encoder is trained. Seed first."""
     where = structure(model, "lora")
     targets = _targets(model, where, lora.targets)
     most = min(min(model.get_submodule(name).weight.shape) for name in targets)

@@ -119,8 +119,7 @@ def schedule_names() -> list[str]:
 
 
 def check_schedule(name: str, kwargs: Mapping[str, Any] | None, warmup_steps: float) -> None:
-    """Check the schedule of a recipe before there is a model.
-    """
+    """Check the schedule of a recipe before there is a model."""
     if warmup_steps and name in WITHOUT_WARMUP:
         raise UserError(f"training.warmup_steps: {name} has no warm-up; leave it out")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)

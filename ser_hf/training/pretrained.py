@@ -206,8 +206,7 @@ _ARRAYS = [
 
 @torch.no_grad()
 def load_published(model: TransferClassifier, path: str | Path | None) -> None:
-    """Copy the published weights at `path` into the encoder of `model`; its head stays as it is.
-    """
+    """Copy the published weights at `path` into the encoder of `model`; its head stays as it is."""
     known: Published = PUBLISHED[model.config.model_type](model.config)
     origin = f"{known.file} from {known.source} (licence: {known.licence})"
     if path is None:

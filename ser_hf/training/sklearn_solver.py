@@ -170,8 +170,7 @@ def _scale(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def calibration_folds(labels: np.ndarray, speakers: np.ndarray) -> tuple[Folds, list[str]]:
-    """(training, calibration) indices of each fold with disjoint speakers; a note if that is impossible.
-    """
+    """(training, calibration) indices of each fold with disjoint speakers; a note if that is impossible."""
     count, classes = len(np.unique(speakers)), len(np.unique(labels))
     if count > 1:
         folds = list(GroupKFold(min(CALIBRATION_FOLDS, count)).split(labels, labels, speakers))

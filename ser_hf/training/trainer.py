@@ -244,8 +244,7 @@ class EmotionTrainer(Trainer):
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last.
-        """
+        """Writes a checkpoint: evaluated weights, trained weights beside them, the marker last."""
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with self._saved_weights():
             try:
@@ -300,8 +299,7 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Sets `ddp_find_unused_parameters` where layers get no gradients in some steps (gradual unfreezing, layerdrop).
-    """
+    """Set `ddp_find_unused_parameters` where some steps have no gradients for some layers."""
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return
