@@ -47,13 +47,6 @@ def test_classes_become_equally_frequent(uneven, store):
     assert more["length"][:] == sorted(more["length"])
 
 
-def test_each_recording_is_there_once(uneven, store):
-    own = part(uneven, range(12), store)
-    once = recordings(oversampled(own, 0))
-    assert once.remove_columns("copy").to_dict() == own.to_dict()
-    assert recordings(own) is own
-
-
 SIZES = {("a", 0): 60, ("a", 1): 20, ("b", 0): 10, ("b", 1): 5, ("b", 2): 5}
 
 
@@ -121,17 +114,6 @@ def test_every_epoch_has_its_quota_and_each_clip_its_turn(mixed):
     cells = [range(5), range(5, 8), range(8, 10), [10], [11]]
     for cell in cells:
         assert max(used[row] for row in cell) - min(used[row] for row in cell) <= 1
-
-
-def test_turns_keep_speakers_in_proportion(store):
-    """Eight clips of one speaker, four of another: of the three in an epoch two are the first's."""
-    dataset = Dataset.from_dict({"label": [0] * 12}).cast_column("label", ClassLabel(names=["x", "y"]))
-    clips = part(dataset, range(12), store)
-    speakers = ["s", "s", "t"] * 4
-    for seed in range(4):
-        entries = balanced(clips, ["a"] * 12, speakers, {"a": 0.25}, None, seed)
-        for epoch in range(4):
-            assert Counter(speakers[row] for row in rows_of(entries, epoch)) in ({"s": 2, "t": 1},)
 
 
 def test_copies_differ_and_every_recording_is_there_once(mixed):

@@ -164,8 +164,3 @@ def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, 
         model(**evaluated)
     long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
     torch.testing.assert_close(long_enough(own, training=True)[name], evaluated[name])
-
-
-def test_training_clips_are_not_cut_into_windows(clips, store):
-    with pytest.raises(ValueError, match="window for evaluation"):
-        part(clips, ROWS, store, max_duration=0.5, window=5000)

@@ -82,13 +82,6 @@ def test_seed_epoch_row_and_copy_decide_what_is_drawn(clips, store, collator):
     assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
 
 
-def test_clips_of_a_fixed_duration_keep_it(clips, store, collator):
-    own = list(part(clips, ROWS, store))
-    lengths = {len(w) for w in waveforms(collator(Marked(), fixed_length=9000)(own, training=True))}
-    assert lengths == {9000}
-    assert {clip["length"] for clip in own} != lengths
-
-
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
     """The Trainer counts entries of labels over all accumulated batches: they must be of one kind."""
     own = list(part(clips, ROWS, store))

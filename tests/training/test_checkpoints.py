@@ -10,7 +10,6 @@ from ser_hf.training.checkpoints import (
     MARKER,
     check_step_batch_size,
     delete,
-    delete_incomplete,
     has_stopped,
     is_complete,
     last_checkpoint,
@@ -63,13 +62,6 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
     else:
         (folder / MARKER).write_text('{"files": {"mod' if damage == "cut marker" else damage)
     assert not is_complete(folder)
-
-
-def test_incomplete_checkpoints_are_discarded_and_whole_ones_are_not(checkpoint, tmp_path):
-    whole, incomplete = checkpoint(1), checkpoint(2, sealed=False)
-    delete_incomplete(tmp_path)
-    assert whole.is_dir()
-    assert not incomplete.exists()
 
 
 @pytest.mark.parametrize(

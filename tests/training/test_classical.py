@@ -109,16 +109,6 @@ def test_machines_are_calibrated_on_other_speakers():
     assert sorted(np.concatenate([calibrated for _, calibrated in folds])) == list(range(len(labels)))
 
 
-@pytest.mark.parametrize("speakers", [[0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]])
-def test_too_few_speakers_are_noted(speakers):
-    """One only, or each the only one of a class."""
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    folds, notes = calibration_folds(labels, np.array(speakers))
-    assert "Too few training speakers" in notes[0]
-    assert len(folds) == 4
-    assert all(set(labels[trained]) == {0, 1} for trained, _ in folds)
-
-
 def test_a_class_of_one_clip_cannot_be_calibrated():
     with pytest.raises(UserError, match="one training clip cannot be calibrated"):
         calibration_folds(np.array([0, 0, 0, 1]), np.zeros(4))
@@ -288,23 +278,6 @@ def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
     torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
 
 
-def test_the_head_of_a_speech_encoder_receives_its_pooled_frames(on_encoder, store, clips):
-    model = pooled_encoder()
-    done = on_encoder(model)
-    vectors, labels = embed(model, done.trainer.data_collator, part(clips, range(8, 12), store))
-    assert vectors.shape == (4, 16)
-    for (row, length), vector in zip(lengths_of(part(clips, range(8, 12), store)), vectors, strict=True):
-        waveform = torch.from_numpy(np.array(store[row]))[None, :length]
-        with torch.no_grad():
-            frames = model.encoder(waveform).last_hidden_state
-        np.testing.assert_allclose(vector, frames.mean(dim=1)[0], rtol=1e-4, atol=1e-5)
-    assert sorted(labels) == [0, 1, 2, 3]
-
-
-def lengths_of(clips):
-    return zip(clips["row"][:], clips["length"][:], strict=True)
-
-
 @pytest.mark.parametrize(
     ("model", "fresh"),
     [
@@ -316,13 +289,6 @@ def lengths_of(clips):
 def test_untrained_layers_before_the_classifier_are_refused(model, fresh, on_encoder):
     with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* is untrained.*model\.pooling"):
         on_encoder(model())
-
-
-def test_windows_of_a_clip_are_evaluated_together(on_encoder):
-    model = transferred("byols")
-    whole, cut = (on_encoder(model, {"C": [1.0]}, **more).history[0] for more in ({}, {"window": 4000}))
-    assert whole["train_loss"] == cut["train_loss"]
-    assert cut["validation"]["loss"] != whole["validation"]["loss"]
 
 
 SYNTHETIC = {
@@ -373,12 +339,6 @@ def test_the_solver_follows_from_the_network(architecture, solver):
         assert resolved.training.solver == solver
         assert resolved.training.grid == (GRIDS[architecture] if solver == "sklearn" else {})
         assert read_recipe(resolved.to_dict()) == resolved
-
-
-def test_a_grid_replaces_the_default_key_by_key():
-    resolved = read_recipe(recipe("mfcc_rbf_svm"), ["training.grid.C=[2, 3]"])
-    assert resolved.training.grid == {"C": [2.0, 3.0], "gamma_scale": GRIDS["mfcc_rbf_svm"]["gamma_scale"]}
-    assert read_recipe(recipe("mfcc_linear", solver="trainer")).training.grid == {}
 
 
 @pytest.mark.parametrize(

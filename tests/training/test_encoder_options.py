@@ -57,11 +57,6 @@ def test_attention_that_is_not_installed_is_refused(checkpoint, labels):
         build_model(plan)
 
 
-def test_attention_is_not_published(train, tmp_path):
-    train("eager").trainer.model.save_pretrained(tmp_path / "model")
-    assert "attn_implementation" not in (tmp_path / "model" / "config.json").read_text(encoding="utf-8")
-
-
 def test_gradient_checkpointing_saves_memory_and_changes_nothing(train):
     fitted = train(gradient_checkpointing=True)
     assert any(getattr(module, "gradient_checkpointing", False) for module in fitted.trainer.model.modules())
@@ -91,8 +86,3 @@ def test_precisions_of_a_gpu_come_close_to_float32(train, precision):
     assert losses(train(own={"precision": precision})) == pytest.approx(
         losses(train(own={"precision": "fp32"})), rel=0.05
     )
-
-
-@on_gpu
-def test_deterministic_runs_on_a_gpu_repeat_to_the_bit(train):
-    assert losses(train(own={"deterministic": True})) == losses(train(own={"deterministic": True}))

@@ -13,9 +13,7 @@ from ser_hf.models import PooledEncoderConfig
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.encoders import (
-    ENCODERS,
     encoder_facts,
-    layerdrop_key,
     lengths_needed,
     longest_clip,
     mask_valid,
@@ -100,10 +98,6 @@ def noise(samples, seed=0):
     return np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
 
 
-def test_every_kind_has_a_checkpoint():
-    assert {arguments["model_type"] for arguments in CHECKPOINTS.values()} == set(ENCODERS)
-
-
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind):
     tiny = kind(name)
@@ -119,29 +113,6 @@ def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind
             assert sum(path.rpartition(".")[2] == target for path in linear) == 1, target
     for stem in facts.stem:
         encoder.get_submodule(stem)
-
-
-@pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
-def test_the_order_of_modules_is_that_of_the_table(name, kind):
-    tiny = kind(name)
-    encoder, facts = tiny.encoder(), encoder_facts(tiny.config)
-    called = []
-    for path, module in encoder.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *_, path=path: called.append(path))
-    with torch.no_grad():
-        encoder(**tiny.extract(noise(12000)))
-
-    def within(path, modules):
-        return any(path == module or path.startswith(module + ".") for module in modules)
-
-    in_layers = [i for i, path in enumerate(called) if within(path, [facts.layers])]
-    after = called[in_layers[-1] + 1 :]
-    assert after == [path for path in called if within(path, facts.above)]
-    stem = [path for path in called if within(path, facts.stem)]
-    assert called[: len(stem)] == stem
-    assert bool(stem) == bool(facts.stem)
-    assert set(called[len(stem) : in_layers[0]]).isdisjoint(after)
 
 
 def test_an_unknown_kind_is_refused():
@@ -249,20 +220,3 @@ def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
     assert (least == 0) == (name not in ("wav2vec2-bert", "audio-spectrogram-transformer"))
     if least == 0 and name != "whisper":
         assert shortest_waveform(tiny.config) == shortest_clip(tiny.config), "then the head sees to it"
-
-
-@pytest.mark.parametrize("name", ["hubert", "whisper", "audio-spectrogram-transformer"])
-def test_the_key_of_layerdrop(name, kind):
-    config = kind(name).config
-    assert layerdrop_key(config) is None
-    if name == "audio-spectrogram-transformer":
-        return
-    key = "encoder_layerdrop" if name == "whisper" else "layerdrop"
-    config.update({key: 0.5})
-    assert layerdrop_key(config) == layerdrop_key(PooledEncoderConfig(encoder=config)) == key
-
-
-def test_numbers_of_published_configurations():
-    """wav2vec2's stem: 400 samples, 25 ms, make its first frame, one follows every 320."""
-    stock = PooledEncoderConfig().encoder
-    assert (shortest_clip(stock), stride(stock), shortest_batch(stock)) == (400, 320, 400 + 9 * 320)

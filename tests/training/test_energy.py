@@ -96,12 +96,6 @@ def test_without_codecarbon_nothing_is_logged(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_only_one_process_of_a_machine_measures(codecarbon):
-    codecarbon(Tracker)
-    assert measured(here=False) == {}
-    assert Tracker.steps == ["train"]
-
-
 def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
     def broken(**settings):
         raise TypeError("unexpected keyword")

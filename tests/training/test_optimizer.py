@@ -9,7 +9,6 @@ from transformers import AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
-from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups
 from ser_hf.utils.errors import UserError
 
@@ -110,14 +109,6 @@ def test_adapters_have_the_rate_of_their_layer():
     assert list(_rates(parameter_groups(adapted, 1.0, 0.1, 3.0)).items()) == [("encoder", 1.0), ("head", 3.0)]
 
 
-def test_frozen_parameters_are_in_no_group():
-    model = _encoder()
-    freeze(model, Freezing(feature_encoder=True))
-    seen = _by_name(model, parameter_groups(model, 1e-4, 0.1, layer_decay=0.9))
-    assert set(seen) == _trainable(model)
-    assert not any("feature_extractor" in name for name in seen)
-
-
 def _within(module, name):
     """`module` as compilation or distributed training holds it, which takes compilers or processes to make."""
     wrapper = torch.nn.Module()
@@ -159,24 +150,12 @@ def test_shapes_taken_before_sharding_decide_what_decays():
     assert "classifier.bias" not in decayed
 
 
-def test_deepspeed_keeps_the_shape_beside_the_emptied_parameter():
-    model = torch.nn.Linear(3, 2)
-    for parameter in model.parameters():
-        parameter.ds_shape, parameter.data = parameter.shape, torch.empty(0)
-    assert decayed_names(model) == {"weight"}
-
-
 def test_a_network_without_an_encoder_has_one_rate():
     model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
     with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"):
         parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2)
     with pytest.raises(UserError, match=r"^training\.layer_decay: ParallelCNNTransformer\w+ has no encoder"):
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
-
-
-def test_an_encoder_without_layers_has_no_layer_decay():
-    with pytest.raises(UserError, match=r"^training\.layer_decay: the encoder has no transformer layers"):
-        parameter_groups(_encoder(num_hidden_layers=0), 1e-3, 0.1, layer_decay=0.9)
 
 
 @pytest.mark.parametrize("layer_decay", [0, -0.5, 1.01, float("nan")])

@@ -61,17 +61,6 @@ def test_the_environment_is_set_for_the_training_alone(tmp_path):
     assert FOLDER not in os.environ
 
 
-def test_a_folder_of_the_users_gets_one_for_each_run(tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER, str(tmp_path / "board"))
-    folders = []
-    for seed in (1, 2):
-        with tracked(["tensorboard"], f"seed-{seed}", tmp_path / f"seed-{seed}") as run:
-            folders.append(os.environ[FOLDER])
-            assert folders[-1] == str(tmp_path / "board" / run)
-    assert len(set(folders)) == 2
-    assert os.environ[FOLDER] == str(tmp_path / "board")
-
-
 def test_a_resumed_training_has_the_same_run_and_a_new_one_another(tmp_path):
     runs = []
     for folder in ("a", "a", "b"):
@@ -176,25 +165,3 @@ def test_a_resumed_training_goes_on_in_the_same_curve(tmp_path):
     _, second = train(tmp_path, "tensorboard", 1, epochs=4, resume=True)
     assert first == second
     assert [step for step, _ in scalars(tmp_path / "logs")["eval/uar"]] == [2, 4, 6, 8]
-
-
-@pytest.mark.slow
-def test_two_seeds_are_two_runs_of_trackio(tmp_path, monkeypatch):
-    if importlib.util.find_spec("trackio") is None:
-        pytest.skip("needs trackio")
-    # Read at trackio's import, so this stands before it.
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    import trackio
-    from trackio.sqlite_storage import SQLiteStorage
-
-    names = [train(tmp_path / f"seed-{seed}", "trackio", seed)[1] for seed in (1, 2)]
-    names.append(train(tmp_path / "seed-1", "trackio", 1, epochs=4, resume=True)[1])
-    assert names[0] == names[2] != names[1]
-    runs = {run.name: run.id for run in trackio.Api().runs("ser_hf_test")}
-    assert set(runs) == set(names)
-    for name, epochs in ((names[0], 4), (names[1], 2)):
-        rows = SQLiteStorage.get_logs("ser_hf_test", name, run_id=runs[name])
-        logged = {key for row in rows for key in row}
-        assert set(LOGGED) <= logged
-        assert len([row for row in rows if "eval/uar" in row]) == epochs
-        assert not any("evaluated" in key for key in logged)

@@ -29,11 +29,6 @@ def test_pieces_cover_the_clip_once_in_the_fewest_of_equal_length(samples):
     assert (len(own) - 1) * 100 < samples
 
 
-def test_a_clip_within_the_window_is_one_piece():
-    assert pieces(100, 100) == [(0, 100)]
-    assert pieces(0, 100) == [(0, 0)]
-
-
 def test_windows_are_averaged_as_probabilities_by_duration():
     logits = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 9.0], [0.0, 0.0, 3.0]], dtype=np.float32)
     rows, merged = merge([7, 3, 5, 3], [10, 30, 10, 10], logits)
