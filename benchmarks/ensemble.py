@@ -20,7 +20,7 @@ from fixed_split import write
 
 from ser_hf.evaluation.bootstrap import fold_intervals
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.evaluation.predictions import Judged, from_table
+from ser_hf.evaluation.predictions import Predictions, from_table
 from ser_hf.utils.errors import UserError
 
 PARTS = ("validation", "test")
@@ -60,7 +60,7 @@ def main() -> None:
     write(options.result, together)
 
 
-def averaged(folders: list[Path]) -> dict[str, Judged]:
+def averaged(folders: list[Path]) -> dict[str, Predictions]:
     """Each part's clips in one fold with the runs' mean probabilities.
 
     Raises:
@@ -84,8 +84,8 @@ def emotions(table: pa.Table) -> list[str]:
     return [name.removeprefix("p_") for name in table.column_names if name.startswith("p_")]
 
 
-def scores(judged: Judged) -> dict[str, float]:
-    (predictions,) = judged.predictions
+def scores(judged: Predictions) -> dict[str, float]:
+    (predictions,) = judged.predicted
     return classification_metrics(judged.labels, predictions, len(judged.names)) | {"clips": len(judged)}
 
 

@@ -19,14 +19,16 @@ import numpy as np
 import torch
 
 from ser_hf.audio import prepare
-from ser_hf.cli.export import run_corpus
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.evaluation_data import label_mapping, select_test_clips
-from ser_hf.export.verified_export import compare, export_model, logits_of
+from ser_hf.experiment.data import load_recipe_corpus, training_provenance
+from ser_hf.experiment.evaluate import label_mapping, select_test_clips
+from ser_hf.experiment.recipe_checks import read_recipe
+from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.inference.outputs import probabilities
 from ser_hf.models.preparation import Preparation
 from ser_hf.utils.environment import environment
+from ser_hf.utils.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "export_onnx.json"
 
@@ -52,10 +54,14 @@ def main() -> None:
 
 def measure(model: str, root: str | None, repeats: int, most: int | None) -> dict:
     """Times and answers of one model in its three forms."""
-    corpus, chosen = run_corpus(model, root)
+    folder = RunFolder(model)
+    recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
+    corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
+    chosen = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
+    chosen["fold"] = training_provenance(str(folder.model)).fold
     expert = load_classifier(model, device="cpu")
     meaning = label_mapping(expert.labels)
-    dataset = select_test_clips(corpus, meaning.classes, None, heard=True, **chosen).dataset
+    dataset = select_test_clips(corpus, meaning.classes, None, training_speakers=True, **chosen).dataset
     dataset = dataset.select(range(min(most or len(dataset), len(dataset))))
     # As decoded: what is done to a waveform before the network is part of what is measured.
     dataset, store = prepare(dataset, expert.extractor.sampling_rate, None, Preparation())

@@ -41,10 +41,9 @@ class Unrendered:
 
             load(module)
             module.save_figure = lambda _, path: path.write_bytes(b"a picture")
-            module.svg = lambda _: b"a picture"
             drawn = [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]
-            for name, blank in {**dict.fromkeys(drawn, Figure), "curve_panels": lambda: {"Loss": Figure()}}.items():
-                setattr(module, name, Unrendered.instead(blank, getattr(module, name)))
+            for name in drawn:
+                setattr(module, name, Unrendered.instead(Figure, getattr(module, name)))
 
         spec.loader.exec_module = exec_module
         return spec
@@ -108,7 +107,6 @@ def rendered():
     def real():
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("ser_hf.report.write.save_figure", plots.save_figure)
-            patched.setattr("ser_hf.report.write.svg", plots.svg)
             patched.setattr(Unrendered, "looked_at", True)
             yield
 

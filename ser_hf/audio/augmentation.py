@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +26,8 @@ CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step with the probability that it is applied to a clip. Zero and null (the default) switch it off; with null
-    no other setting of the step is allowed, as it would have no effect."""
+    """A step and the probability that it changes a clip. Zero and null (the default) switch it off; with null no other
+    setting of the step may be set."""
 
     probability: float | None = None
 
@@ -41,36 +41,22 @@ class Step:
             raise ValueError(f"probability: expected between 0 and 1, got {self.probability}")
         for field in dataclasses.fields(self):
             if field.metadata:
-                self._check(field.name, **field.metadata)
-
-    def _check(self, name: str, least: float, most: float) -> None:
-        values = getattr(self, name)
-        if len(values) != 2 or not least <= values[0] <= values[1] <= most or not all(map(math.isfinite, values)):
-            limits = f"from {least:g} or more" + (f" to {most:g} or less" if most < math.inf else "")
-            raise ValueError(f"{name}: expected two numbers, the minimum and the maximum, {limits}, got {values}")
-
-
-def _between(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> Any:
-    return dataclasses.field(default_factory=lambda: [low, high], metadata={"least": least, "most": most})
+                least, most = field.metadata["limits"]
+                values = getattr(self, field.name)
+                if len(values) != 2 or not least <= values[0] <= values[1] <= most:
+                    raise ValueError(
+                        f"{field.name}: expected two numbers, the minimum and the maximum, from {least:g} or more to "
+                        f"{most:g} or less, got {values}"
+                    )
 
 
-@dataclasses.dataclass(frozen=True)
-class Crop(Step):
-    """A random crop with a `share` of the clip's length. (`audio.max_duration` limits the length as well.)"""
-
-    share: list[float] = _between(0.7, 1.0, 0.1, 1.0)
+def _between(low: float, high: float, least: float, most: float) -> Any:
+    return dataclasses.field(default_factory=lambda: [low, high], metadata={"limits": (least, most)})
 
 
 @dataclasses.dataclass(frozen=True)
 class Speed(Step):
     """Played faster (above 1) or slower: tempo, pitch and formants together (Ko et al., Interspeech 2015)."""
-
-    factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Tempo(Step):
-    """Faster (above 1) or slower at the same pitch, by a phase vocoder (Laroche and Dolson 1999)."""
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
 
@@ -88,14 +74,6 @@ class VocalTract(Step):
     frequency axis times `factor`, pitch and tempo as they were."""
 
     factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class TimeShift(Step):
-    """Shifted later (negative: earlier) by `seconds`, and padded with silence; of a short clip at most half is
-    lost."""
-
-    seconds: list[float] = _between(-0.3, 0.3, -10.0, 10.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +100,7 @@ class GaussianNoise(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class ColouredNoise(Step):
+class ColoredNoise(Step):
     """Noise whose power falls with frequency as 1 / f ** `exponent` (0 white, 1 pink, 2 brown), at an `snr` in dB."""
 
     snr: list[float] = _between(10.0, 40.0, -20.0, 100.0)
@@ -138,20 +116,6 @@ class BackgroundNoise(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class BandLimit(Step):
-    """A band-pass filter between a `low` and a `high` edge (Hz). The range of `high` is limited to half of the
-    sampling rate."""
-
-    low: list[float] = _between(20.0, 300.0, 0.0)
-    high: list[float] = _between(3000.0, 7500.0, 100.0)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.low[1] >= self.high[0]:
-            raise ValueError(f"low: up to {self.low[1]:g} Hz, which must be below `high`, from {self.high[0]:g} Hz")
-
-
-@dataclasses.dataclass(frozen=True)
 class Telephone(Step):
     """The band of a telephone (300 to 3400 Hz) at 8 kHz, through one of `codecs`."""
 
@@ -161,13 +125,6 @@ class Telephone(Step):
         super().__post_init__()
         if not self.codecs or not set(self.codecs) <= set(CODECS):
             raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Clipping(Step):
-    """The loudest `share` of the samples clipped at one level, as by a microphone with too much gain."""
-
-    share: list[float] = _between(0.0, 0.05, 0.0, 0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,19 +156,14 @@ class Augmentation:
     the level. `mixup` then mixes clips of a batch; `oversample` repeats clips of rare classes, each time with another
     augmentation, until all classes are as frequent as the most frequent one."""
 
-    crop: Crop = Crop()
     speed: Speed = Speed()
-    tempo: Tempo = Tempo()
     pitch: Pitch = Pitch()
     vocal_tract: VocalTract = VocalTract()
-    time_shift: TimeShift = TimeShift()
     reverberation: Reverberation = Reverberation()
     gaussian_noise: GaussianNoise = GaussianNoise()
-    coloured_noise: ColouredNoise = ColouredNoise()
+    coloured_noise: ColoredNoise = ColoredNoise()
     background_noise: BackgroundNoise = BackgroundNoise()
-    band_limit: BandLimit = BandLimit()
     telephone: Telephone = Telephone()
-    clipping: Clipping = Clipping()
     gain: Gain = Gain()
     mixup: Mixup = Mixup()
     oversample: bool = False
@@ -219,31 +171,48 @@ class Augmentation:
     @property
     def steps(self) -> dict[str, Step]:
         """The active steps on a waveform, by name, in their order."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             name: step
-            for name, step in own.items()
+            for name, step in vars(self).items()
             if isinstance(step, Step) and not isinstance(step, Mixup) and step.probability
         }
 
 
-_FOLDERS = ("reverberation", "background_noise")
+# Steps of earlier versions -> what to use instead.
+_DROPPED = {
+    "crop": "audio.max_duration",
+    "tempo": "augment.speed",
+    "time_shift": "audio.max_duration",
+    "band_limit": "augment.telephone",
+    "clipping": "augment.gain",
+}
+
+
+def without_dropped_steps(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's section without steps of earlier versions, which a saved recipe lists where they are off.
+
+    Raises:
+        UserError: if one is on, with what to use instead.
+    """
+    for name, instead in _DROPPED.items():
+        step = section.get(name)
+        if step is not None and not (isinstance(step, Mapping) and not step.get("probability")):
+            raise UserError(f"augment.{name}: this step was removed; use {instead}")
+    return {name: step for name, step in section.items() if name not in _DROPPED}
 
 
 class Augmenter:
     """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
-        augmentation: the settings. In the attribute the frequencies are limited to half of the sampling rate.
+        augmentation: the settings.
         sampling_rate: Hz of the clips.
-        store: waveforms by row, for babble if background noise has no folder. Without a store the background is
-            stationary noise with the spectrum of the clip.
+        store: waveforms by row, for background noise without a folder (babble).
         babble_rows: the rows for babble: those of the training clips (default: all of the store).
         cache_dir: of the decoded recordings of folders (default: see `ser_hf.utils.cache.cache_root`).
 
     Raises:
-        UserError: naming the key of a folder that is missing or has no audio, or of a frequency above half of the
-            sampling rate.
+        UserError: naming the key of a folder that is missing or has no audio.
     """
 
     def __init__(
@@ -254,8 +223,10 @@ class Augmenter:
         babble_rows: Sequence[int] | None = None,
         cache_dir: str | Path | None = None,
     ):
-        self.augmentation, self.sampling_rate = _band_limited(augmentation, sampling_rate), sampling_rate
+        self.augmentation, self.sampling_rate = augmentation, sampling_rate
         self.store = store
+        if "background_noise" in augmentation.steps and store is None and augmentation.background_noise.folder is None:
+            raise ValueError("augment.background_noise: babble needs a store of clips; pass one, or name a folder")
         self.babble_rows = range(len(store)) if store is not None and babble_rows is None else babble_rows
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
@@ -277,33 +248,23 @@ class Augmenter:
         """Applies one step regardless of its probability; a folder is used only if the step has a probability."""
         draw, rate = functools.partial(self.draw, name, rng), self.sampling_rate
         match name:
-            case "crop":
-                return transforms.crop(waveform, draw("share"), rng)
             case "speed":
                 return transforms.speed(waveform, draw("factor"))
-            case "tempo":
-                return transforms.tempo(waveform, draw("factor"), rate)
             case "pitch":
                 return transforms.pitch(waveform, draw("semitones"), rate)
             case "vocal_tract":
                 return transforms.vocal_tract(waveform, draw("factor"), rate)
-            case "time_shift":
-                return transforms.time_shift(waveform, draw("seconds"), rate)
             case "reverberation":
                 return transforms.reverberate(waveform, self._response(rng))
             case "gaussian_noise":
                 return transforms.add_noise(waveform, transforms.gaussian(len(waveform), rng), draw("snr"))
             case "coloured_noise":
-                noise = transforms.coloured(len(waveform), draw("exponent"), rate, rng)
+                noise = transforms.colored(len(waveform), draw("exponent"), rate, rng)
                 return transforms.add_noise(waveform, noise, draw("snr"))
             case "background_noise":
-                return transforms.add_noise(waveform, self._background(waveform, rng), draw("snr"))
-            case "band_limit":
-                return transforms.band_limit(waveform, draw("low"), draw("high"), rate)
+                return transforms.add_noise(waveform, self._background(len(waveform), rng), draw("snr"))
             case "telephone":
                 return transforms.telephone(waveform, draw("codecs"), rate)
-            case "clipping":
-                return transforms.clip(waveform, draw("share"))
             case "gain":
                 return transforms.gain(waveform, draw("decibels"))
         raise ValueError(f"{name}: not a step on waveforms")
@@ -321,37 +282,20 @@ class Augmenter:
         decay, ratio = (self.draw("reverberation", rng, field) for field in ("decay", "direct_to_reverberant"))
         return transforms.generated_response(decay, ratio, self.sampling_rate, rng)
 
-    def _background(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Background as long as the clip: recorded, babble, or noise with the spectrum of the clip."""
+    def _background(self, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Background as long as the clip: recorded, or babble."""
         recorded = self.recordings.get("background_noise")
         if recorded is not None:
-            return transforms.random_crop(recorded, range(len(recorded)), len(waveform), rng)
-        if self.store is not None:
-            return transforms.babble(self.store, self.babble_rows, len(waveform), rng)
-        return transforms.speech_shaped(waveform, rng)
+            return transforms.random_crop(recorded, range(len(recorded)), length, rng)
+        return transforms.babble(self.store, self.babble_rows, length, rng)
 
 
 def open_recordings(
     augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None
 ) -> dict[str, WaveformStore]:
     """The recordings of the folders of active steps, by step. Raises as `open_audio_folder`."""
-    steps = augmentation.steps
     return {
-        name: open_audio_folder(steps[name].folder, sampling_rate, f"augment.{name}.folder", cache_dir)
-        for name in _FOLDERS
-        if name in steps and steps[name].folder is not None
+        name: open_audio_folder(step.folder, sampling_rate, f"augment.{name}.folder", cache_dir)
+        for name, step in augmentation.steps.items()
+        if getattr(step, "folder", None) is not None
     }
-
-
-def _band_limited(augmentation: Augmentation, sampling_rate: int) -> Augmentation:
-    """The augmentation with frequencies up to half of the sampling rate."""
-    band, most = augmentation.band_limit, sampling_rate / 2
-    if "band_limit" not in augmentation.steps:
-        return augmentation
-    if band.low[1] >= most:
-        raise UserError(
-            f"augment.band_limit.low: up to {band.low[1]:g} Hz would leave nothing: audio at {sampling_rate} Hz has "
-            f"frequencies below {most:g} Hz"
-        )
-    high = [min(edge, most) for edge in band.high]
-    return dataclasses.replace(augmentation, band_limit=dataclasses.replace(band, high=high))

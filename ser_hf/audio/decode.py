@@ -11,6 +11,7 @@ import soxr
 import xxhash
 
 from ..utils.errors import UserError
+from ..utils.files import require_utf8
 
 SHORTEST = 0.1  # seconds of a clip for a prediction
 # libsndfile's name of a format -> its suffixes.
@@ -27,10 +28,6 @@ SUFFIXES = {
 }
 # Streaming WAV writers (ffmpeg to a pipe) do not know the length and leave one of these in the RIFF header.
 _UNKNOWN_RIFF_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
-# An Ogg page (RFC 3533, section 6): its signature, the length of its header, whose last byte is the number of
-# segments, and the maximum length of a page with 255 segments of 255 bytes.
-_OGG_MARK, _OGG_HEADER, _OGG_PAGE = b"OggS", 27, 27 + 255 + 255 * 255
-_OGG_LAST = 4  # the flag of a stream's last page
 _BLOCK = 2**20  # frames read at once: one hour in stereo at 44.1 kHz would be 1.3 GB
 
 
@@ -65,9 +62,6 @@ def decode(
     """Decodes `data` (bytes of a file) or the file at `path`, mixes to mono by the mean and resamples with soxr (HQ),
     in blocks, so that memory holds little more than the result.
 
-    An Ogg stream that ends at a page without an end flag is accepted: recorders that are switched off write such
-        files.
-
     Args:
         start, end: seconds of the segment (None: to the end); only this segment is read into memory.
 
@@ -76,8 +70,16 @@ def decode(
         AudioError: if the file is missing, empty, truncated, or has NaN or infinite samples; if its path is not UTF-8;
             if the segment is empty or ends after the recording (by more than rounding).
     """
-    name = _name(path)
-    size = _size(name, data)
+    name = str(path)
+    try:
+        require_utf8(name)
+        size = len(data) if data is not None else os.path.getsize(name)
+    except UserError as error:
+        raise AudioError(str(error)) from None
+    except OSError:
+        raise AudioError(f"{name}: no such file") from None
+    if size == 0:
+        raise AudioError(f"{name}: an empty file (0 bytes); restore or remove it")
     try:
         with soundfile.SoundFile(io.BytesIO(data) if data is not None else name) as file:
             announced, source_rate, kind = file.frames, file.samplerate, file.format
@@ -94,8 +96,6 @@ def decode(
         raise AudioError(f"{name}: holds no samples; restore or remove this file")
     if count < announced or (kind == "WAV" and _riff_size(name, data) > size):
         raise AudioError(f"{name}: truncated, its header announces more than the file holds; copy it again")
-    if kind == "OGG" and _torn(_read(name, data, max(0, size - 2 * _OGG_PAGE))):
-        raise AudioError(f"{name}: truncated, it ends within a page of its Ogg stream; copy it again")
     if not finite:
         raise AudioError(f"{name}: holds NaN or infinite samples; restore or remove this file")
     if len(mono) == 0:
@@ -137,16 +137,6 @@ def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray
     return samples, count, hashed.hexdigest(), finite
 
 
-def _name(path: str | None) -> str:
-    name = str(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(name).decode(errors="backslashreplace")
-        raise AudioError(f"{shown}: its path is not UTF-8, which tables of clips cannot hold; rename it") from None
-    return name
-
-
 def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None) -> tuple[int, int]:
     """The first sample and the number of samples between two times."""
     first = round(start * file.samplerate)
@@ -159,41 +149,10 @@ def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None)
     return first, min(last, file.frames) - first
 
 
-def _size(name: str, data: bytes | None) -> int:
-    try:
-        size = len(data) if data is not None else os.path.getsize(name)
-    except OSError:
-        raise AudioError(f"{name}: no such file") from None
-    if size == 0:
-        raise AudioError(f"{name}: an empty file (0 bytes); restore or remove it")
-    return size
-
-
 def _riff_size(name: str, data: bytes | None) -> int:
     """The file size in a RIFF header; 0 without one."""
-    head = _read(name, data, 0, 8)
+    with io.BytesIO(data) if data is not None else Path(name).open("rb") as file:
+        head = file.read(8)
     announced = int.from_bytes(head[4:8], "little")
     # libsndfile accepts a missing padding byte of an odd chunk.
     return 0 if head[:4] != b"RIFF" or announced in _UNKNOWN_RIFF_SIZES else announced + 8 - (announced & 1)
-
-
-def _torn(tail: bytes) -> bool:
-    """Whether the last Ogg page is truncated, or its last packet continues in a missing page."""
-    begin = tail.rfind(_OGG_MARK)
-    if begin < 0:  # other data after the stream, such as tags
-        return False
-    page = tail[begin:]
-    segments = page[_OGG_HEADER : _OGG_HEADER + page[_OGG_HEADER - 1]] if len(page) >= _OGG_HEADER else b""
-    if len(page) < _OGG_HEADER or len(segments) < page[_OGG_HEADER - 1]:
-        return True
-    length = _OGG_HEADER + len(segments) + sum(segments)
-    goes_on = segments[-1:] == b"\xff" and not page[5] & _OGG_LAST
-    return len(page) < length or goes_on or page[length:] in (_OGG_MARK[:1], _OGG_MARK[:2], _OGG_MARK[:3])
-
-
-def _read(name: str, data: bytes | None, begin: int, count: int = -1) -> bytes:
-    if data is not None:
-        return data[begin:] if count < 0 else data[begin : begin + count]
-    with Path(name).open("rb") as file:
-        file.seek(begin)
-        return file.read(count)

@@ -7,12 +7,10 @@ Three steps, each more expensive per pair than the one before, for far fewer pai
 2. The bit error rate over the frames active in both clips (Haitsma and Kalker). Copies are below the threshold even
    after strong coding; so are some similar takes of an actor.
 3. The correlation of the waveforms from 300 to 3200 Hz, segment by segment at one lag. Codecs keep the waveform; no
-   speaker says a sentence twice with all glottal pulses in the same places. Clips that run together for little more
-   than a second must correlate more than longer ones.
+   speaker says a sentence twice with all glottal pulses in the same places.
 
 Not found: copies changed in pitch or tempo, recorded again in a room, or with noise 10 dB below the voice; segments
-with less than half a second in common after the first 0.2 s, or less than a third of a second of voice in that; silent
-clips. `benchmarks/near_duplicates.py` measures what is found.
+with less than half a second in common; silent clips. `benchmarks/near_duplicates.py` measures what is found.
 """
 
 import json
@@ -45,56 +43,10 @@ _BLOCK_FRAMES = 128  # frames at once: half a megabyte, which stays in a core's 
 _WINDOW = np.hanning(FRAME).astype(np.float32)
 _EDGES = np.rint(np.geomspace(*BAND, BITS + 2) * FRAME / RATE).astype(int)
 
-
-class Fingerprint(NamedTuple):
-    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool (frames,), False
-    where the clip is too quiet for the bits to mean anything."""
-
-    bits: np.ndarray
-    active: np.ndarray
-
-
-def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
-    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz.
-
-    Frames lie wholly within the clip, so that a cut by whole hops takes bits away and changes hardly any that stay.
-    Clips under 0.19 s give an empty fingerprint.
-    """
-    energies = _band_energies(np.asarray(samples, dtype=np.float32), sampling_rate)
-    if len(energies) <= _LAG:
-        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, bool))
-    totals = energies.sum(axis=1)
-    loud = np.quantile(totals, 0.95)
-    levels = np.log(energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny)
-    slopes = levels[:, 1:] - levels[:, :-1]
-    rising = slopes[_LAG:] > slopes[:-_LAG]
-    bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
-    active = totals > loud * 10 ** (-ACTIVE_DB / 10)
-    # Both frames of a difference must be active.
-    return Fingerprint(bits, active[_LAG:] & active[:-_LAG])
-
-
-def _band_energies(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Energy in each band of each frame, float32 (frames, BITS + 1)."""
-    if sampling_rate != RATE:
-        samples = soxr.resample(samples, sampling_rate, RATE)
-    if len(samples) < FRAME:
-        return np.zeros((0, BITS + 1), np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
-    blocks = []
-    for begin in range(0, len(frames), _BLOCK_FRAMES):
-        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)
-        spectra = spectra[:, : _EDGES[-1]]
-        powers = spectra.real**2 + spectra.imag**2
-        blocks.append(np.add.reduceat(powers, _EDGES[:-1], axis=1))
-    return np.concatenate(blocks)
-
-
 METHOD_VERSION = 3  # increase it with any change that may alter a result
 
-# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27. Copies stand
-# above 0.9, but for those under noise and those whose phases a telephone's filter moved (mostly 0.7 to 0.9;
-# one in 283 of the benchmark falls below it).
+# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most 0.27, and copies by
+# more than 0.9, but for those under noise and those that a telephone's filter changed (mostly 0.7 to 0.9).
 _MAX_ERROR = 0.36
 _MIN_CORRELATION = 0.5
 # Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
@@ -108,7 +60,44 @@ _KEY_NEIGHBORS = 32
 _PROBES = 32  # frames compared before all are
 _MAX_PROBE_ERROR = 0.42
 _BLOCK = 1 << 16  # alignments compared together, in some 50 MB
-_SORTED = 1 << 21  # frames that are sorted by key together, in some 100 MB
+_SORTED = 1 << 21  # frames, about, that are sorted by key together, in some 100 MB
+
+
+class Fingerprint(NamedTuple):
+    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool (frames,), False
+    where the clip is too quiet for the bits to mean anything."""
+
+    bits: np.ndarray
+    active: np.ndarray
+
+
+def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
+    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of differences of band energies,
+    between neighboring bands and frames.
+
+    Frames lie wholly within the clip, so that a cut by whole hops takes bits away and changes hardly any that stay.
+    Clips under 0.19 s give an empty fingerprint.
+    """
+    samples = np.asarray(samples, dtype=np.float32)
+    if sampling_rate != RATE:
+        samples = soxr.resample(samples, sampling_rate, RATE)
+    if len(samples) < FRAME + _LAG * HOP:
+        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, bool))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
+    blocks = []
+    for begin in range(0, len(frames), _BLOCK_FRAMES):
+        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)[:, : _EDGES[-1]]
+        blocks.append(np.add.reduceat(spectra.real**2 + spectra.imag**2, _EDGES[:-1], axis=1))
+    energies = np.concatenate(blocks)
+    totals = energies.sum(axis=1)
+    loud = np.quantile(totals, 0.95)
+    levels = np.log(energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny)
+    slopes = np.diff(levels, axis=1)
+    rising = slopes[_LAG:] > slopes[:-_LAG]
+    bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
+    active = totals > loud * 10 ** (-ACTIVE_DB / 10)
+    # Both frames of a difference must be active.
+    return Fingerprint(bits, active[_LAG:] & active[:-_LAG])
 
 
 @dataclass(frozen=True, order=True)
@@ -142,11 +131,7 @@ def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> 
 
 
 def _read(folder: Path) -> list[NearDuplicate]:
-    """The cached pairs.
-
-    Raises:
-        OSError or ValueError: if they are damaged.
-    """
+    """The cached pairs; raises an OSError or ValueError if they are damaged."""
     kept = json.loads((folder / "pairs.json").read_text())
     if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
         raise ValueError("the pairs do not match their checksum")
@@ -173,8 +158,12 @@ class _Comparison:
     """
 
     def __init__(self, prints: list[Fingerprint]):
-        self.bits = np.concatenate([clip.bits for clip in prints] or [np.zeros(0, np.uint32)])
-        self.active = np.concatenate([clip.active for clip in prints] or [np.zeros(0, bool)])
+        self.bits = np.concatenate([np.zeros(0, np.uint32), *(clip.bits for clip in prints)])
+        self.active = np.concatenate([np.zeros(0, bool), *(clip.active for clip in prints)])
+        # Frames that begin a key: active, as is the frame `_KEY_GAP` later in the same clip.
+        gap = np.zeros(_KEY_GAP, bool)
+        keyed = [np.append(clip.active[_KEY_GAP:], gap)[: len(clip.active)] & clip.active for clip in prints]
+        self.keyed = np.concatenate([np.zeros(0, bool), *keyed])
         self.lengths = np.array([len(clip.bits) for clip in prints], dtype=np.int64)
         self.begins = np.cumsum(self.lengths) - self.lengths
         self.longest = int(self.lengths.max(initial=0))
@@ -192,8 +181,7 @@ class _Comparison:
         evidence = (0.5 - errors[kept]) * np.sqrt(counts[kept])
         a, b, offset = self._unpack(near[kept])
         order = np.lexsort((-evidence, b, a))
-        first_of_pair = np.unique(np.stack([a[order], b[order]]), axis=1, return_index=True)[1]
-        best = order[first_of_pair]
+        best = order[np.unique(np.stack([a[order], b[order]]), axis=1, return_index=True)[1]]
         columns = a[best], b[best], offset[best], errors[kept][best]
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -201,15 +189,16 @@ class _Comparison:
         """Packed alignments, each once, at which two clips share a key.
 
         Each frame of a key is compared with the `_KEY_NEIGHBORS` frames after it, not with all: a key of a thousand
-        frames has little information, and all pairs would cost their square. Smaller groups are compared completely.
+        frames has little information, and all pairs would cost their square. Frames are sorted in parts, by ranges of
+        the key's first half, to bound memory.
         """
-        usable = self._with_a_later_frame()
-        mask = np.uint32((1 << _KEY_BITS) - 1)
+        mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
+        step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
             half = ((self.bits >> np.uint32(start)) & mask).astype(np.uint16)
-            for lowest, highest in _parts(half, usable):
+            for lowest in range(0, values, step):
                 # Stable sorting keeps the frames of a key in the order of the clips.
-                frames = np.flatnonzero(usable & (half >= lowest) & (half <= highest))
+                frames = np.flatnonzero(self.keyed & (half >= lowest) & (half < lowest + step))
                 keys = half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
                 order = np.argsort(keys, kind="stable")
                 keys, frames = keys[order], frames[order]
@@ -218,24 +207,10 @@ class _Comparison:
                     if len(same) == 0:
                         break
                     one, other = frames[same], frames[same + distance]
-                    a, b = self._clip_of(one), self._clip_of(other)
+                    a, b = (np.searchsorted(self.begins, each, side="right") - 1 for each in (one, other))
                     offset = (other - self.begins[b]) - (one - self.begins[a])
-                    yield np.unique(self._pack(a, b, offset)[a != b])
-
-    def _with_a_later_frame(self) -> np.ndarray:
-        """For each frame, whether it and the one `_KEY_GAP` later are active in one clip."""
-        usable = np.zeros_like(self.active)
-        usable[:-_KEY_GAP] = self.active[:-_KEY_GAP] & self.active[_KEY_GAP:]
-        clips = self.lengths > 0
-        begins, ends = self.begins[clips, None], (self.begins + self.lengths)[clips, None]
-        usable[np.maximum(ends - 1 - np.arange(_KEY_GAP), begins)] = False
-        return usable
-
-    def _clip_of(self, frames: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.begins, frames, side="right") - 1
-
-    def _pack(self, a: np.ndarray, b: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        return (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
+                    packed = (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
+                    yield np.unique(packed[a != b])
 
     def _unpack(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pair, offset = np.divmod(alignments, max(4 * self.longest, 1))
@@ -273,25 +248,6 @@ class _Comparison:
             counts[i] = np.count_nonzero(active)
             wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[active].sum()
         return wrong / np.maximum(BITS * counts, 1), counts
-
-
-def _parts(half: np.ndarray, usable: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Ranges of the first frame's bits, both ends included, that split the usable frames into parts of `_SORTED`.
-
-    A single value with more frames is one part.
-    """
-    counts = np.zeros(1 << _KEY_BITS, np.int64)
-    for begin in range(0, len(half), _SORTED):  # bincount copies to eight bytes per frame
-        block = slice(begin, begin + _SORTED)
-        counts += np.bincount(half[block][usable[block]], minlength=len(counts))
-    lowest, frames = 0, 0
-    for value, count in enumerate(counts.tolist()):
-        if frames and frames + count > _SORTED:
-            yield lowest, value - 1
-            lowest, frames = value, 0
-        frames += count
-    if frames:
-        yield lowest, len(counts) - 1
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:

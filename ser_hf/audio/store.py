@@ -11,18 +11,17 @@ import dataclasses
 import io
 import logging
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
-import xxhash
 from tqdm.auto import tqdm
+from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-from ..utils.cache import InUse, built_once, cache_root, format_size, key_of, origin_of
+from ..utils.cache import InUse, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
 from .decode import AudioError, Decoded, decode
@@ -37,7 +36,6 @@ SAMPLE_BYTES = 4
 _FORMAT = 2
 _PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
 _LISTED_ERRORS = 5
-_LOGGED_BYTES = 1e9  # of a store whose size is logged before it is built
 _SAMPLED_FILES = 2000  # whose headers are read to estimate the size of a store
 # Stores up to this size are verified at each opening; that takes a second if they are in memory.
 _VERIFIED_BYTES = 4e9
@@ -46,7 +44,8 @@ _AHEAD_BYTES = 1 << 30  # of decoded audio in memory
 _DECODED_FIELDS = ("source_rate", "channels", "format", "content_hash")
 _DAMAGED = "damaged"  # a file in a store with a wrong checksum
 
-# The length comes first and the checksum last: a record that a power cut left half zero matches no clip.
+# The length comes first and the checksum (xxh3, 64 bits, of the samples) last: a record that a power cut left half
+# zero matches no clip.
 RECORD = np.dtype(
     [
         ("length", "<i8"),  # samples as stored
@@ -61,17 +60,12 @@ RECORD = np.dtype(
 )
 
 
-def checksum(samples: np.ndarray | bytes | memoryview) -> int:
-    """xxh3 (64 bits) of a clip's samples as they are in the file."""
-    return xxhash.xxh3_64_intdigest(samples)
-
-
 def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]) -> None:
     """Writes a clip, float32 (samples,), and then its record with the `metadata`.
 
     Both are flushed: a later crash of the process loses neither.
     """
-    fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), checksum(clip)]
+    fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), xxh3_64_intdigest(clip)]
     samples.write(clip)
     samples.flush()
     journal.write(np.array(tuple(fields), RECORD).tobytes())
@@ -99,12 +93,8 @@ def read_journal(folder: Path) -> np.ndarray:
 
 
 def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int | None:
-    """The first clip whose samples do not match its checksum, or None. Needs the memory of the longest clip only.
-
-    Args:
-        lengths: samples of each clip, shape (clips,).
-        checksums: from `checksum`, shape (clips,).
-    """
+    """The first clip whose samples do not match its checksum, or None; `lengths` and `checksums` are (clips,). Needs
+    the memory of the longest clip only."""
     buffer, left = bytearray(), path.stat().st_size
     with path.open("rb") as file:
         for clip, (length, wanted) in enumerate(zip(lengths.tolist(), checksums.tolist(), strict=True)):
@@ -114,7 +104,7 @@ def first_damaged(path: Path, lengths: np.ndarray, checksums: np.ndarray) -> int
             if size > len(buffer):
                 buffer = bytearray(size)
             clip_bytes = memoryview(buffer)[:size]
-            if file.readinto(clip_bytes) != size or checksum(clip_bytes) != wanted:
+            if file.readinto(clip_bytes) != size or xxh3_64_intdigest(clip_bytes) != wanted:
                 return clip
             left -= size
     return None
@@ -188,15 +178,12 @@ class WaveformStore:
         return samples
 
     def _verify_clip(self, row: int, samples: np.ndarray) -> None:
-        if checksum(samples) != self.checksums[row]:
+        if xxh3_64_intdigest(samples) != self.checksums[row]:
             remedy = "the next run builds this store again, and --resume continues from the last checkpoint"
             try:
                 (self.folder / _DAMAGED).write_text(_damage(row))
-            except OSError as error:
-                remedy = (
-                    f"and it cannot be marked to be built again ({error.strerror or error}): delete that folder, or "
-                    "set audio.cache_dir, or the environment's SER_HF_CACHE, to another one"
-                )
+            except OSError:
+                remedy = "delete that folder, or set audio.cache_dir to another one"
             raise UserError(f"{self.folder}: {_damage(row)}; {remedy}")
         self._verified[row] = 1
 
@@ -244,11 +231,12 @@ def open_store(
         existing.append(store)
 
     def needed() -> float:
-        return _bytes_needed(sources, sampling_rate, workers, preparation)[0]
+        return _bytes_needed(sources, sampling_rate, preparation)
 
     with built_once(folder, check, resumed=True, needed=needed) as fresh:
         if fresh is not None:
-            _build(fresh, folder, sources, sampling_rate, workers, preparation)
+            _build(fresh, sources, sampling_rate, workers, preparation)
+            _write_index(fresh, sampling_rate)
     return existing[-1] if existing else WaveformStore(folder)
 
 
@@ -266,7 +254,7 @@ def _key(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation 
 
 def _identity(source: dict) -> list:
     if source.get("bytes") is not None:
-        return [source.get("path"), xxhash.xxh3_128_hexdigest(source["bytes"])]
+        return [source.get("path"), xxh3_128_hexdigest(source["bytes"])]
     try:
         stat = os.stat(source["path"])
     except OSError:
@@ -274,21 +262,14 @@ def _identity(source: dict) -> list:
     return [os.path.abspath(source["path"]), stat.st_size, stat.st_mtime_ns]
 
 
-def _bytes_needed(
-    sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
-) -> tuple[float, float]:
-    """The maximum size of a store in bytes, and its seconds, from the headers of the files (of many files a sample, as
-    each takes 0.1 ms)."""
-
-    def seconds(source: dict) -> float:
-        info = _header(source)
-        return 0.0 if info is None else info.duration
-
-    sampled = sources[:: max(1, len(sources) // _SAMPLED_FILES)]
-    duration = sum(in_order(seconds, sampled, workers)) * len(sources) / max(1, len(sampled))
+def _bytes_needed(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> float:
+    """The maximum size of a store, from the headers of the files (of many files a sample, as each takes 0.1 ms)."""
     if preparation is not None and preparation.fixed_duration is not None:
-        duration = len(sources) * preparation.fixed_duration
-    return SAMPLE_BYTES * duration * sampling_rate, duration
+        return SAMPLE_BYTES * len(sources) * preparation.fixed_duration * sampling_rate
+    sampled = sources[:: max(1, len(sources) // _SAMPLED_FILES)]
+    headers = [_header(source) for source in sampled]
+    duration = sum(info.duration for info in headers if info is not None)
+    return SAMPLE_BYTES * duration * sampling_rate * len(sources) / max(1, len(sampled))
 
 
 def _header(source: dict) -> Any:
@@ -299,38 +280,28 @@ def _header(source: dict) -> Any:
         return None
 
 
-def _log_size(
-    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
-) -> None:
-    """Logs the size of a large store before it is built."""
-    needed, duration = _bytes_needed(sources, sampling_rate, workers, preparation)
-    if needed >= _LOGGED_BYTES:
-        free = shutil.disk_usage(folder.parent).free
-        logger.log(
-            logging.WARNING if needed > free else logging.INFO,
-            "waveforms of %s files (%.1f h): about %s at %s, where %s are free",
-            *(f"{len(sources):,}", duration / 3600, format_size(needed), folder.parent, format_size(free)),
-        )
-
-
 def _build(
-    fresh: Path,
     folder: Path,
     sources: Sequence[dict],
     sampling_rate: int,
     workers: int | None,
     preparation: "Preparation | None",
 ) -> None:
-    complete, failures = complete_clips(fresh), []
+    """Appends the clips that the folder lacks; raises an AudioError that names bad files."""
+    complete, failures = complete_clips(folder), []
     if complete:
-        logger.info(
-            "continuing to prepare audio: %s of %s clips are in %s", f"{complete:,}", f"{len(sources):,}", fresh
-        )
-    else:
-        _log_size(folder, sources, sampling_rate, workers, preparation)
-    with (fresh / SAMPLES).open("ab") as samples, (fresh / JOURNAL).open("ab") as journal:
-        left = (sources[row] for row in range(complete, len(sources)))
-        clips = _decoded_in_order(left, sampling_rate, workers, preparation)
+        logger.info("continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder)
+
+    def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
+        try:
+            return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
+        except AudioError as error:
+            return error
+
+    left = (sources[row] for row in range(complete, len(sources)))
+    # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
+    clips = in_order(work, left, workers, _decoded_size, _AHEAD_BYTES)
+    with (folder / SAMPLES).open("ab") as samples, (folder / JOURNAL).open("ab") as journal:
         bar = {"total": len(sources), "initial": complete, "desc": "preparing audio", "unit": "clip", "disable": None}
         for clip in tqdm(clips, **bar):
             if isinstance(clip, AudioError):
@@ -339,65 +310,21 @@ def _build(
                 decoded, lengths = clip
                 metadata = lengths | {name: getattr(decoded, name) for name in _DECODED_FIELDS}
                 append(samples, journal, decoded.samples, metadata)
+    for error in failures[1:_LISTED_ERRORS]:
+        logger.error("%s", error)
     if failures:
-        raise _summary(failures, len(sources))
-    _write_index(fresh, sampling_rate)
+        count = f"; {len(failures)} of {len(sources)} files are bad" if len(failures) > 1 else ""
+        raise AudioError(f"{failures[0]}{count}")
 
 
-def _write_index(folder: Path, sampling_rate: int) -> None:
-    """Converts a folder's journal to its index."""
-    records = read_journal(folder)
-    optional = {name: records[name] for name in ("source_length", "trimmed_length")}
-    np.savez(
-        folder / "index.npz",
-        sampling_rate=sampling_rate,
-        offsets=np.concatenate([[0], np.cumsum(records["length"], dtype=np.int64)]),
-        content_hashes=_text(records["content_hash"]),
-        source_rates=records["source_rate"],
-        channels=records["channels"],
-        formats=_text(records["format"]),
-        checksums=records["checksum"],
-        **{f"{name}s": own for name, own in optional.items() if (own != records["length"]).any()},
-    )
-    (folder / JOURNAL).unlink()
-
-
-def _text(column: np.ndarray) -> np.ndarray:
-    """Byte strings as text of minimal width."""
-    return np.array(column.astype(str).tolist(), dtype=str)
-
-
-def _decoded_in_order(
-    sources: Iterable[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
-) -> Iterator[tuple[Decoded, dict[str, int]] | AudioError]:
-    """Decodes and prepares on threads; a bad file yields its error. The decoded audio ahead of the writer is limited
-    by its size in memory, so that few long recordings are decoded at a time."""
-
-    def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
-        try:
-            return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
-        except AudioError as error:
-            return _of_origin(error, source)
-
-    def size(source: dict) -> float:
-        data = source.get("bytes")
-        with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
-            held = len(data) if data is not None else os.path.getsize(source["path"])
-            # A small file needs no look at its header.
-            if held > _SMALL_BYTES and (info := _header(source)) is not None:
-                return SAMPLE_BYTES * info.frames * (info.channels + 1)
-        return 0.0
-
-    return in_order(work, sources, workers, size, _AHEAD_BYTES)
-
-
-def _of_origin(error: AudioError, source: dict) -> AudioError:
-    """The error with table and row of audio from inside a table."""
-    origin = None if source.get("bytes") is not None else origin_of(source["path"])
-    if origin is None:
-        return error
-    reason = str(error).removeprefix(f"{source['path']}: ").partition(";")[0]
-    return AudioError(f"{origin}: its audio: {reason}; correct the table, or leave the clip out with corpus.exclude")
+def _decoded_size(source: dict) -> float:
+    """Bytes that decoding takes, 0 for a small file, whose header is not worth a look."""
+    data = source.get("bytes")
+    with contextlib.suppress(OSError):  # deleted meanwhile: decoding raises the error
+        held = len(data) if data is not None else os.path.getsize(source["path"])
+        if held > _SMALL_BYTES and (info := _header(source)) is not None:
+            return SAMPLE_BYTES * info.frames * (info.channels + 1)
+    return 0.0
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
@@ -413,9 +340,19 @@ def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded
     return clip._replace(samples=prepare_waveform(clip.samples, clip.sampling_rate, preparation)), lengths
 
 
-def _summary(failures: list[AudioError], total: int) -> AudioError:
-    if len(failures) == 1:
-        return failures[0]
-    for error in failures[1:_LISTED_ERRORS]:
-        logger.error("%s", error)
-    return AudioError(f"{failures[0]}; {len(failures)} of {total} files are bad")
+def _write_index(folder: Path, sampling_rate: int) -> None:
+    """Converts a folder's journal to its index."""
+    records = read_journal(folder)
+    optional = {name: records[name] for name in ("source_length", "trimmed_length")}
+    np.savez(
+        folder / "index.npz",
+        sampling_rate=sampling_rate,
+        offsets=np.concatenate([[0], np.cumsum(records["length"], dtype=np.int64)]),
+        content_hashes=records["content_hash"].astype(str),
+        source_rates=records["source_rate"],
+        channels=records["channels"],
+        formats=records["format"].astype(str),
+        checksums=records["checksum"],
+        **{f"{name}s": own for name, own in optional.items() if (own != records["length"]).any()},
+    )
+    (folder / JOURNAL).unlink()

@@ -1,4 +1,4 @@
-"""Signal processing of augmentation: level and band, noise, reverberation, speed, pitch and vocal tract."""
+"""Signal processing of augmentation: telephone and level, noise, reverberation, speed, pitch and vocal tract."""
 
 import functools
 import io
@@ -12,47 +12,12 @@ import soxr
 from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 TELEPHONE_RATE = 8000  # Hz
-TELEPHONE_BAND = (300.0, 3400.0)  # Hz
+# 300 to 3400 Hz; applied forward and backward, without delay.
+_TELEPHONE_BAND = butter(4, (300.0, 3400.0), "bandpass", fs=TELEPHONE_RATE, output="sos")
 # libsndfile's names of the codecs: ITU-T G.711 (both laws), GSM 06.10 full rate, IMA ADPCM of 4 bits.
 _SUBTYPES = {"mu_law": "ULAW", "a_law": "ALAW", "gsm": "GSM610", "adpcm": "IMA_ADPCM"}
 # The peak before a codec, of 16 bits: as the gain control of telephones, with headroom for the codec.
 _CODEC_PEAK = 1 << 14
-_ORDER = 4  # of the Butterworth filters, each applied forward and backward
-_LEAST_EDGE = 1.0  # Hz: a lower edge would cost precision and remove nothing
-_MOST_EDGE = 0.98  # of the Nyquist frequency, likewise
-
-
-def crop(waveform: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A random crop of `share` of the clip, a view (share * samples,), at least one sample."""
-    length = max(1, round(share * len(waveform)))
-    start = rng.integers(len(waveform) - length + 1)
-    return waveform[start : start + length]
-
-
-def time_shift(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """Shifted later (negative: earlier) by `seconds` and padded with silence, (samples,). At least half of the clip
-    remains."""
-    most = len(waveform) // 2
-    shift = int(np.clip(round(seconds * sampling_rate), -most, most))
-    shifted = np.zeros_like(waveform)
-    if shift >= 0:
-        shifted[shift:] = waveform[: len(waveform) - shift]
-    else:
-        shifted[:shift] = waveform[-shift:]
-    return shifted
-
-
-def band_limit(waveform: np.ndarray, low: float, high: float, sampling_rate: int) -> np.ndarray:
-    """Only frequencies between `low` and `high` Hz, float32 (samples,), without delay: 6 dB less at the edges, and 48
-    dB an octave beyond. An edge above half of the sampling rate or below 1 Hz has no effect."""
-    low = low if low >= _LEAST_EDGE else None
-    high = high if high <= _MOST_EDGE * sampling_rate / 2 else None
-    if low is None and high is None:
-        return waveform
-    sections = _filter(low, high, sampling_rate)
-    # scipy's default padding against transients must not be longer than the clip.
-    padding = min(3 * (2 * len(sections) + 1), len(waveform) - 1)
-    return sosfiltfilt(sections, waveform, padlen=padding).astype(np.float32)
 
 
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
@@ -63,12 +28,24 @@ def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarra
     """
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
-    narrow = band_limit(narrow if len(narrow) else np.zeros(1, dtype=np.float32), *TELEPHONE_BAND, TELEPHONE_RATE)
+    narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
+    # scipy's default padding against transients must not be longer than the clip.
+    padding = min(3 * (2 * len(_TELEPHONE_BAND) + 1), len(narrow) - 1)
+    narrow = sosfiltfilt(_TELEPHONE_BAND, narrow, padlen=padding).astype(np.float32)
     peak = np.abs(narrow).max()
     if peak > 0:
         narrow = _coded(narrow / peak, codec) * peak
-    wide = soxr.resample(narrow, TELEPHONE_RATE, sampling_rate)[: len(waveform)]
-    return np.pad(wide, (0, len(waveform) - len(wide)))
+    return _fitted(soxr.resample(narrow, TELEPHONE_RATE, sampling_rate), len(waveform))
+
+
+def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
+    """Samples within [-1, 1] through a codec and back, float32 (samples,); block codecs pad the last block."""
+    # As integers, because libsndfile's G.711 reads outside its tables for samples that are not finite.
+    integers = np.rint(samples * _CODEC_PEAK).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, integers, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
+    file.seek(0)
+    return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
 
 
 def clip(waveform: np.ndarray, share: float) -> np.ndarray:
@@ -83,23 +60,7 @@ def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
     return waveform * np.float32(10 ** (decibels / 20))
 
 
-@functools.lru_cache(maxsize=8)
-def _filter(low: float | None, high: float | None, sampling_rate: int) -> np.ndarray:
-    """Second-order sections of a band, high or low pass; cached for the telephone's band."""
-    if low is None or high is None:
-        return butter(_ORDER, low or high, "highpass" if high is None else "lowpass", fs=sampling_rate, output="sos")
-    return butter(_ORDER, [low, high], "bandpass", fs=sampling_rate, output="sos")
-
-
-def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
-    """Samples within [-1, 1] through a codec and back, float32 (samples,); block codecs pad the last block."""
-    # As integers, because libsndfile's G.711 reads outside its tables for samples that are not finite.
-    integers = np.rint(samples * _CODEC_PEAK).astype(np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, integers, TELEPHONE_RATE, format="WAV", subtype=_SUBTYPES[codec])
-    file.seek(0)
-    return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
-
+# Noise
 
 AUDIBLE = 20.0  # Hz: brown noise would have nearly all its power below it
 VOICES = (3, 8)  # in babble, minimum and maximum
@@ -135,7 +96,7 @@ def gaussian(length: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal(length, dtype=np.float32)
 
 
-def coloured(length: int, exponent: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
+def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Noise whose power density falls with frequency as 1 / f ** `exponent`, float32 (length,): white noise, its
     spectrum shaped; nothing below 20 Hz."""
     size = scipy.fft.next_fast_len(max(length, round(_LEAST_SECONDS * sampling_rate)), real=True)
@@ -145,14 +106,6 @@ def coloured(length: int, exponent: float, sampling_rate: int, rng: np.random.Ge
     audible = frequencies >= AUDIBLE
     shape[audible] = (frequencies[audible] / AUDIBLE) ** (-exponent / 2)
     return scipy.fft.irfft(spectrum * shape, size)[:length]
-
-
-def speech_shaped(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Steady noise with the clip's own long-term spectrum, float32 (samples,): its spectrum with random phases."""
-    size = scipy.fft.next_fast_len(len(waveform), real=True)
-    spectrum = scipy.fft.rfft(waveform, size)
-    phases = rng.uniform(0, 2 * np.pi, len(spectrum)).astype(np.float32)
-    return scipy.fft.irfft(spectrum * np.exp(1j * phases), size)[: len(waveform)]
 
 
 def random_crop(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
@@ -167,8 +120,7 @@ def random_crop(recordings: Waveforms, rows: Sequence[int], length: int, rng: np
 
 def babble(clips: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
     """Three to eight voices at once, of equal power, float32 (length,): random crops of clips among `rows`, which may
-    include the augmented clip and its speaker.
-    """
+    include the augmented clip and its speaker."""
     total = np.zeros(length, dtype=np.float32)
     for _ in range(rng.integers(VOICES[0], VOICES[1], endpoint=True)):
         voice = random_crop(clips, rows, length, rng)
@@ -177,6 +129,8 @@ def babble(clips: Waveforms, rows: Sequence[int], length: int, rng: np.random.Ge
             total += voice / np.float32(np.sqrt(power))
     return total
 
+
+# Reverberation
 
 # The first reflection: measurements of the direct-to-reverberant ratio count the time before it as direct sound
 # (P. Zahorik, "Direct-to-reverberant energy ratio sensitivity", JASA 112, 2002).
@@ -201,17 +155,14 @@ def generated_response(
     fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)
     tail = gaussian(length, rng) * fall
     tail *= np.float32(np.sqrt(10 ** (-direct_to_reverberant / 10) / (length * mean_power(tail))))
-    response = np.zeros(before + length, dtype=np.float32)
-    response[0] = 1
-    response[before:] = tail
-    return response
+    return np.concatenate([np.float32([1]), np.zeros(before - 1, np.float32), tail])
 
 
 def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     """The waveform, float32 (samples,), in the room of the impulse `response`, as long and as loud as it was.
 
-    The largest sample of the response is the direct sound: it keeps its place in time, and its gain is one before the
-    root mean square of the clip is restored. With a silent clip or response the clip is unchanged.
+    The largest sample of the response is the direct sound, which keeps its place in time. With a silent clip or
+    response the clip is unchanged.
     """
     direct = int(np.argmax(np.abs(response)))
     if response[direct] == 0:
@@ -225,6 +176,8 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
         return waveform
     return (wet * np.float32(np.sqrt(before / after))).astype(np.float32, copy=False)
 
+
+# Speed, pitch and vocal tract
 
 _OVERLAP = 4
 _FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have separate peaks
@@ -246,7 +199,7 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
 
     Phases are locked (J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE
     Transactions on Speech and Audio Processing 7(3), 1999): only those of spectral peaks advance from frame to frame,
-    and all bins around a peak rotate with it, which preserves their relation.
+    and all bins around a peak rotate with it. Without that, as in librosa and torchaudio, half of the power is lost.
     """
     size = _frame_size(sampling_rate)
     spectra = _spectra(waveform, size)
@@ -254,7 +207,7 @@ def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray
     at = steps.astype(int)
     between = (steps - at).astype(np.float32)[:, None]
     spectra = np.concatenate([spectra, np.zeros_like(spectra[:1])])
-    magnitudes = _magnitudes(spectra)
+    magnitudes = np.abs(spectra)
     phasors = spectra * (1 / np.maximum(magnitudes, np.finfo(np.float32).tiny))
     phasors[magnitudes == 0] = 1
     stretched = (1 - between) * magnitudes[at] + between * magnitudes[at + 1]
@@ -286,7 +239,7 @@ def vocal_tract(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.n
     """
     size = _frame_size(sampling_rate)
     spectra = _spectra(waveform, size)
-    magnitudes = _magnitudes(spectra)
+    magnitudes = np.abs(spectra)
     loudest = magnitudes.max()
     if loudest == 0:
         return waveform
@@ -310,12 +263,10 @@ def warped_back(frequencies: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:
-    """For each bin of (frames, bins) the bin of the frame's nearest peak, one that is larger than two neighbours on
+    """For each bin of (frames, bins) the bin of the frame's nearest peak, one that is larger than two neighbors on
     either side; where a frame has none, its first bin."""
-    centre = magnitudes[:, 2:-2]
     peaks = np.zeros(magnitudes.shape, dtype=bool)
-    peaks[:, 2:-2] = (centre > magnitudes[:, 1:-3]) & (centre > magnitudes[:, 3:-1])
-    peaks[:, 2:-2] &= (centre > magnitudes[:, :-4]) & (centre > magnitudes[:, 4:])
+    peaks[:, 2:-2] = magnitudes[:, 2:-2] > np.maximum.reduce([magnitudes[:, i : i - 4 or None] for i in (0, 1, 3, 4)])
     peaks[~peaks.any(axis=1), 0] = True
     frames, at = np.nonzero(peaks)
     # A peak's region ends half-way to the next peak, the last one with its frame.
@@ -349,10 +300,6 @@ def _samples(spectra: np.ndarray, size: int, length: int) -> np.ndarray:
         weight[quarter : quarter + len(frames)] += window[part] ** 2
     samples = total.reshape(-1)[size // 2 :] / np.maximum(weight.reshape(-1)[size // 2 :], 1e-3)
     return _fitted(samples, length)
-
-
-def _magnitudes(spectra: np.ndarray) -> np.ndarray:
-    return np.sqrt(spectra.real**2 + spectra.imag**2)
 
 
 @functools.lru_cache(maxsize=8)

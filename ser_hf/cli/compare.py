@@ -7,12 +7,13 @@ from typer import Argument, Option
 
 def compare(
     runs: Annotated[
-        list[str] | None,
+        list[str],
         Argument(
             metavar="RUN",
-            help="The folder of a run, of a sweep (its best run) or of a published model, a Hub id, or a report.json.",
+            help="The folder of a run, an evaluation, a sweep (its best run) or a published model, a Hub id, or a "
+            "report.json.",
         ),
-    ] = None,
+    ],
     metric: Annotated[
         Literal["uar", "wa", "macro_f1"], Option(help="For the order, the chart and the tests.")
     ] = "uar",
@@ -27,10 +28,8 @@ def compare(
 
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
-    from ..experiment.compare import compare_runs
-    from ..experiment.compare_page import summary
+    from ..experiment.compare import compare_runs, summary
 
-    comparison = compare_runs(runs or [], metric=metric, part=part, output=output)
-    print(summary(comparison))
+    print(summary(compare_runs(runs, metric=metric, part=part, output=output)))
     if output is not None:
         print(f"  page: {output}/index.html")

@@ -1,24 +1,17 @@
 """ser-hf demo: a local page to try a model on."""
 
-import contextlib
 import importlib.util
-import json
 import os
 import runpy
-import signal
 import socket
-import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from typer import Option
 
 from ..utils.errors import UserError
-from .options import Model, Revision, TrustRemoteCode
-
-if TYPE_CHECKING:
-    from ..inference.classifier import Classifier
+from .options import Model, Revision, TrustRemoteCode, exit_on_termination
 
 HOST = "127.0.0.1"
 
@@ -28,7 +21,9 @@ def demo(
     port: Annotated[
         int | None, Option(metavar="N", help="Only this machine can open it.  [default: a free port]")
     ] = None,
-    examples: Annotated[list[str] | None, Option(metavar="FILE...", help="Recordings to offer on the page.")] = None,
+    examples: Annotated[
+        list[str] | None, Option(metavar="FILE", help="A recording to offer on the page; repeatable.")
+    ] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -41,45 +36,30 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
-    from ..hub.space import write_space
-    from ..inference.classifier import load_classifier
+    from ..hub.space import Demo, write_space
+    from ..inference.classifier import load_classifier, published_file
+    from ..report.report import read_report
 
     # The page loads the model itself; this reports mistakes first.
-    expert = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
-    # SIGTERM ends it like Ctrl-C, so that recordings are deleted.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
+    del classifier
+    report = published_file(place, "report.json", revision)
+    page = Path(place).parent / "report" / "index.html"
+    exit_on_termination()  # which deletes the recordings
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
-        space = write_space(
-            Path(folder, "space"),
-            os.path.abspath(expert.place) if os.path.isdir(expert.place) else expert.place,
-            **_facts(expert),
-            revision=expert.commit,
+        demo = Demo(
+            os.path.abspath(place) if os.path.isdir(place) else place,
+            report=read_report(Path(report)) if report else None,
+            report_page=str(page) if page.is_file() else None,
+            revision=revision,
             trust_remote_code=trust_remote_code,
-            window=expert.judged_window,
-            examples=examples or [],
+            window=window,
         )
-        del expert
+        space = write_space(Path(folder, "space"), demo, examples or [])
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(Path(folder, "recordings"))}
         runpy.run_path(str(space / "app.py"), run_name="__main__")
-
-
-def _facts(expert: "Classifier") -> dict[str, Any]:
-    """Report and corpus of a model of ser_hf, from the files beside its weights."""
-    from ..corpora import corpus_facts
-    from ..experiment.recipe_checks import read_recipe
-    from ..inference.classifier import published_file
-
-    report = corpus = None
-    if path := published_file(expert.place, "report.json", expert.commit):
-        with contextlib.suppress(ValueError):
-            report = json.loads(Path(path).read_text(encoding="utf-8"))
-    if report is not None and (path := published_file(expert.place, "recipe.yaml", expert.commit)):
-        with contextlib.suppress(UserError):  # of another version of ser_hf
-            recipe = read_recipe(path)
-            corpus = corpus_facts(recipe.corpus.name, recipe.corpus.options)
-    page = Path(expert.place).parent / "report" / "index.html"
-    return {"report": report, "corpus": corpus, "report_page": str(page) if page.is_file() else None}
 
 
 def _free_port(requested: int | None) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from ..utils.errors import UserError
-from .options import CorpusWords, root_or_word, typed_options
+from .options import CorpusWords, corpus_recipe, root_or_word
 
 
 def inspect(
@@ -20,7 +20,7 @@ def inspect(
     output: Annotated[
         str | None, Option(metavar="FOLDER", help="[default: inspect-CORPUS, or inspect-RECIPE-augment]")
     ] = None,
-    examples: Annotated[int, Option(metavar="N", help="Clips to show: per label, with --augment in all.")] = 2,
+    examples: Annotated[int, Option(metavar="N", min=0, help="Clips to show: per label, with --augment in all.")] = 2,
     no_near_copies: Annotated[
         bool,
         Option(
@@ -35,36 +35,21 @@ def inspect(
 
     Example: ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song
     """
-    if examples < 0:
-        raise UserError(f"--examples: expected zero or more, got {examples}")
     if augment is not None:
-        if no_near_copies:
-            raise UserError("--no-near-copies: has no effect with --augment; leave it out")
         overrides = [word for word in (corpus, root, *(words or ())) if word is not None]
         page = _preview_augmentation(augment, overrides, output, examples)
-    elif corpus is None:
-        raise UserError("corpus: missing; name one (such as ravdess), or a recipe with --augment")
-    else:
-        page = _inspect_corpus(corpus, root, words, output, examples, not no_near_copies)
-    print(f"  page: {page}")
-
-
-def _inspect_corpus(
-    corpus: str, root: str | None, words: Sequence[str] | None, output: str | None, examples: int, near_copies: bool
-) -> Path:
-    from ..corpora import CORPORA, corpus_options
+        print(f"  page: {page}")
+        return
     from ..inspection import check_folder, inspect_corpus, write_inspection
 
-    if corpus not in CORPORA:
-        raise UserError(f"corpus: expected one of {', '.join(CORPORA)}, got {corpus!r}")
     root, words = root_or_word(root, words)
-    settings = typed_options(words, corpus_options(corpus), "corpus")
+    own = corpus_recipe(corpus, root, words).corpus
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
-    inspection = inspect_corpus(corpus, root, near_copies=near_copies, **settings)
+    inspection = inspect_corpus(own.name, root, near_copies=not no_near_copies, **own.options)
     page = write_inspection(inspection, folder, examples)
     print(summary(inspection.to_dict()))
-    return page
+    print(f"  page: {page}")
 
 
 def _preview_augmentation(path: str, overrides: Sequence[str], output: str | None, examples: int) -> Path:
@@ -72,18 +57,13 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     from ..experiment.recipe_checks import read_recipe
     from ..inspection import check_folder
 
-    if Path(path).is_dir():  # the empty string, too
-        raise UserError(f"--augment: {path!r} is a folder; name a recipe's file (YAML)")
     recipe = read_recipe(path, overrides)
-    if not recipe.augment.steps and not recipe.augment.mixup.probability:
-        what = "only repeats clips (oversample)" if recipe.augment.oversample else "changes no clip"
-        raise UserError(
-            f"augment: {path} {what}; add a step, such as augment: {{speed: {{probability: 0.5}}}} in the "
-            "recipe or augment.speed.probability=0.5 here"
-        )
+    if not recipe.augment.steps:
+        raise UserError(f"augment: {path} changes no clip; add a step, such as augment.speed.probability=0.5")
     folder = Path(output or f"inspect-{Path(path).stem}-augment")
     check_folder(folder)
     from ..audio import prepare
+    from ..audio.augmentation import Augmenter
     from ..corpora import corpus_facts
     from ..experiment.data import load_recipe_corpus
     from ..inspection.augmentation_preview import write_augmentation_preview
@@ -93,18 +73,17 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
     dataset = load_recipe_corpus(recipe).dataset
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
+    rows = split.rows["train"]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
     return write_augmentation_preview(
         recipe.name,
-        recipe.augment,
+        Augmenter(recipe.augment, audio.sampling_rate, store, rows, audio.cache_dir),
         dataset,
-        store,
-        split.rows["train"],
+        rows,
         folder,
         examples=examples,
         seed=recipe.training.seeds[0],
         license=corpus_facts(corpus.name, corpus.options).get("license"),
-        cache_dir=audio.cache_dir,
     )
 
 

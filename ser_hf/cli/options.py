@@ -1,12 +1,13 @@
 """Options that several verbs share, and how `key=value` words on the command line are read."""
 
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer import Argument, Option
-from typer.core import TyperCommand
 
 from ..utils.errors import UserError
 
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
     from ..experiment.recipe import Recipe
 
 Model = Annotated[
-    str, Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier.")
+    str,
+    Argument(metavar="MODEL", help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file."),
 ]
 RecipeFile = Annotated[str, Argument(metavar="RECIPE", help="YAML file; recipes/ holds examples.")]
 Overrides = Annotated[list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")]
 CorpusWords = Annotated[
     list[str] | None, Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe.")
+]
+Corpus = Annotated[str | None, Option(metavar="NAME", help="A corpus, such as ravdess.")]
+Root = Annotated[str | None, Option(metavar="DIR", help="The folder of the corpus; for csv the table.")]
+CorpusRecipe = Annotated[
+    str | None, Option(metavar="RECIPE", help="The corpus and protocol of a recipe or of a run, instead of --corpus.")
+]
+Window = Annotated[
+    float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
 ]
 Revision = Annotated[str | None, Option(metavar="REV", help="Branch, tag or commit of a model on the Hub.")]
 TrustRemoteCode = Annotated[
@@ -29,34 +39,10 @@ Device = Annotated[
     str | None, Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]")
 ]
 BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
+Clips = Annotated[list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")]
 Resume = Annotated[bool, Option("--resume", help="Continue the run in the output folder where it stopped.")]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace what the output folder holds.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
-
-
-class VerbCommand(TyperCommand):
-    """A command whose options may take several values (`--clips A B`) or none (`--space`).
-
-    Typer itself expects exactly one value after each option.
-    """
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
-        metavars = {name: param.metavar or "" for param in self.params for name in param.opts if name[:1] == "-"}
-        several = {name for name, metavar in metavars.items() if metavar.endswith("...")}
-        optional = {name for name, metavar in metavars.items() if metavar.startswith("[")}
-        given: list[str] = []
-        current = None  # the option whose further values these words are
-        for word, following in zip(args, [*args, "-"][1:], strict=True):
-            if word.startswith("-"):
-                current = None
-            elif current is not None and given[-1] != current:
-                given.append(current)
-            given.append(word)
-            if word in several:
-                current = word
-            elif word in optional and following.startswith("-"):
-                given.append("")
-        return super().parse_args(ctx, given)
 
 
 def require_one_of(resume: bool, overwrite: bool) -> None:
@@ -65,49 +51,40 @@ def require_one_of(resume: bool, overwrite: bool) -> None:
         raise UserError("--resume: contradicts --overwrite; give one of the two")
 
 
+def exit_on_termination() -> None:
+    """Has SIGTERM end the command as Ctrl-C does, so that partial files are removed."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def recipe_path(path: str) -> str:
-    """The recipe's file, also where a run folder is given."""
+    """The recipe's file, also for a run folder."""
     return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
 
 
-def corpus_recipe(corpus: str, root: str | None, words: Sequence[str], protocol: str | None = None) -> "Recipe":
-    """A recipe of one corpus, to read it by: `words` are overrides such as ``corpus.drop=[calm]``."""
+def corpus_recipe(
+    corpus: str | None, root: str | None, words: Sequence[str] | None, protocol: str | None = None
+) -> "Recipe":
+    """A recipe to load one corpus with; `words` are its options and, as ``protocol.key=value``, the protocol's."""
     from ..experiment.recipe_checks import read_recipe
 
+    if corpus is None:
+        raise UserError("--corpus: missing; name a corpus and its folder (--root), or a recipe (--recipe)")
     values: dict[str, Any] = {"name": "evaluation", "corpus": {"name": corpus}, "model": {"architecture": "crnn"}}
     if root is not None:
         values["corpus"]["root"] = root
     if protocol is not None:
         values["protocol"] = {"name": protocol}
-    return read_recipe(values, words)
+    overrides = []
+    for word in words or ():
+        if "=" not in word:
+            raise UserError(f"{word}: expected an option of the corpus as key=value")
+        overrides.append(word if word.startswith(("corpus.", "protocol.")) else f"corpus.{word}")
+    return read_recipe(values, overrides)
 
 
 def root_or_word(root: str | None, words: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """The folder and the `key=value` words, where a word may stand in the place of an omitted folder."""
+    """The folder and the `key=value` words; the first word may be in the place of an omitted folder."""
     if root is not None and "=" in root and not os.path.exists(root):
         return None, [root, *(words or ())]
     return root, list(words or ())
-
-
-def typed_options(words: Sequence[str], known: Mapping[str, tuple[Any, Any]], section: str) -> dict[str, Any]:
-    """Values of `key=value` words by key.
-
-    Args:
-        known: type and default of each key.
-        section: what the keys belong to; a word may name it (``corpus.takes=1``).
-
-    Raises:
-        UserError: naming the word or the key.
-    """
-    from ..utils.yaml import coerce, parse_yaml, unknown_key
-
-    values = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        key = key.removeprefix(f"{section}.")
-        if not equals:
-            raise UserError(f"{word}: expected an option of the {section} as key=value")
-        if key not in known:
-            raise unknown_key(f"{section}.{key}", known)
-        values[key] = coerce(parse_yaml(text, f"the option {word}"), known[key][0], f"{section}.{key}")
-    return values

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import BatchSize, Device, Revision, TrustRemoteCode, corpus_recipe, recipe_path
+from .options import (
+    BatchSize,
+    Corpus,
+    CorpusRecipe,
+    Device,
+    Model,
+    Revision,
+    Root,
+    TrustRemoteCode,
+    Window,
+    corpus_recipe,
+    exit_on_termination,
+    recipe_path,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,12 +32,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[
-        str,
-        Argument(
-            metavar="MODEL", help="A run folder, a model folder or a Hub id, of any audio classifier; or an ONNX file."
-        ),
-    ],
+    model: Model,
     inputs: Annotated[
         list[str] | None,
         Argument(
@@ -37,14 +43,14 @@ def predict(
             "section.key=value.",
         ),
     ] = None,
-    corpus: Annotated[str | None, Option(metavar="NAME", help="A corpus in place of inputs, such as ravdess.")] = None,
-    root: Annotated[str | None, Option(metavar="DIR", help="The corpus's folder; for csv the table.")] = None,
-    recipe: Annotated[str | None, Option(metavar="RECIPE", help="The corpus of a recipe or of a run.")] = None,
+    corpus: Corpus = None,
+    root: Root = None,
+    recipe: CorpusRecipe = None,
     output: Annotated[
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits, as FILE.csv, .json, .jsonl or .parquet, and a --timeline of one "
+            help="Labels, probabilities and logits, as FILE.csv, .jsonl or .parquet, and a --timeline of one "
             "recording as a picture, .png or .svg.  [default: to standard output as --format says]",
         ),
     ] = None,
@@ -54,25 +60,10 @@ def predict(
     embeddings: Annotated[
         str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
-    layer: Annotated[
-        int | None,
-        Option(
-            metavar="N",
-            help="Embeddings are the mean over time of the encoder's hidden state N: 0 is the input of the lowest "
-            "layer, n the output of the n-th, -1 of the top one.  [default: the input of the classifier's last layer]",
-        ),
-    ] = None,
-    window: Annotated[
-        float | None, Option(metavar="SECONDS", help="Split longer clips.  [default: as in its evaluation]")
-    ] = None,
+    window: Window = None,
     by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
     timeline: Annotated[
-        bool,
-        Option(
-            "--timeline",
-            help="Emotion over time: a row for each of overlapping windows (--window, 4 s by default); as a table, a "
-            "line for each stretch of time with the same label.",
-        ),
+        bool, Option("--timeline", help="Emotion over time: a row for each of overlapping windows (4 s by default).")
     ] = False,
     hop: Annotated[
         float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")
@@ -102,23 +93,32 @@ def predict(
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
     settings = PredictionSettings(
-        embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
+        embeddings=embeddings is not None,
+        window=window,
+        by_window=by_window,
+        batch_size=batch_size,
+        on_error=on_error,
+        timeline=timeline,
+        hop=hop,
+        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
     skipped, rows = [], 0
     shown = not paths or format is not None
+    exit_on_termination()
     try:
         recordings = load()
         if len(recordings) > 1 and _is_picture(output):
             raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
-        expert = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
-        facts = table_facts(expert, settings)
-        with _terminable(), contextlib.ExitStack() as stack:
+        classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
+        facts = table_facts(classifier, settings)
+        with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                writes.append(to_terminal(format or "table", facts.labels, timeline))
-            for table in predict_tables(expert, recordings, settings, facts, skipped):
+                kind = "timeline" if timeline and format in (None, "table") else format or "table"
+                writes.append(to_terminal(kind, facts.labels))
+            for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
                     write(table)
@@ -127,7 +127,7 @@ def predict(
             raise
         sys.stderr.write(f"error: {error}\n")
         raise Exit(1) from None
-    log = sys.stderr if shown else sys.stdout  # standard output is left to the predictions
+    log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
         what = "row" if smooth else "window" if by_window or timeline else "clip"
@@ -143,10 +143,10 @@ def predict(
 def _output_files(
     output: str | None, embeddings: str | None, timeline: bool, inputs: Sequence[str]
 ) -> dict[str, Path]:
-    """The files to write, by option. Raises a `UserError` where one may not be written."""
+    """The files to write, by option. Raises a `UserError` for one that may not be written."""
     from ..inference.outputs import PICTURES, check_output, same_file
 
-    kinds = {"--output": (".csv", ".json", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
+    kinds = {"--output": (".csv", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
     given = {"--output": output, "--embeddings": embeddings}
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
     if len(paths) == 2 and same_file(*paths.values()):
@@ -176,19 +176,11 @@ def _source(
         if not inputs:
             raise UserError("INPUT: missing; name audio files, folders or a table, or a corpus with --corpus")
         return [word for word in inputs if word != PIPED], lambda: from_paths(inputs, skip)
-    for word in inputs:
-        if "=" not in word:
-            option = "--corpus" if recipe is None else "--recipe"
-            raise UserError(f"{word}: besides {option} only key=value; name your own files without it")
     from ..experiment.data import load_recipe_corpus
     from ..experiment.recipe_checks import read_recipe
 
     if recipe is None:
-        for word in inputs:
-            if word.partition("=")[0].removeprefix("corpus.") in ("name", "root", "options"):
-                raise UserError(f"{word}: the corpus is named by --corpus, its folder by --root")
-        own = corpus_recipe(corpus, root, [f"corpus.{word.removeprefix('corpus.')}" for word in inputs])
-        files = []
+        files, own = [], corpus_recipe(corpus, root, inputs)
     else:
         files = [recipe_path(recipe)]
         own = read_recipe(files[0], [*inputs, *([] if root is None else [f"corpus.root={root}"])])
@@ -196,25 +188,12 @@ def _source(
 
 
 def _texts(values: Any) -> Iterator[str]:
-    """All text among a corpus's options, such as the roots of a mixture's items: it may be a path."""
+    """All text among a corpus's options, such as the roots of a mixture's corpora: it may be a path."""
     if isinstance(values, str) and values and "\0" not in values:
         yield values
     elif isinstance(values, Mapping | list | tuple):
         for value in values.values() if isinstance(values, Mapping) else values:
             yield from _texts(value)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Has SIGTERM raise SystemExit, so that half-written files are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _count(count: int, what: str) -> str:

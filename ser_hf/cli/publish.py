@@ -23,16 +23,11 @@ def publish(
         str | None, Option(metavar="USER/NAME", help="A dataset repository for the report.")
     ] = None,
     space: Annotated[
-        str | None,
-        Option(
-            metavar="[USER/NAME]", help="A Gradio page to try the model on; without a value under the model's name."
-        ),
-    ] = None,
+        bool, Option("--space", help="A Gradio page to try the model on, under the model's name.")
+    ] = False,
     benchmark: Annotated[
         str | None,
-        Option(
-            metavar="USER/NAME[:TASK]", help="A dataset repository whose leaderboard is to show the headline (beta)."
-        ),
+        Option(metavar="USER/NAME[:TASK]", help="A dataset repository whose leaderboard shows the headline (beta)."),
     ] = None,
 ) -> None:
     """Publish a finished run to the Hub.
@@ -45,23 +40,15 @@ def publish(
     from ..hub.publish import publish
     from ..utils.run_folder import RunFolder
 
+    benchmark, _, task = (benchmark or "").partition(":")
+    settings = {"private": private, "report_repo": report_repo, "space": space, "benchmark": benchmark or None}
     if repo is None:
         recipe = RunFolder(run).recipe
         hub = read_recipe(recipe).hub if recipe.is_file() else None
         if hub is None or hub.repo is None:
             raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
-        if private or report_repo or space is not None or benchmark:
+        if any(settings.values()):
             raise UserError("--repo: missing; without it the run is published as its recipe's hub section says")
         print(publish(run, **hub.publication))
-        return
-    benchmark, _, task = (benchmark or "").partition(":")
-    published = publish(
-        run,
-        repo,
-        private=private,
-        report_repo=report_repo,
-        space=space is not None and (space or True),
-        benchmark=benchmark or None,
-        benchmark_task=task or "default",
-    )
-    print(published)
+    else:
+        print(publish(run, repo, **settings, benchmark_task=task or "default"))

@@ -45,75 +45,48 @@ def reproduce(
 
 
 def summary(comparison: dict[str, Any]) -> str:
-    """The comparison as lines for the terminal: protocol first, figures, causes, and the verdict last."""
-    lines = ["", f"{comparison['name']}: {comparison['source']} rerun", *_protocol(comparison["protocol"])]
-    differing = comparison["recipe"].items()
-    lines += [f"  differs from the saved recipe: {key} {_change(values)}" for key, values in differing]
-    lines += [f"  {key} {_recordings(values)}" for key, values in comparison["recordings"].items()]
+    """The comparison for the terminal: protocol first, figures, causes, and the verdict last."""
+    protocol = comparison["protocol"]
+    sha256, clips = protocol["sha256"], protocol["clips"]
+    if sha256["equal"]:
+        same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
+        content = same.get(clips["equal"], "their content was not recorded")
+        state = f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {content}"
+    else:
+        state = f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
+    lines = ["", f"{comparison['name']}: {comparison['source']} rerun", f"  protocol {protocol['name']}: {state}"]
+    lines += [f"  differs from the saved recipe: {key} {_change(own)}" for key, own in comparison["recipe"].items()]
+    for key, values in comparison["recordings"].items():
+        then, now = (f"{facts['clips']} (sha {facts['sha'][:16]})" for facts in (values["saved"], values["now"]))
+        lines.append(f"  {key} holds OTHER RECORDINGS: {then} then, {now} now")
     if comparison["added"]:
         lines.append(f"  keys that the saved recipe does not have: {', '.join(comparison['added'])}")
     if comparison["incomparable"]:
         lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
     else:
-        lines += [*_table(comparison["figures"]), *_predictions(comparison), *_environment(comparison)]
-    lines.append(
-        f"  written to {comparison['output_dir']}/report/reproduction.json"
-        if comparison["trained"]
-        else "  nothing was trained or written"
-    )
+        lines += _figures(comparison)
+        exact = comparison["verdict"].endswith("last digit")
+        cause = "differs in the environment" + ("" if exact else ", a likely cause")
+        lines += [f"  {cause}: {key} {_change(values)}" for key, values in comparison["environment"].items()]
+    written = f"written to {comparison['output_dir']}/report/reproduction.json"
+    lines.append(f"  {written if comparison['trained'] else 'nothing was trained or written'}")
     return "\n".join([*lines, comparison["verdict"]])
 
 
-def _protocol(protocol: dict[str, Any]) -> list[str]:
-    sha256, clips = protocol["sha256"], protocol["clips"]
-    if not sha256["equal"]:
-        fingerprints = f"sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now"
-        return [f"  protocol {protocol['name']}: ANOTHER SPLIT ({fingerprints})"]
-    same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
-    content = same.get(clips["equal"], "their content was not recorded")
-    return [
-        f"  protocol {protocol['name']}: the same clips in the same parts (sha256 {sha256['now'][:16]}), {content}"
-    ]
-
-
-def _table(figures: list[dict[str, Any]]) -> list[str]:
+def _figures(comparison: dict[str, Any]) -> list[str]:
     from ..evaluation.metrics import NAMES
 
-    width = max(len(row["of"]) for row in figures)
+    width = max(len(row["of"]) for row in comparison["figures"])
     lines = [f"  {'':<{width}} {'':<11} {'saved':>8} {'now':>8} {'difference':>11}"]
-    for row in figures:
+    for row in comparison["figures"]:
         difference = f"{row['difference']:+.4f}" if abs(row["difference"]) >= 5e-5 else f"{row['difference']:+.1e}"
         name, difference = NAMES.get(row["metric"], row["metric"]), difference if row["difference"] else "none"
         lines.append(f"  {row['of']:<{width}} {name:<11} {row['saved']:>8.4f} {row['now']:>8.4f} {difference:>11}")
-    return lines
-
-
-def _predictions(comparison: dict[str, Any]) -> list[str]:
-    lines = [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
+    lines += [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
     for part, facts in (comparison["predictions"] or {}).items():
         same = f"  same predicted class, {part}: {100 * facts['same']:.4g} % of {facts['clips']} clips"
         lines.append(f"{same}; probabilities differ by {facts['probability']:.2g} at most")
     return lines
-
-
-def _environment(comparison: dict[str, Any]) -> list[str]:
-    """What differs around the run; where its figures do, as the likely cause."""
-    exact = comparison["verdict"].endswith("last digit")
-    head = "differs in the environment" if exact else "differs in the environment, a likely cause"
-    lines = [f"  {head}: {key} {_change(values)}" for key, values in comparison["environment"].items()]
-    other = comparison["recordings"] or comparison["protocol"]["clips"]["equal"] is False
-    explained = lines or comparison["recipe"] or other
-    if exact or explained:
-        return lines
-    return [
-        "  neither recipe nor environment differ; a cause may be another number of threads (OMP_NUM_THREADS), "
-        "operations of a GPU that add in another order each time, or a report that was changed by hand"
-    ]
-
-
-def _recordings(values: dict[str, Any]) -> str:
-    then, now = (f"{facts['clips']} (sha {facts['sha'][:16]})" for facts in (values["saved"], values["now"]))
-    return f"holds OTHER RECORDINGS: {then} then, {now} now"
 
 
 def _change(values: dict[str, Any]) -> str:

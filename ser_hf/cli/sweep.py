@@ -1,4 +1,4 @@
-"""ser-hf sweep: many runs of one recipe with different values of some keys, selected on validation."""
+"""ser-hf sweep: runs of one recipe with different values of some keys, selected on validation."""
 
 import functools
 from typing import Annotated, Literal
@@ -25,15 +25,14 @@ def sweep(
     ] = None,
     no_test: Annotated[bool, Option("--no-test", help="Write the best recipe without running it.")] = False,
     keep_models: Annotated[bool, Option("--keep-models", help="Keep the weights of all trials.")] = False,
-    failed: Annotated[
-        Literal["again", "pass"] | None,
-        Option(
-            help="Repeat all failed trials, or continue however many fail.  [default: three in a row stop the sweep]"
-        ),
-    ] = None,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Repeat all failed trials.")] = False,
     backend: Annotated[Literal["local", "ray"], Option(help="This process or a Ray cluster.")] = "local",
-    workers: Annotated[int | None, Option(metavar="N", help="ray: trials at a time.  [default: one per GPU]")] = None,
-    gpus: Annotated[float | None, Option(metavar="X", help="ray: GPUs per trial.  [default: one, if any]")] = None,
+    workers: Annotated[
+        int | None, Option(metavar="N", min=1, help="ray: trials at a time.  [default: 1 per GPU]")
+    ] = None,
+    gpus: Annotated[
+        float | None, Option(metavar="X", min=0, help="ray: GPUs per trial.  [default: 1, if any]")
+    ] = None,
 ) -> None:
     """Search for the best values of a recipe's keys.
 
@@ -42,25 +41,11 @@ def sweep(
     Example: ser-hf sweep recipes/cremad_full.yaml recipes/sweeps/cremad_wav2vec2.yaml corpus.root=data/CREMA-D
     --trials 60
     """
-    for name, value, least in (("workers", workers, 1), ("gpus", gpus, 0)):
+    for name, value in (("workers", workers), ("gpus", gpus)):
         if value is not None and backend != "ray":
             raise UserError(f"--{name}: belongs to --backend ray; otherwise start several processes, with --storage")
-        if value is not None and value < least:
-            raise UserError(f"--{name}: expected {'one' if least else 'zero'} or more, got {value:g}")
-    from ..sweeps import sweep
+    from ..sweeps import SweepOptions, sweep
 
-    sweep(
-        recipe,
-        space,
-        overrides or [],
-        output=output,
-        trials=trials,
-        storage=storage,
-        test=not no_test,
-        keep_models=keep_models,
-        failed=failed,
-        backend=backend,
-        workers=workers,
-        gpus=gpus,
-        echo=functools.partial(print, flush=True),  # other processes may write to the same terminal or file
-    )
+    options = SweepOptions(output, trials, storage, not no_test, keep_models, retry_failed, backend, workers, gpus)
+    # Other processes may write to the same terminal or file.
+    sweep(recipe, space, overrides or [], options, echo=functools.partial(print, flush=True))

@@ -22,13 +22,11 @@ def train(
     require_one_of(resume, overwrite)
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        from ..report.report import Report
-
-        print(summary(Report.from_dict(report)))
+        print(summary(report))
 
 
 def summary(report: "Report") -> str:
-    """Headline score with its interval, protocol and leak, foil, where the files are and how to load the model."""
+    """The headline with its interval, protocol and leak, foil, the report page and how to load the model."""
     from ..report.views import confidence, evaluated_speakers
 
     metrics, protocol, (low, high) = report.metrics, report.protocol, report.intervals["uar"]
@@ -45,8 +43,7 @@ def summary(report: "Report") -> str:
         pooled = report.pooled.metrics
         lines.append(f"  pooled predictions of all folds: UAR {pooled['uar']:.3f}, macro-F1 {pooled['macro_f1']:.3f}")
     lines.append(f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}")
-    if protocol.leak:
-        lines.append(f"    LEAKY: {protocol.leak}")
+    lines += [f"    LEAKY: {protocol.leak}"] if protocol.leak else []
     for part, split in protocol.parts.items():
         listed = f" ({', '.join(split.speakers)})" if len(split.speakers) <= 8 else ""
         lines.append(f"    {part}: {split.clips} clips, speakers: {len(split.speakers)}{listed}")
@@ -57,8 +54,10 @@ def summary(report: "Report") -> str:
         )
     lines += [f"  note: {note}" for note in [*protocol.notes, *report.warnings]]
     trust = ", trust_remote_code=True" if report.model.remote_code else ""
-    lines += [
-        f"  report {report.output_dir}/report/report.json",
-        f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            f"  report {report.output_dir}/report/index.html",
+            f'  load it: pipeline("audio-classification", model="{report.output_dir}/model"{trust})',
+        ]
+    )

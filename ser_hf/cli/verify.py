@@ -1,28 +1,23 @@
-"""ser-hf verify: whether a model works for users who have no ser_hf."""
+"""ser-hf verify: checks that a model works where ser_hf is not installed."""
 
 from typing import Annotated
 
 from typer import Exit, Option
 
-from .options import Model, Revision, TrustRemoteCode
+from .options import Clips, Model, Revision, TrustRemoteCode
 
 
 def verify(
     model: Model,
     revision: Revision = None,
-    clips: Annotated[
-        list[str] | None,
-        Option(
-            metavar="FILE...",
-            help="Recordings to classify.  [default: a synthetic voice; for a run, clips that it was evaluated on]",
-        ),
-    ] = None,
+    clips: Clips = None,
     json: Annotated[bool, Option("--json", help="Print everything as one JSON object.")] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Check that a model works where ser_hf is not installed.
 
-    The exit code is 1 if there are problems.
+    Without --clips it classifies a synthetic voice, or for a run clips of its evaluation. The exit code is 1 if there
+    are problems.
 
     Example: ser-hf verify USER/MODEL --clips recording.wav
     """

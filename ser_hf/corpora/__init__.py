@@ -1,20 +1,22 @@
-"""Corpora: one module each, which reads rows from official file names. The table is in `registry`; `mixture` combines
-several corpora."""
+"""Corpora: one module each, which reads rows from official file names; `mixture` combines several corpora."""
 
 import dataclasses
+import importlib
+import inspect
 import logging
+import typing
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
-from . import mixture, registry
+from ..utils.yaml import coerce, unknown_key
 from .labels import Source, label_sources, sources_facts, sources_table, treat_labels
-from .mixture import Mixed, beyond_caps, require_clips_of_all
-from .registry import SINGLE_CORPORA, checked, parser_options
 from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
 
 __all__ = [
@@ -34,9 +36,26 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 8  # skipped files of one reason in the log
-
-CORPORA = dict(sorted({**SINGLE_CORPORA, "mixture": mixture}.items()))
+# Name in recipes -> module. A new corpus is one line here.
+SINGLE_CORPORA: dict[str, ModuleType] = {
+    name: importlib.import_module(f".{module}", __package__)
+    for name, module in {
+        "audformat": "audformat",
+        "audiofolder": "audiofolder",
+        "cremad": "cremad",
+        "csv": "csv_table",
+        "emobox": "emobox",
+        "emodb": "emodb",
+        "esd": "esd",
+        "hub": "hub",
+        "iemocap": "iemocap",
+        "meld": "meld",
+        "ravdess": "ravdess",
+        "savee": "savee",
+        "synthetic": "synthetic",
+        "tess": "tess",
+    }.items()
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +66,50 @@ class Corpus:
     dataset: Dataset
     sources: list[Source]
     weights: dict[str, float]
+
+
+def parser_options(module: ModuleType) -> dict[str, tuple[Any, Any]]:
+    """Name -> (annotation, default) of a corpus's options: the parameters of its `parse` (without root and on_unknown)
+    and of its `facts`, and the fields of `RowParser` where `parse` passes its options on to one."""
+    options: dict[str, tuple[Any, Any]] = {}
+    for source in (module.parse, getattr(module, "ROW_OPTIONS", None), getattr(module, "facts", None)):
+        if source is not None:
+            hints = typing.get_type_hints(source)
+            for option, parameter in inspect.signature(source).parameters.items():
+                if option not in ("root", "on_unknown") and parameter.kind != inspect.Parameter.VAR_KEYWORD:
+                    options.setdefault(option, (hints[option], parameter.default))
+    return options
+
+
+def checked(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], key: str) -> dict[str, Any]:
+    """Options with all defaults, converted to their annotated types.
+
+    Raises:
+        UserError: naming ``key.option`` for an unknown option or a wrong type.
+    """
+    for option in given:
+        if option not in known:
+            raise unknown_key(f"{key}.{option}", known)
+    complete = {option: default for option, (_, default) in known.items()} | dict(given)
+    return {option: coerce(value, known[option][0], f"{key}.{option}") for option, value in complete.items()}
+
+
+def single_facts(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of one corpus that is no mixture; see `corpus_facts`."""
+    module = SINGLE_CORPORA[name]
+    if hasattr(module, "facts"):
+        defaults = {option: default for option, (_, default) in parser_options(module).items()}
+        metadata = module.facts(**defaults | dict(options))
+    else:
+        keys = ("title", "license", "language", "url", "citation", "acted")
+        metadata = {key: getattr(module, key.upper()) for key in keys}
+    # A corpus that requires registration has no license of the Hub; its module sets NON_COMMERCIAL.
+    non_commercial = getattr(module, "NON_COMMERCIAL", "-nc" in (metadata["license"] or ""))
+    return {"name": name, "non_commercial": non_commercial} | metadata
+
+
+mixture = importlib.import_module(".mixture", __package__)  # uses the functions above
+CORPORA = dict(sorted({**SINGLE_CORPORA, "mixture": mixture}.items()))
 
 
 def corpus_options(name: str) -> dict[str, tuple[Any, Any]]:
@@ -60,8 +123,7 @@ def complete_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: naming the key that is unknown or of a wrong type.
     """
-    known = corpus_options(name)
-    complete = checked({option: default for option, (_, default) in known.items()} | dict(options), known, "corpus")
+    complete = checked(options, corpus_options(name), "corpus")
     return complete | {"corpora": mixture.completed(complete["corpora"])} if name == "mixture" else complete
 
 
@@ -96,7 +158,7 @@ def read_corpus(
         UserError: naming the file or key.
     """
     if name not in CORPORA:
-        raise UserError(f"corpus.name: {name!r} is not one of {', '.join(CORPORA)}")
+        raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     options = complete_options(name, options)
     for place in (root, options.get("audio_root"), *(item["root"] for item in options.get("corpora") or ())):
         require_utf8(place or "")
@@ -104,50 +166,46 @@ def read_corpus(
     _log_skipped(listing)
     if not listing.clips:
         raise UserError(f"corpus.root: {root} holds no clip of {name} ({len(listing.skipped)} files skipped)")
-    members = listing.members if isinstance(listing, Mixed) else {}
     everything = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(everything)
-    clips = _without(everything, exclude)
+    for clip_id in set(exclude).difference(clip.id for clip in everything):
+        raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {everything[0].id})")
+    members = listing.members if name == "mixture" else {}
+    clips = [clip for clip in everything if clip.id not in set(exclude)]
     treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
+    left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
     if members:
-        require_clips_of_all(listing, clips, treatment.kept)
-    over = beyond_caps(listing, [clips[i] for i in treatment.kept], treatment.emotions) if members else {}
-    left_out = {i: "dropped" for i, target in enumerate(treatment.targets) if target is None}
-    left_out |= {treatment.kept[place]: why for place, why in over.items()}
-    stays = [place for place, i in enumerate(treatment.kept) if i not in left_out]
-    emotions = [treatment.emotions[place] for place in stays]
-    kept = dataclasses.replace(listing, clips=[clips[treatment.kept[place]] for place in stays])
-    votes = treatment.votes and [treatment.votes[place] for place in stays]
-    kept = dataclasses.replace(kept, clips=[_merged(clip, merge or {}) for clip in kept.clips])
+        mixture.require_clips_of_all(listing, [clip for i, clip in enumerate(clips) if i not in left_out])
+        left_out |= mixture.beyond_caps(listing, clips, treatment.emotions)
+    kept = [i for i in range(len(clips)) if i not in left_out]
 
-    outcomes = [(clip, label, None) for clip, label in zip(kept.clips, emotions, strict=True)]
+    outcomes = [(clips[i], treatment.emotions[i], None) for i in kept]
     outcomes += [(clips[i], None, why) for i, why in left_out.items()]
     outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
     listings = {corpus: own.listing for corpus, own in members.items()} or {listing.corpus: listing}
     skipped = [(corpus, why) for corpus, own in listings.items() for _, why in own.skipped]
     sources = label_sources(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
-    dataset = to_dataset(kept, emotions, treatment.labels, sampling_rate, votes)
+    dataset = to_dataset(
+        Listing(listing.corpus, [_merged(clips[i], merge or {}) for i in kept]),
+        [treatment.emotions[i] for i in kept],
+        treatment.labels,
+        sampling_rate,
+        treatment.votes and [treatment.votes[i] for i in kept],
+    )
     return Corpus(dataset, sources, {corpus: member.item["weight"] for corpus, member in members.items()})
 
 
 def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
     """The clip with its intended and perceived emotions merged as its label is."""
-    words = {name: clip.extra[name] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
-    if not words:
-        return clip
-    return dataclasses.replace(clip, extra={**clip.extra, **{name: merge[word] for name, word in words.items()}})
+    words = {name: merge[clip.extra[name]] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
+    return dataclasses.replace(clip, extra={**clip.extra, **words}) if words else clip
 
 
-def _without(clips: list[Clip], exclude: Sequence[str]) -> list[Clip]:
-    known = {clip.id for clip in clips}
-    for clip_id in exclude:
-        if clip_id not in known:
-            raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {clips[0].id})")
-    if exclude:
-        logger.warning("left out, listed in corpus.exclude: %d", len(set(exclude)))
-    excluded = set(exclude)
-    return [clip for clip in clips if clip.id not in excluded]
+def _log_skipped(listing: Listing) -> None:
+    first = {reason: path for path, reason in reversed(listing.skipped)}
+    for reason, count in Counter(reason for _, reason in listing.skipped).items():
+        logger.warning("left out, %s: %d (first %s)", reason, count, first[reason])
 
 
 def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> dict[str, Any]:
@@ -157,28 +215,12 @@ def corpus_facts(name: str, options: Mapping[str, Any], trained_on: Collection[s
     differ, and `trained_on` limits it to these corpora.
     """
     if name == "mixture":
-        if trained_on:
-            options = {**options, "corpora": mixture.select_items(options["corpora"], trained_on)}
-        return {"name": name, **mixture.facts(**options)}
-    return registry.facts(name, options)
+        return {"name": name, **mixture.combined_facts(corpora_facts(name, options, trained_on))}
+    return single_facts(name, options)
 
 
 def corpora_facts(name: str, options: Mapping[str, Any], trained_on: Collection[str] = ()) -> list[dict[str, Any]]:
     """`corpus_facts` of each corpus of a mixture; of another corpus a list with one entry."""
     if name != "mixture":
-        return [corpus_facts(name, options)]
-    items = mixture.select_items(options["corpora"], trained_on) if trained_on else options.get("corpora")
-    return mixture.facts_of_each(items)
-
-
-def _log_skipped(listing: Listing) -> None:
-    """Logs each reason with its number of files and the first of them."""
-    by_reason: dict[str, list[str]] = {}
-    for path, reason in listing.skipped:
-        by_reason.setdefault(reason, []).append(path)
-    for reason, paths in by_reason.items():
-        logger.warning("left out, %s: %d", reason, len(paths))
-        for path in paths[:_LISTED]:
-            logger.warning("  %s", path)
-        if len(paths) > _LISTED:
-            logger.warning("  ... and %d more", len(paths) - _LISTED)
+        return [single_facts(name, options)]
+    return mixture.facts_of_each(options.get("corpora"), trained_on)

@@ -7,7 +7,7 @@ often has one table of votes and one of intended emotions. `corpus.columns` name
 sentence, intensity and take; gender and transcription are read as sex and sentence.
 
 Tables that belong to a split fill the column `split` (dev is validation), which the protocol `column` reads. Segments
-of longer recordings are cut once, into the cache (`ser_hf.corpora.segments`).
+of recordings are not supported.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from ..utils.errors import UserError
 from .schema import Listing
-from .segments import Segment
-from .tables import KNOWN, Row, RowParser, facts, split_name
+from .tables import KNOWN, Row, RowParser, absent, facts, split_name, text
 
 __all__ = ["ROW_OPTIONS", "facts", "parse"]
 
@@ -55,75 +56,54 @@ def parse(
     try:
         import audformat
     except ImportError:
-        raise UserError(
-            'corpus.name: audformat needs the package of that name: pip install "ser_hf[audformat]"'
-        ) from None
-    if root is None or not (Path(root) / "db.yaml").is_file():
-        raise UserError(
-            f"corpus.root: {root or 'missing'}; audformat needs the folder of a database, with its db.yaml (such as "
-            'audb.load_to(folder, "emodb") makes)'
-        )
-    root = Path(root)
-    database = _loaded(audformat, root)
+        raise UserError('corpus.name: audformat needs that package: pip install "ser_hf[audformat]"') from None
+    root = Path(root or "")
+    if not (root / "db.yaml").is_file():
+        raise UserError(f"corpus.root: {root}; audformat needs the folder of a database, with its db.yaml")
+    try:
+        database = audformat.Database.load(str(root))
+        schemes = _schemes(database)
+    except Exception as error:  # of several kinds: YAML, missing keys, wrong types, CSV, parquet
+        raise UserError(f"{root / 'db.yaml'}: the database cannot be read: {_message(error)}") from None
     for name in tables or ():
         if name not in database.tables:
             raise UserError(f"corpus.tables: no table {name!r}; the database has {', '.join(database.tables)}")
-    schemes = _schemes(database)
     if label not in schemes:
         raise UserError(f"corpus.label: the database has no scheme {label!r}; it has {', '.join(sorted(schemes))}")
-    wanted = {name: _scheme(name, parser, schemes) for name in KNOWN}
+    columns = {name: parser.column(name) for name in KNOWN}
+    wanted = {name: column if column in schemes else _USUAL.get(name, column) for name, column in columns.items()}
     others = dict.fromkeys((speaker, *wanted.values(), "session"))
-    extra = [name for name in others if name in schemes and name != label]
+    having = _tables_with(database, label)
     try:
-        frame = database.get(label, extra, tables=tables)
-    except (ValueError, TypeError) as error:
-        having = ", ".join(_tables_with(database, label))
+        frame = database.get(label, [name for name in others if name in schemes - {label}], tables=tables)
+    except Exception as error:  # of several kinds, as above
         raise UserError(
-            f"corpus.tables: choose among the tables of {label}, {having}; they contradict each other: "
-            + _message(error)
+            f"corpus.tables: the tables of {label}, {', '.join(having)}, are damaged or contradict each other; choose "
+            f"among them: {_message(error)}"
         ) from None
-    splits = _splits(database, tables or _tables_with(database, label))
+    splits = _splits(database, tables or having)
     rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
-        first, last = _seconds(start) or 0.0, _seconds(end)
-        complete = not first and last is None
-        cells = {parser.column(name): _cell(values.get(scheme)) for name, scheme in wanted.items()}
-        own = {"split": splits.get(entry), "session": _text(values.get("session"))}
-        stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file)
-        row = Row(
-            where=f"{root / 'db.yaml'}, {label} of {file}" + ("" if complete else f" from {first:g} s"),
-            path=root / file,
-            name=stem if complete else f"{stem}/{first:.3f}-{'end' if last is None else f'{last:.3f}'}",
-            place=file,
-            label=_text(values[label]),
-            speaker=_text(values.get(speaker)),
-            cells=cells,
-            extra={name: value for name, value in own.items() if value},
-            missing=None
-            if (root / file).is_file()
-            else f"no file {root / file}; complete the database, or set corpus.on_unknown: skip",
-            segment=None if complete else Segment(root / file, first, last),
+        where = f"{root / 'db.yaml'}, {label} of {file}"
+        if start or not pd.isna(end):
+            raise UserError(f"{where}: a segment of a recording; cut it out, and list the files as corpus.name: csv")
+        cells = {name: None if pd.isna(value) else value for name, value in values.items()}
+        own = {"split": splits.get(file), "session": text(cells.get("session"))}
+        rows.append(
+            Row(
+                where=where,
+                path=root / file,
+                name=re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file),
+                place=file,
+                label=cells[label],
+                speaker=cells.get(speaker),
+                cells={columns[name]: cells.get(scheme) for name, scheme in wanted.items()},
+                extra={name: value for name, value in own.items() if value},
+                missing=absent(root / file),
+            )
         )
-        rows.append(row)
     return Listing(corpus_name, *parser.clips(rows, on_unknown))
-
-
-def _loaded(audformat: Any, root: Path) -> Any:
-    """The database with all tables loaded, so that an error names the damaged table."""
-    header = root / "db.yaml"
-    try:
-        database = audformat.Database.load(str(root))
-    except Exception as error:  # of several kinds: YAML, missing keys, wrong types
-        raise UserError(f"{header}: cannot be read as the header of a database: {_message(error)}") from None
-    for name, table in (*database.tables.items(), *database.misc_tables.items()):
-        try:
-            table.load(str(root / f"db.{name}"))
-        except Exception as error:  # as above, of CSV, parquet and pickle
-            raise UserError(
-                f"{root / f'db.{name}'}.csv (or .parquet): the table {name} cannot be read: {_message(error)}"
-            ) from None
-    return database
 
 
 def _message(error: Exception) -> str:
@@ -141,12 +121,6 @@ def _schemes(database: Any) -> set[str]:
     return names
 
 
-def _scheme(name: str, parser: RowParser, schemes: set[str]) -> str:
-    """The database's name for one of `KNOWN`."""
-    column = parser.column(name)
-    return column if column in schemes else _USUAL.get(name, column)
-
-
 def _tables_with(database: Any, label: str) -> list[str]:
     """The tables with a column of that scheme or name."""
     return [
@@ -156,28 +130,10 @@ def _tables_with(database: Any, label: str) -> list[str]:
     ]
 
 
-def _splits(database: Any, tables: Sequence[str]) -> dict[Any, str]:
-    """Entry of an index -> the split of the first table that has the entry and a split."""
-    splits: dict[Any, str] = {}
-    for name in tables:
-        split = database[name].split_id
-        if split is not None:
-            for entry in database[name].index:
-                splits.setdefault(entry, split_name(split) or split)
+def _splits(database: Any, tables: Sequence[str]) -> dict[str, str]:
+    """File -> the split of the first table that has the file and a split."""
+    splits: dict[str, str] = {}
+    for table in (database[name] for name in tables):
+        for file in table.files if table.split_id else ():
+            splits.setdefault(file, split_name(table.split_id) or table.split_id)
     return splits
-
-
-def _seconds(value: Any) -> float | None:
-    return None if value is None or value != value else value.total_seconds()  # NaT differs from itself
-
-
-def _cell(value: Any) -> Any:
-    """A value of a data frame as Python has it; None where it is missing."""
-    if value is None or str(value) in ("nan", "NaT", "<NA>"):
-        return None
-    return value.item() if hasattr(value, "item") else value
-
-
-def _text(value: Any) -> str | None:
-    value = _cell(value)
-    return None if value is None else str(value)

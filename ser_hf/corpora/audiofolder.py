@@ -17,7 +17,7 @@ expression for the path relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,19 +26,9 @@ from ..utils.files import folders_below, read_table
 from ..utils.yaml import read_text
 from .files import audio_files, other_recordings
 from .schema import Listing
-from .tables import (
-    KNOWN,
-    Row,
-    RowParser,
-    extra_columns,
-    facts,
-    open_parquet,
-    parquet_rows,
-    split_name,
-    with_splits,
-)
+from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts, read_parquet, split_name, with_splits
 
-__all__ = ["ROW_OPTIONS", "facts", "parse", "read_folder", "read_json_lines"]
+__all__ = ["ROW_OPTIONS", "facts", "parse", "read_json_lines"]
 
 ROW_OPTIONS = RowParser
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -46,10 +36,9 @@ _FILE = "file_name"
 
 
 class _Entry(NamedTuple):
-    """One row of metadata."""
+    """One row of metadata, or a file without any."""
 
     path: Path
-    table: Path
     where: str
     cells: dict[str, Any]
 
@@ -72,42 +61,20 @@ def parse(
     Raises:
         UserError: naming the file, the line of metadata, or the key.
     """
-    return read_folder(root, RowParser.from_options(corpus_name, options), on_unknown, label, speaker)
-
-
-def read_folder(
-    root: str | Path | None,
-    parser: RowParser,
-    on_unknown: Literal["error", "skip"],
-    label: str,
-    speaker: str,
-    chosen: Mapping[Path, str | None] | None = None,
-) -> Listing:
-    """As `parse`.
-
-    Args:
-        chosen: reads these files of audio, or these tables of metadata, only; each with its split if a card gives it.
-    """
-    root = None if root is None else Path(os.path.normpath(root))
-    files = audio_files(root, parser.corpus_name)
-    entries = _metadata(root)
-    others = other_recordings(root) if chosen is None else []
-    if chosen is not None:
-        by_table = any(path.name in METADATA for path in chosen) and chosen.keys().isdisjoint(files)
-        entries = [entry for entry in entries if (entry.table if by_table else entry.path) in chosen]
-        files = [entry.path for entry in entries] if by_table else [path for path in files if path in chosen]
-    used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
-    guess = all(entry.table.suffix == ".csv" for entry in entries)
-    extra = extra_columns([entry.cells for entry in entries], used, guess)
+    parser = RowParser.from_options(corpus_name, options)
+    files = audio_files(root and os.path.normpath(root), corpus_name)
+    root = Path(os.path.normpath(root))
+    entries = list(_metadata(root))
     listed: dict[Path, str] = {}
     for entry in entries:
         if listed.setdefault(entry.path, entry.where) != entry.where:
             raise UserError(f"{entry.where}: {entry.path} is in {listed[entry.path]} too; list each file once")
     unlisted = [path for path in files if path not in listed]
     if not entries:
-        entries, extra, unlisted = [_Entry(path, path, str(path), {}) for path in unlisted], [{}] * len(files), []
-    given = chosen or {}
-    splits = [given.get(entry.path) or given.get(entry.table) or _folder_split(root, entry.path) for entry in entries]
+        entries, unlisted = [_Entry(path, str(path), {}) for path in files], []
+    used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
+    extra = extra_columns([entry.cells for entry in entries], used)
+    splits = [_folder_split(root, entry.path) for entry in entries]
     rows = [
         Row(
             where=entry.where,
@@ -118,20 +85,15 @@ def read_folder(
             speaker=entry.cells.get(speaker),
             cells=entry.cells,
             extra=kept,
-            missing=None
-            if entry.path.is_file()
-            else f"no file {entry.path}; correct the row, or set corpus.on_unknown: skip",
+            missing=absent(entry.path),
         )
         for entry, kept in zip(entries, with_splits(splits, extra), strict=True)
     ]
     clips, skipped = parser.clips(rows, on_unknown)
     skipped += [(str(path), "not in any metadata") for path in unlisted]
-    skipped += [
-        (str(path), f"{path.suffix} is not supported; convert it to .wav or .flac")
-        for path in others
-        if path not in listed
-    ]
-    return Listing(parser.corpus_name, clips, skipped)
+    others = [path for path in other_recordings(root) if path not in listed]
+    skipped += [(str(path), f"{path.suffix} is not supported; convert it to .wav or .flac") for path in others]
+    return Listing(corpus_name, clips, skipped)
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -143,30 +105,23 @@ def _folder_split(root: Path, path: Path) -> str | None:
     return next((split for folder in folders if (split := split_name(folder))), None)
 
 
-def _metadata(root: Path) -> list[_Entry]:
+def _metadata(root: Path) -> Iterator[_Entry]:
     """The rows of all metadata below `root`."""
-    found = []
     below = folders_below(root, lambda error: None)  # `audio_files` has reported unreadable folders
     for table in sorted(Path(folder, name) for folder, names in below for name in names if name in METADATA):
-        lines = list(_metadata_lines(table))
+        if table.suffix == ".parquet":
+            lines = list(enumerate(read_parquet(table)[1], start=1))
+        else:
+            lines = list(
+                read_json_lines(table) if table.suffix == ".jsonl" else read_table(table, read_text(table))[1]
+            )
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
-        for where, cells in lines:
-            name = cells.get(_FILE)
+        for line, cells in lines:
+            where, name = f"{table}, line {line}", cells.get(_FILE)
             if not isinstance(name, str) or not name:
                 raise UserError(f"{where}: no {_FILE}; it is the path of the audio, relative to the table's folder")
-            found.append(_Entry(Path(os.path.normpath(table.parent / name)), table, where, cells))
-    return found
-
-
-def _metadata_lines(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if table.suffix == ".parquet":
-        rows = enumerate(parquet_rows(open_parquet(table), ()))
-        yield from ((f"{table}, row {number}", cells) for number, cells in rows)
-        return
-    lines = read_json_lines(table) if table.suffix == ".jsonl" else read_table(table, read_text(table))[1]
-    for line, cells in lines:
-        yield f"{table}, line {line}", cells
+            yield _Entry(Path(os.path.normpath(table.parent / name)), where, cells)
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -4,9 +4,6 @@
 six emotions, one of the sentences at three levels of intensity: 7,442 clips. 16 kHz WAV as released.
 
 Licence: Open Database License 1.0, its contents Database Contents License 1.0.
-Source: https://github.com/CheyneyComputerScience/CREMA-D
-Citation: Cao H, Cooper DG, Keutmann MK, Gur RC, Nenkova A, Verma R (2014). CREMA-D: Crowd-sourced Emotional Multimodal
-Actors Dataset. IEEE Transactions on Affective Computing 5(4): 377-390.
 
 File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by the actor), level (LO, MD, HI, or XX
 where the level was left open).
@@ -25,13 +22,14 @@ Quirks of the official files, left out unless `known_bad` is ``"keep"``:
   neither file is used, for any target.
 """
 
-import csv
 import dataclasses
 import logging
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Literal
+
+import pandas as pd
 
 from ..utils.errors import UserError
 from .files import parse_files
@@ -175,11 +173,14 @@ def _with_perceived(listing: Listing, root: str | Path, tables: str | None) -> L
         return listing
     clips = []
     for clip in listing.clips:
-        counts = votes.get(PurePath(clip.path).stem, {})
-        winners = [emotion for emotion, count in counts.items() if count == max(counts.values())]
+        winners = _winners(votes.get(PurePath(clip.path).stem, {}))
         perceived = winners[0] if len(winners) == 1 else None
         clips.append(dataclasses.replace(clip, extra={**clip.extra, "perceived": perceived}))
     return dataclasses.replace(listing, clips=clips)
+
+
+def _winners(counts: Mapping[str, int]) -> list[str]:
+    return [emotion for emotion, count in counts.items() if count == max(counts.values())]
 
 
 def _perceived(listing: Listing, table: Path, target: str, agreement: float, soft: bool) -> Listing:
@@ -190,9 +191,7 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
         counts = votes.get(PurePath(clip.path).stem)
         if counts is None:
             raise UserError(f"{clip.path}: {table} has no row of {target} votes for it; take the table from {URL}")
-        most = max(counts.values())
-        winners = [emotion for emotion, count in counts.items() if count == most]
-        share = most / sum(counts.values())
+        winners, share = _winners(counts), max(counts.values()) / sum(counts.values())
         if len(winners) > 1 and not soft:
             skipped.append((clip.path, f"no majority of {target} votes"))
         elif share < agreement:
@@ -213,41 +212,30 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
     """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`.
 
     Raises:
-        UserError: naming the file if it is not the release's table, and the row if its counts are none.
+        UserError: naming the file if it is not the release's table.
     """
-    remedy = f"take it from {URL}, folder processedResults"
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        try:
-            columns, rows = reader.fieldnames or (), list(reader)
-        except csv.Error as error:
-            raise UserError(f"{table}: not readable as CSV ({error}); {remedy}") from None
-    # The first column, the row's number, has no name.
-    missing = [name for name in ("", *VOTE_COLUMNS, "fileName") if name not in columns]
-    if missing:
-        raise UserError(f"{table}: not the release's table of votes, it lacks column {missing[0]!r}; {remedy}")
-    votes: dict[str, dict[str, int]] = {}
-    for row in rows:
-        if not str(row[""]).startswith(MODES[target]):
-            continue
-        cells = [row[letter] or "" for letter in VOTE_COLUMNS]
-        valid = all(cell.isdecimal() for cell in cells)
-        counts = {emotion: int(cell) for emotion, cell in zip(VOTE_COLUMNS.values(), cells, strict=True) if valid}
-        if not any(counts.values()) or row["fileName"] in votes:
-            raise UserError(f"{table}: row {row['']} has no counts of votes, or is the second of its clip; {remedy}")
-        votes[row["fileName"]] = counts
-    return votes
+    try:
+        # The first column, the row's number, has no name.
+        frame = pd.read_csv(table, index_col=0, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = frame[frame.index.astype(str).str.startswith(MODES[target])].set_index("fileName")
+        counts = frame[list(VOTE_COLUMNS)].astype(int)
+        if not counts.index.is_unique or (counts < 0).any(axis=None) or not counts.any(axis=1).all():
+            raise ValueError("a row without votes, or two rows of one clip")
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{table}: not the release's table of votes ({error}); take it from {URL}, folder processedResults"
+        ) from None
+    rows = zip(counts.index, counts.to_numpy().tolist(), strict=True)
+    return {name: dict(zip(VOTE_COLUMNS.values(), votes, strict=True)) for name, votes in rows}
 
 
 def _find_table(root: str | Path, tables: str | None) -> Path:
-    base = Path(os.path.abspath(root))
-    folders = [folder / "processedResults" for folder in (base, *base.parents[:2])]
-    if tables is not None:
-        folders = [Path(tables)]
-    for folder in folders:
+    base = Path(root).absolute()
+    near = [folder / "processedResults" for folder in (base, *base.parents[:2])]
+    for folder in near if tables is None else [Path(tables)]:
         if (folder / VOTE_TABLE).is_file():
             return folder / VOTE_TABLE
     raise UserError(
-        f"corpus.tables: no {VOTE_TABLE} in {', '.join(str(folder) for folder in folders)}; name the folder that "
-        f"holds it (published at {URL}, folder processedResults)"
+        f"corpus.tables: no {VOTE_TABLE} in {tables or near[0]}; download it from "
+        f"{URL}/raw/master/processedResults/{VOTE_TABLE}, and name its folder"
     )

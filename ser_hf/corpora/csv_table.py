@@ -22,9 +22,9 @@ from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .schema import Listing
-from .tables import KNOWN, SYNONYMS, Row, RowParser, extra_columns, facts
+from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts
 
-__all__ = ["ROW_OPTIONS", "SYNONYMS", "facts", "parse"]
+__all__ = ["ROW_OPTIONS", "facts", "parse"]
 
 ROW_OPTIONS = RowParser
 
@@ -54,21 +54,18 @@ def parse(
         UserError: naming file and line, or the key.
     """
     parser = RowParser.from_options(corpus_name, options)
-    if root is None:
-        raise UserError("corpus.root: missing; csv needs the CSV or TSV file that lists the audio")
-    table = Path(root)
+    table = Path(root or "")
     if not table.is_file():
-        raise UserError(f"corpus.root: {table} is not a file; csv needs the CSV or TSV file that lists the audio")
+        raise UserError(f"corpus.root: {root or 'missing'}; csv needs the CSV or TSV file that lists the audio")
     columns, lines = read_table(table, read_text(table))
     needed = {"path": path, "label": label, "speaker": speaker}
     if parser.speaker_pattern is not None or parser.no_speaker != "error":
         needed.pop("speaker")
     for key, column in needed.items():
         if column not in columns:
-            others = ", or set corpus.speaker_pattern or corpus.no_speaker" if key == "speaker" else ""
             raise UserError(
-                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; "
-                f"name the column that holds it{others}"
+                f"corpus.{key}: {table} has no column {column!r}; it has {', '.join(columns) or 'none'}; name the "
+                f"column of the {key}"
             )
     folder = os.path.normpath(table.parent if audio_root is None else audio_root)
     extra = extra_columns([cells for _, cells in lines], {path, label, speaker, *map(parser.column, KNOWN)})
@@ -79,14 +76,6 @@ def parse(
         audio = os.path.normpath(os.path.join(folder, listed))
         if listed and first.setdefault(audio, line) != line:
             raise UserError(f"{where}: {listed} is in line {first[audio]} too; list each clip once")
-        missing = None
-        if not listed:
-            missing = f"the cell of {path!r} (corpus.path) is empty; fill it in; or set corpus.on_unknown: skip"
-        elif not os.path.isfile(audio):
-            missing = (
-                f"no file {audio}; relative paths start from {folder} (corpus.audio_root); or set corpus.on_unknown: "
-                "skip"
-            )
         rows.append(
             Row(
                 where=where,
@@ -97,7 +86,7 @@ def parse(
                 speaker=cells.get(speaker),
                 cells=cells,
                 extra=kept,
-                missing=missing,
+                missing=absent(Path(audio)) if listed else f"the cell of {path!r} (corpus.path) is empty; fill it in",
             )
         )
     return Listing(corpus_name, *parser.clips(rows, on_unknown))

@@ -1,75 +1,166 @@
-"""Download of corpora: what a folder lacks of a release comes from its sources, and every file is checked.
+"""Download of corpora, and the check that a folder holds every file of a release with the published SHA-256.
 
     ser-hf download ravdess data/RAVDESS
 
-Files wait in `.download` below the corpus's folder until the release is complete, and are then moved into place.
+Official sources come first, mirrors after them. From every source a file is taken only if its SHA-256 is in the
+packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files wait in `.download` below the corpus's
+folder until the release is complete, and are then moved into place.
+
+- RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
+- CREMA-D: objects in Git LFS are named by their SHA-256, which is the manifest's. The authors point to the mirror on
+  GitLab, as GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
+- TESS: the data set of the same name in PaddleSpeech downloads a zip and states its MD5; the authors' own page
+  (https://doi.org/10.5683/SP2/E8H2MF) serves the clips one by one.
+- EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
 """
 
-import errno
+import dataclasses
+import hashlib
+import json
 import logging
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+import tarfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
-from filelock import FileLock, Timeout
+import pooch
+import requests
+import urllib3
+from filelock import FileLock
 from tqdm import tqdm
 
-from ..utils.cache import format_size
+from ..utils.cache import format_size, key_of
+from ..utils.environment import usable_cores
 from ..utils.errors import UserError
-from . import CORPORA, complete_options, download_sources
-from .download_sources import Archive, Companion, Connection, Kaggle, LfsStore, Local, Source, SourceError, Staging
-from .files import NAMES, UNFINISHED, audio_paths, unfinished
-from .release_check import ReleaseCheck, check_release, entries_by_clip
+from . import CORPORA, complete_options
+from .files import UNFINISHED, Entry, audio_paths, is_lfs_pointer, manifest, unfinished
 
 logger = logging.getLogger(__name__)
 
-_SPARE_BYTES = 100 << 20  # stay free on the disk
+_HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
+_LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lfs+json")
+_LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
+_STALL_SECONDS = 30.0  # without a byte, or with fewer than `_SLOWEST` a second, end a connection
+_SLOWEST = 200
+_RETRIES = 3
+_PAUSE_SECONDS = 10.0  # after a server is busy
+_MOST_FAILURES = 10  # files after which a server is given up
+_RESPONSE_BYTES = 64 << 20  # of a JSON response
+# Archives hold more than the wanted files (EMO-DB's: annotations), but not so many times more.
+_ARCHIVE_FACTOR = 10
 
 
-def download(
-    name: str, folder: str | Path, source: str | None = None, jobs: int = 8, replace: bool = False
-) -> ReleaseCheck:
-    """Downloads what a folder lacks of a corpus's release, and compares every byte with the release's list.
+class SourceError(Exception):
+    """A source does not provide what it should, in one line; another source may."""
 
-    Files in the folder are left as they are, except Git LFS pointers and empty files. What an interrupted or failed
-    download has brought is kept, and the next call continues it.
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseCheck:
+    """The files of a release that a folder lacks (absent, empty or a Git LFS pointer), and those that are `altered`:
+    with a clip's name, but other content or another format."""
+
+    name: str
+    folder: Path
+    missing: list[Entry]
+    altered: list[Path]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the folder holds every file of the release unchanged."""
+        return not (self.missing or self.altered)
+
+    def summary(self) -> str:
+        """One line: the folder is complete, or what is wrong, with an example of each kind."""
+        title, number = CORPORA[self.name].TITLE, f"{len(manifest(self.name)):,} files"
+        if self.complete:
+            return f"{self.folder}: {title} is complete, {number} as released"
+        problems = [f"{len(self.missing):,} missing (first {self.missing[0].path})"] if self.missing else []
+        if self.altered:
+            remedy = "altered, damaged or converted; delete them to download them again"
+            problems.append(f"{len(self.altered):,} {remedy} (first {self.altered[0]})")
+        return f"{self.folder}: not {title} as released; of {number}: {'; '.join(problems)}"
+
+
+def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
+    """Compares a folder with the packaged list of a corpus's files, by their names, in whatever subfolder they are.
 
     Args:
-        source: one of the corpus's sources by name (`ser_hf.corpora.download_sources`), an archive or a folder on this
-            disk, or the URL of an archive or of a Git LFS server (which ends in ``/info/lfs``). By default the
-            corpus's own, one after another until everything has arrived; Kaggle is only used by name.
-        jobs: number of files at a time, where they come one by one.
-        replace: downloads altered files again, and replaces them.
+        hashed: reads every byte; otherwise names and sizes are enough.
 
     Raises:
-        UserError: if there is nothing to download from, the disk is too small or cannot be written to, or the sources
-            did not provide everything; the line has the reason of each of them.
+        UserError: for a corpus without a list, for a name that contradicts its folder (`read_name` of the corpus), and
+            for a file that cannot be read.
+    """
+    folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
+    found = [(_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())]
+    files = [(clip, path) for clip, path in found if clip in entries and not _is_stub(path)]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        results = pool.map(lambda file: _matches(file[1], entries[file[0]], hashed), files)
+        shown = tqdm(zip(files, results, strict=True), "checking", len(files), leave=False, disable=None)
+        original = {clip for (clip, _), result in shown if result}
+    altered = {clip: path for clip, path in files if clip not in original}
+    present = original | altered.keys()
+    return ReleaseCheck(
+        name, folder, [e for clip, e in entries.items() if clip not in present], list(altered.values())
+    )
+
+
+def _clip_id(name: str, path: str | PurePath) -> str | None:
+    clip = CORPORA[name].read_name(PurePath(path))
+    return clip and clip.id
+
+
+def _is_stub(path: Path) -> bool:
+    return path.stat().st_size == 0 or is_lfs_pointer(path)
+
+
+def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
+    try:
+        if path.stat().st_size != entry.bytes or not hashed:
+            return path.stat().st_size == entry.bytes
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def download(name: str, folder: str | Path, source: str | None = None, jobs: int = 8) -> ReleaseCheck:
+    """Downloads what a folder lacks of a corpus's release, and compares every byte with the release's list.
+
+    Files in the folder are left as they are, except Git LFS pointers and empty files. Complete files of an interrupted
+    download are kept, and the next call continues with the others.
+
+    Args:
+        source: name of one of the corpus's `SOURCES`; by default all, one after another until everything has arrived.
+        jobs: number of files at a time, where they come one by one.
+
+    Raises:
+        UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
+            not provide everything; the line has the reason of each of them.
     """
     if name not in CORPORA:
-        raise UserError(f"corpus: {name!r} is unknown; expected one of {', '.join(CORPORA)}")
-    sources = _choose_sources(name, source)
+        raise UserError(f"corpus: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
+    if name not in SOURCES:
+        raise UserError(f"{name}: cannot be downloaded: {REGISTRATION.get(name, 'no source of it is known')}")
+    sources = [one for one in SOURCES[name] if source in (None, one.name)]
+    if not sources:
+        names = ", ".join(one.name for one in SOURCES[name])
+        raise UserError(f"--source: unknown source {source[:200]!r}; choose one of {names}")
     if jobs < 1:
         raise UserError(f"--jobs: expected one or more, got {jobs}")
-    folder = usable_folder(folder, "DIR", CORPORA[name].TITLE)
-    staging = _find_missing(name, folder, source is not None, replace)
-    if staging.wanted or staging.companions or unfinished(folder):
-        with _locked(folder):
-            staging = _find_missing(name, folder, source is not None, replace)  # another process may have downloaded
-            if staging.wanted or staging.companions:
-                _fetch(staging, sources, jobs, source is not None)
-            if staging.folder.exists():
-                shutil.rmtree(staging.folder)
-    for item in _absent_companions(name, folder):
-        archives = [one.name for one in download_sources.SOURCES.get(name, ()) if isinstance(one, Archive)]
-        if item.url is None and archives:
-            logger.warning(
-                f"{item.path}, which {item.needed_by} needs, is not in {folder}; it is in the archive of "
-                f"{archives[0]}: ser-hf download {name} {folder} --source {archives[0]}"
-            )
-    return check_release(name, folder, progress=_shown)
+    folder = _named_folder(folder, "DIR")
+    try:
+        if check_release(name, folder, hashed=False).missing or unfinished(folder):
+            _complete(name, folder, sources, jobs)
+        return check_release(name, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -77,212 +168,343 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
 
     A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
     data sets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
-    everything is present; files beside the audio are only downloaded where an option needs them.
+    everything is present.
 
     Raises:
         UserError: as `download`; for a corpus that is neither present nor available, before anything is downloaded.
     """
     options = complete_options(name, options)
-    if name == "mixture":
-        items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options["corpora"])}
-    else:
-        items = {"corpus": {**options, "name": name, "root": root}}
-    for item, folder in [(item, _checked_folder(key, item)) for key, item in items.items()]:
-        if folder is None:
+    items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())}
+    folders = []
+    for key, item in (items or {"corpus": {"name": name, "root": root}}).items():
+        corpus = item["name"]
+        if corpus not in SOURCES and corpus not in REGISTRATION:
+            logger.info("%s: no source of %s is known; it is read as it is", key, corpus)
             continue
-        check = check_release(item["name"], folder, hashed=False)
-        needed = [one for one in _absent_companions(item["name"], folder) if one.url and _is_needed(one, item, folder)]
-        if check.missing or needed or unfinished(folder):
-            check = download(item["name"], folder)
+        folder = _named_folder(item["root"], f"{key}.root")
+        if corpus in SOURCES:
+            folders.append((corpus, folder))
+        elif not (folder.is_dir() and audio_paths(folder)):
+            raise UserError(f"{key}.download: {corpus} cannot be downloaded: {REGISTRATION[corpus]}")
+    for corpus, folder in folders:
+        check = check_release(corpus, folder, hashed=False)
+        if check.missing or unfinished(folder):
+            check = download(corpus, folder)
         if not check.complete:
             logger.warning("%s", check.summary())
 
 
-def usable_folder(path: str | os.PathLike[str], key: str, title: str) -> Path:
-    """The folder for a corpus, which may not exist yet; raises a `UserError` that names `key` if it cannot be one."""
-    text = os.fspath(path)
-    if not text.strip():
-        raise UserError(f"{key}: empty; name the folder for {title}")
-    try:
-        os.stat(text)
-    except FileNotFoundError:
-        return Path(text)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{key}: {text[:200]!r} cannot be a folder ({reason})") from None
-    if not os.path.isdir(text):
-        raise UserError(f"{text}: is no folder; name the folder for {title}")
-    return Path(text)
+def _named_folder(path: str | Path | None, key: str) -> Path:
+    if path is None or not str(path).strip() or "\0" in str(path):
+        raise UserError(f"{key}: missing or invalid; name the folder for the corpus")
+    return Path(path).expanduser()
 
 
-def _choose_sources(name: str, source: str | None) -> Sequence[Source]:
-    own = download_sources.SOURCES.get(name, ())
-    if source is None:
-        if name in download_sources.REGISTRATION:
-            raise UserError(f"{name}: cannot be downloaded: {download_sources.REGISTRATION[name]}")
-        if not own:
-            url = getattr(CORPORA[name], "URL", None)
-            raise UserError(f"{name}: no source is known to download it from{f'; see {url}' if url else ''}")
-        return [one for one in own if not isinstance(one, Kaggle)]
-    if name not in NAMES:
-        raise UserError(f"--source: no list of the files of {name} is known to check them by; unpack them yourself")
-    if named := [one for one in own if one.name == source]:
-        return named
-    if source.lower().startswith(("http://", "https://")):
-        url = source.rstrip("/")
-        return [LfsStore(source, url) if url.endswith("/info/lfs") else Archive(source, source)]
-    if source.strip() and "\0" not in source and Path(source).exists():
-        return [Local(source)]
-    names = "".join(f"{one.name}, " for one in own)
-    raise UserError(f"--source: {source[:200]!r} is unknown; expected {names}a file, a folder, or a URL (http, https)")
-
-
-def _find_missing(name: str, folder: Path, named: bool, replace: bool) -> Staging:
-    check = check_release(name, folder, hashed=replace, progress=_shown)
-    places, wanted = dict(check.stubs), list(check.missing)
-    for path in check.altered if replace else ():
-        entry = entries_by_clip(name)[CORPORA[name].read_name(path).id]
-        wanted.append(entry)
-        places[entry.path] = path
-    # Those that are only in an archive come along with the audio, or where the user names a source.
-    companions = [item for item in _absent_companions(name, folder) if item.url or named or wanted]
-    return Staging(name, folder, wanted, companions, places)
-
-
-def _absent_companions(name: str, folder: Path) -> list[Companion]:
-    return [item for item in download_sources.COMPANIONS.get(name, ()) if not (folder / item.path).is_file()]
-
-
-def _shown(files: Iterable) -> Iterable:
-    return tqdm(files, "checking", unit="file", leave=False, disable=None)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Creates a folder, and waits until no other process downloads into it.
-
-    Raises:
-        UserError: for whatever the disk refuses, and for symbolic links where files are written.
-    """
+def _complete(name: str, folder: Path, sources: Sequence["Source"], jobs: int) -> None:
+    """Fetches what a folder lacks and moves it into place, while no other process does."""
+    folder.mkdir(parents=True, exist_ok=True)
     # The lock is beside `.download` and stays: a lock file that is deleted may be held twice.
-    lock, staging = folder / f"{UNFINISHED}.lock", folder / UNFINISHED
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in (lock, staging, *(staging.glob("*"))):
-            if path.is_symlink():
-                raise UserError(f"{path}: a symbolic link, through which nothing is written; remove it")
-        try:
-            held = FileLock(lock).acquire(timeout=0)
-        except Timeout:
-            logger.info("%s: waiting for another process that downloads into it", folder)
-            held = FileLock(lock).acquire()
-        with held:
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # not empty, most often
-                    staging.rmdir()
-    except OSError as error:
-        place, reason = error.filename2 or error.filename or folder, error.strerror or error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            place, remedy = folder, "make room"
-        else:
-            remedy = "move away what is in the way, or make it writable"
-        raise UserError(f"{place}: cannot be written ({reason}); {remedy}, or name another folder") from error
+    lock, staged = folder / f"{UNFINISHED}.lock", folder / UNFINISHED
+    _refuse_links(folder, [lock, staged, *staged.glob("*")])
+    with FileLock(lock):
+        # Another process may have downloaded.
+        staging = Staging(name, folder, check_release(name, folder, hashed=False).missing)
+        if staging.wanted:
+            _refuse_links(folder, [folder / entry.path for entry in staging.wanted])
+            staging.folder.mkdir(exist_ok=True)
+            _fetch(staging, sources, jobs)
+            staging.place()
+        if staging.folder.exists():
+            shutil.rmtree(staging.folder)
 
 
-def _fetch(staging: Staging, sources: Sequence[Source], jobs: int, named: bool) -> None:
-    """Fetches from one source after the other until everything has arrived, and moves it into place.
+def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
+    """Raises a UserError for a symbolic link below the folder, through which a file would be written."""
+    for path in paths:
+        for place in (path, *list(path.parents)[: len(path.relative_to(folder).parts) - 1]):
+            if place.is_symlink():
+                raise UserError(f"{place}: a symbolic link, through which nothing is written; remove it")
 
-    Raises:
-        UserError: with the reason of each source, if something is still missing.
-        OSError: of the disk.
-    """
-    staging.require_places()
-    staging.folder.mkdir(exist_ok=True)
-    if staging.wanted:
-        _announce(staging, sources[0])
+
+def _fetch(staging: "Staging", sources: Sequence["Source"], jobs: int) -> None:
+    """Fetches from one source after the other until everything has arrived; raises a `UserError` with the reason of
+    each source if it does not."""
+    corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
+    logger.info(f"{corpus.TITLE} (licence: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
     reasons = []
     for source in sources:
-        if not staging.missing() and not (named and not all(map(staging.has, staging.companions))):
-            continue
+        if not staging.missing():
+            break
         try:
             connection = Connection(staging.folder, jobs)
             with connection.session:
                 source.fetch(staging, connection)
-            if missing := staging.missing():
-                more = f" and {len(missing) - 1:,} more" if missing[1:] else ""
-                reasons.append(f"{source.name} does not have {missing[0].path}{more} as released")
+            reasons += [f"{source.name} does not have {item.path} as released" for item in staging.missing()[:1]]
         except SourceError as error:
-            reasons.append(str(error))
-            logger.warning("%s", error)
-    if missing := [item for item in staging.wanted if not staging.has(item)]:
-        unnamed = [one.name for one in download_sources.SOURCES.get(staging.corpus, ()) if one not in sources]
+            reasons.append(f"{source.name}: {error}")
+            logger.warning("%s: %s", source.name, error)
+    if missing := staging.missing():
         raise UserError(
-            f"{staging.corpus}: {len(missing):,} of {len(entries_by_clip(staging.corpus)):,} files could not be "
-            f"downloaded ({'; '.join(reasons)}); the same command "
-            f"{f'continues from {staging.folder}' if any(staging.folder.iterdir()) else 'tries again'}"
-            f"{', and --source kaggle uses another mirror' if 'kaggle' in unnamed else ''}"
+            f"{staging.corpus}: {len(missing):,} files could not be downloaded ({'; '.join(reasons)}); the same "
+            "command tries again, and keeps the files that have arrived"
         )
-    for item in staging.companions:
-        if item.url is not None and not staging.has(item):
+
+
+class Staging:
+    """The files that a folder lacks of a release, and the folder `.download` in it, where they wait by SHA-256: an
+    unfinished download has no file with the name of an audio file, and is never read as a corpus."""
+
+    def __init__(self, corpus: str, root: Path, wanted: list[Entry]):
+        self.corpus = corpus
+        self.root = root
+        self.folder = root / UNFINISHED
+        self.wanted = wanted
+        self.limit = _ARCHIVE_FACTOR * sum(entry.bytes for entry in manifest(corpus))
+        self._hashes = {item.sha256 for item in wanted}
+        self.sizes = {item.bytes for item in wanted}
+
+    def missing(self) -> list[Entry]:
+        """The wanted files that have not arrived, each content once."""
+        lacking = (item for item in self.wanted if not (self.folder / item.sha256).is_file())
+        return list({item.sha256: item for item in lacking}.values())
+
+    def take(self, content: bytes) -> None:
+        """Keeps the content of a file if it is a wanted one."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 in self._hashes:
+            part = self.folder / "content.part"
+            part.write_bytes(content)
+            part.replace(self.folder / sha256)
+
+    def place(self) -> None:
+        """Moves everything to its place."""
+        left = Counter(item.sha256 for item in self.wanted)
+        for item in self.wanted:
+            target = self.root / item.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            left[item.sha256] -= 1
+            source = self.folder / item.sha256
+            if left[item.sha256]:  # another file has equal content
+                source = shutil.copyfile(source, self.folder / "content.part")
+            source.replace(target)
+
+
+class Connection:
+    """Downloads into a folder through pooch, `jobs` files at a time."""
+
+    def __init__(self, folder: Path, jobs: int):
+        self.jobs = jobs
+        self.session = requests.Session()
+        self.session.headers.update(_HEADERS)
+        self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
+        pooch.get_logger().setLevel("WARNING")  # otherwise one line for each file
+
+    def fetch(self, url: str, name: str, known_hash: str | None, limit: int, **request: Any) -> Path:
+        """Downloads at most `limit` bytes to the file `name`, unless they are there already.
+
+        Args:
+            known_hash: of the content, in pooch's form (``md5:...``); None where none is published.
+            request: further arguments of `requests.Session.request`.
+
+        Raises:
+            SourceError: if the server refuses, is down, or sends something else.
+        """
+        self._cache.registry[name], self._cache.urls[name] = known_hash, url
+        try:
+            return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
+        except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
+            raise SourceError(_one_line(error)) from None
+
+    def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
+        """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
+        `pooch.HTTPDownloader` it limits size and time, and does not repeat what the server refuses."""
+        arguments = {"method": "GET", **request, "url": url, "stream": True, "timeout": _STALL_SECONDS}
+        with self.session.request(**arguments) as response:
+            if response.status_code >= 400:
+                reason = f"HTTP {response.status_code} {response.reason}"
+                if response.status_code < 500 and response.status_code not in (408, 429):
+                    raise SourceError(_one_line(reason))
+                time.sleep(_PAUSE_SECONDS)
+                raise requests.HTTPError(reason)
+            received, start, total = 0, time.monotonic(), response.raw.length_remaining
+            bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
             try:
-                connection = Connection(staging.folder, 1)
-                with connection.session:
-                    connection.fetch(item.url, item.sha256, f"sha256:{item.sha256}", item.bytes)
-            except SourceError as error:  # without it, the corpus is complete nevertheless
-                logger.warning("%s, which %s needs, could not be downloaded: %s", item.path, item.needed_by, error)
-    staging.place()
+                with bar, open(output_file, "wb") as file:
+                    # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
+                    while block := response.raw.read1(1 << 16, decode_content=False):
+                        received += file.write(block)
+                        bar.update(len(block))
+                        if received > limit:
+                            raise SourceError(f"does not end after {limit:,} bytes")
+                        if received < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
+                            raise requests.Timeout(f"stalled after {received:,} bytes")
+            except urllib3.exceptions.HTTPError as error:
+                raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
+
+    def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
+        """Downloads files from their URLs with these headers; raises a `SourceError` after them, or after too many
+        failures."""
+        failures: list[str] = []
+        bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
+        with bar, ThreadPoolExecutor(self.jobs) as pool:
+            running = {
+                pool.submit(self.fetch, url, item.sha256, f"sha256:{item.sha256}", item.bytes, headers=headers): item
+                for item, url, headers in files
+            }
+            try:
+                for done in as_completed(running):
+                    bar.update(running[done].bytes)
+                    try:
+                        done.result()
+                    except SourceError as error:
+                        failures.append(f"{running[done].path}: {error}")
+                        if len(failures) >= _MOST_FAILURES:
+                            break
+            finally:  # too many failures, Ctrl-C or a full disk
+                pool.shutdown(wait=False, cancel_futures=True)
+        if failures:
+            raise SourceError(f"{len(failures)} files not available, {min(failures)}")
 
 
-def _announce(staging: Staging, source: Source) -> None:
-    """Logs licence and size; raises a `UserError` if the disk has no room for the files, and their archive."""
-    corpus, left = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
-    free = shutil.disk_usage(staging.root).free
-    logger.info(
-        f"{corpus.TITLE} (licence: {corpus.LICENSE}): {len(staging.wanted):,} of "
-        f"{len(entries_by_clip(staging.corpus)):,} files to download, {format_size(left)}; {format_size(free)} are "
-        f"free in {staging.root}"
-    )
-    logger.info("please cite: %s", corpus.CITATION)
-    arrived = sum(map(staging.has, staging.wanted))
-    if arrived:
-        logger.info("%s of them have arrived in an earlier download", f"{arrived:,}")
-    present = sum(path.stat().st_size for path in staging.folder.glob("archive-*"))
-    archive = max(0, (source.bytes or left) - present) if isinstance(source, Archive) else 0
-    if left + archive + _SPARE_BYTES > free:
-        raise UserError(
-            f"{staging.root}: {format_size(left + archive)} are still to be written and {format_size(_SPARE_BYTES)} "
-            f"stay free, but its disk has {format_size(free)} left; make room, or name a folder on another disk"
-        )
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A zip or tar of the release's files, in whatever folders; `bytes` and `md5` as published."""
+
+    name: str
+    url: str
+    bytes: int | None = None
+    md5: str | None = None
+
+    def fetch(self, staging: Staging, connection: Connection) -> None:
+        name, known_hash = f"archive-{key_of(self.url)[:8]}", f"md5:{self.md5}" if self.md5 else None
+        archive = connection.fetch(self.url, name, known_hash, self.bytes or staging.limit)
+        try:
+            unpack(archive, staging)
+        except SourceError:
+            archive.unlink()
+            raise
+        archive.unlink()  # not if unpacking is interrupted or the disk is full: then the next command unpacks it
 
 
-def _checked_folder(key: str, item: Mapping[str, Any]) -> Path | None:
-    """The folder of a recipe's corpus that can be downloaded; None for one whose files are present, or that has no
-    known source."""
-    name, root = item["name"], item["root"]
-    if name not in download_sources.SOURCES and name not in download_sources.REGISTRATION:
-        logger.info("%s: no source of %s is known; it is read as it is", key, name)
-        return None
-    corpus = CORPORA[name]
-    if root is None and name in download_sources.SOURCES:
-        raise UserError(f"{key}.root: missing; name the folder to download {corpus.TITLE} into")
-    folder = None if root is None else usable_folder(os.path.expanduser(root), f"{key}.root", corpus.TITLE)
-    if name in download_sources.REGISTRATION:
-        if folder is not None and folder.is_dir() and audio_paths(folder):
-            return None
-        raise UserError(f"{key}.download: {name}: cannot be downloaded: {download_sources.REGISTRATION[name]}")
-    clips = [corpus.read_name(path) for path in (audio_paths(folder) if folder.is_dir() else ())]
-    if item.get("song") and not any(clip is not None and not corpus.in_manifest(clip) for clip in clips):
-        raise UserError(
-            f"{key}.download: brings the spoken part, and {key}.song is true; unpack Audio_Song_Actors_01-24.zip of "
-            f"{corpus.URL} into {folder} as well"
-        )
-    return folder
+@dataclasses.dataclass(frozen=True)
+class LfsStore:
+    """The Git LFS server of a repository (`url` ends in ``.git/info/lfs``): content by its SHA-256, through the batch
+    API (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md) and the basic transfer."""
+
+    name: str
+    url: str
+
+    def fetch(self, staging: Staging, connection: Connection) -> None:
+        missing = staging.missing()
+        for start in range(0, len(missing), _LFS_BATCH):
+            batch = missing[start : start + _LFS_BATCH]
+            question = {
+                "operation": "download",
+                "transfers": ["basic"],
+                "objects": [{"oid": item.sha256, "size": item.bytes} for item in batch],
+                "hash_algo": "sha256",
+            }
+            request = {"method": "POST", "json": question, "headers": _LFS_HEADERS}
+            response = connection.fetch(
+                f"{self.url}/objects/batch", f"batch-{start}", None, _RESPONSE_BYTES, **request
+            )
+            try:
+                objects = json.loads(response.read_bytes())["objects"]
+                actions = {item["oid"]: item["actions"]["download"] for item in objects if "actions" in item}
+                located = [(item, actions[item.sha256]) for item in batch if item.sha256 in actions]
+                files = [(item, str(action["href"]), dict(action.get("header") or {})) for item, action in located]
+            except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+                raise SourceError("does not respond as a Git LFS server") from None
+            finally:
+                response.unlink()
+            connection.fetch_all(files)
 
 
-def _is_needed(companion: Companion, item: Mapping[str, Any], folder: Path) -> bool:
-    """Whether an option requests a file, and it is in none of the other places where the parser looks for it."""
-    if item.get(companion.option) not in companion.values or item.get("tables") is not None:
-        return False
-    return not any((above / companion.path).is_file() for above in folder.absolute().parents[:2])
+Source = Archive | LfsStore
+
+
+def unpack(archive: Path, staging: Staging) -> None:
+    """Keeps the members of a zip or tar file that are missing files, by their content.
+
+    Their names are not used, and links and devices are not read, so that an archive cannot choose where anything is
+    written.
+
+    Raises:
+        SourceError: for a file that is no archive, is damaged, or unpacks to more than the release can have.
+    """
+    for content in _contents(archive, staging):
+        staging.take(content)
+
+
+def _contents(archive: Path, staging: Staging) -> Iterator[bytes]:
+    """The content of each member that has the size of a missing file."""
+    total = 0
+    try:
+        for size, open_member in _members(archive):
+            total += size
+            if total > staging.limit:
+                raise SourceError("the archive holds more than the release can have")
+            if size in staging.sizes:
+                with open_member() as stream:
+                    yield stream.read(size)
+    except SourceError:
+        raise
+    except Exception as error:  # tarfile.ReadError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ...
+        raise SourceError(f"no zip or tar archive, or damaged ({_one_line(error)})") from error
+
+
+def _members(archive: Path) -> Iterator[tuple[int, Callable[[], BinaryIO]]]:
+    """Size in bytes and content of each file in a zip or tar archive."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as package:
+            yield from ((info.file_size, partial(package.open, info)) for info in package.infolist())
+    else:
+        with tarfile.open(archive) as package:
+            for info in package:
+                yield info.size if info.isreg() else 0, partial(package.extractfile, info)
+
+
+def _one_line(text: Any) -> str:
+    """Text from a server or an archive for a message: one line of at most 300 printable characters."""
+    line = " ".join(str(text).split())[:300]
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+
+SOURCES: Mapping[str, tuple[Source, ...]] = {
+    "ravdess": (
+        Archive(
+            "zenodo",
+            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip?download=1",
+            208_468_073,
+            "bc696df654c87fed845eb13823edef8a",
+        ),
+    ),
+    "cremad": (
+        LfsStore("gitlab", "https://gitlab.com/cs-cooper-lab/crema-d-mirror.git/info/lfs"),
+        LfsStore("github", "https://github.com/CheyneyComputerScience/CREMA-D.git/info/lfs"),
+    ),
+    "tess": (
+        Archive(
+            "paddlespeech",
+            "https://bj.bcebos.com/paddleaudio/datasets/TESS_Toronto_emotional_speech_set.zip",
+            md5="1465311b24d1de704c4c63e4ccc470c7",
+        ),
+    ),
+    "emodb": (
+        Archive("bilderbar", "http://emodb.bilderbar.info/download/download.zip"),
+        Archive(
+            "zenodo",
+            "https://zenodo.org/records/7447302/files/emodb.zip?download=1",
+            39_981_818,
+            "9d21362dbc5676ef3ab4745d83ced0db",
+        ),
+    ),
+}
+
+# Corpora whose release requires a registration: what to do instead.
+REGISTRATION: Mapping[str, str] = {
+    "savee": "its authors send it after registration at http://kahlan.eps.surrey.ac.uk/savee/; unpack what they sent, "
+    "then `ser-hf download savee DIR --verify` checks it",
+    "iemocap": "USC sends it on request, under an agreement: https://sail.usc.edu/iemocap/; unpack it and name the "
+    "folder that holds Session1 to Session5",
+}

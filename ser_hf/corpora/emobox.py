@@ -27,16 +27,16 @@ Quirks:
   here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file name.
 - MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with `no_speaker: one`, and
   every figure is reported as speaker-dependent.
-- EMNS is released as WebM and MELD as video; extract the audio first (the error message has the command).
+- EMNS is released as WebM and MELD as video; extract the audio first.
 - Corpora with a module (RAVDESS, CREMA-D, TESS, SAVEE, EMO-DB) get their rows and ids from the grammar of that module;
   a label that differs from EmoBox's is an error. Their known bad clips are left out here too.
 """
 
 import dataclasses
 import json
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -44,116 +44,9 @@ from ..utils.errors import UserError
 from ..utils.yaml import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tables, tess
 from .audiofolder import read_json_lines
-from .files import audio_files, conversion_advice, other_recordings
+from .files import audio_files
 from .schema import Clip, Listing
-from .segments import Segment
 from .tables import NoSpeaker, Row, RowParser
-
-
-class ListedAudio:
-    """The audio below a folder, by the paths that EmoBox lists.
-
-    Args:
-        root: the folder (`corpus.audio_root`).
-        name: of the corpus.
-        listed: every path of the list, to find file names that occur several times.
-
-    Raises:
-        UserError: naming `corpus.audio_root`, if it is no folder or has no audio.
-    """
-
-    def __init__(self, root: Path, name: str, listed: Iterable[PurePosixPath]):
-        if not root.is_dir():
-            raise UserError(f"corpus.audio_root: {root} is not a folder; it should hold the audio of {name}")
-        self._others = {path.stem: path for path in other_recordings(root)}
-        self._root = root
-        self._by_stem = _by_stem(_files(root, name, self._others))
-        self._listed = _by_stem(set(listed))
-
-    def find(self, wav: PurePosixPath) -> Path | None:
-        """The file with the stem of `wav` and the most matching parent folders, at least as many as make it unique in
-        the list; None if there is none.
-
-        Raises:
-            UserError: if two files match equally well.
-        """
-        best: list[Path] = []
-        furthest = len(self._distinguishing_folders(wav))
-        for path in self._by_stem.get(wav.stem, ()):
-            far = _common_length(_folders(path), _folders(wav))
-            if far > furthest:
-                best, furthest = [], far
-            if far == furthest:
-                best.append(path)
-        if len(best) > 1:
-            raise UserError(f"{best[1]}: matches EmoBox's {wav} as well as {best[0]}; remove one of the two")
-        return best[0] if best else None
-
-    def missing(self, wav: PurePosixPath) -> str:
-        """The error message for a path without audio."""
-        place = "/".join([*self._distinguishing_folders(wav)[::-1], wav.stem])
-        other = self._others.get(wav.stem)
-        remedy = f"{other.name}: {conversion_advice(other)}" if other else "complete it"
-        return f"no audio {place} below {self._root}, in any format; {remedy}, or set corpus.on_unknown: skip"
-
-    def _distinguishing_folders(self, wav: PurePosixPath) -> tuple[str, ...]:
-        """The parent folders that make `wav` unique in the list, innermost first."""
-        own = _folders(wav)
-        rivals = (_folders(other) for other in self._listed[wav.stem])
-        return own[: max((_common_length(own, rival) + 1 for rival in rivals if rival != own), default=0)]
-
-
-def require_one_row_each(rows: Sequence[Row]) -> None:
-    """Raises a UserError for a file of two rows, unless they are segments of it."""
-    taken: dict[Path, str] = {}
-    for row in rows:
-        if not row.missing and row.segment is None and taken.setdefault(row.path, row.where) != row.where:
-            raise UserError(f"{row.where}: {row.path} is the audio of {taken[row.path]} already; correct the list")
-
-
-def times_of(content: Mapping[str, Any], where: str) -> tuple[float, float] | None:
-    """Start and end of a segment in seconds; None for a complete recording.
-
-    Raises:
-        UserError: naming the line, for times that are not numbers.
-    """
-    times = [content.get(field) for field in ("start_time", "end_time")]
-    if times == [None, None]:
-        return None
-    for time in times:
-        if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
-            raise UserError(
-                f"{where}: start_time and end_time should be numbers of seconds, got {times[0]!r} to {times[1]!r}"
-            )
-    return float(times[0]), float(times[1])
-
-
-def _files(root: Path, name: str, others: Mapping[str, Path]) -> list[Path]:
-    try:
-        return audio_files(root, name)
-    except UserError as error:
-        message = str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)
-        first = min(others.values(), default=None)
-        raise UserError(
-            f"{message}; {first.name}: {conversion_advice(first)}" if first and "no audio file" in message else message
-        ) from None
-
-
-def _by_stem(paths: Iterable[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for path in paths:
-        found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _folders(path: Path | PurePosixPath) -> tuple[str, ...]:
-    """The parent folders, innermost first."""
-    return path.parts[:-1][::-1]
-
-
-def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
 
 URL = "https://github.com/emo-box/EmoBox"
 CITATION = (
@@ -161,38 +54,23 @@ CITATION = (
     "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
 )
 # ISO 639-1, from the table of the project's page; ASVP-ESD and ESD have several languages.
-LANGUAGES = {
-    "aesdd": "el",
-    "ased": "am",
-    "cafe": "fr",
-    "casia": "zh",
-    "cremad": "en",
-    "emns": "en",
-    "emodb": "de",
-    "emovdb": "en",
-    "emovo": "it",
-    "emozionalmente": "it",
-    "enterface": "en",
-    "iemocap": "en",
-    "jlcorpus": "en",
-    "m3ed": "zh",
-    "mead": "en",
-    "meld": "en",
-    "mer2023": "zh",
-    "mesd": "es",
-    "msppodcast": "en",
-    "oreau": "fr",
-    "pavoque": "de",
-    "polish": "pl",
-    "ravdess": "en",
-    "resd": "ru",
-    "savee": "en",
-    "shemo": "fa",
-    "subesco": "bn",
-    "tess": "en",
-    "turevdb": "tr",
-    "urdu": "ur",
+_CORPORA = {
+    "el": "aesdd",
+    "am": "ased",
+    "fr": "cafe oreau",
+    "zh": "casia m3ed mer2023",
+    "en": "cremad emns emovdb enterface iemocap jlcorpus mead meld msppodcast ravdess savee tess",
+    "de": "emodb pavoque",
+    "it": "emovo emozionalmente",
+    "es": "mesd",
+    "pl": "polish",
+    "ru": "resd",
+    "fa": "shemo",
+    "bn": "subesco",
+    "tr": "turevdb",
+    "ur": "urdu",
 }
+LANGUAGES = {name: language for language, names in _CORPORA.items() for name in names.split()}
 OWN = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
@@ -225,24 +103,35 @@ def parse(
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data")
-    if audio_root is None:
-        raise UserError("corpus.audio_root: missing; EmoBox has metadata alone: name the folder of the audio")
-    root = Path(root)
+    if audio_root is None or not Path(audio_root).is_dir():
+        raise UserError(f"corpus.audio_root: {audio_root or 'missing'}; name the folder of the audio")
+    root, audio_root = Path(root), Path(audio_root)
     folds = _folds(root)
     listed = _listed(root, folds)
     name = next(iter(listed.values()))[1]["dataset"]
     words = _label_map(root)
     parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, LANGUAGES.get(name))
-    speakers = {} if name in OWN else _speakers(root, name)
-    contents = [content for _, content in listed.values()]
-    places = ListedAudio(Path(audio_root), name, [PurePosixPath(content["wav"]) for content in contents])
-    rows = []
+    speakers = {} if name in OWN else _speakers(root)
+    by_stem: dict[str, list[Path]] = {}
+    try:
+        for path in audio_files(audio_root, name):
+            by_stem.setdefault(path.stem, []).append(path)
+    except UserError as error:
+        raise UserError(str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)) from None
+    # Folders that distinguish files of one name, such as the speaker's.
+    ends = Counter(end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav))
+    rows, taken = [], {}
     for key, (where, content) in listed.items():
-        word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
         wav = PurePosixPath(content["wav"])
-        path = places.find(wav)
-        times = times_of(content, where)
-        parts = {fold: members[key] for fold, members in folds.items() if key in members}
+        least = next((i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1)
+        path = _best_match(by_stem.get(wav.stem, ()), wav, least)
+        if any(content.get(time) is not None for time in ("start_time", "end_time")):
+            raise UserError(f"{where}: a segment of a recording; cut it out, and list its own file")
+        if path and taken.setdefault(path, where) != where:
+            raise UserError(f"{where}: {path} is the audio of {taken[path]} already; complete the audio")
+        word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
+        extra = {fold: parts.get(key) for fold, parts in folds.items()}
+        missing = f"no audio {wav.with_suffix('')} below {audio_root}; complete it, or set corpus.on_unknown: skip"
         rows.append(
             Row(
                 where=where,
@@ -250,12 +139,10 @@ def parse(
                 name=key.removeprefix(f"{name}-"),
                 place=str(wav),
                 label=word,
-                **_speaker_fields(name, wav, speakers.get(key), key, {fold: parts.get(fold) for fold in folds}),
-                missing=None if path else places.missing(wav),
-                segment=Segment(path, *times) if path and times else None,
+                missing=None if path else missing,
+                **_speaker_fields(name, wav, speakers.get(key), key, extra),
             )
         )
-    require_one_row_each(rows)
     if name in OWN:
         return Listing(name, *_own_clips(OWN[name], rows, parser, on_unknown, known_bad))
     return Listing(name, *parser.clips(rows, on_unknown))
@@ -272,6 +159,26 @@ def facts(
     """Metadata from the options, as for tables (`ser_hf.corpora.tables`), with a citation of EmoBox."""
     cited = " ".join(filter(None, [citation, CITATION]))
     return tables.facts("emobox", title or "a corpus of EmoBox", license, language, URL, cited, acted)
+
+
+def _ends(wav: str) -> list[tuple[str, ...]]:
+    """The stem, the stem with its folder, and so on."""
+    parts = PurePosixPath(wav).with_suffix("").parts
+    return [parts[start:] for start in range(len(parts) - 1, -1, -1)]
+
+
+def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path | None:
+    """The path with the most parent folders in common with `wav`, from the innermost on, and at least that many; a
+    UserError for two."""
+
+    def common(path: Path) -> int:
+        pairs = zip(path.parts[-2::-1], wav.parts[-2::-1], strict=False)
+        return next((i for i, (own, other) in enumerate(pairs) if own != other), len(wav.parts) - 1)
+
+    best, *others = sorted((path for path in paths if common(path) >= least), key=common, reverse=True) or [None]
+    if others and common(others[0]) == common(best):
+        raise UserError(f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two")
+    return best
 
 
 def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -316,20 +223,14 @@ def _entries(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _lists(fold: Path) -> dict[str, Path]:
     """Split -> its list in a fold's folder."""
-    found = {}
-    for word, part in PARTS.items():
-        tables = sorted(fold.glob(f"*_{word}_{fold.name}.jsonl"))
-        if tables:
-            found[part] = tables[0]
-    return found
+    found = {part: sorted(fold.glob(f"*_{word}_{fold.name}.jsonl")) for word, part in PARTS.items()}
+    return {part: tables[0] for part, tables in found.items() if tables}
 
 
 def _label_map(root: Path) -> dict[str, str]:
     path = root / "label_map.json"
-    if not path.is_file():
-        return {}
     try:
-        words = json.loads(read_text(path))
+        words = json.loads(read_text(path)) if path.is_file() else {}
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
@@ -337,18 +238,16 @@ def _label_map(root: Path) -> dict[str, str]:
     return words
 
 
-def _speakers(root: Path, name: str) -> dict[str, str]:
+def _speakers(root: Path) -> dict[str, str]:
     """Key -> speaker, from the stm file; empty without one."""
-    path = root / "data.seg.wrd.stm"
-    if not path.is_file():
-        return {}
-    speakers = {}
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
-        if text.strip():
-            fields = _STM.fullmatch(text.rstrip("\r"))
-            if fields is None:
-                raise UserError(f"{path}, line {line}: expected key channel speaker start end <id=key,...> label")
+    path, speakers = root / "data.seg.wrd.stm", {}
+    lines = read_text(path).split("\n") if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        fields = _STM.fullmatch(line.rstrip("\r"))
+        if fields:
             speakers[fields["key"]] = fields["speaker"]
+        elif line.strip():
+            raise UserError(f"{path}, line {number}: expected key channel speaker start end <id=key,...> label")
     return speakers
 
 
@@ -370,18 +269,18 @@ def _own_clips(
     """Clips read by the grammar of the corpus's own module."""
     clips, skipped = [], []
     for row in rows:
-        clip = module.read_name(row.path)
-        reason = f"not a file name of {module.TITLE}" if clip is None else None
-        if row.segment is not None:
-            reason = f"a segment of a recording; {module.TITLE} has none"
-        elif clip is not None and clip.emotion != parser.emotion(row.label):
+        clip = None if row.missing else module.read_name(row.path)
+        reason = "no such file" if row.missing else None
+        if clip is not None and clip.emotion != parser.emotion(row.label):
             reason = f"{row.label} in EmoBox, {clip.emotion} by its name"
-        if row.missing or reason:
-            if on_unknown == "error":
-                raise UserError(f"{row.where}: {row.missing or reason}" + ("" if row.missing else f" ({row.path})"))
-            skipped.append((row.where, "no such file" if row.missing else reason))
-        elif known_bad == "drop" and row.path.stem in getattr(module, "KNOWN_BAD", {}):
-            skipped.append((str(row.path), module.KNOWN_BAD[row.path.stem]))
+        elif clip is None and not row.missing:
+            reason = f"not a file name of {module.TITLE}"
+        if reason and on_unknown == "error":
+            raise UserError(f"{row.where}: {row.missing or f'{reason} ({row.path})'}")
+        if not reason and known_bad == "drop":
+            reason = getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
+        if reason:
+            skipped.append((row.where, reason))
         else:
             clips.append(dataclasses.replace(clip, extra=dict(clip.extra) | dict(row.extra)))
     return clips, skipped

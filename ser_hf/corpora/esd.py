@@ -4,9 +4,6 @@
 in five emotions, for emotional voice conversion: 35,000 clips, 350 a speaker and emotion. 16 kHz WAV as released.
 
 Licence: research use only, on signing a form; no standard licence. The code on the same page is MIT, the audio is not.
-Source: https://github.com/HLTSingapore/Emotional-Speech-Data
-Citation: Zhou K, Sisman B, Liu R, Li H (2022). Emotional voice conversion: Theory, databases and ESD. Speech
-Communication 137: 1-18.
 
 File names: `0011/Angry/0011_000351.wav` is speaker, emotion by folder, and number. Numbers run on over the emotions,
 350 each: neutral from 1, angry from 351, happy from 701, sad from 1051, surprise from 1401. So the number gives the

@@ -4,9 +4,6 @@
 10,039 utterances, each labelled by at least three raters. 16 kHz WAV as released.
 
 Licence: for research, on request and under an agreement with USC; no redistribution. No standard licence.
-Source: https://sail.usc.edu/iemocap/
-Citation: Busso C, Bulut M, Lee CC, Kazemzadeh A, Mower E, Kim S, Chang JN, Lee S, Narayanan SS (2008). IEMOCAP:
-interactive emotional dyadic motion capture database. Language Resources and Evaluation 42: 335-359.
 
 Layout: `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`, and for the whole dialogue one file of
 labels, `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`. Its lines hold, with tabs between, `[start - end]` in
@@ -47,13 +44,7 @@ EMOTION_CODES = {
     "sad": "sad",
     "fru": "frustrated",
 }
-LEFT_OUT = {
-    "xxx": "no majority of the raters",
-    "sur": "surprise",
-    "fea": "fear",
-    "dis": "disgust",
-    "oth": "other",
-}
+LEFT_OUT = ("xxx", "sur", "fea", "dis", "oth")
 KINDS = {"impro": "improvised", "script": "scripted"}
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<kind>impro|script)\d\d(?:_\d)?[a-z]?"
 DIALOGUE = re.compile(_DIALOGUE, re.ASCII)
@@ -91,23 +82,21 @@ def parse(
         UserError: for an utterance whose dialogue has no file of labels, for a line of labels that cannot be read, and
             for an audio file that is no utterance.
     """
-    kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad"}
     merged = classes == 4 if merge_excited is None else merge_excited
+    kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad", *(("exc",) if merged else ())}
     files = audio_files(root, TITLE)
     ratings = _ratings(Path(root))
     clips, skipped, seen = [], [], set()
     for path in files:
         fields = GRAMMAR.fullmatch(path.stem)
         if fields is None:
-            if DIALOGUE.fullmatch(path.stem):
-                skipped.append((str(path), "the recording of a complete dialogue"))
-            elif on_unknown == "skip":
-                skipped.append((str(path), f"not a file name of {TITLE}"))
-            else:
+            whole = DIALOGUE.fullmatch(path.stem)
+            reason = "the recording of a complete dialogue" if whole else f"not a file name of {TITLE}"
+            if not whole and on_unknown == "error":
                 raise UserError(
-                    f"{path}: not a file name of {TITLE} (such as Ses01F_impro01_F000.wav); remove it, or set "
-                    "corpus.on_unknown: skip"
+                    f"{path}: {reason} (such as Ses01F_impro01_F000.wav); remove it, or set corpus.on_unknown: skip"
                 )
+            skipped.append((str(path), reason))
             continue
         dialogue = fields["dialogue"]
         if dialogue not in ratings:
@@ -117,27 +106,17 @@ def parse(
             )
         seen.add(path.stem)
         rating = ratings[dialogue].get(path.stem)
-        reason = _leave_out(rating, kept, merged, KINDS[fields["kind"]], part)
-        if reason:
-            skipped.append((str(path), reason))
+        if part not in ("all", KINDS[fields["kind"]]):
+            skipped.append((str(path), f"{KINDS[fields['kind']]} (corpus.part is {part})"))
+        elif rating is None or rating.label not in kept:
+            skipped.append(
+                (str(path), f"label {rating.label}: not among the classes" if rating else "no line of labels")
+            )
         else:
             clips.append(_clip(path, fields, rating, merged))
     for utterance in (name for rated in ratings.values() for name in rated if name not in seen):
         skipped.append((utterance, "labeled, but without audio"))
     return Listing("iemocap", clips, skipped)
-
-
-def _leave_out(rating: Rating | None, kept: set[str], merged: bool, kind: str, part: str) -> str | None:
-    """The reason to leave an utterance out, or None."""
-    if part not in ("all", kind):
-        return f"{kind} (corpus.part is {part})"
-    if rating is None:
-        return "no line of labels"
-    if rating.label in kept or (rating.label == "exc" and merged):
-        return None
-    if rating.label in EMOTION_CODES:
-        return f"{EMOTION_CODES[rating.label]} ({rating.label}): not among the {len(kept)} classes"
-    return f"{LEFT_OUT[rating.label]} ({rating.label}): not among the usual classes"
 
 
 def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -> Clip:
@@ -184,7 +163,7 @@ def read_ratings(table: Path) -> dict[str, Rating]:
         if not line.startswith("["):
             continue
         fields = _LINE.fullmatch(line)
-        if fields is None or fields[4] not in EMOTION_CODES.keys() | LEFT_OUT:
+        if fields is None or fields[4] not in (*EMOTION_CODES, *LEFT_OUT):
             raise UserError(
                 f"{table}, line {number}: expected [start - end], utterance, label, [valence, activation, dominance] "
                 f"with tabs between and a label of {', '.join([*EMOTION_CODES, *LEFT_OUT])}; got {line!r}"

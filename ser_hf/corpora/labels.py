@@ -30,12 +30,8 @@ class Rule:
             if word in self.merge or word in self.merge.values():
                 raise UserError(f"{self.key}.drop: {word!r} is merged as well")
         for word, target in self.merge.items():
-            end = self.merge.get(target, target)
-            if word != target != end:
-                raise UserError(
-                    f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged into {end!r} itself; "
-                    f"merge {word!r} into {end!r} or another"
-                )
+            if word != target != self.merge.get(target, target):
+                raise UserError(f"{self.key}.merge: {word!r} is merged into {target!r}, which is merged itself")
 
     def __contains__(self, emotion: str) -> bool:
         return emotion in self.merge or emotion in self.drop
@@ -47,13 +43,11 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """The classes in order, and for each clip the class of its own emotion (`targets`; None is left out). For the kept
-    clips: positions, classes (votes may change them from the targets), and votes as probabilities over the classes."""
+    """The classes in order; for each clip its class (None: dropped), and its votes as probabilities over the classes
+    if any clip has votes."""
 
     labels: list[str]
-    targets: list[str | None]
-    kept: list[int]
-    emotions: list[str]
+    emotions: list[str | None]
     votes: list[list[float] | None] | None
 
 
@@ -99,7 +93,13 @@ def treat_labels(
     present = set(targets) - {None}
     classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
     if present - set(classes):
-        raise _unlisted(clips, targets, classes, own)
+        unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+        first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
+        key = own[first.corpus].key if first.corpus in own else "corpus"
+        raise UserError(
+            f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
+            f"name it in {key}.merge or {key}.drop"
+        )
     for label in classes:
         if label not in present:
             found = sorted({clip.emotion for clip in clips})
@@ -107,12 +107,14 @@ def treat_labels(
     if len(classes) < 2:
         raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
 
-    kept = [i for i, target in enumerate(targets) if target is not None]
-    emotions, shares = [targets[i] for i in kept], None
-    if any(clips[i].votes for i in kept):
-        shares = [_shares(clips[i], targets[i], classes, counted_as) for i in kept]
-        emotions = [_winner(mine, target, classes) for mine, target in zip(shares, emotions, strict=True)]
-    return Treatment(classes, targets, kept, emotions, shares)
+    emotions, votes = list(targets), None
+    if any(clip.votes for clip, target in zip(clips, targets, strict=True) if target):
+        votes = [_shares(clip, target, classes, counted_as) for clip, target in zip(clips, targets, strict=True)]
+        for i, shares in enumerate(votes):
+            # The clip's own label wins a tie.
+            if shares is not None and shares[classes.index(targets[i])] < max(shares):
+                emotions[i] = classes[shares.index(max(shares))]
+    return Treatment(classes, emotions, votes)
 
 
 def require_merged_into_classes(labels: Sequence[str] | None, rules: Sequence[Rule]) -> None:
@@ -132,12 +134,8 @@ def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> No
     other = rule_of(target) if target is not None else rule
     if target in (None, emotion) or other[target] == target:
         return
-    end = "leaves out" if other[target] is None else f"counts as {other[target]!r}"
     key = f"{other.key}.{'drop' if other[target] is None else 'merge'}"
-    raise UserError(
-        f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which {key} {end} in the same corpus; make the two "
-        "agree"
-    )
+    raise UserError(f"{rule.key}.merge: {emotion!r} is merged into {target!r}, which {key} has too; make them agree")
 
 
 def _require_canonical(key: str, words: Sequence[str]) -> None:
@@ -147,33 +145,11 @@ def _require_canonical(key: str, words: Sequence[str]) -> None:
             raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
 
 
-def _unlisted(
-    clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], own: Mapping[str, Rule]
-) -> UserError:
-    """The error for the first emotion outside the classes."""
-    clips = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
-    first = clips[0]
-    count = sum(clip.emotion == first.emotion for clip in clips)
-    keys = ["corpus", *(own[corpus].key for corpus in own if corpus == first.corpus)]
-    merge, drop = (" or ".join(f"{key}.{word}" for key in keys) for word in ("merge", "drop"))
-    return UserError(
-        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, merge it "
-        f"({merge}) or drop it ({drop})"
-    )
-
-
-def _winner(shares: list[float] | None, target: str, classes: list[str]) -> str:
-    """The class with most merged votes; the clip's own label if it is among the winners."""
-    if shares is None or shares[classes.index(target)] == max(shares):
-        return target
-    return classes[shares.index(max(shares))]
-
-
 def _shares(
-    clip: Clip, target: str, classes: list[str], counted_as: Callable[[Clip, str], str | None]
+    clip: Clip, target: str | None, classes: list[str], counted_as: Callable[[Clip, str], str | None]
 ) -> list[float] | None:
     """Votes of a clip as probabilities over the classes, without votes for other emotions."""
-    if not clip.votes:
+    if not clip.votes or target is None:
         return None
     sums = dict.fromkeys(classes, 0.0)
     for emotion, votes in clip.votes.items():
@@ -185,8 +161,7 @@ def _shares(
     return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]
 
 
-# In the table, in place of the emotion of a file that was left out unread.
-UNREAD = "-"
+UNREAD = "-"  # in the table, in place of the emotion of a file that was left out unread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,13 +192,9 @@ def label_sources(
     """
     counts = Counter((clip.corpus or corpus, clip.emotion, clip.word, label, why) for clip, label, why in outcomes)
     counts.update((own, None, None, None, why) for own, why in skipped)
-    places = {emotion: i for i, emotion in enumerate(EMOTIONS)}
-
-    def place(key: tuple[str, str | None, str | None, str | None, str | None]) -> tuple:
-        own, emotion, word, label, why = key
-        return own, places.get(emotion, len(places)), word or "", places.get(label, len(places)), why or ""
-
-    return [Source(*key, counts[key]) for key in sorted(counts, key=place)]
+    place = (*EMOTIONS, None).index
+    order = sorted(counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or ""))
+    return [Source(*key, counts[key]) for key in order]
 
 
 def sources_table(sources: Sequence[Source]) -> str:

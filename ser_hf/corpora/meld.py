@@ -5,9 +5,6 @@ picture together: 9,989 for training, 1,109 for validation, 2,610 for test. Acte
 other voices are in the clips, and half of them are neutral.
 
 Licence: GPL-3.0 as the page says; the recordings belong to their makers. Taken as non-commercial here.
-Source: https://affective-meld.github.io, https://github.com/declare-lab/MELD
-Citation: Poria S, Hazarika D, Majumder N, Naik G, Cambria E, Mihalcea R (2019). MELD: A Multimodal Multi-Party Dataset
-for Emotion Recognition in Conversations. ACL 2019: 527-536.
 
 Layout: `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv` with a row an utterance, and its film as
 `dia0_utt0.mp4` in `train_splits`, `dev_splits_complete` and `output_repeated_splits_test`. Extract
@@ -30,7 +27,7 @@ from typing import Any, Literal
 
 from ..utils.errors import UserError
 from ..utils.files import read_table
-from .files import audio_paths, is_lfs_pointer
+from .files import audio_files
 from .schema import Clip, Listing
 
 LICENSE = "gpl-3.0"
@@ -84,36 +81,28 @@ def parse(
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; MELD needs the folder with its tables and audio")
     root = Path(root)
-    tables = {part: _table(root, name) for part, (name, _) in PARTS.items()}
+    tables = {part: sorted(root.rglob(name), key=lambda path: len(path.parts)) for part, (name, _) in PARTS.items()}
     if not any(tables.values()):
         raise UserError(f"corpus.root: {root} holds none of {', '.join(name for name, _ in PARTS.values())}")
     audio = _by_part(root)
     clips, skipped, seen = [], [], set()
-    lines: dict[tuple[str, str], int] = {}
-    for part, table in tables.items():
-        for line, row in _rows(table) if table else ():
-            where = f"{table}, line {line}"
-            name = f"dia{_number(row, 'Dialogue_ID', where)}_utt{_number(row, 'Utterance_ID', where)}"
-            if lines.setdefault((part, name), line) != line:
-                raise UserError(f"{where}: {name} is in line {lines[part, name]} too; remove one of the two rows")
+    for part, table in ((part, found[0]) for part, found in tables.items() if found):
+        for line, row in _rows(table):
+            where, name = f"{table}, line {line}", f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
             if known_bad == "drop" and (part, name) in KNOWN_BAD:
                 skipped.append((where, KNOWN_BAD[part, name]))
-                continue
-            path = audio.get((part, name))
-            if path is None and on_unknown == "error":
+            elif (part, name) in audio:
+                seen.add(audio[part, name])
+                clips.append(_clip(row, where, audio[part, name], part, name))
+            elif on_unknown == "skip":
+                skipped.append((where, "no such file"))
+            else:
                 raise UserError(
                     f"{where}: no audio {name}.wav (or .flac) in a folder that begins with {PARTS[part][1][0]} below "
                     f"{root}; extract it from the films with ffmpeg (the docstring of ser_hf.corpora.meld has the "
                     "line), or set corpus.on_unknown: skip"
                 )
-            if path is None:
-                skipped.append((where, "no such file"))
-                continue
-            if is_lfs_pointer(path):
-                raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
-            seen.add(path)
-            clips.append(_clip(row, where, path, part, name))
-    skipped += [(str(path), "not in any table") for path in audio_paths(root) if path not in seen]
+    skipped += [(str(path), "not in any table") for path in audio_files(root, TITLE) if path not in seen]
     return Listing("meld", clips, skipped)
 
 
@@ -139,12 +128,6 @@ def _clip(row: dict[str, str | None], where: str, path: Path, part: str, name: s
     )
 
 
-def _table(root: Path, name: str) -> Path | None:
-    """A table in the root or below it, the nearest one."""
-    found = sorted(root.rglob(name), key=lambda path: (len(path.parts), path))
-    return found[0] if found else None
-
-
 def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
     content = table.read_bytes()
     try:
@@ -158,17 +141,10 @@ def _rows(table: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _number(row: dict[str, str | None], column: str, where: str) -> int:
-    cell = row[column] or ""
-    if not re.fullmatch(r"[0-9]{1,6}", cell, re.ASCII):
-        raise UserError(f"{where}: {column} should be a number, got {cell!r}")
-    return int(cell)
-
-
 def _by_part(root: Path) -> dict[tuple[str, str], Path]:
     """Split and name of an utterance -> its audio."""
     found: dict[tuple[str, str], Path] = {}
-    for path in audio_paths(root):
+    for path in audio_files(root, TITLE):
         part = next((part for folder in reversed(path.relative_to(root).parts[:-1]) if (part := _part(folder))), None)
         if part and GRAMMAR.fullmatch(path.stem):
             first = found.setdefault((part, path.stem), path)

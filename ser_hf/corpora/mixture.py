@@ -19,14 +19,11 @@ one, and the calm of one corpus may be the neutral of another.
   relative size of a corpus: classes are equally frequent, in each class the corpora in proportion to their clips times
   their weights, and an epoch has as many clips as the weights give.
 
-The column `corpus` of a row names its corpus. Speakers have their corpus as a prefix, and here sessions do too:
-Session1 of one corpus is not a session of another. Sentences do not: a sentence may occur in two corpora. A column
-that only some corpora have is null in the others, and a column of numbers in one corpus and text in another is text in
-all.
+The column `corpus` of a row names its corpus. Speakers have their corpus as a prefix, and here sessions do too.
+Sentences do not: a sentence may occur in two corpora. A column that only some corpora have is null in the others.
 """
 
 import dataclasses
-import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,13 +34,9 @@ import numpy as np
 from ..utils.errors import UserError
 from ..utils.proportions import in_turns
 from ..utils.yaml import coerce
-from . import registry
+from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .labels import Rule
-from .registry import SINGLE_CORPORA, checked, parser_options
-from .schema import RESERVED, Clip, Listing
-from .tables import text
-
-logger = logging.getLogger(__name__)
+from .schema import Clip, Listing
 
 # Keys of each item besides the options of its corpus.
 _ITEM_KEYS = {
@@ -94,17 +87,13 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         )
     items = []
     for position, item in enumerate(coerce(corpora, list[dict[str, Any]], "corpus.corpora")):
-        key = _key(position)
-        name = item.get("name")
+        key, name = _key(position), item.get("name")
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
-            raise UserError(f"{key}.name: {name!r} is not one of {', '.join(SINGLE_CORPORA)}")
+            raise UserError(f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}")
         for word in _COMMON_KEYS:
             if word in item:
                 raise UserError(f"{key}.{word}: applies to all corpora together; write it as corpus.{word}")
-        known = _ITEM_KEYS | parser_options(SINGLE_CORPORA[name])
-        # Defaults are converted like values, so that a completed recipe reads back equal.
-        defaults = {option: default for option, (_, default) in known.items()}
-        own = checked(defaults | item, known, key)
+        own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
         Rule(own["merge"], own["drop"], key)  # checks the words
         if not 0 < own["weight"] <= _MAX_WEIGHT:
             raise UserError(f"{key}.weight: expected more than zero and at most {_MAX_WEIGHT}, got {own['weight']}")
@@ -138,71 +127,80 @@ def parse(
         raise UserError(f"corpus.seed: expected zero or more, got {seed}")
     clips, skipped = [], []
     members: dict[str, Member] = {}
-    kinds: dict[str, dict[type, str]] = {}
     for position, item in enumerate(completed(corpora)):
-        key, listing = _key(position), _parse_one(position, item, on_unknown)
+        key = _key(position)
+        listing = _parse_one(key, item, on_unknown)
+        corpus = listing.corpus
         if not listing.clips:
             raise UserError(
                 f"{key}.root: {item['root']} holds no clip of {item['name']} ({len(listing.skipped)} files skipped)"
             )
-        if listing.corpus in members:
+        if corpus in members:
             remedy = "give each another corpus_name" if "corpus_name" in item else "list it once, with one root"
-            raise UserError(f"{key}.name: {listing.corpus} is {members[listing.corpus].key} already; {remedy}")
-        _note_column_types(listing, key, kinds)
-        clips += [_of_corpus(listing.corpus, clip) for clip in listing.clips]
+            raise UserError(f"{key}.name: {corpus} is {members[corpus].key} already; {remedy}")
+        members[corpus] = Member(key, item, listing)
         skipped += listing.skipped
-        members[listing.corpus] = Member(key, item, listing)
-    return Mixed("mixture", _with_common_types(clips, kinds), skipped, members, seed)
+        for clip in listing.clips:
+            extra = dict(clip.extra)
+            if extra.get("session") is not None:
+                extra["session"] = f"{corpus}:{extra['session']}"
+            clips.append(dataclasses.replace(clip, corpus=corpus, extra=extra))
+    return Mixed("mixture", clips, skipped, members, seed)
 
 
-def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str]) -> dict[int, str]:
-    """The `clips` (of the classes `emotions`) beyond the cap of their corpus: position -> reason. The others have the
-    speakers in proportion, and the classes of each speaker."""
+def _parse_one(key: str, item: Mapping[str, Any], on_unknown: str) -> Listing:
+    """The listing of one item, with its own key in place of `corpus` in messages."""
+    options = _own_options(item)
+    # Replace only keys of this corpus, not similar text in paths.
+    keys = re.compile(rf"(?<![\w./-])corpus\.(?=(?:root|on_unknown|{'|'.join(options)})\b)")
+    module = SINGLE_CORPORA[item["name"]]
+    try:
+        listing = module.parse(root=item["root"], on_unknown=item["on_unknown"] or on_unknown, **options)
+    except UserError as error:
+        raise UserError(keys.sub(f"{key}.", str(error))) from None
+    skipped = [(path, keys.sub(f"{key}.", reason)) for path, reason in listing.skipped]
+    return dataclasses.replace(listing, skipped=skipped)
+
+
+def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]) -> dict[int, str]:
+    """The `clips` (of the classes `emotions`, None is left out) beyond the cap of their corpus: position -> reason.
+    The others have the speakers in proportion, and the classes of each speaker."""
     over = {}
     for corpus, member in listing.members.items():
         cap = member.item["cap"]
         if cap is not None:
-            # Sorted by id: the draw does not depend on the file system.
-            own = sorted((i for i, clip in enumerate(clips) if clip.corpus == corpus), key=lambda i: clips[i].id)
+            own = [i for i, clip in enumerate(clips) if clip.corpus == corpus and emotions[i] is not None]
             order = in_turns([(clips[i].speaker, emotions[i]) for i in own], np.random.default_rng(listing.seed))
             over |= {own[place]: f"over {member.key}.cap" for place in order[cap:]}
     return over
 
 
-def require_clips_of_all(listing: Mixed, clips: Sequence[Clip], kept: Collection[int]) -> None:
-    """Raises a UserError for a corpus without any of the `kept` positions: a figure "for four corpora" would be for
+def require_clips_of_all(listing: Mixed, clips: Sequence[Clip]) -> None:
+    """Raises a UserError for a corpus without any of the kept `clips`: a figure "for four corpora" would be for
     three."""
-    left = {clips[i].corpus for i in kept}
     for corpus, member in listing.members.items():
-        if corpus in left:
-            continue
-        emotions = sorted({clip.emotion for clip in clips if clip.corpus == corpus})
-        keys = [f"{member.key}.drop" if emotion in member.item["drop"] else "corpus.drop" for emotion in emotions]
-        key = keys[0] if keys else "corpus.exclude"
-        why = f"all of its emotions ({', '.join(emotions)}) are dropped" if emotions else "all are excluded"
-        raise UserError(
-            f"{key}: no clip of {corpus} ({member.key}) is left: {why}; keep some, or remove it from the list"
-        )
+        if not any(clip.corpus == corpus for clip in clips):
+            raise UserError(
+                f"corpus.drop, corpus.exclude: no clip of {corpus} ({member.key}) is left; keep some, or remove it "
+                "from the list"
+            )
 
 
-def select_items(corpora: list[dict[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
-    """The items of the corpora `names` (as in the rows); all items if a name cannot be found among them."""
-    selected = [item for item in corpora if (item.get("corpus_name") or item["name"]) in names]
-    return selected if len(selected) == len(names) else corpora
+def facts_of_each(corpora: list[dict[str, Any]] | None, names: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Metadata of each corpus; of those with `names` (as in the rows) only, if all of these are in the list."""
+    items = completed(corpora) if corpora else []
+    selected = [item for item in items if (item.get("corpus_name") or item["name"]) in names]
+    chosen = selected if names and len(selected) == len(names) else items
+    return [single_facts(item["name"], _own_options(item)) for item in chosen]
 
 
-def facts_of_each(corpora: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Metadata of each corpus (`ser_hf.corpora.registry.facts`)."""
-    return [
-        registry.facts(item["name"], {option: value for option, value in item.items() if option not in _ITEM_KEYS})
-        for item in (completed(corpora) if corpora else [])
-    ]
+def _own_options(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {option: value for option, value in item.items() if option not in _ITEM_KEYS}
 
 
-def facts(corpora: list[dict[str, Any]] | None = None, **others: Any) -> dict[str, Any]:
+def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Metadata of all corpora together: `license` and `language` are lists if the corpora differ, and one
-    non-commercial corpus makes all of it non-commercial. `others` are options of `parse`."""
-    each = facts_of_each(corpora)
+    non-commercial corpus makes all of it non-commercial."""
     titles = [one["title"] for one in each]
     return {
         "title": " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]])) or "Mixture",
@@ -219,61 +217,8 @@ def _key(position: int) -> str:
     return f"corpus.corpora[{position}]"
 
 
-def _parse_one(position: int, item: Mapping[str, Any], on_unknown: str) -> Listing:
-    options = {option: value for option, value in item.items() if option not in _ITEM_KEYS}
-    # The parsers name `corpus.root`; replace only keys of this corpus, not similar text in paths.
-    keys = re.compile(rf"(?<![\w./-])corpus\.(?=(?:root|on_unknown|{'|'.join(options)})\b)")
-    here = f"{_key(position)}."
-    try:
-        listing = SINGLE_CORPORA[item["name"]].parse(
-            root=item["root"], on_unknown=item["on_unknown"] or on_unknown, **options
-        )
-    except UserError as error:
-        raise UserError(keys.sub(here, str(error))) from None
-    skipped = [(path, keys.sub(here, reason)) for path, reason in listing.skipped]
-    return dataclasses.replace(listing, skipped=skipped)
-
-
-def _note_column_types(listing: Listing, key: str, kinds: dict[str, dict[type, str]]) -> None:
-    """Adds to `kinds` the types of each extra column, with the first corpus that has it; raises a UserError for a
-    reserved name."""
-    for clip in listing.clips:
-        for name, value in clip.extra.items():
-            if name in RESERVED:
-                raise UserError(
-                    f"{key}.root: {listing.corpus} has a column {name!r}, which is a reserved name; rename it"
-                )
-            if value is not None:
-                kind = float if type(value) is int else type(value)
-                kinds.setdefault(name, {}).setdefault(kind, key)
-
-
-def _with_common_types(clips: list[Clip], kinds: Mapping[str, Mapping[type, str]]) -> list[Clip]:
-    """The clips, with text in every column whose type differs between corpora."""
-    words = {float: "numbers", str: "text", bool: "true and false"}
-    mixed = [name for name, held in kinds.items() if len(held) > 1]
-    for name in mixed:
-        held = ", ".join(f"{words.get(kind, kind.__name__)} in {key}" for kind, key in kinds[name].items())
-        logger.warning("the column %r holds %s: read as text in all corpora", name, held)
-    if not mixed:
-        return clips
-    return [
-        dataclasses.replace(
-            clip, extra={name: text(value) if name in mixed else value for name, value in clip.extra.items()}
-        )
-        for clip in clips
-    ]
-
-
-def _of_corpus(corpus: str, clip: Clip) -> Clip:
-    extra = dict(clip.extra)
-    if extra.get("session") is not None:
-        extra["session"] = f"{corpus}:{extra['session']}"
-    return dataclasses.replace(clip, corpus=corpus, extra=extra)
-
-
 def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
     """The value of all corpora, or the list of different values in the order of the corpora; None without any."""
     lists = [one[key] if isinstance(one[key], list) else [one[key]] for one in each if one[key]]
-    values = list(dict.fromkeys(value for own in lists for value in own))
+    values = list(dict.fromkeys(sum(lists, [])))
     return values if len(values) > 1 else next(iter(values), None)

@@ -4,9 +4,6 @@
 two intensities (neutral has one), each twice: 1,440 spoken clips, 60 an actor. 48 kHz WAV as released.
 
 Licence: CC BY-NC-SA 4.0 (non-commercial).
-Source: https://zenodo.org/records/1188976
-Citation: Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS).
-PLoS ONE 13(5): e0196391.
 
 File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal channel (01 speech,
 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition, actor (odd male, even female).
@@ -28,6 +25,7 @@ import re
 from pathlib import Path, PurePath
 from typing import Literal
 
+from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
 
@@ -107,7 +105,7 @@ def parse(
         known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
 
     Raises:
-        UserError: for a folder without audio, and for a name outside the grammar.
+        UserError: for a folder without audio, for a name outside the grammar, and for `song` without sung clips.
     """
 
     def leave_out(clip: Clip) -> str | None:
@@ -117,4 +115,7 @@ def parse(
         sung = GRAMMAR.fullmatch(name)["channel"] == "02"
         return "song (corpus.song is false)" if sung and not song else None
 
-    return parse_files(root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out)
+    listing = parse_files(root, "ravdess", TITLE, "03-01-05-02-01-02-12.wav", read_name, on_unknown, leave_out)
+    if song and all(map(in_manifest, listing.clips)):
+        raise UserError(f"corpus.song: no sung clip in {root}; unpack Audio_Song_Actors_01-24.zip of {URL} into it")
+    return listing

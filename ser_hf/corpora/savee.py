@@ -4,9 +4,6 @@
 and 15 of each other emotion a speaker. 44.1 kHz WAV as released.
 
 Licence: free for research after registration with the authors; no redistribution. No standard licence.
-Source: http://kahlan.eps.surrey.ac.uk/savee/
-Citation: Haq S, Jackson PJB (2010). Multimodal Emotion Recognition. In: Wang W (ed.) Machine Audition: Principles,
-Algorithms and Systems. IGI Global, 398-423.
 
 File names: `AudioData/DC/a01.wav` in the release and `DC_a01.wav` in mirrors are speaker (DC, JE, JK, KL), emotion (a
 anger, d disgust, f fear, h happiness, n neutral, sa sadness, su surprise) and sentence. Both give the id

@@ -1,4 +1,4 @@
-"""Synthetic: a built-in corpus of speech-like signals that needs no files (see `synthetic_voice` for the signals).
+"""Synthetic: a built-in corpus of speech-like signals that needs no files.
 
 Any number of speakers, half of them female, say six invented sentences in six emotions. Made for trying the toolkit,
 for tests and for controls; a model trained on it knows nothing of real speech.
@@ -7,9 +7,9 @@ Licence: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -20,10 +20,18 @@ from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
 from .schema import Clip, Listing
 
+LICENSE = "cc0-1.0"
+LANGUAGE = None
+TITLE = "Synthetic"
+URL = None
+CITATION = None
+ACTED = False
+
+SAMPLING_RATE = 16000
+GRAMMAR = re.compile(r"s(?P<speaker>\d+)_(?P<emotion>[a-z]+)_(?P<take>\d+)")
 GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
 
-# Two letters make a syllable, consonant and vowel; the first syllable of a word is stressed. All sentences are made of
-# the same sounds in another order, as sentences of emotion corpora are balanced for their sounds.
+# Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of the same sounds.
 SENTENCES: tuple[str, ...] = (
     "sato mina kelu fa",
     "lami fako seta nu",
@@ -34,12 +42,9 @@ SENTENCES: tuple[str, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Expression:
-    """How an emotion moves a speaker of expressivity 1 away from the habitual voice.
-
-    Fields in semitones, semitones per second and dB are added; fields named a factor multiply.
-    """
+class Expression(NamedTuple):
+    """How an emotion moves a speaker of expressivity 1 away from the habitual voice: factors multiply, other fields
+    are added."""
 
     pitch_st: float = 0.0
     range_factor: float = 1.0
@@ -52,8 +57,8 @@ class Expression:
     breath_db: float = 0.0
 
 
-# In each row: pitch, range, slope, level, tempo, tilt, jitter, shimmer, breath. Emotion and clip-to-clip spread are
-# set so that a classifier of the latents of unseen speakers recalls about nine clips in ten of a class on average.
+# Emotion and clip-to-clip spread are set so that a classifier of the latents of unseen speakers recalls about nine
+# clips in ten of a class on average.
 _EXPRESSIONS: dict[str, Expression] = {
     "angry": Expression(3.0, 1.50, -1.0, 7.0, 1.10, -6.0, 1.40, 1.30, -4.0),
     "disgust": Expression(-1.5, 0.85, -0.8, -1.0, 0.84, 3.0, 1.60, 1.50, -5.0),
@@ -69,60 +74,34 @@ _CLIP_SPREAD = Expression(1.5, 0.30, 1.3, 1.6, 0.11, 1.4, 0.40, 0.40, 1.6)
 _INTENSITY_SPREAD = 0.2  # an emotion is not shown equally strongly in every clip
 
 
-@dataclass(frozen=True)
-class Voice:
-    """What stays the same in all clips of a speaker.
+class Voice(NamedTuple):
+    """What stays the same in all clips of a speaker."""
 
-    Attributes:
-        sex: "female" or "male".
-        pitch_hz: Habitual fundamental frequency.
-        tract_scale: Factor on all formant frequencies; 1 is the vocal tract of an average man.
-        tempo: Habitual speech rate in syllables per second.
-        breath_db: Level of the aspiration noise relative to the glottal pulses.
-        level_db: Level of neutral speech in dB relative to full scale, as set by the recording gain.
-        noise_db: Level of the background noise in dB relative to full scale.
-        expressivity: Factor on how far emotions move the voice.
-    """
-
-    sex: str
-    pitch_hz: float
-    tract_scale: float
-    tempo: float
-    breath_db: float
-    level_db: float
-    noise_db: float
-    expressivity: float
+    sex: str  # "female" or "male"
+    pitch_hz: float  # habitual fundamental frequency
+    tract_scale: float  # factor on all formant frequencies; 1 is the vocal tract of an average man
+    tempo: float  # syllables per second
+    breath_db: float  # aspiration noise relative to the glottal pulses
+    level_db: float  # of neutral speech relative to full scale, as set by the recording gain
+    noise_db: float  # background noise relative to full scale
+    expressivity: float  # factor on how far emotions move the voice
 
 
-@dataclass(frozen=True)
-class Prosody:
-    """The latent parameters of one clip, in absolute units, that is, with the speaker's own habits in them.
+class Prosody(NamedTuple):
+    """The latent parameters of one clip, in absolute units, with the speaker's own habits in them."""
 
-    Attributes:
-        pitch_hz: Mean fundamental frequency.
-        range_st: Distance between stressed and unstressed syllables in semitones.
-        slope_st_per_s: Slope of the pitch contour over the sentence.
-        level_db: Root mean square of the speech in dB relative to full scale.
-        tempo: Syllables per second.
-        tilt_db: Attenuation of the source at 3 kHz.
-        jitter: Relative standard deviation of the length of a glottal cycle.
-        shimmer: Relative standard deviation of the amplitude of a glottal cycle.
-        breath_db: Level of the aspiration noise relative to the glottal pulses.
-    """
-
-    pitch_hz: float
-    range_st: float
-    slope_st_per_s: float
-    level_db: float
-    tempo: float
-    tilt_db: float
-    jitter: float
-    shimmer: float
-    breath_db: float
+    pitch_hz: float  # mean fundamental frequency
+    range_st: float  # semitones between stressed and unstressed syllables
+    slope_st_per_s: float  # of the pitch contour over the sentence
+    level_db: float  # root mean square relative to full scale
+    tempo: float  # syllables per second
+    tilt_db: float  # attenuation of the source at 3 kHz
+    jitter: float  # relative standard deviation of the length of a glottal cycle
+    shimmer: float  # relative standard deviation of the amplitude of a glottal cycle
+    breath_db: float  # aspiration noise relative to the glottal pulses
 
 
-@dataclass(frozen=True)
-class _Hiss:
+class _Hiss(NamedTuple):
     centre_hz: float
     bandwidth_hz: float
     gain: float  # relative to the voice
@@ -148,8 +127,7 @@ _BANDWIDTHS = np.array([70.0, 90.0, 130.0, 180.0, 250.0])
 _OPEN_QUOTIENT = 0.65  # share of a cycle during which the glottis is open
 
 
-@dataclass(frozen=True)
-class _Syllable:
+class _Syllable(NamedTuple):
     consonant: str
     vowel: str
     stressed: bool
@@ -158,24 +136,13 @@ class _Syllable:
     stop: int
 
 
-# Streams differ in their first number: NumPy pads a short key with zeros, so that without it the key of
-# a speaker would also be the key of that speaker's first clip.
+# NumPy pads a short key with zeros: without these first numbers, a speaker would share a key with its first clip.
 _VOICE_STREAM, _PROSODY_STREAM, _SOUND_STREAM = 1, 2, 3
-
-
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(key))
-
-
-def _emotion_index(emotion: str) -> int:
-    if emotion not in _EXPRESSIONS:
-        raise ValueError(f"unknown emotion {emotion!r}; the synthetic voices know {', '.join(EMOTIONS)}")
-    return EMOTIONS.index(emotion)
 
 
 def voice(speaker: int, seed: int) -> Voice:
     """The properties of a speaker; even numbers are women, odd numbers men."""
-    rng = _generator(_VOICE_STREAM, seed, speaker)
+    rng = np.random.default_rng((_VOICE_STREAM, seed, speaker))
     sex = "female" if speaker % 2 == 0 else "male"
     lowest, highest = (165.0, 255.0) if sex == "female" else (85.0, 150.0)
     return Voice(
@@ -192,7 +159,7 @@ def voice(speaker: int, seed: int) -> Voice:
 
 def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
     """The latent parameters of a clip: the speaker's habits, moved by the emotion, plus the chance of the clip."""
-    rng = _generator(_PROSODY_STREAM, seed, speaker, _emotion_index(emotion), take)
+    rng = np.random.default_rng((_PROSODY_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     habit, shift, spread = voice(speaker, seed), _EXPRESSIONS[emotion], _CLIP_SPREAD
     strength = habit.expressivity * max(0.2, rng.normal(1.0, _INTENSITY_SPREAD))
 
@@ -216,20 +183,10 @@ def clip_prosody(speaker: int, emotion: str, take: int, seed: int) -> Prosody:
 
 
 def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: int = 16000) -> np.ndarray:
-    """One clip: sentence ``take % len(SENTENCES)`` said by a speaker with an emotion.
-
-    Args:
-        speaker: Number of the speaker, from 0.
-        emotion: One of ``EMOTIONS``.
-        take: Number of the clip among those of this speaker and emotion, from 0.
-        seed: Seed of the whole corpus, from 0.
-        sampling_rate: Samples per second, at least 8000.
-
-    Returns:
-        Float32 samples of shape ``(samples,)`` strictly within ±1, about one to three seconds long.
-    """
+    """One clip, sentence ``take % len(SENTENCES)``: float32 samples within ±1, of shape ``(samples,)``, about one to
+    three seconds long. Rates begin at 8000."""
     prosody, habit = clip_prosody(speaker, emotion, take, seed), voice(speaker, seed)
-    rng = _generator(_SOUND_STREAM, seed, speaker, _emotion_index(emotion), take)
+    rng = np.random.default_rng((_SOUND_STREAM, seed, speaker, EMOTIONS.index(emotion), take))
     syllables = _timing(SENTENCES[take % len(SENTENCES)], prosody.tempo, rng, sampling_rate)
     samples = syllables[-1].stop + int(0.08 * sampling_rate)
 
@@ -240,8 +197,7 @@ def utterance(speaker: int, emotion: str, take: int, seed: int, sampling_rate: i
 
     speech *= _amplitude(prosody.level_db) / _rms(speech[syllables[0].start : syllables[-1].stop])
     speech += _amplitude(habit.noise_db) * _noise(rng, samples)
-    # A clip too loud for full scale is turned down as a whole: clipping would add a distortion that depends on the
-    # emotion.
+    # Clipping would add a distortion that depends on the emotion.
     return speech * np.float32(min(1.0, 0.98 / np.abs(speech).max()))
 
 
@@ -311,8 +267,7 @@ def _glottal_source(pitch: np.ndarray, prosody: Prosody, rng: np.random.Generato
     cycle = phase.astype(np.int32)
     opening = np.minimum((phase - cycle).astype(np.float32) / _OPEN_QUOTIENT, 1.0)
     shimmer = 1.0 + prosody.shimmer * _noise(rng, cycle[-1] + 1)
-    # Rosenberg's polynomial for the flow, 1 at its peak. Its difference from sample to sample is the derivative
-    # averaged over a sample, which aliases far less than sampling the derivative with its jump at the closure.
+    # Rosenberg's polynomial for the flow, 1 at its peak. Its differences alias far less than the sampled derivative.
     flow = 6.75 * opening * opening * (1.0 - opening)
     pulses = np.zeros_like(flow)
     pulses[1:] = np.diff(flow * shimmer[cycle]) * (sampling_rate / prosody.pitch_hz)
@@ -331,10 +286,7 @@ def _tilted(signal: np.ndarray, tilt_db: float, sampling_rate: int) -> np.ndarra
 
 
 def _vocal_tract(source: np.ndarray, syllables: list[_Syllable], scale: float, sampling_rate: int) -> np.ndarray:
-    """The source through the formants of one vowel after the other, shape ``(samples,)``.
-
-    Vowels change where the voice is silent between two syllables, so that the change makes no click.
-    """
+    """The source through the formants of one vowel after the other, which change where the voice is silent."""
     speech = np.empty_like(source)
     state = np.zeros((len(_BANDWIDTHS), 2))
     begin = 0
@@ -373,17 +325,6 @@ def _add_consonants(
         noise = lfilter([1.0, 0.0, -1.0], [1.0, -2.0 * radius * np.cos(angle), radius**2], _noise(rng, length))
         noise *= np.hanning(length) * hiss.gain * loudness / _rms(noise)
         speech[syllable.nucleus - length : syllable.nucleus] += noise
-
-
-LICENSE = "cc0-1.0"
-LANGUAGE = None
-TITLE = "Synthetic"
-URL = None
-CITATION = None
-ACTED = False
-
-SAMPLING_RATE = 16000
-GRAMMAR = re.compile(r"s(?P<speaker>\d+)_(?P<emotion>[a-z]+)_(?P<take>\d+)")
 
 
 def parse(
@@ -438,7 +379,7 @@ def _clip(path: Path, seed: int) -> Clip:
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
-    """The clips with emotions permuted within each speaker, so that class and speaker counts stay as they were."""
+    """The clips with emotions permuted within each speaker."""
     generator = np.random.default_rng(seed)
     shuffled = list(clips)
     for speaker in sorted({clip.speaker for clip in clips}):

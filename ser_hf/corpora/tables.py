@@ -1,16 +1,14 @@
-"""What csv, audiofolder, parquet, hub and audformat share: cells, rows, clips from rows, and parquet files."""
+"""What csv, audiofolder, hub, emobox and audformat share: cells, rows, clips from rows, and parquet files."""
 
 import dataclasses
 import difflib
-import logging
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
@@ -18,40 +16,30 @@ from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip
-from .segments import Segment, cut_segments
-
-logger = logging.getLogger(__name__)
 
 # Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an empty cell.
 _UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which is a name; 64 bits hold 18 digits
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _INT64_LIMIT = 2**63
-_BATCH_ROWS = 64
 
-SYNONYMS = {
-    "anger": "angry",
-    "ang": "angry",
-    "disgusted": "disgust",
-    "dis": "disgust",
-    "fearful": "fear",
-    "fea": "fear",
-    "happiness": "happy",
-    "hap": "happy",
-    "joy": "happy",
-    "neu": "neutral",
-    "sadness": "sad",
-    "surprised": "surprise",
-    "sur": "surprise",
-    "calmness": "calm",
-    "bored": "boredom",
-    "excitement": "excited",
-    "exc": "excited",
-    "frustration": "frustrated",
-    "fru": "frustrated",
-    "contemptuous": "contempt",
-    "oth": "other",
+# Usual spellings of the canonical emotions.
+_SPELLINGS = {
+    "angry": "anger ang",
+    "disgust": "disgusted dis",
+    "fear": "fearful fea",
+    "happy": "happiness hap joy",
+    "neutral": "neu",
+    "sad": "sadness",
+    "surprise": "surprised sur",
+    "calm": "calmness",
+    "boredom": "bored",
+    "excited": "excitement exc",
+    "frustrated": "frustration fru",
+    "contempt": "contemptuous",
+    "other": "oth",
 }
+SYNONYMS = {word: emotion for emotion, words in _SPELLINGS.items() for word in words.split()}
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 # Columns with a meaning, besides audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
@@ -98,11 +86,8 @@ def extra_columns(cells: Sequence[Mapping[str, Any]], used: Iterable[str], guess
         guess: whether to read numbers from text, as in a CSV file.
     """
     kept: list[dict[str, Any]] = [{} for _ in cells]
-    used = set(used)
     names = dict.fromkeys(name for row in cells for name in row)
-    for name in names:
-        if name in used:
-            continue
+    for name in [name for name in names if name not in set(used)]:
         values = [_plain(row.get(name)) for row in cells]
         filled = [value for value in values if value is not None]
         if not filled:
@@ -134,7 +119,8 @@ def is_empty(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     if is_empty(value) or isinstance(value, list | tuple | dict | bytes):
         return None
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    beyond = isinstance(value, int) and not -_INT64_LIMIT <= value < _INT64_LIMIT
+    return str(value) if beyond or not isinstance(value, bool | int | float | str) else value
 
 
 def _common_type(values: Sequence[Any], guess: bool) -> type:
@@ -142,9 +128,7 @@ def _common_type(values: Sequence[Any], guess: bool) -> type:
     if types == {bool}:
         return bool
     if types <= {int, float}:
-        if all(type(value) is float or -_INT64_LIMIT <= value < _INT64_LIMIT for value in values):
-            return int if types == {int} else float
-        return str
+        return int if types == {int} else float
     if guess and types == {str}:
         grammars = {int: _INTEGER, float: _NUMBER}
         return next((kind for kind, grammar in grammars.items() if all(map(grammar.fullmatch, values))), str)
@@ -153,32 +137,17 @@ def _common_type(values: Sequence[Any], guess: bool) -> type:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        where: file and line, for messages.
-        path: of the audio.
-        name: of the clip, unique in the corpus.
-        place: the path that a speaker pattern is matched with; None if the audio has no name.
-        label, speaker: as the table has them.
-        cells: all columns of the table.
-        extra: the columns to keep.
-        missing: why there is no audio, with the remedy; None if there is.
-        embedded: whether the audio is still inside a table.
-        segment: the part of the file that is the clip; None for the complete file.
-    """
-
-    where: str
-    path: Path
-    name: str
-    place: str | None
-    label: Any
+    where: str  # file and line, for messages
+    path: Path  # of the audio
+    name: str  # of the clip, unique in the corpus
+    place: str | None  # the path that a speaker pattern is matched with; None if the audio has no name
+    label: Any  # as the table has it
     speaker: Any
-    cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    missing: str | None = None
-    embedded: bool = False
-    segment: Segment | None = None
+    cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # all columns
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the columns to keep
+    missing: str | None = None  # why there is no audio, with the remedy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,15 +185,17 @@ class RowParser:
     def __post_init__(self):
         if not self.corpus_name.strip() or not self.corpus_name.isprintable() or set(self.corpus_name) & set(":/|`<"):
             raise UserError(
-                f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers (NAME/id, "
-                "NAME:speaker); give a name without colons, slashes, |, `, < and line breaks"
+                f"corpus.corpus_name: {self.corpus_name!r} cannot be the prefix of ids and speakers; give a name "
+                "without colons, slashes, |, `, < and line breaks"
             )
         for word, emotion in (self.label_map or {}).items():
             if emotion not in EMOTIONS:
-                raise UserError(f"corpus.label_map.{word}: {emotion!r} is not one of {', '.join(EMOTIONS)}")
+                raise UserError(
+                    f"corpus.label_map.{word}: unknown emotion {emotion!r}; choose one of {', '.join(EMOTIONS)}"
+                )
         for name in self.columns or {}:
             if name not in KNOWN:
-                raise UserError(f"corpus.columns.{name}: not one of {', '.join(KNOWN)}")
+                raise UserError(f"corpus.columns.{name}: unknown column; choose one of {', '.join(KNOWN)}")
         try:
             re.compile(self.speaker_pattern or "")
         except re.error as error:
@@ -236,10 +207,9 @@ class RowParser:
 
     def emotion(self, word: str | None) -> str | None:
         """The canonical emotion of a table's word, or None."""
+        if word in (self.label_map or {}):
+            return self.label_map[word]
         lower = (word or "").lower()
-        for spelled in (word, lower) if lower in ("true", "false") else (word,):
-            if spelled in (self.label_map or {}):
-                return self.label_map[spelled]
         return lower if lower in EMOTIONS else SYNONYMS.get(lower)
 
     def speaker(self, row: Row) -> str | None:
@@ -249,24 +219,19 @@ class RowParser:
             UserError: for an unknown speaker unless `no_speaker` allows it, and for a list or mapping.
         """
         if self.speaker_pattern is not None:
-            found = re.search(self.speaker_pattern, row.place) if row.place else None
+            found = re.search(self.speaker_pattern, row.place or "")
             if found:
                 speaker = found.groupdict().get("speaker") or (found.group(1) if found.re.groups else found.group())
                 if speaker and speaker != UNNAMED:
                     return speaker
-            searched = row.place or "audio without a file name"
-            cause = f"corpus.speaker_pattern ({self.speaker_pattern}) finds no speaker in {searched}"
+            cause = f"corpus.speaker_pattern finds no speaker in {row.place or 'audio without a file name'}"
         elif isinstance(row.speaker, list | tuple | dict):
-            raise UserError(
-                f"{row.where}: its speaker is {row.speaker}, expected one name; name a column with one "
-                "(corpus.speaker), or give a corpus.speaker_pattern"
-            )
+            raise UserError(f"{row.where}: its speaker is {row.speaker}, expected one name (corpus.speaker)")
         else:
             speaker = text(row.speaker)
             if (speaker or "").lower() not in _UNKNOWN_SPEAKER:
                 return speaker
-            cause = f"the speaker {speaker!r} means unknown" if speaker else "no speaker is given"
-            cause += ", and a speaker-independent split needs one"
+            cause = "no speaker is given, and a speaker-independent split needs one"
         if self.no_speaker == "error":
             raise UserError(
                 f"{row.where}: {cause}; name the column (corpus.speaker), give a corpus.speaker_pattern that finds "
@@ -277,6 +242,8 @@ class RowParser:
     def clip(self, row: Row, emotion: str, speaker: str) -> Clip:
         cells = {name: row.cells.get(self.column(name)) for name in KNOWN}
         texts = {name: text(cell) for name, cell in cells.items()}
+        numbers = {name: integer(cells[name]) for name in _INTEGER_COLUMNS}
+        own = {f"own_{name}": texts[name] for name in numbers if texts[name] and numbers[name] is None}
         return Clip(
             path=str(row.path),
             emotion=emotion,
@@ -285,28 +252,26 @@ class RowParser:
             speaker=f"{self.corpus_name}:{speaker.removeprefix(f'{self.corpus_name}:')}",
             id=f"{self.corpus_name}/{(texts['id'] or row.name).removeprefix(f'{self.corpus_name}/')}",
             sex=SEXES.get((texts["sex"] or "").lower(), texts["sex"]),
-            age=integer(cells["age"]),
-            take=integer(cells["take"]),
+            **numbers,
             language=texts["language"] or self.language,
             sentence=texts["sentence"],
             intensity=texts["intensity"],
-            extra=row.extra,
+            extra=own | dict(row.extra),
         )
 
     def clips(
         self, rows: Sequence[Row], on_unknown: Literal["error", "skip"]
     ) -> tuple[list[Clip], list[tuple[str, str]]]:
-        """The clips, and what was left out with the reason. Segments are cut after all rows are checked.
+        """The clips, and what was left out with the reason.
 
-        A column of ages or takes with a cell that is no integer is kept as text in ``own_age`` with a warning; the age
-        is null in those rows.
+        An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
 
         Raises:
-            UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), an
-                unknown speaker (`no_speaker`), or a Git LFS pointer.
+            UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), or an
+                unknown speaker (`no_speaker`).
         """
-        clips, skipped, segments = [], [], {}
-        for row in self._with_own_numbers(rows):
+        clips, skipped = [], []
+        for row in rows:
             row = dataclasses.replace(row, label=text(row.label))
             emotion = self.emotion(row.label)
             if emotion is None or row.missing:
@@ -315,37 +280,21 @@ class RowParser:
                 reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
                 skipped.append((row.where, reason if emotion is None else "no such file"))
                 continue
-            if not row.embedded and is_lfs_pointer(row.path):
-                raise UserError(
-                    f"{row.where}: {row.path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
-                )
             speaker = self.speaker(row)
             if speaker is None:
                 skipped.append((row.where, "unknown speaker"))
                 continue
-            if row.segment is not None:
-                segments[len(clips)] = row.segment
             clips.append(self.clip(row, emotion, speaker))
-        for i, path in zip(segments, cut_segments(list(segments.values())) if segments else (), strict=True):
-            clips[i] = dataclasses.replace(clips[i], path=str(path))
         return clips, skipped
 
-    def _with_own_numbers(self, rows: Sequence[Row]) -> Sequence[Row]:
-        for name in _INTEGER_COLUMNS:
-            column = self.column(name)
-            words = [text(row.cells.get(column)) for row in rows]
-            odd = next((i for i, word in enumerate(words) if word is not None and integer(word) is None), None)
-            if odd is not None:
-                logger.warning(
-                    "%s: %s %r is not an integer; the column is kept as own_%s, and %s is empty there (corpus.columns "
-                    "can name another column)",
-                    *(rows[odd].where, column, words[odd], name, name),
-                )
-                rows = [
-                    dataclasses.replace(row, extra={f"own_{name}": word} | dict(row.extra))
-                    for row, word in zip(rows, words, strict=True)
-                ]
-        return rows
+
+def absent(path: Path) -> str | None:
+    """Why there is no audio at a path, for `Row.missing`; None if there is."""
+    if not path.is_file():
+        return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
+    if is_lfs_pointer(path):
+        return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
+    return None
 
 
 def _unknown_label(row: Row) -> UserError:
@@ -368,14 +317,8 @@ def facts(
     acted: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Metadata of a table, from its options. The `others` are options of its `parse`.
-
-    Args:
-        title: by default `corpus_name`.
-        license: as the Hub spells licenses, such as ``cc-by-4.0``.
-        language: ISO 639, such as ``de``.
-        acted: whether the emotions are acted.
-    """
+    """Metadata of a table, from its options: license as the Hub spells it, language in ISO 639, and whether the
+    emotions are acted. The `others` are options of its `parse`."""
     return {
         "title": title or corpus_name,
         "license": license,
@@ -386,88 +329,30 @@ def facts(
     }
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Opens a parquet file.
+def read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """All columns of a parquet file, and the rows of those with plain values, with class numbers as names.
 
     Raises:
-        UserError: for a Git LFS pointer, a file that is not parquet, and a path that is not UTF-8.
+        UserError: for a file that is not parquet, and a path that is not UTF-8.
     """
     require_utf8(path)
     try:
-        if is_lfs_pointer(path):
-            raise UserError(
-                f"{path}: a Git LFS pointer, not a parquet file; run `git lfs pull` in that clone, or load the data "
-                "set by its id (corpus.dataset)"
-            )
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        schema = pq.read_schema(path)
+        plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        table, names = pq.read_table(path, columns=plain), class_names(Features.from_arrow_schema(schema))
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from None
+    rows = ({name: class_name(value, names.get(name)) for name, value in row.items()} for row in table.to_pylist())
+    return schema.names, list(rows)
 
 
-def parquet_rows(table: pq.ParquetFile, wanted: Collection[str]) -> Iterator[dict[str, Any]]:
-    """The cells of each row, of the plain columns and of all `wanted` ones, with class numbers as names. Other columns
-    of lists, mappings and bytes (features, second recordings) are not read."""
-    names = _class_names(table)
-    fields = [field.name for field in table.schema_arrow if field.name in wanted or _is_plain(field.type)]
-    for batch in table.iter_batches(_BATCH_ROWS, columns=fields):
-        for row in batch.to_pylist() if fields else [{}] * batch.num_rows:
-            yield {name: _class_name(value, names.get(name)) for name, value in row.items()}
-
-
-def parquet_audio(table: pq.ParquetFile, column: str) -> Iterator[tuple[int | None, str | None]]:
-    """The number of embedded audio bytes of each row (None if there are none), and the name of its file.
-
-    Raises:
-        UserError: for a column that holds no audio.
-    """
-    for batch in table.iter_batches(_BATCH_ROWS, columns=[column]):
-        cells = batch.column(0)
-        if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-            yield from ((None, path) for path in cells.to_pylist())
-            continue
-        if not pa.types.is_struct(cells.type) or not {"bytes", "path"} <= {field.name for field in cells.type}:
-            raise UserError(
-                f"corpus.audio: the column {column!r} holds {cells.type}, not audio (bytes and path, or a path); name "
-                "the one that does"
-            )
-        content, paths = pc.struct_field(cells, "bytes"), pc.struct_field(cells, "path")  # null where the row is
-        sizes = pc.binary_length(content) if not pa.types.is_null(content.type) else content
-        yield from zip(sizes.to_pylist(), paths.to_pylist(), strict=True)
-
-
-def embedded_audio(table: pq.ParquetFile, column: str) -> Iterator[tuple[int, str | None, bytes]]:
-    """Row, file name and bytes of the embedded audio."""
-    row = 0
-    for batch in table.iter_batches(_BATCH_ROWS, columns=[column]):
-        for clip in batch.column(0).to_pylist():
-            if isinstance(clip, dict) and clip["bytes"]:
-                yield row, clip["path"], clip["bytes"]
-            row += 1
-
-
-def uncompressed_bytes(table: pq.ParquetFile, column: str) -> int:
-    """The size of a column without compression."""
-    groups = (table.metadata.row_group(i) for i in range(table.num_row_groups))
-    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] == column)
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return not pa.types.is_nested(kind) and not any(is_binary(kind) for is_binary in binary)
-
-
-def _class_names(table: pq.ParquetFile) -> dict[str, list[str]]:
+def class_names(features: Features) -> dict[str, list[str]]:
     """Column of class numbers -> the names of its classes."""
-    try:
-        features = Features.from_arrow_schema(table.schema_arrow)
-    except ValueError:  # features of a later version of datasets
-        return {}
     return {name: feature.names for name, feature in features.items() if isinstance(feature, ClassLabel)}
 
 
-def _class_name(value: Any, names: Sequence[str] | None) -> Any:
+def class_name(value: Any, names: Sequence[str] | None) -> Any:
+    """The name of a class number; other values as they are. None for -1, which means no label."""
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None

@@ -5,8 +5,6 @@ clips. 24.4 kHz WAV as released. With two speakers, only training on one and tes
 unseen speaker.
 
 Licence: CC BY-NC-ND 4.0 (non-commercial, no derivatives).
-Source: https://doi.org/10.5683/SP2/E8H2MF
-Citation: Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF.
 
 File names: `OAF_back_fear.wav` is speaker (OAF the older, YAF the younger actress), word, emotion (`ps` is pleasant
 surprise). Folders, where there are any, repeat speaker and emotion, but not in one spelling: `OAF_Fear`, `YAF_fear`,

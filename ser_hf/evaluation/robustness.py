@@ -1,14 +1,14 @@
-"""How a model stands noise, rooms, telephones and the like: the same test clips judged again under each condition."""
+"""Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the like."""
 
 import dataclasses
 import io
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import soundfile
 import soxr
 import xxhash
@@ -18,174 +18,27 @@ from ..audio import transforms
 from ..audio.transforms import Waveforms
 from ..utils.errors import UserError
 from ..utils.parallel import in_order
-from .bootstrap import draws, measure, percentile, resample
-from .metrics import classification_metrics
+from .bootstrap import draws, measure, percentile, resample, speaker_keys
+from .metrics import Outputs, classification_metrics
+from .predictions import Predictions
 
+logger = logging.getLogger(__name__)
+
+_METRICS = ("uar", "wa", "macro_f1")
+# Samples of a chunk of clips, 67 MB; as many at most are changed meanwhile.
+_CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
 # Of the room, m3, and from the speaker to the microphone, m: an office, and a laptop or telephone on the table.
 _ROOM_VOLUME, _DISTANCE = 60.0, 1.0
-# What a telephone line's kbit/s are those of: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
+# By kbit/s: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz
 _OPUS_BIT_RATES = (6, 256)  # kbit/s of one channel, libsndfile's compression levels 1 and 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """What conditions of a kind have in common.
-
-    Args:
-        title, axis: its name, and that of its severity.
-        unit: of the severity.
-        clean: the severity at which nothing is changed.
-        bounds: the severities that there are, with their ends.
-        severities: those of `CONDITIONS`.
-        description: one line, {} being the severity.
-    """
-
-    title: str
-    axis: str
-    unit: str
-    clean: float
-    bounds: tuple[float, float]
-    severities: tuple[float, ...]
-    description: str
-
-
-KINDS = {
-    # The axis of noise: it tells nothing of the clip, while noise with the clip's own spectrum carries that of the
-    # emotion along, and its octaves are equally strong, as speech's are roughly. White noise has half of its power
-    # above 4 kHz (at 16 kHz), where little speech is: how much one SNR covers depends on the sampling rate.
-    "noise": Kind(
-        *("pink noise", "signal-to-noise ratio", "dB", math.inf, (-30.0, 100.0), (20, 10, 5, 0)),
-        "noise of equal power in each octave, {} dB below the speech",
-    ),
-    "white_noise": Kind(
-        *("white noise", "signal-to-noise ratio", "dB", math.inf, (-30.0, 100.0), (20, 10, 5, 0)),
-        "noise of equal power at each frequency, {} dB below the speech",
-    ),
-    "reverberation": Kind(
-        *("reverberation", "RT60", "s", 0.0, (0.01, 10.0), (0.3, 0.6, 1.0)),
-        f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, heard from "
-        f"{_DISTANCE:g} m; the clip's level and length stay",
-    ),
-    "telephone": Kind(
-        *("telephone", "bit rate", "kbit/s", math.inf, (13, 64), (64, 13)),
-        "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)",
-    ),
-    "codec": Kind(
-        *("Opus", "bit rate", "kbit/s", math.inf, _OPUS_BIT_RATES, (24, 12, 6)),
-        "coded by Opus, as calls and voice messages are, at {} kbit/s while somebody speaks (less in silence; without "
-        "the container)",
-    ),
-    "gain": Kind(
-        *("gain", "gain", "dB", 0.0, (-100.0, 100.0), (-20, -10, 10)),
-        "level changed by {} dB, nothing limited to full scale",
-    ),
-    "saturation": Kind(
-        *("saturation", "gain", "dB", 0.0, (0.0, 100.0), (10, 20)),
-        "level raised by {} dB, what exceeds full scale cut off",
-    ),
-    "clipping": Kind(
-        *("clipping", "samples clipped", "%", 0.0, (0.0, 99.0), (1, 5, 20)),
-        "the loudest {} % of the clip's samples cut off at one level",
-    ),
-    "duration": Kind(
-        *("shortened", "duration", "s", math.inf, (0.001, 1e6), (2, 1, 0.5)),
-        "at most {} s of the clip, around the middle of what is spoken",
-    ),
-    "speed": Kind(
-        *("speed", "speed", "times", 1.0, (0.1, 10.0), (0.8, 0.9, 1.1, 1.25)),
-        "played {} times as fast, pitch and tempo together",
-    ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """One thing that is done to clips: a key of `KINDS` and how strongly.
-
-    Raises:
-        UserError: for a kind that there is not, or a severity outside its bounds.
-    """
-
-    kind: str
-    severity: float
-
-    def __post_init__(self):
-        if self.kind not in KINDS:
-            raise UserError(f"conditions: {self.kind!r} is none of {', '.join(KINDS)}")
-        if self.severity == self.of.clean:
-            return
-        low, high = self.of.bounds
-        if self.kind == "telephone" and self.severity not in _TELEPHONE_CODECS:
-            raise UserError(f"conditions: telephone: there are lines of 64 and 13 kbit/s, not of {self.severity}")
-        if not low <= self.severity <= high:
-            raise UserError(f"conditions: {self.kind}: expected {low:g} to {high:g} {self.unit}, got {self.severity}")
-
-    @property
-    def of(self) -> Kind:
-        return KINDS[self.kind]
-
-    @property
-    def unit(self) -> str:
-        return self.of.unit
-
-    @property
-    def name(self) -> str:
-        return f"{self.of.title}, {self.severity:g} {self.unit}"
-
-    @property
-    def description(self) -> str:
-        return self.of.description.format(f"{self.severity:g}")
-
-
-CONDITIONS = tuple(Condition(name, severity) for name, kind in KINDS.items() for severity in kind.severities)
-
-
-def clip_generator(kind: str, clip: str, seed: int) -> np.random.Generator:
-    """The random numbers of one clip: its name and the kind decide them, not its place, batch or process. Severities
-    of a kind share them, so that they are of one noise at several levels, and their differences are of the level."""
-    return np.random.default_rng((seed, xxhash.xxh3_64_intdigest(f"{kind}/{clip}".encode())))
-
-
-def apply_condition(
-    condition: Condition, waveform: np.ndarray, sampling_rate: int, rng: np.random.Generator
-) -> np.ndarray:
-    """The clip, float32 (samples,), under a condition: float32, as long as it was unless the condition is of its
-    length. The clip is not written to; it, or a view of it, is what comes back where nothing is to be done: at the
-    kind's clean severity, and of an empty or silent clip, which has no level, under all conditions."""
-    severity = condition.severity
-    if severity == condition.of.clean or not waveform.any():
-        return waveform
-    match condition.kind:
-        case "noise":
-            noise = transforms.coloured(len(waveform), 1.0, sampling_rate, rng)
-            return add_noise(waveform, noise, severity, sampling_rate)
-        case "white_noise":
-            return add_noise(waveform, transforms.gaussian(len(waveform), rng), severity, sampling_rate)
-        case "reverberation":
-            return transforms.reverberate(waveform, room_response(severity, sampling_rate, rng))
-        case "telephone":
-            return transforms.telephone(waveform, _TELEPHONE_CODECS[severity], sampling_rate)
-        case "codec":
-            return opus(waveform, severity, sampling_rate)
-        case "gain":
-            return transforms.gain(waveform, severity)
-        case "saturation":
-            return np.clip(transforms.gain(waveform, severity), -1, 1)
-        case "clipping":
-            return transforms.clip(waveform, severity / 100)
-        case "duration":
-            return shorten(waveform, severity, sampling_rate)
-        case "speed":
-            return transforms.speed(waveform, severity)
-    raise ValueError(f"{condition.kind}: no kind of condition")
-
-
 def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean powers of the frames of 50 ms, (frames,), the last one of what is left, and whether speech is in each."""
+    """Mean powers of the frames of 50 ms, (frames,), the last one of the rest, and whether each contains speech."""
     starts = np.arange(0, len(waveform), max(1, round(_FRAME_SECONDS * sampling_rate)))
     sums = np.add.reduceat(np.square(waveform, dtype=np.float64), starts)
     powers = sums / np.diff(starts, append=len(waveform))
@@ -193,7 +46,7 @@ def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray,
 
 
 def speech_power(waveform: np.ndarray, sampling_rate: int) -> float:
-    """The mean power of the frames in which there is speech."""
+    """The mean power of the frames with speech."""
     powers, active = active_frames(waveform, sampling_rate)
     return float(powers[active].mean())
 
@@ -216,16 +69,16 @@ def room_response(decay: float, sampling_rate: int, rng: np.random.Generator) ->
 
 def opus(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> np.ndarray:
     """Coded by Opus (RFC 6716) and decoded, float32 (samples,), in its place in time. A clip beyond full scale is
-    coded at full scale, and brought back.
+    scaled to full scale for the coder, and back.
 
     Args:
-        kilobits: kbit/s that the coder aims at, its rate being variable. Of 24, 12 and 6 its packets take 23.0, 11.8
+        kilobits: kbit/s that the coder aims at, its rate being variable. At 24, 12 and 6 its packets take 23.0, 11.8
             and 5.9 on EMO-DB, and on RAVDESS, half of which is silence, 15.6, 8.9 and 4.6.
     """
     rate = min((rate for rate in _OPUS_RATES if rate >= sampling_rate), default=_OPUS_RATES[-1])
     peak = max(np.float32(1), np.abs(waveform).max())
     narrow = soxr.resample(waveform / peak, sampling_rate, rate)
-    # A clip of a sample or two may vanish on the way down from higher rates.
+    # A clip of one or two samples may become empty when resampled.
     stream = opus_stream(narrow if len(narrow) else np.zeros(1, dtype=np.float32), kilobits, rate)
     decoded, _ = soundfile.read(io.BytesIO(stream), dtype="float32")
     wide = soxr.resample(decoded, rate, sampling_rate)[: len(waveform)] * peak
@@ -233,17 +86,26 @@ def opus(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> np.ndarra
 
 
 def opus_stream(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> bytes:
-    """The file in an Ogg container; `sampling_rate` is one of Opus's own."""
+    """The file in an Ogg container; `sampling_rate` is one of Opus's rates."""
     least, most = _OPUS_BIT_RATES
-    level = (most - kilobits) / (most - least)
     file = io.BytesIO()
+    level = (most - kilobits) / (most - least)
     soundfile.write(file, waveform, sampling_rate, format="OGG", subtype="OPUS", compression_level=level)
     return file.getvalue()
 
 
+def check_opus() -> None:
+    """Raises a `UserError` if libsndfile was built without Opus."""
+    if "OPUS" not in soundfile.available_subtypes("OGG"):
+        raise UserError(
+            f"robustness: libsndfile {soundfile.__libsndfile_version__} here writes no Opus; install soundfile from "
+            "PyPI"
+        )
+
+
 def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """At most so many seconds, a view, around the middle between the first and the last frame with speech: silence at
-    either end, of which corpora have more or less, does not decide what is left."""
+    """At most `seconds`, a view, around the middle between the first and the last frame with speech, so that silence
+    at either end does not decide what is left."""
     length = max(1, round(seconds * sampling_rate))
     if length >= len(waveform):
         return waveform
@@ -254,124 +116,202 @@ def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndar
     return waveform[start : start + length]
 
 
-def check_opus() -> None:
-    """Raises a `UserError` where libsndfile was built without Opus."""
-    if "OPUS" not in soundfile.available_subtypes("OGG"):
-        raise UserError(
-            f"conditions: codec: libsndfile {soundfile.__libsndfile_version__} here writes no Opus; install soundfile "
-            "from PyPI, or leave the kind out"
-        )
+# (waveform, severity, sampling rate, random numbers of the clip) -> the changed waveform.
+Change = Callable[[np.ndarray, float, int, np.random.Generator], np.ndarray]
 
 
-logger = logging.getLogger(__name__)
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What conditions of a kind have in common.
 
-_METRICS = ("uar", "wa", "macro_f1")
-# Samples that `hear` is given at once, 67 MB, and as many at most that are changed meanwhile.
-_CHUNK_SAMPLES = 2**24
+    Args:
+        title, axis: the names of the kind and of its severity.
+        unit: of the severity.
+        clean: the severity at which nothing changes.
+        severities: those of `CONDITIONS`.
+        description: one line, {} being the severity.
+        change: of a clip.
+    """
 
-Hear = Callable[[list[np.ndarray]], np.ndarray]
+    title: str
+    axis: str
+    unit: str
+    clean: float
+    severities: tuple[float, ...]
+    description: str
+    change: Change
+
+
+KINDS = {
+    # The reference noise: unlike noise with the clip's spectrum it carries no emotion, and its octaves are equally
+    # strong, as speech's are roughly. White noise has half of its power above 4 kHz (at 16 kHz), where little speech
+    # is: how much it covers depends on the sampling rate.
+    "noise": Kind(
+        *("pink noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
+        "noise of equal power in each octave, {} dB below the speech",
+        lambda clip, snr, rate, rng: add_noise(clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate),
+    ),
+    "white_noise": Kind(
+        *("white noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
+        "noise of equal power at each frequency, {} dB below the speech",
+        lambda clip, snr, rate, rng: add_noise(clip, transforms.gaussian(len(clip), rng), snr, rate),
+    ),
+    "reverberation": Kind(
+        *("reverberation", "RT60", "s", 0.0, (0.3, 0.6, 1.0)),
+        f"a generated room of {_ROOM_VOLUME:g} m3 in which sound takes {{}} s to fall by 60 dB, recorded at "
+        f"{_DISTANCE:g} m; the clip's level and length stay",
+        lambda clip, decay, rate, rng: transforms.reverberate(clip, room_response(decay, rate, rng)),
+    ),
+    "telephone": Kind(
+        *("telephone", "bit rate", "kbit/s", math.inf, (64, 13)),
+        "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)",
+        lambda clip, kilobits, rate, rng: transforms.telephone(clip, _TELEPHONE_CODECS[kilobits], rate),
+    ),
+    "codec": Kind(
+        *("Opus", "bit rate", "kbit/s", math.inf, (24, 12, 6)),
+        "coded by Opus, as calls and voice messages are, at {} kbit/s during speech (less in silence; without the "
+        "container)",
+        lambda clip, kilobits, rate, rng: opus(clip, kilobits, rate),
+    ),
+    "gain": Kind(
+        *("gain", "gain", "dB", 0.0, (-20, -10, 10)),
+        "level changed by {} dB, not limited to full scale",
+        lambda clip, decibels, rate, rng: transforms.gain(clip, decibels),
+    ),
+    "saturation": Kind(
+        *("saturation", "gain", "dB", 0.0, (10, 20)),
+        "level raised by {} dB and clipped at full scale",
+        lambda clip, decibels, rate, rng: np.clip(transforms.gain(clip, decibels), -1, 1),
+    ),
+    "clipping": Kind(
+        *("clipping", "samples clipped", "%", 0.0, (1, 5, 20)),
+        "the loudest {} % of the clip's samples clipped at one level",
+        lambda clip, percent, rate, rng: transforms.clip(clip, percent / 100),
+    ),
+    "duration": Kind(
+        *("shortened", "duration", "s", math.inf, (2, 1, 0.5)),
+        "at most {} s of the clip, around the middle of the speech",
+        lambda clip, seconds, rate, rng: shorten(clip, seconds, rate),
+    ),
+    "speed": Kind(
+        *("speed", "speed", "times", 1.0, (0.8, 0.9, 1.1, 1.25)),
+        "played {} times as fast, pitch and tempo together",
+        lambda clip, factor, rate, rng: transforms.speed(clip, factor),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A change of clips: a key of `KINDS` and how strong it is."""
+
+    kind: str
+    severity: float
+
+    @property
+    def name(self) -> str:
+        return f"{KINDS[self.kind].title}, {self.severity:g} {KINDS[self.kind].unit}"
+
+    def apply(self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0) -> np.ndarray:
+        """The waveform, float32 (samples,), under the condition.
+
+        The clip's id and the kind decide the random numbers, not its place, batch or process. Severities of a kind
+        share them, so that they are of one noise at several levels. An empty or silent clip has no level and stays.
+        """
+        kind = KINDS[self.kind]
+        if self.severity == kind.clean or not waveform.any():
+            return waveform
+        rng = np.random.default_rng((seed, xxhash.xxh3_64_intdigest(f"{self.kind}/{clip}".encode())))
+        return kind.change(waveform, self.severity, sampling_rate, rng)
+
+
+CONDITIONS = tuple(Condition(name, severity) for name, kind in KINDS.items() for severity in kind.severities)
 
 
 def robustness(
-    hear: Hear,
+    classify: Callable[[list[np.ndarray]], np.ndarray],
     waveforms: Waveforms | Sequence[np.ndarray],
-    ids: Sequence[str],
-    labels: Sequence[int],
-    speakers: Sequence[str] | None,
-    names: Sequence[str],
+    predictions: Predictions,
     *,
     rate: int,
     conditions: Sequence[Condition] = CONDITIONS,
     max_clips: int | None = None,
     bootstrap: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """UAR, WA and macro-F1 of clean clips and under each condition, plain values for a report.
 
     Memory holds some minutes of audio, however many clips there are. Conditions share the bootstrap's draws with the
-    clean clips, so that `drop_interval` is of paired differences: much of what makes the figures themselves uncertain
-    (who was drawn) is in both, and cancels.
+    clean clips, so that `drop_interval` is of paired differences: much of the uncertainty of the metrics themselves
+    (which speakers were drawn) is in both, and cancels.
 
     Args:
-        hear: what the model answers to some waveforms, probabilities (clips, classes). What prepares clips for the
-            model (trimming, normalisation) belongs in it: conditions change recordings.
+        classify: the probabilities (clips, classes) of some waveforms, including the model's preparation of clips
+            (trimming, normalization): conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
-        ids: of the clips; with `seed` they decide each clip's random numbers.
-        labels: class ids, (clips,).
-        speakers: (clips,) for the hierarchical bootstrap; None draws clips alone.
-        names: of the classes.
-        max_clips: judge so many alone (`pick_clips`), and say so.
+        predictions: of the clips; only ids, labels, speakers and names are used.
+        max_clips: use at most so many (`pick_clips`).
         bootstrap: resamples.
-        progress: a bar, where stderr is a terminal.
 
     Returns:
         {clips, clean, chance, conditions, settings}. `clean` and each of `conditions` have uar, wa, macro_f1 and
         interval ([low, high] of UAR); a condition also has its name, kind, severity, unit, description, how many
-        clips it `changed`, and `drop`, the UAR that it costs (negative where it gains), with `drop_interval`.
+        clips it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
 
     Raises:
-        UserError: naming a clip whose samples are not finite, for a `max_clips` that leaves a class out, and where
+        UserError: naming a clip whose samples are not finite, for a `max_clips` that leaves a class out, and if
             libsndfile lacks the codec.
     """
-    if not len(waveforms) == len(ids) == len(labels) or not len(ids):
-        raise ValueError(f"{len(waveforms)} waveforms, {len(ids)} ids and {len(labels)} labels")
     if any(condition.kind == "codec" for condition in conditions):
         check_opus()
-    rows = np.arange(len(ids))
+    rows = np.arange(len(predictions))
     if max_clips is not None:
-        rows = pick_clips(ids, labels, speakers, max_clips, seed)
-        logger.info("robustness: on %d of %d clips, drawn evenly over classes and speakers", len(rows), len(ids))
-    true = np.asarray(labels)[rows]
-    heard_by = None if speakers is None else [speakers[row] for row in rows]
+        rows = pick_clips(predictions, max_clips)
+        logger.info("robustness: on %d of %d clips, drawn evenly over classes and speakers", len(rows), len(waveforms))
+    predictions, of_clips = predictions.only(rows), len(waveforms)
+    labels, classes = predictions.labels, len(predictions.names)
 
-    predictions, changed = [], []
-    with tqdm(
-        total=len(rows) * (len(conditions) + 1), desc="robustness", unit="clip", disable=None if progress else True
-    ) as bar:
+    outputs, changed = [], []
+    with tqdm(total=len(rows) * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
         for condition in (None, *conditions):
             bar.set_postfix_str("clean" if condition is None else condition.name)
-            answers, counted = [], 0
-            for chunk, own in _chunks(condition, waveforms, ids, rows, rate, seed):
-                probabilities = np.asarray(hear(chunk))
-                if probabilities.shape != (len(chunk), len(names)):
-                    raise ValueError(f"answers {probabilities.shape} to {len(chunk)} clips of {len(names)} classes")
-                answers.append(probabilities.argmax(axis=1))
-                counted += own
+            predicted, count = [], 0
+            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rows, rate):
+                predicted.append(np.asarray(classify(chunk)).argmax(axis=1))
+                count += changes
                 bar.update(len(chunk))
-            predictions.append(np.concatenate(answers))
-            changed.append(counted)
+            outputs.append(Outputs(labels, np.concatenate(predicted), classes))
+            changed.append(count)
 
-    scores = [classification_metrics(true, own, len(names)) for own in predictions]
-    scores = [{name: own[name] for name in _METRICS} for own in scores]
-    resampled = _resampled_uar(true, predictions, len(names), heard_by, bootstrap, seed)
-    intervals = [percentile(own, confidence) for own in resampled]
-    drops = [percentile(resampled[0] - own, confidence) for own in resampled]
-    judged = [
-        {
-            "name": condition.name,
-            "kind": condition.kind,
-            "severity": float(condition.severity),
-            "unit": condition.unit,
-            "description": condition.description,
-            "changed": changed[i],
-            **scores[i],
-            "interval": intervals[i],
-            "drop": scores[0]["uar"] - scores[i]["uar"],
-            "drop_interval": drops[i],
-        }
-        for i, condition in enumerate(conditions, 1)
-    ]
+    # The draws are those of `bootstrap_intervals`.
+    drawn = draws(len(rows), speaker_keys(predictions), bootstrap, np.random.default_rng(0))
+    resampled = [own["uar"] for own in resample([measure([own], ["uar"]) for own in outputs], drawn)]
+    scores = []
+    for own, uars in zip(outputs, resampled, strict=True):
+        measured = classification_metrics(labels, own.predictions, classes)
+        scores.append({name: measured[name] for name in _METRICS} | {"interval": percentile(uars, confidence)})
     return {
         "clips": len(rows),
-        "clean": scores[0] | {"interval": intervals[0]},
-        # What one answer to all clips reaches: the mean of recalls of 1 and, for the other classes, 0.
-        "chance": 1 / len(set(true.tolist())),
-        "conditions": judged,
+        "clean": scores[0],
+        # The UAR of one class for all clips: a recall of 1, and 0 of the other classes.
+        "chance": 1 / len(set(labels.tolist())),
+        "conditions": [
+            {
+                "name": condition.name,
+                "kind": condition.kind,
+                "severity": float(condition.severity),
+                "unit": KINDS[condition.kind].unit,
+                "description": KINDS[condition.kind].description.format(f"{condition.severity:g}"),
+                "changed": changed[i],
+                **scores[i],
+                "drop": scores[0]["uar"] - scores[i]["uar"],
+                "drop_interval": percentile(resampled[0] - resampled[i], confidence),
+            }
+            for i, condition in enumerate(conditions, 1)
+        ],
         "settings": {
-            "seed": seed,
-            "of_clips": len(ids),
+            "seed": 0,
+            "of_clips": of_clips,
             "bootstrap": bootstrap,
             "confidence": confidence,
             "sampling_rate": rate,
@@ -380,30 +320,22 @@ def robustness(
     }
 
 
-def pick_clips(
-    ids: Sequence[str], labels: Sequence[int], speakers: Sequence[str] | None, most: int, seed: int
-) -> np.ndarray:
+def pick_clips(predictions: Predictions, most: int) -> np.ndarray:
     """Row numbers of at most `most` clips, (clips,), in order: each class in proportion, at least one clip of each,
-    and within a class the speakers in turns. Which ones is decided by `seed` and ids, whatever their order.
+    and within a class the speakers in turns. The ids decide which ones, whatever their order.
 
     Raises:
-        UserError: if there are more classes than clips may be taken.
+        UserError: if there are more classes than clips.
     """
-    counts = Counter(np.asarray(labels).tolist())
-    if most < len(counts):
-        raise UserError(f"max_clips: expected {len(counts)} or more, a clip for each class, got {most}")
-    drawn = sorted(range(len(ids)), key=lambda row: xxhash.xxh3_64_intdigest(f"{seed}/{ids[row]}".encode()))
-    own, turns = Counter(), {}
-    for row in drawn:
-        place = int(labels[row]), None if speakers is None else speakers[row]
-        turns[row] = own[place]
-        own[place] += 1
-    shares, taken = {}, Counter()
-    for row in sorted(drawn, key=turns.get):
-        label = int(labels[row])
-        shares[row] = taken[label] / counts[label]
-        taken[label] += 1
-    return np.sort(sorted(shares, key=shares.get)[:most])
+    clips = pd.DataFrame({"label": predictions.labels, "speaker": speaker_keys(predictions)})
+    if most < clips["label"].nunique():
+        raise UserError(f"max_clips: expected {clips['label'].nunique()} or more, a clip for each class, got {most}")
+    clips["draw"] = [xxhash.xxh3_64_intdigest(f"0/{clip}".encode()) for clip in predictions.ids]
+    clips = clips.sort_values("draw")
+    clips["turn"] = clips.groupby(["label", "speaker"]).cumcount()
+    by_label = clips.sort_values("turn", kind="stable").groupby("label")["turn"]
+    shares = by_label.cumcount() / by_label.transform("size")
+    return np.sort(shares.sort_values(kind="stable").index[:most].to_numpy())
 
 
 def _chunks(
@@ -412,24 +344,21 @@ def _chunks(
     ids: Sequence[str],
     rows: np.ndarray,
     rate: int,
-    seed: int,
 ) -> Iterator[tuple[list[np.ndarray], int]]:
-    """Some clips under a condition at a time, in order, and how many of them it has changed."""
+    """Chunks of the clips under a condition, in order, and how many of each it has changed."""
 
-    def work(row: int) -> tuple[np.ndarray, bool]:
-        clean = np.asarray(waveforms[row], dtype=np.float32)
+    def work(place: int) -> tuple[np.ndarray, bool]:
+        clean = np.asarray(waveforms[rows[place]], dtype=np.float32)
         if not np.isfinite(clean).all():
-            raise UserError(f"{ids[row]}: has samples that are no finite numbers; leave the clip out, or mend it")
-        if condition is None:
-            return clean, False
-        made = apply_condition(condition, clean, rate, clip_generator(condition.kind, ids[row], seed))
+            raise UserError(f"{ids[place]}: holds NaN or infinite samples; exclude the clip, or repair it")
+        made = clean if condition is None else condition.apply(clean, rate, ids[place])
         return made, not np.array_equal(made, clean)
 
-    def size(row: int) -> int:
-        return len(waveforms[row])
+    def size(place: int) -> int:
+        return len(waveforms[rows[place]])
 
     chunk, changed, samples = [], 0, 0
-    for waveform, is_changed in in_order(work, rows.tolist(), size=size, most=_CHUNK_SAMPLES):
+    for waveform, is_changed in in_order(work, range(len(rows)), size=size, most=_CHUNK_SAMPLES):
         chunk.append(waveform)
         changed += is_changed
         samples += len(waveform)
@@ -438,17 +367,3 @@ def _chunks(
             chunk, changed, samples = [], 0, 0
     if chunk:
         yield chunk, changed
-
-
-def _resampled_uar(
-    labels: np.ndarray,
-    predictions: Sequence[np.ndarray],
-    classes: int,
-    speakers: Sequence[str] | None,
-    resamples: int,
-    seed: int,
-) -> np.ndarray:
-    """(predictions, resamples), all of the same draws, which are those of `bootstrap_intervals` under this seed."""
-    measures = [measure(labels, own, classes) for own in predictions]
-    values = resample(measures, draws(len(labels), speakers, resamples, np.random.default_rng(seed)))
-    return np.stack([own["uar"] for own in values])

@@ -1,81 +1,130 @@
-"""Slices: the same judgement for parts of the test clips, so that a good average hides nobody."""
+"""Slices: the metrics of groups of the test clips and the gaps between them, other labels, corpora by themselves."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .bootstrap import Measure, groups, is_unknown, mean_of_known, percentile, recalls
-from .metrics import classification_metrics, confusion, per_class
-from .predictions import Judged
+from .bootstrap import Measure, is_unknown, percentile
+from .metrics import classification_metrics, confusion, mean_metrics, mean_of_known, one_hot, per_class, recalls
+from .predictions import Predictions
 
-COLUMNS = ("corpus", "speaker", "sex", "age_group", "language", "sentence", "intensity", "duration")
-# Upper bounds, each beginning the next group.
-_AGES = (18, 30, 45, 60)
-_SECONDS = (1, 2, 3, 5, 10)
-# A column with more values than this tells of clips, not of kinds of them; speakers are all listed.
-_MOST_VALUES = 50
-# Of fewer clips a slice is listed, but no best or worst: chance alone makes it either.
+
+@dataclasses.dataclass(frozen=True)
+class Slicing:
+    """How clips are grouped.
+
+    Args:
+        column: of `Predictions.columns`.
+        bounds, unit: of groups of a number; each bound begins the next group.
+        most_values: a column with more values does not describe groups of clips.
+    """
+
+    column: str
+    bounds: tuple[float, ...] = ()
+    unit: str = ""
+    most_values: float = 50
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the groups between bounds."""
+        between = [f"{low} to {high} {self.unit}" for low, high in zip(self.bounds, self.bounds[1:], strict=False)]
+        return [f"under {self.bounds[0]} {self.unit}", *between, f"{self.bounds[-1]} {self.unit} and more"]
+
+    def group(self, value: Any) -> str | None:
+        """The group of one clip; None if its value is unknown."""
+        if not self.bounds:
+            return None if value is None or not str(value).strip() else str(value)
+        try:
+            number = math.nan if value is None else float(value)
+        except ValueError:  # an age such as "26-35"
+            return None
+        return None if math.isnan(number) else self.groups[np.searchsorted(self.bounds, number, side="right")]
+
+    def in_order(self, found: set[str]) -> list[str]:
+        """The groups that occur: between bounds by size, numbers by size before words by letters."""
+        if self.bounds:
+            return [name for name in self.groups if name in found]
+        return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+
+
+# A new slice is one entry here.
+SLICES = {
+    "corpus": Slicing("corpus"),
+    "speaker": Slicing("speaker", most_values=math.inf),
+    "sex": Slicing("sex"),
+    "age_group": Slicing("age", (18, 30, 45, 60), "years"),
+    "language": Slicing("language"),
+    "sentence": Slicing("sentence"),
+    "intensity": Slicing("intensity"),
+    "duration": Slicing("duration", (1, 2, 3, 5, 10), "s"),
+}
+# With fewer clips a slice is listed, but neither best nor worst: chance alone may make it so.
 _FEWEST_CLIPS = 5
-# Of fewer speakers no interval is told: what one or two people do says nothing about others.
+# With fewer speakers there is no interval: one or two speakers say nothing about others.
 _FEWEST_SPEAKERS = 3
 _GROUPS_AT_ONCE = 2**20
+Places = dict[str, dict[str, np.ndarray]]
 
 
-def slice_values(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str | None]]:
-    """{column: each clip's value} for those of `COLUMNS` that tell clips apart; ages (years) and durations (seconds)
-    in groups."""
-    ages, seconds = columns.get("age", []), columns.get("duration", [])
-    grouped = {
-        **columns,
-        "age_group": [None if _unknown(own) else _group(float(own), _AGES, "years") for own in ages],
-        "duration": [None if _unknown(own) else _group(float(own), _SECONDS, "s") for own in seconds],
-    }
-    found = {}
-    for column in COLUMNS:
-        values = [None if value is None or not str(value).strip() else str(value) for value in grouped.get(column, [])]
-        present = set(values) - {None}
-        if len(present) > 1 and (column == "speaker" or len(present) <= _MOST_VALUES):
-            found[column] = values
+def slice_places(predictions: Predictions) -> Places:
+    """{slice: {value: places of its clips}} of those of `SLICES` that divide the clips."""
+    found: Places = {}
+    for name, slicing in SLICES.items():
+        groups = [slicing.group(value) for value in predictions.columns.get(slicing.column, [])]
+        present = set(groups) - {None}
+        if 1 < len(present) <= slicing.most_values:
+            number = {group: i for i, group in enumerate(slicing.in_order(present))}
+            of = np.asarray([number.get(group, -1) for group in groups])
+            found[name] = {group: np.flatnonzero(of == i) for group, i in number.items()}
     return found
 
 
-def _unknown(value: Any) -> bool:
-    return value is None or value != value or not _is_number(value)
+def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
+    """Measures the UAR of every slice, mean over runs, {slice: (resamples, values)}: of groups of clips, to be drawn
+    by speakers, and of speakers, to be drawn by clips."""
+    places = slice_places(predictions)
+    speakers = {name: own for name, own in places.items() if name == "speaker"}
+    groups = {name: own for name, own in places.items() if name != "speaker"}
+    return _measure(predictions, groups), _measure(predictions, speakers)
 
 
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except ValueError:  # an age such as "26-35"
-        return False
-    return True
+def _measure(predictions: Predictions, places: Places) -> Measure:
+    present, label = np.unique(predictions.labels, return_inverse=True)
+    correct, slices = predictions.predicted == predictions.labels, {}
+    for name, values in places.items():
+        # One group for each slice and class, (slices * classes,).
+        shape = len(values), len(present)
+        group, known = np.zeros(len(predictions), int), np.zeros(len(predictions), bool)
+        for i, own in enumerate(values.values()):
+            group[own], known[own] = i * len(present) + label[own], True
+        hits = [one_hot(group, math.prod(shape), known & own) for own in correct]
+        slices[name] = shape, one_hot(group, math.prod(shape), known), hits
 
+    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = {}
+        for name, (shape, support, hits) in slices.items():
+            means = []
+            # Memory stays flat, whatever the number of slices and classes.
+            rows = max(1, _GROUPS_AT_ONCE // math.prod(shape))
+            for start in range(0, len(weights), rows):
+                some = weights[start : start + rows]
+                clips = (some @ support).reshape(-1, *shape)
+                uars = [mean_of_known(recalls(clips, (some @ own).reshape(-1, *shape))) for own in hits]
+                means.append(np.mean(uars, axis=0))
+            found[name] = np.concatenate(means)
+        return found
 
-def _group(value: float, bounds: Sequence[int], unit: str) -> str:
-    place = int(np.searchsorted(bounds, value, side="right"))
-    if place == 0:
-        return f"under {bounds[0]} {unit}"
-    if place == len(bounds):
-        return f"{bounds[-1]} {unit} and more"
-    return f"{bounds[place - 1]} to {bounds[place]} {unit}"
-
-
-def uars_of(judged: Judged) -> tuple[Measure, Measure]:
-    """What measures the UAR of every slice, mean over runs, {column: (resamples, values)}: of kinds of clips, to be
-    drawn by speakers, and of speakers, to be drawn by clips."""
-    places = _places(judged)
-    kinds = {column: own for column, own in places.items() if column != "speaker"}
-    speakers = {column: own for column, own in places.items() if column == "speaker"}
-    return _uars(judged, kinds), _uars(judged, speakers)
+    return measured
 
 
 def slices_and_gaps(
-    judged: Judged, resampled: Mapping[str, np.ndarray], confidence: float
+    predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]:
-    """The report's `slices` {column: {value: scores}}, and `gaps` {column: gap} between the values with the highest
-    and the lowest UAR.
+    """The report's `slices` {slice: {value: scores}}, and `gaps` {slice: gap} between the values with the highest and
+    the lowest UAR.
 
     The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their clips, for a single
     speaker over clips. A slice with fewer than `_FEWEST_SPEAKERS` speakers has no interval and is neither best nor
@@ -83,176 +132,113 @@ def slices_and_gaps(
     values, the gap is larger than on new clips.
 
     Args:
-        resampled: {column: (resamples, values)} of the measures of `uars_of`.
+        resampled: {slice: (resamples, values)} of `measure_slices`.
     """
     slices: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = {}
-    for column, places in _places(judged).items():
-        rows, judgeable = {}, []
+    for name, places in slice_places(predictions).items():
+        rows, comparable = {}, {}
         for i, (value, own) in enumerate(places.items()):
-            runs = [
-                classification_metrics(judged.labels[own], run[own], len(judged.names)) for run in judged.predictions
-            ]
-            mean = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-            speaking = {judged.speakers[place] for place in own}
-            speakers = None if any(is_unknown(name) for name in speaking) else len(speaking)
-            enough = column == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
-            interval = percentile(resampled[column][:, i], confidence) if enough else None
-            rows[value] = {"clips": len(own), "speakers": speakers, **mean, "interval": interval}
+            names = {predictions.speakers[place] for place in own}
+            speakers = None if any(map(is_unknown, names)) else len(names)
+            enough = name == "speaker" or speakers is None or speakers >= _FEWEST_SPEAKERS
+            interval = percentile(resampled[name][:, i], confidence) if enough else None
+            rows[value] = {"clips": len(own), "speakers": speakers, **_scores(predictions, own), "interval": interval}
             if enough and len(own) >= _FEWEST_CLIPS:
-                judgeable.append(value)
-        slices[column] = rows
-        if len(judgeable) > 1:
-            present = list(places)
-            best, worst = (pick(judgeable, key=lambda value: rows[value]["uar"]) for pick in (max, min))
-            difference = resampled[column][:, present.index(best)] - resampled[column][:, present.index(worst)]
-            gaps[column] = {
+                comparable[value] = resampled[name][:, i]
+        slices[name] = rows
+        if len(comparable) > 1:
+            best, worst = (pick(comparable, key=lambda value: rows[value]["uar"]) for pick in (max, min))
+            gaps[name] = {
                 "metric": "uar",
                 "best": best,
                 "worst": worst,
                 "gap": rows[best]["uar"] - rows[worst]["uar"],
-                "interval": percentile(difference, confidence),
+                "interval": percentile(comparable[best] - comparable[worst], confidence),
             }
     return slices, gaps
 
 
-def _places(judged: Judged) -> dict[str, dict[str, np.ndarray]]:
-    """Where the clips of each slice stand, {column: {value: places}}."""
-    found = {}
-    for column, values in slice_values(judged.columns).items():
-        places: dict[str, list[int]] = {}
-        for place, value in enumerate(values):
-            if value is not None:
-                places.setdefault(value, []).append(place)
-        found[column] = {value: np.asarray(places[value]) for value in sorted(places, key=_in_order)}
-    return found
+def _scores(predictions: Predictions, places: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
+    """UAR, WA, macro-F1 and weighted F1 of some clips, mean over runs, by other `labels` if given."""
+    labels = (predictions.labels if labels is None else labels)[places]
+    runs = predictions.predicted[:, places]
+    return mean_metrics([classification_metrics(labels, run, len(predictions.names)) for run in runs])
 
 
-def _uars(judged: Judged, places: Mapping[str, Mapping[str, np.ndarray]]) -> Measure:
-    present, label = np.unique(judged.labels, return_inverse=True)
-    right, columns = judged.predictions == judged.labels, {}
-    for column, values in places.items():
-        # Of each slice and class a group, (slices * classes,).
-        shape = len(values), len(present)
-        group, known = np.zeros(len(judged), int), np.zeros(len(judged), bool)
-        for i, own in enumerate(values.values()):
-            group[own], known[own] = i * len(present) + label[own], True
-        hits = [groups(group, math.prod(shape), known & own) for own in right]
-        columns[column] = shape, groups(group, math.prod(shape), known), hits
+def other_label(predictions: Predictions) -> dict[str, Any] | None:
+    """The same predictions against the other label of the clips: the perceived emotion if the corpus is labeled by the
+    intended one, and the other way round; None without one.
 
-    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
-        for column, (shape, support, hits) in columns.items():
-            means = []
-            # So many resamples at once that memory stays flat, whatever the number of slices and classes.
-            rows = max(1, _GROUPS_AT_ONCE // math.prod(shape))
-            for start in range(0, len(weights), rows):
-                some = weights[start : start + rows]
-                clips = (some @ support).reshape(-1, *shape)
-                uars = [mean_of_known(recalls(clips, (some @ own).reshape(-1, *shape))) for own in hits]
-                means.append(np.mean(uars, axis=0))
-            found[column] = np.concatenate(means)
-        return found
-
-    return measured
-
-
-def _in_order(value: str) -> tuple:
-    """Groups by their bounds, numbers by size, words by letters."""
-    first = value.partition(" ")[0]
-    if first == "under":
-        return (0, -1.0, value)
-    try:
-        return (0, float(first), value) if first[:1].isdecimal() else (1, 0.0, value)
-    except ValueError:
-        return (1, 0.0, value)
-
-
-def other_label(judged: Judged) -> dict[str, Any] | None:
-    """The same answers held against the other label that a corpus knows of its clips: where it was labelled by what
-    the speaker meant, what most raters perceived, and the other way round; None where there is none.
-
-    {by, clips, agreement (the share of clips on which both labels are one), metrics, same_clips (the metrics of these
-    clips against the report's own labels), counts}: in `counts` the report's labels are rows, those of `by` columns.
+    {by, clips, agreement (the share of clips on which both labels agree), metrics, same_clips (the metrics of these
+    clips against the report's labels), counts}: in `counts` the report's labels are rows, those of `by` columns.
     """
     for name in ("perceived", "intended"):
-        values = judged.columns.get(name, [])
-        known = np.asarray([value in judged.names for value in values], dtype=bool)
-        if not known.any():
+        known = {label: i for i, label in enumerate(predictions.names)}
+        others = np.asarray([known.get(value, -1) for value in predictions.columns.get(name, [])], int)
+        places = np.flatnonzero(others >= 0)
+        if not len(places):
             continue
-        some = judged.only(known)
-        others = np.asarray([judged.names.index(value) for value in some.columns[name]])
+        own, other = predictions.labels[places], others[places]
         return {
             "by": name,
-            "clips": len(some),
-            "agreement": float((others == some.labels).mean()),
-            "metrics": _mean_metrics(others, some.predictions, len(judged.names)),
-            "same_clips": _mean_metrics(some.labels, some.predictions, len(judged.names)),
-            "counts": confusion(some.labels, others, len(judged.names)),
+            "clips": len(places),
+            "agreement": float((own == other).mean()),
+            "metrics": _scores(predictions, places, others),
+            "same_clips": _scores(predictions, places),
+            "counts": confusion(own, other, len(known)),
         }
     return None
 
 
-def _mean_metrics(labels: np.ndarray, runs: np.ndarray, classes: int) -> dict[str, float]:
-    measured = [classification_metrics(labels, run, classes) for run in runs]
-    return {name: float(np.mean([own[name] for own in measured])) for name in measured[0]}
-
-
-# Of a class's clips, the share that another class must take to be named.
+# A class is named with the other class that takes at least this share of its clips.
 NAMED = 0.2
 
 
-def by_corpus(
-    corpora: Sequence[str],
-    speakers: Sequence[str],
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    names: Sequence[str],
-) -> dict[str, dict[str, Any]]:
-    """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty where there is one corpus only.
+def by_corpus(predictions: Predictions) -> dict[str, dict[str, Any]]:
+    """{corpus: {clips, speakers, metrics, per_class, confusion, collisions}}; empty with one corpus.
 
-    Metrics run over the classes that a corpus has. Its confusion is over all classes, counts as `confusion` gives
-    them: what is called by a label that the corpus does not know stands in that column. `collisions` names, of each
-    class, the other one that most of its clips are taken for, where those are a share of `NAMED` or more:
-    {label, taken_for, share, foreign}, `foreign` where the corpus has no such label; the largest share first.
-
-    Args:
-        corpora, speakers, labels: of each clip, (clips,).
-        predictions: (runs, clips) for several runs on the same clips: metrics are their mean, confusions their sum.
+    Metrics are over the classes that a corpus has, mean over runs. Its confusion is over all classes, summed over
+    runs. `collisions` names for each class the other class that is predicted for most of its clips, if those are a
+    share of `NAMED` or more: {label, taken_for, share, foreign}, `foreign` if the corpus lacks the other class; the
+    largest share first.
     """
-    of, spoken = np.asarray(corpora), np.asarray(speakers, object)
-    found = sorted(set(corpora))
-    judged = {}
+    corpora = np.asarray(predictions.columns["corpus"])
+    found = sorted(set(corpora.tolist()))
+    corpus_scores = {}
     for corpus in found if len(found) > 1 else ():
-        own = of == corpus
-        true, runs = labels[own], predictions[:, own]
-        measured = [classification_metrics(true, run, len(names)) for run in runs]
-        pooled = np.tile(true, len(runs)), runs.ravel()
-        classes = per_class(*pooled, names)
-        counts = confusion(*pooled, len(names))
-        judged[corpus] = {
-            "clips": int(own.sum()),
-            "speakers": len({name for name in spoken[own].tolist() if not is_unknown(name)}),
-            "metrics": {name: float(np.mean([one[name] for one in measured])) for name in measured[0]},
-            # Pooling the runs repeats each clip; what is reported is how many there are.
-            "per_class": {
-                name: row | {"support": row["support"] // len(runs)} for name, row in classes.items() if row["support"]
-            },
+        some = predictions.only(corpora == corpus)
+        classes, counts = pooled_classes(some)
+        corpus_scores[corpus] = {
+            "clips": len(some),
+            "speakers": len({name for name in some.speakers if not is_unknown(name)}),
+            "metrics": _scores(some, np.arange(len(some))),
+            "per_class": {name: row for name, row in classes.items() if row["support"]},
             "confusion": counts,
-            "collisions": _collisions(np.asarray(counts), names),
+            "collisions": _collisions(np.asarray(counts), some.names),
         }
-    return judged
+    return corpus_scores
+
+
+def pooled_classes(predictions: Predictions) -> tuple[dict[str, dict[str, Any]], list[list[int]]]:
+    """`per_class` and `confusion` over all runs together; supports count each clip once."""
+    runs, names = len(predictions.probabilities), predictions.names
+    pooled = np.tile(predictions.labels, runs), predictions.predicted.ravel()
+    classes = {name: row | {"support": row["support"] // runs} for name, row in per_class(*pooled, names).items()}
+    return classes, confusion(*pooled, len(names))
 
 
 def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     clips = counts.sum(axis=1)
-    found = []
-    for label in np.flatnonzero(clips):
-        others = counts[label].copy()
-        others[label] = 0
-        taken = int(others.argmax())
-        share = float(others[taken] / clips[label])
-        if share >= NAMED:
-            foreign = not clips[taken]
-            found.append({"label": names[label], "taken_for": names[taken], "share": share, "foreign": foreign})
+    others = counts * (1 - np.eye(len(counts), dtype=int))
+    found = [
+        {
+            "label": names[label],
+            "taken_for": names[taken],
+            "share": float(others[label, taken] / clips[label]),
+            "foreign": not clips[taken],
+        }
+        for label, taken in enumerate(others.argmax(axis=1))
+        if clips[label] and others[label, taken] >= NAMED * clips[label]
+    ]
     return sorted(found, key=lambda one: -one["share"])

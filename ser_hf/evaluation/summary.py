@@ -1,6 +1,6 @@
 """All numbers of one evaluated split: metrics, intervals, classes, slices, calibration, hardest clips, warnings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,66 +8,70 @@ import numpy as np
 from .bootstrap import (
     FEW_SPEAKERS,
     Intervals,
-    all_of,
+    clip_draws,
     is_unknown,
-    judged_draws,
+    measure,
+    measure_recalls,
     percentile,
     percentiles,
-    recalls_of,
     resample,
+    speaker_keys,
 )
-from .metrics import all_metrics, calibration_error, confusion, per_class, reliability
-from .predictions import Judged
-from .slices import by_corpus, other_label, slices_and_gaps, uars_of
+from .metrics import all_metrics, mean_metrics, reliability, values
+from .predictions import Predictions
+from .slices import by_corpus, measure_slices, other_label, pooled_classes, slices_and_gaps
 
 # A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of 150 (exp(-5)).
 FEW_CLIPS = 5
 
 
-def evaluate_predictions(judged: Judged, *, bootstrap: int = 2000, confidence: float = 0.95) -> dict[str, Any]:
+def evaluate_predictions(
+    predictions: Predictions, *, bootstrap: int = 2000, confidence: float = 0.95
+) -> dict[str, Any]:
     """The sections of a report about one split: metrics with intervals, per_class, confusion, calibration, slices and
     gaps, perceived, corpora, hardest and warnings.
 
     Over several runs, metrics are the mean and confusions the sum. Intervals are those of the mean of these runs: they
     cover other clips and speakers, not other seeds.
     """
-    names, labels, runs = judged.names, judged.labels, judged.predictions
-    measured = [all_metrics(labels, run, judged.votes) for run in judged.probabilities]
-    pooled_labels, pooled = np.tile(labels, len(runs)), runs.ravel()
+    runs, outputs = len(predictions.probabilities), predictions.outputs
     # Everything shares the resamples: drawing them takes as long as computing the metrics.
-    kinds, speakers_alone = uars_of(judged)
-    everything = all_of(judged)
-    by_speaker, of_classes, of_kinds = resample(
-        [everything, recalls_of(judged), kinds], judged_draws(judged, True, bootstrap)
+    groups, speakers = measure_slices(predictions)
+    everything, keys = measure(outputs), speaker_keys(predictions)
+    by_speaker, of_classes, of_groups = resample(
+        [everything, measure_recalls(outputs), groups],
+        clip_draws(predictions.ids, keys, bootstrap, np.random.default_rng(0)),
     )
-    by_clip, of_speakers = resample([everything, speakers_alone], judged_draws(judged, False, bootstrap))
-    slices, gaps = slices_and_gaps(judged, of_kinds | of_speakers, confidence)
-    recall_intervals = [percentile(own, confidence) for own in of_classes["recall"].T]
-    metrics = mean_metrics(measured)
-    bins = reliability(pooled_labels, judged.probabilities.reshape(-1, len(names)))
-    scores: dict[str, Any] = {
-        "clips": len(judged),
-        "speakers": len({name for name in judged.speakers if not is_unknown(name)}),
+    by_clip, of_speakers = resample(
+        [everything, speakers], clip_draws(predictions.ids, None, bootstrap, np.random.default_rng(0))
+    )
+    slices, gaps = slices_and_gaps(predictions, of_groups | of_speakers, confidence)
+    classes, counts = pooled_classes(predictions)
+    for row, resampled in zip(classes.values(), of_classes["recall"].T, strict=True):
+        row["recall_interval"] = percentile(resampled, confidence)
+    metrics = mean_metrics([values(run) for run in outputs])
+    pooled = np.tile(predictions.labels, runs), predictions.probabilities.reshape(-1, len(predictions.names))
+    bins = [own | {"clips": own["clips"] / runs} for own in reliability(*pooled)]  # clips are counted once
+    known = {name for name in predictions.speakers if not is_unknown(name)}
+    unknown = sum(map(is_unknown, predictions.speakers))
+    supports = {name: row["support"] for name, row in classes.items()}
+    return {
+        "clips": len(predictions),
+        "speakers": len(known),
         "metrics": metrics,
         "intervals": known_intervals(percentiles(by_speaker, confidence), metrics),
         "clip_intervals": known_intervals(percentiles(by_clip, confidence), metrics),
         "confidence": confidence,
-        "per_class": _classes(judged, recall_intervals),
-        "confusion": confusion(pooled_labels, pooled, len(names)),
-        # Pooled runs repeat each clip; clips are counted once.
-        "calibration": {"bins": [own | {"clips": own["clips"] / len(runs)} for own in bins]},
+        "per_class": classes,
+        "confusion": counts,
+        "calibration": {"bins": bins, "ece": all_metrics(*pooled, names=["ece"])["ece"]},
         "slices": slices,
         "gaps": gaps,
-        "perceived": other_label(judged),
-        "corpora": by_corpus(judged.columns["corpus"], judged.speakers, labels, runs, names),
-        "hardest": hardest(judged),
-        "warnings": [],
+        "perceived": other_label(predictions),
+        "corpora": by_corpus(predictions),
+        "hardest": hardest(predictions),
+        "warnings": few_speakers(len(known), unknown) + few_clips(supports),
     }
-    scores["calibration"]["ece"] = calibration_error(bins)
-    supports = {name: row["support"] for name, row in scores["per_class"].items()}
-    unknown = sum(is_unknown(name) for name in judged.speakers)
-    scores["warnings"] = few_speakers(scores["speakers"], unknown) + few_clips(supports)
-    return scores
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
@@ -103,35 +107,17 @@ def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -
     return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
 
 
-def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each metric; None if it is undefined for a run."""
-    return {
-        name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
-        for name in measured[0]
-    }
-
-
-def _classes(judged: Judged, intervals: Sequence[list[float] | None]) -> dict[str, dict[str, Any]]:
-    runs, names = judged.predictions, judged.names
-    classes = per_class(np.tile(judged.labels, len(runs)), runs.ravel(), names)
-    for row, interval in zip(classes.values(), intervals, strict=True):
-        # Pooled runs repeat each clip; clips are counted once.
-        row["support"] //= len(runs)
-        row["recall_interval"] = interval
-    return classes
-
-
-def hardest(judged: Judged, most: int = 20) -> list[dict[str, Any]]:
+def hardest(predictions: Predictions, most: int = 20) -> list[dict[str, Any]]:
     """The clips with the lowest probability of their label, mean over runs."""
-    mean = judged.probabilities.mean(axis=0)
-    own = mean[np.arange(len(judged)), judged.labels]
-    paths = judged.paths or [None] * len(judged)
+    mean = predictions.probabilities.mean(axis=0)
+    own = mean[np.arange(len(predictions)), predictions.labels]
+    paths = predictions.paths or [None] * len(predictions)
     return [
         {
-            "id": judged.ids[i],
-            "speaker": judged.speakers[i],
-            "label": judged.names[judged.labels[i]],
-            "predicted": judged.names[int(mean[i].argmax())],
+            "id": predictions.ids[i],
+            "speaker": predictions.speakers[i],
+            "label": predictions.names[predictions.labels[i]],
+            "predicted": predictions.names[int(mean[i].argmax())],
             "probability": float(own[i]),
             "path": paths[i],
         }

@@ -1,23 +1,15 @@
 """A classifier as one torch module from the waveform to probabilities: preparation, feature extractor and network.
 
-`ser_hf.models.preparation` and the extractors of transformers process one clip at a time in numpy. The
-modules here do the same to a batch of waveforms (batch, samples), zero behind each clip's end, with their lengths
-(batch,), and give each clip what it gets alone, up to the last digits of float32.
+`ser_hf.models.preparation` and `Wav2Vec2FeatureExtractor` process one clip at a time in numpy. The modules here do the
+same to a batch of waveforms (batch, samples), zero behind each clip's end, with their lengths (batch,), and give each
+clip what it gets alone, up to the last digits of float32.
 """
 
 import copy
 
 import torch
 from torch import nn
-from transformers import (
-    ASTFeatureExtractor,
-    PreTrainedModel,
-    SeamlessM4TFeatureExtractor,
-    SequenceFeatureExtractor,
-    Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
-)
-from transformers.audio_utils import mel_filter_bank, window_function
+from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..models import preparation as numpy_steps
 from ..models.modeling_pooled_encoder import shortest_waveform
@@ -25,9 +17,6 @@ from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
 from ..utils.errors import UserError
 
-# Kaldi's frames at 16 kHz: 25 ms every 10 ms, whole frames only.
-_FRAME, _HOP, _FFT = 400, 160, 512
-_KALDI_FLOOR = 1.192092955078125e-07
 _VARIANCE_FLOOR = 1e-7
 
 
@@ -40,7 +29,7 @@ class WaveformClassifier(nn.Module):
         extractor: the one that the model is published with; None passes waveforms on as they are.
 
     Raises:
-        UserError: if the extractor or the preparation has no equivalent here.
+        UserError: if the model takes features that its extractor computes, or the preparation has no equivalent here.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor | None = None):
@@ -50,8 +39,10 @@ class WaveformClassifier(nn.Module):
             preparation, extractor = extractor.preparation, extractor.stock()
         config = model.config
         kind = encoder_config(config).model_type
-        if extractor is None and kind in ENCODERS and not takes_waveforms(config):
-            raise UserError(f"{kind} takes features, which its feature extractor computes; pass the extractor as well")
+        waveforms = extractor is None or type(extractor) is Wav2Vec2FeatureExtractor
+        if not waveforms or (kind in ENCODERS and not takes_waveforms(config)):
+            features = "its feature extractor" if extractor is None else type(extractor).__name__
+            raise UserError(f"{kind}: export supports networks that take waveforms, and this one needs {features}")
         trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         if trims and kind in ENCODERS and not gives_mask(extractor):
             raise UserError(
@@ -64,7 +55,7 @@ class WaveformClassifier(nn.Module):
         rates = [getattr(source, "sampling_rate", None) for source in (extractor, config)]
         self.sampling_rate = rates[0] or rates[1] or 16000
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
-        self.extract = extractor_module(extractor)
+        self.extract = WaveformInput(extractor)
         self.model = copy.deepcopy(model).to("cpu", torch.float32).requires_grad_(False)
         # Our own head pads short waveforms for its encoder; for other models it is done here.
         pads = config.model_type == "ser_encoder" and shortest_waveform(config.encoder) is not None
@@ -160,38 +151,15 @@ class PrepareWaveform(nn.Module):
         return _mean(means, gated)
 
 
-def extractor_module(extractor: SequenceFeatureExtractor | None) -> nn.Module:
-    """A module from waveforms and lengths to the keyword arguments of the network.
-
-    Args:
-        extractor: None gives waveforms as they are, with a mask.
-
-    Raises:
-        UserError: if the extractor is of another class than those here, or adds random noise.
-    """
-    if extractor is None:
-        return WaveformInput(normalize=False, padding_value=0.0, masked=True)
-    if type(extractor) is Wav2Vec2FeatureExtractor:
-        return WaveformInput(extractor.do_normalize, extractor.padding_value, extractor.return_attention_mask)
-    modules = {
-        ASTFeatureExtractor: SpectrogramInput,
-        WhisperFeatureExtractor: WhisperInput,
-        SeamlessM4TFeatureExtractor: FilterbankInput,
-    }
-    if type(extractor) not in modules:
-        raise UserError(
-            f"export cannot convert {type(extractor).__name__}; it converts Wav2Vec2FeatureExtractor, "
-            f"{', '.join(kind.__name__ for kind in modules)}"
-        )
-    return modules[type(extractor)](extractor)
-
-
 class WaveformInput(nn.Module):
-    """`Wav2Vec2FeatureExtractor`: the waveform, optionally with zero mean and unit variance per clip."""
+    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor` makes them: with
+    zero mean and unit variance per clip if it normalizes. Without an extractor, waveforms as they are, with a mask."""
 
-    def __init__(self, normalize: bool, padding_value: float, masked: bool):
+    def __init__(self, extractor: Wav2Vec2FeatureExtractor | None):
         super().__init__()
-        self.normalize, self.padding_value, self.masked = normalize, padding_value, masked
+        self.normalize = extractor is not None and extractor.do_normalize
+        self.padding_value = 0.0 if extractor is None else extractor.padding_value
+        self.masked = gives_mask(extractor)
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
         real = _is_real(waveform.shape[1], lengths)
@@ -205,111 +173,6 @@ class WaveformInput(nn.Module):
         return {"input_values": waveform} | ({"attention_mask": real.long()} if self.masked else {})
 
 
-class KaldiFilterbank(nn.Module):
-    """Kaldi's log mel energies: (batch, samples) -> (batch, frames, bands).
-
-    Args:
-        window: a name that `transformers.audio_utils.window_function` takes.
-        scale: of the waveform; Kaldi's own is that of 16-bit integers.
-        dtype: the one in which the extractor computes before the logarithm.
-    """
-
-    def __init__(self, bands: int, sampling_rate: int, window: str, scale: float, dtype: torch.dtype):
-        super().__init__()
-        self.scale, self.dtype = scale, dtype
-        filters = mel_filter_bank(
-            num_frequency_bins=_FFT // 2 + 1,
-            num_mel_filters=bands,
-            min_frequency=20,
-            max_frequency=sampling_rate // 2,
-            sampling_rate=sampling_rate,
-            norm=None,
-            mel_scale="kaldi",
-            triangularize_in_mel_space=True,
-        )
-        self.register_buffer("filters", torch.from_numpy(filters).to(dtype), persistent=False)
-        samples = window_function(_FRAME, window, periodic=False)
-        self.register_buffer("window", torch.from_numpy(samples).to(dtype), persistent=False)
-
-    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        frames = (waveform.to(self.dtype) * self.scale).unfold(1, _FRAME, _HOP)
-        frames = frames - frames.mean(dim=2, keepdim=True)
-        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        frames = (frames - 0.97 * before) * self.window
-        mel = _spectrum(nn.functional.pad(frames, (0, _FFT - _FRAME))) @ self.filters
-        return mel.clamp(min=_KALDI_FLOOR).log().float()
-
-
-class SpectrogramInput(nn.Module):
-    """`ASTFeatureExtractor`: `max_length` frames of a filter bank, zeros after those of the clip."""
-
-    def __init__(self, extractor: ASTFeatureExtractor):
-        super().__init__()
-        self.frames = extractor.max_length
-        self.filterbank = KaldiFilterbank(extractor.num_mel_bins, extractor.sampling_rate, "hann", 1.0, torch.float32)
-        self.mean, self.deviation = (extractor.mean, 2 * extractor.std) if extractor.do_normalize else (0.0, 1.0)
-
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = self.filterbank(_fixed(waveform, _FRAME + (self.frames - 1) * _HOP))
-        real = _is_real(self.frames, _kaldi_frames(lengths))
-        features = torch.where(real[:, :, None], features, 0.0)
-        return {"input_values": (features - self.mean) / self.deviation}
-
-
-class FilterbankInput(nn.Module):
-    """`SeamlessM4TFeatureExtractor` of Wav2Vec2-BERT: a filter bank, each band with zero mean and unit variance over
-    the clip, two frames stacked into one; the mask marks complete stacks."""
-
-    def __init__(self, extractor: SeamlessM4TFeatureExtractor):
-        super().__init__()
-        self.padding_value = extractor.padding_value
-        if extractor.stride != 2:
-            raise UserError(f"its extractor stacks {extractor.stride} frames, and export supports only 2")
-        self.filterbank = KaldiFilterbank(
-            extractor.num_mel_bins, extractor.sampling_rate, "povey", 2.0**15, torch.float64
-        )
-
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = self.filterbank(waveform)
-        frames = _kaldi_frames(lengths)
-        real = _is_real(features.shape[1], frames)[:, :, None]
-        count = frames[:, None, None].to(features.dtype)
-        features = features - torch.where(real, features, 0.0).sum(dim=1, keepdim=True) / count
-        variance = torch.where(real, features.square(), 0.0).sum(dim=1, keepdim=True) / (count - 1)
-        features = torch.where(real, features / torch.sqrt(variance + _VARIANCE_FLOOR), self.padding_value)
-        # One more frame, so that the last one of an odd number is kept as well.
-        padded = nn.functional.pad(features, (0, 0, 0, 1), value=self.padding_value)
-        stacked = padded.unfold(1, 2, 2).transpose(2, 3).flatten(2)
-        mask = _is_real(stacked.shape[1], torch.div(frames, 2, rounding_mode="floor"))
-        return {"input_features": stacked, "attention_mask": mask.long()}
-
-
-class WhisperInput(nn.Module):
-    """`WhisperFeatureExtractor`: log mel spectrograms of `chunk_length` seconds, (batch, bands, frames)."""
-
-    def __init__(self, extractor: WhisperFeatureExtractor):
-        super().__init__()
-        if extractor.dither:
-            raise UserError("its extractor adds random noise (dither); set dither to 0 in preprocessor_config.json")
-        self.samples, self.hop, self.n_fft = extractor.n_samples, extractor.hop_length, extractor.n_fft
-        self.padding_value, self.masked = extractor.padding_value, extractor.return_attention_mask
-        filters = torch.from_numpy(extractor.mel_filters).float()
-        self.register_buffer("filters", filters, persistent=False)
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
-
-    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-        real = _is_real(self.samples, lengths)
-        waveform = torch.where(real, _fixed(waveform, self.samples), self.padding_value)
-        reach = self.n_fft // 2
-        padded = nn.functional.pad(waveform[:, None], (reach, reach), mode="reflect")[:, 0]
-        frames = padded.unfold(1, self.n_fft, self.hop)[:, :-1] * self.window
-        mel = (_spectrum(frames) @ self.filters).clamp(min=1e-10).log10()
-        mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8.0)
-        inputs = {"input_features": ((mel + 4.0) / 4.0).transpose(1, 2)}
-        # A mask of samples: the extractor makes one of frames only when a call requests it.
-        return inputs | ({"attention_mask": real.long()} if self.masked else {})
-
-
 def _fixed(waveform: torch.Tensor, samples: int) -> torch.Tensor:
     """The first `samples` of (batch, any samples), padded with zeros."""
     return nn.functional.pad(waveform, (0, samples))[:, :samples]
@@ -318,15 +181,6 @@ def _fixed(waveform: torch.Tensor, samples: int) -> torch.Tensor:
 def _is_real(places: int, counts: torch.Tensor) -> torch.Tensor:
     """(batch, places) bool, true for the first `counts` (batch,) places."""
     return torch.arange(places, device=counts.device) < counts[:, None]
-
-
-def _kaldi_frames(lengths: torch.Tensor) -> torch.Tensor:
-    return torch.div(lengths - _FRAME, _HOP, rounding_mode="floor") + 1
-
-
-def _spectrum(frames: torch.Tensor) -> torch.Tensor:
-    """Power spectra of frames."""
-    return torch.view_as_real(torch.fft.rfft(frames)).square().sum(dim=-1)
 
 
 def _mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Export to ONNX: waveform in, logits and probabilities out, for any batch and length; and int8 weights.
 
-`torch.onnx.export` (``dynamo=True``) exports every network here except for two things:
+The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export` (``dynamo=True``)
+exports every network here except for two things:
 
 - It cannot follow packed sequences, and would unroll an `nn.LSTM` over a fixed number of frames. ONNX's own LSTM
   operator takes true lengths, so it replaces `BiLSTM`.
@@ -10,32 +11,224 @@
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import logging
 import os
+import shutil
+import statistics
+import tempfile
+import timeit
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import PreTrainedModel, SequenceFeatureExtractor
 
+from ..audio.decode import decode
+from ..corpora.synthetic import EMOTIONS, utterance
+from ..inference.batches import run_batches
+from ..inference.classifier import Classifier, load_classifier
+from ..inference.inputs import Chunk, Recording
+from ..inference.outputs import probabilities
+from ..inference.reference import read_reference
 from ..models.layers import BiLSTM
-from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
+from ..models.preparation import PreparedFeatureExtractor, prepare_waveform
+from ..training.encoders import ENCODERS, encoder_config, mask_valid
 from ..training.factory import TEMPERATURE_KEY
+from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
 from .graph import WaveformClassifier, gives_mask
+
+logger = logging.getLogger(__name__)
 
 OPSET = 18  # the oldest one that the exporter writes without conversion
 LARGEST = 2**31  # bytes of a protobuf
+TOLERANCE = 1e-3  # of a logit; a float32 file beyond it is refused
+SCRIPT = "run_onnx.py"
 # The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code and local paths.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 # Modules of `WaveformClassifier` that compute features and stay float32 in an int8 file.
 _FEATURES = ("prepare", "extract", "model.front_end")
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """The largest difference of a logit and of a probability over some clips, and the clips that change label."""
+
+    logits: float
+    probabilities: float
+    changed: int
+    clips: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """A file, its size, its difference from the model in torch, whether clips were compared in one padded batch too
+    (`padded`), and the median time for a clip on the CPU."""
+
+    path: Path
+    bytes: int
+    difference: Difference
+    padded: bool
+    milliseconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """The files of one model by ``onnx`` and ``int8``, a description of the clips that they were compared on, the time
+    that the model in torch takes for a clip, and the script that runs the files."""
+
+    files: dict[str, ExportedFile]
+    compared_on: str
+    milliseconds: float
+    script: Path
+
+
+def export_model(
+    source: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    *,
+    int8: bool = False,
+    clips: Sequence[np.ndarray | str | os.PathLike] | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Export:
+    """Exports an audio classifier, from the waveform to probabilities, and compares the file with the model.
+
+    Args:
+        source: a run folder, a model folder or a Hub id, of an audio classifier that takes waveforms.
+        output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
+        int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has no limit.
+        clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by default the clips
+            that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
+
+    Raises:
+        UserError: naming the model or the argument that is wrong; also if the file's logits differ from the model's by
+            more than `TOLERANCE`. Then no file is written.
+    """
+    path = _output_path(source, output)
+    require("onnx", "onnxscript", "onnxruntime")
+    classifier = load_classifier(source, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
+    rate, extractor = classifier.extractor.sampling_rate, classifier.extractor
+    compared_on = "given clips"
+    if clips is None:
+        clips, compared_on = _default_clips(source, rate)
+    clips = [clip if isinstance(clip, np.ndarray) else decode(os.fspath(clip), None, rate).samples for clip in clips]
+    if classifier.preparation.active:
+        extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
+    facts = {
+        "model": _name(classifier.source),
+        "revision": classifier.revision,
+        "window_seconds": classifier.evaluation_window,
+    }
+    expected = logits_of(classifier, clips)
+    files = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Files appear at their places only when all of them are complete and checked.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
+            partial = Path(folder, path.name)
+            small = partial.with_name(f"{path.stem}.int8.onnx")
+            logger.info("%s to %s, which may take a minute", classifier.source, path)
+            export_onnx(classifier.model, partial, extractor, facts)
+            files["onnx"] = _checked(partial, path, clips, expected, TOLERANCE)
+            if int8:
+                logger.info("weights to int8")
+                quantize(partial, small)
+                files["int8"] = _checked(small, path.with_name(small.name), clips, expected, np.inf)
+            for complete in os.listdir(folder):
+                os.replace(Path(folder, complete), path.with_name(complete))
+        script = path.with_name(SCRIPT)
+        if not script.exists():
+            shutil.copyfile(Path(__file__).with_name(SCRIPT), script)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    return Export(files, compared_on, milliseconds(classifier, clips), script)
+
+
+def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) -> Path:
+    if os.fspath(source).endswith(".onnx"):
+        raise UserError(f"{source}: is an ONNX file already; name the model that it was made from")
+    path = Path("exports", _name(os.fspath(source)), "model.onnx") if output is None else Path(output)
+    if path.suffix != ".onnx":
+        raise UserError(f"--output: {path} does not end with .onnx")
+    if path.is_dir():
+        raise UserError(f"--output: {path} is a folder; name a file")
+    return path
+
+
+def _name(source: str) -> str:
+    """The name of a folder, or of the run it is in; of a Hub id the part after the slash."""
+    parts = [part for part in Path(os.path.abspath(source)).parts if part != "model"]
+    return parts[-1] if os.path.isdir(source) else source.rpartition("/")[2]
+
+
+def _default_clips(source: str | os.PathLike, sampling_rate: int) -> tuple[list[np.ndarray], str]:
+    """Clips to compare on, and a description of them."""
+    if RunFolder(source).reference.is_file():
+        clips, _ = read_reference(source)
+        if len(clips) > 1:
+            return clips, "clips that its run keeps"
+    clips = [utterance(i, EMOTIONS[i], i, 0, sampling_rate).astype(np.float32) for i in range(4)]
+    # Different lengths and levels, and silence at both ends.
+    clips[1] = clips[1][: round(0.4 * sampling_rate)]
+    clips[2] = np.pad(clips[2], sampling_rate // 5)
+    clips[3] *= 0.1
+    return clips, "built-in speech-like signals"
+
+
+def logits_of(classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1) -> np.ndarray:
+    """Logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
+    rate = classifier.extractor.sampling_rate
+    prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
+    names = [f"clip {number}" for number in range(1, len(clips) + 1)]
+    return run_batches(
+        classifier, Chunk([Recording(name, name) for name in names], prepared, rate), None, batch_size
+    ).logits
+
+
+def compare(logits: np.ndarray, expected: np.ndarray, multi_label: bool) -> Difference:
+    """The difference of two arrays of logits, float32 (clips, labels)."""
+    shares = np.abs(probabilities(logits, multi_label) - probabilities(expected, multi_label))
+    changed = logits.argmax(axis=1) != expected.argmax(axis=1)
+    largest = float(np.abs(logits - expected).max())
+    return Difference(largest, float(shares.max()), int(changed.sum()), len(expected))
+
+
+def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
+    """Milliseconds for a clip that is processed alone: the median over repeats of the mean over clips."""
+    logits_of(classifier, clips)  # memory is allocated at the first use of a length
+    return 1000 * statistics.median(timeit.repeat(lambda: logits_of(classifier, clips), number=1)) / len(clips)
+
+
+def _checked(
+    written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
+) -> ExportedFile:
+    """Describes the file at `written`, which is to be moved to `path`. Raises a `UserError` if it differs too much."""
+    try:
+        exported = load_classifier(written)
+        padded = exported.padding_safe and len(clips) > 1
+        compared = [
+            compare(logits_of(exported, clips, size), expected, exported.multi_label)
+            for size in ((1, len(clips)) if padded else (1,))
+        ]
+    except Exception as error:  # onnxruntime's exception classes are not public
+        raise UserError(f"{path}: not written: it cannot be compared with the model: {first_line(error)}") from error
+    found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
+    if found.logits > tolerance:
+        raise UserError(
+            f"{path}: not written: its logits differ from the model's by {found.logits:.2g} on {len(clips)} clips, "
+            f"more than {tolerance:g}"
+        )
+    return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
 
 def export_onnx(
@@ -48,7 +241,7 @@ def export_onnx(
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
     samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). Its
-    metadata is that of `metadata_of`. An incomplete file is never left at `path`.
+    metadata is that of `metadata_of`.
 
     Args:
         extractor: the feature extractor that the model is published with, which becomes a part of the graph. None
@@ -56,8 +249,7 @@ def export_onnx(
         facts: additional metadata.
 
     Raises:
-        UserError: if onnx or onnxscript is missing, the network or its extractor cannot be exported, or the file
-            cannot be written.
+        UserError: if onnx or onnxscript is missing, or the network or its extractor cannot be exported.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -84,7 +276,10 @@ def export_onnx(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {_cause_of(error)}") from error
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # the exporter's own message runs over pages
+                cause = cause.__cause__
+            raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {first_line(cause)}") from error
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
@@ -97,7 +292,9 @@ def export_onnx(
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             program.model.metadata_props[key] = text
-    return _write(program, Path(path))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    program.save(path, external_data=False)
+    return Path(path)
 
 
 def require(*packages: str) -> None:
@@ -117,12 +314,9 @@ def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
         in_graph.append(f"{steps.level} set to {steps.target_level:g} {'dBFS' if steps.level == 'peak' else 'LUFS'}")
     if steps.fixed_duration is not None:
         in_graph.append(f"cut or padded to {steps.fixed_duration:g} s")
-    if isinstance(extractor, Wav2Vec2FeatureExtractor):
-        in_graph += ["zero mean and unit variance of each clip"] if extractor.do_normalize else []
-    elif extractor is not None:
-        in_graph.append(f"the features of {type(extractor).__name__}")
+    if extractor is not None and extractor.do_normalize:
+        in_graph.append("zero mean and unit variance of each clip")
     encoder = encoder_config(config).model_type in ENCODERS
-    longest = longest_clip(config, extractor) if encoder and extractor is not None else None
     return {
         "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
         "sampling_rate": graph.sampling_rate,
@@ -131,7 +325,6 @@ def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
         "in_graph": in_graph,
         "preparation": [],  # what a user has to do to a waveform first
         "padding_safe": gives_mask(extractor) and (not encoder or mask_valid(config)),
-        "longest_seconds": None if longest is None else longest / graph.sampling_rate,
         "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
         "ser_hf": environment()["versions"]["ser_hf"],
         "opset": OPSET,
@@ -191,40 +384,17 @@ def _gates(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([into, out, forget, cell])
 
 
-def _write(program: torch.onnx.ONNXProgram, path: Path) -> Path:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        program.save(partial, external_data=False)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    return path
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides the exporter's warnings and log lines, which are about its own future and optional packages."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    """Hides warnings and log lines of the exporter, which are about its own future and optional packages."""
+    level, handlers = logging.root.manager.disable, list(logging.root.handlers)
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _cause_of(error: BaseException) -> str:
-    """The first line of the innermost cause; the exporter's own message runs over pages."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        logging.disable(level)
+        logging.root.handlers[:] = handlers  # the quantizer logs by the root logger, which adds a handler
 
 
 def quantize(source: Path, path: Path) -> None:
@@ -253,13 +423,8 @@ def quantize(source: Path, path: Path) -> None:
         settings = {"op_types_to_quantize": ["MatMul", "LSTM", "Conv"], "weight_type": QuantType.QUInt8}
     # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are inferred again.
     del model.graph.value_info[:]
-    level, handlers = logging.root.level, list(logging.root.handlers)
-    logging.root.setLevel(logging.ERROR)  # it recommends preprocessing that the exporter has done already
-    try:
+    with _quiet():  # it recommends preprocessing that the exporter has done already
         quantize_dynamic(model, path, nodes_to_exclude=excluded, **settings)
-    finally:
-        logging.root.setLevel(level)
-        logging.root.handlers[:] = handlers  # it logs by the root logger, which adds a handler
     quantized = onnx.load(path)
     del quantized.metadata_props[:]
     metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}

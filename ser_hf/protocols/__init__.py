@@ -13,13 +13,7 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst_audit
-from .folds import (
-    kfold,
-    leave_one_corpus_out,
-    leave_one_sentence_out,
-    leave_one_session_out,
-    leave_one_speaker_out,
-)
+from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .listed import OF_COLUMNS, from_file
 from .published import PUBLISHED
 from .rules import random, random_stratified, speaker_and_sentence_disjoint, speaker_independent
@@ -30,7 +24,6 @@ PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "kfold": kfold,
     "leave_one_speaker_out": leave_one_speaker_out,
     "leave_one_session_out": leave_one_session_out,
-    "leave_one_sentence_out": leave_one_sentence_out,
     "leave_one_corpus_out": leave_one_corpus_out,
     "speaker_and_sentence_disjoint": speaker_and_sentence_disjoint,
     "file": from_file,
@@ -79,7 +72,7 @@ def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **
         UserError: for an unknown protocol or fold, and as the protocol does.
     """
     if name not in PROTOCOLS:
-        raise UserError(f"protocol.name: {name!r} is not one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     splits = PROTOCOLS[name](dataset, **options)
     splits = splits if isinstance(splits, list) else [splits]
     for number in folds or ():

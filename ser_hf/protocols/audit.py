@@ -89,16 +89,13 @@ def require_apart(splits: Sequence[Split], dataset: Dataset, twins: Sequence[Nea
 
 def _in_two_parts(splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]) -> Iterator[str]:
     """The groups of rows in two parts of a split, as text: each once, for the first such split."""
-    parts_of = [(split, _part_of(split)) for split in splits]
+    parts_of = [(f" in fold {split.fold}" if split.fold else "", _part_of(split)) for split in splits]
     for group in groups:
-        for split, part_of in parts_of:
-            parts: dict[str, list[str]] = {part: [] for part in PARTS}
-            for row in group:
-                if row in part_of:
-                    parts[part_of[row]].append(ids[row])
+        for fold, part_of in parts_of:
+            parts = {part: [ids[row] for row in group if part_of.get(row) == part] for part in PARTS}
             listed = [f"{', '.join(_shortened(own))} ({part})" for part, own in parts.items() if own]
             if len(listed) > 1:
-                yield " and ".join(listed) + (f" in fold {split.fold}" if split.fold else "")
+                yield " and ".join(listed) + fold
                 break
 
 

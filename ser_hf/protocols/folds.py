@@ -1,9 +1,7 @@
 """Cross-validation by whole groups: every clip is tested once, in the fold that holds its group out."""
 
-import logging
 import warnings
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -13,11 +11,8 @@ from ..utils.errors import UserError
 from .rules import hold_out
 from .split import Split, make_split, read_column, rows_where
 
-logger = logging.getLogger(__name__)
-
 # Irregular plurals of columns.
 _PLURALS = {"corpus": "corpora"}
-
 # A fold's title names up to this number of speakers.
 _NAMED = 6
 
@@ -39,25 +34,15 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
         labels = [f"{corpus} {label}" for corpus, label in zip(corpora, labels, strict=True)]
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # logged below with its name
+            # The notes of a fold name the classes that it lacks.
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             parts = [sorted(set(of[test])) for _, test in folds.split(of, labels, of)]
     except ValueError:
         raise UserError(f"protocol.k: no label has {k} clips, so that {k} folds cannot have one each") from None
-    _warn_of_rare_labels(dataset, labels, k)
     if not all(parts):  # with few speakers stratifying may leave a fold empty
         shuffled = np.random.default_rng(seed).permutation(speakers)
         parts = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
     return folds_by_speaker("kfold", dataset, parts, validation, seed)
-
-
-def _warn_of_rare_labels(dataset: Dataset, strata: Sequence[Hashable], k: int) -> None:
-    """Logs a warning for a label (of a corpus, if there are several) with fewer clips than folds."""
-    rarest, clips = min(Counter(strata).items(), key=lambda item: item[1])
-    if clips < k:
-        row = dataset[strata.index(rarest)]
-        name = dataset.features["label"].int2str(row["label"])
-        where = f" in {row['corpus']}" if isinstance(rarest, str) else ""
-        logger.warning("kfold: %s has %d clips%s for %d folds: some folds test none of them", name, clips, where, k)
 
 
 def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
@@ -80,17 +65,17 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
     """
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
-    labels, names = read_column(dataset, "label"), dataset.features["label"].names
     homes: dict[int, set[str]] = {}
-    for label, corpus in zip(labels, read_column(dataset, "corpus"), strict=True):
+    for label, corpus in zip(read_column(dataset, "label"), read_column(dataset, "corpus"), strict=True):
         homes.setdefault(label, set()).add(corpus)
     for label in sorted(homes):
         if len(homes[label]) == 1:
             raise UserError(
-                f"protocol.name: {name} needs every class in two corpora or more, but {names[label]} is in "
-                f"{', '.join(homes[label])} only; merge it (corpus.merge) or drop it (corpus.drop)"
+                f"protocol.name: {name} needs every class in two corpora or more, but "
+                f"{dataset.features['label'].int2str(label)} is in {', '.join(homes[label])} only; merge it "
+                "(corpus.merge) or drop it (corpus.drop)"
             )
-    return _leave_one_out(name, dataset, "corpus", corpora, validation, seed)
+    return _folds(name, dataset, _tested(dataset, "corpus", corpora), validation, seed)
 
 
 def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
@@ -102,62 +87,52 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
     """
     name = "leave_one_session_out"
     sessions = _groups(dataset, "session", name)
-    _require_own_speakers(dataset, name)
-    return _leave_one_out(
-        name, dataset, "session", sessions, validation, seed, by="session", test_apart=("speaker", "session")
-    )
-
-
-def leave_one_sentence_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per sentence: can a model recognize emotion in unseen sentences? The test speakers **are** in training.
-
-    Validation is a share of the other sentences, or of the speakers if only one other sentence is left.
-
-    Raises:
-        UserError: if the corpus has no sentences, or one only.
-    """
-    name = "leave_one_sentence_out"
-    sentences = _groups(dataset, "sentence", name)
-    by = "sentence" if len(sentences) > 2 else "speaker"
-    return _leave_one_out(name, dataset, "sentence", sentences, validation, seed, by=by, test_apart=("sentence",))
-
-
-def _leave_one_out(
-    name: str,
-    dataset: Dataset,
-    column: str,
-    values: Sequence[str],
-    validation: float,
-    seed: int,
-    by: str = "speaker",
-    test_apart: Sequence[str] = ("speaker",),
-) -> list[Split]:
-    """One fold for each of the `values` of a column, with validation drawn `by` another column."""
-    folds = []
-    for value in values:
-        tested = rows_where(dataset, column, [value])
-        rest = sorted(set(range(len(dataset))) - set(tested))
-        train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by)
-        rows = {"train": train, "validation": validated, "test": tested}
-        options = {"test_apart": test_apart, "validation_apart": apart, "fold": value, "notes": notes}
-        folds.append(make_split(name, dataset, rows, **options))
-    return folds
+    session_of: dict[str, str] = {}
+    for speaker, session in zip(read_column(dataset, "speaker"), read_column(dataset, "session"), strict=True):
+        first = session_of.setdefault(speaker, session)
+        if first != session:
+            raise UserError(
+                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} is in {first} and "
+                f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
+            )
+    tested = _tested(dataset, "session", sessions)
+    return _folds(name, dataset, tested, validation, seed, by="session", test_apart=("speaker", "session"))
 
 
 def folds_by_speaker(
     name: str, dataset: Dataset, tested: Sequence[Sequence[str]], validation: float, seed: int
 ) -> list[Split]:
     """One fold for each list of test speakers, with validation drawn from the other speakers."""
+    titles = [
+        ", ".join(speakers) if len(speakers) <= _NAMED else f"{number} of {len(tested)} ({len(speakers)} speakers)"
+        for number, speakers in enumerate(tested, start=1)
+    ]
+    rows = [rows_where(dataset, "speaker", speakers) for speakers in tested]
+    return _folds(name, dataset, dict(zip(titles, rows, strict=True)), validation, seed)
+
+
+def _folds(
+    name: str,
+    dataset: Dataset,
+    tested: Mapping[str, list[int]],
+    validation: float,
+    seed: int,
+    by: str = "speaker",
+    test_apart: Sequence[str] = ("speaker",),
+) -> list[Split]:
+    """One fold for each title and its test rows, with validation drawn `by` a column."""
     folds = []
-    for number, speakers in enumerate(tested, start=1):
-        rows = rows_where(dataset, "speaker", speakers)
+    for title, rows in tested.items():
         rest = sorted(set(range(len(dataset))) - set(rows))
-        train, validated, apart, notes = hold_out(dataset, rest, validation, seed)
+        train, validated, apart, notes = hold_out(dataset, rest, validation, seed, by)
         parts = {"train": train, "validation": validated, "test": rows}
-        few = len(speakers) <= _NAMED
-        fold = ", ".join(speakers) if few else f"{number} of {len(tested)} ({len(speakers)} speakers)"
-        folds.append(make_split(name, dataset, parts, validation_apart=apart, fold=fold, notes=notes))
+        settings = {"test_apart": test_apart, "validation_apart": apart, "fold": title, "notes": notes}
+        folds.append(make_split(name, dataset, parts, **settings))
     return folds
+
+
+def _tested(dataset: Dataset, column: str, values: Sequence[str]) -> dict[str, list[int]]:
+    return {value: rows_where(dataset, column, [value]) for value in values}
 
 
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
@@ -168,14 +143,3 @@ def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
         plural = _PLURALS.get(column, f"{column}s")
         raise UserError(f"protocol.name: {name} needs at least two {plural}, the corpus has {', '.join(values)}")
     return sorted(values)
-
-
-def _require_own_speakers(dataset: Dataset, name: str) -> None:
-    session_of: dict[str, str] = {}
-    for speaker, session in zip(read_column(dataset, "speaker"), read_column(dataset, "session"), strict=True):
-        first = session_of.setdefault(speaker, session)
-        if first != session:
-            raise UserError(
-                f"protocol.name: {name} needs sessions without a common speaker, but {speaker} is in {first} and "
-                f"in {session}; leave_one_speaker_out and kfold keep speakers apart here"
-            )

@@ -3,36 +3,30 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from ..corpora.tables import SPLIT_WORDS, split_name, text
+from ..corpora.tables import split_name, text
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .rules import check_share, draw_clips, hold_out
 from .split import PARTS, Split, make_split, read_column
 
-NAME = "file"
+Parts = dict[str, list[str]]
+_FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
 def from_file(
-    dataset: Dataset,
-    path: str = "",
-    shared_speakers: bool = False,
-    validation: float = 0.15,
-    seed: int = 0,
+    dataset: Dataset, path: str = "", shared_speakers: bool = False, validation: float = 0.15, seed: int = 0
 ) -> Split | list[Split]:
     """Parts as a file lists them.
 
     Args:
         path: JSON or CSV. JSON holds ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
             ...]}``; a run's split.json is such a file. CSV (commas, semicolons or tabs) has the columns ``part``
-            (train, validation or dev, test), ``id`` or ``speaker``, and ``fold`` where there are several. Entries are
-            ids or full speaker names. Folds keep their names in the file; those of a CSV are sorted by name (2 before
-            10), and ``protocol.folds`` counts them in that order.
+            (train, validation or dev, test) and ``id`` or ``speaker``. Entries are ids or full speaker names.
         shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
             train and validation are only noted.
         validation: share of the training speakers for validation if the file has no validation part.
@@ -40,77 +34,26 @@ def from_file(
 
     Raises:
         UserError: for a file that is missing or not of this form, an entry that the corpus does not have, an entry in
-            two parts, folds named in some lines only, or shared speakers that were not allowed.
+            two parts, or shared speakers that were not allowed.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
-    folds = _read(Path(path))
+    content = read_text(path)
+    folds = _from_json(path, content) if path.lower().endswith(".json") else [(None, _from_table(path, content))]
     splits = []
     for number, (name, parts) in enumerate(folds, start=1):
         fold = (name or f"{number} of {len(folds)}") if len(folds) > 1 else None
-        splits.append(_split(dataset, parts, path, fold, shared_speakers, validation, seed))
+        rows = {part: _rows(dataset, entries, f"{path}: {part}") for part, entries in parts.items()}
+        first: dict[int, str] = {}
+        for part, own in rows.items():
+            if not own and part != "validation":
+                raise UserError(f"{path}: nothing is listed for {part}" + (f" in fold {fold}" if fold else ""))
+            for row in own:
+                if first.setdefault(row, part) != part:
+                    raise UserError(f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}")
+        split = _split("file", dataset, rows, fold, validation, seed)
+        splits.append(_require_apart(split, path, shared_speakers))
     return splits if len(splits) > 1 else splits[0]
-
-
-def _split(
-    dataset: Dataset,
-    parts: dict[str, list[str]],
-    path: str,
-    fold: str | None,
-    shared_speakers: bool,
-    validation: float,
-    seed: int,
-) -> Split:
-    rows = {part: _rows(dataset, entries, f"{path}: {part}") for part, entries in parts.items()}
-    first: dict[int, str] = {}
-    for part, own in rows.items():
-        for row in own:
-            if first.setdefault(row, part) != part:
-                raise UserError(f"{path}: {dataset[row]['id']} is in {first[row]} and in {part}")
-    return split_as_listed(NAME, dataset, rows, path, fold, shared_speakers, validation, seed)
-
-
-def split_as_listed(
-    name: str,
-    dataset: Dataset,
-    rows: dict[str, list[int]],
-    where: str,
-    fold: str | None,
-    shared_speakers: bool,
-    validation: float,
-    seed: int,
-) -> Split:
-    """A split of listed rows; validation is drawn if it is not listed.
-
-    Args:
-        where: the list, for messages.
-        shared_speakers: allows test speakers in train or validation.
-
-    Raises:
-        UserError: for shared speakers that were not allowed, and as `hold_out` and `make_split` do.
-    """
-    notes: list[str] = []
-    kept: tuple[str, ...] = ()
-    if not rows.get("validation"):
-        rows["train"], rows["validation"], kept, drawn = hold_out(dataset, rows["train"], validation, seed)
-        notes += [*drawn, f"The list has no validation part: {validation:g} of what it trains on was drawn for it."]
-    speakers = read_column(dataset, "speaker")
-    found = {part: {speakers[row] for row in own} for part, own in rows.items()}
-    both = len(found["train"] & found["validation"])
-    if not kept:
-        kept = () if both else ("speaker",)
-    if both and not notes:
-        notes = [f"{both} speakers are in train and in validation, as listed."]
-    split = make_split(
-        *(name, dataset, rows),
-        test_apart=() if found["test"] & (found["train"] | found["validation"]) else ("speaker",),
-        validation_apart=kept,
-        fold=fold,
-        notes=notes,
-    )
-    if split.leak and not shared_speakers:
-        raise UserError(f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true")
-    return split
 
 
 def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
@@ -129,80 +72,51 @@ def _rows(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
     return sorted({row for entry in entries for row in by_entry[entry]})
 
 
-def _read(path: Path) -> list[tuple[str | None, dict[str, list[str]]]]:
+def _from_json(path: str, content: str) -> list[tuple[str | None, Parts]]:
     """Name (or None) and parts of each fold, in order."""
-    text = read_text(path)
-    folds = _from_json(path, text) if path.suffix.lower() == ".json" else _from_table(path, text)
-    for number, (name, parts) in enumerate(folds, start=1):
-        for part in ("train", "test"):
-            if not parts.get(part):
-                where = f" in fold {name or number}" if len(folds) > 1 else ""
-                raise UserError(f"{path}: nothing is listed for {part}{where}")
-    return folds
-
-
-def _from_json(path: Path, text: str) -> list[tuple[str | None, dict[str, list[str]]]]:
     try:
-        content = json.loads(text)
+        listed = json.loads(content)
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
-    folds = content["folds"] if isinstance(content, dict) and "folds" in content else [content]
+    folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
     if not isinstance(folds, list) or not folds:
         raise UserError(f"{path}: folds is not a list of parts")
     return [_fold(path, fold) for fold in folds]
 
 
-def _fold(path: Path, content: Any) -> tuple[str | None, dict[str, list[str]]]:
+def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
     name = None
-    if isinstance(content, dict) and isinstance(content.get("ids"), dict):  # a run's split.json
-        name = content.get("fold")
-        content = content["ids"]
-    if not isinstance(content, dict):
+    if isinstance(listed, dict) and isinstance(listed.get("ids"), dict):  # a run's split.json
+        name, listed = listed.get("fold"), listed["ids"]
+    if not isinstance(listed, dict):
         raise UserError(f"{path}: expected train, validation and test, each with a list")
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for key, entries in content.items():
-        if key.lower() not in SPLIT_WORDS:
-            raise UserError(f"{path}: {key!r} is not a part; the parts are train, validation (or dev) and test")
+    parts: Parts = {part: [] for part in PARTS}
+    for key, entries in listed.items():
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        parts[SPLIT_WORDS[key.lower()]] += entries
+        parts[_part(key, path)] += entries
     return name if isinstance(name, str) else None, parts
 
 
-def _from_table(path: Path, text: str) -> list[tuple[str | None, dict[str, list[str]]]]:
-    columns, rows = read_table(path, text)
-    entry = next((name for name in ("id", "speaker") if name in columns), None)
-    if entry is None or "part" not in columns:
+def _from_table(path: str, content: str) -> Parts:
+    columns, rows = read_table(path, content)
+    column = next((name for name in ("id", "speaker") if name in columns), None)
+    if column is None or "part" not in columns:
         raise UserError(f"{path}: expected the columns part and id (or speaker), got {', '.join(columns) or 'none'}")
-    if not rows:
-        raise UserError(f"{path}: no line below its header")
-    first, named = rows[0][0], rows[0][1].get("fold") is not None
-    folds: dict[str | None, dict[str, list[str]]] = {}
+    parts: Parts = {part: [] for part in PARTS}
     for line, row in rows:
-        where, fold = f"{path}, line {line}", row.get("fold")
-        for column in ("part", entry):
-            if row[column] is None:
-                raise UserError(f"{where}: the cell of {column} is empty")
-        part = SPLIT_WORDS.get(row["part"].lower())
-        if part is None:
-            raise UserError(f"{where}: {row['part']!r} is not a part (train, validation, test)")
-        if (fold is not None) != named:
-            states = ("filled", "empty") if named else ("empty", "filled")
-            raise UserError(
-                f"{where}: the cell of fold is {states[1]}, but that of line {first} is {states[0]}; name the fold "
-                "in every line or in none"
-            )
-        folds.setdefault(fold, {part: [] for part in PARTS})[part].append(row[entry])
-    return sorted(folds.items(), key=lambda fold: natural(fold[0] or ""))
+        for name in ("part", column):
+            if row[name] is None:
+                raise UserError(f"{path}, line {line}: the cell of {name} is empty")
+        parts[_part(row["part"], f"{path}, line {line}")].append(row[column])
+    return parts
 
 
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Sorts 2 before 10, and fold2 before fold10."""
-    tokens = re.split(r"([0-9]{1,18})", name)  # text and digits alternate
-    return [int(token) if i % 2 else token for i, token in enumerate(tokens)], name
-
-
-_FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
+def _part(word: str, where: str) -> str:
+    part = split_name(word)
+    if part is None:
+        raise UserError(f"{where}: unknown part {word!r}; choose one of train, validation (or dev) and test")
+    return part
 
 
 def by_column(
@@ -226,24 +140,23 @@ def by_column(
         seed: of that draw.
 
     Raises:
-        UserError: for a column that is not there, a word that is no part, an empty train or test part, or shared
-            speakers that were not allowed.
+        UserError: for a missing column, a word without a part, an empty train or test part, or shared speakers that
+            were not allowed.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
-            raise UserError(f"protocol.parts.{word}: {part!r} is not one of {', '.join(PARTS)}")
+            raise UserError(f"protocol.parts.{word}: unknown part {part!r}; choose one of {', '.join(PARTS)}")
     columns = [column] if isinstance(column, str) else column
+    if not columns:
+        raise UserError("protocol.column: an empty list; name a column, or one column per fold")
     splits = []
     for name in columns:
-        rows = _columns_rows(dataset, name, parts)
+        rows = _column_rows(dataset, name, parts)
         for part in ("train", "test"):
             if not rows[part]:
                 raise UserError(f"protocol.column: no clip has {part} in the column {name!r}")
-        fold = name if len(columns) > 1 else None
-        where = f"protocol.column: {name}"
-        splits.append(split_as_listed("column", dataset, rows, where, fold, shared_speakers, validation, seed))
-    if not splits:
-        raise UserError("protocol.column: an empty list; name a column, or one column per fold")
+        split = _split("column", dataset, rows, name if len(columns) > 1 else None, validation, seed)
+        splits.append(_require_apart(split, f"protocol.column: {name}", shared_speakers))
     return splits if len(splits) > 1 else splits[0]
 
 
@@ -258,74 +171,85 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
         UserError: for another corpus, and a fold whose train or test part has no clip.
     """
     name = "emobox/lists"
-    columns = sorted((column for column in dataset.column_names if _FOLD.fullmatch(column)), key=natural)
+    columns = sorted((column for column in dataset.column_names if _FOLD.fullmatch(column)), key=_number)
     if not columns:
         raise UserError(
             f"protocol.name: {name} reads the columns fold_1 and so on, which the corpus emobox has; set corpus.name: "
             "emobox, or name another protocol"
         )
     check_share("protocol.validation", validation)
-    splits = [
-        _emobox(
-            name, dataset, _columns_rows(dataset, column, None), validation, seed, column if len(columns) > 1 else None
-        )
-        for column in columns
-    ]
+    splits = []
+    for column in columns:
+        rows = _column_rows(dataset, column, None)
+        if not rows["validation"] and rows["train"] and _shared(dataset, rows, "train", "test"):
+            drawn = draw_clips(dataset, rows["train"], validation, seed, True, "protocol.validation")
+            rows["train"], rows["validation"] = map(list, drawn)
+        splits.append(_split(name, dataset, rows, column if len(columns) > 1 else None, validation, seed, noted=False))
     return splits if len(splits) > 1 else splits[0]
 
 
-def _emobox(
-    name: str, dataset: Dataset, rows: dict[str, list[int]], validation: float, seed: int, fold: str | None
-) -> Split:
-    speakers = read_column(dataset, "speaker")
-    tested = {speakers[row] for row in rows["test"]}
-    shared = not tested.isdisjoint(speakers[row] for part in ("train", "validation") for row in rows[part])
-    apart: tuple[str, ...] = ()
-    notes: Sequence[str] = ()
-    if rows["validation"]:
-        both = {speakers[row] for row in rows["train"]} & {speakers[row] for row in rows["validation"]}
-        apart = () if both else ("speaker",)
-    elif shared and rows["train"]:
-        drawn = draw_clips(dataset, rows["train"], validation, seed, True, "protocol.validation")
-        rows = rows | dict(zip(("train", "validation"), map(list, drawn), strict=True))
-    elif rows["train"]:
-        rows = dict(rows)
-        rows["train"], rows["validation"], apart, notes = hold_out(dataset, rows["train"], validation, seed)
-    return make_split(
-        *(name, dataset, rows),
-        test_apart=() if shared else ("speaker",),
-        validation_apart=apart,
-        fold=fold,
-        notes=notes,
-    )
+def _number(column: str) -> int:
+    return int(column.rpartition("_")[2])
 
 
-def _columns_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
+def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:
     if column not in dataset.column_names:
         raise UserError(
             f"protocol.column: the corpus has no column {column!r}; it has {', '.join(dataset.column_names)}"
         )
-    words = [text(word) for word in read_column(dataset, column)]
+    if parts is not None:  # YAML spells truth values in several ways
+        parts = {word.lower(): part for word, part in parts.items()}
     rows: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, word in enumerate(words):
+    for row, word in enumerate(map(text, read_column(dataset, column))):
         if word is None:
             continue
-        part = split_name(word) if parts is None else parts.get(word) or parts.get(_truth(word))
+        part = split_name(word) if parts is None else parts.get(word.lower())
         if part is not None:
             rows[part].append(row)
         elif parts is None:
-            found = sorted(set(words) - {None}, key=natural)
-            such = f"{{{found[0]}: train, {found[-1]}: test}}" if len(found) > 1 else f"{{{word}: train}}"
             raise UserError(
-                f"protocol.column: {word!r} in the column {column!r} is not a part; map it with protocol.parts, "
-                f"such as {such}"
+                f"protocol.column: {word!r} in the column {column!r} is not a part; map it with protocol.parts, such "
+                f"as {{{word}: train}}"
             )
     return rows
 
 
-def _truth(word: str) -> str | None:
-    """True, FALSE and so on as YAML spells them in keys of `protocol.parts`."""
-    return word.lower() if word.lower() in ("true", "false") else None
+def _shared(dataset: Dataset, rows: Mapping[str, Sequence[int]], *parts: str) -> int:
+    """The number of speakers that are in both parts."""
+    speakers = read_column(dataset, "speaker")
+    return len(set.intersection(*({speakers[row] for row in rows[part]} for part in parts)))
+
+
+def _split(
+    name: str,
+    dataset: Dataset,
+    rows: Mapping[str, list[int]],
+    fold: str | None,
+    validation: float,
+    seed: int,
+    noted: bool = True,
+) -> Split:
+    """A split of listed rows; validation is drawn if it is not listed, with a note if `noted`."""
+    rows, notes, apart = dict(rows), [], None
+    if not rows["validation"] and rows["train"]:
+        rows["train"], rows["validation"], apart, drawn = hold_out(dataset, rows["train"], validation, seed)
+        notes = list(drawn)
+        if noted:
+            notes.append(f"The list has no validation part: {validation:g} of the training speakers were drawn.")
+    both = _shared(dataset, rows, "train", "validation")
+    if apart is None:
+        apart = () if both else ("speaker",)
+        if both and noted:
+            notes = [f"{both} speakers are in train and in validation, as listed."]
+    shared = _shared(dataset, rows, "train", "test") or _shared(dataset, rows, "validation", "test")
+    test_apart = () if shared else ("speaker",)
+    return make_split(name, dataset, rows, test_apart=test_apart, validation_apart=apart, fold=fold, notes=notes)
+
+
+def _require_apart(split: Split, where: str, shared_speakers: bool) -> Split:
+    if split.leak and not shared_speakers:
+        raise UserError(f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true")
+    return split
 
 
 OF_COLUMNS = {"column": by_column, "emobox/lists": emobox_lists}

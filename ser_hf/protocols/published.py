@@ -31,8 +31,7 @@ def ravdess_actors(dataset: Dataset) -> Split:
     """
     name = "ravdess/actors-1-16-17-20-21-24"
     _require_corpus(name, dataset, "ravdess")
-    split = speaker_independent(dataset, ["1-16"], ["17-20"], ["21-24"])
-    return make_split(name, dataset, split.rows)
+    return make_split(name, dataset, speaker_independent(dataset, ["1-16"], ["17-20"], ["21-24"]).rows)
 
 
 def audb_cremad(dataset: Dataset) -> Split:
@@ -43,35 +42,8 @@ def audb_cremad(dataset: Dataset) -> Split:
     """
     name = "audb/cremad"
     _require_corpus(name, dataset, "cremad")
-    parts = published_list("audb")["corpora"]["cremad"]
-    everyone = sorted(set(read_column(dataset, "speaker")))
-    rows = {
-        part: rows_where(dataset, "speaker", match_speakers(parts[part], everyone, f"protocol.name: {name}"))
-        for part in PARTS
-    }
-    return make_split(name, dataset, rows)
-
-
-def emosuperb_cremad(dataset: Dataset) -> list[Split]:
-    """CREMA-D by EMO-SUPERB's five speaker folds. Validation is the next fold in order (the last fold's is the first):
-    the published list has folds only, so this is a choice of ser_hf.
-
-    Raises:
-        UserError: for another corpus.
-    """
-    name = "emosuperb/cremad"
-    _require_corpus(name, dataset, "cremad")
-    ranges = published_list("emosuperb")["corpora"]["cremad"]["folds"]
-    everyone = sorted(set(read_column(dataset, "speaker")))
-    parts = [rows_where(dataset, "speaker", match_speakers(own, everyone, f"protocol.name: {name}")) for own in ranges]
-    splits = []
-    for i, tested in enumerate(parts):
-        validated = parts[(i + 1) % len(parts)]
-        used = {*tested, *validated}
-        train = [row for part in parts for row in part if row not in used]
-        rows = {"train": train, "validation": validated, "test": tested}
-        splits.append(make_split(name, dataset, rows, fold=", ".join(ranges[i])))
-    return splits
+    listed = published_list("audb")["corpora"]["cremad"]
+    return make_split(name, dataset, speaker_independent(dataset, *(listed[part] for part in PARTS)).rows)
 
 
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
@@ -85,35 +57,27 @@ def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
     def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
         name = f"emobox/{corpus}"
         _require_corpus(name, dataset, corpus)
-        described = published_list("emobox")["corpora"][corpus]
-        if described["unit"] == "speaker":
+        listed = published_list("emobox")["corpora"][corpus]
+        if listed["unit"] == "speaker":
             everyone = sorted(set(read_column(dataset, "speaker")))
-            tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in described["folds"]]
+            tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in listed["folds"]]
             return folds_by_speaker(name, dataset, tested, validation, seed)
         check_share("protocol.validation", validation)
-        tests = [fold.split() for fold in described["folds"]]
-        if len(tests) == 1:
-            return _by_clip(name, dataset, tests[0], validation, seed, None)
-        return [
-            _by_clip(name, dataset, stems, validation, seed, f"{i} of {len(tests)}")
-            for i, stems in enumerate(tests, start=1)
-        ]
+        splits, folds = [], listed["folds"]
+        for number, fold in enumerate(folds, start=1):
+            wanted = {f"{corpus}/{stem}" for stem in fold.split()}
+            tested = rows_where(dataset, "id", wanted)
+            absent = len(wanted) - len(tested)
+            notes = [f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips."]
+            rest = np.setdiff1d(np.arange(len(dataset)), tested)
+            train, validated = draw_clips(dataset, rest, validation, seed, True, "protocol.validation")
+            rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
+            title = f"{number} of {len(folds)}" if len(folds) > 1 else None
+            settings = {"test_apart": (), "validation_apart": (), "notes": notes if absent else ()}
+            splits.append(make_split(name, dataset, rows, fold=title, **settings))
+        return splits if len(splits) > 1 else splits[0]
 
     return protocol
-
-
-def _by_clip(name: str, dataset: Dataset, stems: list[str], validation: float, seed: int, fold: str | None) -> Split:
-    prefix = name.partition("/")[2]
-    wanted = {f"{prefix}/{stem}" for stem in stems}
-    tested = rows_where(dataset, "id", wanted)
-    absent = len(wanted) - len(tested)
-    notes = []
-    if absent:
-        notes.append(f"{absent} of the list's {len(wanted)} test clips are not among this corpus's clips.")
-    rest = np.setdiff1d(np.arange(len(dataset)), tested)
-    train, validated = draw_clips(dataset, rest, validation, seed, True, "protocol.validation")
-    rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested}
-    return make_split(name, dataset, rows, test_apart=(), validation_apart=(), fold=fold, notes=notes)
 
 
 def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
@@ -125,6 +89,5 @@ def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
 PUBLISHED: dict[str, Callable[..., Split | list[Split]]] = {
     "ravdess/actors-1-16-17-20-21-24": ravdess_actors,
     "audb/cremad": audb_cremad,
-    "emosuperb/cremad": emosuperb_cremad,
     **{f"emobox/{corpus}": emobox(corpus) for corpus in ("cremad", "emodb", "ravdess", "savee", "tess")},
 }

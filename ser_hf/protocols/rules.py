@@ -12,7 +12,10 @@ from ..utils.errors import UserError
 from ..utils.proportions import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
 
+SPEAKER_INDEPENDENT = "speaker_independent"
+SPEAKER_AND_SENTENCE = "speaker_and_sentence_disjoint"
 _DRAWS = 256
+_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
@@ -35,21 +38,6 @@ def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, 
     return sorted(group for own in drawn for group in own)
 
 
-def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    groups = sorted(set(_values(dataset, rows, column)))
-    profiles = _profiles(dataset, rows, column, groups)
-    classes = len(dataset.features["label"].names)
-    draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
-    chosen = np.zeros((_DRAWS, len(groups)))
-    for i, (_, drawn) in enumerate(draws):
-        chosen[i, drawn] = 1
-    clips = profiles[:, :classes]
-    lacking = sum(((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen))
-    unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
-    best = np.lexsort((unlike, lacking))[0]
-    return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
-
-
 def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
     """The rows of each corpus; all together if a group (a sentence) is in several."""
     pools: dict[str, list[int]] = {}
@@ -62,15 +50,27 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
     return [pools[corpus] for corpus in sorted(pools)]
 
 
-def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """Notes on corpora without a clip in some part."""
-    found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
-    missing: dict[str, list[str]] = {}
-    for corpus in sorted(set().union(*found.values())):
-        lacking = [part for part in found if corpus not in found[part]]
-        if lacking:
-            missing.setdefault(" and ".join(lacking), []).append(corpus)
-    return tuple(f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items())
+def _nearest(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
+    groups = sorted(set(_values(dataset, rows, column)))
+    classes = len(dataset.features["label"].names)
+    # Clips per label, and sex, of each group; all labels together have the weight of sex.
+    index = {group: i for i, group in enumerate(groups)}
+    clips, sexes = np.zeros((len(groups), classes)), np.zeros((len(groups), 2))
+    columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
+    for group, label, sex in zip(*columns, strict=True):
+        clips[index[group], label] += 1
+        sexes[index[group]] += [sex == "female", sex == "male"]
+    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
+    clips /= max(clips.sum(axis=1).mean(), 1)
+    profiles = np.hstack([clips, sexes])
+    chosen = np.zeros((_DRAWS, len(groups)))
+    draws = ShuffleSplit(n_splits=_DRAWS, test_size=count, random_state=seed).split(groups)
+    for i, (_, drawn) in enumerate(draws):
+        chosen[i, drawn] = 1
+    lacking = sum(((side @ clips == 0) & (clips.sum(axis=0) > 0)).sum(axis=1) for side in (chosen, 1 - chosen))
+    unlike = np.abs(chosen @ profiles / count - profiles.mean(axis=0)).sum(axis=1)
+    best = np.lexsort((unlike, lacking))[0]
+    return [group for group, drawn in zip(groups, chosen[best], strict=True) if drawn]
 
 
 def hold_out(
@@ -104,11 +104,20 @@ def hold_out(
         )
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     drawn = set(draw_groups(dataset, rows, column, count, seed))
-    values = _values(dataset, rows, column)
-    train = [row for row, value in zip(rows, values, strict=True) if value not in drawn]
-    validation = [row for row, value in zip(rows, values, strict=True) if value in drawn]
-    notes += absent_corpora(dataset, {"train": train, "validation": validation})
-    return train, validation, apart, notes
+    values = read_column(dataset, column)
+    train, validation = ([row for row in rows if (values[row] in drawn) == held] for held in (False, True))
+    return train, validation, apart, notes + absent_corpora(dataset, {"train": train, "validation": validation})
+
+
+def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Notes on corpora without a clip in some part."""
+    found = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
+    missing: dict[str, list[str]] = {}
+    for corpus in sorted(set().union(*found.values())):
+        lacking = [part for part in found if corpus not in found[part]]
+        if lacking:
+            missing.setdefault(" and ".join(lacking), []).append(corpus)
+    return tuple(f"No clip of {', '.join(corpora)} in {where}." for where, corpora in missing.items())
 
 
 def check_share(key: str, share: float) -> None:
@@ -119,24 +128,6 @@ def check_share(key: str, share: float) -> None:
 def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
     values = read_column(dataset, column)
     return [values[row] for row in rows]
-
-
-def _profiles(dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]) -> np.ndarray:
-    """(groups, classes + 2): clips per label, and sex, of each group; all labels together have the weight of sex."""
-    index = {group: i for i, group in enumerate(groups)}
-    labels = np.zeros((len(groups), len(dataset.features["label"].names)))
-    sexes = np.zeros((len(groups), 2))
-    columns = (_values(dataset, rows, name) for name in (column, "label", "sex"))
-    for group, label, sex in zip(*columns, strict=True):
-        labels[index[group], label] += 1
-        if sex in ("female", "male"):
-            sexes[index[group]] += [sex == "female", sex == "male"]
-    sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)
-    return np.hstack([labels / max(labels.sum(axis=1).mean(), 1), sexes])
-
-
-SPEAKER_INDEPENDENT = "speaker_independent"
-_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def speaker_independent(
@@ -160,21 +151,29 @@ def speaker_independent(
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
+    part_of: dict[str, str] = {}
     for part, wanted in zip(PARTS, (train, validation, test), strict=True):
-        if isinstance(wanted, str):
-            parts[part] = match_speakers([wanted], everyone, f"protocol.{part}")
-        elif isinstance(wanted, Sequence):
-            parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
-        elif wanted is not None:
+        if isinstance(wanted, float | int):
             check_share(f"protocol.{part}", wanted)
-    _require_disjoint(parts)
+        elif wanted is not None:
+            wanted = [wanted] if isinstance(wanted, str) else wanted
+            parts[part] = match_speakers(wanted, everyone, f"protocol.{part}")
+            for speaker in parts[part]:
+                if part_of.setdefault(speaker, part) != part:
+                    raise UserError(
+                        f"protocol.{part}: speaker {speaker} is in {part_of[speaker]} as well; each speaker belongs "
+                        "to one part"
+                    )
+    apart, notes = ("speaker",), ()
+    rows: dict[str, list[int]] = {}
     for part, share in (("test", test), ("validation", validation)):
         if part in parts:
             continue
-        taken = {speaker for speakers in parts.values() for speaker in speakers}
-        candidates = sorted(set(everyone) - taken)
+        candidates = sorted(set(everyone).difference(*parts.values()))
+        own = rows_where(dataset, "speaker", candidates)
         if part == "validation" and "train" not in parts and len(candidates) == 1:
-            return _with_held_out_sentences(dataset, candidates, parts["test"], share, seed)
+            rows["train"], rows["validation"], apart, notes = hold_out(dataset, own, share, seed)
+            break
         # Train needs a speaker unless it is listed.
         most = max(0, len(candidates) - ("train" not in parts))
         count = max(1, round(share * len(everyone)))
@@ -182,31 +181,16 @@ def speaker_independent(
             raise UserError(
                 f"protocol.{part}: {share} of {len(everyone)} speakers is {count}, but only {most} can be drawn"
             )
-        own = rows_where(dataset, "speaker", candidates)
         parts[part] = candidates if count == len(candidates) else draw_groups(dataset, own, "speaker", count, seed)
-    if "train" not in parts:
-        parts["train"] = sorted(set(everyone) - set(parts["validation"]) - set(parts["test"]))
-        if not parts["train"]:
-            raise UserError("protocol.train: the other parts leave no speaker for training")
-    rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
-    return make_split(SPEAKER_INDEPENDENT, dataset, rows, notes=absent_corpora(dataset, rows))
-
-
-def _with_held_out_sentences(dataset: Dataset, left: list[str], test: list[str], share: float, seed: int) -> Split:
-    train, validation, apart, notes = hold_out(dataset, rows_where(dataset, "speaker", left), share, seed)
-    rows = {"train": train, "validation": validation, "test": rows_where(dataset, "speaker", test)}
+    if not rows:
+        if "train" not in parts:
+            parts["train"] = sorted(set(everyone).difference(*parts.values()))
+            if not parts["train"]:
+                raise UserError("protocol.train: the other parts leave no speaker for training")
+        rows = {part: rows_where(dataset, "speaker", parts[part]) for part in PARTS}
+        notes = absent_corpora(dataset, rows)
+    rows.setdefault("test", rows_where(dataset, "speaker", parts["test"]))
     return make_split(SPEAKER_INDEPENDENT, dataset, rows, validation_apart=apart, notes=notes)
-
-
-def _require_disjoint(parts: dict[str, list[str]]) -> None:
-    part_of: dict[str, str] = {}
-    for part, speakers in parts.items():
-        for speaker in speakers:
-            if part_of.setdefault(speaker, part) != part:
-                raise UserError(
-                    f"protocol.{part}: speaker {speaker} is in {part_of[speaker]} as well; "
-                    "each speaker belongs to one part"
-                )
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
@@ -236,9 +220,6 @@ def _is(speaker: str, form: int | str) -> bool:
     return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)
 
 
-SPEAKER_AND_SENTENCE = "speaker_and_sentence_disjoint"
-
-
 def speaker_and_sentence_disjoint(
     dataset: Dataset,
     validation: float | list[int | str] = 0.15,
@@ -264,16 +245,10 @@ def speaker_and_sentence_disjoint(
     if isinstance(test_sentences, float):
         check_share("protocol.test_sentences", test_sentences)
         count = min(max(1, round(test_sentences * len(known))), len(known) - 1)
-        rows = [row for row, sentence in enumerate(sentences) if sentence is not None]
-        held_out = set(draw_groups(dataset, rows, "sentence", count, seed))
-    else:
-        test_sentences = [test_sentences] if isinstance(test_sentences, str) else test_sentences
-        for sentence in test_sentences:
-            if sentence not in known:
-                raise UserError(
-                    f"protocol.test_sentences: no sentence {sentence!r}; the corpus has {', '.join(known)}"
-                )
-        held_out = set(test_sentences)
+        test_sentences = draw_groups(dataset, rows_where(dataset, "sentence", known), "sentence", count, seed)
+    held_out = {test_sentences} if isinstance(test_sentences, str) else set(test_sentences)
+    for sentence in sorted(held_out - set(known)):
+        raise UserError(f"protocol.test_sentences: no sentence {sentence!r}; the corpus has {', '.join(known)}")
     speakers = speaker_independent(dataset, None, validation, test, seed)
     wanted = {part: held_out if part == "test" else set(known) - held_out for part in speakers.rows}
     rows = {part: [row for row in own if sentences[row] in wanted[part]] for part, own in speakers.rows.items()}
@@ -296,7 +271,7 @@ def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: i
     Raises:
         UserError: for shares that leave no clip for training, or a part without a class.
     """
-    return _split("random", dataset, validation, test, seed, stratified=False)
+    return _at_random("random", dataset, validation, test, seed, stratified=False)
 
 
 def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
@@ -305,10 +280,10 @@ def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0
     Raises:
         UserError: for shares that leave no clip for training, or a class with fewer than three clips.
     """
-    return _split("random_stratified", dataset, validation, test, seed, stratified=True)
+    return _at_random("random_stratified", dataset, validation, test, seed, stratified=True)
 
 
-def _split(name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool) -> Split:
+def _at_random(name: str, dataset: Dataset, validation: float, test: float, seed: int, stratified: bool) -> Split:
     check_share("protocol.validation", validation)
     check_share("protocol.test", test)
     if validation + test >= 1:

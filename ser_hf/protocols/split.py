@@ -46,19 +46,21 @@ class Split:
     def leak(self) -> str | None:
         """Why the figures are, or may be, too good for unseen speakers: test speakers that are in train or validation,
         or may be, where speakers are unknown. None without a leak."""
-        for known, what in (("train", "used for training"), ("validation", "used to select the checkpoint")):
-            shared = set(self.speakers["test"]) & set(self.speakers[known])
+        used = {"train": "used for training", "validation": "used to select the checkpoint"}
+        tested = self.speakers["test"]
+        for part, how in used.items():
+            shared = set(tested) & set(self.speakers[part])
             if shared:
                 return (
-                    f"Speaker-dependent: {len(shared)} of the {len(self.speakers['test'])} test speakers were {what}, "
-                    "so these figures do not hold for unseen speakers."
+                    f"Speaker-dependent: {len(shared)} of the {len(tested)} test speakers were {how}, so these "
+                    "figures do not hold for unseen speakers."
                 )
-        for known, what in (("train", "used for training"), ("validation", "used to select the checkpoint")):
-            unnamed = may_share(self.speakers["test"], self.speakers[known])
+        for part, how in used.items():
+            unnamed = may_share(tested, self.speakers[part])
             if unnamed:
                 return (
                     f"Possibly speaker-dependent: clips of {', '.join(unnamed)} have unknown speakers, so test "
-                    f"speakers may have been {what}, and these figures may not hold for unseen speakers."
+                    f"speakers may have been {how}, and these figures may not hold for unseen speakers."
                 )
         return None
 

@@ -6,12 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-_NAME = r"[A-Z][a-zà-ž][\w'-]*"
-# Authors and year in the docstrings of networks, with the title or arXiv number that may follow.
-_WORK = re.compile(
-    rf"(?P<who>{_NAME}(?:(?:, | and ){_NAME})*(?: et al\.)?) (?P<year>(?:19|20)\d\d)"
-    r'(?:,?\s*\(?"(?P<title>[^"]+)"\)?)?(?:,?\s*\(?(?P<arxiv>arXiv:\d{4}\.\d{4,5}))?'
-)
 # By `model_type` of transformers.
 _ENCODERS = {
     "audio-spectrogram-transformer": "Gong et al. 2021, arXiv:2104.01778",
@@ -57,17 +51,8 @@ def linked(text: str) -> str:
 
 
 def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
-    """Citations, one a line, for a network and the special methods of its recipe.
-
-    Args:
-        recipe: resolved, the content of recipe.yaml.
-        model_type: of the network; of a pooled encoder that of its encoder.
-    """
+    """Citations of an encoder of transformers (its `model_type`) and of the methods that a resolved recipe enables."""
     found = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
-    for match in _WORK.finditer(" ".join(network_words(recipe["model"]["architecture"]))):
-        title = match["title"] and f'"{match["title"]}"'
-        work = filter(None, [f"{match['who']} {match['year']}", title, match["arxiv"]])
-        found.append(f"the network: {', '.join(work)}")
     for key, work in _METHODS.items():
         value: Any = recipe
         for name in key.split("."):
@@ -89,59 +74,31 @@ llama3.3 llama4 gemma fair-noncommercial-research-license grok2-community openmd
 """
 LICENSES = frozenset(_LICENSES.split())
 
-# Conditions of data licenses, as far as they are comparable: attribution (by), no commercial use (nc), share alike
-# (sa), no derivatives (nd).
-_CONDITIONS = {
-    **{"cc0-1.0": "", "pddl": "", "unlicense": "", "mit": "by", "apache-2.0": "by", "odc-by": "by"},
-    **{"cdla-permissive-1.0": "by", "cdla-permissive-2.0": "by", "odbl": "by sa", "cdla-sharing-1.0": "by sa"},
-}
-_CREATIVE_COMMONS = re.compile(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-[0-9.]+")
-
 
 def license_metadata(corpora: Sequence[Mapping[str, Any]], page: str | None = None) -> dict[str, str]:
     """`license` of a model card, with `license_name` and `license_link` if the Hub does not know the license.
 
-    The license of a single corpus becomes the model's. Of several it is the one whose conditions include those of all
-    others; if there is none, or one is unknown, it is ``other``, with a name that says whether commercial use is
-    forbidden. A corpus that forbids it under a license whose name does not show that is ``other`` too. Empty if no
-    license is known.
+    A license that all corpora have becomes the model's. Several, and one whose name does not show that it forbids
+    commercial use, are ``other`` with a name that says whether commercial use is forbidden. Empty if none is known.
 
     Args:
         corpora: from `ser_hf.corpora.corpora_facts`.
         page: address of the model on the Hub, whose card lists all licenses.
     """
-    corpora = [{**one, "license": license} for one in corpora for license in _each(one["license"])]
-    licenses = [one["license"] for one in corpora]
+    licenses = [license for one in corpora for license in _each(one["license"])]
     if not any(licenses):
         return {}
-    conditions = [_conditions(one) for one in corpora]
-    if len(corpora) == 1 and (conditions[0] is not None or licenses[0] == "unknown"):
-        return {"license": licenses[0]}
-    if None not in conditions:
-        strictest = set().union(*conditions)
-        covering = [license for license, own in zip(licenses, conditions, strict=True) if own == strictest]
-        if covering:
-            return {"license": max(covering)}  # of two versions the later
     forbidden = any(one["non_commercial"] for one in corpora)
+    license, known = licenses[0], licenses[0] in LICENSES
+    if set(licenses) == {license} and known and license != "other" and ("-nc" in license or not forbidden):
+        return {"license": license}
     name, link = "several-licenses", page and f"{page}#training-data"
-    if len(corpora) == 1:
-        (one,) = corpora
-        known = one["license"] in LICENSES
-        name, link = one["title"] if known else one["license"], one["url"]
+    if len(licenses) == 1:
+        name, link = corpora[0]["title"] if known else license, corpora[0]["url"]
         name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
         name += "-terms" if known and not forbidden else ""
-    name += "-non-commercial" if forbidden and "non-commercial" not in name else ""
+    name += "-non-commercial" if forbidden else ""
     return {"license": "other", "license_name": name} | ({"license_link": link} if link else {})
-
-
-def _conditions(corpus: Mapping[str, Any]) -> set[str] | None:
-    """Conditions of a corpus's license; None if they are unknown, or the license's name does not show all of them."""
-    name = corpus["license"]
-    if name not in LICENSES or name in ("other", "unknown"):
-        return None
-    match = _CREATIVE_COMMONS.fullmatch(name)
-    found = {*match[1].split("-")} if match else {*_CONDITIONS[name].split()} if name in _CONDITIONS else {name}
-    return found if "nc" in found or not corpus["non_commercial"] else None
 
 
 def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
@@ -151,5 +108,5 @@ def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
 
 def license_text(license: str | Sequence[str] | None) -> str:
     """The license of one or several corpora, for a sentence."""
-    words = {None: "unknown", "other": "its makers' own terms"}
+    words = {None: "unknown", "other": "terms of its authors"}
     return ", ".join(words.get(own, own) for own in _each(license))

@@ -1,5 +1,6 @@
 """The report as one HTML page that needs no network. It works on phones, on paper, by keyboard and screen reader."""
 
+import base64
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -7,10 +8,56 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from ..evaluation.metrics import DEFINITIONS, NAMES
 from ..utils.environment import __version__
 from . import views
 from .report import Report
+
+# In the order of the page. Each is a template of that name beside this module; one that renders empty is left out.
+SECTIONS = {
+    "results": "Summary",
+    "confusion": "Confusion matrix",
+    "per_class": "Per-class results",
+    "slices": "Results by group",
+    "corpora": "Results by corpus",
+    "runs": "Results by fold or seed",
+    "foil": "Leaky protocol for comparison",
+    "perceived": "Intended and perceived emotion",
+    "calibration": "Calibration",
+    "robustness": "Robustness",
+    "embeddings": "Embeddings",
+    "protocol": "Data and splits",
+    "classes": "Class distribution",
+    "sources": "Corpus labels",
+    "label_words": "Model labels",
+    "training": "Training curves",
+    "hardest": "Hardest clips",
+    "cost": "Cost",
+    "environment": "Environment",
+    "recipe": "Recipe",
+    "cite": "Citation",
+    "files": "Files",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture in a page: alternative text, data URI, size in CSS pixels, and its files beside the page."""
+
+    alt: str
+    source: str
+    width: int
+    height: int
+    files: Sequence[str] = ()
+
+
+def picture(alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()) -> Picture:
+    """A PNG or SVG as a picture of this size, 96 CSS pixels an inch."""
+    kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
+    width, height = (round(96 * side) for side in inches)
+    return Picture(alt, f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height, files)
 
 
 @functools.cache
@@ -32,46 +79,9 @@ def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.T
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= filters
+    environment.filters |= views.FORMATS | filters
+    environment.globals["version"] = __version__
     return environment.get_template(name)
-
-
-# In the order of the page. Each is a template beside this module, left out without content.
-SECTIONS = {
-    "results": "Summary",
-    "protocol": "Data and splits",
-    "classes": "Class distribution",
-    "training": "Training curves",
-    "confusion": "Confusion matrix",
-    "per_class": "Per-class results",
-    "slices": "Results by group",
-    "perceived": "Intended and perceived emotion",
-    "corpora": "Results by corpus",
-    "runs": "Folds and seeds",
-    "foil": "Leaky protocol for comparison",
-    "robustness": "Robustness",
-    "calibration": "Calibration",
-    "embeddings": "Embeddings",
-    "hardest": "Hardest clips",
-    "sources": "Corpus labels",
-    "label_words": "Model labels",
-    "cost": "Cost",
-    "environment": "Environment",
-    "recipe": "Recipe",
-    "cite": "Citation",
-    "files": "Files",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture in the page: alternative text, data URI, size in CSS pixels, and its files beside the page."""
-
-    alt: str
-    source: str
-    width: int
-    height: int
-    files: Sequence[str] = ()
 
 
 def render(
@@ -95,66 +105,24 @@ def render(
         players: addresses of the audio of clips, by id.
         files: files beside the page, {name: description}.
     """
-    pictures = dict.fromkeys(SECTIONS, ()) | dict(pictures or {})
+    page = template(__package__, "page.html")
     shown = {
-        "results": views.results(report),
-        "protocol": views.protocol(report),
-        "classes": views.classes(report),
-        "training": views.training(report) or pictures["training"],
-        "confusion": views.confusion(report.confusion, report.labels),
-        "per_class": report.per_class,
-        "slices": views.slices(report),
-        "perceived": views.perceived(report),
-        "corpora": views.corpora(report),
-        "runs": views.runs(report),
-        "foil": views.foil(report),
-        "robustness": report.robustness,
-        "calibration": views.calibration(report),
-        "embeddings": report.embeddings if pictures["embeddings"] else None,
-        "hardest": report.hardest,
-        "sources": report.sources,
-        "label_words": report.label_words,
-        "cost": views.cost(report),
-        "environment": views.environment(report),
+        "report": report,
+        "pictures": dict.fromkeys(SECTIONS, ()) | dict(pictures or {}),
         "recipe": recipe.strip(),
-        "cite": views.cite(report, corpus),
-        "files": files,
+        "corpus": corpus,
+        "links": {"above": None, "runs": {}, "foil": None, **(links or {})},
+        "players": players or {},
+        "files": files or {},
+        "views": views,
+        "names": NAMES,
+        "definitions": DEFINITIONS,
+        "chance": views.chance_of(report),
     }
-    sections = {section: title for section, title in SECTIONS.items() if shown[section]}
-    if report.runs:
-        sections["runs"] = "Results by fold" if report.protocol.folds else "Results by seed"
-    return template(__package__, "page.html", figure=figure, signed=signed).render(
-        shown,
-        report=report,
-        sections=sections,
-        pictures=pictures,
-        links={"above": None, "runs": {}, "foil": None, **(links or {})},
-        players=players or {},
-        banners=views.banners(report),
-        headline=views.headline(report),
-        chance=views.chance_of(report),
-        people=views.evaluated_speakers(report),
-        several=_several(report),
-        confidence=views.confidence(report),
-        names=views.NAMES,
-        definitions=views.DEFINITIONS,
-        counted=views.counted,
-        version=__version__,
-    )
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """A score with a fixed number of digits; a dash for an undefined one."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """A difference, with its sign."""
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
-
-
-def _several(report: Report) -> str:
-    """Which runs the counts are summed over."""
-    if report.seeds:
-        return f"Counts are summed over {len(report.seeds)} seeds."
-    return "Counts are summed over all folds." if report.protocol.folds else ""
+    shown["draw"] = page.environment.get_template("macros.html").make_module(shown)
+    sections = {}
+    for section, title in SECTIONS.items():
+        content = page.environment.get_template(f"{section}.html").render(shown)
+        if content.strip():
+            sections[section] = (title, Markup(content))
+    return page.render(shown, sections=sections)

@@ -1,7 +1,5 @@
 """The folder of a report: report.json with its schema, tables, pictures and the page."""
 
-import base64
-import dataclasses
 import json
 import os
 import urllib.parse
@@ -16,11 +14,10 @@ from matplotlib.figure import Figure
 
 from ..evaluation.embeddings import NAMES
 from ..evaluation.metrics import DEFINITIONS
-from .page import Picture, render
+from .page import Picture, picture, render
 from .plots import (
     confusion_figure,
     corpora_figure,
-    curve_panels,
     curves_figure,
     distribution_figure,
     embeddings_figure,
@@ -30,11 +27,9 @@ from .plots import (
     robustness_figure,
     save_figure,
     slices_figure,
-    svg,
 )
-from .report import SCHEMA, Report, report_schema
-from .sections import HardClip
-from .views import evaluated_speakers
+from .report import SCHEMA, HardClip, Report, report_schema
+from .views import evaluated_speakers, run_kind
 
 METRICS_SCHEMA = pa.schema(
     {
@@ -50,53 +45,6 @@ METRICS_SCHEMA = pa.schema(
         "high": pa.float64(),
     }
 )
-
-
-def metrics_table(report: Report) -> pa.Table:
-    """Columns of, name, clips, metric, value, low, high."""
-    return pa.Table.from_pylist(
-        [dict(zip(METRICS_SCHEMA.names, row, strict=True)) for row in _rows(report)], schema=METRICS_SCHEMA
-    )
-
-
-def _rows(report: Report) -> Iterator[tuple]:
-    judged_on, splits = report.judged_on, report.protocol.parts
-    yield from _scores("judged", judged_on, report.clips, report.metrics, report.intervals)
-    if report.pooled:
-        yield from _scores("pooled", judged_on, report.clips, report.pooled.metrics, report.pooled.intervals)
-    for part, scores in report.parts.items():
-        yield from _scores("part", part, splits[part].clips if part in splits else None, scores)
-    for label, own in report.per_class.items():
-        yield from _scores("class", label, own.support, own.to_dict(), {"recall": own.recall_interval})
-    for column, values in report.slices.items():
-        for value, own in values.items():
-            yield from _scores(column, value, own.clips, own.to_dict(), {"uar": own.interval})
-    for corpus, own in report.corpora.items():
-        yield from _scores("corpus by itself", corpus, own.clips, own.metrics)
-    for number, own in report.runs.items():
-        clips = own.parts[judged_on].clips if judged_on in own.parts else None
-        yield from _scores("fold" if report.protocol.folds else "seed", number, clips, own.metrics)
-    if report.foil:
-        yield from _scores("foil", report.foil.protocol, None, report.foil.metrics)
-    for own in report.robustness.conditions if report.robustness else ():
-        scores = {key: getattr(own, key) for key in ("uar", "wa", "macro_f1", "drop")}
-        intervals = {"uar": own.interval, "drop": own.drop_interval}
-        yield from _scores("condition", own.name, report.robustness.clips, scores, intervals)
-
-
-def _scores(
-    of: str,
-    name: str,
-    clips: int | None,
-    scores: Mapping[str, Any],
-    intervals: Mapping[str, Sequence[float] | None] | None = None,
-) -> Iterator[tuple]:
-    for metric, value in scores.items():
-        if isinstance(value, float):
-            low, high = (intervals or {}).get(metric) or (None, None)
-            yield of, name, clips, metric, value, low, high
-
-
 # An SVG of many thousand points is larger than a PNG, and slow.
 _MOST_BYTES = 400_000
 # The files beside the page, as the page describes them.
@@ -110,8 +58,44 @@ _FILES = {
 }
 
 
+def metrics_table(report: Report) -> pa.Table:
+    """Columns of, name, clips, metric, value, low, high."""
+    rows = []
+    for of, name, clips, scores, intervals in _scores(report):
+        for metric, value in scores.items():
+            if isinstance(value, float):
+                low, high = intervals.get(metric) or (None, None)
+                rows.append(dict(zip(METRICS_SCHEMA.names, (of, name, clips, metric, value, low, high), strict=True)))
+    return pa.Table.from_pylist(rows, schema=METRICS_SCHEMA)
+
+
+def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
+    """(of, name, clips, scores, intervals) of all that a report measures."""
+    evaluated, splits = report.judged_on, report.protocol.parts
+    yield "judged", evaluated, report.clips, report.metrics, report.intervals
+    if report.pooled:
+        yield "pooled", evaluated, report.clips, report.pooled.metrics, report.pooled.intervals
+    for part, scores in report.parts.items():
+        yield "part", part, splits[part].clips if part in splits else None, scores, {}
+    for label, own in report.per_class.items():
+        yield "class", label, own.support, own.to_dict(), {"recall": own.recall_interval}
+    for column, values in report.slices.items():
+        for value, own in values.items():
+            yield column, value, own.clips, own.to_dict(), {"uar": own.interval}
+    for corpus, own in report.corpora.items():
+        yield "corpus by itself", corpus, own.clips, own.metrics, {}
+    for number, own in report.runs.items():
+        clips = own.parts[evaluated].clips if evaluated in own.parts else None
+        yield run_kind(report), number, clips, own.metrics, {}
+    if report.foil:
+        yield "foil", report.foil.protocol, None, report.foil.metrics, {}
+    for own in report.robustness.conditions if report.robustness else ():
+        scores = {key: getattr(own, key) for key in ("uar", "wa", "macro_f1", "drop")}
+        yield "condition", own.name, report.robustness.clips, scores, {"uar": own.interval, "drop": own.drop_interval}
+
+
 def write_report(folder: Path, report: Report, **page: Any) -> None:
-    """Writes report.json with its schema, metrics.parquet, pictures (PNG and SVG) and index.html.
+    """Write report.json with its schema, metrics.parquet, pictures (PNG and SVG) and index.html.
 
     Args:
         page: recipe, corpus and links, see `write_page`.
@@ -132,7 +116,7 @@ def write_page(
     corpus: Mapping[str, Any] | None = None,
     links: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the pictures of a report, and index.html with the pictures inside.
+    """Write the pictures of a report, and index.html with the pictures inside.
 
     Args:
         recipe, corpus, links: see `ser_hf.report.page.render`.
@@ -140,13 +124,7 @@ def write_page(
     shown: dict[str, list[Picture]] = {}
     points = folder / report.embeddings.points if report.embeddings else None
     for section, name, alt, figure in figures(report, points):
-        shown.setdefault(section, []).append(_keep(figure, folder, name, alt))
-    if "training" in shown:
-        # The page shows each panel by itself, which is readable on a phone; the files hold all panels in one.
-        (together,) = shown["training"]
-        panels = curve_panels(report.history, report.selected_by)
-        shown["training"] = [_embedded(figure, f"{together.alt}: {title}") for title, figure in panels.items()]
-        shown["training"][-1] = dataclasses.replace(shown["training"][-1], files=together.files)
+        shown.setdefault(section, []).append(_write_picture(figure, folder, name, alt))
     page = render(
         report,
         pictures=shown,
@@ -159,42 +137,48 @@ def write_page(
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def figures(report: Report, points: Path | None = None) -> list[tuple[str, str, str, Figure]]:
+def _write_picture(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    save_figure(figure, png)
+    # The layout is computed once; it takes longer than drawing.
+    figure.set_layout_engine("none")
+    save_figure(figure, svg)
+    chosen = png if svg.stat().st_size > _MOST_BYTES else svg
+    return picture(alt, chosen.read_bytes(), figure.get_size_inches(), (png.name, svg.name))
+
+
+def figures(report: Report, points: Path | None = None) -> Iterator[tuple[str, str, str, Figure]]:
     """(section of the page, name of the file, alternative text, figure) of every picture of a report.
 
     Args:
         points: the file with the coordinates of the embeddings.
     """
-    names, found = report.labels, []
-    title = f"{report.name}: UAR {report.metrics['uar']:.3f} on {evaluated_speakers(report)}"
+    names, uar = report.labels, report.metrics["uar"]
+    title = f"{report.name}: UAR {uar:.3f} on {evaluated_speakers(report)}"
     if report.class_distribution:
         counts = {part: list(own.values()) for part, own in report.class_distribution.items()}
-        found.append(("classes", "class_distribution", "Clips per class", distribution_figure(counts, names)))
-    confusion = confusion_figure(report.confusion, names, title)
-    found.append(("confusion", "confusion_matrix", "Confusion matrix", confusion))
+        yield "classes", "class_distribution", "Clips per class", distribution_figure(counts, names)
+    yield "confusion", "confusion_matrix", "Confusion matrix", confusion_figure(report.confusion, names, title)
     if report.per_class:
-        found.append(("per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)))
+        yield "per_class", "per_class", "Per-class results", per_class_figure(report.per_class, title)
     if report.slices:
-        figure = slices_figure(report.slices, report.metrics["uar"])
-        found.append(("slices", "slices", "UAR by group", figure))
+        yield "slices", "slices", "UAR by group", slices_figure(report.slices, uar)
     if report.corpora:
         confusions = {corpus: own.confusion for corpus, own in report.corpora.items()}
-        figure = corpora_figure(confusions, names)
-        found.append(("corpora", "confusion_by_corpus", "Confusion matrix of each corpus", figure))
+        yield "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", corpora_figure(confusions, names)
     if report.protocol.folds:
         scores = {number: own.metrics["uar"] for number, own in report.protocol.folds.items()}
-        found.append(("runs", "folds", "UAR by fold", folds_figure(scores, report.metrics["uar"])))
+        yield "runs", "folds", "UAR by fold", folds_figure(scores, uar)
     if report.history:
         figure = curves_figure(report.history, report.selected_by)
-        found.append(("training", "training_curves", "Training curves", figure))
+        yield "training", "training_curves", "Training curves", figure
     if report.calibration:
         figure = reliability_figure(report.calibration, report.temperature)
-        found.append(("calibration", "reliability", "Reliability diagram", figure))
+        yield "calibration", "reliability", "Reliability diagram", figure
     if report.robustness:
-        found.append(("robustness", "robustness", "UAR by severity", robustness_figure(report.robustness)))
+        yield "robustness", "robustness", "UAR by severity", robustness_figure(report.robustness)
     if points is not None and points.is_file():
-        found += _maps(pq.read_table(points), report.embeddings.methods)
-    return found
+        yield from _maps(pq.read_table(points), report.embeddings.methods)
 
 
 def _maps(points: pa.Table, methods: Sequence[str]) -> Iterator[tuple[str, str, str, Figure]]:
@@ -213,30 +197,3 @@ def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
             relative = os.path.relpath(Path(clip.path).absolute(), folder.absolute())
             found[clip.id] = urllib.parse.quote(Path(relative).as_posix())
     return found
-
-
-def _keep(figure: Figure, folder: Path, name: str, alt: str) -> Picture:
-    files = [f"{name}.png", f"{name}.svg"]
-    save_figure(figure, folder / files[0])
-    # The layout is computed once; it takes longer than drawing.
-    figure.set_layout_engine("none")
-    save_figure(figure, folder / files[1])
-    chosen = folder / files[1]
-    if chosen.stat().st_size > _MOST_BYTES:
-        chosen = folder / files[0]
-    return Picture(alt, _uri(chosen.read_bytes(), chosen.suffix), *_pixels(figure), files)
-
-
-def _embedded(figure: Figure, alt: str) -> Picture:
-    return Picture(alt, _uri(svg(figure), ".svg"), *_pixels(figure))
-
-
-def _uri(data: bytes, suffix: str) -> str:
-    kind = {".svg": "svg+xml", ".png": "png"}[suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _pixels(figure: Figure) -> tuple[int, int]:
-    """Of CSS, of which an inch has 96."""
-    width, height = figure.get_size_inches()
-    return round(96 * width), round(96 * height)

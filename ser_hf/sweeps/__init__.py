@@ -10,6 +10,7 @@ try:
 except ImportError:
     raise UserError("sweeps need Optuna: pip install 'ser_hf[sweep]'") from None
 
+from .study import SweepOptions
 from .sweep import sweep
 
-__all__ = ["sweep"]
+__all__ = ["SweepOptions", "sweep"]

@@ -1,7 +1,7 @@
 """Runs the trials of a sweep on the machines of a Ray cluster (Liaw et al. 2018, "Tune", arXiv:1807.05118).
 
-Ray Tune places the trials and shows their progress; the sweep's Optuna study decides what is tried, pruned and
-resumed. Every machine reaches the sweep's folder, the corpus and the storage under the same paths.
+Ray Tune places the trials; the sweep's Optuna study decides what is tried, pruned and resumed. Every machine reaches
+the sweep's folder, the corpus and the storage under the same paths.
 """
 
 import os
@@ -10,7 +10,7 @@ from ..utils.errors import UserError
 from .study import SweepStudy
 
 
-def run_on_ray(study: SweepStudy, workers: int | None, gpus: float | None) -> None:
+def run_on_ray(study: SweepStudy) -> None:
     """Runs the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any).
 
     Raises:
@@ -27,7 +27,9 @@ def run_on_ray(study: SweepStudy, workers: int | None, gpus: float | None) -> No
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if len(machines) > 1 and study.settings.storage is None:
+    settings, run, folder = study.settings, study.run, os.getcwd()
+    workers, gpus = settings.options.workers, settings.options.gpus
+    if len(machines) > 1 and settings.options.storage is None:
         raise UserError("--backend ray: several machines need --storage URL, a database that all of them reach")
     most_gpus = max(own.get("GPU", 0) for own in machines)
     gpus = min(1.0, most_gpus) if gpus is None else gpus
@@ -39,11 +41,10 @@ def run_on_ray(study: SweepStudy, workers: int | None, gpus: float | None) -> No
     cores = max(1, int(min(own.get("CPU", 1) for own in usable) * len(usable) // max(workers, len(usable))))
     if (remaining := study.remaining()) <= 0:
         return
-    settings, run, metric, folder = study.settings, study.run, study.search.metric, os.getcwd()
 
     def trainable(_: dict) -> None:
         os.chdir(folder)
-        own = SweepStudy(settings, run, on_epoch=lambda epoch, value: tune.report({metric: value, "epoch": epoch}))
+        own = SweepStudy(settings, run)
         if own.remaining() > 0:
             own.run_trial()
 

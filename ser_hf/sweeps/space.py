@@ -1,4 +1,4 @@
-"""The search space of a sweep: the recipe keys that vary, read from YAML into typed dataclasses and validated.
+"""The search space of a sweep: the recipe keys that vary, read from YAML as Optuna distributions.
 
 search: tpe                    # or random, grid
 trials: 40
@@ -19,16 +19,19 @@ import itertools
 import json
 import math
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial, FixedTrial
 
 from ..experiment.recipe import Recipe
 from ..utils.errors import UserError
-from ..utils.yaml import dump_yaml, from_mapping, read_yaml
+from ..utils.yaml import Range, dump_yaml, from_mapping, read_yaml
 
 Settings = dict[str, Any]
-Space = dict[str, "Range | Choice | Bundles"]
+Space = dict[str, "Parameter"]
 
 LARGEST_GRID = 2000
 # Keys that the sweep sets itself, or that must be equal in all trials for their results to be comparable.
@@ -38,85 +41,43 @@ RESERVED = {
     "provenance": "it records where a recipe came from and has no effect",
     "evaluation": "all trials are evaluated on validation in the same way",
     "protocol": "trials can be compared on the same speakers only",
-    "corpus.root": "trials can be compared on the same clips only",
+    "corpus": "trials can be compared on the same clips and labels only",
     "training.seeds": "the best of several seeds is luck; list seeds in the recipe, and each trial is their mean",
 }
-# Columns of the leaderboard, which names of bundles must not repeat.
-COLUMNS = ("rank", "trial", "state", "objective", "epochs", "seconds", "message")
-# Position of the value between a range's ends at which the range is checked: a number that nobody would write.
+# Position between the ends of a range where the recipe is checked too: a number that nobody would write.
 _BETWEEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included; integers if both are written as integers."""
+class Parameter:
+    """A recipe key and the distribution of its values.
 
-    low: Any
-    high: Any
-    log: bool = False
-    step: Any = None
+    Choices are written as JSON, because Optuna stores no lists and takes 1 and true for equal. With `bundles`, the
+    choice is one of their names.
+    """
 
-    def __post_init__(self):
-        numbers = {"low": self.low, "high": self.high} | ({} if self.step is None else {"step": self.step})
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name}: expected a number, got {value!r}")
-        if self.low >= self.high:
-            raise ValueError(f"high: expected more than low, {self.low}, got {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low: a logarithm needs more than zero, got {self.low}")
-        if self.step is not None:
-            if self.log:
-                raise ValueError("step: cannot be combined with log; leave out one of the two, or list the values")
-            if self.step <= 0 or (self.whole and not isinstance(self.step, int)):
-                expected = "a whole number above zero" if self.whole else "more than zero"
-                raise ValueError(f"step: expected {expected}, got {self.step}")
+    distribution: BaseDistribution
+    bundles: Mapping[str, "Bundle"] = dataclasses.field(default_factory=dict)
 
-    @property
-    def whole(self) -> bool:
-        return isinstance(self.low, int) and isinstance(self.high, int)
+    def suggest(self, trial: BaseTrial, name: str) -> Any:
+        own = self.distribution
+        if isinstance(own, CategoricalDistribution):
+            label = trial.suggest_categorical(name, own.choices)
+            return label if self.bundles else json.loads(label)
+        if isinstance(own, IntDistribution):
+            return trial.suggest_int(name, own.low, own.high, step=own.step, log=own.log)
+        value = trial.suggest_float(name, own.low, own.high, step=own.step, log=own.log)
+        return float(f"{value:.12g}")  # 0.3 instead of 0.1 + 2 * 0.1
 
-    @property
-    def count(self) -> int | None:
-        """How many values a grid tries; None if the range is continuous."""
-        if self.log or (self.step is None and not self.whole):
-            return None
-        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
-
-    def value(self, index: int) -> int | float:
-        value = self.low + index * (self.step or 1)
-        return value if self.whole else float(f"{value:.12g}")  # 0.3 instead of 0.1 + 2 * 0.1
-
-    def answers(self, grid: bool) -> list[int | float]:
+    def values(self, grid: bool) -> list[Any]:
+        """All values for a grid; otherwise every choice, or the ends of the range and a value between them."""
+        own = self.distribution
+        if isinstance(own, CategoricalDistribution):
+            return list(own.choices)
         if grid:
-            return [self.value(index) for index in range(self.count)]
-        if self.count is not None:
-            return [self.low, self.value(min(1, self.count - 1)), self.value(self.count - 1)]
-        between = (self.low + self.high) // 2 if self.whole else self.low + _BETWEEN * (self.high - self.low)
-        return [self.low, between, self.high]
-
-    def suggest(self, trial: Any, name: str) -> int | float:
-        high = self.high if self.count is None else self.value(self.count - 1)
-        if self.whole:
-            return trial.suggest_int(name, self.low, high, step=self.step or 1, log=self.log)
-        return float(f"{trial.suggest_float(name, self.low, high, step=self.step, log=self.log):.12g}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """One of several values, each written as JSON: Optuna stores no lists and takes 1 and true for equal."""
-
-    labels: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        return len(self.labels)
-
-    def answers(self, grid: bool) -> list[str]:
-        return list(self.labels)
-
-    def suggest(self, trial: Any, name: str) -> str:
-        return trial.suggest_categorical(name, self.labels)
+            return [own.low + i * own.step for i in range(round((own.high - own.low) / own.step) + 1)]
+        between = own.low + (own.step or _BETWEEN * (own.high - own.low))
+        return [own.low, min(between, own.high), own.high]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,39 +89,18 @@ class Bundle:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bundles:
-    """One of several bundles, by name."""
-
-    options: dict[str, Bundle]
-
-    def suggest(self, trial: Any, name: str) -> str:
-        return trial.suggest_categorical(name, sorted(self.options))
-
-
-@dataclasses.dataclass(frozen=True)
 class Pruning:
     """When a trial that falls behind ends early, decided after each epoch of its first fold or seed.
 
     `median` (Golovin et al. 2017, "Google Vizier"): below the median of the finished trials at that epoch, once
-    `startup_trials` (5) are finished and `warmup_epochs` (1) have passed. `successive_halving` (Li et al. 2020,
-    arXiv:1810.05934) and `hyperband` (Li et al. 2018, arXiv:1603.06560): from `warmup_epochs` on, 1 of
-    `reduction_factor` (3) trials continues to that many times the epochs.
+    `startup_trials` are finished and `warmup_epochs` have passed. `hyperband` (Li et al. 2018, arXiv:1603.06560): from
+    `warmup_epochs` on, 1 of `reduction_factor` trials continues to that many times the epochs.
     """
 
-    kind: Literal["median", "successive_halving", "hyperband"]
-    startup_trials: int | None = None
-    warmup_epochs: int = 1
-    reduction_factor: int | None = None
-
-    def __post_init__(self):
-        if self.kind == "median" and self.reduction_factor is not None:
-            raise ValueError("reduction_factor: belongs to hyperband and successive_halving, not to median")
-        if self.kind != "median" and self.startup_trials is not None:
-            raise ValueError(f"startup_trials: belongs to median, not to {self.kind}")
-        smallest = {"startup_trials": 0, "warmup_epochs": 0 if self.kind == "median" else 1, "reduction_factor": 2}
-        for name, least in smallest.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise ValueError(f"{name}: expected {least} or more, got {value}")
+    kind: Literal["median", "hyperband"]
+    startup_trials: Annotated[int, Range(min=0)] = 5
+    warmup_epochs: Annotated[int, Range(min=1)] = 1
+    reduction_factor: Annotated[int, Range(min=2)] = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,36 +109,38 @@ class Search:
 
     space: dict[str, Any]
     search: Literal["tpe", "random", "grid"] = "tpe"
-    trials: int | None = None
-    seed: int = 0
-    metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
+    trials: Annotated[int, Range(min=1)] | None = None
+    seed: Annotated[int, Range(min=0)] = 0
+    metric: Literal["uar", "wa", "macro_f1", "weighted_f1"] = "uar"
     pruner: Pruning | None = None
 
     def __post_init__(self):
         if self.trials is None and self.search != "grid":
             raise ValueError(f"trials: missing; the number of trials that {self.search} runs")
-        if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials: expected one or more, got {self.trials}")
-        if self.seed < 0:
-            raise ValueError(f"seed: expected zero or more, got {self.seed}")
-        try:
-            json.dumps(self.space)
-        except TypeError as error:
-            raise ValueError(f"space: expected words, numbers, true, false or null: {error}") from None
 
     @functools.cached_property
     def parameters(self) -> Space:
-        return _parameters(self.space, "space")
+        return _parameters(self.space, "space", self.search == "grid")
+
+    @functools.cached_property
+    def points(self) -> list[Settings]:
+        """Every point of a grid; otherwise points that contain each bound, choice and bundle at least once."""
+        return list(itertools.islice(_points(self.parameters, self.search == "grid"), LARGEST_GRID + 1))
 
     @property
     def total(self) -> int:
-        """How many trials there are when the sweep is complete."""
-        points = _grid_size(self.parameters, "space") if self.search == "grid" else math.inf
+        """The number of trials of the complete sweep."""
+        points = len(self.points) if self.search == "grid" else math.inf
         return min(points, self.trials or points)
 
-    def points(self) -> list[Settings]:
-        """Every point of a grid; otherwise points that contain each bound, choice and bundle at least once."""
-        return list(_points(self.parameters, self.search == "grid"))
+    def varied(self) -> list[str]:
+        """All recipe keys that trials may set.
+
+        Raises:
+            UserError: if a key is set from two places at once, so that one of them would have no effect.
+        """
+        spaces = [{name: parameter} for name, parameter in self.parameters.items()]
+        return _once([key for own in spaces for key in {k for at in _points(own, False) for k in resolve(own, at)}])
 
     def to_dict(self) -> dict[str, Any]:
         """All settings but the number of trials, which may grow."""
@@ -213,38 +155,33 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
-    keys = keys_of(search.parameters, "space")
-    if search.metric == "loss":
-        for key, where in keys:
-            if f"{key}.".startswith("training.loss."):
-                raise UserError(
-                    f"metric: {where} changes the loss itself, so losses cannot be compared; select by uar"
-                )
-    if search.search == "grid" and (size := _grid_size(search.parameters, "space")) > LARGEST_GRID:
-        raise UserError(f"search: a grid of {size} points; shorten its lists, or search by tpe or random")
+    search.varied()
+    if search.search == "grid" and len(search.points) > LARGEST_GRID:
+        raise UserError(f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by tpe")
     return search
 
 
-def resolve(
-    space: Space, choose: Callable[[str, "Range | Choice | Bundles"], Any], prefix: str = ""
-) -> tuple[Settings, Settings]:
-    """The recipe keys at one point of a space, and the same for people: names of bundles without their content.
-
-    Args:
-        choose: from the name of a parameter, unique in the space, and the parameter to a number, label or bundle.
-    """
-    settings: Settings = {}
-    shown: Settings = {}
+def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -> Settings:
+    """The recipe keys that a trial, or a point of the space, sets."""
+    trial = FixedTrial(at) if isinstance(at, Mapping) else at
+    pairs: list[tuple[str, Any]] = []
     for name, parameter in space.items():
-        answer = choose(prefix + name, parameter)
-        if isinstance(parameter, Bundles):
-            bundle = parameter.options[answer]
-            inner, inner_shown = resolve(bundle.space, choose, f"{prefix}{name}.{answer}.")
-            settings |= bundle.settings | inner
-            shown |= {name: answer} | inner_shown
+        value = parameter.suggest(trial, prefix + name)
+        if bundle := parameter.bundles.get(value) if parameter.bundles else None:
+            pairs += [*bundle.settings.items(), *resolve(bundle.space, trial, f"{prefix}{name}.{value}.").items()]
         else:
-            settings[name] = shown[name] = json.loads(answer) if isinstance(parameter, Choice) else answer
-    return settings, shown
+            pairs.append((name, value))
+    _once([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _once(keys: list[str]) -> list[str]:
+    for one, other in itertools.combinations(keys, 2):
+        if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
+            raise UserError(
+                f"space: sets {one} and {other} at once; a key that some bundles vary belongs in their space"
+            )
+    return keys
 
 
 def overrides(settings: Settings) -> list[str]:
@@ -260,113 +197,78 @@ def described(settings: Settings) -> str:
 def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def keys_of(space: Space, path: str) -> list[tuple[str, str]]:
-    """(recipe key, where the space sets it) of all keys that a space may set.
-
-    Raises:
-        UserError: if a key is set from two places at once, so that one of them would have no effect.
-    """
-    keys = []
-    for name, parameter in space.items():
-        if not isinstance(parameter, Bundles):
-            keys.append((name, f"{path}.{name}"))
-            continue
-        alternatives = {}  # each trial uses one bundle, so that several may set the same key
-        for option, bundle in parameter.options.items():
-            here = f"{path}.{name}.{option}"
-            own = [(key, f"{here}.{key}") for key in bundle.settings] + keys_of(bundle.space, f"{here}.space")
-            _refuse_twice(own)
-            alternatives = dict(own) | alternatives
-        keys += alternatives.items()
-    _refuse_twice(keys)
-    return keys
-
-
-def _refuse_twice(keys: Iterable[tuple[str, str]]) -> None:
-    for (key, where), (other, elsewhere) in itertools.combinations(keys, 2):
-        if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
-            raise UserError(
-                f"{elsewhere}: {where} sets {key} too; a key that only some bundles vary belongs in their space"
-            )
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, Any]]:
     columns = []
     for name, parameter in space.items():
-        if isinstance(parameter, Bundles):
+        column = [{prefix + name: value} for value in parameter.values(grid)]
+        if parameter.bundles:
             column = [
                 {prefix + name: option} | inner
-                for option, bundle in parameter.options.items()
+                for option, bundle in parameter.bundles.items()
                 for inner in _points(bundle.space, grid, f"{prefix}{name}.{option}.")
             ]
-        else:
-            column = [{prefix + name: answer} for answer in parameter.answers(grid)]
         columns.append(column)
-    if grid:
-        rows = itertools.product(*columns)
-    else:
-        longest = max(map(len, columns), default=1)
-        rows = ([column[i % len(column)] for column in columns] for i in range(longest))
-    for row in rows:
-        yield {key: value for answers in row for key, value in answers.items()}
+    longest = max(map(len, columns), default=1)
+    cycled = ([column[i % len(column)] for column in columns] for i in range(longest))
+    for row in itertools.product(*columns) if grid else cycled:
+        yield {key: value for values in row for key, value in values.items()}
 
 
-def _grid_size(space: Space, path: str) -> int:
-    size = 1
-    for name, parameter in space.items():
-        here = f"{path}.{name}"
-        if isinstance(parameter, Bundles):
-            size *= sum(_grid_size(own.space, f"{here}.{key}.space") for key, own in parameter.options.items())
-        elif parameter.count is None:
-            raise UserError(f"{here}: a grid needs a list of values, or a step and no log")
-        else:
-            size *= parameter.count
-    return size
-
-
-def _parameters(values: Any, path: str) -> Space:
+def _parameters(values: Any, path: str, grid: bool) -> Space:
     if not isinstance(values, Mapping) or not values:
         raise UserError(f"{path}: expected recipe keys, each with a range or a list")
-    return {str(key): _parameter(str(key), value, f"{path}.{key}") for key, value in values.items()}
+    return {str(key): _parameter(str(key), value, f"{path}.{key}", grid) for key, value in values.items()}
 
 
-def _parameter(key: str, value: Any, path: str) -> Range | Choice | Bundles:
-    if isinstance(value, list):
-        labels = tuple(json.dumps(own, ensure_ascii=False) for own in value)
-        if not labels:
-            raise UserError(f"{path}: expected at least one value, got an empty list")
-        if len(set(labels)) < len(labels):
-            raise UserError(f"{path}: each value once, got {', '.join(labels)}")
+def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
+    if isinstance(value, list) and value:
         for own in value:
             _check_key(key, own, path)
-        return Choice(labels)
+        return Parameter(CategoricalDistribution(dict.fromkeys(map(_label, value))))
     if not isinstance(value, Mapping) or not value:
         raise UserError(
             f"{path}: expected a list of values, {{low: ..., high: ...}} or bundles of keys, got {short(value)}"
         )
     if {"low", "high"} & set(value):
         _check_key(key, None, path)
-        return from_mapping(Range, value, path)
+        return Parameter(_range(value, path, grid))
     if key in _sections() or "." in key:
         raise UserError(f"{path}: a bundle's name has no dot and is no section; write keys as training.learning_rate")
-    if key in COLUMNS or key.startswith("validation_"):
-        raise UserError(f"{path}: the leaderboard has a column of that name; choose another name for the bundles")
-    return Bundles({str(name): _bundle(own, f"{path}.{name}") for name, own in value.items()})
+    bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
+    return Parameter(CategoricalDistribution(bundles), bundles)
 
 
-def _bundle(values: Any, path: str) -> Bundle:
-    if not isinstance(values, Mapping):
+def _label(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution | FloatDistribution:
+    """Integers if all numbers are written as integers."""
+    numbers = [value for key, value in values.items() if key != "log"]
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+        raise UserError(f"{path}: expected numbers, got {short(dict(values))}")
+    kind = IntDistribution if all(type(value) is int for value in numbers) else FloatDistribution
+    try:
+        found = kind(**values)
+    except (TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: expected a bundle, recipe keys with their values, got {short(values)}; write keys of a section "
-            "with a dot, such as training.learning_rate"
-        )
+            f"{path}: expected {{low: ..., high: ..., log: true}} or {{..., step: ...}}: {error}"
+        ) from None
+    if grid and (found.log or found.step is None or (found.high - found.low) / found.step > LARGEST_GRID):
+        raise UserError(f"{path}: a grid needs a list of values, or a step and no log")
+    return found
+
+
+def _bundle(values: Any, path: str, grid: bool) -> Bundle:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path}: expected recipe keys with their values, such as training.learning_rate: 0.001")
     settings = {str(key): value for key, value in values.items() if key != "space"}
     for key, value in settings.items():
         _check_key(key, value, f"{path}.{key}")
-    return Bundle(settings, _parameters(values["space"], f"{path}.space") if "space" in values else {})
+    return Bundle(settings, _parameters(values["space"], f"{path}.space", grid) if "space" in values else {})
 
 
 def _check_key(key: str, value: Any, path: str) -> None:
@@ -375,17 +277,18 @@ def _check_key(key: str, value: Any, path: str) -> None:
             raise UserError(f"{path}: cannot vary; {why}")
     if key in _sections() and isinstance(value, Mapping):
         raise UserError(
-            f"{path}: {key} is a section, and its other keys would be lost; set its keys one by one, with a dot, such "
-            f"as {key}.{next(iter(value), 'key')}"
+            f"{path}: {key} is a section; set its keys one by one, such as {key}.{next(iter(value), 'key')}"
         )
 
 
 @functools.cache
-def _sections() -> frozenset[str]:
-    def below(kind: type, path: str) -> Iterator[str]:
+def _sections() -> set[str]:
+    """The sections of a recipe, such as training and training.loss."""
+
+    def below(kind: type, path: str) -> Iterable[str]:
         for name, hint in typing.get_type_hints(kind).items():
             if dataclasses.is_dataclass(hint):
                 yield path + name
                 yield from below(hint, f"{path}{name}.")
 
-    return frozenset(below(Recipe, ""))
+    return set(below(Recipe, ""))

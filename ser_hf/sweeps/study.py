@@ -5,22 +5,22 @@ one), trials/N/ (the run of trial N), leaderboard.csv, leaderboard.html, best.ya
 and its run).
 """
 
-import contextlib
 import copy
 import dataclasses
+import datetime
 import json
 import logging
 import math
 import os
 import shutil
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -28,14 +28,16 @@ from ..evaluation.metrics import NAMES
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
+from ..report.report import read_report
+from ..training.loading import first_line
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
-from .leaderboard import Leaderboard, Row, ranked
+from .leaderboard import Row, leaderboard_csv, leaderboard_page, ranked
 from .space import Search, Settings, described, overrides, resolve
 
 logger = logging.getLogger(__name__)
 
-# Trials that fail one after the other before the sweep stops, and retries of a trial whose process was killed.
+# Trials that fail one after the other before the command stops, and retries of a trial whose process was killed.
 MAX_FAILURES = 3
 MAX_RETRIES = 3
 # Seconds between the heartbeats of a trial in a shared storage, and after the last one until the trial is retried.
@@ -52,7 +54,25 @@ _STATES = {
 }
 
 # `ser_hf.experiment.run`, or a stub in tests.
-Runner = Callable[..., dict[str, Any]]
+Runner = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep runs; `ser-hf sweep --help` describes the options."""
+
+    output: str | Path | None = None
+    trials: int | None = None
+    storage: str | None = None
+    test: bool = True
+    keep_models: bool = False
+    retry_failed: bool = False
+    backend: str = "local"
+    workers: int | None = None
+    gpus: float | None = None
+
+
+DEFAULTS = SweepOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +83,8 @@ class SweepSettings:
     overrides: tuple[str, ...]
     search: Search
     folder: Path
-    storage: str | None = None
-    keep_models: bool = False
-    failed: Literal["again", "pass"] | None = None
+    options: SweepOptions
+    began: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
     def recipe_at(self, settings: Settings, name: str, folder: Path, extra: Iterable[str] = ()) -> Recipe:
         own = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}
@@ -73,75 +92,61 @@ class SweepSettings:
 
 
 class SweepStudy:
-    """The Optuna study of a sweep, and what runs and ranks its trials.
-
-    Args:
-        on_epoch: receives the epoch and the metric after each validation of a trial's first fold or seed.
-    """
+    """The Optuna study of a sweep, and what runs and ranks its trials."""
 
     def __init__(
-        self,
-        settings: SweepSettings,
-        run: Runner = run_experiment,
-        echo: Callable[[str], None] = print,
-        on_epoch: Callable[[float, float], None] | None = None,
-    ):
+        self, settings: SweepSettings, run: Runner = run_experiment, echo: Callable[[str], None] = print
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.settings, self.search, self.folder = settings, settings.search, settings.folder
-        self.run, self.echo, self.on_epoch = run, echo, on_epoch
+        self.run, self.echo = run, echo
         base = read_recipe(settings.recipe, settings.overrides)
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
-        self.evaluated_on = base.evaluation.part
         self.lock = FileLock(self.folder / "sweep.lock")
-        with self.lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        self.shared = settings.options.storage is not None
+        identity = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))["id"]
+        with self.lock, warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             self.retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
             self.retry_killed = RetryHeartbeatStaleTrialCallback(MAX_RETRIES, inherit_intermediate_values=True)
             try:
                 self.storage = RDBStorage(
-                    settings.storage or f"sqlite:///{self.folder / 'study.db'}",
-                    heartbeat_interval=HEARTBEAT if settings.storage else None,
+                    settings.options.storage or f"sqlite:///{self.folder / 'study.db'}",
+                    heartbeat_interval=HEARTBEAT if self.shared else None,
                     grace_period=GRACE_PERIOD,
                     heartbeat_stale_trial_callback=self.retry_killed,
                 )
                 self.study = optuna.create_study(
-                    study_name=self.folder.name,
+                    study_name=f"{self.folder.name}-{identity}",
                     storage=self.storage,
-                    direction="minimize" if self.search.metric == "loss" else "maximize",
+                    direction="maximize",
                     pruner=_pruner(self.search, self.epochs),
                     load_if_exists=True,
                 )
             except Exception as error:  # each database has its own errors
-                where = "--storage" if settings.storage else self.folder / "study.db"
+                where = "--storage" if self.shared else self.folder / "study.db"
                 raise UserError(f"{where}: {first_line(error)}") from error
-        own = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))["id"]
-        if self.study.user_attrs.get("id", own) != own:
-            raise UserError(
-                f"--storage: its study {self.folder.name} belongs to another folder; the processes of a sweep share "
-                "--output, and each sweep has its own"
-            )
-        self.study.set_user_attr("id", own)
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """The result of the test, once there is one."""
-        return self.study.user_attrs.get("tested")
+        """The trial that was chosen first, and the report of its run as `best`; None before that."""
+        claim, best = self.study.user_attrs.get("best"), RunFolder(self.folder / "best").report / "report.json"
+        return {**claim, "report": read_report(best)} if claim and best.is_file() else None
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, but of one that was retried only the last attempt."""
+        """The trials that have started; of one that was retried only the last attempt."""
         trials = self.study.get_trials(deepcopy=False)
         replaced = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
-        return [t for t in trials if t.number not in replaced and "surplus" not in t.user_attrs]
+        return [t for t in trials if t.number not in replaced and t.state != TrialState.WAITING]
 
     def requeue(self) -> None:
-        """Queues interrupted trials again; with `failed="again"`, failed ones too."""
+        """Queues interrupted trials again; with `retry_failed`, failed ones too."""
         with self.lock:
             for trial in self.trials():
-                if trial.state == TrialState.RUNNING and self.settings.storage is None:
+                if trial.state == TrialState.RUNNING and not self.shared:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                     self.retry_killed(self.study, copy.deepcopy(trial))  # which it changes
                 elif trial.state == TrialState.FAIL and (
-                    self.settings.failed == "again" or trial.user_attrs.get("message") == INTERRUPTED
+                    self.settings.options.retry_failed or trial.user_attrs.get("message") == INTERRUPTED
                 ):
                     self.retry(self.study, copy.deepcopy(trial))
 
@@ -149,20 +154,18 @@ class SweepStudy:
         """How many trials are still to be started.
 
         Raises:
-            UserError: if the last trials all failed.
+            UserError: if the last trials of this command all failed.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             optuna.storages.fail_stale_trials(self.study)
-        started = [trial for trial in self.trials() if trial.state != TrialState.WAITING]
-        remaining = self.search.total - len(started)
-        ended = sorted((t for t in started if t.state.is_finished()), key=lambda trial: trial.datetime_complete)
-        last = ended[-MAX_FAILURES:]
-        failing = len(last) == MAX_FAILURES and all(trial.state == TrialState.FAIL for trial in last)
-        if remaining > 0 and failing and self.settings.failed != "pass":
+        trials = self.trials()
+        ended = [t for t in trials if t.state.is_finished() and t.datetime_complete > self.settings.began]
+        last = sorted(ended, key=lambda trial: trial.datetime_complete)[-MAX_FAILURES:]
+        remaining = self.search.total - len(trials)
+        if remaining > 0 and len(last) == MAX_FAILURES and all(trial.state == TrialState.FAIL for trial in last):
             raise UserError(
-                f"the last {MAX_FAILURES} trials failed: {_message(last[-1])} (once this is fixed, --failed again "
-                "repeats them; --failed pass continues without them)"
+                f"the last {MAX_FAILURES} trials failed: {_message(last[-1])}; the same command continues without "
+                "them, and --retry-failed repeats them"
             )
         return remaining
 
@@ -172,129 +175,95 @@ class SweepStudy:
             with self.lock:
                 trials = self.study.get_trials(deepcopy=False)
                 tried = [trial.system_attrs.get("fixed_params") for trial in trials]
-                point = next((own for own in self.search.points() if own not in tried), None)
-                if point is not None and not any(trial.state == TrialState.WAITING for trial in trials):
+                point = next((own for own in self.search.points if own not in tried), None)
+                waiting = any(trial.state == TrialState.WAITING for trial in trials)
+                if point is not None and (self.shared or not waiting):
                     self.study.enqueue_trial(point)
+                elif not waiting:
+                    return  # another process has begun the last point meanwhile
         self.study.optimize(self._objective, n_trials=1, catch=(Exception,), gc_after_trial=True)
         self.publish()
 
     def _objective(self, trial: Trial) -> float:
-        started = [own for own in self.trials() if own.state != TrialState.WAITING and own.number < trial.number]
-        if len(started) >= self.search.total:  # another process has started the last trial meanwhile
-            trial.set_user_attr("surplus", True)
-            raise optuna.TrialPruned
         # With a generator for each trial, a sweep that was interrupted draws what it would have drawn.
         sampler = optuna.samplers.TPESampler if self.search.search == "tpe" else optuna.samplers.RandomSampler
         self.study.sampler = sampler(seed=(self.search.seed * 100_003 + trial.number) % 2**32)
-        values, shown = resolve(self.search.parameters, lambda name, parameter: parameter.suggest(trial, name))
-        for key, value in {"settings": values, "shown": shown, "message": ""}.items():
+        values = resolve(self.search.parameters, trial)
+        for key, value in {"settings": values, "message": ""}.items():
             trial.set_user_attr(key, value)
         number = _number(self.study.get_trials(deepcopy=False)[trial.number])
         folder = self.folder / "trials" / str(number)
-        resumed = " continues" if number != trial.number else ""
-        self.echo(f"trial {number}{resumed}: {described(shown)}")
-        state, value, message = "failed", None, ""
+        self.echo(f"trial {number}{' continues' if number != trial.number else ''}: {described(values)}")
+        state, message = "failed", ""
         try:
-            result = self._same(values) or self._validate(trial, values, number, folder)
-            state, value, message = "complete", result["metrics"][self.search.metric], result.get("message", "")
+            result = self._validate(trial, values, folder)
             trial.set_user_attr("result", result)
+            value, message = result["metrics"][self.search.metric], ""
+            state = f"complete {NAMES[self.search.metric]} {value:.4f}"
             return value
         except optuna.TrialPruned:
-            state = "pruned"
+            state, message = "pruned", ""
             raise
         except KeyboardInterrupt:
             message = INTERRUPTED
             raise
         except Exception as error:
-            message = _failure(error, folder)
+            message = _one_line(error)
+            if not isinstance(error, UserError):
+                logger.warning("trial %d failed", number, exc_info=True)
             raise
         finally:
             trial.set_user_attr("message", message)
-            figure = "" if value is None else f" {NAMES.get(self.search.metric, self.search.metric)} {value:.4f}"
-            self.echo(f"trial {number} {state}{figure}{message and f': {message}'}")
+            self.echo(f"trial {number} {state}{message and f': {message}'}")
 
-    def _same(self, values: Settings) -> dict[str, Any] | None:
-        """The result of a complete trial with equal settings."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if trial.user_attrs["settings"] == values:
-                return trial.user_attrs["result"] | {"message": f"same settings and figures as trial {_number(trial)}"}
-        return None
-
-    def _validate(self, trial: Trial, values: Settings, number: int, folder: Path) -> dict[str, Any]:
+    def _validate(self, trial: Trial, values: Settings, folder: Path) -> dict[str, Any]:
         """Trains at a point of the space and returns the metrics of the kept checkpoint on validation."""
         steps = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-        places = [trial.user_attrs["place"]] if "place" in trial.user_attrs else []
         epochs = values.get("training.num_train_epochs", self.epochs)
 
         def watch(place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
+            if "place" not in trial.user_attrs:  # trials are compared at epochs of the first fold or seed only
+                trial.set_user_attr("place", list(place))
             step, value = math.floor(epoch + 1e-6), metrics.get(self.search.metric, math.nan)
-            if not places:  # trials are compared at epochs of the first fold or seed only
-                places.append(list(place))
-            if places[0] != list(place) or step < 1 or step in steps or not math.isfinite(value):
+            if trial.user_attrs["place"] != list(place) or step < 1 or step in steps or not math.isfinite(value):
                 return
-            try:
-                if not steps:
-                    trial.set_user_attr("place", list(place))
-                trial.report(value, step)
-                steps.add(step)
-                prune = step < epochs and trial.should_prune()
-            except optuna.exceptions.StorageInternalError as error:  # the result matters, not this epoch
-                logger.warning("trial %d, epoch %g, is not recorded: %s", number, epoch, first_line(error))
-                return
-            if self.on_epoch is not None:
-                self.on_epoch(epoch, value)
-            if prune:
+            trial.report(value, step)
+            steps.add(step)
+            if step < epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
-        recipe = self.settings.recipe_at(values, str(number), folder, TRIAL_OVERRIDES)
-        report = self.run(recipe, resume=True, watch=watch)
-        metric, metrics = self.search.metric, dict(report["parts"]["validation"])
-        if (loss := _kept_loss(RunFolder(folder))) is not None:
-            metrics["loss"] = loss
-        if metric not in metrics:
-            raise UserError(f"metric: {metric} is not measured on this recipe's validation; {', '.join(metrics)} are")
-        if not math.isfinite(metrics[metric]):
-            raise UserError(f"{metric} on validation is {metrics[metric]}")
-        compared = {"labels": list(report["labels"]), "protocol": report["protocol"]["sha256"]}
-        for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if other.user_attrs["result"]["compared"] != compared:
-                raise UserError(
-                    f"other labels or another split than trial {_number(other)}, so that their figures cannot be "
-                    "compared; remove the keys that change them from the space"
-                )
+        recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
+        self.run(recipe, resume=True, watch=watch)
+        report = read_report(RunFolder(folder).report / "report.json")
+        metrics = report.parts["validation"]
+        if not math.isfinite(metrics.get(self.search.metric) or math.nan):
+            raise UserError(f"metric: {self.search.metric} is undefined on this recipe's validation split")
         return {
             "metrics": metrics,
-            "interval": report.get("intervals", {}).get(metric),
-            "folds": len(report["protocol"].get("folds", "1")),
-            "compared": compared,
+            "interval": report.intervals.get(self.search.metric),
+            "folds": len(report.protocol.folds or "1"),
         }
 
     def rows(self) -> list[Row]:
         """The trials that have started, ranked."""
-        lower_is_better = self.search.metric == "loss"
         rows = []
         for trial in self.trials():
-            if trial.state == TrialState.WAITING:
-                continue
             value, result = trial.value, trial.user_attrs.get("result", {})
             if trial.state == TrialState.PRUNED:
-                value = (min if lower_is_better else max)(trial.intermediate_values.values(), default=None)
+                value = max(trial.intermediate_values.values(), default=None)
             rows.append(
                 Row(
                     number=_number(trial),
                     state=_STATES[trial.state],
                     value=value,
-                    shown=trial.user_attrs.get("shown", {}),
                     settings=trial.user_attrs.get("settings", {}),
                     epochs=max(trial.intermediate_values, default=0),
                     seconds=None if trial.duration is None else trial.duration.total_seconds(),
-                    metrics=result.get("metrics", {}),
-                    interval=result.get("interval"),
-                    folds=result.get("folds", 1),
                     message=_message(trial),
+                    **result,
                 )
             )
-        return ranked(rows, lower_is_better)
+        return ranked(rows)
 
     def publish(self) -> None:
         """Writes best.yaml and the leaderboard, and deletes the weights of complete and pruned trials but the best."""
@@ -302,91 +271,63 @@ class SweepStudy:
             rows = self.rows()
             winner = next((row for row in rows if row.state == "complete"), None)
             for row in rows:
-                if row.state in ("complete", "pruned") and row is not winner and not self.settings.keep_models:
+                if row.state in ("complete", "pruned") and row is not winner and not self.settings.options.keep_models:
                     _delete_weights(self.folder / "trials" / str(row.number))
             if winner is not None:
                 head = (
                     f"# ser-hf train {self.folder / 'best.yaml'}\n# trial {winner.number} of {len(rows)}, "
-                    f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.shown)}\n"
+                    f"{self.search.metric} {winner.value:.4f} on validation: {described(winner.settings)}\n"
                 )
                 best = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
                 replace_text(self.folder / "best.yaml", head + best.to_yaml())
-            name = self.settings.recipe["name"]
-            board = Leaderboard(name, self.search, rows, self.evaluated_on, self.tested, self.importances())
-            replace_text(self.folder / "leaderboard.csv", board.csv())
-            replace_text(self.folder / "leaderboard.html", board.html(self.folder))
-
-    def importances(self) -> dict[str, float]:
-        """fANOVA's importance of each parameter that all trials have; empty below ten complete trials."""
-        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(complete) < 10 or len({trial.value for trial in complete}) < 2:
-            return {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-                return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
-            except RuntimeError:  # its trees see no variance
-                return {}
+            page = leaderboard_page(self.settings.recipe["name"], self.search, rows, self.tested, self.folder)
+            replace_text(self.folder / "leaderboard.csv", leaderboard_csv(rows))
+            replace_text(self.folder / "leaderboard.html", page)
 
     def close(self, test: bool) -> dict[str, Any]:
         """Reports the best trial once all have ended, and scores it on the test split if nothing was scored yet."""
-        rows, result = self.rows(), {"folder": str(self.folder), "winner": None, "tested": None}
-        if running := sorted(row.number for row in rows if row.state == "running"):
-            numbers = ", ".join(map(str, running))
-            self.echo(f"trial {numbers} runs in another process; the last process to end closes the sweep")
-            return result
-        winner, page = rows[0] if rows and rows[0].state == "complete" else None, self.folder / "leaderboard.html"
-        if winner is None:
+        rows, page = self.rows(), self.folder / "leaderboard.html"
+        if running := ", ".join(str(row.number) for row in rows if row.state == "running"):
+            self.echo(f"trial {running} runs in another process; the last process to end closes the sweep")
+            return {"folder": str(self.folder), "winner": None, "tested": None}
+        if not rows or rows[0].state != "complete":
             raise UserError(f"no trial is complete; {page} has the message of each")
+        winner = rows[0]
         with self.lock:  # another process that has nothing left to do waits for the test
-            if test and self.evaluated_on == "test" and self.tested is None:
-                self.score(winner, sum(row.state == "complete" for row in rows))
+            if test and "closed" not in self.study.user_attrs:
+                self._run_best(winner, sum(row.state == "complete" for row in rows))
             self.publish()
-        tested = self.tested
-        name = NAMES.get(self.search.metric, self.search.metric)
+        tested, name = self.tested, NAMES[self.search.metric]
         self.echo(f"best of {len(rows)} trials: {winner.number}, {name} {winner.value:.4f} on validation")
-        self.echo(f"  {described(winner.shown)}")
+        self.echo(f"  {described(winner.settings)}")
         if tested is None:
             self.echo(f"  the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}")
-        elif tested["trial"] == winner.number:
-            leak = " (a leaky protocol: its speakers are in training too)" if tested["leak"] else ""
-            folds = f", mean of {tested['folds']} folds" if tested["folds"] > 1 else ""
-            metric = self.search.metric if self.search.metric in tested["test"] else "uar"
-            self.echo(f"  {NAMES[metric]} {tested['test'][metric]:.4f} on the test split{folds}{leak}")
         else:
-            self.echo(f"  the test split scored trial {tested['trial']} before, and is not scored again")
+            report = tested["report"]
+            leak = ", a leaky protocol: its speakers are in training too" if report.protocol.leak else ""
+            folds = f", mean of {len(report.protocol.folds)} folds" if report.protocol.folds else ""
+            score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.judged_on} split"
+            self.echo(f"  {score}, scored once (trial {tested['trial']}{folds}{leak})")
         self.echo(f"  {page}")
-        return result | {"winner": dataclasses.asdict(winner), "tested": tested}
+        return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
-    def score(self, winner: Row, complete: int) -> None:
-        """Runs the best recipe and scores the test split, always for the trial that was chosen for it first."""
-        if "test" not in self.study.user_attrs:
+    def _run_best(self, winner: Row, complete: int) -> None:
+        """Runs the best recipe as it is, always that of the trial that was chosen first: it scores the test split."""
+        if "best" not in self.study.user_attrs:
             claim = {"trial": winner.number, "trials": complete, "settings": winner.settings}
-            self.study.set_user_attr("test", claim)
-        claim = self.study.user_attrs["test"]
-        best = self.folder / "best"
+            self.study.set_user_attr("best", claim)
+        claim, best = self.study.user_attrs["best"], self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
-        if not RunFolder(best).complete:
-            self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
+        self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
         try:
-            report = self.run(recipe, resume=True)
+            self.run(recipe, resume=True)
         except UserError as error:
             raise UserError(f"{best}: {error}") from error
         if recipe.hub.repo is not None:
             from ..hub.publish import publish
 
             self.echo(str(publish(recipe.output_dir, **recipe.hub.publication)))
-        tested = {
-            "trial": claim["trial"],
-            "trials": claim["trials"],
-            "folds": len(report["protocol"].get("folds", "1")),
-            "leak": bool(report["protocol"].get("leak")),
-            "validation": dict(report["parts"]["validation"]),
-            "test": dict(report["metrics"]),
-            "intervals": {name: list(own) for name, own in report["intervals"].items()},
-        }
-        self.study.set_user_attr("tested", tested)
+        self.study.set_user_attr("closed", True)
 
 
 def _pruner(search: Search, epochs: int) -> optuna.pruners.BasePruner:
@@ -395,12 +336,8 @@ def _pruner(search: Search, epochs: int) -> optuna.pruners.BasePruner:
         return optuna.pruners.NopPruner()
     if own.kind == "median":
         # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are safe.
-        startup = 5 if own.startup_trials is None else own.startup_trials
-        return optuna.pruners.MedianPruner(startup, n_warmup_steps=own.warmup_epochs + 1)
-    factor = own.reduction_factor or 3
-    if own.kind == "successive_halving":
-        return optuna.pruners.SuccessiveHalvingPruner(own.warmup_epochs, factor)
-    return optuna.pruners.HyperbandPruner(own.warmup_epochs, max(epochs, own.warmup_epochs), factor)
+        return optuna.pruners.MedianPruner(own.startup_trials, n_warmup_steps=own.warmup_epochs + 1)
+    return optuna.pruners.HyperbandPruner(own.warmup_epochs, max(epochs, own.warmup_epochs), own.reduction_factor)
 
 
 def _number(trial: FrozenTrial) -> int:
@@ -415,25 +352,10 @@ def _message(trial: FrozenTrial) -> str:
     return message
 
 
-def _failure(error: Exception, folder: Path) -> str:
-    """An error in one line; unless it is the user's, its traceback goes to logs/failure.txt of the run."""
+def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if not isinstance(error, UserError):
-        text = f"{type(error).__name__}: {text}"
-        with contextlib.suppress(OSError):  # the disk may be full
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
-            (folder / "logs" / "failure.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    text = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
-
-
-def _kept_loss(folder: RunFolder) -> float | None:
-    """Validation loss of the kept checkpoint; over several folds or seeds, their mean."""
-    if children := sorted(path.name for path in folder.path.iterdir() if path.name.startswith(("fold-", "seed-"))):
-        losses = [_kept_loss(folder.child(name)) for name in children]
-    else:
-        history = folder.read_report()["history"]
-        losses = [entry["validation"].get("loss") for entry in history if entry.get("kept")]
-    return None if not losses or None in losses else sum(losses) / len(losses)
 
 
 def _delete_weights(trial: Path) -> None:
@@ -449,7 +371,3 @@ def replace_text(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

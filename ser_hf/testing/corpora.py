@@ -27,7 +27,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +38,8 @@ from datasets import Audio, ClassLabel, Features, Value
 from ..corpora import cremad, emodb, esd, iemocap, meld, ravdess, savee, tess
 from ..corpora.synthetic import EMOTIONS, utterance, voice
 
-# The synthetic voices know six emotions; where an official corpus has more, the nearest one speaks.
-_STAND_INS = {
+# The synthetic voices have six emotions; others are spoken as a similar one.
+_SIMILAR = {
     "calm": "neutral",
     "surprise": "happy",
     "boredom": "neutral",
@@ -82,23 +82,19 @@ def write_corpus(
     sampling_rate: int = 16000,
     suffix: str = ".wav",
     seed: int = 0,
-    *,
-    song: bool = False,
-    votes: bool = False,
-    layout: Literal["release", "flat"] = "release",
+    **options: Any,
 ) -> list[Path]:
     """Writes synthetic speech below `root`, with the folders, file names and tables of the official release.
 
     Args:
         name: a corpus of the list at the top of this module.
-        speakers: at most as many as the release has; the first ones are taken.
+        speakers: at most as many as the release has; the first ones are used.
         takes: clips per actor and emotion, at most as many as the release has names for (TESS: 20).
         sampling_rate: Hz of the files.
         suffix: ``.wav`` or ``.flac``.
         seed: of the voices and the votes; the same arguments give the same files.
-        song: writes the sung clips of RAVDESS, too.
-        votes: writes the table of votes of CREMA-D, too.
-        layout: ``"flat"`` is the layout of mirrors of TESS and SAVEE.
+        options: ``song=True`` (RAVDESS) writes the sung clips too, ``votes=True`` (CREMA-D) the table of votes,
+            ``layout="flat"`` (TESS, SAVEE) the layout of mirrors.
 
     Returns:
         The audio files in the order of writing (of ``hub`` the parquet files).
@@ -106,36 +102,19 @@ def write_corpus(
     Raises:
         ValueError: for an unknown corpus, or an option that the corpus does not have.
     """
-    writers = {
-        "ravdess": _ravdess,
-        "cremad": _cremad,
-        "tess": _tess,
-        "savee": _savee,
-        "emodb": _emodb,
-        "iemocap": _iemocap,
-        "esd": _esd,
-        "meld": _meld,
-        "audiofolder": _audiofolder,
-        "emobox": _emobox,
-        "hub": _plain,
-        "audformat": _plain,
-        "csv": _plain,
-    }
-    if name not in writers:
-        raise ValueError(f"unknown corpus {name!r}; known are {', '.join(writers)}")
-    given = {"song": song, "votes": votes, "layout": layout != "release"}
-    for option in [option for option, value in given.items() if value]:
-        if name not in {"song": ["ravdess"], "votes": ["cremad"], "layout": ["tess", "savee"]}[option]:
+    if name not in _PLANS:
+        raise ValueError(f"unknown corpus {name!r}; choose one of {', '.join(_PLANS)}")
+    for option in options:
+        if name not in {"song": ["ravdess"], "votes": ["cremad"], "layout": ["tess", "savee"]}.get(option, ()):
             raise ValueError(f"{option}: not an option of {name}")
-    options = {"song": song} if name == "ravdess" else {"layout": layout} if name in ("tess", "savee") else {}
-    root = Path(root)
+    votes, root = options.pop("votes", False), Path(root)
     clips = []
-    for plan in writers[name](speakers, takes, **options):
+    for plan in _PLANS[name](speakers, takes, **options):
         path = root / f"{plan.stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        spoken = _STAND_INS.get(plan.emotion, plan.emotion)
-        # The stand-in has other takes, so that no recording has two labels.
-        take = plan.take + 1000 * (list(_STAND_INS).index(plan.emotion) + 1 if spoken != plan.emotion else 0)
+        spoken = _SIMILAR.get(plan.emotion, plan.emotion)
+        # A similar emotion has other takes, so that no recording has two labels.
+        take = plan.take + 1000 * (list(_SIMILAR).index(plan.emotion) + 1 if spoken != plan.emotion else 0)
         samples = utterance(plan.voice, spoken, take, seed, sampling_rate)
         soundfile.write(path, samples, sampling_rate, subtype="PCM_16")
         sex, seconds = voice(plan.voice, seed).sex, len(samples) / sampling_rate
@@ -146,7 +125,7 @@ def write_corpus(
     return parquet or [clip.path for clip in clips]
 
 
-def _ravdess(speakers: int, takes: int, song: bool) -> Iterator[_Plan]:
+def _ravdess(speakers: int, takes: int, song: bool = False) -> Iterator[_Plan]:
     channels = ("01", "02") if song else ("01",)
     for actor, channel in itertools.product(range(1, min(speakers, 24) + 1), channels):
         for code, emotion in ravdess.EMOTION_CODES.items():
@@ -162,11 +141,11 @@ def _cremad(speakers: int, takes: int) -> Iterator[_Plan]:
     for actor in range(1001, 1001 + min(speakers, 91)):
         for code, emotion in cremad.EMOTION_CODES.items():
             for take, sentence in enumerate(list(cremad.SENTENCES)[:takes]):
-                level = "MD" if sentence == "IEO" and code != "NEU" else "XX"  # its levels were asked for
+                level = "MD" if sentence == "IEO" and code != "NEU" else "XX"  # the sentence with levels
                 yield _Plan(f"AudioWAV/{actor}_{sentence}_{code}_{level}", emotion, actor - 1000, take)
 
 
-def _tess(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:
+def _tess(speakers: int, takes: int, layout: str = "release") -> Iterator[_Plan]:
     for number, speaker in enumerate(list(tess.AGES)[:speakers]):
         for code, emotion in tess.EMOTION_CODES.items():
             for take, word in enumerate(_TESS_WORDS.split()[:takes]):
@@ -175,7 +154,7 @@ def _tess(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:
                 yield _Plan(f"{folder}/{'OA' if misspelt else speaker}_{word}_{code}", emotion, 2 * number, take)
 
 
-def _savee(speakers: int, takes: int, layout: str) -> Iterator[_Plan]:
+def _savee(speakers: int, takes: int, layout: str = "release") -> Iterator[_Plan]:
     for number, speaker in enumerate(savee.SPEAKERS[:speakers]):
         place = f"AudioData/{speaker}/" if layout == "release" else f"ALL/{speaker}_"
         for code, emotion in savee.EMOTION_CODES.items():
@@ -228,7 +207,7 @@ def _audiofolder(speakers: int, takes: int) -> Iterator[_Plan]:
 
 
 def _emobox(speakers: int, takes: int) -> Iterator[_Plan]:
-    for plan in _ravdess(speakers, takes, song=False):
+    for plan in _ravdess(speakers, takes):
         yield plan._replace(stem=f"audio/{plan.stem}")
 
 
@@ -375,24 +354,22 @@ def write_emobox(
 def _write_parquet(path: Path, clips: Sequence[Clip], labels: Sequence[str]) -> None:
     """A parquet file as `datasets` writes it: audio inside, labels as class numbers, features in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, list[Any]] = {
+    features = Features(
+        {
+            "audio": Audio(),
+            "emotion": ClassLabel(names=list(labels)),
+            **dict.fromkeys(("speaker_id", "gender"), Value("string")),
+            "duration": Value("float64"),
+        }
+    )
+    columns = {
         "audio": [{"bytes": clip.path.read_bytes(), "path": clip.path.name} for clip in clips],
         "emotion": [labels.index(clip.emotion) for clip in clips],
         "speaker_id": [clip.speaker for clip in clips],
         "gender": [clip.sex for clip in clips],
         "duration": [clip.seconds for clip in clips],
     }
-    features = Features(
-        {
-            "audio": Audio(),
-            "emotion": ClassLabel(names=list(labels)),
-            "speaker_id": Value("string"),
-            "gender": Value("string"),
-            "duration": Value("float64"),
-        }
-    )
-    schema = features.arrow_schema
-    pq.write_table(pa.table(columns, schema=schema), path, row_group_size=5)
+    pq.write_table(pa.table(columns, schema=features.arrow_schema), path, row_group_size=5)
 
 
 def write_audformat(root: Path, clips: Sequence[Clip], segmented: bool = False) -> None:
@@ -434,6 +411,19 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+_PLANS = {
+    "ravdess": _ravdess,
+    "cremad": _cremad,
+    "tess": _tess,
+    "savee": _savee,
+    "emodb": _emodb,
+    "iemocap": _iemocap,
+    "esd": _esd,
+    "meld": _meld,
+    "audiofolder": _audiofolder,
+    "emobox": _emobox,
+    **dict.fromkeys(("hub", "audformat", "csv"), _plain),
+}
 # The files beside the audio, of corpora that have some.
 _TABLES = {
     "audformat": write_audformat,

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import shutil
-import time
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,20 +21,20 @@ from .errors import UserError
 
 try:
     import fcntl
-except ImportError:  # Windows, which refuses to delete what is open
+except ImportError:  # Windows, which refuses to delete open files
     fcntl = None
 
 logger = logging.getLogger(__name__)
 
-# What reading files of arrays (`numpy.load`) raised wherever one of their bytes was another; RuntimeError is that of
-# zipfile, for archives of a kind that it does not know.
+# What reading files of arrays (`numpy.load`) raises when one of their bytes has changed.
 _UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile)
-# Seconds of waiting for another process until that is told, and until it is told again.
-_PATIENCE, _TOLD_AGAIN = 1.0, 60.0
+_PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
-_ORIGIN = "origin.txt"
-# Seconds after which a build that was cut off is not gone on with any more.
-_ABANDONED = 30 * 24 * 3600
+_REMOVED = ".removed"
+# Folders of the cache. Other folders there are ignored.
+KINDS = ("waveforms", "frozen", "near_duplicates", "pieces", "unpacked", "synthetic", "corpora")
+# A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
+_NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PARTIAL)}|{re.escape(_REMOVED)})?")
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
@@ -46,24 +45,6 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 def key_of(value: Any) -> str:
     """A short stable name for a JSON-able description."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def note_origin(folder: Path, origin: str | Path) -> None:
-    """Notes in a folder of the cache the table that its files come from, for messages (`origin_of`)."""
-    note = folder / _ORIGIN
-    with suppress(OSError):  # a cache that cannot be written to
-        if not note.is_file() or note.read_text(encoding="utf-8") != str(origin):
-            note.write_text(str(origin), encoding="utf-8")
-
-
-def origin_of(path: str | Path) -> str | None:
-    """The table and the row that a file of the cache was unpacked from; None for any other file."""
-    path = Path(path)
-    number = re.fullmatch(r"row_(\d+)\..*", path.name)
-    with suppress(OSError, UnicodeDecodeError):
-        if number:
-            return f"{path.with_name(_ORIGIN).read_text(encoding='utf-8')}, row {int(number[1])}"
-    return None
 
 
 def format_size(size: float) -> str:
@@ -81,21 +62,19 @@ def built_once(
     """Yields a partial folder to fill, or None if `folder` exists; a filled folder appears by one rename.
 
     An existing folder needs no lock, so a read-only cache can be used. Processes wait, with a message, while another
-    one builds the folder. A build that fails leaves nothing; what a killed build left is resumed or deleted by the
-    next build of the same folder, and after 30 days by that of any folder beside it.
+    one builds the folder. A failed build leaves nothing; what a killed build left is resumed or deleted by the next.
 
     Args:
         check: reads an existing folder and raises an OSError, ValueError or the like if it is damaged; it is then
             deleted and built again, with a warning.
-        resumed: the next build gets the folder as a killed or interrupted one left it.
+        resumed: the next build continues with the files of a killed or interrupted one.
         needed: bytes that a build takes, for the message about a full disk.
 
     Raises:
         UserError: if the cache cannot be written to, or its disk is full.
     """
-    damage = _damage(folder, check) if folder.is_dir() else None
-    if damage is None and folder.is_dir():
-        with suppress(OSError):  # a cache that cannot be written to does not know when it was used
+    if folder.is_dir() and _damage(folder, check) is None:
+        with suppress(OSError):  # a read-only cache keeps no time of use
             os.utime(folder)
         yield None
         return
@@ -103,31 +82,27 @@ def built_once(
     with ExitStack() as held:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(_acquired(FileLock(f"{folder}.lock"), folder, partial))
-            damage = _damage(folder, check) if folder.is_dir() else None
-            if damage is not None:
+            held.enter_context(_acquire(folder))
+            if folder.is_dir() and (damage := _damage(folder, check)):
                 logger.warning("%s is damaged (%s): deleted, and built again", folder, damage)
                 shutil.rmtree(folder)
-            stands = folder.is_dir()  # another process may have built it
-            if not stands:
-                _clear_abandoned(folder.parent)
+            if not (exists := folder.is_dir()):  # another process may have built it
                 if not resumed:
                     shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(exist_ok=resumed)
         except OSError as error:
-            raise _unwritable(folder, error, damage, needed) from None
-        if stands:
+            raise _unwritable(folder, error, needed) from None
+        if exists:
             yield None
             return
         try:
             yield partial
             partial.rename(folder)
         except BaseException as error:
-            written = _bytes_in(partial)
             if isinstance(error, Exception) or not resumed:
                 shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, OSError):
-                raise _unwritable(folder, error, None, needed, written) from error
+                raise _unwritable(folder, error, needed) from error
             raise
 
 
@@ -137,7 +112,7 @@ class InUse:
 
     def __init__(self, folder: Path):
         with suppress(OSError):
-            mark = _opened(folder)
+            mark = os.open(folder, os.O_RDONLY)
             weakref.finalize(self, os.close, mark)
             if fcntl is not None:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -147,9 +122,9 @@ def is_marked(path: Path) -> bool:
     """Whether any process has marked it as `InUse`; True if that is unknown.
 
     Raises:
-        OSError: if it is not there, or may not be read.
+        OSError: if it does not exist or cannot be read.
     """
-    mark = _opened(path)
+    mark = os.open(path, os.O_RDONLY)
     try:
         if fcntl is None:
             return True
@@ -168,7 +143,7 @@ def unused(folder: Path) -> Iterator[bool]:
         try:
             held.enter_context(FileLock(f"{folder}.lock").acquire(timeout=0))
             if folder.is_dir() and fcntl is not None:
-                mark = _opened(folder)
+                mark = os.open(folder, os.O_RDONLY)
                 held.callback(os.close, mark)
                 fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (Timeout, BlockingIOError):
@@ -177,42 +152,14 @@ def unused(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _opened(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY)
-
-
-def _clear_abandoned(beside: Path) -> None:
-    """Deletes the remains of builds that were killed long ago, unless another process works there."""
-    for partial in beside.glob(f"*{PARTIAL}"):
-        with suppress(OSError):  # deleted meanwhile
-            last = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
-            if time.time() - last < _ABANDONED:
-                continue
-            with unused(partial.with_name(partial.name.removesuffix(PARTIAL))) as free:
-                if free:
-                    logger.info("%s: left by a build that was cut off long ago; deleted", partial)
-                    shutil.rmtree(partial, ignore_errors=True)
-
-
-def _acquired(lock: FileLock, folder: Path, partial: Path) -> AbstractContextManager:
-    """The lock, held until the context ends. The system releases that of a process that dies."""
-    patience = _PATIENCE
-    while True:
-        try:
-            return lock.acquire(timeout=patience)
-        except Timeout:
-            logger.warning(
-                "waiting for the process that builds %s (%s so far)", folder, format_size(_bytes_in(partial))
-            )
-            patience = _TOLD_AGAIN
-
-
-def _bytes_in(folder: Path) -> int:
-    size = 0
-    with suppress(OSError):  # another process is at work there
-        for path in folder.iterdir():
-            size += path.stat().st_size
-    return size
+def _acquire(folder: Path) -> AbstractContextManager:
+    """The lock of a folder, with a message if another process holds it. The system releases that of a dead process."""
+    lock = FileLock(f"{folder}.lock")
+    try:
+        return lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        logger.warning("waiting for the process that builds %s", folder)
+        return lock.acquire()
 
 
 def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
@@ -225,45 +172,20 @@ def _damage(folder: Path, check: Callable[[Path], Any] | None) -> str | None:
     return None
 
 
-def _unwritable(
-    folder: Path,
-    error: OSError,
-    damage: str | None,
-    needed: Callable[[], float] | None,
-    written: float = 0,
-) -> UserError:
-    place, reason = folder.parent, error.strerror or error
-    elsewhere = "or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
-    what = f"{place}: cannot be written to ({reason})"
-    if damage is not None:
-        what = f"{folder}: damaged ({damage}), and cannot be built again, as {place} cannot be written to ({reason})"
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{what}; make it writable, {elsewhere}")
-    size = f"{format_size(needed())} are needed" if needed else f"more than {format_size(written)} are needed"
-    with suppress(OSError):
-        size += f", {format_size(shutil.disk_usage(place).free)} free"
-    return UserError(f"{what}: {size}; make room there, {elsewhere}")
-
-
-# Folder of the cache -> what is in it. Other folders there are ignored.
-KINDS = {
-    "waveforms": "decoded and prepared clips",
-    "frozen": "what frozen layers make of clips",
-    "near_duplicates": "pairs of clips that are one take",
-    "pieces": "parts cut out of recordings",
-    "unpacked": "audio from inside tables",
-    "synthetic": "generated corpora",
-    "corpora": "corpora on their way to the Hub",
-}
-_REMOVED = ".removed"
-# A folder's name: a key of `ser_hf.utils.cache.key_of`, behind the name of the table that it is of where there is one.
-_NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PARTIAL)}|{re.escape(_REMOVED)})?")
+def _unwritable(folder: Path, error: OSError, needed: Callable[[], float] | None) -> UserError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    size = f": {format_size(needed())} are needed" if full and needed else ""
+    return UserError(
+        f"{folder.parent}: cannot be written to ({error.strerror or error}){size}; make "
+        f"{'room there' if full else 'it writable'}, or set audio.cache_dir, or the environment's SER_HF_CACHE, to "
+        "another folder"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A folder of the cache. `bytes` are those of its files, `last_used` seconds since the epoch; `unfinished` is what
-    a build that was cut off has left, which the next one may go on with."""
+    """A folder of the cache. `bytes` are those of its files, `last_used` seconds since the epoch; `unfinished` marks
+    what an interrupted build left, which the next one may continue."""
 
     kind: str
     path: Path
@@ -278,7 +200,7 @@ class Entry:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process builds it, or has it open; not known, and so False, where nothing can be locked."""
+        """Whether a process builds it or has it open; False where nothing can be locked."""
         with suppress(OSError), unused(self.folder) as free:
             return not free
         return False
@@ -286,27 +208,22 @@ class Entry:
 
 def entries(root: Path) -> list[Entry]:
     """The entries of a cache, the longest unused first."""
-    return sorted(_entries(root), key=lambda entry: (entry.last_used, entry.path))
-
-
-def _entries(root: Path) -> Iterator[Entry]:
-    for kind in KINDS:
-        for path in (root / kind).glob("*"):
-            name = _NAME.fullmatch(path.name)
-            if name is None or path.is_symlink() or not path.is_dir():
-                continue
-            size, last = 0, 0.0
-            with suppress(OSError):  # removed meanwhile
-                last = path.stat().st_mtime
-                for file in path.iterdir():
-                    stat = file.stat()
-                    size, last = size + stat.st_size, max(last, stat.st_mtime)
-            yield Entry(kind, path, size, last, name["left"] is not None)
+    found = []
+    for path in (path for kind in KINDS for path in (root / kind).glob("*")):
+        name = _NAME.fullmatch(path.name)
+        if name is None or path.is_symlink() or not path.is_dir():
+            continue
+        with suppress(OSError):  # removed meanwhile
+            stats = [file.stat() for file in (path, *path.iterdir())]
+            size, last = sum(stat.st_size for stat in stats[1:]), max(stat.st_mtime for stat in stats)
+            found.append(Entry(path.parent.name, path, size, last, name["left"] is not None))
+    return sorted(found, key=lambda entry: (entry.last_used, entry.path))
 
 
 def remove(entry: Entry) -> bool:
-    """Deletes what no process builds or has open; whether it did. A folder is renamed before, so that nobody finds
-    half of it.
+    """Deletes an entry that no process builds or has open, and returns whether it did.
+
+    A folder is renamed before, so that no process finds half of it.
 
     Raises:
         OSError: if it cannot be deleted.
@@ -315,7 +232,7 @@ def remove(entry: Entry) -> bool:
         if not free:
             return False
         removed = entry.folder.with_name(entry.folder.name + _REMOVED)
-        if removed.exists():  # what an earlier removal that was cut off has left, or this very entry
+        if removed.exists():  # left by an interrupted removal, or this very entry
             shutil.rmtree(removed)
         if entry.path.exists():
             os.rename(entry.path, removed)

@@ -1,5 +1,5 @@
-"""The one exception that means: what the user gave us is wrong, and here is what to do."""
+"""The error for mistakes of the user."""
 
 
 class UserError(ValueError):
-    """A mistake in a recipe, a corpus or a folder: one line naming the file or key and the remedy (exit code 2)."""
+    """A mistake in a recipe, a corpus or a folder. One line names the file or key and the remedy (exit code 2)."""

@@ -4,18 +4,18 @@ import contextlib
 import csv
 import errno
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .cache import format_size
 from .errors import UserError
 
 
 @contextlib.contextmanager
 def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
-    """Yields a partial folder to fill, which takes the place of `folder` by a rename at the end.
+    """Yields a partial folder to fill, which replaces `folder` by a rename at the end.
 
     After an error `folder` is as it was before, and so are the folders above it.
 
@@ -23,7 +23,7 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         key: the recipe key or flag that named the folder, for the message.
 
     Raises:
-        UserError: if the folder cannot be made, or the disk is full.
+        UserError: if the folder cannot be created, or the disk is full.
     """
     folder = Path(os.path.abspath(folder))
     partial, replaced = folder.with_name(f"{folder.name}.partial"), folder.with_name(f"{folder.name}.replaced")
@@ -32,24 +32,18 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"{key}: {folder} cannot be made: {error.strerror}") from None
+        raise UserError(f"{key}: {folder} cannot be created: {error.strerror}") from None
     try:
         yield partial
     except BaseException as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        written = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file()) if full else 0
-        free = shutil.disk_usage(folder.parent).free if full else 0
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):  # another process writes there
             for parent in created:
                 parent.rmdir()
-        if full:
-            raise UserError(
-                f"{key}: {folder} cannot be written: {error.strerror}: more than {format_size(written)} are needed, "
-                f"{format_size(free)} free; make room there, and try again"
-            ) from None
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{key}: {folder} cannot be written: {error.strerror}; make room there") from None
         raise
-    # From here on the new one is whole, and stays whatever happens to the old one.
+    # The new folder is complete, and stays whatever happens to the old one.
     try:
         shutil.rmtree(replaced, ignore_errors=True)
         if folder.exists():
@@ -63,32 +57,30 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
 def folders_below(
     root: Path, refuse: Callable[[OSError], None], hidden: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Each folder from `root` on and the names of the files in it, whatever order the file system has them in.
+    """Each folder from `root` on, in an order that does not depend on the file system, and its file names.
 
-    Links to folders are followed, and a folder to which several paths lead is met once, by the first of them. Hidden
-    folders are left out: version control keeps copies of its own there; and so are hidden files: macOS leaves
-    `._name.wav` beside each file that it copies to a foreign disk.
+    Links to folders are followed; a folder that several paths lead to comes once. Hidden folders and files are left
+    out unless `hidden`: version control keeps copies there, and macOS writes `._name.wav` beside copied files.
 
     Args:
-        refuse: hears of a folder that cannot be read, and raises what is to be said of it.
-        hidden: takes those as well.
+        refuse: called with the error of a folder that cannot be read; may raise.
     """
-    met = set()
+    seen = set()
     for folder, inside, names in os.walk(root, followlinks=True, onerror=refuse):
         real = os.path.realpath(folder)
-        if real in met:  # by another link, or a link to what it lies in
+        if real in seen:
             inside.clear()
             continue
-        met.add(real)
+        seen.add(real)
         inside[:] = sorted(name for name in inside if hidden or not name.startswith("."))
         yield folder, [name for name in names if hidden or not name.startswith(".")]
 
 
 def require_utf8(path: str | Path) -> None:
-    """Refuses a path with bytes that are no UTF-8, as tables of clips hold text and libsndfile and Arrow read it.
+    """Refuses a path with bytes that are not UTF-8: tables of clips, libsndfile and Arrow cannot hold it.
 
     Raises:
-        UserError: naming it, with these bytes as they are written in Python.
+        UserError: naming it, with these bytes as Python writes them.
     """
     try:
         str(path).encode()
@@ -101,39 +93,35 @@ SEPARATORS = ",;\t"
 
 
 def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
-    """The columns of a table, and its rows that are not blank: the line each begins in, counted from 1, and its cells.
+    """The columns of a CSV or TSV table, and its rows that are not blank: the line that each begins in, and its cells.
 
-    The separator is the one that gives the header most columns. Names and cells are stripped; an empty cell, and one
-    that a short row lacks, is None. Columns without a name (row numbers that some tool wrote) are left out.
+    The separator is the one that gives the header most columns. Names and cells are stripped; empty and missing cells
+    are None. Columns without a name are left out.
 
     Args:
         path: named in errors.
         text: the content of the file, with ``\\n`` between lines.
 
     Raises:
-        UserError: for a column that stands twice, for a row with more cells than columns, and for what is not CSV.
+        UserError: for a column that is there twice, a row with more cells than columns, and text that is not CSV.
     """
-    headers = {separator: next(_lines(path, text, separator), (1, []))[1] for separator in SEPARATORS}
-    separator = max(SEPARATORS, key=lambda separator: len(headers[separator]))
-    header = headers[separator]
-    doubled = [name for name in header if name and header.count(name) > 1]
-    if doubled:
-        raise UserError(f"{path}: the column {doubled[0]!r} stands in its header twice; rename one")
-    rows = []
+    separator = max(SEPARATORS, key=lambda separator: len(next(_lines(path, text, separator), (1, []))[1]))
     lines = _lines(path, text, separator)
-    next(lines, None)
+    _, header = next(lines, (1, []))
+    if twice := next((name for name in header if name and header.count(name) > 1), None):
+        raise UserError(f"{path}: the column {twice!r} is in its header twice; rename one")
+    rows = []
     for line, cells in lines:
-        if not any(cells):
-            continue
         if any(cells[len(header) :]):
             raise UserError(f"{path}, line {line}: more cells than the header has columns ({len(header)})")
-        cells += [""] * (len(header) - len(cells))
-        rows.append((line, {name: cell or None for name, cell in zip(header, cells, strict=False) if name}))
+        if any(cells):
+            padded = itertools.zip_longest(header, cells[: len(header)])
+            rows.append((line, {name: cell or None for name, cell in padded if name}))
     return [name for name in header if name], rows
 
 
 def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line that each row begins in (quoted cells may hold line breaks), and the row's cells."""
+    """The line that each row begins in (quoted cells may contain line breaks), and its cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     line = 1
     try:

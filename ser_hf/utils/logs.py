@@ -21,9 +21,9 @@ class TerminalHandler(logging.Handler):
 
 @contextmanager
 def recorded() -> Iterator[Callable[[Path], None]]:
-    """Keeps every message of the package; the function it yields names the file that all of them go to.
+    """Yields a function that writes every message of the package to a file, those since the start included.
 
-    A run's first messages come before its folder is known to be free, so they wait in memory.
+    The first messages of a run come before its folder is checked, so they wait in memory.
     """
     memory = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
     level = PACKAGE.level
@@ -38,7 +38,7 @@ def recorded() -> Iterator[Callable[[Path], None]]:
         files.append(file)
         memory.setTarget(file)
         memory.flush()
-        memory.capacity = 1  # from here on every message is written at once
+        memory.capacity = 1  # every later message is written at once
 
     try:
         yield write_to
@@ -55,16 +55,16 @@ def quiet_libraries() -> Iterator[None]:
     """Hides the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
     which is checked wherever a model is loaded."""
     import datasets
-    import transformers
+    from transformers.utils import logging as transformers_logging
 
-    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers.utils.logging.get_verbosity()
+    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        transformers.utils.logging.set_verbosity(verbosity)
-        transformers.utils.logging.enable_progress_bar()
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
         if bars:
             datasets.enable_progress_bars()

@@ -23,17 +23,12 @@ def in_order(
     """`work` of each item, in the order of the items, at most `_AHEAD` a thread ahead of the reader.
 
     Args:
-        work: what releases the GIL, as libsndfile and soxr do.
+        work: a function that releases the GIL, as libsndfile and soxr do.
         workers: threads (default: the cores this process may use).
-        size: of an item's result, in any unit, told beforehand.
-        most: of the sizes of all that is ahead of the reader; a larger item is worked on with nothing else ahead.
-
-    Raises:
-        ValueError: for less than one thread, and a `most` that nothing could be under.
+        size: of an item's result, in any unit.
+        most: the largest sum of sizes ahead of the reader; a larger item is computed with nothing else ahead.
     """
     workers = usable_cores() if workers is None else workers
-    if workers < 1 or not most > 0:
-        raise ValueError(f"expected a thread or more and room for a result, got {workers} and {most}")
     pending: deque[tuple[Future, float]] = deque()
     ahead = 0.0
 
@@ -55,6 +50,6 @@ def in_order(
                     yield earliest()
             while pending:
                 yield earliest()
-        finally:  # a reader that leaves early, or is interrupted, waits for what is under way alone
+        finally:  # a reader that stops early waits only for the items that have started
             for future, _ in pending:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write into it, and where everything in it stands."""
+"""The folder of a run: its files, and when a run may write into it."""
 
 import json
 import re
@@ -15,16 +15,13 @@ CONTENTS = (
     *("model", "model.partial", "model.replaced", "report", "report.partial", "report.replaced"),
     *("reference.npz", "reference.partial", "published.json", "published.partial"),
 )
-
-
 _CHILD = re.compile(r"(seed|fold)-\d+|foil")
+_WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}  # on what a run computes
 
 
 class RunFolder:
-    """`path` holds recipe.yaml, split.json, model/, reference.npz, report/, checkpoints/, logs/ and, once it stands on
-    the Hub, published.json; seed-N/, fold-N/ and foil/ hold the same again, where several seeds, folds or a foil are
-    asked for. `place` says where in a larger run this one stands, such as ``("fold-1", "seed-2")``; empty for the run
-    itself."""
+    """The paths of a run's files. seed-N/, fold-N/ and foil/ contain the same files again; `place` says where such a
+    folder is in the whole run, such as ``("fold-1", "seed-2")``."""
 
     def __init__(self, path: str | Path, place: tuple[str, ...] = ()):
         self.path, self.place = Path(path), place
@@ -42,17 +39,17 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether the run in it was judged: the report is the last thing that a run writes."""
+        """Whether the run is finished: the report is written last."""
         return (self.report / "report.json").is_file()
 
     def read_report(self) -> dict[str, Any]:
         return json.loads((self.report / "report.json").read_text(encoding="utf-8"))
 
     def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        """Refuses to touch what is not this run's.
+        """Refuses a folder that the run must not change.
 
         Raises:
-            UserError: if the folder holds another run, or files that no run wrote.
+            UserError: if the folder contains another run, or files that no run wrote.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"output_dir: {self.path} is a file")
@@ -62,18 +59,18 @@ class RunFolder:
             raise UserError(f"output_dir: {self.path} is a model's folder; choose another one")
         if not self.recipe.is_file():
             if [child.name for child in self.path.iterdir()] == ["recipe.partial"]:
-                return  # a start that was cut off before its recipe stood
-            raise UserError(f"output_dir: {self.path} holds files that are no run's; choose another folder")
+                return  # a start that was interrupted
+            raise UserError(f"output_dir: {self.path} contains files of no run; choose another folder")
         if resume:
             self._require_same(recipe)
         elif not overwrite:
             raise UserError(
-                f"output_dir: {self.path} holds a run already; continue it with --resume, replace it with "
+                f"output_dir: {self.path} contains a run already; continue it with --resume, replace it with "
                 "--overwrite, or set output_dir"
             )
 
     def open(self, recipe: dict[str, Any], resume: bool) -> None:
-        """Starts the run in a folder that `check` let pass: clears a replaced run, writes the resolved recipe."""
+        """Starts the run in a checked folder: clears a replaced run and writes the resolved recipe."""
         if self.recipe.is_file() and resume:
             return
         if self.recipe.is_file():
@@ -81,34 +78,24 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"output_dir: {self.path} cannot be made: {error.strerror}") from None
+            raise UserError(f"output_dir: {self.path} cannot be created: {error.strerror}") from None
         partial = self.recipe.with_suffix(".partial")
         partial.write_text(dump_yaml(recipe), encoding="utf-8")
         partial.rename(self.recipe)
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
-        saved = _flat(read_yaml(self.recipe))
-        wanted = _flat(recipe)
-        ignored = ("provenance", "output_dir", "corpus.download", "hub")  # which change nothing of what is computed
-        differing = [
-            key
-            for key in sorted(saved.keys() | wanted.keys())
-            if not {key, key.partition(".")[0]} & {*ignored} and saved.get(key) != wanted.get(key)
-        ]
-        if differing:
-            key = differing[0]
-            raise UserError(
-                f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume continues "
-                "the same recipe only"
-            )
+        saved, wanted = _flat(read_yaml(self.recipe)), _flat(recipe)
+        for key in [*sorted(wanted), *sorted(saved.keys() - wanted.keys())]:
+            if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(key):
+                raise UserError(
+                    f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume "
+                    "continues the same recipe only"
+                )
 
     def _clear(self) -> None:
-        # The report goes first and the recipe last: cut off in between, the folder is an unfinished run.
-        for child in sorted(
-            self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report")
-        ):
-            if not is_ours(child.name):
-                continue
+        # The report first and the recipe last: interrupted in between, the folder is an unfinished run.
+        order = sorted(self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report"))
+        for child in filter(lambda child: is_ours(child.name), order):
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
             else:

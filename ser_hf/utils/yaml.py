@@ -1,7 +1,6 @@
-"""Strict YAML: values checked against type annotations and ranges, with errors that name the key's full path.
+"""Strict YAML 1.2: values checked against type annotations and ranges, with errors that name the key's full path.
 
-YAML 1.1, as PyYAML speaks it, reads ``3e-5`` as a string and ``no`` as false: both have ruined training recipes.
-`read_yaml` follows YAML 1.2 instead, where only ``true`` and ``false`` are booleans and ``3e-5`` is a number.
+PyYAML follows YAML 1.1, which reads ``3e-5`` as a string and ``no`` as false.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from .errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` with YAML 1.2 booleans and numbers, refusing a key written twice."""
+    """`yaml.SafeLoader` with YAML 1.2 booleans and numbers, which refuses a key written twice."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
@@ -33,14 +32,15 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
+            problem = None
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
-            if key_node.tag.endswith(":merge"):
-                raise yaml.constructor.ConstructorError(None, None, "no merge keys (<<)", key_node.start_mark)
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                twice = f"the key '{key}' stands twice"
-                raise yaml.constructor.ConstructorError(None, None, twice, key_node.start_mark)
+                problem = "a key must be one word"
+            elif key_node.tag.endswith(":merge"):
+                problem = "merge keys (<<) are not supported"
+            elif (key := self.construct_object(key_node, deep=True)) in seen:
+                problem = f"the key '{key}' is there twice"
+            if problem:
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -49,18 +49,18 @@ class _Loader(yaml.SafeLoader):
         try:
             return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
         except ValueError:
-            problem = f"{text!r} is no whole number"
+            problem = f"{text!r} is not a whole number"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
-    """Quotes exactly the words that `_Loader` would take for something else. libyaml's where there is one: the same
-    text, four times as fast. (Its loader names the wrong line for what is not closed.)"""
+    """Quotes exactly the words that `_Loader` would read as something else. libyaml is four times as fast."""
 
     yaml_implicit_resolvers = dict(_Loader.yaml_implicit_resolvers)
 
 
 _INT = re.compile(r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}  # words that Transformers' options use
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _side in (_Loader, _Dumper):
@@ -115,10 +115,7 @@ def unknown_key(path: str, known: Iterable[str]) -> UserError:
 class Range:
     """The finite values that a number may have, as in ``Annotated[float, Range(above=0, below=1)]``.
 
-    Args:
-        min, max: bounds that are allowed themselves.
-        above, below: bounds that are not.
-        unit: for the message.
+    `min` and `max` are allowed themselves, `above` and `below` are not; `unit` is for the message.
     """
 
     min: float = -math.inf
@@ -137,20 +134,12 @@ class Range:
             return (
                 f"{unit}between {low:,.12g} and {high:,.12g}" if low > -math.inf else f"{unit}less than {high:,.12g}"
             )
-        words = {0: "zero", 1: "one"}
-        word = words.get(low, f"{low:,.12g}")
+        word = {0: "zero", 1: "one"}.get(low, f"{low:,.12g}")
         return f"{unit}more than {word}" if self.above > -math.inf else f"{unit}{word} or more"
 
 
 def coerce_fields(settings: Any, key: Callable[[str], str]) -> None:
-    """Coerces and checks the fields of a dataclass that is made in Python, for its `__post_init__`.
-
-    Args:
-        key: the name that the user knows a field by, such as a flag.
-
-    Raises:
-        UserError: naming the first field with a wrong value.
-    """
+    """Coerces and checks the fields of a dataclass, in its `__post_init__`; `key` names a field in messages."""
     for name, hint in typing.get_type_hints(type(settings), include_extras=True).items():
         object.__setattr__(settings, name, coerce(getattr(settings, name), hint, key(name)))
 
@@ -159,8 +148,8 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
     """A dataclass of type `kind` from a mapping, each value coerced to its field's annotation.
 
     Raises:
-        UserError: for an unknown key, a missing one, a wrong type, or a value that the dataclass itself refuses with a
-            `ValueError` beginning with the field's name; with the key's full path.
+        UserError: with the key's full path, for an unknown key, a missing one, a wrong type, or a value that the
+            dataclass refuses with a `ValueError` that begins with the field's name.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -175,12 +164,12 @@ def from_mapping(kind: type, values: Mapping[str, Any], path: str = "") -> Any:
             raise UserError(f"{_join(path, name)}: missing; this key has no default")
     try:
         return kind(**coerced)
-    except ValueError as error:  # what a type cannot say: the message begins with the field's name
+    except ValueError as error:
         raise UserError(_join(path, error)) from None
 
 
 def coerce(value: Any, hint: Any, path: str) -> Any:
-    """`value` as the type that the annotation `hint` asks for, or a `UserError` naming `path`."""
+    """`value` as the type of the annotation `hint`, or a `UserError` that names `path`."""
     try:
         return _coerce(value, hint, path)
     except _Mismatch:
@@ -192,7 +181,7 @@ class _Mismatch(Exception):
 
 
 def _coerce(value: Any, hint: Any, path: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if hint is Any:
         return value
     if origin is Annotated:
@@ -202,79 +191,65 @@ def _coerce(value: Any, hint: Any, path: str) -> Any:
                 raise UserError(f"{path}: expected {bounds}, got {value}")
         return value
     if origin in (typing.Union, types.UnionType):
-        return _coerce_union(value, arguments, path)
-    if origin is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in arguments):
-            return value
-        raise _Mismatch
-    if origin in (list, tuple) or hint in (list, tuple):
-        if not isinstance(value, list | tuple):
-            raise _Mismatch
+        if value is None and type(None) in arguments:
+            return None
+        for choice in _distinct(arguments):
+            # A mapping or list matches one member only, whose own message reaches the user.
+            with contextlib.suppress(_Mismatch):
+                return _coerce(value, choice, path)
+    elif origin in (list, tuple) and isinstance(value, list | tuple):
         item = arguments[0] if arguments else Any
-        return (origin or hint)(coerce(part, item, f"{path}[{i}]") for i, part in enumerate(value))
-    if origin is dict or hint is dict:
-        if not isinstance(value, Mapping):
-            raise _Mismatch
-        key_hint, value_hint = arguments or (Any, Any)
-        taken = {}
-        for key, content in value.items():
-            here = _join(path, _key_text(key))
-            taken_key = coerce(_key_text(key) if key_hint is str else key, key_hint, f"{here} (the key)")
-            if taken_key in taken:
-                raise UserError(f"{here}: stands twice, once as a number or a truth value and once in quotes")
-            taken[taken_key] = coerce(content, value_hint, here)
-        return taken
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise _Mismatch
+        return origin(coerce(part, item, f"{path}[{i}]") for i, part in enumerate(value))
+    elif origin is dict and isinstance(value, Mapping):
+        return _coerce_mapping(value, *(arguments or (Any, Any)), path)
+    elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_mapping(hint, value, path)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        if value in [member.value for member in hint]:
+    elif choices := _choices(hint):
+        if any(value == choice and type(value) is type(choice) for choice in choices):
             return value
-        raise _Mismatch
-    return _coerce_scalar(value, hint)
-
-
-def _coerce_union(value: Any, choices: tuple, path: str) -> Any:
-    if value is None and type(None) in choices:
-        return None
-    choices = [choice for choice in choices if choice is not type(None)]
-    # `SchedulerType | str`, as transformers annotates its words, means one of the enumeration's words.
-    if any(isinstance(choice, type) and issubclass(choice, Enum) for choice in choices):
-        choices = [choice for choice in choices if choice is not str]
-    for choice in choices:
-        # A mapping or list belongs to the one member that can hold it, so that its own complaint reaches the user.
-        try:
-            return _coerce(value, choice, path)
-        except _Mismatch:
-            continue
+    elif isinstance(hint, type):
+        return _coerce_scalar(value, hint)
     raise _Mismatch
 
 
-def _coerce_scalar(value: Any, hint: Any) -> Any:
-    if hint is bool:
-        if isinstance(value, bool):
-            return value
-        words = {"yes": True, "on": True, "no": False, "off": False}
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
-    elif hint is int:
-        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-            return int(value)
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-    elif hint is float:
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            with contextlib.suppress(OverflowError):
-                return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint):
-        return value
+def _coerce_mapping(value: Mapping, key_hint: Any, value_hint: Any, path: str) -> dict:
+    coerced = {}
+    for key, content in value.items():
+        here = _join(path, _key_text(key))
+        key = coerce(_key_text(key) if key_hint is str else key, key_hint, f"{here} (the key)")
+        coerced[key] = coerce(content, value_hint, here)
+    return coerced
+
+
+def _coerce_scalar(value: Any, hint: type) -> Any:
+    boolean = isinstance(value, bool)
+    if hint is bool and isinstance(value, str) and value.lower() in _BOOLEANS:
+        return _BOOLEANS[value.lower()]
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if hint is float and isinstance(value, numbers.Real) and not boolean:
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    if isinstance(value, numbers.Integral if hint is int else hint) and (hint is bool or not boolean):
+        return int(value) if hint is int else value
     raise _Mismatch
+
+
+def _distinct(choices: tuple) -> list:
+    """The members of a union. Transformers' ``SchedulerType | str`` means one of the enumeration's words."""
+    words = any(isinstance(choice, type) and issubclass(choice, Enum) for choice in choices)
+    return [choice for choice in choices if not (words and choice is str)]
+
+
+def _choices(hint: Any) -> list | None:
+    """The values of a Literal or an enumeration."""
+    if typing.get_origin(hint) is Literal:
+        return list(typing.get_args(hint))
+    return [member.value for member in hint] if isinstance(hint, type) and issubclass(hint, Enum) else None
 
 
 def _key_text(key: Any) -> Any:
-    """A number or truth value as the word that a mapping of words has for it, in YAML's spelling: the keys of
-    ``{0: train, true: test}`` name cells of tables, which are words."""
+    """A number or boolean as YAML spells it: the keys of ``{0: train, true: test}`` name cells of tables."""
     if isinstance(key, bool):
         return str(key).lower()
     if isinstance(key, float) and key.is_integer():
@@ -289,30 +264,25 @@ def _join(path: str, key: Any) -> str:
 def _describe(value: Any) -> str:
     if value is None:
         return "nothing (null)"
-    names = {bool: "the boolean", int: "the number", float: "the number", str: "the word"}
-    kind = next((name for t, name in names.items() if type(value) is t), None)
-    if kind is None:
-        return "a mapping" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-    return f"{kind} {str(value).lower() if isinstance(value, bool) else repr(value)}"
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    if isinstance(value, int | float | str):
+        return f"the {'word' if isinstance(value, str) else 'number'} {value!r}"
+    return "a mapping" if isinstance(value, Mapping) else f"a {type(value).__name__}"
 
 
 def _spell(hint: Any) -> str:
     """An annotation in words: ``float | None`` is 'a number or null'."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin is Annotated:
         return _spell(arguments[0])
     if origin in (typing.Union, types.UnionType):
-        if any(isinstance(choice, type) and issubclass(choice, Enum) for choice in arguments):
-            arguments = tuple(choice for choice in arguments if choice is not str)
-        return " or ".join(_spell(choice) for choice in arguments)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return "one of " + ", ".join(str(member.value) for member in hint)
-    if origin in (list, tuple) or hint in (list, tuple):
-        item = arguments[0] if arguments else Any
-        return f"a list, each item {_spell(item)}" if item is not Any else "a list"
-    if origin is dict or hint is dict or dataclasses.is_dataclass(hint):
+        return " or ".join(_spell(choice) for choice in _distinct(arguments))
+    if choices := _choices(hint):
+        return "one of " + ", ".join(map(str, choices))
+    if origin in (list, tuple):
+        return f"a list, each item {_spell(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
+    if origin is dict or dataclasses.is_dataclass(hint):
         return "a mapping"
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))

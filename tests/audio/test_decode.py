@@ -1,7 +1,6 @@
-"""Decoding: what comes out of a good file, and which complaint a bad one gets."""
+"""Decoding: the samples of a good file, and the message about a bad one."""
 
 import os
-import re
 import sys
 import tracemalloc
 
@@ -10,7 +9,6 @@ import pytest
 import soundfile
 
 from ser_hf.audio import AudioError, decode
-from ser_hf.audio.decode import _torn
 from ser_hf.corpora import load_corpus
 
 RATE = 16000
@@ -28,7 +26,7 @@ def frequency(samples, rate):
     return spectrum.argmax() * rate / len(samples)
 
 
-def test_samples_come_out_as_written(tmp_path):
+def test_samples_are_as_written(tmp_path):
     decoded = decode(str(write(tmp_path / "a.wav", subtype="FLOAT")))
     np.testing.assert_array_equal(decoded.samples, TONE)
     assert decoded.samples.dtype == np.float32
@@ -61,15 +59,9 @@ def test_wav_and_flac_of_the_same_samples_have_the_same_hash(tmp_path):
     hashes = {decode(str(write(tmp_path / f"a{suffix}", noise))).content_hash for suffix in (".wav", ".flac", ".aiff")}
     assert len(hashes) == 1
     noise[5] += 1
-    assert decode(str(write(tmp_path / "b.wav", noise))).content_hash not in hashes
-
-
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_bytes_decode_like_the_file_that_they_came_from(tmp_path, suffix):
-    path = write(tmp_path / f"a{suffix}")
-    from_file, from_bytes = decode(str(path)), decode("elsewhere/a.wav", path.read_bytes())
-    np.testing.assert_array_equal(from_bytes.samples, from_file.samples)
-    assert from_bytes.content_hash == from_file.content_hash
+    other = write(tmp_path / "b.wav", noise)
+    assert decode(str(other)).content_hash not in hashes
+    assert decode("elsewhere/a.wav", other.read_bytes()).content_hash == decode(str(other)).content_hash
 
 
 def wav(subtype="PCM_16", samples=TONE):
@@ -114,14 +106,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("make", "told"), BAD.values(), ids=BAD)
-def test_a_bad_file_is_named_with_its_fault(tmp_path, make, told):
+@pytest.mark.parametrize(("make", "message"), BAD.values(), ids=BAD)
+def test_a_bad_file_is_named_with_its_fault(tmp_path, make, message):
     path = tmp_path / "bad.wav"
     make(path)
     with pytest.raises(AudioError) as error:
         decode(str(path), sampling_rate=8000)
     assert str(error.value).startswith(f"{path}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -158,51 +150,17 @@ def test_a_part_is_decoded_alone(tmp_path):
     np.testing.assert_array_equal(decode(path, None, None, 0.25, 0.5).samples, TONE[4000:8000])
     np.testing.assert_array_equal(decode(path, start=0.75).samples, TONE[12000:])
     np.testing.assert_array_equal(decode(path, end=1.005).samples, TONE)
-    for start, end, told in ((0.5, 1.5, "0.5 to 1.5"), (1.0, None, "1 to 1"), (0.5, 0.50001, "0.5 to 0.5")):
-        with pytest.raises(AudioError, match=f"a.wav: no segment from {told} s; the recording has 1 s"):
+    for start, end, span in ((0.5, 1.5, "0.5 to 1.5"), (1.0, None, "1 to 1"), (0.5, 0.50001, "0.5 to 0.5")):
+        with pytest.raises(AudioError, match=f"a.wav: no segment from {span} s; the recording has 1 s"):
             decode(path, None, RATE, start, end)
 
 
-def test_a_path_that_is_not_utf8_is_told(tmp_path):
+def test_a_path_that_is_not_utf8_is_named(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"gl\xfccklich.wav")
     with open(path, "wb") as file:
         file.write(write(tmp_path / "a.wav").read_bytes())
     with pytest.raises(AudioError, match=r"gl\\xfccklich.wav: its path is not UTF-8.*rename it"):
         decode(os.fsdecode(path))
-
-
-def ogg(path, subtype="VORBIS"):
-    """Two seconds of noise, in several pages."""
-    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
-    soundfile.write(path, noise, RATE, format="OGG", subtype=subtype)
-    return path.read_bytes()
-
-
-def pages(content):
-    return [found.start() for found in re.finditer(b"OggS", content)]
-
-
-@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_an_ogg_file_that_ends_within_a_page_is_truncated(tmp_path, subtype):
-    path = tmp_path / "a.ogg"
-    content = ogg(path, subtype)
-    last = pages(content)[-1]
-    assert last > 60, "more pages than those of the headers"
-    assert len(decode(str(path)).samples) > RATE
-    for end in (len(content) // 2, last + 2, last + 10, last + 27, last + 40, len(content) - 1):
-        path.write_bytes(content[:end])
-        with pytest.raises(AudioError, match="a.ogg: "):
-            decode(str(path))
-        with pytest.raises(AudioError, match="row 1: "):
-            decode("row 1", content[:end])
-
-
-def test_an_ogg_file_whose_last_packet_goes_on_nowhere_is_truncated():
-    page = b"OggS\0" + bytes(21) + b"\x02\xff\x05" + bytes(260)
-    assert not _torn(bytes(9) + page)
-    assert _torn(bytes(9) + page[:26] + b"\x01\xff" + bytes(255))
-    assert not _torn(b"OggS\0\x04" + bytes(20) + b"\x01\xff" + bytes(255)), "the end is marked"
-    assert not _torn(bytes(99)), "tags after the stream"
 
 
 def test_files_as_released_decode_to_their_durations(real_corpora):

@@ -1,11 +1,10 @@
-"""The waveform store: decoded once, equal to the decoder bit for bit, whole or not there at all."""
+"""The waveform store: decoded once, equal to the decoder, checksummed, resumable, complete or not there."""
 
 import itertools
 import logging
 import multiprocessing
 import os
 import pickle
-import shutil
 import signal
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from support.damage import cut, empty, fill, flip
 from ser_hf.audio import AudioError, decode, open_store, prepare
 from ser_hf.audio import store as building
 from ser_hf.audio.decode import suffix_matches_format
-from ser_hf.audio.store import read_journal
+from ser_hf.audio.store import JOURNAL, RECORD, SAMPLES, complete_clips, read_journal
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.models.preparation import Preparation, prepare_waveform
 from ser_hf.utils.errors import UserError
@@ -65,10 +64,6 @@ def test_rows_count_as_in_any_sequence(sources, tmp_path):
     for beyond in (4, -5):
         with pytest.raises(IndexError):
             store[beyond]
-
-
-def test_waveforms_cannot_be_written_to(sources, tmp_path):
-    store = open_store(sources, 16000, tmp_path / "cache")
     with pytest.raises(ValueError, match="read-only"):
         store[0][0] = 1.0
 
@@ -140,14 +135,14 @@ def test_a_missing_file_is_named(sources, tmp_path):
         ("waveforms.f32", lambda path: path.write_bytes(path.read_bytes() + b"1234")),
     ],
 )
-def test_a_damaged_store_is_told_and_built_again(sources, tmp_path, caplog, name, damage):
+def test_a_damaged_store_is_named_and_built_again(sources, tmp_path, caplog, name, damage):
     store = open_store(sources, 16000, tmp_path / "cache")
     names = ("index.npz", "waveforms.f32")
     wanted = [(store.folder / name).read_bytes() for name in names]
     damage(store.folder / name)
     open_store(sources, 16000, tmp_path / "cache")
-    (told,) = caplog.messages
-    assert told.startswith(f"{store.folder} is damaged (")
+    (message,) = caplog.messages
+    assert message.startswith(f"{store.folder} is damaged (")
     assert [(store.folder / name).read_bytes() for name in names] == wanted
 
 
@@ -184,7 +179,7 @@ def left_by_a_kill(sources, cache, at):
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_a_build_that_was_killed_goes_on_where_it_was(sources, tmp_path, caplog, decoded, torn):
+def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, caplog, decoded, torn):
     caplog.set_level(logging.INFO, "ser_hf")
     many = sources * 10
     wanted = open_store(many, 16000, tmp_path / "whole")
@@ -203,7 +198,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(sources, tmp_path, caplog,
     assert f"continuing to prepare audio: {whole} of 40 clips are in {partial}" in caplog.messages
 
 
-def test_of_a_build_that_was_cut_off_no_damaged_clip_is_taken(sources, tmp_path, decoded):
+def test_a_damaged_clip_of_an_interrupted_build_is_decoded_again(sources, tmp_path, decoded):
     many = sources * 10
     wanted = open_store(many, 16000, tmp_path / "whole")
     partial = left_by_a_kill(many, tmp_path / "cache", at=25)
@@ -235,8 +230,8 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
     flip_in(store, 2)
     reader = pickle.loads(pickle.dumps(open_store(sources, 16000, tmp_path / "cache")))
     assert not caplog.messages
-    looked_at, real = [], building.checksum
-    monkeypatch.setattr("ser_hf.audio.store.checksum", lambda clip: looked_at.append(len(clip)) or real(clip))
+    looked_at, real = [], building.xxh3_64_intdigest
+    monkeypatch.setattr("ser_hf.audio.store.xxh3_64_intdigest", lambda clip: looked_at.append(len(clip)) or real(clip))
     for _ in range(2):
         for row in (0, 1, -1):
             assert len(reader[row]) == store.lengths[row]
@@ -252,27 +247,20 @@ def test_of_a_large_store_each_clip_is_verified_when_it_is_first_read(sources, t
     assert len(again[2]) == store.lengths[2]
 
 
-def test_a_store_that_was_read_through_is_not_verified_again(sources, tmp_path, monkeypatch):
-    open_store(sources, 16000, tmp_path / "cache")
-    store = open_store(sources, 16000, tmp_path / "cache")
-    monkeypatch.setattr("ser_hf.audio.store.checksum", None)
-    assert [len(samples) for samples in store] == store.lengths.tolist()
-
-
-def test_a_disk_that_fills_up_is_told_and_leaves_nothing(sources, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing(sources, tmp_path, monkeypatch):
     real = Path.open
     full = Path("/dev/full")
     monkeypatch.setattr(
         Path, "open", lambda path, mode="r", **given: real(full if mode == "ab" else path, mode, **given)
     )
     needed = f"{sum(4 * 16000 * soundfile.info(one['path']).duration for one in sources) / 1e6:.2f} MB are needed"
-    told = rf"waveforms: cannot be written to \(No space left on device\): {needed}, .* free; .* SER_HF_CACHE"
-    with pytest.raises(UserError, match=told):
+    message = rf"waveforms: cannot be written to \(No space left on device\): {needed}, .* free; .* SER_HF_CACHE"
+    with pytest.raises(UserError, match=message):
         open_store(sources, 16000, tmp_path / "cache")
     assert folders(tmp_path / "cache") == []
 
 
-def test_damage_that_cannot_be_marked_for_the_next_run_is_told_with_what_to_do(sources, tmp_path, monkeypatch):
+def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, monkeypatch):
     store = open_store(sources, 16000, tmp_path / "cache")
     flip(store.folder / "waveforms.f32")
     opened = building.WaveformStore(store.folder)
@@ -284,7 +272,7 @@ def test_damage_that_cannot_be_marked_for_the_next_run_is_told_with_what_to_do(s
     with pytest.raises(UserError) as error:
         list(opened)
     assert str(error.value).startswith(f"{store.folder}: the samples of clip ")
-    assert "cannot be marked to be built again (Read-only file system): delete that folder, or set" in str(error.value)
+    assert str(error.value).endswith("; delete that folder, or set audio.cache_dir to another one")
 
 
 def test_recordings_of_hours_are_decoded_few_at_a_time(sources, tmp_path, monkeypatch):
@@ -299,30 +287,6 @@ def test_recordings_of_hours_are_decoded_few_at_a_time(sources, tmp_path, monkey
     open_store(sources[:1] * 6, 16000, tmp_path / "cache", workers=4)
     assert len(ahead) == 6
     assert max(ahead) <= 2
-
-
-def test_the_size_of_a_large_store_is_told_before_it_is_built(sources, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, "ser_hf")
-    open_store(sources, 16000, tmp_path / "cache")
-    assert not caplog.messages
-    monkeypatch.setattr("ser_hf.audio.store._LOGGED_BYTES", 1000)
-    with open(sources[0]["path"], "rb") as file:
-        packed = [*sources[1:], {"path": None, "bytes": file.read()}]
-    store = open_store(packed, 16000, tmp_path / "cache")
-    (told,) = caplog.messages
-    size = f"{4 * store.lengths.sum() / 1e6:.2f} MB"
-    assert told.startswith(f"waveforms of 4 files (0.0 h): about {size} at {tmp_path / 'cache' / 'waveforms'}, where ")
-    assert caplog.records[0].levelno == logging.INFO
-    usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr("ser_hf.audio.store.shutil.disk_usage", lambda path: usage)
-    open_store(sources, 16000, tmp_path / "cache", preparation=Preparation(fixed_duration=2.0))
-    assert f"about {4 * 4 * 2 * 16000 / 1e6:.2f} MB at " in caplog.messages[-1]
-    assert caplog.records[-1].levelno == logging.WARNING
-    with open(sources[1]["path"], "wb") as file:
-        file.write(b"not audio")
-    with pytest.raises(AudioError, match=r"1\.wav"):
-        open_store(sources, 16000, tmp_path / "cache")
-    assert "waveforms of 4 files" in caplog.messages[-1]
 
 
 def test_a_pickled_store_carries_no_samples(sources, tmp_path):
@@ -392,7 +356,7 @@ def test_it_holds_what_the_preparation_makes_of_the_resampled_clips(padded, tmp_
     assert store.lengths.tolist() == [len(store[row]) for row in range(3)]
 
 
-def test_each_preparation_has_a_store_of_its_own_and_none_has_the_plain_one(padded, tmp_path):
+def test_each_preparation_makes_another_store(padded, tmp_path):
     levels = [Preparation(level="peak"), Preparation(level="loudness"), Preparation(level="peak", target_level=-2)]
     others = [Preparation(20), Preparation(30), Preparation(fixed_duration=1), Preparation(fixed_duration=2)]
     kinds = [None, EVERYTHING, *levels, *others]
@@ -428,7 +392,7 @@ def rows_of(sources):
     return to_dataset(Listing("x", clips), ["sad"] * len(clips), ["sad", "angry"], 16000)
 
 
-def test_rows_keep_the_durations_of_the_recordings_and_losses_are_told(padded, tmp_path, caplog):
+def test_rows_keep_the_durations_of_the_recordings_and_removed_audio_is_logged(padded, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "ser_hf"):
         dataset, store = prepare(rows_of(padded), 16000, tmp_path / "cache", EVERYTHING)
     np.testing.assert_allclose(dataset["duration"][:], [0.5, 1.1, 1.2], rtol=1e-6)
@@ -436,12 +400,12 @@ def test_rows_keep_the_durations_of_the_recordings_and_losses_are_told(padded, t
     assert dataset["content_hash"][:] == store.content_hashes
     # A frame is loud as soon as it reaches into the noise: 32 of 500 ms stay, to the hop below.
     assert store.trimmed_lengths.tolist() == [8000, 9600 + 8000 % 256 + 256, 11200 + 8000 % 256 + 256]
-    assert "silence trimmed: 34.3 % of 3 s (in 2 of 3 clips)" in caplog.text
-    assert "cut to the fixed duration: 7.6 % of 2 s (in 2 of 3 clips)" in caplog.text
+    assert "silence trimmed: 34.3 % of 0.00 h (in 2 of 3 clips)" in caplog.text
+    assert "cut to the fixed duration: 7.6 % of 0.00 h (in 2 of 3 clips)" in caplog.text
     assert "padded with silence to the fixed duration: 1 of 3 clips" in caplog.text
 
 
-def test_a_suffix_of_another_format_is_told_and_read_all_the_same(tmp_path, caplog):
+def test_a_suffix_of_another_format_is_logged(tmp_path, caplog):
     path = tmp_path / "really_flac.wav"
     soundfile.write(path, np.zeros(160), 16000, format="FLAC")
     dataset = to_dataset(Listing("x", [Clip(str(path), "sad", "x:1", "x/1")]), ["sad"], ["sad", "angry"], 16000)
@@ -451,8 +415,62 @@ def test_a_suffix_of_another_format_is_told_and_read_all_the_same(tmp_path, capl
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "honest"),
+    ("name", "format", "matches"),
     [("a.wav", "WAV", True), ("a.WAV", "WAVEX", True), ("a.mp3", "WAV", False), ("a.w", "W64", True)],
 )
-def test_what_a_suffix_may_say(name, format, honest):
-    assert suffix_matches_format(name, format) is honest
+def test_suffixes_and_formats(name, format, matches):
+    assert suffix_matches_format(name, format) is matches
+
+
+# The journal of an interrupted build
+
+LENGTHS = [5, 0, 3, 8]
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A build of four clips, one of them without a sample."""
+    metadata = {"source_length": 7, "trimmed_length": 6, "source_rate": 48000, "channels": 2, "format": "WAV"}
+    with (tmp_path / SAMPLES).open("ab") as samples, (tmp_path / JOURNAL).open("ab") as journal:
+        for i, length in enumerate(LENGTHS):
+            clip = np.arange(length, dtype=np.float32)
+            building.append(samples, journal, clip, metadata | {"content_hash": f"{i:032x}"})
+    return tmp_path
+
+
+def sizes(folder):
+    return [(folder / name).stat().st_size for name in (SAMPLES, JOURNAL)]
+
+
+def test_a_torn_tail_is_cut_off(interrupted):
+    assert read_journal(interrupted)["length"].tolist() == LENGTHS
+    before = sizes(interrupted)
+    for name in (SAMPLES, JOURNAL):
+        with (interrupted / name).open("ab") as file:
+            file.write(b"half of one")
+    assert complete_clips(interrupted) == 4
+    assert sizes(interrupted) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "content"),
+    [
+        (SAMPLES, 4 * 5, b"\xff"),  # a changed byte
+        (JOURNAL, 2 * RECORD.itemsize, bytes(RECORD.itemsize)),  # a record of zeros
+        (JOURNAL, 2 * RECORD.itemsize, np.int64(1 << 60).tobytes()),  # a length
+        (JOURNAL, 2 * RECORD.itemsize, np.int64(-3).tobytes()),
+    ],
+)
+def test_clips_after_the_first_damaged_one_are_cut_off(interrupted, name, place, content):
+    with (interrupted / name).open("r+b") as file:
+        file.seek(place)
+        file.write(content)
+    assert complete_clips(interrupted) == 2
+    assert sizes(interrupted) == [20, 2 * RECORD.itemsize]
+
+
+@pytest.mark.parametrize("missing", [SAMPLES, JOURNAL])
+def test_one_file_of_a_build_without_the_other_is_deleted(interrupted, missing):
+    (interrupted / missing).unlink()
+    assert complete_clips(interrupted) == 0
+    assert not list(interrupted.iterdir())

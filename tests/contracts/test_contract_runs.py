@@ -100,9 +100,13 @@ def test_a_recipe_has_the_same_keys_and_defaults(kind):
     assert resolved(recipe["resolved"]) == now
 
 
+# Augmentation steps that no recipe used were removed; saved recipes list them, switched off.
+REMOVED = {f"augment.{name}" for name in ("crop", "tempo", "time_shift", "band_limit", "clipping")}
+
+
 def assert_within(frozen, now, place=""):
     for key, value in frozen.items():
-        if key in DROPPED:
+        if f"{place}{key}" in REMOVED or key in DROPPED:
             continue
         assert key in now, f"{place}{key} is lost"
         if isinstance(value, dict):

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
@@ -14,7 +12,7 @@ def _latents(speakers, takes, seed):
     for speaker in speakers:
         for label, emotion in enumerate(EMOTIONS):
             for take in range(takes):
-                rows.append(dataclasses.astuple(clip_prosody(speaker, emotion, take, seed)))
+                rows.append(clip_prosody(speaker, emotion, take, seed))
                 labels.append(label)
     latents = np.array(rows)
     positive = (latents > 0).all(axis=0)
@@ -109,9 +107,3 @@ def test_no_single_latent_gives_an_emotion_away():
     for column in range(train.shape[1]):
         classifier = QuadraticDiscriminantAnalysis().fit(train[:, [column]], train_labels)
         assert recall_score(test_labels, classifier.predict(test[:, [column]]), average="macro") < 0.7
-
-
-@pytest.mark.parametrize("function", [clip_prosody, utterance])
-def test_an_unknown_emotion_is_named(function):
-    with pytest.raises(ValueError, match="'bored'"):
-        function(0, "bored", 0, 0)

@@ -1,4 +1,4 @@
-"""The temperature: found again where it is known, told where clips cannot tell one."""
+"""The temperature: found again if it is known, at a limit if clips do not determine one."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def drawn(clips=6000, classes=5, seed=0):
 
 
 @pytest.mark.parametrize("sharpened", [0.25, 1.0, 4.0])
-def test_logits_that_were_sharpened_are_told_by_how_much(sharpened):
+def test_the_factor_of_sharpened_logits_is_found(sharpened):
     logits, labels = drawn()
     assert fit_temperature((sharpened * logits).astype(np.float32), labels) == pytest.approx(sharpened, rel=0.05)
 
@@ -42,13 +42,13 @@ def test_the_temperature_has_the_least_log_loss():
     assert all(loss(found) < loss(found * factor) for factor in (0.9, 0.99, 1.01, 1.1))
 
 
-def test_two_classes_of_which_three_quarters_are_right_hand_worked():
+def test_two_classes_by_hand():
     """Four clips with the same margin of 3, one of them wrong: sigmoid(3 / T) = 3/4, so that T = 3 / ln 3."""
     logits = np.array([[3, 0], [3, 0], [0, 3], [3, 0]])
     assert fit_temperature(logits, [0, 0, 1, 1]) == pytest.approx(3 / np.log(3), rel=1e-4)
 
 
-def test_clips_that_cannot_tell_a_temperature_end_at_a_limit_that_is_told():
+def test_clips_that_determine_no_temperature_end_at_a_limit_with_a_warning():
     labels = np.arange(12) % 3
     right = np.eye(3)[labels]
     for margin in (1e-3, 8, 1e30):
@@ -56,12 +56,12 @@ def test_clips_that_cannot_tell_a_temperature_end_at_a_limit_that_is_told():
     assert fit_temperature(-8 * right, labels) == HIGHEST
     assert fit_temperature(np.zeros((12, 3)), labels) == 1, "nothing depends on it"
     assert [at_limit(value) for value in (LOWEST, 1.0, HIGHEST)] == [True, False, True]
-    assert temperature_warning(1.3, asked=True) is None
-    assert "the sharper the probabilities" in temperature_warning(LOWEST, asked=False)
-    assert temperature_warning(HIGHEST, asked=True).endswith("100 is the limit of the search; it was not stored.")
+    assert temperature_warning(1.3, requested=True) is None
+    assert "the sharper the probabilities" in temperature_warning(LOWEST, requested=False)
+    assert temperature_warning(HIGHEST, requested=True).endswith("100 is the limit of the search; it is not stored.")
 
 
-def test_windows_are_fitted_as_they_are_judged():
+def test_windows_are_fitted_as_they_are_evaluated():
     """Two windows a clip: what counts are the clips' mean probabilities, not those of the windows."""
     logits, labels = drawn(clips=80)
     windows = np.concatenate([logits, logits[::-1]])
@@ -76,7 +76,7 @@ def test_windows_are_fitted_as_they_are_judged():
     assert found != pytest.approx(fit_temperature(windows, np.tile(labels, 2)), rel=0.02)
 
 
-def test_what_is_told_are_the_judged_part_s_figures_without_and_with_it():
+def test_facts_are_the_scores_without_and_with_the_temperature():
     logits, labels = drawn(clips=300)
     facts = temperature_facts(2.0, labels, 2 * logits, logits, stored=False)
     assert {key: facts[key] for key in ("value", "fitted_on", "stored")} == {
@@ -90,16 +90,16 @@ def test_what_is_told_are_the_judged_part_s_figures_without_and_with_it():
     assert all(facts["after"][name] < facts["before"][name] for name in facts["after"])
 
 
-def test_figures_hand_worked():
+def test_figures_by_hand():
     """Probabilities of 3/4, of which two in four are right."""
     logits = np.log([[3.0, 1.0]] * 4)
-    told = temperature_facts(1.0, [0, 0, 1, 1], logits, logits, stored=True)["before"]
-    assert told["ece"] == pytest.approx(0.25)
-    assert told["brier"] == pytest.approx((2 * (0.25**2 + 0.25**2) + 2 * (0.75**2 + 0.75**2)) / 4)
-    assert told["log_loss"] == pytest.approx(-(2 * np.log(0.75) + 2 * np.log(0.25)) / 4)
+    facts = temperature_facts(1.0, [0, 0, 1, 1], logits, logits, stored=True)["before"]
+    assert facts["ece"] == pytest.approx(0.25)
+    assert facts["brier"] == pytest.approx((2 * (0.25**2 + 0.25**2) + 2 * (0.75**2 + 0.75**2)) / 4)
+    assert facts["log_loss"] == pytest.approx(-(2 * np.log(0.75) + 2 * np.log(0.25)) / 4)
 
 
 @pytest.mark.parametrize(("logits", "labels"), [(np.zeros((0, 3)), []), (np.array([[np.nan, 0]]), [0])])
-def test_what_cannot_be_fitted_is_refused(logits, labels):
+def test_clips_that_cannot_be_fitted_are_refused(logits, labels):
     with pytest.raises(UserError, match="temperature: "):
         fit_temperature(logits, labels)

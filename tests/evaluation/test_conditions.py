@@ -1,4 +1,4 @@
-"""Conditions, measured: each does to a clip what its numbers say, and nothing where there is nothing to do."""
+"""Conditions, measured: each changes a clip as its numbers say, and leaves clean and silent clips."""
 
 import itertools
 
@@ -13,12 +13,9 @@ from ser_hf.evaluation.robustness import (
     CONDITIONS,
     KINDS,
     Condition,
-    apply_condition,
-    clip_generator,
     opus_stream,
     speech_power,
 )
-from ser_hf.utils.errors import UserError
 
 RATE = 16000
 
@@ -34,7 +31,7 @@ def hiss():
 
 
 def under(kind, severity, waveform, rate=RATE, clip="a", seed=0):
-    return apply_condition(Condition(kind, severity), waveform, rate, clip_generator(kind, clip, seed))
+    return Condition(kind, severity).apply(waveform, rate, clip, seed)
 
 
 def decibels(ratio):
@@ -47,27 +44,9 @@ def level(samples, low, high, rate=RATE):
     return decibels(powers[(frequencies >= low) & (frequencies <= high)].mean())
 
 
-def test_every_kind_is_there_in_its_named_severities():
-    told = {kind: [one.severity for one in own] for kind, own in itertools.groupby(CONDITIONS, lambda one: one.kind)}
-    assert told == {kind: list(of.severities) for kind, of in KINDS.items()}
+def test_conditions_have_different_names():
     assert len({condition.name for condition in CONDITIONS}) == len(CONDITIONS)
     assert Condition("noise", 5).name == "pink noise, 5 dB"
-    assert Condition("noise", 5).description.endswith("5 dB below the speech")
-
-
-@pytest.mark.parametrize(
-    ("kind", "severity", "told"),
-    [
-        ("hum", 1, "'hum' is none of noise, white_noise"),
-        ("telephone", 32, "lines of 64 and 13 kbit/s, not of 32"),
-        ("codec", 5, "codec: expected 6 to 256 kbit/s, got 5"),
-        ("clipping", 100, "expected 0 to 99 %"),
-        ("gain", float("nan"), "got nan"),
-    ],
-)
-def test_what_there_is_not_is_refused(kind, severity, told):
-    with pytest.raises(UserError, match=told):
-        Condition(kind, severity)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,15 +54,13 @@ def test_the_clean_severity_is_the_clean_clip(kind, voice):
     assert under(kind, KINDS[kind].clean, voice) is voice
 
 
-def test_a_clip_s_random_numbers_hang_on_its_name_the_kind_and_the_seed_alone(voice):
+def test_id_kind_and_seed_decide_the_random_numbers_of_a_clip(voice):
     for kind in ("noise", "white_noise", "reverberation"):
         severity = KINDS[kind].severities[0]
         once = under(kind, severity, voice)
         np.testing.assert_array_equal(once, under(kind, severity, voice))
         for other in ({"clip": "b"}, {"seed": 1}):
             assert not np.array_equal(once, under(kind, severity, voice, **other))
-    draws = {clip_generator(kind, "a", 0).random() for kind in KINDS}
-    assert len(draws) == len(KINDS)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
@@ -92,7 +69,7 @@ def test_any_length_and_rate_and_silence(condition):
     for rate, samples in itertools.product((4000, 8000, 11025, 44100, 96000), (1, 2, 7, 700)):
         clip = 0.5 * rng.standard_normal(samples, dtype=np.float32)
         kept = clip.copy()
-        made = apply_condition(condition, clip, rate, clip_generator(condition.kind, "a", 0))
+        made = condition.apply(clip, rate, "a")
         assert made.dtype == np.float32
         assert np.isfinite(made).all()
         factor = condition.severity if condition.kind == "speed" else 1
@@ -100,11 +77,11 @@ def test_any_length_and_rate_and_silence(condition):
         assert len(made) == max(1, min(round(samples / factor), most))
         np.testing.assert_array_equal(clip, kept)
         for silence in (np.zeros(samples, dtype=np.float32), clip[:0]):
-            assert apply_condition(condition, silence, rate, clip_generator(condition.kind, "a", 0)) is silence
+            assert condition.apply(silence, rate, "a") is silence
 
 
 @pytest.mark.parametrize("kind", ["noise", "white_noise"])
-def test_noise_is_as_far_below_the_speech_as_asked_however_much_silence_is_around(kind):
+def test_noise_is_as_far_below_the_speech_as_requested_whatever_the_silence(kind):
     tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
     for before, after in ((0, 0), (RATE, 0), (2 * RATE, RATE // 2)):
         clip = np.pad(tone, (before, after))
@@ -160,7 +137,7 @@ def test_the_level_of_speech_is_the_active_level_of_telephony(corpus, silence, r
 
 
 @pytest.mark.parametrize("decay", KINDS["reverberation"].severities)
-def test_rooms_decay_in_their_time_and_stand_at_their_distance(decay):
+def test_rooms_have_their_decay_time_and_distance(decay):
     impulse = np.zeros(round(1.2 * decay * RATE), dtype=np.float32)
     impulse[0] = 1
     start = round(DIRECT_SECONDS * RATE)
@@ -178,7 +155,7 @@ def test_rooms_decay_in_their_time_and_stand_at_their_distance(decay):
 
 
 @pytest.mark.parametrize(("line", "below"), [(64, 15), (13, 11)])
-def test_a_telephone_leaves_its_band(line, below, hiss):
+def test_a_telephone_passes_its_band(line, below, hiss):
     narrow = under("telephone", line, hiss)
     inside = level(narrow, 500, 3000)
     assert inside == pytest.approx(level(hiss, 500, 3000), abs=2.5)
@@ -205,14 +182,14 @@ def payload_kilobits(stream, seconds):
 
 
 @pytest.mark.parametrize("kilobits", KINDS["codec"].severities)
-def test_opus_takes_its_bits_and_keeps_the_voice_in_its_place(kilobits):
+def test_opus_has_its_bit_rate_and_no_delay(kilobits):
     speech = np.concatenate([utterance(0, "angry", take, seed=0) for take in range(2)])
     assert 0.8 < payload_kilobits(opus_stream(speech, kilobits, RATE), len(speech) / RATE) / kilobits < 1.02
     coded = under("codec", kilobits, speech)
     assert coded.shape == speech.shape
     assert abs(correlate(coded, speech, "same").argmax() - len(speech) // 2) <= 1
     assert 0.5 < np.corrcoef(coded, speech)[0, 1] < 0.999
-    # Beyond full scale it is not the coder that cuts off.
+    # The coder does not clip beyond full scale.
     np.testing.assert_allclose(under("codec", kilobits, speech * 8).max(), 8 * coded.max(), rtol=0.4)
 
 
@@ -224,14 +201,14 @@ def test_gain_is_exact_and_saturation_ends_at_full_scale():
 
 
 @pytest.mark.parametrize("share", KINDS["clipping"].severities)
-def test_as_many_samples_are_clipped_as_asked(share, hiss):
+def test_as_many_samples_are_clipped_as_requested(share, hiss):
     made = under("clipping", share, hiss)
     assert (made != hiss).mean() == pytest.approx(share / 100, abs=1e-4)
     changed = np.abs(made[made != hiss])
     assert changed.min() == changed.max() == np.abs(made).max()
 
 
-def test_what_is_left_of_a_shortened_clip_is_the_middle_of_what_is_spoken():
+def test_a_shortened_clip_is_the_middle_of_the_speech():
     clip = np.arange(1, 4 * RATE + 1, dtype=np.float32) * 1e-9
     clip[RATE : 3 * RATE] += 0.1  # spoken from 1 s to 3 s, in 4 s
     for seconds in (1, 0.5):

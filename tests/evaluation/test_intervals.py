@@ -1,4 +1,4 @@
-"""Bootstrap intervals: the vectorised metrics, who is drawn, and what the interval says."""
+"""Bootstrap intervals: the draws of speakers and clips, and the coverage of the intervals."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.intervals import judged_intervals, recall_intervals
-from support.predictions import guesses, judged_of
+from support.intervals import metric_intervals, recall_intervals
+from support.predictions import guesses, predictions_of
 
 from ser_hf.evaluation import bootstrap as module
 from ser_hf.evaluation.bootstrap import (
@@ -16,8 +16,7 @@ from ser_hf.evaluation.bootstrap import (
     draws,
     fold_intervals,
 )
-from ser_hf.evaluation.metrics import all_metrics, classification_metrics
-from ser_hf.evaluation.summary import mean_metrics
+from ser_hf.evaluation.metrics import all_metrics, classification_metrics, mean_metrics
 
 NAMES = ("uar", "wa", "macro_f1", "weighted_f1")
 
@@ -54,7 +53,7 @@ def test_with_one_clip_a_speaker_both_bootstraps_are_one():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_interval_holds_the_measured_value(seed):
+def test_the_interval_contains_the_measured_value(seed):
     labels, predictions = _part(seed=seed)
     speakers = np.arange(len(labels)) % 10
     for drawn in (None, speakers):
@@ -97,24 +96,24 @@ def test_the_same_seed_gives_the_same_interval_and_less_confidence_a_narrower_on
 
 
 def _folds(count=5, speakers=1, clips=40, runs=1, seed=0):
-    """Folds whose speakers are recognised more or less well."""
+    """Folds whose speakers are recognized more or less well."""
     generator = np.random.default_rng(seed)
     folds = []
     for i in range(count):
         labels = np.arange(clips) % 4
         right = generator.random((runs, clips)) < 0.4 + 0.1 * (i % 4)
         predictions = np.where(right, labels, generator.integers(4, size=(runs, clips)))
-        folds.append(judged_of(labels, predictions, 4, [f"s{i}-{j * speakers // clips}" for j in range(clips)]))
+        folds.append(predictions_of(labels, predictions, 4, [f"s{i}-{j * speakers // clips}" for j in range(clips)]))
     return _apart(folds)
 
 
 def _apart(folds):
-    """Each fold with clips of its own."""
+    """Folds without a common clip."""
     return [dataclasses.replace(fold, ids=[f"{i}/{clip}" for clip in fold.ids]) for i, fold in enumerate(folds)]
 
 
 def _mean(folds):
-    scores = [classification_metrics(fold.labels, run, 4) for fold in folds for run in fold.predictions]
+    scores = [classification_metrics(fold.labels, run, 4) for fold in folds for run in fold.predicted]
     return {name: np.mean([score[name] for score in scores]) for name in NAMES}
 
 
@@ -125,7 +124,7 @@ def _width(intervals, name="uar"):
 @pytest.mark.parametrize("draw_folds", [False, True])
 @pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("speakers", [1, 4])
-def test_the_interval_over_folds_holds_the_folds_mean(speakers, runs, draw_folds):
+def test_the_interval_over_folds_contains_the_mean_of_the_folds(speakers, runs, draw_folds):
     folds = _folds(speakers=speakers, runs=runs)
     intervals = fold_intervals(folds, draw_folds, resamples=400)
     assert set(NAMES) < set(intervals)
@@ -135,17 +134,17 @@ def test_the_interval_over_folds_holds_the_folds_mean(speakers, runs, draw_folds
 
 
 def test_one_speaker_a_fold_is_drawn_as_a_speaker():
-    """Leave-one-speaker-out: within a fold there is nobody else to draw, so that the folds must be."""
+    """Leave-one-speaker-out: a fold has one speaker, so the folds are drawn instead."""
     labels = np.tile(np.arange(4), 10)
-    folds = _apart([judged_of(labels, (labels + i % 2) % 4, 4, [f"s{i}"] * 40) for i in range(8)])
+    folds = _apart([predictions_of(labels, (labels + i % 2) % 4, 4, [f"s{i}"] * 40) for i in range(8)])
     still, drawn = (fold_intervals(folds, draw_folds, resamples=400) for draw_folds in (False, True))
     assert still["wa"] == pytest.approx([0.5, 0.5]), "each speaker is all right or all wrong, however it is drawn"
     # Half of eight speakers are right: the share of right ones has a deviation of 0.18, read at steps of an eighth.
     assert _width(drawn, "wa") == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(8), abs=0.13)
-    # The same people judged without folds.
+    # The same speakers evaluated without folds.
     together = bootstrap_intervals(
         np.tile(labels, 8),
-        np.concatenate([fold.predictions[0] for fold in folds]),
+        np.concatenate([fold.predicted[0] for fold in folds]),
         4,
         np.repeat(np.arange(8), 40),
         400,
@@ -161,8 +160,8 @@ def test_drawing_the_folds_is_wider_where_they_differ():
 def test_one_fold_that_is_not_drawn_is_the_plain_bootstrap():
     (fold,) = _folds(count=1, speakers=5, runs=2)
     found = fold_intervals([fold], False, resamples=300, seed=3)
-    assert found == judged_intervals(fold, True, resamples=300, seed=3)
-    plain = bootstrap_intervals(fold.labels, fold.predictions, 4, fold.speakers, resamples=300, seed=3)
+    assert found == metric_intervals(fold, True, resamples=300, seed=3)
+    plain = bootstrap_intervals(fold.labels, fold.predicted, 4, fold.speakers, resamples=300, seed=3)
     assert plain == {name: found[name] for name in NAMES}
 
 
@@ -185,7 +184,7 @@ def test_folds_are_drawn_alike_under_one_seed_and_narrower_with_less_confidence(
 
 def test_a_class_that_a_fold_lacks_is_left_out_of_that_fold():
     labels = np.tile([0, 1], 20)
-    folds = _apart([judged_of(labels, labels, 4), judged_of(labels, 1 - labels, 4)])
+    folds = _apart([predictions_of(labels, labels, 4), predictions_of(labels, 1 - labels, 4)])
     for draw_folds in (False, True):
         intervals = fold_intervals(folds, draw_folds, by_speaker=False, resamples=100)
         assert np.isfinite(list(intervals.values())).all()
@@ -199,7 +198,7 @@ def _any_folds(draw):
         clips = draw(st.integers(1, 12))
         ids = st.lists(st.integers(0, 2), min_size=clips, max_size=clips)
         speakers = draw(ids.map(lambda own: [f"s{i}" for i in own]))
-        folds.append(judged_of(draw(ids), [draw(ids) for _ in range(runs)], 3, speakers))
+        folds.append(predictions_of(draw(ids), [draw(ids) for _ in range(runs)], 3, speakers))
     return _apart(folds) if draw(st.booleans()) else folds
 
 
@@ -214,7 +213,7 @@ def test_low_is_never_above_high_whatever_the_folds(folds, draw_folds, by_speake
 
 
 def test_speakers_of_several_folds_are_drawn_once_for_all():
-    """Folds by sentence: each speaker stands in each, so that their variation must not average out over folds."""
+    """Folds by sentence: each speaker is in each, so their variation must not average out over folds."""
     generator = np.random.default_rng(0)
     ability = generator.uniform(0.2, 0.9, 12)
     speakers = np.repeat([f"s{i}" for i in range(12)], 8)
@@ -222,15 +221,15 @@ def test_speakers_of_several_folds_are_drawn_once_for_all():
     for _ in range(10):
         labels = generator.integers(0, 4, len(speakers))
         right = generator.random(len(speakers)) < np.repeat(ability, 8)
-        folds.append(judged_of(labels, np.where(right, labels, (labels + 1) % 4), 4, speakers))
+        folds.append(predictions_of(labels, np.where(right, labels, (labels + 1) % 4), 4, speakers))
     folds = _apart(folds)
     low, high = fold_intervals(folds, draw_folds=True, resamples=500)["uar"]
     renamed = [
-        judged_of(fold.labels, fold.predictions, 4, [f"{i}:{name}" for name in fold.speakers])
+        predictions_of(fold.labels, fold.predicted, 4, [f"{i}:{name}" for name in fold.speakers])
         for i, fold in enumerate(folds)
     ]
     narrow_low, narrow_high = fold_intervals(_apart(renamed), draw_folds=False, resamples=500)["uar"]
-    # As if each fold had speakers of its own, the mean over ten folds would seem about three times as sure.
+    # With other speakers in each fold the interval of the mean over ten folds is about a third as wide.
     assert high - low > 2 * (narrow_high - narrow_low)
     assert low < _mean(folds)["uar"] < high
 
@@ -239,7 +238,7 @@ def test_speakers_of_several_folds_are_drawn_once_for_all():
 def test_a_clip_that_several_folds_judge_is_drawn_once(by_speaker):
     """Validation parts: were its copies drawn each by itself, many folds of the same clips would seem sure."""
     (fold,) = _folds(count=1, speakers=5)
-    alone = judged_intervals(fold, by_speaker, resamples=300)
+    alone = metric_intervals(fold, by_speaker, resamples=300)
     assert fold_intervals([fold] * 4, True, by_speaker, resamples=300) == {
         name: pytest.approx(own) for name, own in alone.items()
     }
@@ -250,60 +249,62 @@ def test_a_clip_that_several_folds_judge_is_drawn_once(by_speaker):
         probabilities=np.tile(fold.probabilities, (1, 4, 1)),
         columns={name: values * 4 for name, values in fold.columns.items()},
     )
-    pooled = judged_intervals(everything, by_speaker, resamples=300)
+    pooled = metric_intervals(everything, by_speaker, resamples=300)
     assert pooled == {name: pytest.approx(own) for name, own in alone.items()}
 
 
-def test_clips_of_nobody_known_are_drawn_alone():
+def test_clips_with_unknown_speakers_are_drawn_alone():
     labels, predictions = _part()
-    nobody, unnamed, one = (judged_of(labels, predictions, 4, [name] * 80) for name in (None, "mer:unknown", "mer:a"))
-    alone = judged_intervals(nobody, False, resamples=200)
-    for judged in (nobody, unnamed):
-        found = judged_intervals(judged, True, resamples=200)
+    nobody, unnamed, one = (
+        predictions_of(labels, predictions, 4, [name] * 80) for name in (None, "mer:unknown", "mer:a")
+    )
+    alone = metric_intervals(nobody, False, resamples=200)
+    for part in (nobody, unnamed):
+        found = metric_intervals(part, True, resamples=200)
         assert found == {name: pytest.approx(own, abs=0.06) for name, own in alone.items()}
-        assert _width(found, "wa") == pytest.approx(_width(judged_intervals(one, True, resamples=200), "wa"), rel=0.25)
-    some = judged_of(labels, predictions, 4, ["mer:a", None] * 40)
-    assert _width(judged_intervals(some, True, resamples=400), "wa") > 0, "one speaker of forty clips, and forty more"
+        assert _width(found, "wa") == pytest.approx(_width(metric_intervals(one, True, resamples=200), "wa"), rel=0.25)
+    some = predictions_of(labels, predictions, 4, ["mer:a", None] * 40)
+    assert _width(metric_intervals(some, True, resamples=400), "wa") > 0, "one speaker of forty clips, and forty more"
 
 
 def test_very_many_classes_fit_into_memory_and_every_class_counts():
-    """An identity matrix of 527 classes squared would ask for 575 GiB."""
+    """An identity matrix of 527 classes squared would take 575 GiB."""
     labels, predictions = np.arange(30) % 3 * 263, np.arange(30) % 2 * 263
-    judged = judged_of(labels, predictions, 527)
-    few = judged_of(labels // 263, predictions // 263, 3)
+    part = predictions_of(labels, predictions, 527)
+    few = predictions_of(labels // 263, predictions // 263, 3)
     for by_speaker in (True, False):
-        found, wanted = (judged_intervals(own, by_speaker, resamples=50) for own in (judged, few))
+        found, wanted = (metric_intervals(own, by_speaker, resamples=50) for own in (part, few))
         for name in set(wanted) - {"log_loss"}:  # which clips probabilities, of many more
             assert found[name] == pytest.approx(wanted[name]), name
-    assert [own for own in recall_intervals(judged, 50) if own] == recall_intervals(few, 50)
+    assert [own for own in recall_intervals(part, 50) if own] == recall_intervals(few, 50)
 
 
-def test_every_metric_has_an_interval_that_holds_it():
+def test_every_metric_has_an_interval_that_contains_it():
     labels, probabilities = guesses(90, 4, runs=2)
-    judged = judged_of(labels, probabilities.argmax(axis=2), 4, np.arange(90) % 12, probabilities)
+    part = predictions_of(labels, probabilities.argmax(axis=2), 4, np.arange(90) % 12, probabilities)
     measured = mean_metrics([all_metrics(labels, run) for run in probabilities])
     for by_speaker in (True, False):
-        found = judged_intervals(judged, by_speaker, resamples=300)
-        # A resample's clips repeat, which looks like worse calibration than there is.
+        found = metric_intervals(part, by_speaker, resamples=300)
+        # The clips of a resample repeat, which biases ECE.
         assert set(found) == set(measured) - {"ece"}
         assert all(low < measured[name] < high for name, (low, high) in found.items())
 
 
 def test_memory_stays_flat_and_the_draws_do_not_change(monkeypatch):
     labels, probabilities = guesses(40, 3)
-    judged = judged_of(labels, probabilities.argmax(axis=2), 3, np.arange(40) % 5, probabilities)
-    whole = judged_intervals(judged, True, resamples=400)
+    part = predictions_of(labels, probabilities.argmax(axis=2), 3, np.arange(40) % 5, probabilities)
+    whole = metric_intervals(part, True, resamples=400)
     monkeypatch.setattr(module, "_DRAWN_AT_ONCE", 40 * 37)
     assert [len(block) for block in draws(40, None, 100, np.random.default_rng(0))] == [37, 37, 26]
-    for name, ends in judged_intervals(judged, True, resamples=400).items():
+    for name, ends in metric_intervals(part, True, resamples=400).items():
         assert ends == pytest.approx(whole[name], abs=0.1), "other draws, the same intervals but for chance"
 
 
 def test_the_recall_of_each_class_has_its_interval():
     labels = np.repeat([0, 1], 200)
     predictions = np.where(np.arange(400) % 4 == 0, 1 - labels, labels)
-    judged = judged_of(labels, predictions, 3)
-    first, second, absent = recall_intervals(judged)
+    part = predictions_of(labels, predictions, 3)
+    first, second, absent = recall_intervals(part)
     assert absent is None
     for low, high in (first, second):
         assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.75 * 0.25 / 200), rel=0.12)
@@ -311,8 +312,8 @@ def test_the_recall_of_each_class_has_its_interval():
 
 @pytest.mark.slow
 def test_coverage():
-    """How often a nominal 95 % holds the truth, where speakers differ: over many of them as promised, over four too
-    seldom, as reports say, and by clips alone far too seldom."""
+    """How often a nominal 95 % contains the truth if speakers differ: with many of them as promised, with four less
+    often, as reports say, and over clips alone far less often."""
     covered = {}
     for speakers, clips, by_speaker in ((30, 10, True), (4, 60, True), (30, 10, False)):
         generator = np.random.default_rng(0)

@@ -1,8 +1,10 @@
-"""Metrics by hand and against scikit-learn's own names for them."""
+"""Metrics by hand, against scikit-learn, and of many resamples at once."""
+
+import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn import metrics as sk
 from support.predictions import guesses
 from transformers import EvalPrediction
 
@@ -10,9 +12,11 @@ from ser_hf.evaluation.metrics import (
     DEFINITIONS,
     HEADLINE,
     NAMES,
+    Outputs,
     all_metrics,
-    calibration_error,
     classification_metrics,
+    clipped,
+    compute,
     confusion,
     per_class,
     reliability,
@@ -32,6 +36,10 @@ def test_by_hand():
             "weighted_f1": (3 * 4 / 7 + 2 * 1 / 2 + 0) / 6,
         }
     )
+    logits = np.eye(3)[PREDICTIONS] - 5
+    assert trainer_metrics(EvalPrediction(logits, np.asarray(LABELS))) == classification_metrics(
+        LABELS, PREDICTIONS, 3
+    )
 
 
 def test_every_metric_has_a_name_and_a_definition():
@@ -40,37 +48,72 @@ def test_every_metric_has_a_name_and_a_definition():
     assert list(classification_metrics(LABELS, PREDICTIONS, 3)) == list(HEADLINE)
 
 
-def test_a_class_that_the_part_lacks_does_not_count():
-    # Recalls 1/2 and 1; the clip called 2 is a miss and makes no class of its own.
+def test_a_class_without_clips_is_left_out():
+    # Recalls 1/2 and 1; the clip predicted as class 2 is an error, and class 2 has no recall.
     measured = classification_metrics([0, 0, 1], [0, 2, 1], 3)
     assert measured["uar"] == pytest.approx(3 / 4)
     assert measured["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_uar_is_balanced_accuracy(seed):
-    generator = np.random.default_rng(seed)
-    labels = generator.choice(5, 60, p=[0.5, 0.2, 0.15, 0.1, 0.05])
-    predictions = np.where(generator.random(60) < 0.5, labels, generator.choice(np.unique(labels), 60))
-    expected = balanced_accuracy_score(labels, predictions)
-    assert classification_metrics(labels, predictions, 5)["uar"] == pytest.approx(expected)
+def scikit_learn(labels, probabilities):
+    """The metrics that scikit-learn has, over the classes that occur."""
+    predictions, classes = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    present = np.unique(labels)
+    f1 = {name: sk.f1_score(labels, predictions, labels=present, average=name) for name in ("macro", "weighted")}
+    found = {
+        "uar": sk.recall_score(labels, predictions, labels=present, average="macro"),
+        "wa": sk.accuracy_score(labels, predictions),
+        "macro_f1": f1["macro"],
+        "weighted_f1": f1["weighted"],
+        "micro_f1": sk.f1_score(labels, predictions, labels=classes, average="micro"),
+        "kappa": sk.cohen_kappa_score(labels, predictions, labels=classes),
+        "mcc": sk.matthews_corrcoef(labels, predictions),
+        "log_loss": sk.log_loss(labels, clipped(probabilities), labels=classes),
+    }
+    if len(present) > 1:
+        found["auroc"] = sk.roc_auc_score(labels[:, None] == present, probabilities[:, present])
+    if len(classes) > 2:
+        found["top2_accuracy"] = sk.top_k_accuracy_score(labels, probabilities, k=2, labels=classes)
+    return found
 
 
-def test_per_class_by_hand():
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("clips", "classes"), [(12, 4), (60, 3), (30, 2)])
+def test_every_resample_is_measured_as_its_clips_are(clips, classes):
+    labels, (answers,) = guesses(clips, classes)
+    answers = answers.round(1).clip(0.05)  # so that there are ties
+    answers /= answers.sum(axis=1, keepdims=True)
+    votes = np.random.default_rng(2).dirichlet([1.0] * classes, size=clips).astype(np.float32)
+    votes[::3] = np.nan
+    counts = np.random.default_rng(1).multinomial(clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15)
+    values = compute(Outputs.of_probabilities(labels, answers, votes), counts, list(NAMES))
+    lacking = 0
+    for i, resample in enumerate(counts):
+        drawn = np.repeat(np.arange(clips), resample)
+        lacking += len(set(labels[drawn])) < classes
+        expected = all_metrics(labels[drawn], answers[drawn], votes[drawn])
+        for name, value in scikit_learn(labels[drawn], answers[drawn]).items():
+            assert expected[name] == pytest.approx(value, nan_ok=True), name
+        assert set(values) == set(expected)
+        for name, own in values.items():
+            assert own[i] == pytest.approx(np.nan if expected[name] is None else expected[name], nan_ok=True), name
+    assert lacking or clips > 12, "some resample should lack a class"
+
+
+def test_a_resample_of_nothing_is_undefined_and_silent():
+    labels, (answers,) = guesses(6, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = compute(Outputs.of_probabilities(labels, answers), np.zeros((1, 6)))
+    assert all(np.isnan(own).all() for own in values.values())
+
+
+def test_per_class_and_confusion_by_hand():
     rows = per_class(LABELS, PREDICTIONS, ["angry", "happy", "sad", "fear"])
     assert rows["angry"] == pytest.approx({"precision": 1 / 2, "recall": 2 / 3, "f1": 4 / 7, "support": 3})
     assert rows["sad"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert rows["fear"]["support"] == 0
-
-
-def test_confusion_has_true_classes_in_rows():
     assert confusion(LABELS, PREDICTIONS, 4) == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
-
-
-def test_the_trainer_hands_over_logits():
-    logits = np.eye(3)[PREDICTIONS] - 5
-    measured = trainer_metrics(EvalPrediction(logits, np.asarray(LABELS)))
-    assert measured == classification_metrics(LABELS, PREDICTIONS, 3)
 
 
 def test_probabilities_by_hand():
@@ -83,11 +126,11 @@ def test_probabilities_by_hand():
     assert measured["log_loss"] == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())
     squares = [0.3**2 + 0.2**2 + 0.1**2, 0.5**2 + 0.7**2 + 0.2**2, 0.6**2 + 0.3**2 + 0.9**2]
     assert measured["brier"] == pytest.approx(np.mean(squares))
-    # Each clip falls into a bin of its own: |1 - 0.7|, |0 - 0.5|, |0 - 0.6|.
+    # Each clip is in another bin: |1 - 0.7|, |0 - 0.5|, |0 - 0.6|.
     assert measured["ece"] == pytest.approx((0.3 + 0.5 + 0.6) / 3)
-    # Of class 0 both others lie below; of class 1 one other ties, one lies below; of class 2 one ties, one lies above.
+    # For class 0 both others rank below; for class 1 one ties, one ranks below; for class 2 one ties, one ranks above.
     assert measured["auroc"] == pytest.approx((1 + 0.75 + 0.25) / 3)
-    # All answers are class 0: 1 in 3 is right, as chance has it.
+    # All predictions are class 0: 1 in 3 is right, as by chance.
     assert (measured["kappa"], measured["mcc"]) == (pytest.approx(0), 0)
 
 
@@ -102,39 +145,33 @@ def test_raters_by_hand():
     assert nobody["cosine"] is None
 
 
-def test_what_one_class_leaves_undefined_is_none_and_nothing_warns(recwarn):
+def test_metrics_that_one_class_leaves_undefined_are_none_without_a_warning(recwarn):
     measured = all_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
     assert [name for name, value in measured.items() if value is None] == ["top2_accuracy", "kappa", "auroc"]
     assert not recwarn.list
 
 
-def test_a_certain_error_costs_much_and_not_everything():
+def test_a_certain_error_has_a_finite_log_loss():
     measured = all_metrics(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32))
     assert measured["log_loss"] == pytest.approx(-np.log(np.finfo(np.float32).eps) / 2, rel=1e-3)
 
 
 def test_reliability_by_hand():
-    # 0.2 lies on a bound of fifteen bins, and belongs to the bin below it.
+    # 0.2 is a bound of fifteen bins, and belongs to the bin below it.
     answers = np.array([[0.2] * 5, [0.9, 0.1, 0, 0, 0], [0.95, 0.05, 0, 0, 0]])
     bins = reliability(np.array([0, 0, 1]), answers)
     filled = {round(own["high"] * 15): own for own in bins if own["clips"]}
     assert sorted(filled) == [3, 14, 15]
     assert filled[3]["accuracy"] == 1
     assert filled[15] == {"low": 14 / 15, "high": 1, "clips": 1, "confidence": pytest.approx(0.95), "accuracy": 0}
-    assert calibration_error(bins) == pytest.approx((0.8 + 0.1 + 0.95) / 3)
+    assert all_metrics([0, 0, 1], answers)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
     assert sum(own["clips"] for own in bins) == 3
 
 
-def test_answers_that_are_as_sure_as_they_are_right_are_calibrated():
+def test_probabilities_that_match_accuracy_are_calibrated():
     generator = np.random.default_rng(0)
     answers = generator.dirichlet([1.0] * 4, size=20000)
     labels = (answers.cumsum(axis=1) < generator.random(20000)[:, None]).sum(axis=1)
     assert all_metrics(labels, answers)["ece"] < 0.015
     sharpened = answers**3 / (answers**3).sum(axis=1, keepdims=True)
     assert all_metrics(labels, sharpened)["ece"] > 0.1
-
-
-def test_scikit_learn_agrees_on_the_areas():
-    labels, (answers,) = guesses(200, 5)
-    expected = roc_auc_score(labels, answers, multi_class="ovr", labels=range(5))
-    assert all_metrics(labels, answers)["auroc"] == pytest.approx(expected)

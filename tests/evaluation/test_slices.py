@@ -1,20 +1,21 @@
-"""Slices by speaker, sex, age, language, intensity, sentence and duration, and the gaps between them."""
+"""Groups of clips and the gaps between them, the other label of clips, and each corpus by itself."""
 
 import numpy as np
 import pytest
 from support.intervals import slice_metrics
-from support.predictions import judged_of
+from support.predictions import predictions_of
 
-from ser_hf.evaluation.slices import other_label, slice_values
+from ser_hf.evaluation.metrics import classification_metrics
+from ser_hf.evaluation.slices import SLICES, by_corpus, other_label, slice_places
 
 LABELS, PREDICTIONS = np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1])
 
 
 def _slices(speakers=("s",) * 4, labels=LABELS, predictions=PREDICTIONS, **columns):
-    return slice_metrics(judged_of(labels, predictions, 2, speakers, **columns), resamples=200)
+    return slice_metrics(predictions_of(labels, predictions, 2, speakers, **columns), resamples=200)
 
 
-def test_each_value_is_judged_on_its_own_clips():
+def test_each_value_is_evaluated_on_its_clips():
     slices, _ = _slices(speakers=["b", "b", "a", "a"])
     assert list(slices) == ["speaker"]
     assert list(slices["speaker"]) == ["a", "b"]
@@ -28,7 +29,7 @@ def test_each_value_is_judged_on_its_own_clips():
 
 
 @pytest.mark.parametrize("values", [[None] * 4, ["female"] * 4, ["female", None, "female", None]])
-def test_a_column_that_tells_no_clips_apart_is_left_out(values):
+def test_a_column_that_does_not_divide_the_clips_is_left_out(values):
     assert _slices(sex=values) == ({}, {})
 
 
@@ -37,7 +38,7 @@ def test_clips_without_a_value_are_in_no_slice():
     assert {value: row["clips"] for value, row in slices["intensity"].items()} == {"normal": 1, "strong": 2}
 
 
-def test_ages_and_durations_come_in_groups_in_their_order():
+def test_ages_and_durations_are_grouped_in_order():
     slices, _ = _slices(age=[61, 17.5, 18, None], duration=[12.0, 0.5, 2.0, 2.9])
     assert list(slices["age_group"]) == ["under 18 years", "18 to 30 years", "60 years and more"]
     assert {value: row["clips"] for value, row in slices["duration"].items()} == {
@@ -49,25 +50,23 @@ def test_ages_and_durations_come_in_groups_in_their_order():
 
 
 def test_an_age_in_words_is_unknown():
-    assert slice_values({"age": ["26-35", 40, 20, float("nan")]})["age_group"] == [
-        None,
-        "30 to 45 years",
-        "18 to 30 years",
-        None,
-    ]
+    groups = [SLICES["age_group"].group(age) for age in ("26-35", 40, 20, float("nan"), None)]
+    assert groups == [None, "30 to 45 years", "18 to 30 years", None, None]
 
 
-def test_many_sentences_are_no_kinds_but_many_speakers_are_all_told():
+def test_many_sentences_are_not_sliced_but_many_speakers_are():
     many = [str(i) for i in range(60)]
-    assert set(slice_values({"sentence": many, "speaker": many})) == {"speaker"}
+    places = slice_places(predictions_of([0] * 60, [0] * 60, 2, many, sentence=many))
+    assert list(places) == ["speaker"]
+    assert list(places["speaker"]) == many, "numbers by size"
 
 
-def test_the_gap_names_the_worst_speaker_and_how_sure_that_is():
+def test_the_gap_names_the_worst_speaker_with_an_interval():
     labels = np.tile([0, 1], 60)
     speakers = np.repeat(["a", "b", "c"], 40)
     # b is right in three of four, the others always.
     predictions = np.where((speakers == "b") & (np.arange(120) % 4 < 1), 1 - labels, labels)
-    _, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers), resamples=1000)
+    _, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers), resamples=1000)
     gap = gaps["speaker"]
     assert (gap["worst"], gap["best"], gap["metric"]) == ("b", "a", "uar")
     assert gap["gap"] == pytest.approx(0.25)
@@ -77,35 +76,35 @@ def test_the_gap_names_the_worst_speaker_and_how_sure_that_is():
     assert 0 < low < 0.25 < high
 
 
-def test_two_kinds_that_differ_by_chance_have_a_gap_around_nothing():
+def test_groups_that_differ_by_chance_have_a_gap_around_zero():
     generator = np.random.default_rng(0)
     labels = np.tile([0, 1], 200)
     predictions = np.where(generator.random(400) < 0.7, labels, 1 - labels)
     speakers = np.repeat([f"s{i}" for i in range(20)], 20)
     sexes = np.repeat(["female", "male"], 200).tolist()
-    _, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000)
+    _, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers, sex=sexes), resamples=1000)
     low, high = gaps["sex"]["interval"]
     assert low < 0 < high
 
 
-def test_too_few_clips_make_no_worst():
+def test_too_few_clips_are_not_the_worst():
     labels = np.tile([0, 1], 10)
     speakers = ["a"] * 16 + ["b"] * 4
     predictions = np.where(np.arange(20) < 16, labels, 1 - labels)
-    slices, gaps = slice_metrics(judged_of(labels, predictions, 2, speakers), resamples=50)
+    slices, gaps = slice_metrics(predictions_of(labels, predictions, 2, speakers), resamples=50)
     assert slices["speaker"]["b"]["uar"] == 0
     assert gaps == {}
 
 
-def test_a_kind_of_clips_that_one_or_two_speak_has_no_interval_and_is_no_worst():
+def test_a_group_of_one_or_two_speakers_has_no_interval_and_is_not_the_worst():
     labels = np.tile([0, 1], 60)
     speakers = np.repeat([f"s{i}" for i in range(6)], 20)
     predictions = np.where(speakers == "s0", 1 - labels, labels)
     predictions[::7] = 1 - labels[::7]
     ages = np.repeat([70, 70, 20, 20, 20, 50], 20).tolist()
     slices, gaps = _slices(speakers, labels, predictions, age=ages, sex=["m", "f"] * 60)
-    told = {value: (row["speakers"], row["interval"] is None) for value, row in slices["age_group"].items()}
-    assert told == {"18 to 30 years": (3, False), "45 to 60 years": (1, True), "60 years and more": (2, True)}
+    found = {value: (row["speakers"], row["interval"] is None) for value, row in slices["age_group"].items()}
+    assert found == {"18 to 30 years": (3, False), "45 to 60 years": (1, True), "60 years and more": (2, True)}
     assert set(gaps) == {"speaker", "sex"}
     assert all(row["interval"] for row in slices["speaker"].values())
     assert gaps["speaker"]["worst"] == "s0"
@@ -123,14 +122,59 @@ def test_any_text_may_be_a_sentence(value):
     assert set(slices["sentence"]) == {"x", "y"} | ({value} if value.strip() else set())
 
 
-def test_what_raters_heard_is_held_against_the_same_answers():
+def test_perceived_emotions_are_compared_with_the_same_predictions():
     names = ["angry", "sad"]
-    heard = ["angry", "sad", "sad", None, "fear"]
+    perceived = ["angry", "sad", "sad", None, "fear"]
     labels, predictions = [0, 1, 0, 0, 1], [0, 1, 1, 1, 1]
-    found = other_label(judged_of(labels, predictions, 2, names=names, perceived=heard))
+    found = other_label(predictions_of(labels, predictions, 2, names=names, perceived=perceived))
     assert (found["by"], found["clips"]) == ("perceived", 3)
     assert found["agreement"] == pytest.approx(2 / 3)
     assert found["metrics"]["wa"] == 1.0
     assert found["same_clips"]["wa"] == pytest.approx(2 / 3)
     assert found["counts"] == [[1, 1], [0, 1]]
-    assert other_label(judged_of(labels, predictions, 2)) is None
+    assert other_label(predictions_of(labels, predictions, 2)) is None
+
+
+NAMES = ["calm", "neutral", "sad"]
+# Corpus a calls calm what is neutral in b, which has no calm.
+CORPORA = ["a"] * 6 + ["b"] * 4
+SPEAKERS = ["a:1"] * 3 + ["a:2"] * 3 + ["b:1"] * 4
+TRUE = np.array([0, 0, 1, 1, 2, 2, 1, 1, 2, 2])
+PREDICTED = np.array([0, 0, 1, 1, 2, 1, 0, 0, 2, 2])
+
+
+def corpora_of(labels, predicted, corpora=CORPORA, speakers=SPEAKERS):
+    return by_corpus(predictions_of(labels, predicted, 3, speakers, names=NAMES, corpus=corpora))
+
+
+def test_each_corpus_is_evaluated_on_its_clips_and_classes():
+    found = corpora_of(TRUE, PREDICTED)
+    assert {name: (own["clips"], own["speakers"]) for name, own in found.items()} == {"a": (6, 2), "b": (4, 1)}
+    assert found["a"]["metrics"] == classification_metrics(TRUE[:6], PREDICTED[:6], 3)
+    assert found["b"]["metrics"]["uar"] == 0.5, "over the two classes that it has"
+    assert found["a"]["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 1, 1]]
+    assert found["b"]["confusion"] == [[0, 0, 0], [2, 0, 0], [0, 0, 2]]
+    assert list(found["b"]["per_class"]) == ["neutral", "sad"]
+    assert found["b"]["per_class"]["neutral"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
+    assert found["b"]["collisions"] == [{"label": "neutral", "taken_for": "calm", "share": 1.0, "foreign": True}]
+    assert found["a"]["collisions"] == [{"label": "sad", "taken_for": "neutral", "share": 0.5, "foreign": False}]
+    assert corpora_of(TRUE, PREDICTED, ["a"] * 10) == {}
+
+
+def test_the_worst_collision_comes_first_and_rare_ones_are_left_out():
+    labels = np.array([0] * 10 + [1] * 10 + [2] * 10 + [0])
+    predicted = np.array([1] * 3 + [0] * 7 + [2] * 6 + [1] * 4 + [0] + [2] * 9 + [0])
+    found = corpora_of(labels, predicted, ["a"] * 30 + ["b"], ["a:1"] * 30 + ["b:1"])
+    assert [(one["label"], one["taken_for"], one["share"]) for one in found["a"]["collisions"]] == [
+        ("neutral", "sad", 0.6),
+        ("calm", "neutral", 0.3),
+    ]
+    assert found["b"]["collisions"] == []
+
+
+def test_over_several_runs_metrics_are_the_mean_and_confusions_the_sum():
+    found = corpora_of(TRUE, np.stack([PREDICTED, TRUE]))["b"]
+    assert found["metrics"]["uar"] == 0.75
+    assert found["confusion"] == [[0, 0, 0], [2, 2, 0], [0, 0, 4]]
+    assert (found["clips"], found["per_class"]["neutral"]["support"]) == (4, 2)
+    assert found["per_class"]["neutral"]["recall"] == 0.5

@@ -36,27 +36,27 @@ TRUE = ROWS % 3
 PREDICTED = np.where((ROWS < 9), (TRUE + 1) % 3, TRUE)
 
 
-def _judge(dataset, predictions=PREDICTED):
+def _evaluate(dataset, predictions=PREDICTED):
     return evaluate_predictions(of_rows(dataset, ROWS, np.eye(3, dtype=np.float32)[predictions]), bootstrap=200)
 
 
-def test_a_judgement_is_of_the_rows_it_was_given(dataset):
-    judgement = _judge(dataset)
-    assert judgement["metrics"] == all_metrics(TRUE, np.eye(3)[PREDICTED])
-    assert (judgement["clips"], judgement["speakers"]) == (12, 2)
-    assert judgement["metrics"]["wa"] == pytest.approx(9 / 12)
-    assert judgement["confusion"] == [[3, 1, 0], [0, 3, 1], [1, 0, 3]]
-    assert [row["support"] for row in judgement["per_class"].values()] == [4, 4, 4]
-    assert list(judgement["slices"]) == ["speaker", "sex"]
-    assert judgement["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.5)
-    assert judgement["slices"]["speaker"]["toy/2"]["wa"] == 1.0
-    low, high = judgement["intervals"]["uar"]
-    assert low < judgement["metrics"]["uar"] < high
-    assert judgement["intervals"] != judgement["clip_intervals"]
+def test_an_evaluation_is_of_the_given_rows(dataset):
+    found = _evaluate(dataset)
+    assert found["metrics"] == all_metrics(TRUE, np.eye(3)[PREDICTED])
+    assert (found["clips"], found["speakers"]) == (12, 2)
+    assert found["metrics"]["wa"] == pytest.approx(9 / 12)
+    assert found["confusion"] == [[3, 1, 0], [0, 3, 1], [1, 0, 3]]
+    assert [row["support"] for row in found["per_class"].values()] == [4, 4, 4]
+    assert list(found["slices"]) == ["speaker", "sex"]
+    assert found["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.5)
+    assert found["slices"]["speaker"]["toy/2"]["wa"] == 1.0
+    low, high = found["intervals"]["uar"]
+    assert low < found["metrics"]["uar"] < high
+    assert found["intervals"] != found["clip_intervals"]
 
 
 @pytest.mark.parametrize(("speakers", "warned"), [(1, "1 speaker:"), (9, "9 speakers:"), (10, None)])
-def test_few_speakers_are_warned_of(dataset, speakers, warned):
+def test_few_speakers_have_a_warning(dataset, speakers, warned):
     changed = dataset.remove_columns("speaker").add_column("speaker", [str(i % speakers) for i in range(CLIPS)])
     answers = np.eye(3, dtype=np.float32)[np.arange(CLIPS) % 3]
     warnings = evaluate_predictions(of_rows(changed, np.arange(CLIPS), answers), bootstrap=20)["warnings"]
@@ -65,11 +65,11 @@ def test_few_speakers_are_warned_of(dataset, speakers, warned):
 
 
 def test_several_runs_give_the_mean_of_their_metrics(dataset):
-    judgement = _judge(dataset, np.stack([PREDICTED, TRUE]))
+    found = _evaluate(dataset, np.stack([PREDICTED, TRUE]))
     single, right = (all_metrics(TRUE, np.eye(3)[own]) for own in (PREDICTED, TRUE))
-    assert judgement["metrics"] == pytest.approx({name: (single[name] + right[name]) / 2 for name in single})
-    assert judgement["confusion"] == [[7, 1, 0], [0, 7, 1], [1, 0, 7]]
-    assert judgement["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.75)
+    assert found["metrics"] == pytest.approx({name: (single[name] + right[name]) / 2 for name in single})
+    assert found["confusion"] == [[7, 1, 0], [0, 7, 1], [1, 0, 7]]
+    assert found["slices"]["speaker"]["toy/1"]["wa"] == pytest.approx(0.75)
 
 
 def test_softmax_survives_large_logits():
@@ -77,7 +77,7 @@ def test_softmax_survives_large_logits():
 
 
 def test_the_hardest_clips_come_first(dataset):
-    first, second, third, fourth = _judge(dataset)["hardest"][:4]
+    first, second, third, fourth = _evaluate(dataset)["hardest"][:4]
     assert [clip["probability"] for clip in (first, second, third, fourth)] == [0, 0, 0, 1]
     assert (first["label"], first["predicted"], first["path"]) == ("angry", "happy", None)
     assert {clip["speaker"] for clip in (first, second, third)} == {"toy/1"}
@@ -88,7 +88,7 @@ def _report(dataset, **changes):
     history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
     head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history, "protocol": {"leak": None}}
     head |= {"labels": LABELS, "audit": {"shared": {"train/validation": {"speakers": 0}}}}
-    return Report.from_dict(head | _judge(dataset) | changes)
+    return Report.from_dict(head | _evaluate(dataset) | changes)
 
 
 def test_validation_by_held_out_sentences_is_not_of_new_speakers(dataset):
@@ -97,15 +97,13 @@ def test_validation_by_held_out_sentences_is_not_of_new_speakers(dataset):
     assert evaluated_speakers(_report(dataset, audit=shared)) == "the test speakers"
 
 
-def test_several_corpora_have_a_judgement_each(dataset):
+def test_several_corpora_are_evaluated_each(dataset):
     corpora = ["a" if i < 12 else "b" for i in range(CLIPS)]
-    judgement = _judge(dataset.remove_columns("corpus").add_column("corpus", corpora))
-    assert {corpus: own["clips"] for corpus, own in judgement["corpora"].items()} == {"a": 6, "b": 6}
-    assert judgement["corpora"]["a"]["metrics"]["wa"] == 0.5
-    assert (
-        np.sum([own["confusion"] for own in judgement["corpora"].values()], axis=0).tolist() == judgement["confusion"]
-    )
-    assert _judge(dataset)["corpora"] == {}
+    found = _evaluate(dataset.remove_columns("corpus").add_column("corpus", corpora))
+    assert {corpus: own["clips"] for corpus, own in found["corpora"].items()} == {"a": 6, "b": 6}
+    assert found["corpora"]["a"]["metrics"]["wa"] == 0.5
+    assert np.sum([own["confusion"] for own in found["corpora"].values()], axis=0).tolist() == found["confusion"]
+    assert _evaluate(dataset)["corpora"] == {}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +115,6 @@ def test_several_corpora_have_a_judgement_each(dataset):
         ("validation", "Speaker-dependent: ...", "validation clips of training speakers"),
     ],
 )
-def test_who_judged_is_said_without_flattery(judged_on, leak, people, dataset):
+def test_the_report_names_who_was_evaluated(judged_on, leak, people, dataset):
     report = _report(dataset, judged_on=judged_on, history=[], protocol={"leak": leak})
     assert evaluated_speakers(report) == people

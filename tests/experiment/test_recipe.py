@@ -233,7 +233,6 @@ OPTIONS = {
     "kfold": {"k": 3, "validation": 0.25, "seed": 4},
     "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
     "leave_one_session_out": {"validation": 0.25, "seed": 4},
-    "leave_one_sentence_out": {"validation": 0.25, "seed": 4},
     "leave_one_corpus_out": {"validation": 0.25, "seed": 4},
     "speaker_and_sentence_disjoint": {
         "validation": [6],
@@ -244,7 +243,6 @@ OPTIONS = {
     "file": {"path": "parts.json", "shared_speakers": True, "validation": 0.25, "seed": 4},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
-    "emosuperb/cremad": {},
     "column": {
         "column": ["fold_1", "fold_2"],
         "parts": {"learn": "train"},

@@ -1,4 +1,4 @@
-"""Models with random weights in folders, and clips to ask them about."""
+"""Models with random weights in folders, and clips to predict."""
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ def write_encoder(folder, checkpoint, preparation=None, **settings):
 def _saved(model, extractor, folder):
     for weight in model.classifier.parameters():
         if weight.ndim == 2:
-            weight.normal_()  # as initialised, all answers would be nearly alike
+            weight.normal_()  # as initialised, all predictions would be nearly alike
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder

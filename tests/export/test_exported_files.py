@@ -10,24 +10,17 @@ import onnx
 import pytest
 import soundfile
 import torch
-from models_exported import LABELS, PREPARATIONS, RATE, clips, write_encoder, write_model
+from models_exported import LABELS, PREPARATIONS, RATE, clips, write_model
 
 from ser_hf import cli, predict
-from ser_hf.export import export_model, export_onnx, verified_export
-from ser_hf.export.onnx import LARGEST
-from ser_hf.export.verified_export import logits_of
+from ser_hf.export import export_model, export_onnx
+from ser_hf.export import onnx as onnx_export
+from ser_hf.export.onnx import LARGEST, logits_of
 from ser_hf.inference.classifier import load_classifier
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 GIVEN = clips(16000, 5601, 9000, 30007, 700)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def timed_once():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.export.verified_export._TIMED_SECONDS", 0)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +100,6 @@ def test_predict_takes_a_file_in_place_of_a_model(crnn, tmp_path, capsys):
     assert "has no linear layer of 4 labels" in capsys.readouterr().err
 
 
-def test_an_encoder_whose_extractor_computes_features(encoder_folder, tmp_path):
-    folder = write_encoder(tmp_path / "whisper", encoder_folder("whisper"))
-    export = export_model(folder, tmp_path / "whisper.onnx", clips=GIVEN)
-    assert export.files["onnx"].difference.probabilities < 1e-5
-    facts = load_classifier(tmp_path / "whisper.onnx").model.facts
-    assert facts["in_graph"] == ["the features of WhisperFeatureExtractor"]
-    assert (facts["longest_seconds"], facts["padding_safe"]) == (1.0, True)
-
-
 def test_a_file_that_predicts_something_else_is_not_written(crnn, monkeypatch, tmp_path):
     folder, _ = crnn
 
@@ -125,37 +109,19 @@ def test_a_file_that_predicts_something_else_is_not_written(crnn, monkeypatch, t
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
         onnx.save(file, path)
 
-    monkeypatch.setattr(verified_export, "export_onnx", changed_bias)
+    monkeypatch.setattr(onnx_export, "export_onnx", changed_bias)
     with pytest.raises(UserError, match=r"not written: its logits differ from the model's by 0\.01"):
         export_model(folder / "model", tmp_path / "out" / "crnn.onnx")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_accuracy_on_a_corpus(crnn, ravdess_root, tmp_path, monkeypatch, capsys):
-    folder, export = crnn
-    monkeypatch.setattr("ser_hf.export.export_model", lambda *_, **__: export)
-    corpus = ["--corpus", "ravdess", "--root", str(ravdess_root)]
-    assert cli.main(["export", str(folder / "model"), "--int8", "--output", str(tmp_path / "m.onnx"), *corpus]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    accuracy = next(line for line in lines if "the model has UAR" in line).partition("UAR ")[2]
-    assert f"    onnx: UAR {accuracy.replace(', WA', ' (+0.0000), WA')}; another label for 0 clips" in "\n".join(lines)
-    assert any(line.startswith("    int8: UAR") for line in lines)
-
-
 def test_a_run_is_compared_on_the_clips_that_it_keeps(tmp_path):
-    assert verified_export._default_clips(tmp_path, RATE)[1] == "built-in speech-like signals"
+    assert onnx_export._default_clips(tmp_path, RATE)[1] == "built-in speech-like signals"
     own = {f"clip_{number}": clip for number, clip in enumerate(GIVEN)}
     np.savez(tmp_path / "reference.npz", logits=np.zeros((len(GIVEN), 4)), sampling_rate=RATE, **own)
-    kept, description = verified_export._default_clips(tmp_path, RATE)
+    kept, description = onnx_export._default_clips(tmp_path, RATE)
     assert [len(clip) for clip in kept] == [len(clip) for clip in GIVEN]
     assert description == "clips that its run keeps"
-
-
-def test_a_script_of_the_user_is_not_replaced(tmp_path):
-    script = tmp_path / "run_onnx.py"
-    assert verified_export._may_replace(script)
-    script.write_text("print('mine')\n")
-    assert not verified_export._may_replace(script)
 
 
 def test_mistakes_are_one_line(crnn, tmp_path, capsys):
@@ -169,15 +135,10 @@ def test_mistakes_are_one_line(crnn, tmp_path, capsys):
     onnx.save(other, tmp_path / "other.onnx")
     for words, message in (
         (["export", model, "--output", "x.bin"], "--output: x.bin does not end with .onnx"),
-        (["export", model, "--format", "torch"], "--format: torch files are not written any more; leave it out"),
         (["export", file], "is an ONNX file already"),
-        (["export", model, "some.wav"], "name recordings with --clips"),
-        (["export", model, "song=true"], "belongs to a corpus"),
-        (["export", model, "--root", str(tmp_path)], "no recipe is saved with"),
         (["predict", str(tmp_path / "none.onnx"), sound], "none.onnx: no such file"),
         (["predict", str(tmp_path / "broken.onnx"), sound], "not an ONNX file that onnxruntime can run"),
         (["predict", str(tmp_path / "other.onnx"), sound], "written by another exporter"),
-        (["predict", file, "--microphone", "--seconds", "2"], "--microphone: removed; `ser-hf demo MODEL` uses"),
     ):
         assert cli.main(words) == 2, words
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -419,7 +419,7 @@ def test_the_command_line_prints_the_verdict(monkeypatch, capsys):
         return Verdict(where, True, ["It is bad."] if where == "bad" else [])
 
     monkeypatch.setattr("ser_hf.hub.verify.verify", found)
-    assert cli.main(["verify", "good", "--revision", "v1", "--clips", "a.wav", "b.wav"]) == 0
+    assert cli.main(["verify", "good", "--revision", "v1", "--clips", "a.wav", "--clips", "b.wav"]) == 0
     assert asked == {"revision": "v1", "clips": ["a.wav", "b.wav"], "trust_remote_code": None}
     assert capsys.readouterr().out == f"{Verdict('good', True, [])}\n"
     assert cli.main(["verify", "bad", "--json", "--trust-remote-code"]) == 1

@@ -12,7 +12,6 @@ from onnx_networks import SHARES, assert_answers_as_in_torch
 from torch import nn
 
 from ser_hf.export import export_onnx
-from ser_hf.export.onnx import _write
 from ser_hf.utils.errors import UserError
 
 
@@ -36,14 +35,3 @@ def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model.extra = nn.GRU(4, 4)
     with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
         export_onnx(model, tmp_path / "model.onnx")
-
-
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
-    class Program:
-        def save(self, path, external_data):
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"model.onnx cannot be written: No space left on device"):
-        _write(Program(), tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The leakage audit: every planted leak is caught where the protocol forbids it, and counted where it does not."""
+"""The leakage audit: every planted leak is an error if the protocol forbids it, and counted otherwise."""
 
 import dataclasses
 from collections import namedtuple
@@ -18,7 +18,7 @@ from ser_hf.protocols import (
 from ser_hf.protocols.split import rows_where
 from ser_hf.utils.errors import UserError
 
-Twins = namedtuple("Twins", ["first", "second"])  # all that the audit asks of a near duplicate
+Twins = namedtuple("Twins", ["first", "second"])  # what the audit uses of a near duplicate
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
 # A row of each part, by number: six clips a speaker, three labels twice.
@@ -63,7 +63,7 @@ def test_sessions_are_counted_where_the_corpus_has_them(make_corpus):
     }
 
 
-def test_what_the_corpus_does_not_tell_is_unknown_and_not_nought(make_corpus, with_column):
+def test_unknown_values_are_unknown_and_not_zero(make_corpus, with_column):
     dataset = make_corpus(4)
     own = [None if speaker == "x:04" else "a sentence" for speaker in dataset["speaker"]]
     dataset = with_column(dataset, "sentence", own)
@@ -94,7 +94,7 @@ def test_a_clip_of_a_speaker_in_another_part_is_refused(make_corpus, row, part, 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "test"), ("validation", "test"), ("train", "validation")])
 @pytest.mark.parametrize("column", ["session", "sentence"])
-def test_a_value_in_two_parts_against_the_promise_is_refused(make_corpus, with_column, column, one, other):
+def test_a_value_in_two_parts_that_are_kept_apart_is_refused(make_corpus, with_column, column, one, other):
     dataset = make_corpus(4, session=lambda n, take: f"session {n}", sentence=lambda n, take: f"sentence {n}")
     split = split_of(dataset, test_apart=("speaker", column), validation_apart=("speaker", column), fold="1 of 3")
     audit(split, dataset, [])  # as it is, the promise holds
@@ -104,8 +104,8 @@ def test_a_value_in_two_parts_against_the_promise_is_refused(make_corpus, with_c
     leaky = with_column(dataset, column, values)
     with pytest.raises(UserError) as error:
         audit(split, leaky, [])
-    told = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} is in {one} and in {other}"
-    assert str(error.value) == told
+    message = f"protocol p, fold 1 of 3: {column} {values[rows[one]]!r} is in {one} and in {other}"
+    assert str(error.value) == message
     unpromised = audit(split_of(leaky), leaky, [])
     assert unpromised["shared"][f"{one}/{other}"][f"{column}s"] == 1
 
@@ -130,7 +130,7 @@ def test_a_recording_in_two_parts_is_refused_naming_both(make_corpus, with_copie
     )
 
 
-def test_what_stands_in_two_parts_of_any_fold_is_told_at_once(make_corpus, with_copies):
+def test_copies_in_two_parts_of_any_fold_are_named_at_once(make_corpus, with_copies):
     """Of leave one speaker out a copy in two speakers' clips is a copy in one part in most folds."""
     dataset = with_copies(make_corpus(6), {8: 1, 20: 13, 32: 26})
     folds = split_corpus(dataset, "leave_one_speaker_out")
@@ -148,7 +148,7 @@ def test_what_stands_in_two_parts_of_any_fold_is_told_at_once(make_corpus, with_
         require_apart(folds, apart, [Twins(2, 9)])
 
 
-def test_a_recording_under_two_labels_is_named_where_it_is_learnt_from(make_corpus, with_copies):
+def test_a_recording_under_two_labels_is_named(make_corpus, with_copies):
     dataset = make_corpus(4)
     assert contradictions([split_of(dataset)], dataset) is None
     same_label = with_copies(dataset, {3: 0})
@@ -168,7 +168,7 @@ def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
 
 
 @pytest.mark.parametrize(
-    ("twin", "told"),
+    ("twin", "message"),
     [
         (Twins(TRAIN, TEST), "x:01/3 (train) and x:04/2 (test)"),
         (Twins(TEST, TRAIN), "x:01/3 (train) and x:04/2 (test)"),
@@ -176,15 +176,15 @@ def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
         (Twins(TRAIN, VALIDATION), "x:01/3 (train) and x:03/1 (validation)"),
     ],
 )
-def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, told):
+def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, message):
     dataset = make_corpus(4)
     with pytest.raises(UserError) as error:
         audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
-    assert f"the same take, cut, re-encoded or changed in level, in two parts: {told}; list one" in str(error.value)
+    assert f"the same take, cut, re-encoded or changed in level, in two parts: {message}; list one" in str(error.value)
     assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
 
 
-def test_near_duplicates_may_be_told_instead(make_corpus):
+def test_near_duplicates_may_be_counted_instead(make_corpus):
     dataset = make_corpus(4)
     twins = [Twins(0, 1), Twins(TRAIN, TEST), Twins(19, 4), Twins(TEST, VALIDATION)]
     audited = audit(split_of(dataset), dataset, twins, refuse_near_duplicates=False)
@@ -192,7 +192,7 @@ def test_near_duplicates_may_be_told_instead(make_corpus):
     assert audited["apart"] == dict.fromkeys(PAIRS, ["speakers", "recordings"])
 
 
-def test_clips_that_were_not_prepared_are_not_taken_for_copies(make_corpus, with_column):
+def test_clips_without_a_hash_are_not_copies(make_corpus, with_column):
     """Before decoding no hash is known: that must neither pass as clean nor read as a leak between two clips."""
     dataset = make_corpus(4)
     unknown = with_column(dataset, "content_hash", [None] * len(dataset))
@@ -211,15 +211,15 @@ def test_the_worst_of_folds_is_each_count_at_its_largest(make_corpus, with_copie
     audits[0]["shared"]["train/test"]["sentences"] = None
     audits[1]["shared"]["validation/test"]["sentences"] = 5
     audits[0]["shared"]["train/validation"]["sentences"] = audits[1]["shared"]["train/validation"]["sentences"] = None
-    told = worst_audit(audits)
-    assert [told["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
-    assert [told["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
-    assert told["apart"] == {
+    worst = worst_audit(audits)
+    assert [worst["shared"][pair]["sentences"] for pair in PAIRS] == [None, 2, 5]
+    assert [worst["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 1, 0]
+    assert worst["apart"] == {
         "train/validation": ["recordings"],
         "train/test": ["speakers", "recordings"],
         "validation/test": ["speakers", "recordings"],
     }
-    assert told["duplicates"] == 1
+    assert worst["duplicates"] == 1
     assert worst_audit(audits[:1]) == audits[0]
 
 

@@ -36,7 +36,7 @@ def test_sexes_are_drawn_in_proportion_and_unknown_ones_do_not_matter(make_corpu
         assert len(draw_groups(halves, everything(halves), "speaker", 6, seed)) == 6
 
 
-def test_every_class_stands_on_both_sides_where_any_draw_allows_it(make_corpus):
+def test_every_class_is_on_both_sides_if_any_draw_allows_it(make_corpus):
     """Two of ten speakers are sad: one of them must be drawn, one must stay."""
     speakers = {f"x:{n}": ["angry", "happy", *(["sad"] if n in (3, 8) else [])] for n in range(10)}
     dataset = make_corpus(speakers)
@@ -100,7 +100,7 @@ def test_of_several_corpora_each_gives_its_share(mixed):
         assert drawn == sorted(drawn)
 
 
-def test_a_corpus_that_does_not_validate_is_told(mixed):
+def test_a_corpus_without_validation_is_noted(mixed):
     dataset = mixed({"a": 6, "b": 1, "c": 1})
     train, validation, _, notes = hold_out(dataset, everything(dataset), 0.2, 0)
     assert {dataset[row]["corpus"] for row in train} == {"a", "b", "c"}
@@ -108,7 +108,7 @@ def test_a_corpus_that_does_not_validate_is_told(mixed):
     assert notes == ("No clip of b, c in validation.",)
 
 
-def test_corpora_that_parts_lack_are_told_by_part(mixed):
+def test_corpora_that_parts_lack_are_noted_by_part(mixed):
     dataset = mixed({"a": 1, "b": 1, "c": 1})
     rows = {corpus: list(range(6 * i, 6 * i + 6)) for i, corpus in enumerate("abc")}
     parts = {"train": rows["a"] + rows["b"], "validation": rows["a"], "test": rows["a"] + rows["c"]}
@@ -126,4 +126,4 @@ def test_a_split_of_a_mixture_has_every_corpus_in_every_part(mixed):
         "validation": {"a": 3, "b": 2, "c": 1},
         "test": {"a": 4, "b": 2, "c": 1, "d": 1},
     }
-    assert split.notes == ("No clip of d in validation.",), "of its two speakers one judges and one is learnt from"
+    assert split.notes == ("No clip of d in validation.",), "one of its two speakers tests, the other one trains"

@@ -1,7 +1,6 @@
-"""Whatever the corpus, a protocol gives splits that keep their promise, or one complaint: nothing in between.
+"""Whatever the corpus, a protocol gives splits that keep its columns apart, or one error.
 
-Corpora are drawn at random, from hopeless to complete, and what each protocol promises is checked here by sets of row
-values, without the code under test.
+Corpora are drawn at random, and the splits are checked here by sets of row values, without the code under test.
 """
 
 import functools
@@ -30,17 +29,13 @@ pytestmark = [
 
 GENERAL = [name for name in PROTOCOLS if name not in {"file", *OF_COLUMNS, *PUBLISHED}]
 BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emobox/tess"}
-SPEAKERS_ARE_HEARD = BY_CLIP | {"leave_one_sentence_out"}
 # What the test side shares with no other part, by protocol; speakers where nothing is said here.
 TEST_APART = {
     **dict.fromkeys(BY_CLIP, ()),
     "leave_one_session_out": ("speaker", "session"),
-    "leave_one_sentence_out": ("sentence",),
     "speaker_and_sentence_disjoint": ("speaker", "sentence"),
 }
-TESTED_ONCE = {
-    *("kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_sentence_out", "leave_one_corpus_out")
-}
+TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_corpus_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
 
 
@@ -90,7 +85,7 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
                 "across speakers": chance.integers(3),
                 "partly unknown": None if chance.random() < 0.1 else speaker,
             }.get(sessions)
-            told = sentences and chance.random() >= unknown
+            known = sentences and chance.random() >= unknown
             same = rows and chance.random() < copies
             row = {
                 "label": int(label),
@@ -98,7 +93,7 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
                 "corpus": f"c{speaker % mixed}",
                 "id": f"x/{speaker}_{take}",
                 "sex": sex,
-                "sentence": f"sentence {sentence}" if told else None,
+                "sentence": f"sentence {sentence}" if known else None,
                 "take": take,
                 "content_hash": rows[chance.integers(len(rows))]["content_hash"] if same else f"{speaker}_{take}",
                 "session": None if session is None else f"session {session}",
@@ -109,7 +104,7 @@ def corpora(draw, sessions=("none", "one each", "of two", "partly unknown")):
 
 
 def attempt(dataset, name, **options):
-    """The protocol's splits, or None where it complains; any other exception is a failure of the test."""
+    """The protocol's splits, or None if it refuses; any other exception is a failure of the test."""
     splits, refusal = None, ""
     try:
         splits = split_corpus(dataset, name, **options)
@@ -133,7 +128,7 @@ def values(dataset, column, rows):
 
 
 def require_whole(split, dataset):
-    """Parts are there, disjoint, within the corpus, and ids and speakers tell of the same rows."""
+    """Parts are disjoint, within the corpus, and ids and speakers are of the same rows."""
     assert list(split.rows) == list(split.ids) == list(split.speakers) == list(PARTS)
     taken = [row for part in PARTS for row in split.rows[part]]
     assert len(taken) == len(set(taken))
@@ -158,23 +153,23 @@ def require_apart(split, dataset, test_apart):
         one, other = pair.split("/")
         for column in columns:
             inside, outside = (values(dataset, column, split.rows[part]) for part in (one, other))
-            assert None not in inside | outside  # what is not known cannot be promised
+            assert None not in inside | outside  # unknown values may be shared
             assert not inside & outside
     held_out = any(note.startswith(HELD_OUT_SENTENCES) for note in split.notes)
-    heard = set(split.speakers["train"]) & set(split.speakers["validation"])
-    if split.name not in SPEAKERS_ARE_HEARD:
+    shared_speakers = set(split.speakers["train"]) & set(split.speakers["validation"])
+    if split.name not in BY_CLIP:
         assert split.apart["train/validation"]
-        assert bool(heard) == held_out
+        assert bool(shared_speakers) == held_out
     if held_out:
         assert split.apart["train/validation"] == ("sentence",)
 
 
-def require_told(split):
-    """A leak is told exactly where a test speaker is heard, in train or to choose the checkpoint."""
-    heard = set(split.speakers["test"]) & {*split.speakers["train"], *split.speakers["validation"]}
-    assert (split.leak is not None) == bool(heard)
-    if heard:
-        assert split.name in SPEAKERS_ARE_HEARD | {"file"}
+def require_leak(split):
+    """A leak is named exactly if a test speaker is in train or validation."""
+    shared_speakers = set(split.speakers["test"]) & {*split.speakers["train"], *split.speakers["validation"]}
+    assert (split.leak is not None) == bool(shared_speakers)
+    if shared_speakers:
+        assert split.name in BY_CLIP | {"file"}
 
 
 def require_audit(split, dataset):
@@ -199,7 +194,7 @@ def require_sound(splits, dataset, name, test_apart=None):
         assert split.name == name
         require_whole(split, dataset)
         require_apart(split, dataset, TEST_APART.get(name, ("speaker",)) if test_apart is None else test_apart)
-        require_told(split)
+        require_leak(split)
         require_audit(split, dataset)
     if name in TESTED_ONCE:
         assert Counter(row for split in splits for row in split.rows["test"]) == Counter(range(len(dataset)))
@@ -238,7 +233,7 @@ COMPLETE = {"speakers": 6, "clips": [(label, s) for label in range(3) for s in r
 @given(seed=st.integers(0, 1000))
 def test_every_protocol_splits_a_complete_corpus(name, seed):
     """Six speakers in three sessions (or corpora, where those are left out) say four sentences in three emotions:
-    nobody may complain of that."""
+    no protocol refuses that."""
     rows = [
         {
             "label": label,
@@ -258,11 +253,10 @@ def test_every_protocol_splits_a_complete_corpus(name, seed):
     splits = split_corpus(dataset, name, seed=seed, **options)
     require_sound(splits, dataset, name)
     assert split_corpus(dataset, name, seed=seed, **options) == splits
-    folds = {"kfold": 5, "leave_one_speaker_out": 6, "leave_one_session_out": 3, "leave_one_sentence_out": 4}
-    folds["leave_one_corpus_out"] = 3
+    folds = {"kfold": 5, "leave_one_speaker_out": 6, "leave_one_session_out": 3, "leave_one_corpus_out": 3}
     assert len(splits) == folds.get(name, 1)
     for split in splits:
-        if name not in SPEAKERS_ARE_HEARD:
+        if name not in BY_CLIP:
             assert split.apart["train/validation"][0] == "speaker"
 
 
@@ -278,17 +272,17 @@ def test_no_list_leaks_unless_it_was_allowed(tmp_path_factory, dataset, data):
     listed = {part: [e for e, own in zip(pool, part_of, strict=True) if own == part] for part in (*PARTS, "dev")}
     path = tmp_path_factory.mktemp("list") / "list.json"
     path.write_text(json.dumps(listed))
-    shared = data.draw(st.booleans())
-    splits = attempt(dataset, "file", path=str(path), shared_speakers=shared, validation=0.3)
+    allowed = data.draw(st.booleans())
+    splits = attempt(dataset, "file", path=str(path), shared_speakers=allowed, validation=0.3)
     if splits is None:
         return
     split = splits[0]
     require_whole(split, dataset)
-    require_told(split)
+    require_leak(split)
     require_audit(split, dataset)
-    if not shared:
-        heard = {*split.speakers["train"], *split.speakers["validation"]}
-        assert not heard & set(split.speakers["test"])
+    if not allowed:
+        shared_speakers = {*split.speakers["train"], *split.speakers["validation"]}
+        assert not shared_speakers & set(split.speakers["test"])
         assert split.leak is None
     if set(split.speakers["train"]) & set(split.speakers["validation"]):
         assert split.notes
@@ -313,7 +307,7 @@ CORPUS_OF = {name: next(word for word in name.split("/") if word in OFFICIAL) fo
 @settings(max_examples=2)
 @given(kept=st.sampled_from([0.3, 0.02]), seed=st.integers(0, 99), lost=st.sampled_from([0, 0, 1]))
 def test_no_published_list_leaks_on_any_part_of_its_corpus(official, name, corpus, kept, seed, lost):
-    """Clips were dropped, or a whole speaker is missing: a list is then refused, or still keeps what it promises."""
+    """Clips were dropped, or a whole speaker is missing: a list is then refused, or still keeps its columns apart."""
     dataset = official(corpus)
     chance = np.random.default_rng(seed)
     speakers = column_of(dataset, "speaker")

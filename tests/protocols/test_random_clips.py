@@ -1,4 +1,4 @@
-"""Random splits of clips: the leak that reports are to warn of, drawn repeatably."""
+"""Random splits of clips: leaky, and repeatable."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ def dataset(make_corpus):
 
 
 @pytest.mark.parametrize("name", FOILS)
-def test_clips_are_divided_and_every_figure_is_warned_of(dataset, name):
+def test_clips_are_divided_with_a_leak(dataset, name):
     (split,) = split_corpus(dataset, name)
     assert split.name == name
     assert {part: len(split.rows[part]) for part in PARTS} == {"train": 140, "validation": 40, "test": 20}
@@ -39,7 +39,7 @@ def test_the_seed_decides(dataset, name):
 
 @pytest.mark.parametrize("name", FOILS)
 @pytest.mark.parametrize(
-    ("shares", "told"),
+    ("shares", "message"),
     [
         ({"validation": 0.6, "test": 0.4}, "protocol.test: 0.6 and 0.4 leave no clip for training"),
         ({"validation": 0.7, "test": 0.9}, "protocol.test: 0.7 and 0.9 leave no clip for training"),
@@ -47,14 +47,14 @@ def test_the_seed_decides(dataset, name):
         ({"test": 1.0}, "protocol.test: expected a share between 0 and 1, got 1.0"),
     ],
 )
-def test_shares_must_leave_something(dataset, name, shares, told):
+def test_shares_must_leave_something(dataset, name, shares, message):
     with pytest.raises(UserError) as error:
         split_corpus(dataset, name, **shares)
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
-def test_a_class_of_too_few_clips_is_told_by_key_and_not_by_scikit_learn(make_corpus):
-    for count, told in ((1, "protocol.test: 13 clips"), (2, "protocol.validation: 9 clips")):
+def test_a_class_of_too_few_clips_is_an_error_that_names_the_key(make_corpus):
+    for count, message in ((1, "protocol.test: 13 clips"), (2, "protocol.validation: 9 clips")):
         dataset = make_corpus({"x:1": ["angry"] * 6 + ["happy"] * 6 + ["sad"] * count})
-        with pytest.raises(UserError, match=f"^{told} cannot be divided by "):
+        with pytest.raises(UserError, match=f"^{message} cannot be divided by "):
             rules.random_stratified(dataset, validation=0.3, test=0.34)

@@ -1,4 +1,4 @@
-"""Speaker- and sentence-disjoint: new speakers with new words, also where few of either are there."""
+"""Speaker- and sentence-disjoint splits, also with few of either."""
 
 import pytest
 
@@ -21,21 +21,21 @@ def crossed(make_corpus):
     return make
 
 
-def said(dataset, split, part):
+def sentences_of(dataset, split, part):
     return {dataset[row]["sentence"] for row in split.rows[part]}
 
 
-def test_test_speakers_say_the_test_sentences_and_nobody_else_does(crossed):
+def test_only_test_speakers_have_the_test_sentences(crossed):
     dataset = crossed(10)
     split = speaker_and_sentence_disjoint(dataset)
     assert {part: len(split.speakers[part]) for part in PARTS} == {"train": 6, "validation": 2, "test": 2}
-    assert len(said(dataset, split, "test")) == 1
-    assert said(dataset, split, "train") == said(dataset, split, "validation")
-    assert len(said(dataset, split, "train")) == 3
-    assert not said(dataset, split, "train") & said(dataset, split, "test")
+    assert len(sentences_of(dataset, split, "test")) == 1
+    assert sentences_of(dataset, split, "train") == sentences_of(dataset, split, "validation")
+    assert len(sentences_of(dataset, split, "train")) == 3
+    assert not sentences_of(dataset, split, "train") & sentences_of(dataset, split, "test")
     assert {part: len(split.rows[part]) for part in PARTS} == {"train": 54, "validation": 18, "test": 6}
     assert split.table(dataset).splitlines()[4].split() == ["in", "no", "part", "42"]
-    assert split.notes == (f"Test sentences: {said(dataset, split, 'test').pop()}.",)
+    assert split.notes == (f"Test sentences: {sentences_of(dataset, split, 'test').pop()}.",)
     assert split.apart == {
         "train/validation": ("speaker",),
         "train/test": ("speaker", "sentence"),
@@ -50,17 +50,17 @@ def test_sentences_and_speakers_may_be_listed(crossed):
     split = speaker_and_sentence_disjoint(
         dataset, validation=[1], test=["5-6"], test_sentences=["sentence 3", "sentence 0"]
     )
-    assert said(dataset, split, "test") == {"sentence 0", "sentence 3"}
+    assert sentences_of(dataset, split, "test") == {"sentence 0", "sentence 3"}
     assert split.speakers == {"train": ["x:02", "x:03", "x:04"], "validation": ["x:01"], "test": ["x:05", "x:06"]}
     assert split.notes == ("Test sentences: sentence 0; sentence 3.",)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_two_speakers_one_learns_some_sentences_validates_others_and_neither_is_tested(crossed, seed):
-    """The draw of the test sentences must not take those that validation would have been (both have one seed)."""
+def test_of_two_speakers_one_trains_and_validates_on_other_sentences(crossed, seed):
+    """The draw of the test sentences leaves some for validation (both have one seed)."""
     dataset = crossed(2)
     split = speaker_and_sentence_disjoint(dataset, seed=seed)
-    parts = [said(dataset, split, part) for part in PARTS]
+    parts = [sentences_of(dataset, split, part) for part in PARTS]
     assert all(parts)
     assert sum(map(len, parts)) == len(set.union(*parts)) == 4
     assert split.apart["train/validation"] == ("sentence",)
@@ -75,7 +75,7 @@ def test_one_speaker_with_one_sentence_beside_the_tested_cannot_be_divided(cross
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"test_sentences": 1.0}, "protocol.test_sentences: expected a share between 0 and 1, got 1.0"),
         ({"test_sentences": ["sentence 9"]}, "protocol.test_sentences: no sentence 'sentence 9'; the corpus has "),
@@ -84,13 +84,13 @@ def test_one_speaker_with_one_sentence_beside_the_tested_cannot_be_divided(cross
         ({"test": [99]}, "protocol.test: no speaker 99"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(crossed, options, told):
+def test_what_cannot_be_is_refused(crossed, options, message):
     with pytest.raises(UserError) as error:
         speaker_and_sentence_disjoint(crossed(6), **options)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
-@pytest.mark.parametrize(("sentence", "told"), [(None, 0), ("a", 1)])
-def test_two_sentences_are_needed(crossed, sentence, told):
-    with pytest.raises(UserError, match=f"needs at least two sentences, the corpus has {told}$"):
+@pytest.mark.parametrize(("sentence", "message"), [(None, 0), ("a", 1)])
+def test_two_sentences_are_needed(crossed, sentence, message):
+    with pytest.raises(UserError, match=f"needs at least two sentences, the corpus has {message}$"):
         speaker_and_sentence_disjoint(crossed(6, sentence=lambda n, take: sentence))

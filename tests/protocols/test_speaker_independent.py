@@ -17,7 +17,7 @@ NAMES = [f"x:{n:02d}" for n in range(1, 13)]
         {"train": ["1-8"], "validation": ["9-10"], "test": ["11-12"]},
         {"train": ["x:01", "02", "3-5", 6, "7", "8-8"], "validation": ["09", "x:10"], "test": ["x:11", 12]},
         {"validation": ["9-10"], "test": ["11-12"]},  # the rest trains
-        {"train": ["1-8", "3-4", 5], "validation": [9, 10, 9], "test": ["11-12", "x:11"]},  # said twice, meant once
+        {"train": ["1-8", "3-4", 5], "validation": [9, 10, 9], "test": ["11-12", "x:11"]},  # repeated
     ],
     ids=["numbers", "ranges", "every form", "train is the rest", "repeated"],
 )
@@ -28,7 +28,7 @@ def test_speakers_may_be_listed_in_every_form(make_corpus, listed):
     assert {part: len(split.ids[part]) for part in PARTS} == {"train": 48, "validation": 12, "test": 12}
 
 
-def test_a_share_may_stand_beside_a_list(make_corpus):
+def test_a_share_and_a_list(make_corpus):
     split = speaker_independent(make_corpus(12), validation=0.25, test=["11-12"])
     assert split.speakers["test"] == NAMES[10:]
     assert len(split.speakers["validation"]) == 3
@@ -56,7 +56,7 @@ def test_the_draw_does_not_depend_on_the_order_of_rows(make_corpus):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ({"test": [13]}, "protocol.test: no speaker 13; the corpus has x:01, x:02"),
         ({"test": ["11-13"]}, "protocol.test: no speaker 13"),
@@ -78,10 +78,10 @@ def test_the_draw_does_not_depend_on_the_order_of_rows(make_corpus):
         ),
     ],
 )
-def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, told):
+def test_a_split_that_cannot_be_is_refused(make_corpus, wanted, message):
     with pytest.raises(UserError) as error:
         speaker_independent(make_corpus(12), **wanted)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_short_form_of_two_speakers_is_refused(make_corpus):
@@ -93,7 +93,7 @@ def test_a_short_form_of_two_speakers_is_refused(make_corpus):
 
 
 @pytest.mark.parametrize("options", [{}, {"test": [2]}, {"test": 0.5, "validation": 0.5}])
-def test_of_two_speakers_one_learns_and_its_held_out_sentences_validate(make_corpus, options):
+def test_of_two_speakers_one_trains_and_its_held_out_sentences_validate(make_corpus, options):
     dataset = make_corpus(2)
     split = speaker_independent(dataset, **options)
     assert split.speakers["train"] == split.speakers["validation"] != split.speakers["test"]
@@ -110,8 +110,8 @@ def test_of_two_speakers_one_learns_and_its_held_out_sentences_validate(make_cor
     assert split.leak is None
 
 
-def test_one_speaker_that_is_listed_to_learn_leaves_validation_to_be_drawn(make_corpus):
-    """Its sentences are not divided: other speakers are there to validate."""
+def test_a_listed_training_speaker_leaves_validation_to_be_drawn(make_corpus):
+    """Its sentences are not divided, as other speakers can validate."""
     split = speaker_independent(make_corpus(3), train=[1], test=[2], validation=0.3)
     assert split.speakers == {"train": ["x:01"], "validation": ["x:03"], "test": ["x:02"]}
 

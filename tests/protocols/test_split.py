@@ -17,7 +17,7 @@ def split_of(dataset, speakers=None, name="p", **options):
     return make_split(name, dataset, rows, **options)
 
 
-def test_the_promise_is_of_each_pair_of_parts(make_corpus):
+def test_columns_are_kept_apart_for_each_pair_of_parts(make_corpus):
     assert PAIRS == ("train/validation", "train/test", "validation/test")
     dataset = make_corpus(4)
     assert split_of(dataset).apart == dict.fromkeys(PAIRS, ("speaker",))
@@ -48,7 +48,7 @@ def test_a_part_without_a_class_is_refused_where_there_are_no_folds(make_corpus,
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_a_fold_may_judge_fewer_classes_and_says_so(make_corpus, part):
+def test_a_fold_may_lack_classes_with_a_note(make_corpus, part):
     dataset = make_corpus(4)
     rows = split_of(dataset).rows
     rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
@@ -58,7 +58,7 @@ def test_a_fold_may_judge_fewer_classes_and_says_so(make_corpus, part):
 
 
 @pytest.mark.parametrize("where", [{"test": [0, 1, 2]}, {"test": [18, 18, 19, 20]}])
-def test_a_row_twice_is_our_own_mistake_and_no_users(make_corpus, where):
+def test_a_row_in_two_parts_is_a_fault(make_corpus, where):
     dataset = make_corpus(4)
     with pytest.raises(ValueError, match="protocol p: a row in two parts") as error:
         make_split("p", dataset, split_of(dataset).rows | where)
@@ -66,7 +66,7 @@ def test_a_row_twice_is_our_own_mistake_and_no_users(make_corpus, where):
 
 
 @pytest.mark.parametrize(
-    ("test", "told"),
+    ("test", "message"),
     [
         (["x:04"], None),
         (["x:02", "x:04"], "Speaker-dependent: 1 of the 2 test speakers were used for training, so these figures "),
@@ -80,7 +80,7 @@ def test_a_row_twice_is_our_own_mistake_and_no_users(make_corpus, where):
         ),
     ],
 )
-def test_a_leak_is_found_by_counting_whatever_was_promised(make_corpus, test, told):
+def test_a_leak_is_found_by_counting(make_corpus, test, message):
     dataset = make_corpus(4)
     taken = {"train": [*range(6), *range(6, 9)], "validation": [*range(12, 15)]}
     rows = {
@@ -91,9 +91,9 @@ def test_a_leak_is_found_by_counting_whatever_was_promised(make_corpus, test, to
         rows["train"].remove(5)
         rows["test"].append(5)
     split = make_split("p", dataset, rows)
-    assert split.leak is None if told is None else split.leak.startswith(told)
+    assert split.leak is None if message is None else split.leak.startswith(message)
     assert split.to_dict()["leak"] == split.leak
-    assert ("Speaker-dependent" in split.table(dataset)) == (told is not None)
+    assert ("Speaker-dependent" in split.table(dataset)) == (message is not None)
 
 
 def test_the_fingerprint_is_of_the_clips_in_each_part_and_not_of_their_order(make_corpus):
@@ -110,7 +110,7 @@ def test_the_fingerprint_is_known(make_corpus):
     assert split_of(make_corpus(4)).sha256 == "780fe63e3ad2f4e2e4b86bdb7461709376df96f8ac264ad05ce8941e93f71109"
 
 
-def test_folds_have_a_common_fingerprint_that_knows_their_order(make_corpus):
+def test_folds_have_a_common_fingerprint_in_their_order(make_corpus):
     dataset = make_corpus(4)
     one, other = split_of(dataset), split_of(dataset, {**SPEAKERS, "validation": ["x:04"], "test": ["x:03"]})
     assert fingerprint([one]) == one.sha256
@@ -130,7 +130,7 @@ def test_the_table_counts_clips_speakers_and_labels(make_corpus):
     assert lines[4:] == ["train: x:01, x:02", "validation: x:03", "test: x:04"]
 
 
-def test_the_file_tells_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path):
+def test_the_file_has_protocol_fingerprint_audit_and_parts(make_corpus, tmp_path):
     dataset = make_corpus(4)
     split = split_of(dataset, notes=["Ein Wort über die Sätze."])
     audited = audit(split, dataset)
@@ -178,8 +178,8 @@ UNNAMED = {
 }
 
 
-@pytest.mark.parametrize(("renamed", "told"), UNNAMED.values(), ids=UNNAMED)
-def test_clips_of_nobody_may_be_of_a_test_speaker(make_corpus, with_column, renamed, told):
+@pytest.mark.parametrize(("renamed", "message"), UNNAMED.values(), ids=UNNAMED)
+def test_clips_with_unknown_speakers_may_be_of_a_test_speaker(make_corpus, with_column, renamed, message):
     dataset = make_corpus(4)
     rows = split_of(dataset).rows
     speakers = list(dataset["speaker"])
@@ -187,11 +187,11 @@ def test_clips_of_nobody_may_be_of_a_test_speaker(make_corpus, with_column, rena
         for row in rows[part][:6]:
             speakers[row] = name
     split = make_split("p", with_column(dataset, "speaker", speakers), rows)
-    if told is None:
+    if message is None:
         assert split.leak is None
     else:
         assert split.leak == (
             "Possibly speaker-dependent: clips of x have unknown speakers, so test speakers "
-            f"may have been {told}, and these figures may not hold for unseen speakers."
+            f"may have been {message}, and these figures may not hold for unseen speakers."
         )
         assert split.table(dataset).endswith(split.leak)

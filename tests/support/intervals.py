@@ -1,21 +1,35 @@
 """Intervals and slices of predictions, as `ser_hf.evaluation.summary` computes them together."""
 
-from ser_hf.evaluation.bootstrap import all_of, judged_draws, percentile, percentiles, recalls_of, resample
-from ser_hf.evaluation.slices import slices_and_gaps, uars_of
+import numpy as np
+
+from ser_hf.evaluation.bootstrap import (
+    clip_draws,
+    measure,
+    measure_recalls,
+    percentile,
+    percentiles,
+    resample,
+    speaker_keys,
+)
+from ser_hf.evaluation.slices import measure_slices, slices_and_gaps
 
 
-def judged_intervals(judged, by_speaker, resamples=2000, confidence=0.95, seed=0):
-    (values,) = resample([all_of(judged)], judged_draws(judged, by_speaker, resamples, seed))
-    return percentiles(values, confidence)
+def _resampled(measured, predictions, by_speaker, resamples, seed=0):
+    speakers = speaker_keys(predictions) if by_speaker else None
+    generator = np.random.default_rng(seed)
+    return resample([measured], clip_draws(predictions.ids, speakers, resamples, generator))[0]
 
 
-def recall_intervals(judged, resamples=2000, confidence=0.95, seed=0):
-    (values,) = resample([recalls_of(judged)], judged_draws(judged, True, resamples, seed))
+def metric_intervals(predictions, by_speaker, resamples=2000, confidence=0.95, seed=0):
+    return percentiles(_resampled(measure(predictions.outputs), predictions, by_speaker, resamples, seed), confidence)
+
+
+def recall_intervals(predictions, resamples=2000, confidence=0.95):
+    values = _resampled(measure_recalls(predictions.outputs), predictions, True, resamples)
     return [percentile(own, confidence) for own in values["recall"].T]
 
 
-def slice_metrics(judged, resamples=2000, confidence=0.95, seed=0):
-    kinds, speakers = uars_of(judged)
-    (of_kinds,) = resample([kinds], judged_draws(judged, True, resamples, seed))
-    (of_speakers,) = resample([speakers], judged_draws(judged, False, resamples, seed))
-    return slices_and_gaps(judged, of_kinds | of_speakers, confidence)
+def slice_metrics(predictions, resamples=2000, confidence=0.95):
+    groups, speakers = measure_slices(predictions)
+    values = _resampled(groups, predictions, True, resamples)
+    return slices_and_gaps(predictions, values | _resampled(speakers, predictions, False, resamples), confidence)

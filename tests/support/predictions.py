@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ser_hf.evaluation.predictions import KNOWN, Judged
+from ser_hf.evaluation.predictions import KNOWN, Predictions
 
 
-def judged_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
+def predictions_of(labels, predictions, classes, speakers=None, probabilities=None, names=None, **columns):
     """Predicted class ids, (clips,) or (runs, clips), with probability one unless probabilities are given."""
     labels, runs = np.asarray(labels), np.atleast_2d(predictions)
     if probabilities is None:
@@ -18,7 +18,7 @@ def judged_of(labels, predictions, classes, speakers=None, probabilities=None, n
     )
     names = names or [f"class{i}" for i in range(classes)]
     ids = [f"toy/{i}" for i in range(len(labels))]
-    return Judged(names, ids, labels, np.asarray(probabilities, np.float32), known | columns)
+    return Predictions(names, ids, labels, np.asarray(probabilities, np.float32), known | columns)
 
 
 def guesses(clips, classes, runs=1, seed=0, sharpness=1.5):

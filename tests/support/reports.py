@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_hf.evaluation.summary import evaluate_predictions
 from ser_hf.report.report import Report, report_schema
-from support.predictions import guesses, judged_of
+from support.predictions import guesses, predictions_of
 
 SCHEMA = report_schema()
 typed = Report.from_dict
@@ -22,7 +22,7 @@ def _judged(paths):
     """The evaluation of the predictions, computed once."""
     labels, probabilities = guesses(CLIPS, 3)
     speakers = [f"{'ab'[i // 24]}:{i // 6}" for i in range(CLIPS)]
-    judged = judged_of(
+    judged = predictions_of(
         labels,
         None,
         3,

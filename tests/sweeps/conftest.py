@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy
 from stubs import RECIPE, SPACE, Runs
 
-from ser_hf.sweeps import sweep
+from ser_hf.sweeps import SweepOptions, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,8 @@ def swept(tmp_path):
 
     def start(space=None, run=None, changes=(), **settings):
         run, lines = run or Runs(), []
-        settings = {"output": tmp_path / "sweep", "run": run, "echo": lines.append, **settings}
-        result = sweep(RECIPE, {**SPACE, **(space or {})}, changes, **settings)
+        options = SweepOptions(**{"output": tmp_path / "sweep", **settings})
+        result = sweep(RECIPE, {**SPACE, **(space or {})}, changes, options, run=run, echo=lines.append)
         return result, run, lines
 
     start.folder = tmp_path / "sweep"

@@ -1,4 +1,4 @@
-"""Synthetic corpora in official layouts: each is read by its own parser, and holds what it was asked to hold."""
+"""Synthetic corpora in official layouts: each is read by its own parser, and has the requested clips."""
 
 import csv
 import hashlib
@@ -41,7 +41,7 @@ def digests(root):
 
 
 @pytest.mark.parametrize(("name", "options", "loading", "emotions", "example"), KINDS)
-def test_its_own_parser_reads_it_whole(tmp_path, name, options, loading, emotions, example):
+def test_its_own_parser_reads_it(tmp_path, name, options, loading, emotions, example):
     paths = write_corpus(name, tmp_path, speakers=2, takes=1, sampling_rate=8000, **options)
     assert tmp_path / example in paths
     dataset = load_corpus(name, tmp_path / "clips.csv" if name == "csv" else tmp_path, **loading)
@@ -91,12 +91,6 @@ def test_tess_misspells_the_file_that_the_release_misspells(tmp_path, silent):
     assert {"OAF_Fear", "OAF_Pleasant_surprise", "OAF_Sad", "OAF_angry", "YAF_fear", "YAF_sad"} <= folders
 
 
-def test_folders_are_those_of_the_release(tmp_path, silent, real_corpora):
-    released = {row.split("\t")[0] for row in real_corpora("manifests/tess.tsv").read_text().splitlines()[1:]}
-    paths = write_corpus("tess", tmp_path, speakers=2, takes=20)
-    assert {path.relative_to(tmp_path).as_posix() for path in paths} <= released
-
-
 def test_votes_have_the_columns_of_the_release(tmp_path, real_corpora):
     write_corpus("cremad", tmp_path, speakers=1, takes=1, sampling_rate=8000, votes=True)
     released = real_corpora("CREMA-D-metadata/processedResults/tabulatedVotes.csv").open().readline()
@@ -132,7 +126,7 @@ def test_iemocap_labels_follow_the_recordings_in_time(tmp_path):
         assert end == following
 
 
-def test_the_table_tells_sex_session_and_loudness(tmp_path):
+def test_the_table_has_sex_session_and_loudness(tmp_path):
     write_corpus("csv", tmp_path, speakers=4, takes=1, sampling_rate=8000)
     dataset = load_corpus("csv", tmp_path / "clips.csv")
     assert Counter(dataset["session"][:]) == {"morning": 18, "evening": 6}
@@ -150,15 +144,15 @@ def test_flac_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
-        ("crema", {}, "unknown corpus 'crema'; known are ravdess, cremad"),
+        ("crema", {}, "unknown corpus 'crema'; choose one of ravdess, cremad"),
         ("cremad", {"song": True}, "song: not an option of cremad"),
         ("ravdess", {"votes": True}, "votes: not an option of ravdess"),
         ("emodb", {"layout": "flat"}, "layout: not an option of emodb"),
     ],
 )
-def test_what_a_corpus_has_not_is_refused(tmp_path, name, options, told):
-    with pytest.raises(ValueError, match=told):
+def test_unknown_corpora_and_options_are_refused(tmp_path, name, options, message):
+    with pytest.raises(ValueError, match=message):
         write_corpus(name, tmp_path, **options)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ser_hf.audio.augmentation import Augmentation, Augmenter, Crop, Gain, GaussianNoise, Mixup, Speed
+from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, oversampled, part
@@ -18,7 +18,7 @@ from ser_hf.training.fit import fit_statistics
 
 ROWS = [7, 2, 11, 5, 0]
 SPEAKERS = np.array([f"s{row % 3}" for row in range(12)])
-STEPS = Augmentation(crop=Crop(0.5), speed=Speed(0.7), gaussian_noise=GaussianNoise(0.5), gain=Gain(0.5))
+STEPS = Augmentation(speed=Speed(0.7), gaussian_noise=GaussianNoise(0.5), gain=Gain(0.5))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -318,15 +318,15 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
         tiny = {"channels": [4, 8, 8, 16], "hidden": 32, "embedding_size": 32, "head": "svm"}
         source["model"] |= tiny | {"random_init": True}
     report = ser_hf.run_recipe(source)
-    assert report["parts"]["train"]["uar"] > 1 / len(report["labels"])
-    assert report["model"]["solver"] == "sklearn"
-    assert report["validated"] == pytest.approx(report["parts"]["validation"]["uar"])
+    assert report.parts["train"]["uar"] > 1 / len(report.labels)
+    assert report.model.solver == "sklearn"
+    assert report.validated == pytest.approx(report.parts["validation"]["uar"])
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
     assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
-    assert {score["label"] for score in scores} == set(report["labels"])
+    assert {score["label"] for score in scores} == set(report.labels)
 
 
 @pytest.mark.parametrize(

@@ -1,79 +1,71 @@
-"""A folder of the cache: whole or not there, taken without writing anything, and every refusal of the disk told."""
+"""Folders of the cache: complete or absent, readable on a read-only disk, and clear messages about the disk."""
 
 import contextlib
 import logging
-import os
 import re
 import threading
-import time
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from ser_hf.utils import cache
 from ser_hf.utils.cache import built_once, format_size
 from ser_hf.utils.errors import UserError
 
-ROOM = "make room there, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
-REMEDY = "make it writable, or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
+REMEDY = "or set audio.cache_dir, or the environment's SER_HF_CACHE, to another folder"
 
 
 def build(folder, check=None):
     """Whether it had to be built."""
-    with built_once(folder, check) as fresh:
-        if fresh is not None:
-            (fresh / "content").write_text("whole")
-    return fresh is not None
+    with built_once(folder, check) as partial:
+        if partial is not None:
+            (partial / "content").write_text("complete")
+    return partial is not None
 
 
 def readable(folder):
-    if (folder / "content").read_text() != "whole":
+    if (folder / "content").read_text() != "complete":
         raise ValueError("content is\nanother")
 
 
-def never(*given, **named):
-    raise PermissionError(13, "Permission denied")
+def test_an_existing_folder_is_read_from_a_read_only_cache(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
 
-
-def test_what_stands_is_taken_from_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     assert build(tmp_path / "a")
-    monkeypatch.setattr(cache, "FileLock", never)
+    monkeypatch.setattr(cache, "FileLock", refuse)
     assert not build(tmp_path / "a")
     assert not build(tmp_path / "a", readable)
     with pytest.raises(UserError) as error:
         build(tmp_path / "b")
-    assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); {REMEDY}"
+    assert str(error.value) == f"{tmp_path}: cannot be written to (Permission denied); make it writable, {REMEDY}"
 
 
 @pytest.mark.parametrize("in_the_way", ["parent", "parent/a.partial"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path, in_the_way):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path, in_the_way):
     (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
     (tmp_path / in_the_way).write_text("a file")
-    with pytest.raises(UserError, match=rf"parent: cannot be written to \(File exists\); {REMEDY}"):
+    with pytest.raises(UserError, match=rf"parent: cannot be written to \(File exists\); make it writable, {REMEDY}"):
         build(tmp_path / "parent" / "a")
 
 
-def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tmp_path):
-    def fill(fresh):
-        (fresh / "half").write_text("half")
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    def fill(partial):
+        (partial / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    told = rf"{tmp_path}: cannot be written to \(No space left on device\): more than 0\.00 MB are needed, .*B free; "
-    with pytest.raises(UserError, match=told + ROOM), built_once(tmp_path / "a") as fresh:
-        fill(fresh)
-    told = r"\(No space left on device\): 3\.0 GB are needed, .*B free; "
-    with pytest.raises(UserError, match=told), built_once(tmp_path / "a", needed=lambda: 3e9) as fresh:
-        fill(fresh)
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    message = rf"{tmp_path}: cannot be written to \(No space left on device\): 3\.0 GB are needed; make room there"
+    with pytest.raises(UserError, match=message), built_once(tmp_path / "a", needed=lambda: 3e9) as partial:
+        fill(partial)
     with pytest.raises(KeyError), built_once(tmp_path / "a"):
-        raise KeyError("of the builder's own")
+        raise KeyError("the builder's own")
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("other", "content is another"), (None, "No such file or directory: '.*content'")]
+    ("content", "message"), [("other", "content is another"), (None, "No such file or directory: '.*content'")]
 )
-def test_a_damaged_folder_is_told_and_built_again(tmp_path, caplog, content, told):
+def test_a_damaged_folder_is_built_again_with_a_warning(tmp_path, caplog, content, message):
     build(tmp_path / "a", readable)
     path = tmp_path / "a" / "content"
     path.unlink() if content is None else path.write_text(content)
@@ -81,58 +73,35 @@ def test_a_damaged_folder_is_told_and_built_again(tmp_path, caplog, content, tol
     assert build(tmp_path / "a", readable)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert re.match(rf"{tmp_path}/a is damaged \(.*{told}\): deleted, and built again$", record.getMessage())
+    assert re.match(rf"{tmp_path}/a is damaged \(.*{message}\): deleted, and built again$", record.getMessage())
     caplog.clear()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["content"]
     assert not build(tmp_path / "a", readable)
     assert not caplog.records
 
 
-def test_a_damaged_folder_that_cannot_be_built_again_is_named(tmp_path, monkeypatch):
-    build(tmp_path / "a", readable)
-    (tmp_path / "a" / "content").write_text("other")
-    monkeypatch.setattr(cache, "FileLock", never)
-    with pytest.raises(UserError) as error:
-        build(tmp_path / "a", readable)
-    assert str(error.value) == (
-        f"{tmp_path}/a: damaged (content is another), and cannot be built again, as {tmp_path} cannot be written to "
-        f"(Permission denied); {REMEDY}"
-    )
-
-
-def test_what_a_killed_build_left_long_ago_goes_with_the_next_build_beside_it(tmp_path):
-    for name, days in (("old", 31), ("new", 1), ("busy", 31)):
-        (tmp_path / f"{name}.partial").mkdir()
-        (tmp_path / f"{name}.partial" / "half").write_text("half")
-        for path in (tmp_path / f"{name}.partial" / "half", tmp_path / f"{name}.partial"):
-            os.utime(path, (0, time.time() - days * 24 * 3600))
-    with FileLock(tmp_path / "busy.lock"):
-        build(tmp_path / "a")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["a", "busy.partial", "new.partial"]
-
-
-def test_wherever_an_index_is_damaged_it_is_told(tmp_path):
-    """zipfile and numpy raise errors of many classes, by which byte it is."""
+def test_any_damaged_byte_of_an_index_is_found(tmp_path):
+    """zipfile and numpy raise errors of many classes, depending on the byte."""
     build(tmp_path / "a")
     np.savez(tmp_path / "index.npz", a=np.arange(3))
-    whole = (tmp_path / "index.npz").read_bytes()
+    original = (tmp_path / "index.npz").read_bytes()
 
     def check(folder):
         with np.load(tmp_path / "index.npz", allow_pickle=False) as index:
             assert index["a"].tolist() == [0, 1, 2]
 
-    for i in range(len(whole)):
-        (tmp_path / "index.npz").write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
-        build(tmp_path / "a", check)  # what no reader looks at may have changed
+    for i in range(len(original)):
+        (tmp_path / "index.npz").write_bytes(original[:i] + bytes([original[i] ^ 0xFF]) + original[i + 1 :])
+        build(tmp_path / "a", check)  # a byte that no reader reads may have changed
 
 
-def test_what_another_process_has_mended_meanwhile_is_taken(tmp_path, caplog, monkeypatch):
+def test_a_folder_that_another_process_has_repaired_is_used(tmp_path, caplog, monkeypatch):
     class Waited:
         def __init__(self, path):
             pass
 
         def acquire(self, timeout):
-            (tmp_path / "a" / "content").write_text("whole")
+            (tmp_path / "a" / "content").write_text("complete")
             return contextlib.nullcontext()
 
     build(tmp_path / "a", readable)
@@ -142,67 +111,57 @@ def test_what_another_process_has_mended_meanwhile_is_taken(tmp_path, caplog, mo
     assert not caplog.records
 
 
-def test_who_waits_for_another_that_builds_says_so_now_and_then(tmp_path, monkeypatch):
+def test_waiting_for_another_process_gives_a_message(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_PATIENCE", 0.01)
-    monkeypatch.setattr(cache, "_TOLD_AGAIN", 0.01)
-    begun, go_on, told = threading.Event(), threading.Event(), []
+    begun, waiting, messages = threading.Event(), threading.Event(), []
 
     def other():
-        with built_once(tmp_path / "a") as fresh:
-            (fresh / "content").write_text("whole" * 4000)
+        with built_once(tmp_path / "a") as partial:
+            (partial / "content").write_text("complete")
             begun.set()
-            go_on.wait(60)
+            waiting.wait(60)
 
-    def tell(*words):
-        told.append(words[0] % words[1:])
-        if len(told) == 2:
-            go_on.set()
+    def warn(*words):
+        messages.append(words[0] % words[1:])
+        waiting.set()
 
-    monkeypatch.setattr(cache.logger, "warning", tell)
+    monkeypatch.setattr(cache.logger, "warning", warn)
     building = threading.Thread(target=other)
     building.start()
     assert begun.wait(60)
     assert not build(tmp_path / "a")
     building.join()
-    assert len(told) >= 2
-    assert set(told[:2]) == {f"waiting for the process that builds {tmp_path / 'a'} (0.02 MB so far)"}
-
-
-def test_what_has_no_folder_yet_has_no_size(tmp_path):
-    assert cache._bytes_in(tmp_path / "nowhere") == 0
+    assert messages == [f"waiting for the process that builds {tmp_path / 'a'}"]
 
 
 def resume(folder, fault=None):
-    """What the builder found there; it leaves one file more, and `fault` befalls it then."""
-    with built_once(folder, resumed=True) as fresh:
-        found = sorted(path.name for path in fresh.iterdir())
-        (fresh / str(len(found))).touch()
+    """The files that the builder finds; it adds one, and then raises `fault`."""
+    with built_once(folder, resumed=True) as partial:
+        found = sorted(path.name for path in partial.iterdir())
+        (partial / str(len(found))).touch()
         if fault is not None:
             raise fault
     return found
 
 
-def test_a_build_that_is_cut_off_is_given_what_it_left(tmp_path):
-    for cut_off in (KeyboardInterrupt(), SystemExit(1)):
-        with pytest.raises(type(cut_off)):
-            resume(tmp_path / "a", cut_off)
+def test_an_interrupted_build_is_resumed(tmp_path):
+    for interruption in (KeyboardInterrupt(), SystemExit(1)):
+        with pytest.raises(type(interruption)):
+            resume(tmp_path / "a", interruption)
     assert not (tmp_path / "a").exists()
     assert resume(tmp_path / "a") == ["0", "1"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["0", "1", "2"]
 
 
-def test_unless_it_failed_or_does_not_ask_for_it(tmp_path):
+def test_a_failed_build_or_one_that_does_not_resume_starts_again(tmp_path):
     with pytest.raises(KeyError):
-        resume(tmp_path / "a", KeyError("of the builder's own"))
+        resume(tmp_path / "a", KeyError("the builder's own"))
     assert resume(tmp_path / "a") == []
-    with pytest.raises(KeyboardInterrupt), built_once(tmp_path / "b"):
-        raise KeyboardInterrupt
-    assert not (tmp_path / "b.partial").exists()
     (tmp_path / "b.partial").mkdir()
     (tmp_path / "b.partial" / "stale").touch()
     assert build(tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["content"]
 
 
-def test_sizes_are_told_in_what_people_count_by():
+def test_sizes_have_units():
     assert (format_size(11.3e9), format_size(4.2e6), format_size(1234e9)) == ("11.3 GB", "4.20 MB", "1,234.0 GB")

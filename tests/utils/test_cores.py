@@ -1,4 +1,4 @@
-"""How many cores a process may use: by its affinity, and by its control group's share of processor time."""
+"""The cores that a process may use: by its affinity, and by its control group's share of processor time."""
 
 import pytest
 

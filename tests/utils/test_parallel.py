@@ -1,4 +1,4 @@
-"""Work on threads: in order, little of it ahead of the reader, and none begun once the reader has left."""
+"""Work on threads: in order, little of it ahead of the reader, and none started after the reader has stopped."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def test_no_more_is_ahead_of_the_reader_than_its_sizes_allow(monkeypatch):
     assert most == [2, 2, 3, 3, 4, 7, 8, 8, 8]
 
 
-def test_a_reader_that_leaves_waits_for_nothing_that_has_not_begun(monkeypatch):
+def test_a_reader_that_stops_waits_only_for_started_items(monkeypatch):
     begun, leaving, shutdown = [], threading.Event(), ThreadPoolExecutor.shutdown
 
     def work(i):
@@ -50,14 +50,8 @@ def test_a_reader_that_leaves_waits_for_nothing_that_has_not_begun(monkeypatch):
     assert begun in ([0], [0, 1])
 
 
-def test_a_fault_of_the_work_is_the_reader_s():
+def test_an_error_of_the_work_reaches_the_reader():
     results = in_order(lambda i: 1 // (3 - i), range(100), workers=1)
     assert [next(results) for _ in range(3)] == [0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
-
-
-@pytest.mark.parametrize(("workers", "most"), [(0, 1), (-1, 1), (1, 0), (1, float("nan"))])
-def test_limits_under_which_nothing_could_be_done_are_refused(workers, most):
-    with pytest.raises(ValueError, match="a thread or more and room for a result"):
-        list(in_order(abs, range(3), workers, most=most))

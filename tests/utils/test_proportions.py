@@ -1,4 +1,4 @@
-"""Largest remainders within bounds, and orders in which every stretch holds its groups in proportion."""
+"""Largest remainders within bounds, and orders in which every stretch has its groups in proportion."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def test_shares_are_whole_and_in_proportion(total, sizes, bounds, shares):
     assert apportion(total, sizes, **bounds) == shares
 
 
-def test_shares_differ_by_less_than_one_from_the_ideal_where_nothing_bounds_them():
+def test_unbounded_shares_differ_by_less_than_one_from_the_ideal():
     generator = np.random.default_rng(0)
     for _ in range(50):
         sizes, total = generator.integers(1, 100, size=6), int(generator.integers(1, 500))
@@ -38,7 +38,7 @@ def groups_of(counts):
     return [group for group, count in counts.items() for _ in range(count)]
 
 
-def test_every_stretch_from_the_start_holds_groups_in_proportion():
+def test_every_stretch_from_the_start_has_groups_in_proportion():
     groups = groups_of({("a",): 60, ("b",): 30, ("c",): 10})
     for seed in range(5):
         order = in_turns(groups, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""The clips of a part, out of a corpus into a table and back."""
+"""Predictions for clips of a corpus, as a table and back."""
 
 import numpy as np
 import pyarrow as pa
@@ -38,17 +38,19 @@ def dataset():
 ANSWERS = guesses(3, 3)[1][0]
 
 
-def test_a_table_gives_back_what_it_was_made_of(dataset):
-    judged = of_rows(dataset, ROWS, ANSWERS)
-    assert judged.ids == ["toy/4", "toy/0", "toy/3"]
-    assert judged.labels.tolist() == [1, 0, 0]
-    assert judged.columns["duration"] == [3.5, 1.5, 3.0]
-    back = from_table(pa.concat_tables([to_table("validation", judged), to_table("test", judged)]), "test", NAMES)
-    assert (back.names, back.ids, back.paths) == (judged.names, judged.ids, judged.paths)
-    assert back.columns == judged.columns
-    np.testing.assert_array_equal(back.labels, judged.labels)
-    np.testing.assert_array_equal(back.probabilities, judged.probabilities)
-    np.testing.assert_array_equal(back.votes, judged.votes)
+def test_a_table_reads_back_as_it_was(dataset):
+    predictions = of_rows(dataset, ROWS, ANSWERS)
+    assert predictions.ids == ["toy/4", "toy/0", "toy/3"]
+    assert predictions.labels.tolist() == [1, 0, 0]
+    assert predictions.columns["duration"] == [3.5, 1.5, 3.0]
+    back = from_table(
+        pa.concat_tables([to_table("validation", predictions), to_table("test", predictions)]), "test", NAMES
+    )
+    assert (back.names, back.ids, back.paths) == (predictions.names, predictions.ids, predictions.paths)
+    assert back.columns == predictions.columns
+    np.testing.assert_array_equal(back.labels, predictions.labels)
+    np.testing.assert_array_equal(back.probabilities, predictions.probabilities)
+    np.testing.assert_array_equal(back.votes, predictions.votes)
     assert np.isnan(back.votes[0]).all()
 
 
@@ -62,38 +64,27 @@ def test_predictions_are_a_table_of_clips(dataset):
         assert clip["label"] == NAMES[dataset[row]["label"]]
 
 
-def test_older_tables_know_less():
-    probabilities = {f"p_{name}": [0.2, 0.5] for name in NAMES}
-    table = pa.table(
-        {"id": ["a", "b"], "part": ["test"] * 2, "speaker": ["s"] * 2, "label": ["sad"] * 2} | probabilities
-    )
-    judged = from_table(table, "test", NAMES)
-    assert judged.columns["sex"] == [None, None]
-    assert judged.paths == []
-    assert judged.votes is None
-
-
 def _with_seed(dataset, seed, rows=ROWS, answers=ANSWERS):
     table = to_table("test", of_rows(dataset, rows, answers))
     return table.append_column("seed", pa.array([seed] * len(table)))
 
 
-def test_seeds_are_runs_on_the_same_clips_whatever_their_order(dataset):
+def test_seeds_are_runs_on_the_same_clips_in_any_order(dataset):
     turned = _with_seed(dataset, 2, ROWS[::-1], ANSWERS[::-1] ** 2)
-    judged = from_table(pa.concat_tables([_with_seed(dataset, 1), turned]), "test", NAMES)
-    assert len(judged) == 3
-    np.testing.assert_array_equal(judged.probabilities, np.stack([ANSWERS, ANSWERS**2]))
-    with pytest.raises(ValueError, match="other clips"):
+    predictions = from_table(pa.concat_tables([_with_seed(dataset, 1), turned]), "test", NAMES)
+    assert len(predictions) == 3
+    np.testing.assert_array_equal(predictions.probabilities, np.stack([ANSWERS, ANSWERS**2]))
+    with pytest.raises(ValueError, match="different clips"):
         from_table(
             pa.concat_tables([_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], ANSWERS[:2])]), "test", NAMES
         )
 
 
 def test_some_of_the_clips(dataset):
-    judged = of_rows(dataset, ROWS, ANSWERS)
-    by_mask, by_place = judged.only(np.array([False, True, True])), judged.only(np.array([1, 2]))
+    predictions = of_rows(dataset, ROWS, ANSWERS)
+    by_mask, by_place = predictions.only(np.array([False, True, True])), predictions.only(np.array([1, 2]))
     for some in (by_mask, by_place):
         assert some.ids == ["toy/0", "toy/3"]
         assert some.paths == ["0.wav", "3.wav"]
         assert some.columns["speaker"] == ["a", "b"]
-        np.testing.assert_array_equal(some.probabilities, judged.probabilities[:, 1:])
+        np.testing.assert_array_equal(some.probabilities, predictions.probabilities[:, 1:])

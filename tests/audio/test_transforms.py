@@ -1,0 +1,323 @@
+"""Signal processing of augmentation: telephone and level, noise, reverberation, speed, pitch and vocal tract."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import solve_toeplitz
+from scipy.signal import butter, correlate, lfilter, sosfiltfilt, welch
+
+from ser_hf.audio.augmentation import CODECS
+from ser_hf.audio.transforms import (
+    _SUBTYPES,
+    DIRECT_SECONDS,
+    VOICES,
+    add_noise,
+    babble,
+    clip,
+    colored,
+    gain,
+    gaussian,
+    generated_response,
+    mean_power,
+    pitch,
+    random_crop,
+    reverberate,
+    speed,
+    telephone,
+    tempo,
+    vocal_tract,
+    warped_back,
+)
+from ser_hf.corpora.synthetic import utterance
+
+RATE = 16000
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return utterance(0, "neutral", 0, seed=0)
+
+
+# Telephone and level
+
+
+def test_every_codec_of_the_recipe_exists():
+    assert set(_SUBTYPES) == set(CODECS)
+
+
+@pytest.mark.parametrize(("codec", "least"), [("mu_law", 28), ("a_law", 28), ("gsm", 5), ("adpcm", 12)])
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_a_telephone_keeps_the_band_its_length_and_time(voice, codec, least, rate):
+    samples = voice[: len(voice) // 160 * 160 + 1]
+    coded = telephone(samples, codec, rate)
+    assert coded.shape == samples.shape
+    assert coded.dtype == np.float32
+    ideal = sosfiltfilt(butter(4, (300, 3400), "bandpass", fs=rate, output="sos"), samples)
+    assert abs(correlate(coded, ideal).argmax() - (len(ideal) - 1)) <= rate / 1000
+    fit = np.dot(coded, ideal) / np.sqrt(np.dot(coded, coded) * np.dot(ideal, ideal))
+    distortion = 10 * np.log10(1 / (1 - fit**2))
+    assert least < distortion < least + 20  # each codec distorts, some more
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("length", [1, 2, 3, 161])
+def test_a_telephone_takes_any_length_and_level(codec, length):
+    for rate in (8000, 16000, 44100):
+        for level in (0, 1e-40, 1, 1e30):  # the second too small for its reciprocal to be a number
+            coded = telephone(np.full(length, level, dtype=np.float32), codec, rate)
+            assert coded.shape == (length,)
+            assert coded.dtype == np.float32
+            assert np.isfinite(coded).all()
+
+
+@settings(max_examples=30)
+@given(share=st.floats(0, 0.9))
+def test_the_loudest_share_is_clipped_at_one_level(share):
+    before = np.random.default_rng(0).standard_normal(5000, dtype=np.float32)
+    clipped = clip(before, share)
+    assert clipped.dtype == np.float32
+    limit = np.abs(clipped).max()
+    # The quantile lies between two samples: one fewer than the share may be above it.
+    assert (np.abs(before) > limit).sum() == pytest.approx(share * len(before), abs=1)
+    untouched = np.abs(before) < limit
+    np.testing.assert_array_equal(clipped[untouched], before[untouched])
+
+
+def test_a_clip_of_mostly_silence_is_not_clipped_to_silence():
+    padded = np.zeros(100, dtype=np.float32)
+    padded[:10] = 0.5
+    np.testing.assert_array_equal(clip(padded, 0.5), padded)
+
+
+@settings(max_examples=10)
+@given(decibels=st.floats(-60, 60))
+def test_gain_is_in_decibels(voice, decibels):
+    louder = gain(voice, decibels)
+    assert louder.dtype == np.float32
+    assert 20 * np.log10(np.std(louder) / np.std(voice)) == pytest.approx(decibels, abs=1e-3)
+
+
+# Noise
+
+
+@settings(max_examples=30)
+@given(snr=st.floats(-20, 60), level=st.sampled_from([1e-4, 0.1, 100.0]), loudness=st.sampled_from([1e-3, 1.0, 50.0]))
+def test_noise_has_the_signal_to_noise_ratio(snr, level, loudness):
+    rng = np.random.default_rng(1)
+    samples = (level * np.sin(np.arange(8000) / 5)).astype(np.float32)
+    noisy = add_noise(samples, np.float32(loudness) * gaussian(8000, rng), snr)
+    assert noisy.dtype == np.float32
+    added = noisy.astype(np.float64) - samples
+    assert 10 * np.log10(mean_power(samples) / mean_power(added)) == pytest.approx(snr, abs=0.1)
+
+
+def test_silence_gets_no_noise_and_silent_noise_adds_none(rng):
+    silence, noise = np.zeros(100, dtype=np.float32), gaussian(100, rng)
+    np.testing.assert_array_equal(add_noise(silence, noise, 10), silence)
+    np.testing.assert_array_equal(add_noise(noise, silence, 10), noise)
+
+
+def slope(noise):
+    """Of the power density over frequency, both in logarithms."""
+    frequencies, powers = welch(noise, RATE, nperseg=4096)
+    band = (frequencies > 50) & (frequencies < 7000)
+    return np.polyfit(np.log(frequencies[band]), np.log(powers[band]), 1)[0]
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 1.0, 2.0])
+def test_the_power_of_colored_noise_falls_with_its_exponent(exponent, rng):
+    noise = colored(20 * RATE, exponent, RATE, rng)
+    assert noise.dtype == np.float32
+    assert noise.shape == (20 * RATE,)
+    assert slope(noise) == pytest.approx(-exponent, abs=0.07)
+    for length in (1, 2, 100):
+        short = colored(length, exponent, RATE, rng)
+        assert short.shape == (length,)
+        assert mean_power(short) > 0
+
+
+def test_a_random_crop_comes_from_anywhere_in_any_recording(rng):
+    recordings = [np.arange(0, 100, dtype=np.float32), np.arange(1000, 1050, dtype=np.float32)]
+    starts = set()
+    for _ in range(400):
+        part = random_crop(recordings, [0, 1], 40, rng)
+        np.testing.assert_array_equal(np.diff(part), np.ones(39))
+        starts.add(int(part[0]))
+    assert {0, 60, 1000, 1010} <= starts <= {*range(61), *range(1000, 1011)}
+    repeated = random_crop([np.arange(5, dtype=np.float32)], [0], 13, rng)
+    np.testing.assert_array_equal(repeated, (repeated[0] + np.arange(13)) % 5)
+
+
+def test_babble_is_several_voices_of_equal_power():
+    """Of constant clips each voice adds 1, however loud its clip is: the sum counts them."""
+    clips = [np.full(50 + row, 10.0**-row, dtype=np.float32) for row in range(3)]
+    counts = set()
+    for seed in range(60):
+        noise = babble(clips, range(3), 30, np.random.default_rng(seed))
+        assert noise.shape == (30,)
+        assert noise.dtype == np.float32
+        np.testing.assert_allclose(noise, noise[0], rtol=1e-5)
+        counts.add(round(float(noise[0])))
+    assert counts == set(range(VOICES[0], VOICES[1] + 1))
+
+
+# Reverberation
+
+
+def decay_time(response):
+    """Seconds to -60 dB, from -5 to -25 dB of Schroeder's backward integration."""
+    tail = response[round(DIRECT_SECONDS * RATE) :].astype(np.float64)
+    energy = np.cumsum(tail[::-1] ** 2)[::-1]
+    level = 10 * np.log10(energy / energy[0])
+    part = np.flatnonzero((level < -5) & (level > -25))
+    return -60 / np.polyfit(part / RATE, level[part], 1)[0]
+
+
+@pytest.mark.parametrize("decay", [0.2, 1.5])
+def test_a_generated_room_decays_in_the_given_time(decay):
+    times = [decay_time(generated_response(decay, 0, RATE, np.random.default_rng(seed))) for seed in range(5)]
+    assert np.mean(times) == pytest.approx(decay, rel=0.05)
+
+
+@settings(max_examples=30)
+@given(decay=st.floats(0.02, 2.0), ratio=st.floats(-20, 60), rate=st.sampled_from([8000, 16000, 44100]))
+def test_a_generated_room_has_the_direct_to_reverberant_ratio(decay, ratio, rate):
+    response = generated_response(decay, ratio, rate, np.random.default_rng(0))
+    assert response.dtype == np.float32
+    assert response[0] == 1
+    count = round(DIRECT_SECONDS * rate)
+    direct, late = np.square(response[:count], dtype=np.float64), np.square(response[count:], dtype=np.float64)
+    assert 10 * np.log10(direct.sum() / late.sum()) == pytest.approx(ratio, abs=0.01)
+
+
+def test_reverberation_keeps_the_place_of_the_direct_path_and_the_level(voice):
+    response = np.zeros(500, dtype=np.float32)
+    response[[100, 120, 200]] = [0.3, -2.0, 0.5]
+    wet = reverberate(voice, response)
+    expected = voice.copy()
+    expected[:-20] += -0.15 * voice[20:]
+    expected[80:] += -0.25 * voice[:-80]
+    expected *= np.sqrt(mean_power(voice) / mean_power(expected))
+    assert wet.dtype == np.float32
+    np.testing.assert_allclose(wet, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 100])
+def test_reverberation_of_short_clips_and_silence(length):
+    response = generated_response(0.02, 0.0, RATE, np.random.default_rng(0))
+    assert reverberate(np.ones(length, dtype=np.float32), response).shape == (length,)
+    silence = np.zeros(length, dtype=np.float32)
+    np.testing.assert_array_equal(reverberate(silence, response), silence)
+    np.testing.assert_array_equal(reverberate(response, silence), response)
+
+
+# Speed, pitch and vocal tract
+
+PITCH = 130.0
+FORMANTS = (700.0, 1500.0, 2600.0)
+
+
+def resonant(glide):
+    """A second of a voice through three resonances of 90 Hz, its pitch going up and down by a share of itself."""
+    pitches = PITCH * (1 + glide * np.sin(2 * np.pi * 3 * np.arange(RATE + 1) / RATE))
+    samples = np.diff(np.floor(np.cumsum(pitches) / RATE))
+    for formant in FORMANTS:
+        radius = np.exp(-np.pi * 90 / RATE)
+        samples = lfilter([1], [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2], samples)
+    return (0.1 * samples / np.std(samples)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def vowel():
+    return resonant(0.0)
+
+
+def correlation(samples):
+    """The autocorrelation of a clip's middle."""
+    middle = samples[len(samples) // 5 : -len(samples) // 5].astype(np.float64)
+    return np.fft.irfft(np.abs(np.fft.rfft(middle, 2 * len(middle))) ** 2)
+
+
+def fundamental(samples, rate=RATE):
+    """Hz, by the first of the highest peaks of the autocorrelation, refined by a parabola."""
+    found = correlation(samples)
+    lags = np.arange(rate // 400, rate // 60)
+    at = lags[np.flatnonzero(found[lags] > 0.9 * found[lags].max())[0]]
+    while found[at + 1] > found[at]:
+        at += 1
+    left, peak, right = found[at - 1 : at + 2]
+    return rate / (at + 0.5 * (left - right) / (left - 2 * peak + right))
+
+
+def formants(samples):
+    """Hz: angles of the sharp poles of a linear prediction."""
+    found = correlation(samples)
+    roots = np.roots([1, *-solve_toeplitz(found[:12], found[1:13])])
+    sharp = roots[(roots.imag > 0) & (np.abs(roots) > 0.9)]
+    return np.sort(np.angle(sharp)) * RATE / (2 * np.pi)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 1.5])
+def test_speed_changes_length_and_pitch_and_tempo_length_alone(vowel, factor):
+    for faster, expected in ((speed(vowel, factor), PITCH * factor), (tempo(vowel, factor, RATE), PITCH)):
+        assert faster.dtype == np.float32
+        assert len(faster) == round(RATE / factor)
+        assert fundamental(faster) == pytest.approx(expected, rel=0.01)
+        # Where phases are not locked, half of the power is lost.
+        assert 10 * np.log10(mean_power(faster) / mean_power(vowel)) == pytest.approx(0, abs=0.7)
+    np.testing.assert_allclose(formants(tempo(vowel, factor, RATE))[:3], formants(vowel)[:3], rtol=0.03)
+
+
+@pytest.mark.parametrize("semitones", [-12.0, -2.0, 1.5, 7.0])
+def test_pitch_changes_by_semitones_at_the_same_tempo(vowel, semitones):
+    higher = pitch(vowel, semitones, RATE)
+    assert higher.dtype == np.float32
+    assert higher.shape == vowel.shape
+    ratio = 2 ** (semitones / 12)
+    assert fundamental(higher) == pytest.approx(PITCH * ratio, rel=0.01)
+    if abs(semitones) < 5:
+        np.testing.assert_allclose(formants(higher)[:3], ratio * formants(vowel)[:3], rtol=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.15])
+def test_vocal_tract_changes_formants_alone(vowel, factor):
+    other = vocal_tract(vowel, factor, RATE)
+    assert other.dtype == np.float32
+    assert other.shape == vowel.shape
+    assert fundamental(other) == pytest.approx(PITCH, rel=0.002)
+    # The first formant moves a little less: the smooth envelope that is warped is blunter than a resonance.
+    gliding = resonant(0.2)  # whose harmonics show every place of the envelope
+    moved = formants(vocal_tract(gliding, factor, RATE))[:3] / formants(gliding)[:3]
+    np.testing.assert_allclose(moved[0], factor, rtol=0.05)
+    np.testing.assert_allclose(moved[1:], factor, rtol=0.02)
+
+
+def test_a_factor_of_one_changes_nothing(vowel):
+    np.testing.assert_allclose(vocal_tract(vowel, 1.0, RATE), vowel, atol=1e-6)
+    np.testing.assert_allclose(tempo(vowel, 1.0, RATE), vowel, atol=1e-5)
+    np.testing.assert_allclose(pitch(vowel, 0.0, RATE), vowel, atol=1e-5)
+
+
+def test_the_warp_is_that_of_the_paper():
+    """At 16 kHz, with F_hi 4800 Hz, the formula as it is printed: from f to its image."""
+    frequencies = np.linspace(0, 8000, 41)
+    for factor in (0.8, 1.0, 1.2):
+        corner = 4800 * min(factor, 1)
+        beyond = 8000 - (8000 - corner) / (8000 - corner / factor) * (8000 - frequencies)
+        image = np.where(frequencies <= corner / factor, frequencies * factor, beyond)
+        np.testing.assert_allclose(warped_back(image / 8000, factor) * 8000, frequencies, atol=1e-6)
+
+
+def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
+    gapped = vowel.copy()
+    gapped[4000:9000] = 0
+    for changed in (tempo(gapped, 0.9, RATE), pitch(gapped, 2.0, RATE), vocal_tract(gapped, 1.1, RATE)):
+        late = changed[round(0.65 * len(changed)) :]
+        assert mean_power(late) == pytest.approx(mean_power(vowel), rel=0.4)
+        assert np.abs(changed[round(0.35 * len(changed)) : round(0.5 * len(changed))]).max() < 1e-3
