@@ -36,7 +36,7 @@ from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import EpochSchedule, Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
+from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, dry_run, fit, window_logits
@@ -281,8 +281,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         rows = run.fold.split.rows["train"]
         log_oversampling(recipe, len(rows), len(train_clips))
         if run.resampled:
-            clips, corpora = part(data.dataset, rows, data.store), data.dataset["corpus"][:]
-            logger.info("%s", balance_table(clips, train_clips, corpora, data.labels))
+            logger.info("clips of an epoch: %s", clips_by_corpus(train_clips, data.dataset["corpus"][:]))
         return fit(
             *common,
             loss=loss,
