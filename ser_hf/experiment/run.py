@@ -36,7 +36,7 @@ from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.callbacks import measured_energy, tracked
 from ..training.checkpoints import size, whole_model
-from ..training.data import EpochSchedule, Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
+from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, dry_run, fit, window_logits
@@ -273,8 +273,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         arguments.run_name = stack.enter_context(tracking)
         rows = run.fold.split.rows["train"]
         if run.resampled:
-            clips, corpora = part(data.dataset, rows, data.store), data.dataset["corpus"][:]
-            logger.info("%s", balance_table(clips, train_clips, corpora, data.labels))
+            logger.info("clips of an epoch: %s", clips_by_corpus(train_clips, data.dataset["corpus"][:]))
         return fit(
             *common,
             loss=loss,
@@ -303,13 +302,12 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
-    """Augmentation and mixup of the training clips. Babble is made of training clips only."""
+    """Augmentation and mixup of the training clips."""
     recipe, data = run.recipe, run.data
     augment, rate = recipe.augment, data.store.sampling_rate
     augmenter = mixing = None
     if augment.steps:
-        rows = run.fold.split.rows["train"]
-        augmenter = Augmenter(augment, rate, data.store, rows, recipe.audio.cache_dir)
+        augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
     if augment.mixup.probability:
         mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))

@@ -132,8 +132,8 @@ def limits(report: Report | None, corpus: Mapping[str, Any] | None) -> list[str]
         train = report.protocol.parts.get("train") if report else None
         data = (
             f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
-            f"{f' of {len(train.speakers)} speakers' if train else ''} from {corpus['title']}. Expect lower accuracy on "
-            f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
+            f"{f' of {len(train.speakers)} speakers' if train else ''} from {corpus['title']}. Expect lower accuracy "
+            f"on {'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
         )
     law = (
         "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "

@@ -24,6 +24,13 @@ def command(*arguments: object) -> int:
         return stopped.code or 0
 
 
+def dropped_keys() -> list[str]:
+    """Recipe keys of removed features; a saved recipe with their defaults is still read."""
+    from ser_hf.experiment.recipe_checks import DROPPED
+
+    return list(DROPPED)
+
+
 def architectures() -> list[str]:
     """The networks that a recipe can name, without `encoder`."""
     from ser_hf.models import ARCHITECTURES
@@ -48,13 +55,6 @@ def tiny_options(architecture: str) -> dict:
 def resolved(recipe: dict) -> dict:
     """The recipe with every default written out, as recipe.yaml holds it."""
     return ser_hf.read_recipe(recipe).to_dict()
-
-
-def dropped_keys() -> set[str]:
-    """The keys of a recipe that belong to removed features."""
-    from ser_hf.experiment.recipe_checks import DROPPED
-
-    return set(DROPPED)
 
 
 def model_card(run: Path, location: str, **published: str) -> str:

@@ -38,7 +38,7 @@ RECIPE = {
     "augment": {
         "speed": {"probability": 0.5},
         "gaussian_noise": {"probability": 0.5},
-        "background_noise": {"probability": 0.5},
+        "coloured_noise": {"probability": 0.5},
         "gain": {"probability": 0.5},
         "mixup": {"probability": 0.5, "speakers": "other"},
         "oversample": True,
@@ -126,8 +126,8 @@ def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "seed-3"))
     assert first == second
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
-    expected = "speed (in 50 % of them), gaussian noise (in 50 % of them), background noise (in 50 % of them)"
-    assert f"Augmentation of the training clips: {expected}" in card
+    told = "speed (in 50 % of them), gaussian noise (in 50 % of them), coloured noise (in 50 % of them)"
+    assert f"Augmentation of the training clips: {told}" in card
 
 
 def test_the_trainer_s_batches_are_the_augmented_ones(run):
@@ -139,15 +139,14 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
     assert ((train["labels"] > 0) & (train["labels"] < 1)).any()
     assert evaluated["labels"].shape == (len(evaluated["input_values"]),)
     steps = trainer.collator.transforms.augmenter.augmentation.steps
-    assert list(steps) == ["speed", "gaussian_noise", "background_noise", "gain"]
+    assert list(steps) == ["speed", "gaussian_noise", "coloured_noise", "gain"]
 
 
-def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
+def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
     context = context_of(own)
     material, transforms = context.data, make_transforms(context)
     assert transforms.augmenter.sampling_rate == 22050
-    assert list(transforms.augmenter.babble_rows) == material.folds[0].split.rows["train"]
     assert transforms.fixed_length == 22050
     assert len(transforms.mixing.speakers) == len(material.dataset)
 
