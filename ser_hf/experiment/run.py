@@ -271,7 +271,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     with contextlib.ExitStack() as stack:
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
         arguments.run_name = stack.enter_context(tracking)
-        rows = run.fold.split.rows["train"]
         if run.resampled:
             logger.info("clips of an epoch: %s", clips_by_corpus(train_clips, data.dataset["corpus"][:]))
         return fit(
