@@ -186,24 +186,6 @@ def test_few_speakers_and_single_trainings(tmp_path):
     assert any("one training" in warning for warning in compared["warnings"])
 
 
-def test_another_split(tmp_path):
-    for seed, name in enumerate(("a", "b")):
-        test, _ = predict(seed, 0.5)
-        validated, metrics = predict(seed + 5, 0.8 - 0.2 * seed, clips=90, part="validation")
-        values = report(name, predict(seed, 0.5)[1], parts={"validation": metrics})
-        write(tmp_path / name, values, pa.concat_tables([test, validated]))
-    compared = compare(tmp_path / "a", tmp_path / "b", part="validation")
-    row = compared["runs"][0]
-    assert (row["part"], row["clips"], compared["pairs"][0]["clips"]) == ("validation", 90, 90)
-    low, high = row["intervals"]["uar"]
-    assert low < row["metrics"]["uar"] < high
-    assert any("selected the checkpoints" in warning for warning in compared["warnings"])
-    path = tmp_path / "a" / "report" / "report.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": {}}))
-    with pytest.raises(UserError, match=r"a: its report has no results on the validation split"):
-        compare(tmp_path / "a", tmp_path / "b", part="validation")
-
-
 def test_runs_of_the_same_name_and_without_speakers(tmp_path):
     for name in ("first", "second"):
         table, metrics = predict(len(name), 0.6)
