@@ -155,8 +155,6 @@ def test_classes_of_each_corpus_are_met_equally_often(recipe):
     check_runs(context, context.arguments())
     evaluated = sorted(context.clips("validation")["row"][:])
     assert evaluated == fold.split.rows["validation"], "evaluation uses each clip once"
-        "evaluation uses each clip once"
-    )
 
 
 def context_of(recipe):
