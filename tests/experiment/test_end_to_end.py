@@ -191,40 +191,6 @@ def test_a_resolved_recipe_reproduces_its_run(crnn_run, tmp_path):
     assert again.protocol.to_dict() == first["protocol"]
 
 
-def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
-    overrides = [*SMALL, "training.num_train_epochs=1", "evaluation.part=validation"]
-    report = ser_hf.run_recipe(RECIPES / "quickstart.yaml", [*overrides, f"output_dir={tmp_path / 'run'}"])
-    assert report.judged_on == "validation"
-    assert report.metrics == report.parts["validation"]
-    table = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet")
-    assert set(table["part"].to_pylist()) == {"validation"}
-    assert "Evaluated on the validation split" in (tmp_path / "run" / "model" / "README.md").read_text()
-
-
-class _Stopped(Exception):
-    pass
-
-
-def test_a_resumed_run_refuses_a_changed_corpus(tmp_path):
-    corpus = tmp_path / "RAVDESS"
-    paths = write_corpus("ravdess", corpus, speakers=3, takes=2)
-    overrides = [
-        f"corpus.root={corpus}",
-        *("protocol.train=[1]", "protocol.validation=[2]", "protocol.test=[3]"),
-        *("training.num_train_epochs=1", "evaluation.bootstrap=20", f"output_dir={tmp_path / 'run'}"),
-        *("model.channels=[4, 4, 4, 4]", "protocol.near_duplicates=skip", "audio.max_duration=0.5"),
-    ]
-
-    def stop(place, epoch, metrics):
-        raise _Stopped
-
-    with pytest.raises(_Stopped):
-        ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"], watch=stop)
-    paths[1].unlink()
-    with pytest.raises(ser_hf.UserError, match="its labels or its split have changed since this run began"):
-        ser_hf.run_recipe(RECIPES / "ravdess_crnn.yaml", [*overrides, "training.seeds=[1, 2]"], resume=True)
-
-
 def test_the_aggregate_keeps_every_seed_s_predictions(encoder_run):
     table = pq.read_table(encoder_run / "report" / "predictions.parquet").to_pylist()
     for seed in (1, 2):

@@ -1,24 +1,17 @@
 """Training on several corpora: the clips of an epoch, report and card by corpus."""
 
-import dataclasses
 import json
-from collections import Counter
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ser_hf
 import ser_hf.report.write
-from ser_hf.corpora import CORPORA, Listing
-from ser_hf.corpora import files as manifest
-from ser_hf.corpora.labels import treat_labels
-from ser_hf.corpora.schema import to_dataset
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.run import check_runs
-from ser_hf.protocols import split_corpus
 from ser_hf.testing import write_corpus
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder
@@ -203,24 +196,3 @@ def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, 
     with pytest.raises(UserError) as error:
         recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
     assert str(error.value).startswith(expected)
-
-
-def test_the_shipped_mixture_has_the_speakers_that_its_head_tells():
-    """By the lists of the official files, and classes in every part."""
-    recipe = read_recipe(RECIPES / "mixture_four_cnn2d.yaml")
-    files = [(CORPORA[name], PurePath(entry.path)) for name in FOUR for entry in manifest.manifest(name)]
-    clips = [module.read_name(path) for module, path in files]
-    clips = [dataclasses.replace(clip, corpus=clip.id.partition("/")[0]) for clip in clips]
-    treated = treat_labels(clips, recipe.corpus.labels)
-    dataset = to_dataset(Listing("mixture", clips), treated.emotions, treated.labels, 16000)
-    (split,) = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
-    counts = {part: Counter(name.partition(":")[0] for name in own) for part, own in split.speakers.items()}
-    assert counts["test"]["tess"] == counts["train"]["tess"] == 1
-    assert set(counts["test"]) == set(counts["train"]) == set(FOUR)
-    assert split.notes == ("No clip of tess in validation.",)
-    assert counts["test"]["savee"] == counts["validation"]["savee"] == 1
-    assert sum(counts["test"].values()) == 24
-    sex = dict(zip(dataset["speaker"][:], dataset["sex"][:], strict=True))
-    for part in ("validation", "test"):
-        women = sum(sex[name] == "female" for name in split.speakers[part] if name.startswith(("ravdess", "cremad")))
-        assert abs(2 * women - counts[part]["ravdess"] - counts[part]["cremad"]) <= 3

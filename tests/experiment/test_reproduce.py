@@ -342,22 +342,6 @@ def test_folds_and_a_foil_are_compared_one_by_one(corpus, tmp_path):
     assert "fold 3, test: 18 clips, 0 then" in fewer["incomparable"][0]
 
 
-@pytest.mark.slow
-def test_seeds_evaluated_on_validation(corpus, tmp_path):
-    folder = tmp_path / "seeds"
-    overrides = [f"corpus.root={corpus}", "training={num_train_epochs: 1, seeds: [1, 2]}", f"output_dir={folder}"]
-    ser_hf.run_recipe(RECIPE, [*overrides, "evaluation.part=validation"])
-    comparison = reproduce(folder)
-    assert comparison["verdict"] == "reproduced to the last digit"
-    of = list(dict.fromkeys(row["of"] for row in comparison["figures"]))
-    assert of == ["validation", "train", "seed 1, validation", "seed 2, validation"]
-    assert comparison["predictions"] == {"validation": {"clips": 18, "same": 1, "probability": 0}}
-    fewer = reproduce(folder, ["training.seeds=[2]"], output=tmp_path / "again")
-    assert fewer["missing"] == ["seed 1, validation", "seed 2, validation"]
-    assert fewer["figures"]
-    assert fewer["verdict"] != "reproduced to the last digit"
-
-
 def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
     path = copy / "recipe.yaml"
     values = read_yaml(path)
