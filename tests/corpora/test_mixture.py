@@ -138,7 +138,7 @@ def test_a_reason_to_leave_out_names_the_key_of_its_corpus(tmp_path, item, caplo
         ([{"name": "savee", "root": 3}], "corpus.corpora[0].root: expected a word or null, got the number 3"),
         (
             [{"name": "savee", "labels": ["calm", "sad"]}],
-            "corpus.corpora[0].labels: applies to all corpora together; write it as corpus.labels",
+            "corpus.corpora[0].labels: unknown key",
         ),
         (
             [{"name": "savee", "merge": {"ps": "happy"}}],
