@@ -4,11 +4,12 @@ from collections import Counter
 
 import pytest
 from datasets import Value
+from support.reports import typed, whole_report
 
 from ser_hf.audio import prepare
 from ser_hf.corpora import complete_options, corpus_facts, load_corpus, read_corpus
 from ser_hf.corpora.mixture import parse
-from ser_hf.experiment.outputs import keep_recipe_and_report
+from ser_hf.experiment.outputs import save_recipe_and_report
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import audit, split_corpus
 from ser_hf.testing import write_corpus
@@ -209,7 +210,7 @@ def test_a_resolved_recipe_has_every_key_of_every_corpus_and_reads_back(item, tm
 
 def test_a_published_recipe_holds_no_path_of_this_machine(item, roots, tmp_path):
     recipe = read_recipe({"corpus": {"name": "mixture", "corpora": [item("ravdess"), item("savee")]}, "model": MODEL})
-    keep_recipe_and_report(recipe, {"environment": {"versions": {}, "git_revision": None}}, tmp_path)
+    save_recipe_and_report(recipe, typed(whole_report()), tmp_path)
     text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
     assert roots["ravdess"] not in text
     assert [one["root"] for one in read_recipe(tmp_path / "recipe.yaml").corpus.options["corpora"]] == [
