@@ -99,25 +99,21 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
     """
     folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
     found = [(_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())]
-    files = [(clip, path) for clip, path in found if clip in entries and not _is_stub(path)]
+    known = [(clip, path) for clip, path in found if clip in entries]
+    files = [(clip, path) for clip, path in known if path.stat().st_size and not is_lfs_pointer(path)]
     with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda file: _matches(file[1], entries[file[0]], hashed), files)
         shown = tqdm(zip(files, results, strict=True), "checking", len(files), leave=False, disable=None)
         original = {clip for (clip, _), result in shown if result}
     altered = {clip: path for clip, path in files if clip not in original}
     present = original | altered.keys()
-    return ReleaseCheck(
-        name, folder, [e for clip, e in entries.items() if clip not in present], list(altered.values())
-    )
+    missing = [entry for clip, entry in entries.items() if clip not in present]
+    return ReleaseCheck(name, folder, missing, list(altered.values()))
 
 
 def _clip_id(name: str, path: str | PurePath) -> str | None:
     clip = CORPORA[name].read_name(PurePath(path))
     return clip and clip.id
-
-
-def _is_stub(path: Path) -> bool:
-    return path.stat().st_size == 0 or is_lfs_pointer(path)
 
 
 def _matches(path: Path, entry: Entry, hashed: bool) -> bool:

@@ -242,13 +242,6 @@ def test_a_mistake_in_the_metadata_is_named(emobox, options, message):
         parse(**emobox(CLIPS, **{"label_map": MAP, **options}))
 
 
-def test_a_mistake_in_the_file_of_speakers_is_named(emobox):
-    options = emobox(CLIPS, label_map=MAP)
-    (options["root"] / "data.seg.wrd.stm").write_text("\ncafe-a F 0 1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="data.seg.wrd.stm, line 2: expected key channel speaker start end"):
-        parse(**options)
-
-
 def test_both_folders_are_needed(emobox, tmp_path):
     with pytest.raises(UserError, match="^corpus.root: missing; emobox needs"):
         parse(None)
