@@ -21,7 +21,7 @@ from ..audio.transforms import Waveforms
 from ..corpora import Corpus, corpus_facts, read_corpus
 from ..evaluation.embeddings import FEWEST, available, project, subset
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.robustness import check_opus, robustness
+from ..evaluation.robustness import robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
@@ -123,8 +123,6 @@ class EvaluationSettings:
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
         if self.robustness_clips is not None and not self.robustness:
             raise UserError("--robustness-clips: belongs to --robustness")
-        if self.robustness:
-            check_opus()  # before minutes of work
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.robustness import check_opus
 from ..inference.reference import copy_reference
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs
@@ -73,8 +72,6 @@ def check_runs(context: RunContext, arguments: EmotionTrainingArguments) -> None
     normalizes = getattr(data.plan.extractor, "do_normalize", False)
     if "gain" in recipe.augment.steps and normalizes and not recipe.augment.mixup.probability:
         logger.warning("augment.gain has no effect: the feature extractor brings every clip to unit variance")
-    if recipe.evaluation.robustness:
-        check_opus()
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(context, folds=[fold])
         clips = own.train_clips()

@@ -11,7 +11,7 @@ from support.predictions import predictions_of
 
 from ser_hf.evaluation import robustness as module
 from ser_hf.evaluation.bootstrap import bootstrap_intervals
-from ser_hf.evaluation.robustness import CONDITIONS, Condition, pick_clips, robustness
+from ser_hf.evaluation.robustness import CONDITIONS, KINDS, Condition, pick_clips, robustness
 from ser_hf.report.plots import robustness_figure
 from ser_hf.report.report import Robustness
 from ser_hf.utils.errors import UserError
@@ -137,14 +137,11 @@ def test_some_clips_are_drawn_evenly(caplog):
     assert "on 8 of 24 clips" in caplog.text
 
 
-def test_what_cannot_be_measured_is_refused(monkeypatch):
+def test_samples_that_are_not_finite_are_refused():
     waveforms, ids, labels, speakers = corpus()
     waveforms[5][7] = np.nan
     with pytest.raises(UserError, match="clip-5: holds NaN or infinite samples"):
         measured(clips=(waveforms, ids, labels, speakers), conditions=[])
-    monkeypatch.setattr("soundfile.available_subtypes", lambda container: {"VORBIS": "Vorbis"})
-    with pytest.raises(UserError, match="writes no Opus"):
-        measured(conditions=[Condition("codec", 12)])
     assert measured(conditions=[Condition("gain", 1)])["clips"] == 24
 
 
@@ -166,5 +163,5 @@ def test_the_figure_has_a_panel_a_kind_with_clean_clips_in_their_place():
 def test_the_figure_of_all_conditions_fills_two_rows():
     clips = corpus(clips=4)
     figure = robustness_figure(Robustness(**measured(clips=clips, conditions=CONDITIONS)))
-    assert len(figure.axes) == 10
-    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 5)
+    assert len(figure.axes) == len(KINDS) == 6
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)
