@@ -68,10 +68,6 @@ def predict(
     hop: Annotated[
         float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")
     ] = None,
-    smooth: Annotated[
-        bool,
-        Option("--smooth", help="Rows of the timeline that do not overlap: the mean of the windows at that time."),
-    ] = False,
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"],
@@ -100,7 +96,6 @@ def predict(
         on_error=on_error,
         timeline=timeline,
         hop=hop,
-        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -116,8 +111,7 @@ def predict(
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                kind = "timeline" if timeline and format in (None, "table") else format or "table"
-                writes.append(to_terminal(kind, facts.labels))
+                writes.append(to_terminal(format or "table", facts.labels))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
@@ -130,7 +124,7 @@ def predict(
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
-        what = "row" if smooth else "window" if by_window or timeline else "clip"
+        what = "window" if by_window or timeline else "clip"
         print(f"{_count(rows, what)}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
