@@ -38,7 +38,7 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV, JSON lines, Parquet) with a column path and optionally start and end in seconds, or - for a "
+            "(CSV, TSV) with a column path and optionally start and end in seconds, or - for a "
             "recording on standard input; with --corpus options of the corpus as key=value, with --recipe its "
             "section.key=value.",
         ),

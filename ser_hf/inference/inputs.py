@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,8 +16,7 @@ from datasets import Audio, ClassLabel, Dataset
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
-from ..corpora.audiofolder import read_json_lines
-from ..corpora.tables import is_empty, read_parquet, text
+from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
@@ -25,7 +24,7 @@ from ..utils.parallel import in_order
 from ..utils.yaml import read_text
 
 PIPED = "-"
-TABLE_SUFFIXES = {".csv", ".jsonl", ".parquet", ".tsv"}
+TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
 AUDIO_SUFFIXES = set().union(*SUFFIXES.values()) | {
     *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
@@ -155,21 +154,19 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     Raises:
         UserError: naming the table or the row that cannot be used.
     """
-    columns, rows = _read(table)
+    columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
-        inside = "; for audio inside a table use ser_hf.predict with a Dataset" if "audio" in columns else ""
         raise UserError(
             f"{table}: has no column {' or '.join(_PATHS)}; there are {', '.join(columns) or 'none'}; name the one "
-            f"with the paths of the recordings path{inside}"
+            "with the paths of the recordings path"
         )
-    empty = True
-    for where, row in rows:
-        empty, cell = False, row.get(column)
-        if not cell:
+    if not rows:
+        raise UserError(f"{table}: lists no recording")
+    for line, row in rows:
+        where, cell = f"{table}, line {line}", row[column]
+        if cell is None:
             raise UserError(f"{where}: the cell of {column!r} is empty")
-        if not isinstance(cell, str):
-            raise UserError(f"{where}: {column} is {cell!r}, not the path of a file")
         path = Path(os.path.normpath(table.parent / cell))
         start, end = _seconds(where, row, "start") or 0.0, _seconds(where, row, "end")
         if end is not None and end <= start:
@@ -178,31 +175,15 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
         name = text(row.get("id")) or path.as_posix() + segment
         known = text(row.get("label")), text(row.get("speaker"))
         yield where, Recording(name, str(path), *known, start=start, end=end)
-    if empty:
-        raise UserError(f"{table}: lists no recording")
 
 
-def _read(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
-    """The columns, and the place and cells of each row."""
-    suffix = table.suffix.lower()
-    if suffix == ".parquet":
-        columns, rows = read_parquet(table)
-        return columns, ((f"{table}, row {number}", row) for number, row in enumerate(rows, start=1))
-    if suffix == ".jsonl":
-        lines = list(read_json_lines(table))
-        columns = list(dict.fromkeys(name for _, row in lines for name in row))
-    else:
-        columns, lines = read_table(table, read_text(table))
-    return columns, ((f"{table}, line {line}", row) for line, row in lines)
-
-
-def _seconds(where: str, row: dict[str, Any], column: str) -> float | None:
+def _seconds(where: str, row: dict[str, str | None], column: str) -> float | None:
     value = row.get(column)
-    if is_empty(value):
+    if value is None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         raise UserError(

@@ -1,9 +1,5 @@
 """Tables that list recordings: their columns, and rows of the same recording."""
 
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ser_hf import UserError
@@ -35,17 +31,6 @@ def test_a_table_lists_files_with_labels_and_speakers(folder):
     assert from_paths([folder / "b.wav", table]) == [second, first]
 
 
-def test_json_lines_and_parquet_are_tables_too(folder):
-    rows = [{"path": "b.wav", "id": 7, "label": "sad"}, {"path": "a/1.mp3", "id": None, "label": None}]
-    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    pq.write_table(pa.Table.from_pylist(rows), folder / "list.parquet")
-    expected = [
-        Recording("7", str(folder / "b.wav"), "sad"),
-        Recording((folder / "a" / "1.mp3").as_posix(), str(folder / "a" / "1.mp3")),
-    ]
-    assert from_paths([folder / "list.jsonl"]) == from_paths([folder / "list.parquet"]) == expected
-
-
 def test_rows_may_be_segments_of_a_file(folder):
     own = read(folder, "path,start,end,id", "b.wav,0,1,", "b.wav,1.5,,", "b.wav,2,3,last", "b.wav,,,")
     path = str(folder / "b.wav")
@@ -73,7 +58,6 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
     ("content", "message"),
     [
         ("file,label\nb.wav,joy\n", "list.tsv: has no column path or file_name; there are file, label; name the one"),
-        ("audio\nb.wav\n", "there are audio; .* for audio inside a table use ser_hf.predict with a Dataset"),
         ("", "list.tsv: has no column path or file_name; there are none"),
         ("path,label\n", "list.tsv: lists no recording"),
         ("path,label\nb.wav,joy\n,joy\n", "list.tsv, line 3: the cell of 'path' is empty"),
@@ -88,11 +72,4 @@ def test_a_table_that_cannot_be_read_is_refused(content, message, folder):
     table = folder / "list.tsv"
     table.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        from_paths([table])
-
-
-def test_a_path_is_text(folder):
-    table = folder / "list.jsonl"
-    table.write_text('{"path": 3}', encoding="utf-8")
-    with pytest.raises(UserError, match=r"list.jsonl, line 1: path is 3, not the path of a file"):
         from_paths([table])
