@@ -239,7 +239,6 @@ def test_logits_that_are_not_finite_are_refused(published, recordings, tmp_path)
         ({"batch_size": None}, "^--batch-size: expected a whole number, got nothing"),
         ({"batch_size": True}, "^--batch-size: expected a whole number, got the boolean true"),
         ({"on_error": "ignore"}, "^--on-error: expected"),
-        ({"device": "meta"}, "^--device: meta computes nothing"),
     ],
 )
 def test_wrong_settings_are_refused(asked, message, published, recordings):
