@@ -1,13 +1,11 @@
 """Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the like."""
 
 import dataclasses
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import soundfile
 import xxhash
 from tqdm.auto import tqdm
@@ -19,8 +17,6 @@ from ..utils.parallel import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
 from .metrics import Outputs, classification_metrics
 from .predictions import Predictions
-
-logger = logging.getLogger(__name__)
 
 _METRICS = ("uar", "wa", "macro_f1")
 # Samples of a chunk of clips, 67 MB; as many at most are changed meanwhile.
@@ -173,7 +169,6 @@ def robustness(
     *,
     rate: int,
     conditions: Sequence[Condition] = CONDITIONS,
-    max_clips: int | None = None,
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
@@ -188,7 +183,6 @@ def robustness(
             (trimming, normalization): conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
         predictions: of the clips; only ids, labels, speakers and names are used.
-        max_clips: use at most so many (`pick_clips`).
         bootstrap: resamples.
 
     Returns:
@@ -197,21 +191,16 @@ def robustness(
         clips it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
 
     Raises:
-        UserError: naming a clip whose samples are not finite, and for a `max_clips` that leaves a class out.
+        UserError: naming a clip whose samples are not finite.
     """
-    rows = np.arange(len(predictions))
-    if max_clips is not None:
-        rows = pick_clips(predictions, max_clips)
-        logger.info("robustness: on %d of %d clips, drawn evenly over classes and speakers", len(rows), len(waveforms))
-    predictions, of_clips = predictions.only(rows), len(waveforms)
-    labels, classes = predictions.labels, len(predictions.names)
+    labels, classes, clips = predictions.labels, len(predictions.names), len(predictions)
 
     outputs, changed = [], []
-    with tqdm(total=len(rows) * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
+    with tqdm(total=clips * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
         for condition in (None, *conditions):
             bar.set_postfix_str("clean" if condition is None else condition.name)
             predicted, count = [], 0
-            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rows, rate):
+            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rate):
                 predicted.append(np.asarray(classify(chunk)).argmax(axis=1))
                 count += changes
                 bar.update(len(chunk))
@@ -219,14 +208,14 @@ def robustness(
             changed.append(count)
 
     # The draws are those of `bootstrap_intervals`.
-    drawn = draws(len(rows), speaker_keys(predictions), bootstrap, np.random.default_rng(0))
+    drawn = draws(clips, speaker_keys(predictions), bootstrap, np.random.default_rng(0))
     resampled = [own["uar"] for own in resample([measure([own], ["uar"]) for own in outputs], drawn)]
     scores = []
     for own, uars in zip(outputs, resampled, strict=True):
         measured = classification_metrics(labels, own.predictions, classes)
         scores.append({name: measured[name] for name in _METRICS} | {"interval": percentile(uars, confidence)})
     return {
-        "clips": len(rows),
+        "clips": clips,
         "clean": scores[0],
         # The UAR of one class for all clips: a recall of 1, and 0 of the other classes.
         "chance": 1 / len(set(labels.tolist())),
@@ -246,7 +235,7 @@ def robustness(
         ],
         "settings": {
             "seed": 0,
-            "of_clips": of_clips,
+            "of_clips": clips,
             "bootstrap": bootstrap,
             "confidence": confidence,
             "sampling_rate": rate,
@@ -255,45 +244,26 @@ def robustness(
     }
 
 
-def pick_clips(predictions: Predictions, most: int) -> np.ndarray:
-    """Row numbers of at most `most` clips, (clips,), in order: each class in proportion, at least one clip of each,
-    and within a class the speakers in turns. The ids decide which ones, whatever their order.
-
-    Raises:
-        UserError: if there are more classes than clips.
-    """
-    clips = pd.DataFrame({"label": predictions.labels, "speaker": speaker_keys(predictions)})
-    if most < clips["label"].nunique():
-        raise UserError(f"max_clips: expected {clips['label'].nunique()} or more, a clip for each class, got {most}")
-    clips["draw"] = [xxhash.xxh3_64_intdigest(f"0/{clip}".encode()) for clip in predictions.ids]
-    clips = clips.sort_values("draw")
-    clips["turn"] = clips.groupby(["label", "speaker"]).cumcount()
-    by_label = clips.sort_values("turn", kind="stable").groupby("label")["turn"]
-    shares = by_label.cumcount() / by_label.transform("size")
-    return np.sort(shares.sort_values(kind="stable").index[:most].to_numpy())
-
-
 def _chunks(
     condition: Condition | None,
     waveforms: Waveforms | Sequence[np.ndarray],
     ids: Sequence[str],
-    rows: np.ndarray,
     rate: int,
 ) -> Iterator[tuple[list[np.ndarray], int]]:
     """Chunks of the clips under a condition, in order, and how many of each it has changed."""
 
     def work(place: int) -> tuple[np.ndarray, bool]:
-        clean = np.asarray(waveforms[rows[place]], dtype=np.float32)
+        clean = np.asarray(waveforms[place], dtype=np.float32)
         if not np.isfinite(clean).all():
             raise UserError(f"{ids[place]}: holds NaN or infinite samples; exclude the clip, or repair it")
         made = clean if condition is None else condition.apply(clean, rate, ids[place])
         return made, not np.array_equal(made, clean)
 
     def size(place: int) -> int:
-        return len(waveforms[rows[place]])
+        return len(waveforms[place])
 
     chunk, changed, samples = [], 0, 0
-    for waveform, is_changed in in_order(work, range(len(rows)), size=size, most=_CHUNK_SAMPLES):
+    for waveform, is_changed in in_order(work, range(len(ids)), size=size, most=_CHUNK_SAMPLES):
         chunk.append(waveform)
         changed += is_changed
         samples += len(waveform)

@@ -42,16 +42,15 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
             raise UserError(f"--embeddings: {classifier.source} has no last layer with one input vector per clip")
         return vectors.float()
 
-    hook = _last_layer(classifier).register_forward_pre_hook(lambda module, given: kept.append(given[0].detach()))
+    hook = last_layer(classifier.model).register_forward_pre_hook(lambda module, given: kept.append(given[0].detach()))
     try:
         yield take
     finally:
         hook.remove()
 
 
-def _last_layer(classifier: Classifier) -> nn.Module:
-    """The linear layer that makes the logits; without one (support vectors, trees) the whole classifier."""
-    model = classifier.model
+def last_layer(model: nn.Module) -> nn.Module:
+    """The linear layer that computes the logits; the whole classifier of support vector machines and trees."""
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
@@ -59,7 +58,7 @@ def _last_layer(classifier: Classifier) -> nn.Module:
     count = model.config.num_labels
     linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == count]
     if not linear:
-        raise UserError(f"--embeddings: {classifier.source} has no linear layer of {count} labels at its end")
+        raise UserError(f"embeddings: {type(model).__name__} does not end with a linear layer of {count} labels")
     return linear[-1]
 
 
