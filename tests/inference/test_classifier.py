@@ -190,7 +190,7 @@ def test_embeddings_of_other_networks_are_the_input_of_the_layer_that_makes_the_
             take(2)
     object.__setattr__(classifier, "model", OtherHead(nn.Linear(5, 7)))
     with (
-        pytest.raises(UserError, match="has no linear layer of 4 labels at its end"),
+        pytest.raises(UserError, match="does not end with a linear layer of 4 labels"),
         capture_embeddings(classifier),
     ):
         pass
