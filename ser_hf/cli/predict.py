@@ -38,8 +38,7 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV) with a column path and optionally start and end in seconds, or - for a "
-            "recording on standard input; with --corpus or --recipe key=value.",
+            "(CSV, TSV) with a column path, or - for standard input; with --corpus or --recipe key=value.",
         ),
     ] = None,
     corpus: Corpus = None,

@@ -167,8 +167,6 @@ def _place(source: str, revision: str | None) -> str:
     for place in (folder, run.model):
         if (place / "config.json").is_file():
             return str(place)
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(f"{source}: an adapter without its base model; name the model folder around it")
     if run.recipe.is_file():
         raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
     raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")

@@ -79,9 +79,7 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
         numbers = np.arange(len(rows.rows)) - (np.cumsum(counts) - counts)[rows.rows]
     else:
         numbers = np.where(windows == 1, 0, -1)
-    begins = np.array([recording.start for recording in own])
-    starts = begins + rows.starts / chunk.sampling_rate
-    ends = begins + (rows.starts + rows.lengths) / chunk.sampling_rate
+    starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
     columns = {
@@ -221,9 +219,7 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
 
 def same_file(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one file, existing or not."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
 from .classifier import Classifier, load_classifier
-from .inputs import Chunk, Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
+from .inputs import Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
 from .outputs import Facts, matrix, table
 
 logger = logging.getLogger(__name__)
@@ -220,23 +220,14 @@ def predict_tables(
         warned = grid is not None or window is not None
         on_error = skip if settings.on_error == "skip" else None
         for chunk in read_chunks(rows, rate, classifier.preparation, on_error, grid):
-            warned = warned or _warn_of_long_clip(chunk)
+            longest = int(chunk.lengths.argmax())
+            if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
+                warned = True
+                message = "%s is processed as a whole, which may take much memory; --window 30 processes it in windows"
+                logger.warning(message, chunk.recordings[longest].path)
             if grid:  # the number of windows is known once a recording is decoded
                 bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
             outputs = run_batches(classifier, chunk, None if grid else window, settings.batch_size, take, bar.update)
             yield table(chunk, outputs, classifier, settings.by_window, facts)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
-
-
-def _warn_of_long_clip(chunk: Chunk) -> bool:
-    """Warns about a clip that may take much memory; returns whether there is one."""
-    longest = int(chunk.lengths.argmax())
-    seconds = chunk.lengths[longest] / chunk.sampling_rate
-    if seconds <= _LONG_SECONDS:
-        return False
-    logger.warning(
-        "%s lasts %.0f s and is processed as a whole, which may take much memory; --window 30 processes it in windows",
-        *(chunk.recordings[longest].path, seconds),
-    )
-    return True
