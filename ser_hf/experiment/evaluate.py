@@ -28,10 +28,9 @@ from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
 from ..report.report import Report
 from ..report.write import write_report
-from ..utils.environment import environment
+from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries
 from ..utils.yaml import Range, coerce_fields
 from .evaluation_data import LabelMapping, TrainingProvenance, label_mapping, select_test_clips, training_provenance
 

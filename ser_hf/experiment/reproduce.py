@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils.environment import environment
+from ..utils.environment import PACKAGE, environment
 from ..utils.errors import UserError
-from ..utils.logs import PACKAGE
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_text, read_yaml
 from .recipe import Recipe

@@ -17,9 +17,9 @@ from ..training.arguments import EmotionTrainingArguments
 from ..training.data import EpochSchedule
 from ..training.factory import build_model
 from ..training.fit import dry_run
+from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
 from .aggregate import over_folds, over_seeds, read_predictions
 from .context import RunContext, Watch, arguments_for

@@ -34,7 +34,7 @@ from ..report.views import counted, listed
 from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
 
 logger = logging.getLogger(__name__)

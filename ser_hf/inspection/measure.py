@@ -19,7 +19,7 @@ from ..corpora import files as manifest
 from ..corpora.files import audio_paths, is_lfs_pointer
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 
 # Measure -> unit, and its name on the page.
 MEASURES = {
