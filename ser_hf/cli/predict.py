@@ -49,21 +49,15 @@ def predict(
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits: .csv, .json, .jsonl or .parquet; .png or .svg for a --timeline of "
+            help="Labels, probabilities and logits: .csv, .jsonl or .parquet; .png or .svg for a --timeline of "
             "one recording.  [default: to standard output]",
         ),
     ] = None,
     format: Annotated[
         Literal["table", "jsonl", "csv"] | None, Option(help="Of standard output.  [default: table]")
     ] = None,
-    embeddings: Annotated[str | None, Option(metavar="FILE", help="The same with embeddings, as .parquet.")] = None,
-    layer: Annotated[
-        int | None,
-        Option(
-            metavar="N",
-            help="Embeddings are the mean of hidden state N: 0 is the input of the lowest layer, -1 the output of the "
-            "top one.  [default: the input of the classifier's last layer]",
-        ),
+    embeddings: Annotated[
+        str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
     window: Window = None,
     by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
@@ -92,7 +86,14 @@ def predict(
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
     settings = PredictionSettings(
-        embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
+        embeddings=embeddings is not None,
+        window=window,
+        by_window=by_window,
+        batch_size=batch_size,
+        on_error=on_error,
+        timeline=timeline,
+        hop=hop,
+        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -108,7 +109,8 @@ def predict(
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                writes.append(to_terminal(format or "table", facts.labels, timeline))
+                kind = "timeline" if timeline and format in (None, "table") else format or "table"
+                writes.append(to_terminal(kind, facts.labels))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
@@ -137,7 +139,7 @@ def _output_files(
     """The files to write, by option. Raises a `UserError` for one that may not be written."""
     from ..inference.outputs import PICTURES, check_output, same_file
 
-    kinds = {"--output": (".csv", ".json", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
+    kinds = {"--output": (".csv", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
     given = {"--output": output, "--embeddings": embeddings}
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
     if len(paths) == 2 and same_file(*paths.values()):
