@@ -107,8 +107,10 @@ def built_once(
 
 
 class InUse:
-    """Marks a folder of the cache as used while this object lives, so that no process deletes it. Several processes may
-    mark the same; on file systems without locks nothing is marked."""
+    """Marks a folder of the cache as used while this object lives, so that no process deletes it.
+
+    Several processes may mark the same; on file systems without locks nothing is marked.
+    """
 
     def __init__(self, folder: Path):
         with suppress(OSError):
