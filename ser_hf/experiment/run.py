@@ -44,9 +44,9 @@ from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights, log_priors
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
+from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
