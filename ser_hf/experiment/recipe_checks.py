@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -319,6 +318,14 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
 
 # Keys that are gone: the default, which a saved recipe may have, and what to use instead.
 DROPPED: dict[str, tuple[Any, str]] = {
+    "augment.crop": ({"probability": None, "share": [0.7, 1.0]}, "use audio.max_duration"),
+    "augment.tempo": ({"probability": None, "factor": [0.9, 1.1]}, "use augment.speed"),
+    "augment.time_shift": ({"probability": None, "seconds": [-0.3, 0.3]}, "use audio.max_duration"),
+    "augment.band_limit": (
+        {"probability": None, "low": [20.0, 300.0], "high": [3000.0, 7500.0]},
+        "use augment.telephone",
+    ),
+    "augment.clipping": ({"probability": None, "share": [0.0, 0.05]}, "use augment.gain"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
@@ -374,8 +381,6 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         freeze = values.get("freeze")
         gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
         values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
-    if _holds_keys(values, "augment"):
-        values["augment"] = without_dropped_steps(values.get("augment", {}))
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
