@@ -1,7 +1,6 @@
 """ser-hf demo: a local page to try a model on."""
 
 import importlib.util
-import json
 import os
 import runpy
 import socket
@@ -37,27 +36,27 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
-    from ..hub.space import write_space
+    from ..hub.space import Demo, write_space
     from ..inference.classifier import load_classifier, published_file
+    from ..report.report import read_report
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
-    place, window, revision = classifier.place, classifier.judged_window, classifier.commit
+    place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
     del classifier
     report = published_file(place, "report.json", revision)
     page = Path(place).parent / "report" / "index.html"
     exit_on_termination()  # which deletes the recordings
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
-        space = write_space(
-            Path(folder, "space"),
+        demo = Demo(
             os.path.abspath(place) if os.path.isdir(place) else place,
-            report=json.loads(Path(report).read_text(encoding="utf-8")) if report else None,
+            report=read_report(Path(report)) if report else None,
             report_page=str(page) if page.is_file() else None,
             revision=revision,
             trust_remote_code=trust_remote_code,
             window=window,
-            examples=examples or [],
         )
+        space = write_space(Path(folder, "space"), demo, examples or [])
         os.environ |= {"GRADIO_SERVER_NAME": HOST, "GRADIO_SERVER_PORT": str(port)}
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(Path(folder, "recordings"))}
         runpy.run_path(str(space / "app.py"), run_name="__main__")

@@ -21,9 +21,8 @@ def publish_corpus(
     private: Private = False,
     protocol: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="Its splits become a configuration, its folds a column; repeatable."),
+        Option(metavar="NAME", help="Its splits become files, its folds a column; repeatable."),
     ] = None,
-    original: Annotated[bool, Option("--original", help="The original files, not FLAC at 16 kHz.")] = False,
     i_have_the_right: Annotated[
         bool,
         Option(
@@ -54,7 +53,6 @@ def publish_corpus(
         root,
         repo,
         protocols=protocols,
-        original=original,
         private=private,
         have_right=i_have_the_right,
         settings=settings | section.options,

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id, yaml_dump
+from huggingface_hub.utils import yaml_dump
 
 from ..corpora import corpus_facts, corpus_options
 from ..evaluation.metrics import NAMES
 from ..inference.reference import read_reference
 from ..report.card import card_of_run, card_pictures, hub_page, run_report
+from ..report.report import Report
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from . import report_repository
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
-from .space import write_space
+from .space import Demo, write_space
 from .verify import Verdict, verify
 
 # Patterns of the files that a push of a model writes, and deletes if the model does not have them any more.
@@ -48,14 +48,10 @@ class Published:
             if pushed is not None:
                 commit = f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
                 lines.append(f"{name}: {pushed.url} ({commit})")
-        verdict = self.verdict
-        trust = ", trust_remote_code=True" if verdict.remote_code else ""
-        lines += [
-            f"  a process without ser_hf loaded it from there: {verdict.tensors} tensors, none new, logits of "
-            f"{verdict.clips} clips within {verdict.largest_difference:.1e} of the training's",
-            f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})',
-        ]
-        return "\n".join(lines + [f"  note: {note}" for note in verdict.notes])
+        difference, trust = self.verdict.largest_difference, ", trust_remote_code=True" * self.verdict.remote_code
+        lines.append(f"  a process without ser_hf loaded it from there: logits within {difference:.1e} of training's")
+        lines.append(f'  load it: pipeline("audio-classification", model="{self.model.repo_id}"{trust})')
+        return "\n".join(lines + [f"  note: {note}" for note in self.verdict.notes])
 
 
 def publish(
@@ -122,7 +118,7 @@ def publish(
         if not verdict.good:
             raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
         if space:
-            _stage_space(run, staging / "space", model, report.to_dict(), report_repo, verdict.remote_code)
+            _stage_space(run, staging / "space", report, model, report_repo, verdict.remote_code)
             message = f"A demo of {repo_id}"
             published_space = push(staging / "space", space, kind="space", message=message, **pushing)
     published = Published(model, published_report, published_space, verdict)
@@ -155,7 +151,7 @@ def stage_model(
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if benchmark:
-        name, text = benchmark_result(run_report(run).to_dict(), **benchmark)
+        name, text = benchmark_result(run_report(run), **benchmark)
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     require_no_paths(folder, machine_paths(run, recipe=read_yaml(RunFolder(run).recipe)))
@@ -166,45 +162,36 @@ def require_finished(run: Path) -> None:
         raise UserError(f"{run}: no finished run; publish takes its folder (output_dir), with model/ and report/")
 
 
-def benchmark_result(
-    report: Mapping[str, Any], dataset_id: str, task_id: str = "default", metric: str = "uar"
-) -> tuple[str, str]:
-    """Name and YAML of the file by which the leaderboard of a benchmark on the Hub shows one metric.
+def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") -> tuple[str, str]:
+    """Name and YAML of the file by which the leaderboard of a benchmark on the Hub shows the headline metric, UAR.
 
     Raises:
-        UserError: for an invalid id, a metric without a value, and results of a leaky protocol or of the validation
-            split, which a leaderboard must not compare with others.
+        UserError: for results of a leaky protocol or of the validation split, which a leaderboard must not compare
+            with others.
     """
-    try:
-        validate_repo_id(dataset_id)
-    except HFValidationError:
-        raise UserError(f"{dataset_id}: not a valid id of a data set on the Hub (USER/NAME)") from None
-    value, protocol = report["metrics"].get(metric), report["protocol"]
-    if value is None:
-        raise UserError(f"{metric}: not measured; the report has {', '.join(report['metrics'])}")
-    if protocol["leak"]:
-        raise UserError(f"{dataset_id}: no result for a leaderboard: the protocol {protocol['name']} is leaky")
-    if report["judged_on"] != "test":
-        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report['judged_on']} split")
-    split = f"fold {protocol['fold']}, " * bool(protocol.get("fold")) + f"split {protocol['sha256'][:16]}"
+    protocol = report.protocol
+    if protocol.leak:
+        raise UserError(f"{dataset_id}: no result for a leaderboard: the protocol {protocol.name} is leaky")
+    if report.judged_on != "test":
+        raise UserError(f"{dataset_id}: no result for a leaderboard: evaluated on the {report.judged_on} split")
+    split = f"fold {protocol.fold}, " * bool(protocol.fold) + f"split {protocol.sha256[:16]}"
     entry = EvalResultEntry(
         dataset_id=dataset_id,
         task_id=task_id,
-        value=round(value, 4),
-        notes=f"{NAMES[metric]} on unseen speakers, protocol {protocol['name']}, {split}",
+        value=round(report.metrics["uar"], 4),
+        notes=f"{NAMES['uar']} on unseen speakers, protocol {protocol.name}, {split}",
     )
     name = re.sub(r"[^a-z0-9]+", "-", dataset_id.rpartition("/")[2].lower()).strip("-")
     return f".eval_results/{name}.yaml", yaml_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
 
 
 def _stage_space(
-    run: Path, folder: Path, model: Pushed, report: Mapping[str, Any], report_repo: str | None, remote_code: bool
+    run: Path, folder: Path, report: Report, model: Pushed, report_repo: str | None, remote_code: bool
 ) -> None:
     recipe = read_yaml(RunFolder(run).recipe)
     corpus = recipe["corpus"]
     options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    write_space(
-        folder,
+    demo = Demo(
         model.repo_id,
         report=report,
         corpus=corpus_facts(corpus["name"], options),
@@ -213,6 +200,7 @@ def _stage_space(
         window=recipe["evaluation"]["window"],
         report_page=report_repo and hub_page(report_repo, "datasets"),
     )
+    write_space(folder, demo)
     require_no_paths(folder, machine_paths(run, recipe=recipe))
 
 
@@ -220,8 +208,7 @@ def _record(run: Path, published: Published) -> None:
     """Writes published.json, which contains neither the token nor anything about its user."""
     content: dict[str, Any] = {
         name: pushed and {"repo_id": pushed.repo_id, "url": pushed.url, "commit": pushed.commit}
-        for name in ("model", "report", "space")
-        for pushed in [getattr(published, name)]
+        for name, pushed in (("model", published.model), ("report", published.report), ("space", published.space))
     }
     content["largest_difference"] = published.verdict.largest_difference
     content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

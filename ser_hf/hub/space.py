@@ -1,5 +1,6 @@
 """The demo of a model as a Gradio Space, whose files do not need ser_hf."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -47,53 +48,57 @@ MODEL_LINK = "Model and card"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
 
-def write_space(
-    folder: str | Path,
-    model: str,
-    *,
-    report: Mapping[str, Any] | None = None,
-    corpus: Mapping[str, Any] | None = None,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    window: float | None = None,
-    report_page: str | None = None,
-    examples: Sequence[str | Path] = (),
-) -> Path:
-    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """What a Space shows.
 
     Args:
-        folder: becomes the repository of the Space; an existing Space is replaced.
         model: what ``pipeline(model=...)`` loads: a Hub id, or a folder for a page on this machine.
-        report: the content of the model's report.json, for headline and warnings.
+        report: of the model, for headline and warnings.
         corpus: the training data as `ser_hf.corpora.corpus_facts` describes it, for warnings.
         revision: the commit of the model.
         trust_remote_code: whether the model needs its own code.
         window: seconds of evaluation windows (`evaluation.window` of its recipe).
         report_page: URL or path of its report.
+    """
+
+    model: str
+    report: Report | None = None
+    corpus: Mapping[str, Any] | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    window: float | None = None
+    report_page: str | None = None
+
+
+def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] = ()) -> Path:
+    """Writes a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+
+    Args:
+        folder: becomes the repository of the Space; an existing Space is replaced.
         examples: audio files to offer. Their license is not checked: use your own recordings.
 
     Raises:
         UserError: if `folder` contains something else than a Space, or an example is missing or of another format.
     """
-    folder = Path(folder)
+    folder, report = Path(folder), demo.report
     if folder.exists() and not (folder / "facts.json").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise UserError(f"{folder}: contains files that are not a Space; choose another folder")
     for path in map(Path, examples):
         if not path.is_file() or path.suffix.lower() not in AUDIO:
-            wrong = "no such file" if not path.is_file() else f"an example is one of {', '.join(AUDIO)}"
-            raise UserError(f"{path}: {wrong}")
-    shared = not Path(model).is_dir()
-    links = {MODEL_LINK: f"{constants.ENDPOINT}/{model}" if shared else None, "Report": report_page}
-    protocol = report["protocol"] if report else {}
+            raise UserError(f"{path}: not an audio file; an example is one of {', '.join(AUDIO)}")
+    shared = not Path(demo.model).is_dir()
+    links = {MODEL_LINK: f"{constants.ENDPOINT}/{demo.model}" if shared else None, "Report": demo.report_page}
+    leak = report and report.protocol.leak
     facts = {
-        "model": model,
-        "revision": revision,
-        "trust_remote_code": trust_remote_code,
-        "window": window,
-        "title": report["name"] if report else Path(model).name,
+        "model": demo.model,
+        "revision": demo.revision,
+        "trust_remote_code": demo.trust_remote_code,
+        "window": demo.window,
+        "title": report.name if report else Path(demo.model).name,
         "headline": headline(report) if report else None,
-        "leak": f"Leaky protocol ({protocol['name']}). {protocol['leak']}" if protocol.get("leak") else None,
-        "limits": limits(report, corpus),
+        "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
+        "limits": limits(report, demo.corpus),
         "links": {name: address for name, address in links.items() if address},
     }
     with atomic_folder(folder, "folder") as partial:
@@ -107,30 +112,28 @@ def write_space(
     return folder
 
 
-def headline(report: Mapping[str, Any]) -> str:
+def headline(report: Report) -> str:
     """The main metrics in one sentence, with their interval and the test speakers."""
-    metrics, interval = report["metrics"], report["intervals"].get("uar")
-    confidence = f"{100 * report['confidence']:g} %"
-    between = f" ({confidence} interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    speakers = evaluated_speakers(Report.from_dict(report))
+    interval = report.intervals.get("uar")
+    between = f" ({100 * report.confidence:g} % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     return (
-        f"UAR {metrics['uar']:.3f}{between}, macro-F1 {metrics['macro_f1']:.3f} on {speakers} "
-        f"(protocol {report['protocol']['name']})."
+        f"UAR {report.metrics['uar']:.3f}{between}, macro-F1 {report.metrics['macro_f1']:.3f} on "
+        f"{evaluated_speakers(report)} (protocol {report.protocol.name})."
     )
 
 
-def limits(report: Mapping[str, Any] | None, corpus: Mapping[str, Any] | None) -> list[str]:
+def limits(report: Report | None, corpus: Mapping[str, Any] | None) -> list[str]:
     """Paragraphs about the training data, as far as it is known, and about what the model must not be used for."""
     if corpus is None:
         data = "Its model card describes its training data and how well it performs."
     elif corpus["name"] == "synthetic":
         data = "It was trained on synthetic signals, not on people: it is for tests and demonstrations only."
     else:
-        speakers = report["protocol"]["parts"].get("train", {}).get("speakers") if report else None
+        train = report.protocol.parts.get("train") if report else None
         data = (
             f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
-            f"{f' of {len(speakers)} speakers' if speakers else ''} from {corpus['title']}. Expect lower accuracy on "
-            f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
+            f"{f' of {len(train.speakers)} speakers' if train else ''} from {corpus['title']}. Expect lower accuracy "
+            f"on {'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
         )
     law = (
         "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "

@@ -230,32 +230,15 @@ class EpochSchedule:
         return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
 
 
-def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], names: Sequence[str]) -> str:
-    """Clips of each corpus and class, and how many an epoch uses, as lines to print."""
-    lines = [f"{'clips -> an epoch':<18} " + " ".join(f"{name:>14}" for name in names)]
-    before, after = _by_cell(clips, corpora), _by_cell(entries, corpora)
-    for corpus in sorted({cell[0] for cell in before}):
-        cells = [(before[corpus, label], after[corpus, label]) for label in range(len(names))]
-        lines.append(f"{corpus:<18} " + " ".join(f"{f'{a} -> {b}' if a else '':>14}" for a, b in cells))
-    return "\n".join(lines)
-
-
 def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
     """Clips of each corpus in an epoch."""
-    counts: Counter = Counter()
-    for (corpus, _), count in sorted(_by_cell(entries, corpora).items()):
-        counts[corpus] += count
-    return dict(counts)
+    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
+    return dict(sorted(Counter(corpora[row] for row in rows.tolist()).items()))
 
 
 def epoch_labels(entries: Dataset) -> list[int]:
     """Labels of an epoch, which differ between epochs in order only."""
     return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
-
-
-def _by_cell(entries: Dataset, corpora: Sequence[str]) -> Counter:
-    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
-    return Counter((corpora[row], label) for row, label in zip(rows.tolist(), epoch_labels(entries), strict=True))
 
 
 def recordings(clips: Dataset) -> Dataset:

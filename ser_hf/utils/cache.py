@@ -198,13 +198,6 @@ class Entry:
         """The folder itself, or the one that it was to become."""
         return self.path.with_name(_NAME.fullmatch(self.path.name)["folder"])
 
-    @property
-    def in_use(self) -> bool:
-        """Whether a process builds it or has it open; False where nothing can be locked."""
-        with suppress(OSError), unused(self.folder) as free:
-            return not free
-        return False
-
 
 def entries(root: Path) -> list[Entry]:
     """The entries of a cache, the longest unused first."""

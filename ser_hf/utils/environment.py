@@ -12,10 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    *("ser_hf", "torch", "transformers", "datasets", "accelerate"),
-    *("numpy", "scikit-learn", "soundfile", "soxr"),
-)
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
 
 try:
     __version__ = version("ser_hf")
@@ -32,7 +29,8 @@ def environment() -> dict[str, Any]:
     import torch
 
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "ser_hf": __version__}
+        | {name: version(name) for name in PACKAGES},
         "git_revision": git_revision(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -69,14 +67,6 @@ def git_revision() -> str | None:
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-
-@functools.cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

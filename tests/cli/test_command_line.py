@@ -209,7 +209,7 @@ def ravdess(ravdess_root, tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("corpus.labels=[angry, happy]", "is not listed; list it, merge it (corpus.merge) or drop it (corpus.drop)"),
+        ("corpus.labels=[angry, happy]", "is not listed; list it, or name it in corpus.merge or corpus.drop"),
         ("protocol.test=[23]", "protocol.test: no speaker 23; the corpus has ravdess:01"),
         ("model.chanels=[8]", "model.chanels: unknown key; the nearest known key is model.channels"),
         ("corpus.songs=true", "corpus.songs: unknown key; the nearest known key is corpus.song"),
@@ -338,6 +338,6 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
         with pytest.raises(Killed):
             ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
     resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
-    assert resumed["metrics"] == whole["metrics"]
-    assert [entry["epoch"] for entry in resumed["history"]] == [1, 2, 3]
-    assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
+    assert resumed.metrics == whole.metrics
+    assert [entry["epoch"] for entry in resumed.history] == [1, 2, 3]
+    assert resumed.history[-1]["validation"]["loss"] == whole.history[-1]["validation"]["loss"]

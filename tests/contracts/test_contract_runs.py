@@ -68,7 +68,7 @@ def history(run):
 
 
 def test_a_saved_run_is_evaluated_as_it_was(tmp_path):
-    """On the part that tested it: the probabilities and figures of its own report."""
+    """On its test split: the probabilities and figures of its own report."""
     run, frozen = unpacked() / "runs" / "single", read("evaluation.json")
     assert command("evaluate", run, "--recipe", run, "--output", tmp_path / "out", "--device", "cpu") == 0
     assert files_of(tmp_path / "out") == frozen["files"]

@@ -13,8 +13,7 @@ import ser_hf
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import check_runs
-from ser_hf.experiment.single_run import log_oversampling, make_transforms
+from ser_hf.experiment.run import check_runs, log_oversampling, make_transforms
 from ser_hf.training.fit import fit
 from ser_hf.utils.run_folder import RunFolder
 
@@ -84,7 +83,7 @@ def noted_fit(*parts, **settings):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.experiment.single_run.fit", noted_fit)
+        patched.setattr("ser_hf.experiment.run.fit", noted_fit)
         ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
 

@@ -39,7 +39,7 @@ commits = [push(Path(sys.argv[1]), "tester/report", **settings).commit for _ in 
 from datasets import load_dataset
 predictions = load_dataset("tester/report", "predictions")
 tables = {name: load_dataset("tester/report", name, split="report").num_rows
-          for name in ("scores", "slices", "confusion", "metrics")}
+          for name in ("confusion", "metrics")}
 print(json.dumps({"commits": commits, "tables": tables,
                   "parts": {part: sorted(set(own["part"])) for part, own in predictions.items()},
                   "columns": predictions["test"].column_names}))
@@ -48,7 +48,7 @@ print(json.dumps({"commits": commits, "tables": tables,
 
 @pytest.fixture(scope="module")
 def run(ravdess_root, tmp_path_factory):
-    """Two folds and the foil; the corpus stands below the run's own folder, as players and a warning tell."""
+    """Two folds and the foil; players and a warning name the folder of the corpus."""
     folder = tmp_path_factory.mktemp("home") / "run"
     corpus = {"name": "ravdess", "root": str(ravdess_root), "drop": OTHERS}
     ser_hf.run_recipe({**RECIPE, "corpus": corpus}, [f"output_dir={folder}"])
@@ -66,26 +66,17 @@ def staged(run, tmp_path_factory):
     return folder
 
 
-def pages(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
-
-
-def test_pages_of_all_runs_link_each_other_and_nothing_that_is_not_there(run, staged):
+def test_the_page_links_only_files_beside_it(run, staged):
     assert "<audio" in (run / "fold-1" / "report" / "index.html").read_text(encoding="utf-8")
-    found = pages(staged)
-    assert {*found} == {"index.html", "fold-1/index.html", "fold-2/index.html", "foil/index.html"}
-    for name, text in found.items():
-        links = {link for link in re.findall(r'(?:href|src)="([^"#]+)"', text) if "://" not in link}
-        local = {link for link in links if not link.startswith("data:")}
-        assert local
-        for link in local:
-            assert (staged / name).parent.joinpath(link).is_file(), (name, link)
-    for below in ("fold-1", "fold-2", "foil"):
-        assert f'href="{below}/index.html"' in found["index.html"]
-        assert 'href="../index.html"' in found[f"{below}/index.html"]
+    page = (staged / "index.html").read_text(encoding="utf-8")
+    assert "<audio" not in page
+    links = {link for link in re.findall(r'(?:href|src)="([^"#]+)"', page) if "://" not in link}
+    local = {link for link in links if not link.startswith("data:")}
+    assert "metrics.parquet" in local
+    assert all((staged / link).is_file() for link in local)
 
 
-def test_nothing_of_this_machine(run, staged, ravdess_root, tmp_path):
+def test_no_path_of_this_machine_is_published(run, staged, ravdess_root, tmp_path):
     require_no_paths(staged, [str(ravdess_root), str(run), str(Path.home())])
     everything = b"".join(path.read_bytes() for path in staged.rglob("*.*"))
     for place in (ravdess_root, run, run.parent):
@@ -93,7 +84,7 @@ def test_nothing_of_this_machine(run, staged, ravdess_root, tmp_path):
     assert f"{ravdess_root.name}/Actor_01/a.wav is odd" in (staged / "report.json").read_text(encoding="utf-8")
     for path in staged.rglob("*.parquet"):
         assert "path" not in pq.read_schema(path).names
-    # Neither of what is in a table, compressed or not, nor of what text writes otherwise.
+    # Tables are searched too, and text in HTML.
     shutil.copyfile(run / "report" / "predictions.parquet", tmp_path / "a.parquet")
     with pytest.raises(UserError, match=rf"a\.parquet: contains .*{ravdess_root.name}"):
         require_no_paths(tmp_path, [str(ravdess_root)])
@@ -102,22 +93,15 @@ def test_nothing_of_this_machine(run, staged, ravdess_root, tmp_path):
 
 def test_tables_and_card(run, staged):
     report = json.loads((staged / "report.json").read_text(encoding="utf-8"))
-    scores = pq.read_table(staged / "scores.parquet").to_pylist()
-    judged = {row["run"]: row for row in scores if row["part"] == "test"}
-    assert {*judged} == {"all", "fold-1", "fold-2", "foil"}
-    assert judged["all"]["uar"] == report["metrics"]["uar"]
-    assert [judged["all"]["uar_low"], judged["all"]["uar_high"]] == report["intervals"]["uar"]
-    for number, own in report["protocol"]["folds"].items():
-        row = judged[f"fold-{number}"]
-        assert (row["fold"], row["seed"], row["uar"]) == (int(number), None, own["metrics"]["uar"])
-        assert row["chosen"] == (int(number) == report["chosen_fold"])
-        assert row["split_sha256"] == own["sha256"]
-    assert [row["run"] for row in scores if row["leaky"]] == ["foil"] * sum(row["foil"] for row in scores)
+    metrics = pq.read_table(staged / "metrics.parquet").to_pylist()
+    (uar,) = (row for row in metrics if (row["of"], row["metric"]) == ("judged", "uar"))
+    assert [uar["value"], uar["low"], uar["high"]] == [report["metrics"]["uar"], *report["intervals"]["uar"]]
+    assert {row["name"] for row in metrics if row["of"] == "fold"} == {*report["protocol"]["folds"]}
     confusion = pq.read_table(staged / "confusion.parquet").to_pylist()
     assert [row["clips"] for row in confusion] == [count for row in report["confusion"] for count in row]
-    answers = pq.read_table(staged / "predictions" / "test.parquet").to_pylist()
-    assert len(answers) == sum(row["clips"] for row in confusion)
-    right = sum(row["label"] == row["predicted"] for row in answers)
+    predictions = pq.read_table(staged / "predictions" / "test.parquet").to_pylist()
+    assert len(predictions) == sum(row["clips"] for row in confusion)
+    right = sum(row["label"] == row["predicted"] for row in predictions)
     assert right == sum(row["clips"] for row in confusion if row["label"] == row["predicted"])
     card = (staged / "README.md").read_text(encoding="utf-8")
     assert check_card(card, "dataset") == []
@@ -129,7 +113,7 @@ def test_tables_and_card(run, staged):
         assert absent not in card
 
 
-def test_the_same_run_is_the_same_bytes(run, staged, tmp_path):
+def test_the_same_run_gives_the_same_bytes(run, staged, tmp_path):
     stage_report(run, tmp_path / "again", repo_id="tester/report", model_repo="tester/model", space="tester/space")
     one, other = (
         {path.relative_to(at): path.read_bytes() for path in at.rglob("*.*") if path.is_file()}

@@ -50,7 +50,7 @@ def test_every_stretch_from_the_start_has_groups_in_proportion():
 
 
 def test_groups_within_groups_are_in_proportion_too():
-    """Of a quarter of the clips each speaker has a quarter of its own: of an emotion it would be half a clip."""
+    """A quarter of the clips has a quarter of each speaker's, although that is half a clip of each emotion."""
     groups = [(speaker, emotion) for speaker in range(20) for emotion in range(8) for _ in range(2)]
     for seed in range(5):
         order = in_turns(groups, np.random.default_rng(seed))
