@@ -1,7 +1,6 @@
 """ser-hf demo: a local page to try a model on."""
 
 import importlib.util
-import json
 import os
 import runpy
 import socket

@@ -130,10 +130,11 @@ def limits(report: Report | None, corpus: Mapping[str, Any] | None) -> list[str]
         data = "It was trained on synthetic signals, not on people: it is for tests and demonstrations only."
     else:
         train = report.protocol.parts.get("train") if report else None
+        acted, spontaneous = ("acted ", "spontaneous speech, ") if corpus["acted"] else ("", "")
+        speakers = f" of {len(train.speakers)} speakers" if train else ""
         data = (
-            f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
-            f"{f' of {len(train.speakers)} speakers' if train else ''} from {corpus['title']}. Expect lower accuracy on "
-            f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
+            f"It was trained on {acted}emotions{speakers} from {corpus['title']}. Expect lower accuracy on "
+            f"{spontaneous}other languages, telephones and noise."
         )
     law = (
         "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
