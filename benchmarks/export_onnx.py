@@ -20,8 +20,8 @@ import torch
 
 from ser_hf.audio import prepare
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.data import load_recipe_corpus
-from ser_hf.experiment.evaluation_data import label_mapping, select_test_clips, training_provenance
+from ser_hf.experiment.data import load_recipe_corpus, training_provenance
+from ser_hf.experiment.evaluate import label_mapping, select_test_clips
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import load_classifier
@@ -57,11 +57,11 @@ def measure(model: str, root: str | None, repeats: int, most: int | None) -> dic
     folder = RunFolder(model)
     recipe = read_recipe(folder.recipe, [] if root is None else [f"corpus.root={root}"])
     corpus, protocol = load_recipe_corpus(recipe), recipe.protocol
-    chosen = {"protocol": protocol.name, "options": protocol.options, "part": recipe.evaluation.part}
+    chosen = {"protocol": protocol.name, "protocol_options": protocol.options, "part": recipe.evaluation.part}
     chosen["fold"] = training_provenance(str(folder.model)).fold
     expert = load_classifier(model, device="cpu")
     meaning = label_mapping(expert.labels)
-    dataset = select_test_clips(corpus, meaning.classes, None, heard=True, **chosen).dataset
+    dataset = select_test_clips(corpus, meaning.classes, None, training_speakers=True, **chosen).dataset
     dataset = dataset.select(range(min(most or len(dataset), len(dataset))))
     # As decoded: what is done to a waveform before the network is part of what is measured.
     dataset, store = prepare(dataset, expert.extractor.sampling_rate, None, Preparation())

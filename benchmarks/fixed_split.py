@@ -39,7 +39,7 @@ def run(values: dict[str, Any]) -> dict[str, Any]:
     """
     import ser_hf
 
-    return ser_hf.run_recipe(values, resume=True)
+    return ser_hf.run_recipe(values, resume=True).to_dict()
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:

@@ -92,5 +92,5 @@ def _epochs(folder: Path, cache: bool, epochs: int) -> Epochs:
         watch=lambda *_: told.append(time.perf_counter()),
     )
     run = time.perf_counter() - began
-    clips = report["protocol"]["parts"]["train"]["clips"]
-    return Epochs(report["seconds"]["per_epoch"], np.diff(told).tolist(), run, clips)
+    clips = report.protocol.parts["train"].clips
+    return Epochs(report.seconds.per_epoch, np.diff(told).tolist(), run, clips)

@@ -59,7 +59,7 @@ def main() -> None:
         # The folder is no part of what is compared, and named here so that a second call finds the first one's.
         overrides.append(f"output_dir={options.runs / way}")
         report = ser_hf.run_recipe(ROOT / "recipes" / "ravdess_byols.yaml", overrides, resume=True)
-        results[way] = summary(report) | {"overrides": WAYS[way], "epochs": options.epochs}
+        results[way] = summary(report.to_dict()) | {"overrides": WAYS[way], "epochs": options.epochs}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 

@@ -16,6 +16,7 @@ from .utils.environment import freed_memory_kept
 
 if TYPE_CHECKING:
     from .experiment.context import Watch
+    from .report.report import Report
 
 
 def run_recipe(
@@ -25,7 +26,7 @@ def run_recipe(
     resume: bool = False,
     overwrite: bool = False,
     watch: "Watch | None" = None,
-) -> dict[str, Any]:
+) -> "Report":
     """Runs a recipe (a YAML file or a mapping) and returns its report, which `output_dir` then holds.
 
     With `hub.repo` the run is then published. If only that failed, `resume` publishes again.

@@ -1,4 +1,4 @@
-"""One report over several runs, on predictions made by hand: means, deviations, what is pooled, who is preferred."""
+"""One report over several runs, on artificial predictions: means, deviations, pooled scores, the preferred run."""
 
 from types import SimpleNamespace
 
@@ -12,13 +12,13 @@ from sklearn.metrics import f1_score, recall_score
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.evaluation.predictions import of_rows, to_table
 from ser_hf.evaluation.summary import few_speakers
-from ser_hf.experiment.aggregate import _extras, _merged, over_folds, preferred
+from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import Fold
+from ser_hf.experiment.outputs import aggregate, mean_robustness, merged_warnings, preferred, read_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.single_run import validated_by
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
-from ser_hf.report.report import Report
+from ser_hf.report.report import Report, Robustness
 from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]
@@ -36,7 +36,7 @@ TESTED = {1: [0], 2: [1, 2], 3: [3, 4, 5]}
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Six speakers of twelve clips; ids run against the rows, so that an order by id would show."""
+    """Six speakers of twelve clips; ids are in the reverse order of the rows, so that sorting by id would show."""
     clips = range(CLIPS)
     columns = {
         "id": [f"toy/{CLIPS - i:02d}" for i in clips],
@@ -71,14 +71,10 @@ def material(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {"checkpoint": None, "padding_safe": True, "remote_code": True, "preparation": Preparation()}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
-    told = {
-        "recordings": {},
-        "inherited": [],
-        "sources": [],
-        "notes": ["2 clips disagree."],
-        "seconds": {"preparation": 1.0},
-    }
-    return SimpleNamespace(dataset=dataset, folds=folds, labels=LABELS, plan=plan, **told)
+    more = {"recordings": {}, "inherited": [], "sources": [], "notes": ["2 clips disagree."]}
+    return SimpleNamespace(
+        dataset=dataset, folds=folds, labels=LABELS, plan=plan, seconds={"preparation": 1.0}, **more
+    )
 
 
 def recipe(*overrides):
@@ -86,7 +82,7 @@ def recipe(*overrides):
     return read_recipe(source, ["evaluation.bootstrap=50", *overrides])
 
 
-def predictions_of(dataset, rows, seed, right=0.6):
+def guesses(dataset, rows, seed, right=0.6):
     """(clips,) class ids: a share of them right, the share differing by speaker."""
     generator = np.random.default_rng(seed)
     labels = np.asarray(dataset["label"][:])[rows]
@@ -95,184 +91,156 @@ def predictions_of(dataset, rows, seed, right=0.6):
 
 
 def write_run(folder, dataset, split, seeds, column=True):
-    """predictions.parquet of a run of these seeds as a run writes it, clips in an order
-    of its own; and {part: (seeds, clips) class ids}."""
+    """Writes predictions.parquet of a run of these seeds, clips in another order; returns {part: (seeds, clips)}."""
     tables, predicted = [], {}
     for seed in seeds:
         for part in ("validation", "test"):
             rows = split.rows[part]
-            own = predictions_of(dataset, rows, seed)
+            own = guesses(dataset, rows, seed)
             predicted.setdefault(part, []).append(own)
             order = np.random.default_rng(seed).permutation(len(rows))
-            answers = np.eye(3, dtype=np.float32)[own[order]]
-            table = to_table(part, of_rows(dataset, np.asarray(rows)[order], answers))
+            probabilities = np.eye(3, dtype=np.float32)[own[order]]
+            table = to_table(part, of_rows(dataset, np.asarray(rows)[order], probabilities))
             tables.append(table.append_column("seed", pa.array([seed] * len(rows))) if column else table)
     folder.report.mkdir(parents=True)
     pq.write_table(pa.concat_tables(tables), folder.report / "predictions.parquet")
     return {part: np.stack(own) for part, own in predicted.items()}
 
 
-def child_report(dataset, split, predicted, **changes):
+def child_report(dataset, split, predicted):
     labels = np.asarray(dataset["label"][:])
     measured = {
         part: [classification_metrics(labels[split.rows[part]], run, 3) for run in runs]
         for part, runs in predicted.items()
     }
     means = {part: {k: float(np.mean([m[k] for m in own])) for k in own[0]} for part, own in measured.items()}
-    return (
-        BARE
-        | {
-            "metrics": means["test"],
-            "parts": {"train": means["validation"], "validation": means["validation"]},
-            "validated": means["validation"]["uar"],
-            "model": {"architecture": "crnn", "parameters": 10},
-            "training": {"precision": "fp32"},
-            "seconds": {"training": 2.0, "per_epoch": 0.5},
-        }
-        | changes
+    return bare(
+        metrics=means["test"],
+        parts={"train": means["validation"], "validation": means["validation"]},
+        validated=means["validation"]["uar"],
+        model={"architecture": "crnn", "parameters": 10},
+        training={"precision": "fp32"},
+        seconds={"training": 2.0, "per_epoch": 0.5},
     )
-
-
-@pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
-def judged(request, tmp_path_factory, dataset, folds, material):
-    """The report over folds, the children's reports and the (seeds, clips) predictions of each fold."""
-    top, reports, predicted = RunFolder(tmp_path_factory.mktemp("run")), {}, {}
-    seeds = [11, 12, 13][: request.param]
-    for fold in folds:
-        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=request.param > 1)
-        reports[fold.number] = child_report(dataset, fold.split, own)
-        predicted[fold.number] = own
-    return over_folds(recipe(), material, folds, top, reports, None), reports, predicted
-
-
-def test_the_metrics_over_folds_are_the_folds_mean_and_deviation(judged):
-    report, reports, _ = judged
-    for name in ("uar", "wa", "macro_f1", "weighted_f1"):
-        values = [own["metrics"][name] for own in reports.values()]
-        assert report["metrics"][name] == pytest.approx(sum(values) / 3)
-        assert report["deviations"][name] == pytest.approx(np.std(values, ddof=1))
-    assert report["parts"]["validation"]["uar"] == pytest.approx(
-        np.mean([own["parts"]["validation"]["uar"] for own in reports.values()])
-    )
-
-
-def test_what_is_pooled_is_scikit_learn_s_on_all_predictions_together(judged, dataset, folds):
-    report, _, predicted = judged
-    rows = np.concatenate([fold.split.rows["test"] for fold in folds])
-    labels = np.asarray(dataset["label"][:])[rows]
-    runs = np.concatenate([predicted[fold.number]["test"] for fold in folds], axis=1)
-    pooled = report["pooled"]["metrics"]
-    assert pooled["uar"] == pytest.approx(np.mean([recall_score(labels, run, average="macro") for run in runs]))
-    assert pooled["wa"] == pytest.approx((runs == labels).mean())
-    assert pooled["macro_f1"] == pytest.approx(np.mean([f1_score(labels, run, average="macro") for run in runs]))
-    assert pooled["weighted_f1"] == pytest.approx(np.mean([f1_score(labels, run, average="weighted") for run in runs]))
-    assert pooled["wa"] != pytest.approx(report["metrics"]["wa"], abs=1e-3), "folds of unequal size: not the mean"
-    confusion = np.zeros((3, 3), dtype=int)
-    for run in runs:
-        np.add.at(confusion, (labels, run), 1)
-    assert report["confusion"] == confusion.tolist()
-    assert [row["support"] for row in report["per_class"].values()] == [24, 24, 24]
-    assert {speaker: row["clips"] for speaker, row in report["slices"]["speaker"].items()} == {
-        f"toy:{i}": 12 for i in range(SPEAKERS)
-    }
-
-
-def test_the_intervals_over_folds_are_of_their_mean(judged):
-    report, _, _ = judged
-    for intervals, value in (
-        (report["intervals"], report["metrics"]),
-        (report["clip_intervals"], report["metrics"]),
-        (report["pooled"]["intervals"], report["pooled"]["metrics"]),
-    ):
-        assert all(intervals[name][0] <= value[name] <= intervals[name][1] for name in value if name in intervals)
-    assert report["intervals"] != report["pooled"]["intervals"]
-    assert "6 speakers" in report["warnings"][0]
-    assert report["warnings"][1:] == ["2 clips disagree."]
-
-
-def test_the_protocol_tells_of_each_fold(judged, folds):
-    report, reports, _ = judged
-    described = report["protocol"]
-    assert described["fold"] is None
-    assert described["parts"] == {"test": {"clips": CLIPS, "speakers": [f"toy:{i}" for i in range(SPEAKERS)]}}
-    assert list(described["folds"]) == ["1", "2", "3"]
-    for fold in folds:
-        own = described["folds"][str(fold.number)]
-        assert own["tested"] == fold.split.fold
-        assert own["sha256"] == fold.split.sha256
-        assert own["parts"]["test"]["clips"] == len(fold.split.rows["test"])
-        assert own["metrics"] == reports[fold.number]["metrics"]
-        assert own["validation"] == reports[fold.number]["parts"]["validation"]
-
-
-def test_clips_that_several_folds_judge_are_told(tmp_path, dataset, folds, material):
-    """Speakers 1, 3 and 0 validate: each once. Evaluated in two folds, a speaker's twelve clips count twice."""
-    parted = recipe("evaluation.part=validation")
-    twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
-    for chosen, told in (
-        (folds, []),
-        (
-            twice,
-            [
-                "12 of the 36 validation clips are evaluated in several folds (up to 2) and count once per fold in "
-                "the pooled scores: 48 predictions in total."
-            ],
-        ),
-    ):
-        top, reports = RunFolder(tmp_path / str(len(chosen))), {}
-        for fold in chosen:
-            own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, [1], column=False)
-            reports[fold.number] = child_report(dataset, fold.split, own)
-        report = over_folds(parted, material, chosen, top, reports, None)
-        assert [warning for warning in report["warnings"] if "several folds" in warning] == told
-        assert sum(map(sum, report["confusion"])) == 12 * len(chosen)
 
 
 def bare(**sections):
     return Report.from_dict(BARE | sections)
 
 
-def test_the_preferred_fold_is_validation_s_not_the_test_s(judged):
-    report, reports, _ = judged
-    best = max(own["validated"] for own in reports.values())
-    assert reports[report["chosen_fold"]]["validated"] == best == report["validated"]
+def over_folds(folder, dataset, material, folds, seeds, *overrides):
+    """The aggregated report, the reports of the folds, and the (seeds, clips) predictions of each fold."""
+    top, reports, predicted = RunFolder(folder), {}, {}
+    for fold in folds:
+        own = write_run(top.child(f"fold-{fold.number}"), dataset, fold.split, seeds, column=len(seeds) > 1)
+        reports[fold.number] = child_report(dataset, fold.split, own)
+        predicted[fold.number] = own
+    run = RunContext(recipe(*overrides), material, folds, top)
+    return aggregate(run, reports, read_predictions(top, "fold", list(reports))), reports, predicted
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
+def aggregated(request, tmp_path_factory, dataset, folds, material):
+    folder = tmp_path_factory.mktemp("run")
+    return over_folds(folder, dataset, material, folds, [11, 12, 13][: request.param])
+
+
+def test_metrics_over_folds_are_mean_and_deviation(aggregated):
+    report, reports, _ = aggregated
+    for name in ("uar", "wa", "macro_f1", "weighted_f1"):
+        values = [own.metrics[name] for own in reports.values()]
+        assert report.metrics[name] == pytest.approx(sum(values) / 3)
+        assert report.deviations[name] == pytest.approx(np.std(values, ddof=1))
+    validated = [own.parts["validation"]["uar"] for own in reports.values()]
+    assert report.parts["validation"]["uar"] == pytest.approx(np.mean(validated))
+    best = max(own.validated for own in reports.values())
+    assert reports[report.chosen_fold].validated == best == report.validated
+
+
+def test_pooled_scores_are_those_of_scikit_learn_on_all_predictions(aggregated, dataset, folds):
+    report, _, predicted = aggregated
+    rows = np.concatenate([fold.split.rows["test"] for fold in folds])
+    labels = np.asarray(dataset["label"][:])[rows]
+    runs = np.concatenate([predicted[fold.number]["test"] for fold in folds], axis=1)
+    pooled = report.pooled.metrics
+    assert pooled["uar"] == pytest.approx(np.mean([recall_score(labels, run, average="macro") for run in runs]))
+    assert pooled["wa"] == pytest.approx((runs == labels).mean())
+    assert pooled["macro_f1"] == pytest.approx(np.mean([f1_score(labels, run, average="macro") for run in runs]))
+    assert pooled["wa"] != pytest.approx(report.metrics["wa"], abs=1e-3), "folds of unequal size: not the mean"
+    confusion = np.zeros((3, 3), dtype=int)
+    for run in runs:
+        np.add.at(confusion, (labels, run), 1)
+    assert report.confusion == confusion.tolist()
+    assert [own.support for own in report.per_class.values()] == [24, 24, 24]
+    clips = {speaker: own.clips for speaker, own in report.slices["speaker"].items()}
+    assert clips == {f"toy:{i}": 12 for i in range(SPEAKERS)}
+
+
+def test_intervals_over_folds_are_those_of_the_mean(aggregated):
+    report, _, _ = aggregated
+    for intervals, value in (
+        (report.intervals, report.metrics),
+        (report.clip_intervals, report.metrics),
+        (report.pooled.intervals, report.pooled.metrics),
+    ):
+        assert all(intervals[name][0] <= value[name] <= intervals[name][1] for name in value if name in intervals)
+    assert report.intervals != report.pooled.intervals
+    assert "6 speakers" in report.warnings[0]
+    assert report.warnings[1:] == ["2 clips disagree."]
+
+
+def test_the_protocol_describes_each_fold(aggregated, folds):
+    report, reports, _ = aggregated
+    protocol = report.protocol
+    assert protocol.fold is None
+    assert protocol.parts["test"].to_dict() == {"clips": CLIPS, "speakers": [f"toy:{i}" for i in range(SPEAKERS)]}
+    assert list(protocol.folds) == ["1", "2", "3"]
+    for fold in folds:
+        own, child = protocol.folds[str(fold.number)], reports[fold.number]
+        assert (own.tested, own.sha256) == (fold.split.fold, fold.split.sha256)
+        assert own.parts["test"].clips == len(fold.split.rows["test"])
+        assert (own.metrics, own.validation) == (child.metrics, child.parts["validation"])
+
+
+def test_clips_of_several_folds_count_once_per_fold_and_a_warning_says_so(tmp_path, dataset, folds, material):
+    """Speakers 1, 3 and 0 validate: each once, or in the second case speaker 1 twice."""
+    expected = (
+        "12 of the 36 validation clips are evaluated in several folds (up to 2) and count once per fold in the pooled "
+        "scores: 48 predictions in total."
+    )
+    twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
+    for chosen, warnings in ((folds, []), (twice, [expected])):
+        folder = tmp_path / str(len(chosen))
+        report, _, _ = over_folds(folder, dataset, material, chosen, [1], "evaluation.part=validation")
+        assert [warning for warning in report.warnings if "several folds" in warning] == warnings
+        assert sum(map(sum, report.confusion)) == 12 * len(chosen)
+
+
+def test_the_preferred_run_has_the_best_validation_score():
     assert preferred({n: bare(validated=value) for n, value in ((1, 0.2), (2, 0.6), (3, 0.5))}) == 2
     assert preferred({n: bare(validated=0.5) for n in (4, 3)}) == 4, "the first of equals"
 
 
-@pytest.mark.parametrize(("metric", "validated"), [("uar", 0.7), ("macro_f1", 0.7), ("loss", -0.7)])
-def test_what_validation_said_is_higher_for_better_whatever_the_metric(metric, validated):
-    assert validated_by(SimpleNamespace(validated=0.7), metric) == validated
-
-
-def test_what_some_runs_warn_of_is_told_once_with_the_runs_it_is_about():
+def test_a_warning_of_some_runs_appears_once_with_their_numbers():
     (few,) = few_speakers(1)
     reports = {
         1: bare(speakers=1, warnings=[few, "of all", "everywhere", "cut off"]),
         2: bare(speakers=1, warnings=[few, "of all", "everywhere"]),
         3: bare(speakers=1, warnings=[few, "everywhere", "cut off"]),
     }
-    assert _merged("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
+    assert merged_warnings("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
 
 
-def test_temperatures_maps_and_robustness_are_told_over_runs():
-    def run(value, uar):
+def test_robustness_over_runs_is_the_mean():
+    def run(uar):
         scores = {"uar": uar, "wa": uar, "macro_f1": uar, "interval": [0.1, 0.9]}
         noise = scores | {"name": "noise at 10 dB", "kind": "noise", "severity": 10.0, "unit": "dB", "changed": 8}
         noise |= {"description": "pink", "drop": 0.5 - uar, "drop_interval": [0.0, 0.2]}
         settings = {"of_clips": 8, "confidence": 0.95}
-        robust = {"clips": 8, "clean": scores, "chance": 0.25, "conditions": [noise], "settings": settings}
-        probabilities = {"log_loss": 1.0, "ece": 0.1, "brier": 0.5}
-        temperature = {"value": value, "fitted_on": "validation", "stored": False}
-        temperature |= {"before": probabilities, "after": probabilities}
-        embeddings = {"methods": ["pca"], "clips": 8, "points": "embeddings.parquet"}
-        return bare(temperature=temperature, embeddings=embeddings, robustness=robust)
+        return Robustness(clips=8, clean=scores, chance=0.25, conditions=[noise], settings=settings)
 
-    reports = {1: run(1.5, 0.25), 2: run(2.0, 0.5)}
-    found = _extras("seed", reports, same_clips=True)
-    assert (found["temperatures"], found["maps"]) == ({"1": 1.5, "2": 2.0}, ["seed-1", "seed-2"])
-    (condition,) = found["robustness"]["conditions"]
+    found = mean_robustness([run(0.25), run(0.5)], same_clips=True)
+    (condition,) = found["conditions"]
     assert (condition["uar"], condition["drop"], condition["changed"]) == (0.375, 0.125, 8)
     assert "interval" not in condition
-    assert _extras("fold", reports, same_clips=False)["robustness"]["clips"] == 16
-    assert _extras("seed", {1: bare(), 2: run(1.0, 0.5)}, True) == {"maps": ["seed-2"]}
+    assert mean_robustness([run(0.25), run(0.5)], same_clips=False)["clips"] == 16

@@ -22,10 +22,8 @@ from ser_hf.report.report import Report
 
 assert "site-packages" in ser_hf.__file__, ser_hf.__file__
 report = Report.from_dict(json.load(open("report.json")))
-corpus = {"name": "c", "title": "C", "license": "cc0-1.0", "language": "en", "url": None, "citation": None,
-          "acted": True, "non_commercial": False}
-card = model_card(report, corpus=corpus, location="x", architecture="A.", remote_code=True, sampling_rate=16000,
-                  recipe="name: wheel")
+recipe = ser_hf.read_recipe({"name": "wheel", "corpus": {"name": "synthetic"}}).to_dict()
+card = model_card(report, recipe, "x")
 print(card.content)
 
 from ser_hf.protocols.published import published_list

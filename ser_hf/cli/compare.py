@@ -28,8 +28,7 @@ def compare(
 
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
-    from ..experiment.compare import compare_runs
-    from ..experiment.compare_page import summary
+    from ..experiment.compare import compare_runs, summary
 
     print(summary(compare_runs(runs, metric=metric, part=part, output=output)))
     if output is not None:

@@ -42,7 +42,7 @@ def demo(
 
     # The page loads the model itself; this reports mistakes first.
     classifier = load_classifier(model, revision=revision, device="cpu", trust_remote_code=trust_remote_code)
-    place, window, revision = classifier.place, classifier.judged_window, classifier.commit
+    place, window, revision = classifier.place, classifier.evaluation_window, classifier.commit
     del classifier
     report = published_file(place, "report.json", revision)
     page = Path(place).parent / "report" / "index.html"

@@ -83,21 +83,27 @@ def evaluate(
     from ..utils.files import atomic_folder
 
     evaluation.require_place(folder, overwrite)
-    settings = evaluation.EvaluationSettings(
-        window, batch_size, bootstrap, robustness=robustness, embeddings=embeddings
-    )
     chosen = {}
     if protocol is not None or recipe is not None:
         only = own.protocol.folds[0] if len(own.protocol.folds or ()) == 1 else None
-        chosen = {"protocol": own.protocol.name, "options": own.protocol.options}
+        chosen = {"protocol": own.protocol.name, "protocol_options": own.protocol.options}
         chosen |= {"fold": fold or only, "part": part or own.evaluation.part}
+    settings = evaluation.EvaluationSettings(
+        window,
+        batch_size,
+        bootstrap,
+        robustness=robustness,
+        embeddings=embeddings,
+        training_speakers=training_speakers,
+        **chosen,
+    )
     labels = _label_map(label_map)
     rows = load_recipe_corpus(own)
     loaded = evaluation.load_evaluated_model(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
     with atomic_folder(folder, "--output") as partial:
-        result = evaluation.evaluate_on_corpus(loaded, rows, title, settings, heard=training_speakers, **chosen)
+        result = evaluation.evaluate_on_corpus(loaded, rows, title, settings)
         evaluation.write_evaluation(partial, result, corpus_facts(own.corpus.name, own.corpus.options))
     print(evaluation.summary(result.report))
     print(f"report: {folder / 'index.html'}")

@@ -58,11 +58,12 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     from ..inspection import check_folder
 
     recipe = read_recipe(path, overrides)
-    if not recipe.augment.steps and not recipe.augment.mixup.probability:
+    if not recipe.augment.steps:
         raise UserError(f"augment: {path} changes no clip; add a step, such as augment.speed.probability=0.5")
     folder = Path(output or f"inspect-{Path(path).stem}-augment")
     check_folder(folder)
     from ..audio import prepare
+    from ..audio.augmentation import Augmenter
     from ..corpora import corpus_facts
     from ..experiment.data import load_recipe_corpus
     from ..inspection.augmentation_preview import write_augmentation_preview
@@ -72,18 +73,17 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
     dataset = load_recipe_corpus(recipe).dataset
     split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
+    rows = split.rows["train"]
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
     return write_augmentation_preview(
         recipe.name,
-        recipe.augment,
+        Augmenter(recipe.augment, audio.sampling_rate, audio.cache_dir),
         dataset,
-        store,
-        split.rows["train"],
+        rows,
         folder,
         examples=examples,
         seed=recipe.training.seeds[0],
         license=corpus_facts(corpus.name, corpus.options).get("license"),
-        cache_dir=audio.cache_dir,
     )
 
 

@@ -50,7 +50,7 @@ def predict(
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits, as FILE.csv, .json, .jsonl or .parquet, and a --timeline of one "
+            help="Labels, probabilities and logits, as FILE.csv, .jsonl or .parquet, and a --timeline of one "
             "recording as a picture, .png or .svg.  [default: to standard output as --format says]",
         ),
     ] = None,
@@ -59,14 +59,6 @@ def predict(
     ] = None,
     embeddings: Annotated[
         str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
-    ] = None,
-    layer: Annotated[
-        int | None,
-        Option(
-            metavar="N",
-            help="Embeddings are the mean over time of the encoder's hidden state N: 0 is the input of the lowest "
-            "layer, n the output of the n-th, -1 of the top one.  [default: the input of the classifier's last layer]",
-        ),
     ] = None,
     window: Window = None,
     by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
@@ -101,7 +93,14 @@ def predict(
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
     settings = PredictionSettings(
-        embeddings is not None, layer, window, by_window, batch_size, on_error == "skip", timeline, hop, smooth
+        embeddings=embeddings is not None,
+        window=window,
+        by_window=by_window,
+        batch_size=batch_size,
+        on_error=on_error,
+        timeline=timeline,
+        hop=hop,
+        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -117,7 +116,8 @@ def predict(
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                writes.append(to_terminal(format or "table", facts.labels, timeline))
+                kind = "timeline" if timeline and format in (None, "table") else format or "table"
+                writes.append(to_terminal(kind, facts.labels))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
@@ -146,7 +146,7 @@ def _output_files(
     """The files to write, by option. Raises a `UserError` for one that may not be written."""
     from ..inference.outputs import PICTURES, check_output, same_file
 
-    kinds = {"--output": (".csv", ".json", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
+    kinds = {"--output": (".csv", ".jsonl", ".parquet", *PICTURES), "--embeddings": (".parquet",)}
     given = {"--output": output, "--embeddings": embeddings}
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
     if len(paths) == 2 and same_file(*paths.values()):

@@ -22,9 +22,7 @@ def train(
     require_one_of(resume, overwrite)
     report = run_recipe(recipe, overrides or (), resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":
-        from ..report.report import Report
-
-        print(summary(Report.from_dict(report)))
+        print(summary(report))
 
 
 def summary(report: "Report") -> str:

@@ -168,7 +168,8 @@ def read_corpus(
         raise UserError(f"corpus.root: {root} holds no clip of {name} ({len(listing.skipped)} files skipped)")
     everything = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(everything)
-    _require_known_ids(exclude, everything)
+    for clip_id in set(exclude).difference(clip.id for clip in everything):
+        raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {everything[0].id})")
     members = listing.members if name == "mixture" else {}
     clips = [clip for clip in everything if clip.id not in set(exclude)]
     treatment = treat_labels(clips, labels, merge, drop, {corpus: member.rule for corpus, member in members.items()})
@@ -199,13 +200,6 @@ def _merged(clip: Clip, merge: Mapping[str, str]) -> Clip:
     """The clip with its intended and perceived emotions merged as its label is."""
     words = {name: merge[clip.extra[name]] for name in ("intended", "perceived") if clip.extra.get(name) in merge}
     return dataclasses.replace(clip, extra={**clip.extra, **words}) if words else clip
-
-
-def _require_known_ids(exclude: Sequence[str], clips: Sequence[Clip]) -> None:
-    known = {clip.id for clip in clips}
-    for clip_id in exclude:
-        if clip_id not in known:
-            raise UserError(f"corpus.exclude: no clip {clip_id!r} (ids look like {clips[0].id})")
 
 
 def _log_skipped(listing: Listing) -> None:

@@ -7,7 +7,7 @@ often has one table of votes and one of intended emotions. `corpus.columns` name
 sentence, intensity and take; gender and transcription are read as sex and sentence.
 
 Tables that belong to a split fill the column `split` (dev is validation), which the protocol `column` reads. Segments
-of longer recordings are cut once, into the cache (`ser_hf.corpora.segments`).
+of recordings are not supported.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from ..utils.errors import UserError
 from .schema import Listing
-from .segments import Segment
-from .tables import KNOWN, Row, RowParser, absent, facts, split_name
+from .tables import KNOWN, Row, RowParser, absent, facts, split_name, text
 
 __all__ = ["ROW_OPTIONS", "facts", "parse"]
 
@@ -75,7 +76,7 @@ def parse(
     having = _tables_with(database, label)
     try:
         frame = database.get(label, [name for name in others if name in schemes - {label}], tables=tables)
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except Exception as error:  # of several kinds, as above
         raise UserError(
             f"corpus.tables: the tables of {label}, {', '.join(having)}, are damaged or contradict each other; choose "
             f"among them: {_message(error)}"
@@ -84,23 +85,24 @@ def parse(
     rows = []
     for entry, values in zip(frame.index, frame.to_dict("records"), strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
-        first, last = _seconds(start) or 0.0, _seconds(end)
-        complete = not first and last is None
-        own = {"split": splits.get(entry), "session": _text(values.get("session"))}
-        stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file)
-        row = Row(
-            where=f"{root / 'db.yaml'}, {label} of {file}" + ("" if complete else f" from {first:g} s"),
-            path=root / file,
-            name=stem if complete else f"{stem}/{first:.3f}-{'end' if last is None else f'{last:.3f}'}",
-            place=file,
-            label=_text(values[label]),
-            speaker=_text(values.get(speaker)),
-            cells={columns[name]: _cell(values.get(scheme)) for name, scheme in wanted.items()},
-            extra={name: value for name, value in own.items() if value},
-            missing=absent(root / file),
-            segment=None if complete else Segment(root / file, first, last),
+        where = f"{root / 'db.yaml'}, {label} of {file}"
+        if start or not pd.isna(end):
+            raise UserError(f"{where}: a segment of a recording; cut it out, and list the files as corpus.name: csv")
+        cells = {name: None if pd.isna(value) else value for name, value in values.items()}
+        own = {"split": splits.get(file), "session": text(cells.get("session"))}
+        rows.append(
+            Row(
+                where=where,
+                path=root / file,
+                name=re.sub(r"\.[A-Za-z0-9]{1,4}$", "", file),
+                place=file,
+                label=cells[label],
+                speaker=cells.get(speaker),
+                cells={columns[name]: cells.get(scheme) for name, scheme in wanted.items()},
+                extra={name: value for name, value in own.items() if value},
+                missing=absent(root / file),
+            )
         )
-        rows.append(row)
     return Listing(corpus_name, *parser.clips(rows, on_unknown))
 
 
@@ -128,26 +130,10 @@ def _tables_with(database: Any, label: str) -> list[str]:
     ]
 
 
-def _splits(database: Any, tables: Sequence[str]) -> dict[Any, str]:
-    """Entry of an index -> the split of the first table that has the entry and a split."""
-    splits: dict[Any, str] = {}
+def _splits(database: Any, tables: Sequence[str]) -> dict[str, str]:
+    """File -> the split of the first table that has the file and a split."""
+    splits: dict[str, str] = {}
     for table in (database[name] for name in tables):
-        for entry in table.index if table.split_id else ():
-            splits.setdefault(entry, split_name(table.split_id) or table.split_id)
+        for file in table.files if table.split_id else ():
+            splits.setdefault(file, split_name(table.split_id) or table.split_id)
     return splits
-
-
-def _seconds(value: Any) -> float | None:
-    return None if value is None or value != value else value.total_seconds()  # NaT differs from itself
-
-
-def _cell(value: Any) -> Any:
-    """A value of a data frame as Python has it; None where it is missing."""
-    if value is None or str(value) in ("nan", "NaT", "<NA>"):
-        return None
-    return value.item() if hasattr(value, "item") else value
-
-
-def _text(value: Any) -> str | None:
-    value = _cell(value)
-    return None if value is None else str(value)

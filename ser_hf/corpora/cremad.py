@@ -24,7 +24,6 @@ Quirks of the official files, left out unless `known_bad` is ``"keep"``:
 
 import dataclasses
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
@@ -231,14 +230,12 @@ def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
 
 
 def _find_table(root: str | Path, tables: str | None) -> Path:
-    base = Path(os.path.abspath(root))
-    folders = [folder / "processedResults" for folder in (base, *base.parents[:2])]
-    if tables is not None:
-        folders = [Path(tables)]
-    for folder in folders:
+    base = Path(root).absolute()
+    near = [folder / "processedResults" for folder in (base, *base.parents[:2])]
+    for folder in near if tables is None else [Path(tables)]:
         if (folder / VOTE_TABLE).is_file():
             return folder / VOTE_TABLE
     raise UserError(
-        f"corpus.tables: no {VOTE_TABLE} in {', '.join(str(folder) for folder in folders)}; download it from "
+        f"corpus.tables: no {VOTE_TABLE} in {tables or near[0]}; download it from "
         f"{URL}/raw/master/processedResults/{VOTE_TABLE}, and name its folder"
     )

@@ -18,10 +18,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tarfile
-import threading
 import time
 import zipfile
 from collections import Counter
@@ -30,7 +28,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import pooch
 import requests
@@ -49,13 +46,12 @@ logger = logging.getLogger(__name__)
 _HEADERS = {"User-Agent": "ser_hf", "Accept-Encoding": "identity"}
 _LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lfs+json")
 _LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
-_STALL_SECONDS = 30.0  # without a byte, or slower than `_SLOWEST`, after which a connection is given up
-_SLOWEST = 200  # bytes a second
+_STALL_SECONDS = 30.0  # without a byte, or with fewer than `_SLOWEST` a second, end a connection
+_SLOWEST = 200
 _RETRIES = 3
 _PAUSE_SECONDS = 10.0  # after a server is busy
 _MOST_FAILURES = 10  # files after which a server is given up
 _RESPONSE_BYTES = 64 << 20  # of a JSON response
-_SHOWN_BYTES = 64 << 20  # of a file that has a progress bar
 # Archives hold more than the wanted files (EMO-DB's: annotations), but not so many times more.
 _ARCHIVE_FACTOR = 10
 
@@ -159,12 +155,12 @@ def download(name: str, folder: str | Path, source: str | None = None, jobs: int
     if jobs < 1:
         raise UserError(f"--jobs: expected one or more, got {jobs}")
     folder = _named_folder(folder, "DIR")
-    if check_release(name, folder, hashed=False).missing or unfinished(folder):
-        try:
+    try:
+        if check_release(name, folder, hashed=False).missing or unfinished(folder):
             _complete(name, folder, sources, jobs)
-        except (OSError, ValueError) as error:  # ValueError: a name that no disk can have
-            raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
-    return check_release(name, folder)
+        return check_release(name, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
 
 
 def download_missing(name: str, root: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -199,8 +195,8 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
 
 
 def _named_folder(path: str | Path | None, key: str) -> Path:
-    if path is None or not str(path).strip():
-        raise UserError(f"{key}: missing; name the folder for the corpus")
+    if path is None or not str(path).strip() or "\0" in str(path):
+        raise UserError(f"{key}: missing or invalid; name the folder for the corpus")
     return Path(path).expanduser()
 
 
@@ -287,8 +283,10 @@ class Staging:
             target = self.root / item.path
             target.parent.mkdir(parents=True, exist_ok=True)
             left[item.sha256] -= 1
-            # Several files may have equal content.
-            (shutil.copyfile if left[item.sha256] else os.replace)(self.folder / item.sha256, target)
+            source = self.folder / item.sha256
+            if left[item.sha256]:  # another file has equal content
+                source = shutil.copyfile(source, self.folder / "content.part")
+            source.replace(target)
 
 
 class Connection:
@@ -296,7 +294,6 @@ class Connection:
 
     def __init__(self, folder: Path, jobs: int):
         self.jobs = jobs
-        self.stopped = threading.Event()
         self.session = requests.Session()
         self.session.headers.update(_HEADERS)
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
@@ -316,7 +313,7 @@ class Connection:
         try:
             return Path(self._cache.fetch(name, downloader=partial(self._transfer, limit=limit, request=request)))
         except (requests.RequestException, ValueError) as error:  # ValueError: a wrong hash
-            raise SourceError(f"{_host(url)}: {_one_line(error)}") from None
+            raise SourceError(_one_line(error)) from None
 
     def _transfer(self, url: str, output_file: str, _: Any, *, limit: int, request: Mapping[str, Any]) -> None:
         """A downloader for pooch, which adds retries, a temporary file and the check of the hash. Unlike
@@ -326,35 +323,23 @@ class Connection:
             if response.status_code >= 400:
                 reason = f"HTTP {response.status_code} {response.reason}"
                 if response.status_code < 500 and response.status_code not in (408, 429):
-                    raise SourceError(f"{_host(url)}: {_one_line(reason)}")
-                self.stopped.wait(_PAUSE_SECONDS)
+                    raise SourceError(_one_line(reason))
+                time.sleep(_PAUSE_SECONDS)
                 raise requests.HTTPError(reason)
             received, start, total = 0, time.monotonic(), response.raw.length_remaining
-            hidden = None if limit > _SHOWN_BYTES else True
-            bar = tqdm(desc=_host(url), total=total, unit="B", unit_scale=True, leave=False, disable=hidden)
+            bar = tqdm(desc="downloading", total=total, unit="B", unit_scale=True, leave=False, disable=None, delay=5)
             try:
                 with bar, open(output_file, "wb") as file:
                     # Unlike `iter_content`, this returns what there is, so that a slow server is noticed.
                     while block := response.raw.read1(1 << 16, decode_content=False):
                         received += file.write(block)
                         bar.update(len(block))
-                        if self.stopped.is_set() or received > limit:
-                            raise SourceError(f"{_host(url)}: stopped after {received:,} bytes of at most {limit:,}")
+                        if received > limit:
+                            raise SourceError(f"does not end after {limit:,} bytes")
                         if received < _SLOWEST * (time.monotonic() - start - _STALL_SECONDS):
                             raise requests.Timeout(f"stalled after {received:,} bytes")
             except urllib3.exceptions.HTTPError as error:
                 raise requests.ConnectionError(f"{error} after {received:,} bytes") from None
-
-    def json(self, url: str, **request: Any) -> Any:
-        """The JSON that a server responds with; raises a `SourceError` if it does not."""
-        name = f"json-{key_of([url, str(request)])[:8]}"
-        response = self.fetch(url, name, None, _RESPONSE_BYTES, **request)
-        try:
-            return json.loads(response.read_bytes())
-        except (ValueError, RecursionError):
-            raise SourceError(f"{_host(url)}: the response is not JSON") from None
-        finally:
-            response.unlink()
 
     def fetch_all(self, files: Sequence[tuple[Entry, str, Mapping[str, str]]]) -> None:
         """Downloads files from their URLs with these headers; raises a `SourceError` after them, or after too many
@@ -376,9 +361,7 @@ class Connection:
                         if len(failures) >= _MOST_FAILURES:
                             break
             finally:  # too many failures, Ctrl-C or a full disk
-                if not all(future.done() for future in running):
-                    self.stopped.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
         if failures:
             raise SourceError(f"{len(failures)} files not available, {min(failures)}")
 
@@ -414,22 +397,27 @@ class LfsStore:
     def fetch(self, staging: Staging, connection: Connection) -> None:
         missing = staging.missing()
         for start in range(0, len(missing), _LFS_BATCH):
-            connection.fetch_all(self._locate(missing[start : start + _LFS_BATCH], connection))
-
-    def _locate(self, batch: list[Entry], connection: Connection) -> list[tuple]:
-        question = {
-            "operation": "download",
-            "transfers": ["basic"],
-            "objects": [{"oid": item.sha256, "size": item.bytes} for item in batch],
-            "hash_algo": "sha256",
-        }
-        response = connection.json(f"{self.url}/objects/batch", method="POST", json=question, headers=_LFS_HEADERS)
-        try:
-            found = {item["oid"]: item["actions"]["download"] for item in response["objects"] if "actions" in item}
-            located = [(item, found[item.sha256]) for item in batch if item.sha256 in found]
-            return [(item, str(action["href"]), dict(action.get("header") or {})) for item, action in located]
-        except (LookupError, TypeError, ValueError, AttributeError):
-            raise SourceError(f"{_host(self.url)} does not respond as a Git LFS server") from None
+            batch = missing[start : start + _LFS_BATCH]
+            question = {
+                "operation": "download",
+                "transfers": ["basic"],
+                "objects": [{"oid": item.sha256, "size": item.bytes} for item in batch],
+                "hash_algo": "sha256",
+            }
+            request = {"method": "POST", "json": question, "headers": _LFS_HEADERS}
+            response = connection.fetch(
+                f"{self.url}/objects/batch", f"batch-{start}", None, _RESPONSE_BYTES, **request
+            )
+            try:
+                objects = json.loads(response.read_bytes())["objects"]
+                actions = {item["oid"]: item["actions"]["download"] for item in objects if "actions" in item}
+                located = [(item, actions[item.sha256]) for item in batch if item.sha256 in actions]
+                files = [(item, str(action["href"]), dict(action.get("header") or {})) for item, action in located]
+            except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+                raise SourceError("does not respond as a Git LFS server") from None
+            finally:
+                response.unlink()
+            connection.fetch_all(files)
 
 
 Source = Archive | LfsStore
@@ -444,6 +432,12 @@ def unpack(archive: Path, staging: Staging) -> None:
     Raises:
         SourceError: for a file that is no archive, is damaged, or unpacks to more than the release can have.
     """
+    for content in _contents(archive, staging):
+        staging.take(content)
+
+
+def _contents(archive: Path, staging: Staging) -> Iterator[bytes]:
+    """The content of each member that has the size of a missing file."""
     total = 0
     try:
         for size, open_member in _members(archive):
@@ -452,11 +446,10 @@ def unpack(archive: Path, staging: Staging) -> None:
                 raise SourceError("the archive holds more than the release can have")
             if size in staging.sizes:
                 with open_member() as stream:
-                    content = stream.read(size)
-                staging.take(content)
-    except Exception as error:  # tarfile.ReadError, zlib.error, lzma.LZMAError, struct.error, OverflowError, EOFError
-        if isinstance(error, SourceError) or getattr(error, "errno", None):  # of the disk
-            raise
+                    yield stream.read(size)
+    except SourceError:
+        raise
+    except Exception as error:  # tarfile.ReadError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ...
         raise SourceError(f"no zip or tar archive, or damaged ({_one_line(error)})") from error
 
 
@@ -471,17 +464,9 @@ def _members(archive: Path) -> Iterator[tuple[int, Callable[[], BinaryIO]]]:
                 yield info.size if info.isreg() else 0, partial(package.extractfile, info)
 
 
-def _host(url: str) -> str:
-    """The host of a URL, for messages; the URL itself where it has none."""
-    try:
-        return _one_line(urlsplit(url).hostname or url)
-    except ValueError:
-        return _one_line(url)
-
-
 def _one_line(text: Any) -> str:
-    """Text from a server or an archive for a message: one line of at most 200 printable characters."""
-    line = " ".join(str(text).split())[:200]
+    """Text from a server or an archive for a message: one line of at most 300 printable characters."""
+    line = " ".join(str(text).split())[:300]
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 

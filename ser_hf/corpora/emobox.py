@@ -34,7 +34,6 @@ Quirks:
 
 import dataclasses
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +46,6 @@ from . import cremad, emodb, iemocap, ravdess, savee, tables, tess
 from .audiofolder import read_json_lines
 from .files import audio_files
 from .schema import Clip, Listing
-from .segments import Segment
 from .tables import NoSpeaker, Row, RowParser
 
 URL = "https://github.com/emo-box/EmoBox"
@@ -115,8 +113,11 @@ def parse(
     parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, LANGUAGES.get(name))
     speakers = {} if name in OWN else _speakers(root)
     by_stem: dict[str, list[Path]] = {}
-    for path in audio_files(audio_root, name):
-        by_stem.setdefault(path.stem, []).append(path)
+    try:
+        for path in audio_files(audio_root, name):
+            by_stem.setdefault(path.stem, []).append(path)
+    except UserError as error:
+        raise UserError(str(error).replace("corpus.root: ", "corpus.audio_root: ", 1)) from None
     # Folders that distinguish files of one name, such as the speaker's.
     ends = Counter(end for wav in {content["wav"] for _, content in listed.values()} for end in _ends(wav))
     rows, taken = [], {}
@@ -124,8 +125,9 @@ def parse(
         wav = PurePosixPath(content["wav"])
         least = next((i for i, end in enumerate(_ends(content["wav"])) if ends[end] == 1), len(wav.parts) - 1)
         path = _best_match(by_stem.get(wav.stem, ()), wav, least)
-        times = _times(content, where)
-        if path and not times and taken.setdefault(path, where) != where:
+        if any(content.get(time) is not None for time in ("start_time", "end_time")):
+            raise UserError(f"{where}: a segment of a recording; cut it out, and list its own file")
+        if path and taken.setdefault(path, where) != where:
             raise UserError(f"{where}: {path} is the audio of {taken[path]} already; complete the audio")
         word = content["emo"] if content["emo"] in (label_map or {}) else words.get(content["emo"], content["emo"])
         extra = {fold: parts.get(key) for fold, parts in folds.items()}
@@ -138,7 +140,6 @@ def parse(
                 place=str(wav),
                 label=word,
                 missing=None if path else missing,
-                segment=Segment(path, *times) if path and times else None,
                 **_speaker_fields(name, wav, speakers.get(key), key, extra),
             )
         )
@@ -178,16 +179,6 @@ def _best_match(paths: Sequence[Path], wav: PurePosixPath, least: int) -> Path |
     if others and common(others[0]) == common(best):
         raise UserError(f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two")
     return best
-
-
-def _times(content: Mapping[str, Any], where: str) -> tuple[float, float] | None:
-    """Start and end of a segment in seconds; None for a complete recording."""
-    times = [content.get(field) for field in ("start_time", "end_time")]
-    if times == [None, None]:
-        return None
-    if not all(type(time) in (int, float) and math.isfinite(time) for time in times):
-        raise UserError(f"{where}: start_time and end_time should be numbers of seconds, got {times}")
-    return float(times[0]), float(times[1])
 
 
 def _listed(root: Path, folds: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, dict[str, Any]]]:

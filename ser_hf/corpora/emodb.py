@@ -9,17 +9,12 @@ Licence: free for research with citation; the release names no standard licence.
 File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion is the initial of
 its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst (fear, anxiety), F Freude
 (happiness), T Trauer (sadness), N neutral. Versions count the takes before the choice, so that they have gaps.
-
-`erkennung.txt` of the release has the percentage of listeners who recognized the emotion of each of the 816
-recordings, and of those who found it natural (Latin-1, tabs, decimal commas, no-break spaces).
 """
 
-import dataclasses
 import re
 from pathlib import Path, PurePath
 from typing import Literal
 
-from ..utils.errors import UserError
 from .files import parse_files
 from .schema import Clip, Listing
 
@@ -73,7 +68,6 @@ GRAMMAR = re.compile(
     rf"(?P<speaker>{'|'.join(SPEAKERS)})(?P<sentence>{'|'.join(SENTENCES)})(?P<emotion>[{''.join(EMOTION_CODES)}])"
     rf"(?P<version>[{VERSIONS}])"
 )
-_PERCENT = re.compile(r"[0-9]{1,3}(?:,[0-9]+)?", re.ASCII)
 
 
 def read_name(path: PurePath) -> Clip | None:
@@ -96,47 +90,6 @@ def read_name(path: PurePath) -> Clip | None:
     )
 
 
-def parse(
-    root: str | Path | None, on_unknown: Literal["error", "skip"] = "error", perception: bool = False
-) -> Listing:
-    """Reads the clips below `root`, labelled by the emotion that the actor intended.
-
-    Args:
-        perception: adds the columns `recognised` and `natural`, percent of the 20 listeners, from the release's
-            ``erkennung.txt`` in `root` or the folder above it.
-
-    Raises:
-        UserError: for a folder without audio, for a name outside the grammar, and for an ``erkennung.txt`` that is
-            missing, lacks a clip or has a line that cannot be read.
-    """
-    listing = parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)
-    if not perception:
-        return listing
-    table, shares = _perception(Path(root))
-    clips = []
-    for clip in listing.clips:
-        stem = Path(clip.path).stem
-        if stem not in shares:
-            raise UserError(f"{table}: no line for {stem}.wav; set corpus.perception: false to do without it")
-        clips.append(dataclasses.replace(clip, extra=shares[stem]))
-    return dataclasses.replace(listing, clips=clips)
-
-
-def _perception(root: Path) -> tuple[Path, dict[str, dict[str, float]]]:
-    """The file of the perception test and, by stem, the percentages in it."""
-    places = [folder / "erkennung.txt" for folder in (root, root.absolute().parent)]
-    table = next((place for place in places if place.is_file()), None)
-    if table is None:
-        raise UserError(f"corpus.perception: neither {places[0]} nor {places[1]} exists; the release has it")
-    shares = {}
-    for number, line in enumerate(table.read_text(encoding="latin-1").split("\n")[1:], start=2):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) == 4 and all(map(_PERCENT.fullmatch, cells[2:])):
-            recognised, natural = (float(cell.replace(",", ".")) for cell in cells[2:])
-            shares[PurePath(cells[1]).stem] = {"recognised": recognised, "natural": natural}
-        elif line.strip():
-            raise UserError(
-                f"{table}, line {number}: expected number, file, recognised and natural (percent, such as 97,50) with "
-                f"tabs between; got {line!r}"
-            )
-    return table, shares
+def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
+    """Reads the clips below `root`, labelled by the emotion that the actor intended."""
+    return parse_files(root, "emodb", TITLE, "03a01Fa.wav", read_name, on_unknown)

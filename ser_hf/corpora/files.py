@@ -25,28 +25,18 @@ def audio_files(root: str | Path | None, corpus: str) -> list[Path]:
         UserError: if the folder is missing, has no audio, an unfinished download at any depth, Git LFS pointers, or
             broken links.
     """
-    if root is None:
-        raise UserError(f"corpus.root: missing; {corpus} needs the folder that holds its audio")
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"corpus.root: {root} is not a folder; it should hold the audio of {corpus}")
-    named = _named_as_audio(root, _refuse_unfinished)
-    files = [path for path in named if os.path.isfile(path)]
-    lost = [path for path in set(named).difference(files) if not path.exists()]
-    if lost:
-        first = min(lost)
-        raise UserError(
-            f"{first}: a link to {os.readlink(first)}, which is not there ({len(lost)} of {len(named)} files); "
-            "get its content (`git annex get` in such a clone), or remove it"
-        )
+    if root is None or not Path(root).is_dir():
+        raise UserError(f"corpus.root: {root or 'missing'}; name the folder that holds the audio of {corpus}")
+    files = _named_as_audio(Path(root), _refuse_unfinished)
+    for path in files:
+        if not path.exists():
+            raise UserError(
+                f"{path}: a link to {os.readlink(path)}, which does not exist; get its content or remove it"
+            )
+        if is_lfs_pointer(path):
+            raise UserError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
     if not files:
         raise UserError(f"corpus.root: {root} holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
-    pointers = [path for path in files if is_lfs_pointer(path)]
-    if pointers:
-        raise UserError(
-            f"{pointers[0]}: a Git LFS pointer, not audio ({len(pointers)} of {len(files)} files); run `git lfs pull` "
-            "in that clone, or download the corpus again from a source that serves the audio itself"
-        )
     return files
 
 
@@ -56,7 +46,23 @@ def audio_paths(root: Path) -> list[Path]:
     Raises:
         UserError: if a folder cannot be read.
     """
-    return [path for path in _named_as_audio(root) if os.path.isfile(path)]
+    return [path for path in _named_as_audio(root) if path.exists()]
+
+
+def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: None) -> list[Path]:
+    """Files with the suffix of audio, and broken links that may be folders; calls `check` with each folder."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
+
+    found = []  # with their parts, which compare faster than paths
+    for folder, names in folders_below(root, refuse):
+        check(folder)
+        for name in names:
+            path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
+            if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
+                found.append((*Path(folder).parts, name))
+    return [Path(*parts) for parts in sorted(found)]
 
 
 def unfinished(folder: str | Path) -> bool:
@@ -72,24 +78,6 @@ def _refuse_unfinished(folder: str) -> None:
         )
 
 
-def _named_as_audio(root: Path, check: Callable[[str], None] = lambda folder: None) -> list[Path]:
-    """Files with the suffix of audio, and broken links that may be folders, sorted by name; calls `check` with each
-    folder."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); corpus.root and all in it must be")
-
-    found = []  # with their parts, which compare faster than paths
-    for folder, names in folders_below(root, refuse):
-        check(folder)
-        parts = Path(folder).parts
-        for name in names:
-            path, suffix = os.path.join(folder, name), os.path.splitext(name)[1].lower()
-            if suffix in AUDIO_SUFFIXES or (not suffix and not os.path.exists(path)):
-                found.append(((*parts, name), path))
-    return [Path(path) for _, path in sorted(found)]
-
-
 def parse_files(
     root: str | Path | None,
     corpus: str,
@@ -103,9 +91,7 @@ def parse_files(
 
     Args:
         corpus, title: the key in `CORPORA`, and the name in messages.
-        example: a file name of the corpus, for messages.
-        read_name: the clip of a path, or None for a name outside the grammar.
-        on_unknown: ``"error"`` or ``"skip"`` for such a name.
+        read_name: the clip of a path, or None for a name outside the grammar, which is unlike the `example`.
         leave_out: the reason to skip a clip, or None to keep it.
 
     Raises:

@@ -21,8 +21,11 @@ and read as `audiofolder`.
 """
 
 import dataclasses
+import json
+import logging
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,15 +33,19 @@ import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
 from huggingface_hub import HfApi
 
+from ..utils.cache import built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .schema import Listing
-from .segments import unpack
 from .tables import KNOWN, Row, RowParser, class_name, class_names, extra_columns, facts, with_splits
 
 __all__ = ["ROW_OPTIONS", "facts", "parse"]
 
 ROW_OPTIONS = RowParser
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_INDEX = "index.json"  # number of a row, file, size and date of each file
+_MAGIC = ((b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"FORM", ".aiff"))
+
+logger = logging.getLogger(__name__)
 
 
 def parse(
@@ -83,7 +90,7 @@ def parse(
     clips, skipped = parser.clips(_rows(chosen, columns, parser, named), on_unknown)
     files: dict[str, Path] = {}
     for split in dict.fromkeys(clip.path.partition("/")[0] for clip in clips):
-        numbered = _unpacked(chosen[split], audio, f"{dataset or Path(root).stem} {split}")
+        numbered = unpack(chosen[split], audio, f"{dataset or Path(root).stem} {split}")
         files |= {f"{split}/{number}": path for number, path in numbered.items()}
     return Listing(corpus_name, [dataclasses.replace(clip, path=str(files[clip.path])) for clip in clips], skipped)
 
@@ -124,9 +131,7 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
         for key in ("audio", "label"):
             if columns[key] not in rows.column_names:
                 known = ", ".join(rows.column_names)
-                raise UserError(
-                    f"corpus.{key}: no column {columns[key]!r}; the data set has {known}; name one of them"
-                )
+                raise UserError(f"corpus.{key}: no column {columns[key]!r}; name one of {known}")
         plain = [name for name, feature in rows.features.items() if _is_plain(feature) and name != columns["audio"]]
         classes = class_names(rows.features)
         for row in rows.select_columns(plain):
@@ -165,13 +170,41 @@ def _audio(rows: Dataset, column: str) -> Dataset:
     """The column of audio alone, as bytes and path."""
     try:
         return rows.select_columns([column]).cast_column(column, Audio(decode=False))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):
         raise UserError(f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio") from None
 
 
-def _unpacked(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Number of a row -> the file of its audio in the cache."""
+def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
+    """Writes the embedded audio to files in the cache once: number of a row -> file, ``row_0000007.wav``. The folder's
+    name has the `title`, so that a message about a file shows its origin."""
     content = _audio(rows, column)
-    cells = ((number, row[column]) for number, row in enumerate(content))
-    clips = ((number, cell["path"], cell["bytes"]) for number, cell in cells if cell and cell["bytes"])
-    return unpack(title, rows._fingerprint, clips, content.data.nbytes)
+    key = key_of([rows._fingerprint, column])
+    folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
+    with built_once(folder, lambda built: list(_indexed(built)), needed=lambda: content.data.nbytes) as fresh:
+        if fresh is not None:
+            logger.info("%s: audio of %s to be written to %s", title, format_size(content.data.nbytes), folder)
+            index = []
+            for number, row in enumerate(content):
+                cell = row[column]
+                if cell and cell["bytes"]:
+                    file = fresh / f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}"
+                    file.write_bytes(cell["bytes"])
+                    index.append([number, file.name, file.stat().st_size, file.stat().st_mtime_ns])
+            (fresh / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    return dict(_indexed(folder))
+
+
+def _indexed(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Number and file of each row; raises an OSError or ValueError if a file has changed since it was written."""
+    for number, name, *expected in json.loads((folder / _INDEX).read_text(encoding="utf-8")):
+        stat = (folder / name).stat()
+        if [stat.st_size, stat.st_mtime_ns] != expected:
+            raise ValueError(f"{name} has changed since it was written")
+        yield number, folder / name
+
+
+def _suffix(name: str | None, content: bytes) -> str:
+    """From the first bytes of the content, else from the original name; MP3 has no reliable signature."""
+    found = next((suffix for mark, suffix in _MAGIC if content.startswith(mark)), None)
+    own = os.path.splitext(name or "")[1].lower()
+    return found or (own if re.fullmatch(r"\.[a-z0-9]{1,8}", own) else ".mp3")

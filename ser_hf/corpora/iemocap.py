@@ -106,23 +106,17 @@ def parse(
             )
         seen.add(path.stem)
         rating = ratings[dialogue].get(path.stem)
-        reason = _leave_out(rating, kept, KINDS[fields["kind"]], part)
-        if reason:
-            skipped.append((str(path), reason))
+        if part not in ("all", KINDS[fields["kind"]]):
+            skipped.append((str(path), f"{KINDS[fields['kind']]} (corpus.part is {part})"))
+        elif rating is None or rating.label not in kept:
+            skipped.append(
+                (str(path), f"label {rating.label}: not among the classes" if rating else "no line of labels")
+            )
         else:
             clips.append(_clip(path, fields, rating, merged))
     for utterance in (name for rated in ratings.values() for name in rated if name not in seen):
         skipped.append((utterance, "labeled, but without audio"))
     return Listing("iemocap", clips, skipped)
-
-
-def _leave_out(rating: Rating | None, kept: set[str], kind: str, part: str) -> str | None:
-    """The reason to leave an utterance out, or None."""
-    if part not in ("all", kind):
-        return f"{kind} (corpus.part is {part})"
-    if rating is None:
-        return "no line of labels"
-    return None if rating.label in kept else f"label {rating.label}: not among the classes"
 
 
 def _clip(path: Path, fields: Mapping[str, str], rating: Rating, merged: bool) -> Clip:

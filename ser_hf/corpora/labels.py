@@ -93,7 +93,13 @@ def treat_labels(
     present = set(targets) - {None}
     classes = list(labels) if labels is not None else [emotion for emotion in EMOTIONS if emotion in present]
     if present - set(classes):
-        raise _unlisted(clips, targets, classes, own)
+        unlisted = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
+        first, count = unlisted[0], sum(clip.emotion == unlisted[0].emotion for clip in unlisted)
+        key = own[first.corpus].key if first.corpus in own else "corpus"
+        raise UserError(
+            f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
+            f"name it in {key}.merge or {key}.drop"
+        )
     for label in classes:
         if label not in present:
             found = sorted({clip.emotion for clip in clips})
@@ -101,10 +107,13 @@ def treat_labels(
     if len(classes) < 2:
         raise UserError(f"corpus.labels: at least two classes are needed, got {', '.join(classes) or 'none'}")
 
-    emotions, votes = targets, None
+    emotions, votes = list(targets), None
     if any(clip.votes for clip, target in zip(clips, targets, strict=True) if target):
         votes = [_shares(clip, target, classes, counted_as) for clip, target in zip(clips, targets, strict=True)]
-        emotions = [_winner(shares, target, classes) for shares, target in zip(votes, targets, strict=True)]
+        for i, shares in enumerate(votes):
+            # The clip's own label wins a tie.
+            if shares is not None and shares[classes.index(targets[i])] < max(shares):
+                emotions[i] = classes[shares.index(max(shares))]
     return Treatment(classes, emotions, votes)
 
 
@@ -134,26 +143,6 @@ def _require_canonical(key: str, words: Sequence[str]) -> None:
         if word not in EMOTIONS:
             nearest = difflib.get_close_matches(word, EMOTIONS, n=1, cutoff=0.0)[0]
             raise UserError(f"{key}: {word!r} is not a canonical emotion; the nearest is {nearest!r}")
-
-
-def _unlisted(
-    clips: Sequence[Clip], targets: Sequence[str | None], classes: Sequence[str], own: Mapping[str, Rule]
-) -> UserError:
-    """The error for the first emotion outside the classes."""
-    clips = [clip for clip, target in zip(clips, targets, strict=True) if target not in (None, *classes)]
-    first, count = clips[0], sum(clip.emotion == clips[0].emotion for clip in clips)
-    key = own[first.corpus].key if first.corpus in own else "corpus"
-    return UserError(
-        f"corpus.labels: {first.emotion!r} ({count} clips, the first {first.path}) is not listed; list it, or "
-        f"name it in {key}.merge or {key}.drop"
-    )
-
-
-def _winner(shares: list[float] | None, target: str | None, classes: list[str]) -> str | None:
-    """The class with most merged votes; the clip's own label if it is among the winners."""
-    if shares is None or shares[classes.index(target)] == max(shares):
-        return target
-    return classes[shares.index(max(shares))]
 
 
 def _shares(

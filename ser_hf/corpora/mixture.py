@@ -19,14 +19,11 @@ one, and the calm of one corpus may be the neutral of another.
   relative size of a corpus: classes are equally frequent, in each class the corpora in proportion to their clips times
   their weights, and an epoch has as many clips as the weights give.
 
-The column `corpus` of a row names its corpus. Speakers have their corpus as a prefix, and here sessions do too:
-Session1 of one corpus is not a session of another. Sentences do not: a sentence may occur in two corpora. A column
-that only some corpora have is null in the others, and a column of numbers in one corpus and text in another is text in
-all.
+The column `corpus` of a row names its corpus. Speakers have their corpus as a prefix, and here sessions do too.
+Sentences do not: a sentence may occur in two corpora. A column that only some corpora have is null in the others.
 """
 
 import dataclasses
-import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -40,9 +37,6 @@ from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .labels import Rule
 from .schema import Clip, Listing
-from .tables import text
-
-logger = logging.getLogger(__name__)
 
 # Keys of each item besides the options of its corpus.
 _ITEM_KEYS = {
@@ -151,12 +145,12 @@ def parse(
             if extra.get("session") is not None:
                 extra["session"] = f"{corpus}:{extra['session']}"
             clips.append(dataclasses.replace(clip, corpus=corpus, extra=extra))
-    return Mixed("mixture", _with_common_types(clips), skipped, members, seed)
+    return Mixed("mixture", clips, skipped, members, seed)
 
 
 def _parse_one(key: str, item: Mapping[str, Any], on_unknown: str) -> Listing:
     """The listing of one item, with its own key in place of `corpus` in messages."""
-    options = {option: value for option, value in item.items() if option not in _ITEM_KEYS}
+    options = _own_options(item)
     # Replace only keys of this corpus, not similar text in paths.
     keys = re.compile(rf"(?<![\w./-])corpus\.(?=(?:root|on_unknown|{'|'.join(options)})\b)")
     module = SINGLE_CORPORA[item["name"]]
@@ -166,24 +160,6 @@ def _parse_one(key: str, item: Mapping[str, Any], on_unknown: str) -> Listing:
         raise UserError(keys.sub(f"{key}.", str(error))) from None
     skipped = [(path, keys.sub(f"{key}.", reason)) for path, reason in listing.skipped]
     return dataclasses.replace(listing, skipped=skipped)
-
-
-def _with_common_types(clips: list[Clip]) -> list[Clip]:
-    """The clips, with text in every extra column whose type differs between corpora."""
-    kinds: dict[str, set[type]] = {}
-    for clip in clips:
-        for name, value in clip.extra.items():
-            if value is not None:
-                kinds.setdefault(name, set()).add(float if type(value) is int else type(value))
-    for name in [name for name, types in kinds.items() if len(types) > 1]:
-        logger.warning("the column %r has several types: read as text in all corpora", name)
-        clips = [
-            dataclasses.replace(clip, extra={**clip.extra, name: text(clip.extra[name])})
-            if name in clip.extra
-            else clip
-            for clip in clips
-        ]
-    return clips
 
 
 def beyond_caps(listing: Mixed, clips: Sequence[Clip], emotions: Sequence[str | None]) -> dict[int, str]:
@@ -214,10 +190,12 @@ def facts_of_each(corpora: list[dict[str, Any]] | None, names: Collection[str] =
     """Metadata of each corpus; of those with `names` (as in the rows) only, if all of these are in the list."""
     items = completed(corpora) if corpora else []
     selected = [item for item in items if (item.get("corpus_name") or item["name"]) in names]
-    return [
-        single_facts(item["name"], {option: value for option, value in item.items() if option not in _ITEM_KEYS})
-        for item in (selected if names and len(selected) == len(names) else items)
-    ]
+    chosen = selected if names and len(selected) == len(names) else items
+    return [single_facts(item["name"], _own_options(item)) for item in chosen]
+
+
+def _own_options(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {option: value for option, value in item.items() if option not in _ITEM_KEYS}
 
 
 def combined_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -242,5 +220,5 @@ def _key(position: int) -> str:
 def _one_or_list(each: Sequence[Mapping[str, Any]], key: str) -> str | list[str] | None:
     """The value of all corpora, or the list of different values in the order of the corpora; None without any."""
     lists = [one[key] if isinstance(one[key], list) else [one[key]] for one in each if one[key]]
-    values = list(dict.fromkeys(value for own in lists for value in own))
+    values = list(dict.fromkeys(sum(lists, [])))
     return values if len(values) > 1 else next(iter(values), None)

@@ -92,8 +92,8 @@ def to_dataset(
     """The rows as a `datasets.Dataset`; `emotions` are the clips' classes, `labels` the classes in order.
 
     `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
-    `votes` (probabilities over the labels) if `votes` are given, and one column for each key of the clips' `extra`.
-    The Audio column is cast, not encoded, because encoding needs torchcodec even for paths.
+    `votes` (probabilities over the labels) if `votes` are given, and one column for each key of the clips' `extra`,
+    as text if its values have several types. The Audio column is cast, because encoding needs torchcodec.
 
     Raises:
         UserError: if no clip is left, an extra column has a reserved name, or a path is not UTF-8.
@@ -118,6 +118,9 @@ def to_dataset(
             )
         rows[name] = [clip.extra.get(name) for clip in clips]
         known = [value for value in rows[name] if value is not None]
+        if len({float if type(value) is int else type(value) for value in known}) > 1:  # in several corpora
+            rows[name] = [None if value is None else str(value) for value in rows[name]]
+            known = []
         features[name] = Dataset.from_dict({name: known}).features[name] if known else Value("string")
     dataset = Dataset.from_dict(rows, features=Features(features))
     with _quiet():

@@ -16,7 +16,6 @@ from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from .files import is_lfs_pointer
 from .schema import EMOTIONS, RESERVED, UNNAMED, Clip
-from .segments import Segment, cut_segments
 
 # Spellings of an unknown speaker, in lower case: EmoBox's words, and what pandas writes for an empty cell.
 _UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
@@ -24,29 +23,23 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)  # not 007, which is a 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _INT64_LIMIT = 2**63
 
-SYNONYMS = {
-    "anger": "angry",
-    "ang": "angry",
-    "disgusted": "disgust",
-    "dis": "disgust",
-    "fearful": "fear",
-    "fea": "fear",
-    "happiness": "happy",
-    "hap": "happy",
-    "joy": "happy",
-    "neu": "neutral",
-    "sadness": "sad",
-    "surprised": "surprise",
-    "sur": "surprise",
-    "calmness": "calm",
-    "bored": "boredom",
-    "excitement": "excited",
-    "exc": "excited",
-    "frustration": "frustrated",
-    "fru": "frustrated",
-    "contemptuous": "contempt",
-    "oth": "other",
+# Usual spellings of the canonical emotions.
+_SPELLINGS = {
+    "angry": "anger ang",
+    "disgust": "disgusted dis",
+    "fear": "fearful fea",
+    "happy": "happiness hap joy",
+    "neutral": "neu",
+    "sad": "sadness",
+    "surprise": "surprised sur",
+    "calm": "calmness",
+    "boredom": "bored",
+    "excited": "excitement exc",
+    "frustrated": "frustration fru",
+    "contempt": "contemptuous",
+    "other": "oth",
 }
+SYNONYMS = {word: emotion for emotion, words in _SPELLINGS.items() for word in words.split()}
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 # Columns with a meaning, besides audio, label and speaker.
 KNOWN = ("id", "sex", "age", "language", "sentence", "intensity", "take")
@@ -155,7 +148,6 @@ class Row:
     cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # all columns
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the columns to keep
     missing: str | None = None  # why there is no audio, with the remedy
-    segment: Segment | None = None  # the part of the file that is the clip; None for the complete file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,7 +262,7 @@ class RowParser:
     def clips(
         self, rows: Sequence[Row], on_unknown: Literal["error", "skip"]
     ) -> tuple[list[Clip], list[tuple[str, str]]]:
-        """The clips, and what was left out with the reason. Segments are cut after all rows are checked.
+        """The clips, and what was left out with the reason.
 
         An age or take that is no integer is kept as text in ``own_age`` or ``own_take``.
 
@@ -278,7 +270,7 @@ class RowParser:
             UserError: naming the row, for a label that is no emotion or missing audio (both may be skipped), or an
                 unknown speaker (`no_speaker`).
         """
-        clips, skipped, segments = [], [], {}
+        clips, skipped = [], []
         for row in rows:
             row = dataclasses.replace(row, label=text(row.label))
             emotion = self.emotion(row.label)
@@ -292,11 +284,7 @@ class RowParser:
             if speaker is None:
                 skipped.append((row.where, "unknown speaker"))
                 continue
-            if row.segment is not None:
-                segments[len(clips)] = row.segment
             clips.append(self.clip(row, emotion, speaker))
-        for i, path in zip(segments, cut_segments(list(segments.values())) if segments else (), strict=True):
-            clips[i] = dataclasses.replace(clips[i], path=str(path))
         return clips, skipped
 
 

@@ -1,67 +1,109 @@
-"""Maps of embeddings in two dimensions: PCA, t-SNE and UMAP, for looking at what a model keeps together."""
+"""Maps of embeddings in two dimensions: PCA, t-SNE and UMAP."""
 
 import importlib.util
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ..utils.errors import UserError
+from .predictions import Predictions
 
 METHODS = ("pca", "tsne", "umap")
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 # More points hide each other, and take t-SNE minutes.
 MOST = 2000
-# What the neighbours of t-SNE and UMAP are looked for among (van der Maaten and Hinton 2008, section 4.2, took 30).
+# t-SNE and UMAP search for neighbors in so many principal components (van der Maaten and Hinton 2008 took 30).
 COMPONENTS = 50
 FEWEST = 4
 
 
 def available() -> list[str]:
-    """The methods that are installed: UMAP is an extra."""
+    """The installed methods: UMAP is an extra."""
     return [method for method in METHODS if method != "umap" or importlib.util.find_spec("umap")]
 
 
 def subset(clips: int, seed: int = 0, most: int = MOST) -> np.ndarray:
-    """Places of the clips that are drawn, in their order: all, or `most` of them at random where there are more."""
+    """Positions of all clips, or of `most` random ones, in their order."""
     if clips <= most:
         return np.arange(clips)
     return np.sort(np.random.default_rng(seed).choice(clips, most, replace=False))
 
 
-def project(vectors: np.ndarray, methods: Sequence[str] = ("pca", "tsne"), seed: int = 0) -> dict[str, np.ndarray]:
-    """{method: (clips, 2)} places, float32, the same for the same seed on the same machine.
+def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarray) -> np.ndarray:
+    """The mean of the vectors of each clip's windows, weighted by duration, (clips, size), in the order of `rows`.
 
-    Features that differ between clips are standardised. ``pca`` are the first two principal components, ``tsne``
-    (van der Maaten and Hinton 2008, JMLR 9) and ``umap`` (McInnes, Healy and Melville 2018, arXiv:1802.03426) start
-    from the first `COMPONENTS` of them. Distances between groups in the latter two mean little.
+    Args:
+        rows, lengths: clip and samples of each window, (windows,).
+        vectors: (windows, size).
+    """
+    _, first, clip_of = np.unique(rows, return_index=True, return_inverse=True)
+    weights = np.asarray(lengths, dtype=np.float64)
+    means = np.zeros((len(first), vectors.shape[1]))
+    np.add.at(means, clip_of, vectors * weights[:, None])
+    means /= np.bincount(clip_of, weights)[:, None]
+    return means[np.argsort(first)].astype(np.float32)
+
+
+def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
+    """The report's `embeddings`, and the points of the map by every installed method.
+
+    Args:
+        clips: `FEWEST` or more.
+        vectors: the inputs of the classifier's last layer, (clips, size).
+    """
+    chosen, methods = subset(len(clips)), available()
+    places, some = project(vectors[chosen], methods), clips.only(chosen)
+    columns: dict[str, Any] = {
+        "id": some.ids,
+        "label": [some.names[label] for label in some.labels],
+        "speaker": some.speakers,
+        "corpus": some.columns["corpus"],
+    }
+    for method, own in places.items():
+        columns |= {f"x_{method}": own[:, 0], f"y_{method}": own[:, 1]}
+    facts = {
+        "methods": methods,
+        "clips": len(chosen),
+        "points": "embeddings.parquet",
+        "of": "input of the classifier's last layer",
+    }
+    return facts, pa.table(columns)
+
+
+def project(vectors: np.ndarray, methods: Sequence[str] = ("pca", "tsne"), seed: int = 0) -> dict[str, np.ndarray]:
+    """{method: (clips, 2)} coordinates, float32, equal for equal seeds on one machine.
+
+    Features are standardized. ``pca`` are two principal components; ``tsne`` (van der Maaten and Hinton 2008, JMLR 9)
+    and ``umap`` (McInnes, Healy and Melville 2018, arXiv:1802.03426) start from the first `COMPONENTS`. In the latter
+    two, distances between groups mean little.
 
     Args:
         vectors: (clips, size); choose among many by `subset`.
         methods: of `METHODS`; see `available`.
 
     Raises:
-        UserError: for a method that is none or not installed, fewer than `FEWEST` clips, and vectors that are not
-            finite.
+        UserError: for an unknown or missing method, fewer than `FEWEST` clips, or vectors that are not finite.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     for method in methods:
         if method not in METHODS:
-            raise UserError(f"projection: {method} is none of {', '.join(METHODS)}")
+            raise UserError(f"projection: unknown method {method!r}; choose one of {', '.join(METHODS)}")
         if method not in available():
             raise UserError('projection: umap is not installed: pip install "ser_hf[umap]"')
     if len(vectors) < FEWEST:
         raise UserError(f"projection: expected {FEWEST} clips or more, got {len(vectors)}")
     if not np.isfinite(vectors).all():
         raise UserError("projection: the embeddings are not all finite numbers")
-    if (vectors == vectors[0]).all():  # nothing to tell clips apart by, which none of the three can stand
+    if (vectors == vectors[0]).all():  # none of the three methods can project equal vectors
         return {method: np.zeros((len(vectors), 2), dtype=np.float32) for method in methods}
-    # One thread: the same sums on every machine, and none that waits, spinning, for a core that another process has.
-    with threadpool_limits(1):
+    with threadpool_limits(1):  # the same sums on every machine
         components = _components(StandardScaler().fit_transform(vectors), seed)
         return {method: _MAPS[method](components, seed).astype(np.float32) for method in methods}
 
@@ -78,19 +120,17 @@ def _pca(components: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _tsne(components: np.ndarray, seed: int) -> np.ndarray:
-    """With 30 neighbours, or a third of the clips where that is less, as t-SNE looks at three times its perplexity."""
-    perplexity = min(30.0, (len(components) - 1) / 3)
+    perplexity = min(30.0, (len(components) - 1) / 3)  # t-SNE uses three times as many neighbors
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(components)
 
 
 def _umap(components: np.ndarray, seed: int) -> np.ndarray:
-    from umap import UMAP  # only now: it may be absent, and compiles for seconds
+    from umap import UMAP  # optional, and compiles for seconds
 
-    # Its spectral start needs more clips than dimensions by some.
+    # The spectral start needs more clips than dimensions.
     start = "spectral" if len(components) > 10 else "random"
     with warnings.catch_warnings():
-        # That a seed costs it its threads.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # that a seed disables threads
         fitted = UMAP(n_neighbors=min(15, len(components) - 1), init=start, random_state=seed)
         return fitted.fit_transform(components)
 

@@ -1,5 +1,6 @@
 """Compares runs: a table row for each run, and paired tests between runs that predicted the same clips."""
 
+import base64
 import dataclasses
 import itertools
 import json
@@ -11,26 +12,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from matplotlib.figure import Figure
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, bootstrap_intervals
-from ..evaluation.metrics import DEFINITIONS
+from ..evaluation.metrics import DEFINITIONS, NAMES
 from ..evaluation.paired import METRICS, holm, mcnemar, paired_comparison
+from ..report.page import template
+from ..report.plots import COLORS, save_figure
+from ..report.report import Environment, Report, read_report
+from ..utils.environment import __version__
 from ..utils.errors import UserError
+from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import read_text
-from .compare_page import FILES, protocol_name, write_files
+from .reproduce import find_saved_run
+
+FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
+_PAIRS_SHOWN = 10  # in the terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A finished run: `source` as the user named it, `name` unique among the runs, `predictions` the path of its table
-    of predictions, if there is one, and `notes` for the reader."""
+    """A finished run: `source` as the user named it, `name` unique among the runs, and the path of its predictions, if
+    there are any."""
 
     source: str
     name: str
-    report: dict[str, Any]
+    report: Report
     predictions: Path | None
-    notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,24 +93,27 @@ def compare_runs(
         raise UserError(f"--part: expected test or validation, got {part!r}")
     if output is not None:
         _check_output(Path(output))
-    runs = [(run, part or run.report["judged_on"]) for run in _read_runs(sources)]
+    runs = [(run, part or run.report.judged_on) for run in _read_runs([str(source) for source in sources])]
     predictions = {run.name: _read_predictions(run, own) for run, own in runs}
     rows = [_row(run, own, predictions[run.name]) for run, own in runs]
     rows.sort(key=lambda row: -row["metrics"][metric])
-    predictions = {row["name"]: predictions[row["name"]] for row in rows}
-    groups = _groups(predictions)
-    pairs = _pairs(predictions, groups, metric, resamples, confidence, seed)
+    groups: dict[tuple, list[str]] = {}  # runs with the same clips, labels and classes
+    for name in (row["name"] for row in rows):
+        if own := predictions[name]:
+            groups.setdefault((*own.classes, *own.clips, own.labels.tobytes()), []).append(name)
+    settings = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    pairs = _pairs(predictions, list(groups.values()), metric, settings)
     comparison = {
         "metric": metric,
         "runs": rows,
         "pairs": pairs,
-        "unpaired": _unpaired(rows, predictions, groups),
+        "unpaired": _unpaired(rows, predictions, list(groups.values())),
         "warnings": _warnings(rows, pairs),
-        "settings": {"resamples": resamples, "confidence": confidence, "seed": seed},
+        "settings": settings,
         "definitions": {name: DEFINITIONS[name] for name in METRICS},
     }
     if output is not None:
-        write_files(comparison, Path(output))
+        _write_files(comparison, Path(output))
     return comparison
 
 
@@ -114,16 +125,14 @@ def _check_output(folder: Path) -> None:
         raise UserError(f"--output: {folder} contains {others[0]}, which is not a comparison's; choose another folder")
 
 
-def _read_runs(sources: Sequence[str | Path]) -> list[SavedRun]:
-    sources = [str(source) for source in sources]
+def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
     if not sources:
         raise UserError("RUN: missing; name two runs or more, as in ser-hf compare runs/a runs/b")
     runs = [_read_run(source) for source in sources]
     seen: dict[str, str] = {}
     for run in runs:
         report = run.report
-        facts = [report["protocol"]["sha256"], report["judged_on"], report["metrics"], report.get("seconds")]
-        key = json.dumps(facts, sort_keys=True)
+        key = repr((report.protocol.sha256, report.judged_on, report.metrics, report.seconds))
         if key in seen:
             how = "twice" if seen[key] == run.source else f"as {seen[key]}, too"
             raise UserError(f"{run.source}: the same run is given {how}; name it once")
@@ -136,26 +145,19 @@ def _read_runs(sources: Sequence[str | Path]) -> list[SavedRun]:
 
 
 def _read_run(source: str) -> SavedRun:
-    path, notes = Path(source), []
+    path = Path(source)
     if (path / "sweep.json").is_file():
         path = path / "best"
         if not RunFolder(path).complete:
             raise UserError(f"{source}: a sweep whose best recipe has not run; name its trials, trials/N in it")
-        notes.append("the winner of a sweep; leaderboard.html in the sweep's folder has all trials")
     if not path.exists():
-        from .reproduce import find_saved_run
-
         report = find_saved_run(source).report  # from the Hub
-        return SavedRun(source, report["name"], report, None, notes)
+        return SavedRun(source, report.name, report, None)
     file = _report_file(source, path) if path.is_dir() else path
-    try:
-        report = json.loads(read_text(file))
-        required = [report["name"], report["judged_on"], report["labels"], report["protocol"]["sha256"]]
-        required += [report["protocol"]["name"], *(report["metrics"][name] + 0.0 for name in METRICS)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not a report of ser_hf ({type(error).__name__}: {error})") from None
-    predictions = file.with_name("predictions.parquet")
-    return SavedRun(source, report["name"], report, predictions if predictions.is_file() else None, notes)
+    report, predictions = read_report(file), file.with_name("predictions.parquet")
+    if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in METRICS):
+        raise UserError(f"{file}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
+    return SavedRun(source, report.name, report, predictions if predictions.is_file() else None)
 
 
 def _report_file(source: str, folder: Path) -> Path:
@@ -184,20 +186,20 @@ def _read_predictions(run: SavedRun, part: str) -> RunPredictions | None:
         table = table if seeded else table.assign(seed=0)
         if table.duplicated(["seed", "id"]).any() and "fold" in table:
             table = table.assign(id=table["fold"].astype(str) + "/" + table["id"])
+        classes = sorted(run.report.labels)
+        for column in ("label", "predicted"):
+            table[column] = pd.Categorical(table[column], classes).codes
         predicted = table.pivot(index="seed", columns="id", values="predicted")
         if predicted.isna().any(axis=None):
             raise ValueError("seeds with different clips")
         first = table.drop_duplicates("id").set_index("id").loc[predicted.columns]
-        classes = sorted(run.report["labels"])
-        number = {name: i for i, name in enumerate(classes)}
-        labels = np.array([number[name] for name in first["label"]])
-        predictions = np.array([[number[name] for name in row] for row in predicted.to_numpy()])
         speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{run.predictions}: not a table of predictions of ser_hf ({reason})") from None
     seeds = predicted.index.tolist() if seeded else None
-    return RunPredictions(classes, predicted.columns.tolist(), labels, predictions, seeds, speakers)
+    codes = predicted.to_numpy(dtype=int)
+    return RunPredictions(classes, predicted.columns.tolist(), first["label"].to_numpy(int), codes, seeds, speakers)
 
 
 def _row(run: SavedRun, part: str, predictions: RunPredictions | None) -> dict[str, Any]:
@@ -206,74 +208,53 @@ def _row(run: SavedRun, part: str, predictions: RunPredictions | None) -> dict[s
     `repeats` is {kind: seeds or folds, number}, `values` has the metrics of each of them, `seconds.training` is their
     sum, and `protocol.shared_speakers` is the number of evaluated speakers that are in the training split, too.
     """
-    report = run.report
-    protocol, model, seconds = report["protocol"], report.get("model", {}), report.get("seconds", {})
-    evaluated = part == report["judged_on"]
-    metrics = report["metrics"] if evaluated else report.get("parts", {}).get(part)
+    report, protocol = run.report, run.report.protocol
+    evaluated = part == report.judged_on
+    metrics = report.metrics if evaluated else report.parts.get(part)
     if metrics is None:
         raise UserError(f"{run.source}: its report has no results on the {part} split (--part)")
-    kind, repeated, key = None, [], "metrics" if evaluated else part
-    for name, children in (("folds", protocol.get("folds")), ("seeds", report.get("seeds"))):
-        if kind is None and children and all(key in child for child in children.values()):
-            kind, repeated = name, [child[key] for child in children.values()]
-    values = {metric: [own[metric] for own in repeated] for metric in METRICS} if kind else {}
-    intervals, confidence = {}, report.get("confidence", 0.95)
-    if evaluated:
-        intervals = report.get("intervals", {})
-    elif predictions is not None and kind != "folds":  # the validation clips of folds overlap
-        intervals = bootstrap_intervals(
-            predictions.labels,
-            predictions.predictions,
-            len(predictions.classes),
-            speakers=predictions.speakers,
-            confidence=confidence,
-        )
-    split = protocol.get("parts", {}).get(part, {})
-    shared = report.get("audit", {}).get("shared", {}).get(f"train/{part}", {}).get("speakers", 0)
+    kind = "folds" if protocol.folds else "seeds"
+    repeated = [own.metrics if evaluated else getattr(own, part, None) for own in report.runs.values()]
+    values = {metric: [own[metric] for own in repeated] for metric in METRICS} if all(repeated) and repeated else {}
+    intervals = report.intervals if evaluated else {}
+    if not evaluated and predictions is not None and kind != "folds":  # the validation clips of folds overlap
+        own = (predictions.labels, predictions.predictions, len(predictions.classes))
+        intervals = bootstrap_intervals(*own, speakers=predictions.speakers, confidence=report.confidence)
+    split = protocol.parts.get(part)
     return {
         "name": run.name,
         "source": run.source,
         "part": part,
-        "protocol": {key: protocol.get(key) for key in ("name", "sha256", "leak")} | {"shared_speakers": shared},
-        "labels": report["labels"],
-        "clips": len(predictions.clips) if predictions else split.get("clips"),
-        "speakers": len(split["speakers"]) if "speakers" in split else None,
-        "repeats": {"kind": kind, "number": len(repeated)} if kind else None,
+        "protocol": {
+            **{key: getattr(protocol, key) for key in ("name", "sha256", "leak")},
+            "shared_speakers": report.audit.shared.get(f"train/{part}", {}).get("speakers", 0),
+        },
+        "labels": report.labels,
+        "clips": len(predictions.clips) if predictions else split and split.clips,
+        "speakers": split and len(split.speakers),
+        "repeats": {"kind": kind, "number": len(repeated)} if values else None,
         "metrics": {name: metrics[name] for name in (*METRICS, "weighted_f1") if name in metrics},
         "intervals": {metric: intervals[metric] for metric in METRICS if metric in intervals},
-        "confidence": confidence,
+        "confidence": report.confidence,
         "deviations": {metric: float(np.std(own, ddof=1)) for metric, own in values.items() if len(own) > 1},
         "values": values,
-        "parameters": model.get("parameters"),
-        "learning": model.get("learning"),
-        "seconds": {name: seconds.get(name) for name in ("training", "per_epoch")},
-        "machine": _machine(report.get("environment", {})),
-        "notes": run.notes,
+        "parameters": report.model.parameters,
+        "learning": report.model.learning,
+        "seconds": {name: getattr(report.seconds, name) for name in ("training", "per_epoch")},
+        "machine": _machine(report.environment),
     }
 
 
-def _machine(environment: Mapping[str, Any]) -> str | None:
-    words = [environment.get("accelerator") or environment.get("processor") or "unknown"]
-    words += [f"{environment[key]} {key}" for key in ("threads", "processes") if environment.get(key)]
-    return ", ".join(words) if environment else None
-
-
-def _groups(predictions: Mapping[str, RunPredictions | None]) -> list[list[str]]:
-    """Names of the runs with the same clips, labels and classes."""
-    groups: dict[tuple, list[str]] = {}
-    for name, own in predictions.items():
-        if own is not None:
-            groups.setdefault((*own.classes, *own.clips, own.labels.tobytes()), []).append(name)
-    return list(groups.values())
+def _machine(environment: Environment) -> str | None:
+    name = environment.accelerator or environment.processor
+    return name and f"{name}, {environment.threads} threads, {environment.processes} processes"
 
 
 def _pairs(
     predictions: Mapping[str, RunPredictions | None],
     groups: Sequence[Sequence[str]],
     metric: str,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    settings: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Every two runs with the same clips; `a` is the better one by `metric`.
 
@@ -285,14 +266,15 @@ def _pairs(
     for names in groups:
         first = predictions[names[0]]
         tables = {name: predictions[name].predictions for name in names}
-        settings = (len(first.classes), first.speakers, resamples, confidence, seed)
-        compared = paired_comparison(first.labels, tables, *settings) if len(names) > 1 else {}
+        arguments = (len(first.classes), first.speakers, *settings.values())
+        compared = paired_comparison(first.labels, tables, *arguments) if len(names) > 1 else {}
         for (a, b), metrics in compared.items():
             if metrics[metric]["difference"] < 0:
                 a, b, metrics = b, a, {name: _swapped(values) for name, values in metrics.items()}
             pairs.append({"a": a, "b": b, "metrics": metrics, **_tests(predictions[a], predictions[b])})
     for pair, p in zip(pairs, holm([pair["metrics"][metric]["p"] for pair in pairs]), strict=True):
-        pair |= {"p_holm": p, "verdict": "a is better" if p < 1 - confidence else "no difference shown"}
+        better = p < 1 - settings["confidence"]
+        pair |= {"p_holm": p, "verdict": "a is better" if better else "no difference shown"}
     tests = [test for pair in pairs for test in pair["mcnemar"]]
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
@@ -331,24 +313,20 @@ def _unpaired(
     groups: Sequence[Sequence[str]],
 ) -> list[dict[str, Any]]:
     """{runs, others, why}: runs that are not paired with which others (with any, if `others` is empty)."""
-    by_name = {row["name"]: row for row in rows}
     found = []
-    without = [name for name, own in predictions.items() if own is None]
-    if without:
+    if without := [name for name, own in predictions.items() if own is None]:
         why = "no predictions; they are in report/predictions.parquet of the run's folder"
         found.append({"runs": without, "others": [], "why": why})
+    protocols = {row["name"]: f"{row['part']} clips of {_protocol(row)}" for row in rows}
     for names, others in itertools.combinations(groups, 2):
         a, b = predictions[names[0]], predictions[others[0]]
-        row, other_row = by_name[names[0]], by_name[others[0]]
         reasons = []
-        single = sorted(set(a.classes) ^ set(b.classes))
-        if single:
+        if single := sorted(set(a.classes) ^ set(b.classes)):
             reasons.append(f"different classes ({', '.join(single)} on one side only)")
-        common = set(a.clips) & set(b.clips)
-        if len(common) < max(len(a.clips), len(b.clips)):
-            counts = f"{len(a.clips)} {row['part']} and {len(b.clips)} {other_row['part']} clips"
-            protocols = f"protocols {protocol_name(row)} and {protocol_name(other_row)}"
-            reasons.append(f"different clips ({counts}, {len(common)} in common; {protocols})")
+        common = len(set(a.clips) & set(b.clips))
+        if common < max(len(a.clips), len(b.clips)):
+            sides = f"{len(a.clips)} {protocols[names[0]]}, {len(b.clips)} {protocols[others[0]]}"
+            reasons.append(f"different clips ({sides}; {common} in common)")
         if not reasons:
             reasons.append(f"different labels of {np.count_nonzero(a.labels != b.labels)} of the same clips")
         found.append({"runs": list(names), "others": list(others), "why": "; ".join(reasons)})
@@ -365,23 +343,156 @@ def _warnings(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, An
             found.append(f"{row['name']}: evaluated on speakers of its training split.")
         elif protocol["shared_speakers"] is None:
             found.append(f"{row['name']}: it is unknown whether these speakers are in its training split.")
-    if len({row["protocol"]["sha256"] for row in rows}) > 1:
-        found.append("The runs have different protocols: their figures are not comparable.")
-    if any(row["part"] == "validation" for row in rows):
-        found.append("The validation split selected the checkpoints: figures on it are too good.")
     few = sorted({pair["speakers"] for pair in pairs if pair["speakers"] and pair["speakers"] < FEW_SPEAKERS})
-    if few:
-        found.append(
-            f"Differences on few speakers ({', '.join(map(str, few))}): intervals and p-values are too optimistic; "
-            "those over clips alone do not apply to other speakers."
+    folded = {row["name"] for row in rows if row["repeats"] and row["repeats"]["kind"] == "folds"}
+    sentences = {
+        "The runs have different protocols: their figures are not comparable.": len(
+            {row["protocol"]["sha256"] for row in rows}
         )
-    if any("training" in note for pair in pairs for note in pair["notes"]):
-        found.append("Runs with one training: the variation between seeds is not included.")
-    paired = {pair[side] for pair in pairs for side in ("a", "b")}
-    if any(row["name"] in paired and row["repeats"] and row["repeats"]["kind"] == "folds" for row in rows):
-        found.append("Pairs pool the clips of all folds; the table has the mean over folds.")
-    if len({row["confidence"] for row in rows}) > 1:
-        found.append("The intervals of the reports have different confidence levels.")
-    if len({row["machine"] for row in rows if row["machine"]}) > 1:
-        found.append("Seconds are from different machines.")
-    return found
+        > 1,
+        "The validation split selected the checkpoints: figures on it are too good.": any(
+            row["part"] == "validation" for row in rows
+        ),
+        f"Differences on few speakers ({', '.join(map(str, few))}): intervals and p-values are too optimistic; those "
+        "over clips alone do not apply to other speakers.": few,
+        "Runs with one training: the variation between seeds is not included.": any(
+            "training" in note for pair in pairs for note in pair["notes"]
+        ),
+        "Pairs pool the clips of all folds; the table has the mean over folds.": any(
+            {pair["a"], pair["b"]} & folded for pair in pairs
+        ),
+        "The intervals of the reports have different confidence levels.": len({row["confidence"] for row in rows}) > 1,
+        "Seconds are from different machines.": len({row["machine"] for row in rows if row["machine"]}) > 1,
+    }
+    return found + [sentence for sentence, holds in sentences.items() if holds]
+
+
+def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
+    with atomic_folder(folder, "--output") as partial:
+        figure = bar_chart(comparison["runs"], comparison["metric"])
+        for name in ("comparison.png", "comparison.svg"):
+            save_figure(figure, partial / name)
+        table = pd.json_normalize(comparison["runs"]).drop(columns=["labels"])
+        table.map(_cell).to_csv(partial / "comparison.csv", index=False)
+        text = json.dumps(comparison, indent=1, ensure_ascii=False, allow_nan=False)
+        (partial / "comparison.json").write_text(text + "\n", encoding="utf-8")
+        page = _page(comparison, (partial / "comparison.svg").read_bytes())
+        (partial / "index.html").write_text(page, encoding="utf-8")
+
+
+def _cell(value: Any) -> Any:
+    """An apostrophe precedes what a spreadsheet would evaluate as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _page(comparison: Mapping[str, Any], chart: bytes) -> str:
+    metric = comparison["metric"]
+    figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
+    return template(__package__, "compare.html", span=_span, p_value=_p_value).render(
+        **comparison,
+        version=__version__,
+        names=NAMES,
+        measures=DEFINITIONS,
+        headings=_headings(metric),
+        cells={row["name"]: _cells(row, metric) for row in comparison["runs"]},
+        mcnemar=_mcnemar,
+        not_paired=_not_paired,
+        picture=f"data:image/svg+xml;base64,{base64.b64encode(chart).decode('ascii')}",
+        alt=f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}.",
+    )
+
+
+def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
+    """A bar for each run with its interval; runs that are evaluated on training speakers are hatched."""
+    figure = Figure(figsize=(8.5, 1.2 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, row in enumerate(rows):
+        value = row["metrics"][metric]
+        leaky = bool(row["protocol"]["leak"] or row["protocol"]["shared_speakers"])
+        low, high = row["intervals"].get(metric, (value, value))
+        error = [[max(0, value - low)], [max(0, high - value)]]
+        axes.barh(place, value, 0.62, xerr=error, capsize=3, color=COLORS[leaky], hatch="//" if leaky else "")
+        axes.text(max(value, high) + 0.012, place, f"{value:.3f}", va="center", fontsize=9)
+    # A dollar sign in a name is no formula.
+    axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows], parse_math=False, fontsize=9)
+    axes.set(xlim=(0, 1.1), xlabel=f"{NAMES[metric]} (lines: intervals; hatched: evaluated on training speakers)")
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    return figure
+
+
+def summary(comparison: Mapping[str, Any]) -> str:
+    """The table of runs, the pairs, and the warnings, for the terminal."""
+    rows, metric, settings = comparison["runs"], comparison["metric"], comparison["settings"]
+    pairs, lines = comparison["pairs"], ["", *_aligned(_headings(metric), [_cells(row, metric) for row in rows])]
+    if pairs:
+        heads = ["on the same clips", "verdict", f"{NAMES[metric]} of both", "difference", "interval", "p (Holm)"]
+        table = []
+        for pair in pairs[:_PAIRS_SHOWN]:
+            own, a, b = pair["metrics"][metric], pair["a"], pair["b"]
+            verdict = f"{a} is better" if pair["verdict"] == "a is better" else pair["verdict"]
+            figures = [f"{own['a']:.3f} - {own['b']:.3f}", f"{own['difference']:+.3f}", _span(own["interval"], True)]
+            table.append([f"{a} over {b}", verdict, *figures, _p_value(pair["p_holm"]), _mcnemar(pair["mcnemar"])])
+        lines += ["", *_aligned([*heads, "McNemar p"], table)]
+        how = f"{settings['resamples']:,} resamples, {100 * settings['confidence']:g} % intervals"
+        more = f"; {len(pairs) - _PAIRS_SHOWN} more in comparison.json (--output)" if len(pairs) > _PAIRS_SHOWN else ""
+        lines.append(f"  {how}, p-values with Holm's correction for {len(pairs)} pairs{more}")
+    lines += [f"  not paired: {_not_paired(one)}" for one in comparison["unpaired"]]
+    return "\n".join(lines + [f"  warning: {warning}" for warning in comparison["warnings"]])
+
+
+def _headings(metric: str) -> list[str]:
+    others = [NAMES[name] for name in METRICS if name != metric]
+    return ["run", "protocol", NAMES[metric], "interval", *others, "sd", "over", "parameters", "trainable", "training"]
+
+
+def _cells(row: Mapping[str, Any], metric: str) -> list[str]:
+    """The texts of a run, one for each of the headings."""
+    repeats, protocol, deviation = row["repeats"], row["protocol"], row["deviations"].get(metric)
+    mark = " LEAKY" if protocol["leak"] else " (training speakers)" if protocol["shared_speakers"] else ""
+    if protocol["shared_speakers"] is None:
+        mark = " (training speakers unknown)"
+    seconds = row["seconds"]["training"]
+    return [
+        row["name"],
+        _protocol(row) + ("" if row["part"] == "test" else f", {row['part']}") + mark,
+        f"{row['metrics'][metric]:.3f}",
+        _span(row["intervals"].get(metric)),
+        *(f"{row['metrics'][name]:.3f}" for name in METRICS if name != metric),
+        "-" if deviation is None else f"{deviation:.3f}",
+        f"{repeats['number']} {repeats['kind']}" if repeats else "-",
+        *("-" if row[key] is None else f"{row[key]:,}" for key in ("parameters", "learning")),
+        "-" if seconds is None else f"{seconds / 60:.1f} min",
+    ]
+
+
+def _protocol(row: Mapping[str, Any]) -> str:
+    return f"{row['protocol']['name']} {row['protocol']['sha256'][:8]}"
+
+
+def _span(interval: Sequence[float] | None, signed: bool = False) -> str:
+    """An interval, such as ``0.612 to 0.704``."""
+    return " to ".join(f"{end:+.3f}" if signed else f"{end:.3f}" for end in interval) if interval else "-"
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _mcnemar(tests: Sequence[Mapping[str, Any]]) -> str:
+    """The corrected p-value, or the range over the seeds."""
+    values = sorted({test["p_holm"] for test in tests})
+    return " to ".join(_p_value(p) for p in dict.fromkeys([*values[:1], *values[-1:]])) or "-"
+
+
+def _not_paired(one: Mapping[str, Any]) -> str:
+    others = f" with {', '.join(one['others'])}" if one["others"] else ""
+    return f"{', '.join(one['runs'])}{others}: {one['why']}"
+
+
+def _aligned(heads: Sequence[str], table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: two columns to the left, figures to the right."""
+    columns = []
+    for i, column in enumerate(zip(heads, *table, strict=True)):
+        width = max(map(len, column))
+        columns.append([cell.ljust(width) if i < 2 else cell.rjust(width) for cell in column])
+    return ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]

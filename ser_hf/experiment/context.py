@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
 from ..training.data import balanced, epoch_labels, oversampled, part, window_notes
 from ..training.freezing import Freezing
@@ -50,7 +51,7 @@ class RunContext:
 
     Args:
         folds: the folds to train on; a single training has one.
-        foil: the report of the comparison under a leaky protocol, if there is one.
+        foil: the report under the leaky protocol of `protocol.foil`, if requested.
     """
 
     recipe: Recipe
@@ -58,7 +59,7 @@ class RunContext:
     folds: list[Fold]
     folder: RunFolder
     resume: bool = False
-    foil: dict[str, Any] | None = None
+    foil: Report | None = None
     watch: Watch | None = None
 
     def child(self, name: str, recipe: Recipe, folds: list[Fold], watch: Watch | None) -> "RunContext":
@@ -73,7 +74,7 @@ class RunContext:
 
     @property
     def test_rows(self) -> list[int]:
-        """The rows of the split that the recipe evaluates, which is the test split unless it says otherwise."""
+        """The rows of the evaluated split."""
         return self.fold.split.rows[self.recipe.evaluation.part]
 
     @property
@@ -110,11 +111,11 @@ class RunContext:
 
     def resolved_recipe(self) -> dict[str, Any]:
         """The recipe as saved in the run's folder, with date, versions and git revision."""
-        own = environment()
+        versions = environment()
         provenance = {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": own["versions"],
-            "git_revision": own["git_revision"],
+            "versions": versions["versions"],
+            "git_revision": versions["git_revision"],
         }
         return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
 
@@ -123,8 +124,8 @@ class RunContext:
         return part(self.data.dataset, self.fold.split.rows[name], self.data.store, window=self.window)
 
     def train_clips(self) -> Dataset:
-        """The training clips: for the Trainer cropped where they are too long, with soft labels, over-sampled or
-        balanced as the recipe says; for scikit-learn as in evaluation."""
+        """The training clips: for the Trainer cropped, with soft labels, over-sampled or balanced as the recipe says;
+        for scikit-learn as in evaluation."""
         recipe, data = self.recipe, self.data
         if recipe.training.solver == "sklearn":
             return self.clips("train")
@@ -140,14 +141,14 @@ class RunContext:
         return oversampled(clips, seed) if recipe.augment.oversample else clips
 
     def train_labels(self, clips: Dataset) -> list[int]:
-        """The labels of the training clips as often as an epoch contains them, from which class weights and priors are
-        computed. Over-sampling does not change them: no correction is combined with it."""
+        """The labels from which class weights and priors are computed: those of an epoch if it is balanced. No
+        correction is combined with over-sampling."""
         if self.resampled:
             return epoch_labels(clips)
         return np.asarray(self.data.dataset["label"][:])[self.fold.split.rows["train"]].tolist()
 
     def window_notes(self) -> list[str]:
-        """What evaluation does to clips that the model cannot process as they are."""
+        """Notes about clips that evaluation splits into windows or pads."""
         evaluated, plan = self.recipe.evaluation.part, self.data.plan
         limits = self.window, plan.longest_clip, plan.shortest_clip
         rate = self.data.store.sampling_rate

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -14,12 +15,13 @@ from ..audio.augmentation import open_recordings
 from ..corpora import EMOTIONS, Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..corpora.labels import Rule, require_merged_into_classes
+from ..inference.classifier import published_file
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
+from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
 from ..utils.cache import key_of
 from ..utils.errors import UserError
-from .evaluation_data import training_provenance
 from .recipe import CorpusSection, ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
@@ -27,9 +29,8 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """One split with its audit; `number` counts a protocol's folds from 1. `clips` is a digest of what its clips are
-    (id, label, speaker, samples), so that a resumed run notices what the split's own fingerprint, over ids, does not.
-    """
+    """One split with its audit; `number` counts the folds from 1. `clips` is a digest of the clips (id, label,
+    speaker, samples), by which a resumed run notices changes that the fingerprint of the ids does not show."""
 
     number: int
     split: Split
@@ -46,12 +47,12 @@ class ExperimentData:
         plan: of the model.
         folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
         seconds: of preparation.
-        notes: what a reader of the figures must know about the model and the clips.
+        notes: warnings for the report about the model and the clips.
         recordings: of each folder that augmentation uses, by the recipe's key: number of `clips`, and a digest `sha`
             of their samples.
-        sources: what became of every label in the corpus's files.
+        sources: the labels in the corpus files and their classes.
         weights: how often an epoch contains the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`).
-        inherited: speakers that the model's checkpoint was trained with, as far as it says so.
+        inherited: speakers that the model's checkpoint was trained with, as far as it documents them.
     """
 
     dataset: Dataset
@@ -73,7 +74,7 @@ class ExperimentData:
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
     """Loads and splits the corpus, plans the model, prepares the waveforms, audits the splits: cheap checks first."""
-    audio, protocol, model = recipe.audio, recipe.protocol, recipe.model
+    audio, protocol = recipe.audio, recipe.protocol
     began = time.perf_counter()
     corpus = load_recipe_corpus(recipe)
     dataset = corpus.dataset
@@ -81,42 +82,48 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
     preparation = Preparation(**audio.preparation)
+    model = {field.name: getattr(recipe.model, field.name) for field in dataclasses.fields(recipe.model)}
     plan = blueprint(
-        model.architecture,
+        model.pop("architecture"),
         dataset.features["label"].names,
         sampling_rate=audio.sampling_rate,
         normalize=audio.normalize,
-        checkpoint=model.checkpoint,
-        random_init=model.random_init,
-        weighted_layer_sum=model.weighted_layer_sum,
-        pooling=model.pooling,
-        head_layers=model.head_layers,
-        head_dropout=model.head_dropout,
-        attention=model.attention,
         preparation=preparation,
-        options=model.options,
+        **model,
     )
     if plan.gradient_free_head and recipe.training.solver != "sklearn":
         raise UserError(
-            f"model.checkpoint: the head of {model.checkpoint} (support vector machines or trees) does not learn by "
-            "gradient; set training.solver: sklearn"
+            f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
+            "set training.solver: sklearn"
         )
-    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
-    twins = None
-    if protocol.near_duplicates != "skip":
-        twins = near_duplicates(store)
     notes = []
-    contradicted = contradictions(splits, dataset)
-    if contradicted:
-        notes = [contradicted]
-        logger.warning("%s Listen, then leave the wrong ones out with corpus.exclude.", contradicted)
+    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
+    duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
+    if contradicted := contradictions(splits, dataset):
+        notes = [*notes, contradicted]
     inherited = [] if plan.checkpoint is None or plan.random_init else _training_speakers(plan.checkpoint)
-    notes = [*notes, *_inherited_notes(inherited, splits)]
-    folds = _audited(dataset, splits, protocol, twins)
-    foil = _audited(dataset, foils, leaky, twins) if leaky else []
+    known = set(inherited)
+    shared = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
+    if shared:
+        notes = [
+            *notes,
+            f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts "
+            "from: expect lower figures for new speakers.",
+        ]
+    for note in notes:
+        logger.warning("%s", note)
+    if contradicted:
+        logger.warning("Listen to these clips, then leave out the wrong ones with corpus.exclude.")
+    folds = _audited(dataset, splits, protocol, duplicates)
+    foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
     if not plan.padding_safe:
-        logger.info("padding changes the answers of %s: evaluated one clip at a time", plan.config.model_type)
-    recordings = _recordings(recipe)
+        logger.info("padding changes the predictions of %s: evaluated one clip at a time", plan.config.model_type)
+    stores = open_recordings(recipe.augment, audio.sampling_rate, audio.cache_dir)
+    # In the order of the store, in which one of them is drawn.
+    recordings = {
+        f"augment.{name}.folder": {"clips": len(own), "sha": key_of(own.content_hashes)}
+        for name, own in stores.items()
+    }
     seconds = {"preparation": time.perf_counter() - began}
     sources = sources_facts(corpus.sources)
     return ExperimentData(
@@ -124,36 +131,65 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingProvenance:
+    """The data that a model was trained with.
+
+    Args:
+        speakers: of training and validation clips, its checkpoint's included, prefixed by their corpus.
+        protocol, sha256: name and fingerprint of its split.
+        fold: number of its fold, if the protocol has several.
+    """
+
+    speakers: frozenset[str]
+    protocol: str
+    sha256: str
+    fold: int | None = None
+
+    @property
+    def corpora(self) -> frozenset[str]:
+        return frozenset(speaker.partition(":")[0] for speaker in self.speakers)
+
+
+def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
+    """The provenance in a model's report; None for models without a report of ser_hf.
+
+    Args:
+        place: a model's folder or its Hub id.
+    """
+    path = published_file(place, "report.json", revision)
+    if path is None:
+        return None
+    try:
+        report = read_report(Path(path))
+    except UserError as error:
+        logger.warning("the training data of %s are unknown: %s", place, error)
+        return None
+    protocol = report.protocol
+    if protocol.name is None or protocol.sha256 is None:
+        return None
+    parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
+    speakers = {speaker for name in ("train", "validation") if name in parts for speaker in parts[name].speakers}
+    speakers.update(protocol.inherited or ())
+    return TrainingProvenance(frozenset(speakers), protocol.name, protocol.sha256, report.chosen_fold)
+
+
 def _training_speakers(checkpoint: str) -> list[str]:
     provenance = None if os.path.isfile(checkpoint) else training_provenance(checkpoint)  # files of weights have none
     return sorted(provenance.speakers) if provenance else []
 
 
-def _inherited_notes(inherited: Sequence[str], splits: Sequence[Split]) -> list[str]:
-    """A note on test speakers that the checkpoint was trained with, if there are any."""
-    known = set(inherited)
-    shared = {speaker for split in splits for speaker in split.speakers["test"] if speaker in known}
-    if not shared:
-        return []
-    note = (
-        f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts from: "
-        "expect lower figures for new speakers."
-    )
-    logger.warning("%s", note)
-    return [note]
-
-
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
     """The recipe's corpus with its labels, downloaded first if the recipe says so."""
     corpus = recipe.corpus
-    root, options = _at_home(corpus.root), dict(corpus.options)
+    root, options = _expanded(corpus.root), dict(corpus.options)
     if corpus.name == "mixture" and isinstance(options.get("corpora"), list):
         options["corpora"] = [
-            {**item, "root": _at_home(item["root"])} if isinstance(item, dict) and "root" in item else item
+            {**item, "root": _expanded(item["root"])} if isinstance(item, dict) and "root" in item else item
             for item in options["corpora"]
         ]
     if corpus.download:
-        _require_emotions(corpus)  # before much comes
+        _require_emotions(corpus)  # before a large download
         download_missing(corpus.name, root, options)
     return read_corpus(
         corpus.name,
@@ -168,33 +204,23 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
     )
 
 
-def _at_home(root: Any) -> Any:
+def _expanded(root: Any) -> Any:
     """A path with ``~`` expanded; anything else unchanged."""
     return os.path.expanduser(root) if isinstance(root, str) else root
 
 
 def _require_emotions(corpus: CorpusSection) -> None:
-    """Raises a `UserError` for a word of `labels`, `merge` or `drop` that is no emotion, and for a merge into what is
-    no class."""
     items = corpus.options.get("corpora") or ()
-    own = [Rule(item["merge"], item["drop"], f"corpus.corpora[{i}]") for i, item in enumerate(items)]
-    require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *own])
+    rules = [Rule(item["merge"], item["drop"], f"corpus.corpora[{i}]") for i, item in enumerate(items)]
+    require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *rules])
     for word in corpus.labels or ():
         if word not in EMOTIONS:
             raise UserError(f"corpus.labels: {word!r} is not a canonical emotion; choose from {', '.join(EMOTIONS)}")
 
 
-def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
-    """The foil's split, drawn from the clips that the protocol uses and no others."""
-    used = sorted(row for rows in split.rows.values() for row in rows)
-    drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
-    return dataclasses.replace(drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()})
-
-
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
-    """The leaky protocol that the recipe's own is compared with. Its splits are as large as those of the protocol's
-    (first) split, so that only the leak differs. Near duplicates are part of that leak, so they are counted, not
-    refused.
+    """The leaky protocol of `protocol.foil`, with splits as large as those of `split`, so that only the leak differs.
+    Near duplicates are counted, since they are part of that leak.
 
     Raises:
         UserError: if the protocol is leaky itself.
@@ -205,34 +231,32 @@ def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
             "whose test speakers are new"
         )
     clips = sum(len(rows) for rows in split.rows.values())
-    shares = {part: len(split.rows[part]) / clips for part in ("validation", "test")}
+    shares = {name: len(split.rows[name]) / clips for name in ("validation", "test")}
     options = {**shares, "seed": protocol.options.get("seed", 0)}
     return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
 
 
+def _foil(dataset: Dataset, leaky: ProtocolSection, split: Split) -> Split:
+    """The foil's split, drawn from the clips that the protocol uses."""
+    used = sorted(row for rows in split.rows.values() for row in rows)
+    drawn = split_corpus(dataset.select(used), leaky.name, **leaky.options)[0]
+    return dataclasses.replace(drawn, rows={part: [used[row] for row in rows] for part, rows in drawn.rows.items()})
+
+
 def _audited(
-    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, twins: Sequence[NearDuplicate] | None
+    dataset: Dataset, splits: Sequence[Split], protocol: ProtocolSection, duplicates: Sequence[NearDuplicate] | None
 ) -> list[Fold]:
     numbers = protocol.folds or range(1, len(splits) + 1)
     refused = protocol.near_duplicates == "error"
     if len(splits) > 1:  # one error for the duplicates of all folds
-        require_apart(splits, dataset, twins if refused else None)
+        require_apart(splits, dataset, duplicates if refused else None)
     folds = []
     for number, split in zip(numbers, splits, strict=True):
-        audited = audit(split, dataset, twins, refuse_near_duplicates=refused)
+        audited = audit(split, dataset, duplicates, refuse_near_duplicates=refused)
         title = f"{split.name}, fold {split.fold}" if split.fold else split.name
         logger.info("%s\n%s\n%s", title, split.table(dataset), audit_table(audited))
         folds.append(Fold(number, split, audited, _digest(dataset, split)))
     return folds
-
-
-def _recordings(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    stores = open_recordings(recipe.augment, recipe.audio.sampling_rate, recipe.audio.cache_dir)
-    # In the store's order, since one of them is drawn by its place there.
-    return {
-        f"augment.{name}.folder": {"clips": len(store), "sha": key_of(store.content_hashes)}
-        for name, store in stores.items()
-    }
 
 
 def _digest(dataset: Dataset, split: Split) -> str:

@@ -1,9 +1,11 @@
-"""Evaluates a model on a corpus, from its name to a report, for `ser-hf evaluate`."""
+"""Evaluates a model of any origin on a corpus: labels, test clips, and the report."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,14 +20,17 @@ from datasets import Dataset
 from ..audio import prepare
 from ..audio.decode import SHORTEST
 from ..audio.transforms import Waveforms
-from ..corpora import Corpus, corpus_facts, read_corpus
-from ..evaluation.embeddings import FEWEST, available, project, subset
+from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
+from ..corpora.schema import EMOTIONS
+from ..corpora.tables import SYNONYMS
+from ..evaluation.embeddings import FEWEST, embeddings_map
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import check_opus, robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
 from ..models.preparation import Preparation, prepare_waveform
+from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
 from ..report.write import write_report
 from ..utils.environment import environment
@@ -33,78 +38,183 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries
 from ..utils.yaml import Range, coerce_fields
-from .evaluation_data import LabelMapping, TrainingProvenance, label_mapping, select_test_clips, training_provenance
+from .data import TrainingProvenance, training_provenance
 
 logger = logging.getLogger(__name__)
 
+# In a label map: predictions of the label are not counted, and the others share its probability.
+IGNORED = "none"
+_SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
-def embeddings_map(judged: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any] | None, pa.Table | None]:
-    """The report's `embeddings`, and the points of the map by every installed method; None for both if there are too
-    few clips for a map.
+
+@dataclasses.dataclass(frozen=True)
+class LabelMapping:
+    """The classes that a model is evaluated in, and the class of each of its labels.
 
     Args:
-        vectors: the inputs of the classifier's last layer, (clips, size).
+        words: the model's labels, in their order.
+        classes: emotions in canonical order, then labels that are no emotion, which always count as errors.
+        of: the class of each label, None if it is not counted.
     """
-    if len(judged) < FEWEST:
-        return None, None
-    chosen, methods = subset(len(judged)), available()
-    places, some = project(vectors[chosen], methods), judged.only(chosen)
-    columns: dict[str, Any] = {
-        "id": some.ids,
-        "label": [some.names[label] for label in some.labels],
-        "speaker": some.speakers,
-        "corpus": some.columns["corpus"],
-    }
-    for method, own in places.items():
-        columns |= {f"x_{method}": own[:, 0], f"y_{method}": own[:, 1]}
-    facts = {
-        "methods": methods,
-        "clips": len(chosen),
-        "points": "embeddings.parquet",
-        "of": "input of the classifier's last layer",
-    }
-    return facts, pa.table(columns)
+
+    words: list[str]
+    classes: list[str]
+    of: list[str | None]
+
+    def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
+        """(..., words) -> float32 (..., classes): words of one class add up, and rows to 1."""
+        places = np.zeros((len(self.words), len(self.classes)))
+        for i, name in enumerate(self.of):
+            if name is not None:
+                places[i, self.classes.index(name)] = 1
+        sums = np.asarray(probabilities, np.float64) @ places
+        total = sums.sum(axis=-1, keepdims=True)
+        # All probability may be on labels that are not counted.
+        shares = np.divide(sums, total, out=np.full_like(sums, 1 / len(self.classes)), where=total > 0)
+        return shares.astype(np.float32)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """[{word, emotion, counted}] of every word; `emotion` is None for an unknown word."""
+        return [
+            {"word": word, "emotion": name if name in EMOTIONS else None, "counted": name is not None}
+            for word, name in zip(self.words, self.of, strict=True)
+        ]
 
 
-def robustness_of(
-    classifier: Classifier,
-    mapping: LabelMapping,
-    predictions: Predictions,
-    waveforms: Waveforms | Sequence[np.ndarray],
+def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
+    """The mapping of a model's labels to emotions: canonical names, common names
+    (`ser_hf.corpora.tables.SYNONYMS`; in any case, with or without a sex as in ``female_happy``), or `label_map`.
+
+    Args:
+        label_map: label -> emotion, or ``none`` for a label that is not counted.
+
+    Raises:
+        UserError: naming ``--label-map``, for an unknown label or emotion, and if fewer than two emotions are known.
+    """
+    label_map = label_map or {}
+    for word, emotion in label_map.items():
+        if word not in words:
+            raise UserError(f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}")
+        if emotion not in (*EMOTIONS, IGNORED):
+            raise UserError(f"--label-map: {word}={emotion}: the emotions are {', '.join(EMOTIONS)}, or {IGNORED}")
+    of = [_class(word, label_map) for word in words]
+    known = [emotion for emotion in EMOTIONS if emotion in of]
+    if len(known) < 2:
+        raise UserError(
+            f"--label-map: the model's labels are {', '.join(words)}, of which "
+            f"{'none is' if not known else f'only {known[0]} is'} a known emotion; map them, as in {words[0]}=angry"
+        )
+    others = [name for name in dict.fromkeys(of) if name is not None and name not in EMOTIONS]
+    return LabelMapping(list(words), known + others, of)
+
+
+def _class(word: str, label_map: Mapping[str, str]) -> str | None:
+    if word in label_map:
+        return None if label_map[word] == IGNORED else label_map[word]
+    plain = _SEX.sub("", word.strip()).strip().lower()
+    return plain if plain in EMOTIONS else SYNONYMS.get(plain, word)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The test clips, and the report's `protocol`, `audit` and `sources`. `left_out` counts other clips by reason."""
+
+    dataset: Dataset
+    protocol: dict[str, Any]
+    audit: dict[str, Any]
+    sources: list[dict[str, Any]]
+    left_out: dict[str, int]
+
+
+def select_test_clips(
+    corpus: Corpus,
+    classes: Sequence[str],
+    provenance: TrainingProvenance | None,
     *,
-    window: float | None = None,
-    batch_size: int = 16,
-    **settings: Any,
-) -> dict[str, Any]:
-    """The report's `robustness` (`ser_hf.evaluation.robustness`, which takes `settings`).
+    protocol: str | None = None,
+    protocol_options: Mapping[str, Any] | None = None,
+    fold: int | None = None,
+    part: str = "test",
+    training_speakers: bool = False,
+) -> Clips:
+    """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
 
     Args:
-        predictions: of the clips; only ids, labels and speakers are used.
-        waveforms: the clips as recorded, at the model's rate, before the model's preparation.
+        provenance: the training data of the model, if known.
+        protocol, protocol_options, fold, part: the split; without a protocol the whole corpus.
+        training_speakers: keep speakers of the model's training; the report then names the leak.
+
+    Raises:
+        UserError: if no clip is left, naming why.
     """
-    rate = classifier.extractor.sampling_rate
-
-    def classes_of(clips: list[np.ndarray]) -> np.ndarray:
-        prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
-        names = [f"clip {i}" for i in range(len(clips))]
-        shares, _ = classify(classifier, prepared, names, window=window, batch_size=batch_size, progress=False)
-        return mapping.to_classes(shares)
-
-    return robustness(classes_of, waveforms, predictions, rate=rate, **settings)
+    if part not in PARTS:
+        raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
+    if protocol is None and (part != "test" or fold is not None or protocol_options):
+        raise UserError("--protocol: missing; a split, a fold and options of a protocol belong to one")
+    dataset, name, sha256 = corpus.dataset, "whole corpus", ""
+    rows = list(range(len(dataset)))
+    if protocol is not None:
+        splits = split_corpus(dataset, protocol, None if fold is None else [fold], **(protocol_options or {}))
+        if len(splits) > 1:
+            raise UserError(f"--fold: {protocol} has folds 1 to {len(splits)}; name one")
+        rows, name, sha256 = splits[0].rows[part], f"{protocol}, its {part} part", fingerprint(splits)
+    names, labels, speakers = dataset.features["label"].names, dataset["label"][:], dataset["speaker"][:]
+    known = provenance.speakers if provenance else frozenset()
+    left_out: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        if names[labels[row]] not in classes:
+            left_out[f"the model has no label for {names[labels[row]]}"] += 1
+        elif speakers[row] in known and not training_speakers:
+            left_out["their speakers are in the model's training or validation split"] += 1
+        else:
+            kept.append(row)
+    reasons = [f"{count} clips are not evaluated: {why}." for why, count in left_out.items()]
+    for reason in reasons:
+        logger.warning("%s", reason)
+    if not kept:
+        remedy = "--training-speakers evaluates them too" if any("speakers" in why for why in left_out) else ""
+        remedy = remedy or "--label-map maps the model's labels"
+        raise UserError(f"--corpus: no clip is left to evaluate. {' '.join(reasons)} ({remedy})")
+    chosen = dataset.select(kept)
+    tested = sorted({speaker for speaker in chosen["speaker"][:] if speaker is not None})
+    shared, unnamed = known.intersection(tested), may_share(tested, sorted(known))
+    leak = None
+    if shared:
+        leak = f"{len(shared)} of {len(tested)} test speakers are in the model's training or validation split."
+    elif unnamed:
+        leak = f"Clips of {', '.join(unnamed)} have unknown speakers, which may be in the model's training data."
+    note = "The training data of this model are unknown: if they have these speakers, the results are too good."
+    if provenance is not None:
+        corpora = ", ".join(sorted(provenance.corpora))
+        note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
+    ids = sorted(chosen["id"][:])
+    described = {
+        "name": name,
+        "sha256": hashlib.sha256("\n".join([sha256, *ids]).encode()).hexdigest(),
+        "clips": [],
+        "leak": leak,
+        "notes": [*reasons, note],
+        "fold": None,
+        "parts": {"test": {"clips": len(chosen), "speakers": tested}},
+    }
+    counted = None if provenance is None or (unnamed and not shared) else len(shared)
+    audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
+    return Clips(chosen, described, audit, sources_facts(corpus.sources), dict(left_out))
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model is evaluated.
+    """How a model is evaluated, and on which clips.
 
     Args:
         window: seconds; longer clips are processed in windows. None is as in the model's recipe.
         batch_size: windows at a time.
-        bootstrap, confidence: resamples and coverage of the intervals.
-        robustness: evaluate under noise, in rooms and over telephones too (`ser_hf.evaluation.robustness`).
-        robustness_clips: the most clips to use for that.
+        bootstrap, confidence: resamples and level of the intervals.
+        robustness: also evaluate under noise, reverberation, telephones and codecs.
         embeddings: draw a map of the inputs of the classifier's last layer.
-        cache_dir: where decoded waveforms are kept; None is the toolkit's cache.
+        cache_dir: of decoded waveforms; None is the cache of ser_hf.
+        protocol, protocol_options, fold, part, training_speakers: see `select_test_clips`.
 
     Raises:
         UserError: for a value out of its range.
@@ -115,129 +225,149 @@ class EvaluationSettings:
     bootstrap: Annotated[int, Range(min=1)] = 2000
     confidence: Annotated[float, Range(above=0, below=1)] = 0.95
     robustness: bool = False
-    robustness_clips: Annotated[int, Range(min=1)] | None = None
     embeddings: bool = False
     cache_dir: str | None = None
+    protocol: str | None = None
+    protocol_options: dict[str, Any] | None = None
+    fold: int | None = None
+    part: str = "test"
+    training_speakers: bool = False
 
     def __post_init__(self):
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
-        if self.robustness_clips is not None and not self.robustness:
-            raise UserError("--robustness-clips: belongs to --robustness")
         if self.robustness:
             check_opus()  # before minutes of work
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The arguments of `select_test_clips`."""
+        names = ("protocol", "protocol_options", "fold", "part", "training_speakers")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedModel:
-    """A loaded model, the classes that its labels stand for, and the data it was made with, if its report says so."""
+    """A loaded model, the classes of its labels, and its training data, if its report documents them."""
 
     classifier: Classifier
     mapping: LabelMapping
     provenance: TrainingProvenance | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """A report of a model on a corpus, the predictions, the points of the map of embeddings if requested, and the
-    clips that were left out, counted by reason."""
-
-    report: dict[str, Any]
-    predictions: Predictions
-    points: pa.Table | None
-    left_out: dict[str, int]
-
-
-def load_evaluated_model(
-    source: str,
-    label_map: Mapping[str, str] | None = None,
-    *,
-    revision: str | None = None,
-    device: str | None = None,
-    trust_remote_code: bool = False,
-) -> EvaluatedModel:
+def load_evaluated_model(source: str, label_map: Mapping[str, str] | None = None, **loading: Any) -> EvaluatedModel:
     """Loads any audio classifier of Transformers, with a warning if its classifier was never trained.
+
+    Args:
+        loading: `revision`, `device` and `trust_remote_code` of `ser_hf.load_classifier`.
 
     Raises:
         UserError: naming the model or ``--label-map``.
     """
-    settings = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
-    classifier = load_classifier(source, untrained=True, **settings)
+    classifier = load_classifier(source, untrained=True, **loading)
     if classifier.untrained:
         logger.warning("%s", _untrained(classifier))
     mapping = label_mapping(classifier.labels, label_map)
     for row in mapping.rows():
         if row["emotion"] is None and row["counted"]:
-            logger.warning("%s: its label %r is no emotion known here (--label-map)", source, row["word"])
+            logger.warning("%s: its label %r is no known emotion (--label-map)", source, row["word"])
     return EvaluatedModel(classifier, mapping, training_provenance(classifier.place, classifier.commit))
-
-
-def evaluate_on_corpus(
-    model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings, **selection: Any
-) -> Evaluation:
-    """Evaluates a model on the clips of a corpus that may test it.
-
-    Args:
-        name: of the report.
-        selection: which clips (`ser_hf.experiment.evaluation_data.select_test_clips`).
-
-    Raises:
-        UserError: naming what is wrong with the model, the corpus or a flag.
-    """
-    with quiet_libraries():
-        return _evaluate(model, corpus, name, settings, selection)
-
-
-def _evaluate(
-    model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings, selection: Mapping[str, Any]
-) -> Evaluation:
-    began = time.perf_counter()
-    classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
-    rate, classes = classifier.extractor.sampling_rate, mapping.classes
-    own_protocol = provenance and provenance.fold and selection.get("protocol") == provenance.protocol
-    if own_protocol and selection.get("fold") is None:
-        selection = {**selection, "fold": provenance.fold}  # the fold whose test split the model has not seen
-    clips = select_test_clips(corpus, classes, provenance, **selection)
-    dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
-    inference = {"window": settings.window, "batch_size": settings.batch_size}
-    shares, vectors = classify(classifier, store, dataset["id"][:], embeddings=settings.embeddings, **inference)
-    predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
-    bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
-    report = {
-        "name": name,
-        "kind": "evaluation",
-        "judged_on": "test",
-        "labels": classes,
-        "protocol": clips.protocol,
-        "audit": clips.audit | {"duplicates": len(dataset) - len(set(dataset["content_hash"][:]))},
-        "sources": clips.sources,
-        "foil": None,
-        "label_words": mapping.rows(),
-        "model": _model_facts(model),
-        **evaluate_predictions(predictions, **bootstrapping),
-        "parts": {},
-        "history": [],
-        "environment": environment(),
-    }
-    if classifier.untrained:
-        report["warnings"].insert(0, _untrained(classifier))
-    points = None
-    if settings.embeddings:
-        report["embeddings"], points = embeddings_map(predictions, vectors)
-    if settings.robustness:
-        if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
-            _, store = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
-        report["robustness"] = robustness_of(
-            classifier, mapping, predictions, store, **inference, max_clips=settings.robustness_clips, **bootstrapping
-        )
-    report["seconds"] = {"judgement": time.perf_counter() - began}
-    return Evaluation(report, predictions, points, clips.left_out)
 
 
 def _untrained(classifier: Classifier) -> str:
     return (
         f"The classifier of {classifier.source} was never trained: {len(classifier.untrained)} tensors are not in its "
-        f"files ({classifier.untrained[0]}) and hold random numbers. These figures say nothing of it."
+        f"files ({classifier.untrained[0]}) and hold random numbers. These results do not describe the model."
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The report of a model on a corpus, the predictions, the points of the map of embeddings if requested, and the
+    clips that were left out, counted by reason."""
+
+    report: Report
+    predictions: Predictions
+    points: pa.Table | None
+    left_out: dict[str, int]
+
+
+def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings) -> Evaluation:
+    """Evaluates a model on a corpus; `name` is that of the report.
+
+    Raises:
+        UserError: naming what is wrong with the model, the corpus or a flag.
+    """
+    with quiet_libraries():
+        return _evaluate(model, corpus, name, settings)
+
+
+def _evaluate(model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings) -> Evaluation:
+    began = time.perf_counter()
+    classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
+    rate, selection, found, points = classifier.extractor.sampling_rate, settings.selection, {}, None
+    if provenance and provenance.protocol == settings.protocol and settings.fold is None:
+        selection["fold"] = provenance.fold  # whose test split the model has not been trained on
+    clips = select_test_clips(corpus, mapping.classes, provenance, **selection)
+    dataset, store = prepare(clips.dataset, rate, settings.cache_dir, classifier.preparation)
+    inference = {"window": settings.window, "batch_size": settings.batch_size}
+    shares, vectors = classify(classifier, store, dataset["id"][:], embeddings=settings.embeddings, **inference)
+    predictions = _in_classes(dataset, mapping, mapping.to_classes(shares))
+    bootstrapping = {"bootstrap": settings.bootstrap, "confidence": settings.confidence}
+    scores = evaluate_predictions(predictions, **bootstrapping)
+    if classifier.untrained:
+        scores["warnings"] = [_untrained(classifier), *scores["warnings"]]
+    if settings.embeddings and len(predictions) >= FEWEST:
+        found["embeddings"], points = embeddings_map(predictions, vectors)
+    if settings.robustness:
+        if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
+            _, store = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
+        found["robustness"] = robustness_of(classifier, mapping, predictions, store, **inference, **bootstrapping)
+    counts = Counter(predictions.labels.tolist())
+    report = Report(
+        name=name,
+        kind="evaluation",
+        judged_on="test",
+        labels=mapping.classes,
+        protocol=clips.protocol,
+        audit=clips.audit | {"duplicates": len(dataset) - len(set(dataset["content_hash"][:]))},
+        sources=clips.sources,
+        foil=None,
+        label_words=mapping.rows(),
+        model=_model_facts(model),
+        parts={},
+        history=[],
+        environment=environment(),
+        class_distribution={"test": {name: counts[i] for i, name in enumerate(predictions.names)}},
+        seconds={"judgement": time.perf_counter() - began},
+        **scores,
+        **found,
+    )
+    return Evaluation(report, predictions, points, clips.left_out)
+
+
+def robustness_of(
+    classifier: Classifier,
+    mapping: LabelMapping,
+    predictions: Predictions,
+    waveforms: Waveforms | Sequence[np.ndarray],
+    **settings: Any,
+) -> dict[str, Any]:
+    """The report's `robustness`.
+
+    Args:
+        predictions: of the clean clips.
+        waveforms: the clips as recorded, at the model's rate, before the model's preparation.
+        settings: `window` and `batch_size` of `classify`, others of `ser_hf.evaluation.robustness.robustness`.
+    """
+    rate = classifier.extractor.sampling_rate
+    inference = {key: settings.pop(key) for key in ("window", "batch_size") if key in settings}
+
+    def predict(clips: list[np.ndarray]) -> np.ndarray:
+        prepared = [prepare_waveform(clip, rate, classifier.preparation) for clip in clips]
+        names = [f"clip {i}" for i in range(len(clips))]
+        return mapping.to_classes(classify(classifier, prepared, names, progress=False, **inference)[0])
+
+    return robustness(predict, waveforms, predictions, rate=rate, **settings)
 
 
 def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarray) -> Predictions:
@@ -252,13 +382,9 @@ def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarr
                 moved[:, place] += votes[:, own]
         with np.errstate(invalid="ignore"):  # all raters of a clip may have chosen other emotions
             votes = moved / moved.sum(axis=1, keepdims=True)
-    return dataclasses.replace(
-        known,
-        names=mapping.classes,
-        labels=np.asarray([places[label] for label in known.labels]),
-        probabilities=probabilities[None],
-        votes=votes,
-    )
+    labels = np.asarray([places[label] for label in known.labels])
+    changes = {"names": mapping.classes, "labels": labels, "probabilities": probabilities[None], "votes": votes}
+    return dataclasses.replace(known, **changes)
 
 
 def _model_facts(model: EvaluatedModel) -> dict[str, Any]:
@@ -276,23 +402,19 @@ def _model_facts(model: EvaluatedModel) -> dict[str, Any]:
 
 
 def require_place(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder with anything but an evaluation, and with an evaluation unless `overwrite` allows it.
-
-    Raises:
-        UserError: naming ``--output``.
-    """
+    """Raises a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output: {folder} is a file; name a folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not _is_evaluation(folder):
-        raise UserError(f"--output: {folder} holds files that are no evaluation's; choose another folder")
+        raise UserError(f"--output: {folder} has files of something else than an evaluation; choose another folder")
     if not overwrite:
-        raise UserError(f"--output: {folder} holds an evaluation already; replace it with --overwrite")
+        raise UserError(f"--output: {folder} has an evaluation already; replace it with --overwrite")
 
 
 def _is_evaluation(folder: Path) -> bool:
-    if (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
+    if any(child.is_dir() for child in folder.iterdir()) or (folder.parent / "recipe.yaml").is_file():
         return False
     try:
         return json.loads((folder / "report.json").read_text(encoding="utf-8")).get("kind") == "evaluation"
@@ -307,33 +429,22 @@ def write_evaluation(folder: Path, evaluation: Evaluation, corpus: Mapping[str, 
         folder: a partial one of `ser_hf.utils.files.atomic_folder`.
         corpus: the facts of `ser_hf.corpora.corpus_facts`, for the citation.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    predictions, report = evaluation.predictions, evaluation.report
-    pq.write_table(to_table("test", predictions), folder / "predictions.parquet")
+    pq.write_table(to_table("test", evaluation.predictions), folder / "predictions.parquet")
     if evaluation.points is not None:
-        pq.write_table(evaluation.points, folder / report["embeddings"]["points"])
-    counts = Counter(predictions.labels.tolist())
-    distribution = {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
-    written = Report.from_dict({**report, "class_distribution": distribution})
-    write_report(folder, written, corpus=corpus)
+        pq.write_table(evaluation.points, folder / "embeddings.parquet")
+    write_report(folder, evaluation.report, corpus=corpus)
 
 
-def summary(report: Mapping[str, Any]) -> str:
-    """The headline and what flatters it, for a terminal."""
-    metrics, (low, high) = report["metrics"], report["intervals"]["uar"]
+def summary(report: Report) -> str:
+    """The headline and its limits, for a terminal."""
+    metrics, (low, high) = report.metrics, report.intervals["uar"]
     lines = [
-        f"{report['name']}: UAR {metrics['uar']:.3f} ({100 * report['confidence']:g} % interval {low:.3f} to "
-        f"{high:.3f}), macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}; {report['clips']:,} clips of "
-        f"{report['speakers']} speakers, {len(report['labels'])} labels"
+        f"{report.name}: UAR {metrics['uar']:.3f} ({100 * report.confidence:g} % interval {low:.3f} to {high:.3f}), "
+        f"macro-F1 {metrics['macro_f1']:.3f}, WA {metrics['wa']:.3f}; {report.clips:,} clips of {report.speakers} "
+        f"speakers, {len(report.labels)} labels"
     ]
-    if report["protocol"]["leak"]:
-        lines.append(f"  leaks: {report['protocol']['leak']}")
-    lines += [f"  {note}" for note in (*report["protocol"]["notes"], *report["warnings"])]
-    return "\n".join(lines)
-
-
-# What `read_corpus` takes that is no option of the corpus itself.
-_OF_ANY = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
+    leaks = [f"leaks: {report.protocol.leak}"] if report.protocol.leak else []
+    return "\n  ".join([*lines, *leaks, *report.protocol.notes, *report.warnings])
 
 
 def evaluate_model(
@@ -342,29 +453,18 @@ def evaluate_model(
     root: str | os.PathLike | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
-    protocol: str | None = None,
-    protocol_options: Mapping[str, Any] | None = None,
-    part: str = "test",
-    fold: int | None = None,
-    label_map: Mapping[str, str] | None = None,
-    heard_speakers: bool = False,
+    loading: Mapping[str, Any] | None = None,
     output: str | os.PathLike | None = None,
     overwrite: bool = False,
-    device: str | None = None,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
     **evaluation: Any,
-) -> dict[str, Any]:
-    """Evaluates any audio classifier on a corpus and returns the report (`report.json`).
+) -> Report:
+    """Evaluates any audio classifier on a corpus and returns the report.
 
     Args:
         model: a run's folder, a model folder or a Hub id.
         corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).
-        protocol, protocol_options, part, fold: evaluate on one split of a protocol; without one on the whole corpus.
-        label_map: the model's word -> emotion, or ``none`` for a label that is not counted.
-        heard_speakers: also use speakers that the model was trained with; the report then says that it leaks.
-        output: a folder for the report, its page and pictures; None writes nothing. `overwrite` replaces an earlier
-            evaluation there.
+        loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
+        output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.
         evaluation: see `ser_hf.experiment.evaluate.EvaluationSettings`.
 
     Raises:
@@ -376,15 +476,12 @@ def evaluate_model(
         raise UserError(f"evaluate_model: {error}") from None
     if output is not None:
         require_place(Path(output), overwrite)
-    settings = dict(settings or {})
-    read = read_corpus(corpus, root, **settings)
-    loading = {"device": device, "revision": revision, "trust_remote_code": trust_remote_code}
-    selection = {"protocol": protocol, "options": protocol_options, "part": part, "fold": fold}
-    loaded = load_evaluated_model(str(model), label_map, **loading)
-    title = f"{model} on {corpus}"
-    result = evaluate_on_corpus(loaded, read, title, checked, heard=heard_speakers, **selection)
+    read = read_corpus(corpus, root, **(settings or {}))
+    loaded = load_evaluated_model(str(model), **(loading or {}))
+    result = evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked)
     if output is not None:
-        options = {key: value for key, value in settings.items() if key not in _OF_ANY}
+        general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
+        options = {key: value for key, value in (settings or {}).items() if key not in general}
         with atomic_folder(Path(output), "output") as partial:
             write_evaluation(partial, result, corpus_facts(corpus, options))
     return result.report

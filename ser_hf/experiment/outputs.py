@@ -1,7 +1,8 @@
-"""What a run leaves behind: the publishable model folder with its card, and the report. Each appears whole."""
+"""The reports of runs, single and aggregated, and the files that a run saves."""
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedModel
 
 from ..audio.augmentation import Augmentation
 from ..corpora import corpus_facts
-from ..evaluation.metrics import DEFINITIONS
+from ..evaluation.bootstrap import fold_intervals
+from ..evaluation.metrics import DEFINITIONS, mean_metrics
+from ..evaluation.predictions import from_table
+from ..evaluation.summary import (
+    FEW_CLIPS,
+    evaluate_predictions,
+    few_clips,
+    few_speakers,
+    known_intervals,
+)
 from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
-from ..report.report import Report
+from ..report.report import CleanScores, Energy, Report, Robustness
+from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
 from ..training.factory import Blueprint, store_temperature
@@ -30,67 +40,127 @@ from ..utils.environment import environment
 from ..utils.files import atomic_folder
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
-from .data import ExperimentData, Fold
+from .context import RunContext
+from .data import Fold
 from .recipe import Recipe
 
+Reports = Mapping[int, Report]
 
-def header(
-    recipe: Recipe,
-    material: ExperimentData,
-    folds: Sequence[Fold],
-    folder: RunFolder,
-    metrics: Mapping[str, float],
-    foil: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """What a report says whatever was measured: which run, which protocol, what its parts share, which machine."""
+
+def report_header(run: RunContext, metrics: Mapping[str, float | None]) -> dict[str, Any]:
+    """The fields of a report about recipe, data and machine; `metrics` are compared with the foil's."""
+    recipe, data = run.recipe, run.data
+    evaluated = recipe.evaluation.part
+    rows = run.fold.split.rows
+    if len(run.folds) > 1:
+        rows = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
+    classes = np.asarray(data.dataset["label"][:])
+    counts = {name: np.bincount(classes[own], minlength=len(data.labels)).tolist() for name, own in rows.items()}
+    protocol = protocol_facts(run.folds, evaluated)
     return {
         "name": recipe.name,
-        "judged_on": recipe.evaluation.part,
-        "output_dir": str(folder.path),
-        "labels": material.labels,
-        "protocol": protocol_facts(folds, recipe.evaluation.part)
-        | ({"inherited": material.inherited} if material.inherited else {}),
-        "audit": worst_audit([fold.audit for fold in folds]),
-        **({"recordings": material.recordings} if material.recordings else {}),
-        "sources": material.sources,
-        "foil": foil and _gap(metrics, foil),
-        "model": {
-            "architecture": recipe.model.architecture,
-            "model_type": material.plan.config.model_type,
-            "checkpoint": material.plan.checkpoint,
-            **_origin(recipe, material),
-            "remote_code": material.plan.remote_code,
-            "padding_safe": material.plan.padding_safe,
-            "sampling_rate": material.plan.extractor.sampling_rate,
-            "preparation": _told(material.plan.preparation),
-            "depth": " ".join(filter(None, [_depth(recipe), _cached(recipe)])),
-            "augmentation": _augmented(recipe.augment),
-            "adapter": recipe.lora.rank is not None,
-        },
+        "judged_on": evaluated,
+        "output_dir": str(run.folder.path),
+        "labels": data.labels,
+        "protocol": protocol | ({"inherited": data.inherited} if data.inherited else {}),
+        "audit": worst_audit([fold.audit for fold in run.folds]),
+        **({"recordings": data.recordings} if data.recordings else {}),
+        "sources": data.sources,
+        "foil": run.foil and _foil(metrics, run.foil),
+        "model": _model_facts(recipe, data.plan),
         "environment": environment(),
+        "class_distribution": {name: dict(zip(data.labels, own, strict=True)) for name, own in counts.items()},
     }
 
 
-def _origin(recipe: Recipe, material: ExperimentData) -> dict[str, Any]:
-    """Which encoder it is, where that is none of ours; the checkpoint's id on the Hub, where it has one; and what is
-    known of a file of published weights."""
-    plan = material.plan
-    known = plan.checkpoint is not None and not plan.random_init
-    # A folder on this machine is nobody else's base model.
-    told: dict[str, Any] = {"base_model": plan.checkpoint if known and not Path(plan.checkpoint).exists() else None}
-    if recipe.model.architecture == "encoder":
-        told["encoder"] = encoder_config(plan.config).model_type
-    if known and recipe.model.architecture in TRANSFERRED:
-        published = PUBLISHED[plan.config.model_type](plan.config)
-        told["origin"] = {key: getattr(published, key) for key in ("file", "source", "licence")}
-    return told
+def protocol_facts(folds: Sequence[Fold], evaluated: str) -> dict[str, Any]:
+    """The report's `protocol`: fingerprint, digest of the clips of each fold, leak, notes, splits."""
+    splits = [fold.split for fold in folds]
+    leaks = [split.leak for split in splits if split.leak]
+    described: dict[str, Any] = {
+        "name": splits[0].name,
+        "sha256": fingerprint(splits),
+        "clips": [fold.clips for fold in folds],
+        "leak": leaks[0] if leaks else None,
+        "notes": _merged_notes("fold", {fold.number: fold.split.notes for fold in folds}),
+    }
+    if len(folds) == 1:
+        return described | {"fold": splits[0].fold, "parts": _parts(splits[0])}
+    total = {
+        "clips": sum(len(split.ids[evaluated]) for split in splits),
+        "speakers": sorted({speaker for split in splits for speaker in split.speakers[evaluated]}),
+    }
+    runs = {
+        str(fold.number): {
+            "tested": fold.split.fold,
+            "sha256": fold.split.sha256,
+            "parts": _parts(fold.split),
+            "metrics": {},  # of the trained fold
+        }
+        for fold in folds
+    }
+    return described | {"fold": None, "parts": {evaluated: total}, "folds": runs}
 
 
-def _told(preparation: Preparation) -> str:
-    """What is done to every clip, in words; nothing where nothing is."""
+def _parts(split: Split) -> dict[str, Any]:
+    return {name: {"clips": len(split.ids[name]), "speakers": split.speakers[name]} for name in PARTS}
+
+
+def _merged_notes(kind: str, notes: Mapping[int, Sequence[str]]) -> list[str]:
+    """Each note once, preceded by the numbers of its folds or seeds unless all have it."""
+    about: dict[str, list[int]] = {}
+    for number, own in notes.items():
+        for note in dict.fromkeys(own):
+            about.setdefault(note, []).append(number)
+    return [
+        note if len(numbers) == len(notes) else f"{kind.capitalize()} {', '.join(map(str, numbers))}: {note}"
+        for note, numbers in about.items()
+    ]
+
+
+def _foil(metrics: Mapping[str, float | None], foil: Report) -> dict[str, Any]:
+    """The foil's results, and their difference from ours."""
+    pairs = {name: (foil.metrics.get(name), value) for name, value in metrics.items()}
+    return {
+        "protocol": foil.protocol.name,
+        "sha256": foil.protocol.sha256,
+        "metrics": foil.metrics,
+        "intervals": foil.intervals,
+        "audit": foil.audit,
+        "against": dict(metrics),
+        "gap": {name: leaky - value for name, (leaky, value) in pairs.items() if None not in (leaky, value)},
+    }
+
+
+def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
+    architecture = recipe.model.architecture
+    published = plan.checkpoint is not None and not plan.random_init
+    facts: dict[str, Any] = {
+        "architecture": architecture,
+        "model_type": plan.config.model_type,
+        "checkpoint": plan.checkpoint,
+        "base_model": plan.checkpoint if published and not Path(plan.checkpoint).exists() else None,
+        "remote_code": plan.remote_code,
+        "padding_safe": plan.padding_safe,
+        "sampling_rate": plan.extractor.sampling_rate,
+        "preparation": _preparation(plan.preparation),
+        "depth": " ".join(_depth(recipe)),
+        "augmentation": _augmentation(recipe.augment),
+        "adapter": recipe.lora.rank is not None,
+    }
+    if architecture == "encoder":
+        facts["encoder"] = encoder_config(plan.config).model_type
+    if published and architecture in TRANSFERRED:
+        weights = PUBLISHED[plan.config.model_type](plan.config)
+        facts["origin"] = {key: getattr(weights, key) for key in ("file", "source", "licence")}
+    return facts
+
+
+def _preparation(preparation: Preparation) -> str:
+    """The preparation of every clip in words; empty without one."""
     steps = []
     if preparation.trim_silence:
-        steps.append(f"silence {preparation.trim_silence:g} dB below its loudest part trimmed off both ends")
+        steps.append(f"silence {preparation.trim_silence:g} dB below the loudest part trimmed off both ends")
     if preparation.level:
         unit = {"peak": "dBFS", "loudness": "LUFS"}[preparation.level]
         steps.append(f"{preparation.level} brought to {preparation.target_level:g} {unit}")
@@ -99,38 +169,40 @@ def _told(preparation: Preparation) -> str:
     return ", ".join(steps)
 
 
-def _depth(recipe: Recipe) -> str:
-    """What learnt of a network that did not start from random numbers, in sentences; nothing where all of it did."""
+def _depth(recipe: Recipe) -> list[str]:
+    """Sentences about the trained and frozen parts; none if the whole network is trained."""
     freeze, lora = recipe.freeze, recipe.lora
+    cached = ["The frozen encoder was computed once for each training clip (long clips with one crop)."] * freeze.cache
     if lora.rank is not None:
-        kind = " and ".join(word for word, used in (("DoRA", lora.dora), ("rank-stabilised", lora.rslora)) if used)
-        kind = f", {kind}" if kind else ""
-        return (
-            f"The encoder's own weights are frozen; adapters of rank {lora.rank} (LoRA, alpha {lora.alpha:g}{kind}) "
-            "and the head learnt. They are merged into the weights, and kept by themselves in adapter/."
-        )
+        kind = " and ".join(word for word, used in (("DoRA", lora.dora), ("rank-stabilized", lora.rslora)) if used)
+        return [
+            f"The encoder's weights are frozen; adapters of rank {lora.rank} (LoRA, alpha {lora.alpha:g}"
+            f"{kind and ', '}{kind}) and the head were trained. The adapters are merged into the weights, and saved "
+            "separately in adapter/."
+        ]
     pretrained = recipe.model.architecture == "encoder" or recipe.model.architecture in TRANSFERRED
     if pretrained and recipe.training.solver == "sklearn":
-        return "The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."
+        return ["The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."]
     if freeze.encoder:
-        return "The encoder is frozen; the head alone learnt."
-    sentences = []
-    lower = freeze.layers or freeze.top_layers is not None  # the stem lies below
-    frozen = ["the convolutional stem"] * (freeze.feature_encoder and not lower)
-    frozen += [f"the lowest {_counted(freeze.layers, 'layer')} and all below"] * bool(freeze.layers)
+        return ["The encoder is frozen; only the head was trained.", *cached]
+    frozen, sentences = [], []
     if freeze.top_layers is not None:
-        frozen.append(f"all but the top {_counted(freeze.top_layers, 'layer')} and the head")
+        frozen.append(f"all but the top {counted(freeze.top_layers, 'layer')} and the head")
+    elif freeze.layers:
+        frozen.append(f"the lowest {counted(freeze.layers, 'layer')} and all below")
+    elif freeze.feature_encoder:
+        frozen.append("the convolutional stem")
     if frozen:
-        sentences.append(f"Frozen: {', '.join(frozen)}.")
+        sentences.append(f"Frozen: {frozen[0]}.")
     if freeze.gradual.every is not None:
         often = "each epoch" if freeze.gradual.every == 1 else f"every {freeze.gradual.every} epochs"
-        more = _counted(freeze.gradual.layers, "layer")
-        sentences.append(f"The head learnt alone at first, {more} more from the top after {often}.")
-    return " ".join(sentences)
+        more = counted(freeze.gradual.layers, "layer")
+        sentences.append(f"Only the head was trained at first, {more} more from the top after {often}.")
+    return sentences + cached
 
 
-def _augmented(augment: Augmentation) -> str:
-    """What was done to training clips, in words; nothing where nothing was."""
+def _augmentation(augment: Augmentation) -> str:
+    """The augmentation of training clips in words; empty without one."""
     steps = augment.steps | ({"mixup": augment.mixup} if augment.mixup.probability else {})
     words = [f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)" for name, step in steps.items()]
     if augment.oversample:
@@ -138,146 +210,211 @@ def _augmented(augment: Augmentation) -> str:
     return ", ".join(words)
 
 
-def _cached(recipe: Recipe) -> str:
-    """How what is frozen was heard; nothing where every epoch computed it."""
-    if not recipe.freeze.cache:
-        return ""
-    return "What does not learn was computed once for each training clip (long ones cropped at one place)."
+def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
+    """The report over folds or seeds: metrics are their mean, with the intervals of that mean.
 
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
-
-
-def protocol_facts(folds: Sequence[Fold], judged_on: str) -> dict[str, Any]:
-    """What a report says of its protocol: fingerprint, digest of the clips of each fold, leak, notes, parts."""
-    splits = [fold.split for fold in folds]
-    leaks = [split.leak for split in splits if split.leak]
-    described: dict[str, Any] = {
-        "name": splits[0].name,
-        "sha256": fingerprint(splits),
-        "clips": [fold.clips for fold in folds],
-        "leak": leaks[0] if leaks else None,
-        "notes": _notes(folds),
-    }
-    if len(folds) == 1:
-        return described | {"fold": splits[0].fold, "parts": _parts(splits[0])}
-    judged = {
-        "clips": sum(len(split.ids[judged_on]) for split in splits),
-        "speakers": sorted({speaker for split in splits for speaker in split.speakers[judged_on]}),
-    }
-    own = {
-        str(fold.number): {"tested": fold.split.fold, "sha256": fold.split.sha256, "parts": _parts(fold.split)}
-        for fold in folds
-    }
-    return described | {"fold": None, "parts": {judged_on: judged}, "folds": own}
-
-
-def _notes(folds: Sequence[Fold]) -> list[str]:
-    """Each note once, with the folds it is about where that is not all of them."""
-    about: dict[str, list[int]] = {}
-    for fold in folds:
-        for note in fold.split.notes:
-            about.setdefault(note, []).append(fold.number)
-    return [
-        note if len(numbers) == len(folds) else f"Fold {', '.join(map(str, numbers))}: {note}"
-        for note, numbers in about.items()
-    ]
-
-
-def _parts(split: Split) -> dict[str, Any]:
-    return {part: {"clips": len(split.ids[part]), "speakers": split.speakers[part]} for part in PARTS}
-
-
-def _gap(metrics: Mapping[str, float], foil: Mapping[str, Any]) -> dict[str, Any]:
-    """The foil's figures, and by how much they flatter."""
-    described = {"protocol": foil["protocol"]["name"], "sha256": foil["protocol"]["sha256"]}
-    figures = {key: foil[key] for key in ("metrics", "intervals", "audit")}
-    told = {name: (foil["metrics"].get(name), value) for name, value in metrics.items()}
-    gap = {name: flattered - value for name, (flattered, value) in told.items() if None not in (flattered, value)}
-    return described | figures | {"against": dict(metrics), "gap": gap}
-
-
-def save_weights(
-    model: PreTrainedModel | PeftModel, plan: Blueprint, temperature: Mapping[str, Any] | None, folder: Path
-) -> None:
-    """Weights, configuration, code where it is ours, and feature extractor. Adapters are merged into the weights, and
-    saved in adapter/ too.
+    Over folds, `pooled` has the scores of the predictions of all folds together, and so have per_class, confusion and
+    slices. Clips that several folds evaluate count once per fold there; a warning says so.
 
     Args:
-        temperature: the report's.
+        reports: of each fold or seed, by number.
+        table: predictions of all of them (`read_predictions`).
     """
-    store_temperature(model, temperature["value"] if temperature and temperature["stored"] else None)
+    kind = "fold" if len(run.folds) > 1 else "seed"
+    recipe, children = run.recipe, list(reports.values())
+    part = recipe.evaluation.part
+    scores = evaluate_predictions(from_table(table, part, run.data.labels), **recipe.evaluation.bootstrapping)
+    if kind == "fold":
+        scores = _over_folds(run, reports, table, scores)
+    fields = report_header(run, scores["metrics"]) | scores
+    runs = {str(n): {"metrics": own.metrics, "validation": own.parts["validation"]} for n, own in reports.items()}
+    if kind == "fold":
+        folds = fields["protocol"]["folds"]
+        fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
+    else:
+        fields["seeds"] = runs
+    # A run that was resumed after its last epoch has no time per epoch.
+    epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
+    chosen = preferred(reports)
+    return Report(
+        **fields
+        | _sections(kind, reports)
+        | {
+            "model": children[0].model,
+            "training": children[0].training,
+            "warnings": merged_warnings(kind, reports, scores["warnings"] + run.data.notes),
+            "deviations": {
+                name: float(np.std([own.metrics[name] for own in children], ddof=1))
+                for name, mean in scores["metrics"].items()
+                if mean is not None
+            },
+            "parts": {name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts},
+            "selected_by": recipe.training.early_stopping.metric,
+            "validated": reports[chosen].validated,
+            f"chosen_{kind}": chosen,
+            "history": [],
+            "seconds": run.data.seconds
+            | {
+                "training": sum(own.seconds.training for own in children),
+                "per_epoch": float(np.mean(epochs)) if epochs else None,
+            },
+        }
+    )
+
+
+def read_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:
+    """The predictions of every `kind`-N below `folder` in one table, with N in a column `kind`."""
+    tables = [pq.read_table(folder.child(f"{kind}-{number}").report / "predictions.parquet") for number in numbers]
+    return pa.concat_tables(
+        table.append_column(kind, pa.array([number] * len(table)))
+        for table, number in zip(tables, numbers, strict=True)
+    )
+
+
+def _over_folds(run: RunContext, reports: Reports, table: pa.Table, scores: dict[str, Any]) -> dict[str, Any]:
+    part, settings = run.recipe.evaluation.part, run.recipe.evaluation
+    own = [table.filter(pa.compute.equal(table["fold"], number)) for number in reports]
+    predictions = [from_table(one, part, run.data.labels) for one in own]
+    metrics = mean_metrics([own.metrics for own in reports.values()])
+    drawn = {"resamples": settings.bootstrap, "confidence": settings.confidence}
+    over_clips = fold_intervals(predictions, draw_folds=False, by_speaker=False, **drawn)
+    warnings = list(scores["warnings"])
+    if few := sum(bool(few_clips(_supports(own))) for own in reports.values()):
+        warnings.append(
+            f"In {few} of {len(reports)} folds some class has fewer than {FEW_CLIPS} clips: the intervals of UAR, "
+            "macro-F1 and AUROC are biased upwards, because resamples lack such classes."
+        )
+    times = Counter(clip for fold in run.folds for clip in fold.split.ids[part])
+    if several := sum(count > 1 for count in times.values()):
+        warnings.append(
+            f"{several} of the {len(times)} {part} clips are evaluated in several folds (up to {max(times.values())}) "
+            f"and count once per fold in the pooled scores: {times.total()} predictions in total."
+        )
+    return scores | {
+        "metrics": metrics,
+        "intervals": known_intervals(fold_intervals(predictions, draw_folds=True, **drawn), metrics),
+        "clip_intervals": known_intervals(over_clips, metrics),
+        "pooled": {key: scores[key] for key in ("metrics", "intervals", "clip_intervals")},
+        "warnings": warnings,
+    }
+
+
+def _supports(report: Report) -> dict[str, int]:
+    return {name: own.support for name, own in report.per_class.items()}
+
+
+def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[str]:
+    """The warnings about all runs together, then those about some of them, each once with its runs. Warnings about few
+    speakers or clips of single runs are left out."""
+    about = {}
+    for number, own in reports.items():
+        left_out = (*common, *few_clips(_supports(own)), *few_speakers(own.speakers or 0))
+        about[number] = [warning for warning in own.warnings if warning not in left_out]
+    return [*common, *_merged_notes(kind, about)]
+
+
+def _sections(kind: str, reports: Reports) -> dict[str, Any]:
+    """Sections that all runs have: `temperatures`, `robustness` (mean), `energy` (sum) and `maps`."""
+    runs, found = list(reports.values()), {}
+    if all(own.temperature for own in runs):
+        found["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
+    if all(own.robustness for own in runs):
+        found["robustness"] = mean_robustness([own.robustness for own in runs], same_clips=kind == "seed")
+    if all(own.energy for own in runs):
+        found["energy"] = total_energy([own.energy for own in runs])
+    maps = [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]
+    return found | ({"maps": maps} if maps else {})
+
+
+def total_energy(runs: Sequence[Energy]) -> Energy:
+    """The sum over runs; emissions if they are known for all of them."""
+    amounts = ("kwh", "processor_kwh", "accelerator_kwh", "memory_kwh", "seconds")
+    total = {key: sum(getattr(own, key) for own in runs) for key in amounts}
+    emissions = [own.emissions_kg for own in runs]
+    total["emissions_kg"] = None if None in emissions else sum(emissions)
+    return runs[0].model_copy(update=total)
+
+
+def mean_robustness(runs: Sequence[Robustness], same_clips: bool) -> dict[str, Any]:
+    """The mean over runs, without intervals, since those of the runs are not those of their mean."""
+
+    def clips(counts: Sequence[int]) -> int:
+        return counts[0] if same_clips else sum(counts)
+
+    def mean(scores: Sequence[CleanScores], *keys: str) -> dict[str, float]:
+        return {key: float(np.mean([getattr(own, key) for own in scores])) for key in ("uar", "wa", "macro_f1", *keys)}
+
+    conditions = []
+    for each in zip(*(own.conditions for own in runs), strict=True):
+        described = each[0].model_dump(include={"name", "kind", "severity", "unit", "description"})
+        conditions.append(described | {"changed": clips([own.changed for own in each])} | mean(each, "drop"))
+    available = clips([own.settings["of_clips"] for own in runs])
+    return {
+        "clips": clips([own.clips for own in runs]),
+        "clean": mean([own.clean for own in runs]),
+        "chance": float(np.mean([own.chance for own in runs])),
+        "conditions": conditions,
+        "settings": runs[0].settings | {"of_clips": available, "runs": len(runs)},
+    }
+
+
+def preferred(reports: Reports) -> int:
+    """The run with the best validation score."""
+    return max(reports, key=lambda number: reports[number].validated)
+
+
+def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path) -> None:
+    """Saves weights, configuration, code of ser_hf if needed, and feature extractor. Adapters are merged into the
+    weights, and saved in adapter/ too."""
+    stored = report.temperature and report.temperature.stored
+    store_temperature(model, report.temperature.value if stored else None)
     merged(model).save_pretrained(folder)
     if isinstance(model, PeftModel):
         save_adapter(model, folder / "adapter", public_name(plan.checkpoint))
     plan.published_extractor.save_pretrained(folder)
 
 
-def save_card(
-    recipe: Recipe,
-    report: Mapping[str, Any],
-    run: RunFolder,
-    folder: Path,
-    runs: Runs | None = None,
-) -> None:
-    """The card beside the weights in `folder`, and what `ser-hf reproduce` needs.
+def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
+    """Saves the card beside the weights in `folder`, with the recipe and the report for `ser-hf reproduce`.
 
     Args:
         report: over all runs, if there are several.
         runs: all folds or seeds with the one whose weights these are.
     """
-    card = model_card(runs or Report.from_dict(report), recipe.to_dict(), run.model.as_posix())
+    card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
-    keep_recipe_and_report(recipe, report, folder)
+    save_recipe_and_report(run.recipe, report, folder)
 
 
-def keep_recipe_and_report(recipe: Recipe, report: Mapping[str, Any], folder: Path) -> None:
-    """recipe.yaml and report.json beside the weights: who has the model alone can rerun it and compare (`ser-hf
-    reproduce`). Neither holds a path of this machine; the recipe says which versions it was run with."""
-    made_with = {key: report["environment"][key] for key in ("versions", "git_revision")}
-    told = public(dataclasses.replace(recipe, provenance=made_with).to_dict())
-    (folder / "recipe.yaml").write_text(dump_yaml(told), encoding="utf-8")
-    report = public(report) | {"definitions": DEFINITIONS}
-    if "hardest" in report:
-        report["hardest"] = [{**clip, "path": None} for clip in report["hardest"]]  # who has the corpus knows the id
-    figures = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(figures + "\n", encoding="utf-8")
+def save_recipe_and_report(recipe: Recipe, report: Report, folder: Path) -> None:
+    """Saves recipe.yaml with the versions of the run, and report.json, both without paths of this machine."""
+    provenance = {"versions": report.environment.versions, "git_revision": report.environment.git_revision}
+    published = public(dataclasses.replace(recipe, provenance=provenance).to_dict())
+    (folder / "recipe.yaml").write_text(dump_yaml(published), encoding="utf-8")
+    hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
+    values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": DEFINITIONS}
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
 
 
-def save_report(
-    recipe: Recipe,
-    report: dict[str, Any],
-    dataset: Dataset,
-    rows: Mapping[str, Sequence[int]],
-    tables: Mapping[str, pa.Table | None],
-    folder: RunFolder,
-) -> None:
-    """Writes report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet.
-
-    Args:
-        rows: of each split, or of the evaluated split of each fold, to count the clips of each class.
-    """
-    names, labels = dataset.features["label"].names, np.asarray(dataset["label"][:])
-    counts = {part: np.bincount(labels[own], minlength=len(names)).tolist() for part, own in rows.items()}
-    distribution = {part: dict(zip(names, own, strict=True)) for part, own in counts.items()}
-    written = Report.from_dict({**report, "labels": names, "class_distribution": distribution}, folder.report)
-    with atomic_folder(folder.report) as partial:
+def save_report(run: RunContext, report: Report, tables: Mapping[str, pa.Table]) -> None:
+    """Saves report/: the page, pictures, report.json, README.md and the `tables`, such as predictions, as parquet."""
+    corpus = run.recipe.corpus
+    with atomic_folder(run.folder.report) as partial:
         for name, table in tables.items():
-            if table is not None:
-                pq.write_table(table, partial / f"{name}.parquet")
-        (partial / "README.md").write_text(report_page(written), encoding="utf-8")
+            pq.write_table(table, partial / f"{name}.parquet")
+        (partial / "README.md").write_text(report_page(report), encoding="utf-8")
         write_report(
             partial,
-            written,
-            recipe=dump_yaml(public(recipe.to_dict())),
-            corpus=corpus_facts(recipe.corpus.name, recipe.corpus.options),
-            links=report_links(written, folder),
+            report,
+            recipe=dump_yaml(public(run.recipe.to_dict())),
+            corpus=corpus_facts(corpus.name, corpus.options),
+            links=report_links(report, run.folder),
         )
 
 
 def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
-    """Addresses of the reports above and below one, from its own folder."""
+    """Addresses of the reports above and below one, relative to its folder."""
     kind = "fold" if report.protocol.folds else "seed"
     return {
         "above": "../../report/index.html" if folder.place else None,

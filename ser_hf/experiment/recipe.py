@@ -19,8 +19,7 @@ Seed = Annotated[int, Range(min=0, max=2**32 - 1)]
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSection:
-    """Which recordings, and which of their emotions the model learns. `exclude` lists ids to leave out; `download`
-    gets what is missing below `root` from where the corpus is published."""
+    """The recordings and their classes. `exclude` lists ids to leave out; `download` fetches missing files."""
 
     name: str
     root: str | None = None
@@ -35,9 +34,12 @@ class CorpusSection:
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Who is learnt from and who judges. `folds` runs some folds only (by number, from 1); `foil` trains and judges
-    the same recipe under a leaky protocol as well, so that the report shows the gap; `near_duplicates: tell` counts
-    clips that are another part's take, cut or re-encoded, rather than refuse them; `skip` does not look for them."""
+    """Training, validation and test speakers.
+
+    `folds` runs some folds only (numbers from 1). `foil` also runs the recipe under a leaky protocol, so that the
+    report shows the gap. Near duplicates are a take, cut or re-encoded, in two splits: an error, `tell` only counts
+    them, `skip` does not search for them.
+    """
 
     name: str = "speaker_independent"
     folds: list[int] | None = None
@@ -48,14 +50,13 @@ class ProtocolSection:
 
 @dataclasses.dataclass(frozen=True)
 class AudioSection:
-    """How waveforms reach the model: several channels mixed to their mean, then resampled, then as the recipe says.
+    """The preparation of waveforms, after channels are averaged and the clip is resampled.
 
-    `trim_silence` cuts what is that many dB below the clip's loudest part off both ends; `level` brings every clip to
-    one `peak` or `loudness` (`target_level` in dBFS, -1 by default, or LUFS, -23); `fixed_duration` cuts or pads every
-    clip to so many seconds. These travel with the model, in its feature extractor. `max_duration` is the longest crop
-    (s) of a training clip, from a place that changes every epoch. `normalize` (zero mean, unit variance per clip)
-    removes loudness, an emotion cue, as `level` does: null leaves it to the checkpoint's own habit and is off for
-    networks from scratch.
+    `trim_silence` removes both ends that are so many dB below the loudest part. `level` sets every clip to one `peak`
+    or `loudness` (`target_level` in dBFS, default -1, or LUFS, default -23). `fixed_duration` cuts or pads clips to so
+    many seconds. These three are published with the model, in its feature extractor. `max_duration` is the longest
+    random crop of a training clip. `normalize` (zero mean, unit variance) removes loudness, an emotion cue; null means
+    as the checkpoint does, and off for networks from scratch.
     """
 
     sampling_rate: PositiveInt = 16000
@@ -75,13 +76,12 @@ class AudioSection:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
-    """A network of ours by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint by id or folder.
+    """A network of ser_hf by name, or `encoder`: any `AutoModelForAudioClassification` checkpoint (id or folder).
 
-    For an encoder, `weighted_layer_sum` classifies a learnt mean of all layers in place of the last one, `attention`
-    is how it is computed (null: the fastest that torch alone has for it), and any of `pooling`, `head_layers` (sizes
-    of hidden layers) and `head_dropout` asks for our head in place of the stock one; such a model ships its code.
-    For a network that is transferred from another task `checkpoint` is the file of its published weights.
-    `random_init` starts either from random numbers.
+    Encoders: `weighted_layer_sum` trains a weighted mean of all layers, `attention` selects the implementation (null:
+    the fastest in torch), and `pooling`, `head_layers` (hidden sizes) or `head_dropout` replace the stock head by that
+    of ser_hf, whose code is published with the model. Transferred networks: `checkpoint` is the file of published
+    weights. `random_init` starts both from random numbers.
     """
 
     architecture: str
@@ -97,8 +97,8 @@ class ModelSection:
 
 @dataclasses.dataclass(frozen=True)
 class GradualSection:
-    """Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146): the head learns alone at first, and after every
-    `every` epochs the next `layers` layers from the top learn too, then what lies below them. Null: not gradual."""
+    """Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146): only the head is trained at first; every `every`
+    epochs the next `layers` layers from the top are unfrozen. Null: not gradual."""
 
     every: int | None = None
     layers: int = 1
@@ -106,13 +106,11 @@ class GradualSection:
 
 @dataclasses.dataclass(frozen=True)
 class FreezeSection:
-    """What does not learn, of an encoder or a network that is transferred.
+    """The frozen parts of an encoder or a transferred network, which run as in evaluation (no dropout).
 
-    `feature_encoder` is the convolutional stem; `layers` the first so many layers and all that lies below them;
-    `top_layers` is the other way to say it: all but so many at the top; `encoder` is everything but the head. What is
-    frozen runs as in evaluation: no dropout, no statistics of the batch. `gradual` thaws the rest epoch by epoch.
-    `cache` computes what is frozen once, into the store, and learns from that: the FAST strategy where FULL is to
-    train end to end. A clip longer than `audio.max_duration` is then always cropped at the same place.
+    `feature_encoder` is the convolutional stem, `layers` the lowest layers and everything below them, `top_layers` all
+    layers but so many at the top, `encoder` everything but the head. `cache` computes a fully frozen encoder once (the
+    FAST strategy); a clip longer than `audio.max_duration` then always has the same crop.
     """
 
     feature_encoder: bool = False
@@ -132,11 +130,11 @@ class FreezeSection:
 
 @dataclasses.dataclass(frozen=True)
 class LoraSection:
-    """Low-rank adaptation of an encoder (Hu et al. 2021, arXiv:2106.09685): `rank` null does without.
+    """Low-rank adaptation of an encoder (Hu et al. 2021, arXiv:2106.09685); off if `rank` is null.
 
-    The update is scaled by `alpha` / rank, by `alpha` / sqrt(rank) with `rslora` (Kalajdzievski 2023,
-    arXiv:2312.03732); `dora` learns magnitudes apart (Liu et al. 2024, arXiv:2402.09353). `targets` are names of
-    linear layers, null those that are usual for the architecture. Heads and weights over layers learn as they are.
+    The update is scaled by `alpha` / rank, with `rslora` (Kalajdzievski 2023, arXiv:2312.03732) by `alpha` /
+    sqrt(rank); `dora` trains magnitudes separately (Liu et al. 2024, arXiv:2402.09353). `targets` are names of linear
+    layers, null the usual ones. The head is trained without adapters.
     """
 
     rank: int | None = None
@@ -149,7 +147,7 @@ class LoraSection:
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """The validation metric that picks the checkpoint; `patience` evaluations without a gain end it (null: never)."""
+    """The validation metric that selects the checkpoint; training ends after `patience` evaluations without a gain."""
 
     metric: Literal["uar", "wa", "macro_f1", "weighted_f1", "loss"] = "uar"
     patience: PositiveInt | None = None
@@ -157,11 +155,10 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class LossSection:
-    """What is minimised: cross entropy, and what a recipe changes about it.
+    """Cross entropy with options.
 
-    `class_weights` by the clips of a class, or {label: weight}; `focal_gamma` above zero is focal loss; `soft_labels`
-    trains on the raters' votes in place of one label (`corpus.soft: true` carries them); `logit_adjustment` is the tau
-    by which logits are adjusted for how frequent the classes are.
+    `class_weights`: `balanced` or {label: weight}. `focal_gamma` above zero: focal loss. `soft_labels`: trains on the
+    votes of raters (`corpus.soft: true` loads them). `logit_adjustment`: tau of the adjustment for class frequencies.
     """
 
     class_weights: Literal["balanced"] | dict[str, float] | None = None
@@ -173,8 +170,8 @@ class LossSection:
 
 @dataclasses.dataclass(frozen=True)
 class AverageSection:
-    """Averaged weights are judged and saved in place of the last ones: `ema`, their exponential moving average with
-    `decay` a step, or `swa`, the mean over the epochs after the share `start` of the training."""
+    """Averaged weights, which are evaluated and saved: `ema`, an exponential moving average with `decay` per step, or
+    `swa`, the mean over the epochs after the share `start` of the training."""
 
     kind: Literal["ema", "swa"] | None = None
     decay: OpenShare = 0.999
@@ -183,15 +180,14 @@ class AverageSection:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSection:
-    """How it learns: the project's own keys, and in `arguments` whatever `TrainingArguments` takes.
+    """Training: keys of ser_hf, and in `arguments` those of `TrainingArguments`.
 
-    `head_learning_rate` is for what stands outside an encoder, `layer_decay` multiplies the rate of each of its layers
-    by that of the one above. `precision: auto` is the fastest that the device does well (bf16, or fp16; fp32 on a
-    CPU). `balance` has every epoch meet corpora, classes, or the classes of each corpus equally often, in as many
-    clips as there are: rare ones more than once, of frequent ones another part in each epoch (validation and test
-    stay as they are). `deterministic` forbids operations whose result depends on timing. `solver` is `trainer`,
-    gradient descent by the Trainer, or `sklearn` for the networks that scikit-learn can fit (absent or null: as the
-    network is usually fitted); `grid` lists the values of each setting that it then tries.
+    `head_learning_rate` is for everything outside an encoder; `layer_decay` multiplies the rate of each layer by that
+    of the one above. `precision: auto` is bf16 or fp16 where the device supports it, fp32 on a CPU. `balance` samples
+    corpora, classes, or classes of each corpus equally often; an epoch keeps its number of clips.
+    `deterministic` forbids operations that depend on timing. `solver` is `trainer` (gradient descent) or `sklearn` for
+    networks that scikit-learn can fit (null: the usual one); `grid` lists the values that scikit-learn tries for each
+    setting.
     """
 
     seeds: list[Seed] = dataclasses.field(default_factory=lambda: [42])
@@ -210,15 +206,14 @@ class TrainingSection:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSection:
-    """Who judges, and how sure the judgement is.
+    """Evaluation of the selected checkpoint.
 
-    `part: validation` leaves the test speakers untouched: for choosing among configurations. Clips longer than
-    `window` seconds are judged in windows whose probabilities are averaged by duration (null: only those longer than
-    the model can take). `bootstrap` and `confidence` are the resamples and the coverage of the intervals.
-    `temperature` calibrates the probabilities by one number that divides all logits, fitted on the validation part
-    (Guo et al. 2017, arXiv:1706.04599): `report` tells what it would be and do, `store` puts it into the published
-    weights as well. It changes no answer, but of clips that are heard in windows. `embeddings` draws a map of the
-    judged clips, `robustness` judges them under noise, in rooms, over telephones and codecs too (minutes).
+    `part: validation` does not use the test split, for choosing among configurations. Clips longer than `window`
+    seconds are split into windows, whose probabilities are averaged by duration (null: only clips that are too long
+    for the model). `bootstrap` and `confidence` are resamples and level of the intervals. `temperature` divides all
+    logits by a number that is fitted on validation (Guo et al. 2017, arXiv:1706.04599): `report` reports its effect,
+    `store` also stores it in the published weights. `embeddings` draws a map of the clips, `robustness` also evaluates
+    them under noise, reverberation, telephones and codecs (minutes).
     """
 
     part: Literal["test", "validation"] = "test"
@@ -231,18 +226,17 @@ class EvaluationSection:
 
     @property
     def bootstrapping(self) -> dict[str, Any]:
-        """What `ser_hf.report.report.judge` takes of it."""
+        """The settings of the intervals, for `ser_hf.evaluation.summary.evaluate_predictions`."""
         return {"bootstrap": self.bootstrap, "confidence": self.confidence}
 
 
 @dataclasses.dataclass(frozen=True)
 class HubSection:
-    """Where a finished run is published, as `ser-hf publish` does it: `repo` is USER/NAME, or NAME for whoever is
-    signed in; null publishes nothing.
+    """Publishes the finished run, as `ser-hf publish` does.
 
-    `report_repo` is a data set for the report, `space` makes a page to try the model on, under the model's name.
-    Repositories that are made for it are `private` unless told otherwise. `benchmark` is a data set on the Hub whose
-    leaderboard is to show the headline (`.eval_results`, beta), `benchmark_task` its task.
+    `repo` is USER/NAME, or NAME for the user who is signed in; null publishes nothing. `report_repo` is a data set for
+    the report, `space` adds a demo under the model's name. New repositories are `private`. `benchmark` is a data set
+    on the Hub whose leaderboard shows the headline metric (`.eval_results`, beta), `benchmark_task` its task.
     """
 
     repo: str | None = None
@@ -261,7 +255,7 @@ class HubSection:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One experiment. `provenance` says where a resolved recipe came from; it decides nothing."""
+    """One experiment. `provenance` (date, versions) of a resolved recipe has no effect."""
 
     name: str
     output_dir: str
@@ -292,7 +286,7 @@ class Recipe:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists and enumerations as their words, as YAML has neither."""
+    """Tuples as lists and enumerations as strings, for YAML."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

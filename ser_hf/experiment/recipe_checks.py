@@ -1,5 +1,6 @@
 """Reads recipes and checks keys against each other: contradictions, and keys that would be ignored."""
 
+import copy
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
@@ -13,23 +14,19 @@ from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce, from_mapping, parse_yaml, read_yaml, unknown_key
 from .recipe import (
     AudioSection,
-    AverageSection,
     CorpusSection,
     FreezeSection,
     GradualSection,
     LoraSection,
-    LossSection,
     ModelSection,
     ProtocolSection,
     Recipe,
     TrainingSection,
 )
 
-# What makes a vector of a clip without having learnt to.
-FIXED_POOLINGS = ("mean", "max", "mean_std")
+FIXED_POOLINGS = ("mean", "max", "mean_std")  # without parameters
 
-
-# Ranges of keys that `TrainingArguments` or a protocol defines.
+# Ranges of keys that `TrainingArguments` defines.
 ARGUMENT_RANGES = {
     **dict.fromkeys(("learning_rate", "num_train_epochs"), Range(above=0)),
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), Range(above=0)),
@@ -37,27 +34,41 @@ ARGUMENT_RANGES = {
     **dict.fromkeys(("max_grad_norm", "weight_decay", "dataloader_num_workers"), Range(min=0)),
 }
 
+# Arguments that scikit-learn's solver uses, for prediction and the machine.
+USED_BY_SKLEARN = {
+    *("per_device_eval_batch_size", "use_cpu", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm"),
+    *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
+}
+
+# Keys of removed features: the default, which saved recipes may have, and what to use instead.
+DROPPED: dict[str, tuple[Any, str]] = {
+    "training.auto_find_batch_size": (
+        False,
+        "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
+    ),
+    "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
+    "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
+}
+
 
 def check(recipe: Recipe) -> None:
     """Checks keys against each other. Raises a `UserError` naming the key."""
-    training = recipe.training
+    training, protocol = recipe.training, recipe.protocol
     values = {f"training.{name}": (training.arguments.get(name), own) for name, own in ARGUMENT_RANGES.items()}
-    values["protocol.seed"] = (recipe.protocol.options.get("seed"), Range(min=0))
+    values["protocol.seed"] = (protocol.options.get("seed"), Range(min=0))
     for key, (value, own) in values.items():
         if value is not None and not own.holds(value):
             raise UserError(f"{key}: expected {own}, got {value}")
-    folds = recipe.protocol.folds
-    if folds is not None and (not folds or len(set(folds)) != len(folds)):
-        raise UserError(f"protocol.folds: expected numbers of folds, each once, got {folds}")
-    if recipe.protocol.foil == recipe.protocol.name:
-        raise UserError(f"protocol.foil: {recipe.protocol.foil} is the protocol itself; name it under one of the two")
-    if not training.seeds:
-        raise UserError("training.seeds: expected at least one seed, got an empty list")
-    if len(set(training.seeds)) != len(training.seeds):
-        raise UserError(f"training.seeds: each seed once, got {training.seeds}")
+    if protocol.folds is not None and (not protocol.folds or len(set(protocol.folds)) != len(protocol.folds)):
+        raise UserError(f"protocol.folds: expected numbers of folds, each once, got {protocol.folds}")
+    if protocol.foil == protocol.name:
+        raise UserError(f"protocol.foil: {protocol.foil} is the protocol itself; name it under one of the two")
+    if not training.seeds or len(set(training.seeds)) != len(training.seeds):
+        raise UserError(f"training.seeds: expected at least one seed, each once, got {training.seeds}")
     _check_audio(recipe.audio)
-    _check_augmentation(recipe)
-    _check_balance(recipe)
+    _check_class_balance(recipe)
     _check_model(recipe)
     _check_hub(recipe)
     if training.solver == "sklearn":
@@ -67,7 +78,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_hub(recipe: Recipe) -> None:
-    """Names that the Hub cannot have would be noticed after hours of training."""
+    """Checks names before hours of training."""
     hub = recipe.hub
     for key in ("report_repo", "space", "benchmark"):
         if getattr(hub, key) and hub.repo is None:
@@ -91,25 +102,14 @@ def _check_audio(audio: AudioSection) -> None:
         )
 
 
-def _check_augmentation(recipe: Recipe) -> None:
-    """Mixup needs a second clip, and two corrections of one imbalance would overshoot it."""
-    loss = recipe.training.loss
-    if recipe.augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
+def _check_class_balance(recipe: Recipe) -> None:
+    """Checks mixup and batch size, and refuses two corrections of one imbalance."""
+    balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
+    weighted = _weighted(recipe)
+    if augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
         raise UserError(
             "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
         )
-    for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
-        if recipe.augment.oversample and asked:
-            raise UserError(
-                f"training.loss.{key}: augment.oversample makes classes equally frequent already, and both together "
-                "correct twice; leave out one of the two"
-            )
-
-
-def _check_balance(recipe: Recipe) -> None:
-    """Two rules about how often an epoch meets a clip would undo each other."""
-    balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
-    weighted = _weighted(recipe)
     if balance in ("corpus", "corpus_and_class"):
         if recipe.corpus.name != "mixture":
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
@@ -117,13 +117,11 @@ def _check_balance(recipe: Recipe) -> None:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
     if augment.oversample:
         for key in ["training.balance"] * bool(balance) + weighted:
-            raise UserError(f"augment.oversample: {key} says how often clips are met; leave out one of the two")
-    for key, asked in (("class_weights", loss.class_weights), ("logit_adjustment", loss.logit_adjustment)):
-        if balance in ("class", "corpus_and_class") and asked:
-            raise UserError(
-                f"training.loss.{key}: training.balance: {balance} corrects how frequent classes are already, and "
-                "both together correct twice; leave out one of the two"
-            )
+            raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
+    balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
+    for key in ("class_weights", "logit_adjustment"):
+        if getattr(loss, key) and (augment.oversample or balance in ("class", "corpus_and_class")):
+            raise UserError(f"training.loss.{key}: {balanced} already balances the classes; leave out one of the two")
 
 
 def _weighted(recipe: Recipe) -> list[str]:
@@ -133,72 +131,55 @@ def _weighted(recipe: Recipe) -> list[str]:
 
 
 def _check_model(recipe: Recipe) -> None:
-    """What the three kinds of network take: from scratch, transferred from another task, or a speech encoder."""
+    """Checks the keys of the three kinds of network: from scratch, transferred, and speech encoders."""
     from ..models import TRANSFERRED
+    from ..training.arguments import solvers_for
 
-    model, training = recipe.model, recipe.training
-    encoder, transferred = model.architecture == "encoder", model.architecture in TRANSFERRED
+    model, training, name = recipe.model, recipe.training, recipe.model.architecture
+    encoder, transferred = name == "encoder", name in TRANSFERRED
     if not model.checkpoint and encoder:
         raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
     if not model.checkpoint and transferred and not model.random_init:
         raise UserError(
-            f"model.checkpoint: missing; {model.architecture} needs the file of its published weights, or "
-            "random_init: true to start from random numbers"
+            f"model.checkpoint: missing; {name} needs the file of its published weights, or random_init: true"
         )
-    for field in dataclasses.fields(model):
-        known = encoder or field.name in ("architecture", "options")
-        if not (known or (transferred and field.name in ("checkpoint", "random_init"))):
-            default = [] if field.default is dataclasses.MISSING else field.default
-            if getattr(model, field.name) != default:
-                raise UserError(f"model.{field.name}: belongs to architecture encoder, not to {model.architecture}")
+    own = ("architecture", "options", *(("checkpoint", "random_init") if transferred else ()))
+    for key in () if encoder else _changed(model):
+        if key not in own:
+            raise UserError(f"model.{key}: belongs to architecture encoder, not to {name}")
     for key in ("gradient_checkpointing", "activation_checkpointing"):
         if not encoder and training.arguments.get(key):
-            raise UserError(f"training.{key}: for encoders; networks of ours are small enough without")
+            raise UserError(f"training.{key}: for encoders only; leave it out")
     if not (encoder or transferred):
         for key in ("head_learning_rate", "layer_decay"):
             if getattr(training, key):
-                raise UserError(
-                    f"training.{key}: {model.architecture} has no encoder to tell its head from; use "
-                    "training.learning_rate"
-                )
+                raise UserError(f"training.{key}: {name} has no encoder; use training.learning_rate")
         if dataclasses.replace(recipe.freeze, cache=False) != FreezeSection():
-            raise UserError(
-                f"freeze: {model.architecture} starts from random numbers, which have to learn; leave it out"
-            )
-    if model.options.get("head") == "svm" and training.solver != "sklearn":
-        raise UserError("model.head: support vector machines do not learn by gradient; set training.solver: sklearn")
+            raise UserError(f"freeze: {name} starts from random numbers, which must be trained; leave it out")
+    svm = model.options.get("head") == "svm"
+    if svm and training.solver != "sklearn":
+        raise UserError("model.head: support vector machines have no gradient; set training.solver: sklearn")
     if encoder and training.solver == "sklearn" and (model.pooling not in FIXED_POOLINGS or model.head_layers):
         raise UserError(
-            "training.solver: scikit-learn fits the classifier alone, so that nothing before it may have to learn: "
-            f"set model.pooling to {', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out "
-            "model.head_layers"
+            "training.solver: scikit-learn fits only the classifier: set model.pooling to "
+            f"{', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out model.head_layers"
         )
-    if recipe.evaluation.temperature == "store" and _fitted_head(recipe):
+    if recipe.evaluation.temperature == "store" and (svm or solvers_for(name) == ("sklearn",)):
         raise UserError(
-            "evaluation.temperature: no linear layer makes the logits of support vector machines and trees, which a "
-            "temperature could be stored in; leave it at report"
+            "evaluation.temperature: no linear layer computes the logits of support vector machines and trees; use "
+            "report"
         )
-    _check_depth(recipe)
-    if recipe.freeze.cache and training.solver != "sklearn":  # which computes embeddings once anyway
-        _check_cache(recipe)
+    _check_frozen(recipe)
     _check_lora(recipe)
 
 
-def _fitted_head(recipe: Recipe) -> bool:
-    """Whether the classifier is of a kind that scikit-learn alone can fit."""
-    from ..training.arguments import solvers_for
-
-    return solvers_for(recipe.model.architecture) == ("sklearn",) or recipe.model.options.get("head") == "svm"
-
-
-def _check_depth(recipe: Recipe) -> None:
-    """Keys about what learns that contradict each other."""
+def _check_frozen(recipe: Recipe) -> None:
     from ..training.freezing import Freezing
 
-    freeze, training = recipe.freeze, recipe.training
-    Freezing(**freeze.freezing)  # complains of its own
+    freeze, training, augment = recipe.freeze, recipe.training, recipe.augment
+    Freezing(**freeze.freezing)  # raises
     if freeze.gradual.every is None and freeze.gradual != GradualSection():
-        raise UserError("freeze.gradual.every: missing; after how many epochs the next layers are to learn")
+        raise UserError("freeze.gradual.every: missing; the number of epochs after which layers are unfrozen")
     if freeze.encoder and training.layer_decay:
         raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
     settings = [training.arguments.get(f"{word}_checkpointing_kwargs") or {} for word in ("gradient", "activation")]
@@ -208,25 +189,17 @@ def _check_depth(recipe: Recipe) -> None:
             "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
             "leave it out"
         )
-
-
-def _check_cache(recipe: Recipe) -> None:
-    """What would change what is computed once. Whether anything can be cached depends on the network."""
-    freeze, augment, arguments = recipe.freeze, recipe.augment, recipe.training.arguments
-    changing = {f"augment.{name}": "changes waveforms anew in every epoch" for name in augment.steps}
-    if augment.mixup.probability:
-        changing["augment.mixup"] = "mixes waveforms anew in every epoch"
-    if recipe.lora.rank is not None:
-        changing["lora"] = "adapts the layers that would be cached"
-    for key, does in changing.items():
-        raise UserError(f"freeze.cache: {key} {does}, and what is cached is computed once; leave out one of the two")
+    if not freeze.cache or training.solver == "sklearn":  # which computes embeddings once anyway
+        return
+    changing = [f"augment.{name}" for name in augment.steps]
+    changing += ["augment.mixup"] * bool(augment.mixup.probability) + ["lora"] * (recipe.lora.rank is not None)
+    for key in changing:
+        raise UserError(f"freeze.cache: {key} changes what would be cached; leave out one of the two")
     if recipe.model.architecture == "encoder" and not freeze.encoder:
-        raise UserError(
-            "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true, or leave it out"
-        )
+        raise UserError("freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true")
     for key in ("gradient_checkpointing", "activation_checkpointing"):
-        if freeze.encoder and arguments.get(key):
-            raise UserError(f"training.{key}: with freeze.cache no layer of the encoder is run; leave it out")
+        if freeze.encoder and training.arguments.get(key):
+            raise UserError(f"training.{key}: freeze.cache runs no layer of the encoder; leave it out")
 
 
 def _check_lora(recipe: Recipe) -> None:
@@ -235,15 +208,13 @@ def _check_lora(recipe: Recipe) -> None:
     lora, freeze = recipe.lora, recipe.freeze
     if lora.rank is None:
         if lora != LoraSection():
-            raise UserError("lora.rank: missing; the other keys of lora are of no use without it (8 is usual)")
+            raise UserError("lora.rank: missing; the other keys of lora have no effect without it (8 is usual)")
         return
-    Lora(**dataclasses.asdict(lora))  # complains of its own
+    Lora(**dataclasses.asdict(lora))  # raises
     if lora.targets == []:
         raise UserError("lora.targets: expected names of linear layers, or null for the usual ones, got none")
     if recipe.model.architecture != "encoder":
-        raise UserError(
-            f"lora: adapts the attention of speech encoders, which {recipe.model.architecture} does not have"
-        )
+        raise UserError(f"lora: for speech encoders, not for {recipe.model.architecture}; leave it out")
     if recipe.model.random_init:
         raise UserError("lora: adapts pretrained weights, and model.random_init has none; leave out one of the two")
     if freeze != dataclasses.replace(FreezeSection(), feature_encoder=freeze.feature_encoder):
@@ -251,94 +222,62 @@ def _check_lora(recipe: Recipe) -> None:
 
 
 def _check_training(training: TrainingSection) -> None:
-    """Keys that ask for nothing, the schedule's words and the trackers, before any audio is touched."""
+    """Refuses keys without effect, wrong schedules and trackers."""
     from ..training.callbacks import check_report_to
     from ..training.optimizer import check_schedule
 
-    loss, average = training.loss, training.average
+    loss, average, arguments = training.loss, training.average, training.arguments
     belongs = {
-        "average.decay": (average, average.kind == "ema", "average.kind ema"),
-        "average.start": (average, average.kind == "swa", "average.kind swa"),
+        "average.decay": (average, "kind", "ema"),
+        "average.start": (average, "kind", "swa"),
     }
-    for key, (section, asked, whose) in belongs.items():
-        name = key.partition(".")[2]
-        if not asked and getattr(section, name) != getattr(type(section)(), name):
-            raise UserError(f"training.{key}: belongs to {whose}; leave it out")
+    for key, (section, owner, wanted) in belongs.items():
+        if key.partition(".")[2] in _changed(section) and getattr(section, owner) != wanted:
+            raise UserError(f"training.{key}: belongs to {owner} {wanted}; leave it out")
     if loss.class_weights == {}:
         raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
     if average.kind == "swa" and training.early_stopping.patience:
         raise UserError(
-            "training.early_stopping.patience: swa averages the end of a training, which has to come; leave it out"
+            "training.early_stopping.patience: swa averages the last epochs, which early stopping may skip; leave it "
+            "out"
         )
-    arguments = training.arguments
     warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
     check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
     check_report_to(arguments["report_to"])
 
 
-# What predicting takes, and what the machine decides.
-USED_BY_SKLEARN = {
-    *("per_device_eval_batch_size", "use_cpu", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm"),
-    *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
-}
-
-
 def _check_unused_by_sklearn(recipe: Recipe) -> None:
-    """What would be ignored without a word. Raises a `UserError` naming the key."""
+    """Refuses keys that scikit-learn's solver would ignore."""
     from ..training.arguments import argument_options
 
-    training, defaults = recipe.training, argument_options()
-    asked = {
-        "audio.max_duration": recipe.audio.max_duration,
-        # The encoder is frozen anyway, which a recipe may say.
-        "lora": recipe.lora != LoraSection(),
-        "freeze.cache": recipe.freeze.cache,
-        "freeze": recipe.freeze != dataclasses.replace(FreezeSection(), encoder=recipe.freeze.encoder),
-        "training.early_stopping.patience": training.early_stopping.patience,
-    }
-    for field in dataclasses.fields(LossSection):
-        if field.name not in ("class_weights",):
-            asked[f"training.loss.{field.name}"] = getattr(training.loss, field.name) != field.default
-    for field in dataclasses.fields(AverageSection):
-        asked[f"training.average.{field.name}"] = getattr(training.average, field.name) != field.default
-    for key in ("head_learning_rate", "layer_decay", "precision", "balance", "deterministic"):
-        asked[f"training.{key}"] = getattr(training, key) != getattr(TrainingSection(), key)
-    augment = recipe.augment
-    asked |= {f"augment.{name}": True for name in augment.steps}
-    asked |= dict.fromkeys(_weighted(recipe), True)
-    asked |= {"augment.mixup": augment.mixup.probability, "augment.oversample": augment.oversample}
-    for key, value in training.arguments.items():
-        if key not in USED_BY_SKLEARN:
-            asked[f"training.{key}"] = value != defaults[key][1]
-    for key in ("band_warp", "time_stretch", "mix_style"):
-        asked[f"model.{key}"] = recipe.model.options.get(key)
-    for key, value in asked.items():
-        if value:
-            raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
+    training, augment, defaults = recipe.training, recipe.augment, argument_options()
+    freeze = dataclasses.replace(recipe.freeze, encoder=False)  # the encoder is frozen anyway
+    used = ("seeds", "solver", "grid", "arguments", "loss", "average", "early_stopping")
+    keys = [f"training.loss.{key}" for key in _changed(training.loss) if key != "class_weights"]
+    keys += [f"training.average.{key}" for key in _changed(training.average)]
+    keys += [f"training.{key}" for key in _changed(training) if key not in used]
+    keys += [f"freeze.{key}" for key in _changed(freeze)] + [f"lora.{key}" for key in _changed(recipe.lora)]
+    keys += [f"augment.{key}" for key in _changed(augment)] + _weighted(recipe)
+    keys += ["audio.max_duration"] * bool(recipe.audio.max_duration)
+    keys += ["training.early_stopping.patience"] * bool(training.early_stopping.patience)
+    keys += [
+        f"training.{key}"
+        for key, value in training.arguments.items()
+        if key not in USED_BY_SKLEARN and value != defaults[key][1]
+    ]
+    keys += [f"model.{key}" for key in ("band_warp", "time_stretch", "mix_style") if recipe.model.options.get(key)]
+    for key in keys:
+        raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
 
 
-# Keys that are gone: the default, which a saved recipe may have, and what to use instead.
-DROPPED: dict[str, tuple[Any, str]] = {
-    "training.auto_find_batch_size": (
-        False,
-        "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
-    ),
-    "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
-    "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
-    "training.loss.contrastive_temperature": (0.1, "leave it out"),
-    "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
-}
-
-
-def _refuse_dropped(values: dict[str, Any]) -> None:
-    """Remove keys that are gone, and raise a `UserError` for one that is not at its default."""
-    for path, (default, instead) in DROPPED.items():
-        *sections, key = path.split(".")
-        target: Any = values
-        for section in sections:
-            target = target.get(section) if isinstance(target, dict) else None
-        if isinstance(target, dict) and key in target and target.pop(key) != default:
-            raise UserError(f"{path}: no longer supported; {instead}")
+def _changed(section: Any) -> list[str]:
+    """The keys of a section that differ from their defaults."""
+    changed = []
+    for field in dataclasses.fields(section):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if getattr(section, field.name) != default:
+            changed.append(field.name)
+    return changed
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -348,41 +287,41 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         UserError: naming the key (full path) or file, before any audio is touched.
     """
     if isinstance(source, Mapping):
-        values = _copy(source)
+        values = copy.deepcopy(dict(source))
         name = values.setdefault("name", "run")
     else:
         values = read_yaml(source)
         name = values.setdefault("name", Path(source).stem)
     for override in overrides:
         _apply(values, override)
-    _refuse_dropped(values)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
-    values.setdefault("protocol", {})
-    # A section that is no mapping is left for `from_mapping` to complain of.
-    sections = {
-        name: dict(values.get(name, {}))
-        for name in ("corpus", "protocol", "model", "training")
-        if _holds_keys(values, name)
-    }
-    if "corpus" in sections:
-        values["corpus"] = _corpus(sections["corpus"])
-    if "protocol" in sections:
-        values["protocol"] = _protocol(sections["protocol"])
-    if "model" in sections:
-        values["model"] = _model(sections["model"])
-    if "training" in sections:
-        freeze = values.get("freeze")
-        gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
-        values["training"] = _training(sections["training"], sections.get("model", {}).get("architecture"), gradual)
-    if _holds_keys(values, "augment"):
+    _drop(values)
+    if isinstance(values.get("augment", {}), Mapping):
         values["augment"] = without_dropped_steps(values.get("augment", {}))
+    # A section that is no mapping is left for `from_mapping`, which raises.
+    values.setdefault("protocol", {})
+    for section, complete in {"corpus": _corpus, "protocol": _protocol, "model": _model}.items():
+        if isinstance(values.get(section, {}), Mapping):
+            values[section] = complete(dict(values.get(section, {})))
+    if isinstance(values.get("training", {}), Mapping):
+        freeze, model = values.get("freeze"), values.get("model")
+        gradual = isinstance(freeze, Mapping) and bool(freeze.get("gradual"))
+        architecture = model.get("architecture") if isinstance(model, Mapping) else None
+        values["training"] = _training(dict(values.get("training", {})), architecture, gradual)
     recipe = from_mapping(Recipe, values)
     check(recipe)
     return recipe
 
 
-def _holds_keys(values: Mapping[str, Any], section: str) -> bool:
-    return isinstance(values.get(section, {}), Mapping)
+def _drop(values: dict[str, Any]) -> None:
+    """Removes keys of `DROPPED` that have their default; raises a `UserError` for other values."""
+    for key, (default, instead) in DROPPED.items():
+        *sections, name = key.split(".")
+        target: Any = values
+        for section in sections:
+            target = target.get(section) if isinstance(target, Mapping) else None
+        if isinstance(target, dict) and name in target and target.pop(name) != default:
+            raise UserError(f"{key}: no longer supported; {instead}")
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -403,7 +342,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _corpus(values: dict[str, Any]) -> dict[str, Any]:
     name = values.get("name")
     if not isinstance(name, str) or name not in CORPORA:
-        raise UserError(f"corpus.name: {name!r} is none of {', '.join(CORPORA)}")
+        raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     section = _split_off(values, CorpusSection, corpus_options(name), "corpus", "options")
     # The corpora of a mixture have options of their own.
     return section | {"options": complete_options(name, section["options"])}
@@ -412,7 +351,7 @@ def _corpus(values: dict[str, Any]) -> dict[str, Any]:
 def _protocol(values: dict[str, Any]) -> dict[str, Any]:
     name = values.get("name", "speaker_independent")
     if not isinstance(name, str) or name not in PROTOCOLS:
-        raise UserError(f"protocol.name: {name!r} is none of {', '.join(PROTOCOLS)}")
+        raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     return _split_off(values, ProtocolSection, protocol_options(name), "protocol", "options")
 
 
@@ -426,7 +365,8 @@ def _model(values: dict[str, Any]) -> dict[str, Any]:
     from ..models import ARCHITECTURES
 
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
-        raise UserError(f"model.architecture: {architecture!r} is none of {', '.join([*ARCHITECTURES, 'encoder'])}")
+        known = ", ".join([*ARCHITECTURES, "encoder"])
+        raise UserError(f"model.architecture: unknown architecture {architecture!r}; choose one of {known}")
     return _split_off(values, ModelSection, config_options(ARCHITECTURES[architecture]), "model", "options")
 
 
@@ -501,7 +441,3 @@ def _split_off(
             raise unknown_key(f"{section}.{key}", [*own, *options])
         resolved[key] = coerce(values.pop(key), options[key][0], f"{section}.{key}")
     return values | {extra: resolved}
-
-
-def _copy(values: Any) -> Any:
-    return {key: _copy(value) for key, value in values.items()} if isinstance(values, Mapping) else values

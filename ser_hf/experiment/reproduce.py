@@ -1,10 +1,9 @@
-"""Rerun the recipe that was saved with a model, and say whether the same figures come out.
+"""Reruns the recipe that was saved with a model and compares the results.
 
     comparison = reproduce("runs/ravdess_crnn", ["corpus.root=data/RAVDESS"])
     comparison["verdict"]  # "reproduced to the last digit", "reproduced within 0.005" or "NOT reproduced"
 
-Figures are comparable where the same clips stand in the same parts, which the protocol's fingerprint tells before
-anything is trained.
+Results are comparable if the splits have the same clips, which the protocol's fingerprint shows before any training.
 """
 
 import contextlib
@@ -17,81 +16,155 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils.environment import environment
+from ..report.report import Report, read_report
 from ..utils.errors import UserError
 from ..utils.logs import PACKAGE
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import read_text, read_yaml
+from ..utils.yaml import read_yaml
 from .recipe import Recipe
 from .recipe_checks import read_recipe
 
-# What decides the verdict.
+# The metrics that decide the verdict.
 HEADLINE = ("uar", "macro_f1", "wa")
-# Keys that say where things stand, not what is learnt, and who saved it.
+# Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one
+# clip of WA, which the rounding of another processor may change.
+TOLERANCE = 0.005
+# Keys that name places and versions, and do not change the training.
 _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
 
-def compare(
-    saved_recipe: Mapping[str, Any],
-    saved: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    report: Mapping[str, Any],
-    predictions: tuple[Path | None, Path],
-    tolerance: float,
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A run or a published model: its resolved recipe and its report, and the path of the predictions of a run.
+    `rerun_in` is the default folder of a rerun."""
+
+    source: str
+    recipe: dict[str, Any]
+    report: Report
+    predictions: Path | None
+    rerun_in: Path
+
+
+def reproduce(
+    source: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    output: str | Path | None = None,
+    tolerance: float = TOLERANCE,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """The comparison of a saved run with its rerun; `ser_hf.experiment.reproduce.reproduce` says what it holds.
+    """Reruns a saved recipe and compares. Different splits are reported before anything is trained or written.
 
     Args:
-        saved_recipe, saved: the resolved recipe and the report of the saved run.
-        recipe, report: the rerun's; the report without `metrics` as long as it is not trained.
-        predictions: both runs' predictions.parquet, where they are.
+        source: a run's folder, a published model's folder, or its id on the Hub.
+        overrides: of the saved recipe, such as ``"corpus.root=data/RAVDESS"``.
+        output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
+        tolerance: largest difference of UAR, macro-F1 and WA that counts as reproduced.
+        resume, overwrite: as `ser_hf.run_recipe`, for the new run.
+
+    Returns:
+        The content of report/reproduction.json of the new run: `protocol` (`sha256` and `clips`: saved, now, equal),
+        `incomparable` (why figures cannot be compared), `trained`, `recipe`, `environment` and `recordings` ({key:
+        {saved, now}} of the differences), `added` (keys that the saved recipe lacks), `figures` ({of, metric, saved,
+        now, difference}), `missing` (figures of the saved run only), `predictions` ({split: {clips, same,
+        probability}}: share of equal predicted classes, largest difference of a probability), `tolerance`, `verdict`
+        and `reproduced`.
+
+    Raises:
+        UserError: naming the folder, id or key that is wrong.
     """
-    then, now = saved["protocol"], report["protocol"]
-    same_clips = then["clips"] == now["clips"] if then.get("clips") and now.get("clips") else None
-    changed, added = _differing(_known(saved_recipe, recipe), recipe)
+    if not 0 <= tolerance < math.inf:
+        raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
+    saved = find_saved_run(source)
+    recipe = _recipe(saved, overrides, output)
+    folder = RunFolder(recipe.output_dir)
+    there, here = Path(source).resolve(), folder.path.resolve()
+    if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
+        raise UserError(f"output_dir: {folder.path} and {source} overlap; choose another folder (--output)")
+    folder.check(recipe.to_dict(), resume, overwrite)
+    if not (resume and folder.complete):
+        comparison = compare(saved, recipe, _untrained(recipe, folder), tolerance)
+        if comparison["incomparable"]:
+            return comparison
+    from .run import run
+
+    with _threads(saved.report.environment.threads):
+        comparison = compare(saved, recipe, run(recipe, resume=resume, overwrite=overwrite), tolerance)
+    if os.environ.get("RANK", "0") == "0":
+        partial = folder.report / "reproduction.partial"
+        partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.rename(partial.with_suffix(".json"))
+    return comparison
+
+
+@contextlib.contextmanager
+def _threads(saved: int | None) -> Iterator[None]:
+    """The number of threads of the saved run, on which the order of additions and so the last digits depend."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(saved or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> dict[str, Any]:
+    """The comparison of a saved run with its rerun, see `reproduce`; `report` has no metrics before training."""
+    then, now = saved.report, report
+    same_clips = then.protocol.clips == now.protocol.clips if then.protocol.clips and now.protocol.clips else None
+    recipe_now = recipe.to_dict()
+    changed, added = _differing(_known(saved.recipe, recipe_now), recipe_now)
+    recordings, other = then.recordings or {}, now.recordings or {}
     comparison: dict[str, Any] = {
+        "name": recipe.name,
+        "source": saved.source,
+        "output_dir": recipe.output_dir,
         "protocol": {
-            "name": now["name"],
-            "sha256": _pair(then["sha256"], now["sha256"]) | {"equal": then["sha256"] == now["sha256"]},
-            "clips": _pair(then.get("clips"), now.get("clips")) | {"equal": same_clips},
+            "name": now.protocol.name,
+            "sha256": _pair(then.protocol.sha256, now.protocol.sha256)
+            | {"equal": then.protocol.sha256 == now.protocol.sha256},
+            "clips": _pair(then.protocol.clips, now.protocol.clips) | {"equal": same_clips},
         },
         "recipe": changed,
         "added": added,
-        "recordings": _other_recordings(saved, report),
-        "environment": _differing(saved["environment"], report["environment"])[0],
+        "recordings": {
+            key: _pair(own, other[key]) for key, own in recordings.items() if key in other and own != other[key]
+        },
+        "environment": _differing(then.environment.to_dict(), now.environment.to_dict())[0],
         "tolerance": tolerance,
-        "trained": "metrics" in report,
+        "trained": bool(now.metrics),
+        "figures": [],
+        "missing": [],
+        "predictions": None,
     }
-    comparison["incomparable"] = _incomparable(saved, report, comparison)
-    nothing = {"figures": [], "missing": [], "predictions": None}
-    if comparison["incomparable"] or not comparison["trained"]:
-        return comparison | nothing | _verdict(False, False, tolerance)
-
-    figures, missing = _figures(saved, report)
-    alike = _same_predictions(*predictions)
-    differences = {(row["of"], row["metric"]): abs(row["difference"]) for row in figures}
-    # The subtraction's own rounding is no difference.
-    within = all(differences[report["judged_on"], name] <= tolerance + 1e-12 for name in HEADLINE)
-    same_heard = same_clips is not False and not comparison["recordings"]
-    exact = not missing and same_heard and not any(differences.values())
-    exact = exact and all(part["same"] == 1 for part in (alike or {}).values())
-    found = {"figures": figures, "missing": missing, "predictions": alike}
-    return comparison | found | _verdict(exact, within, tolerance)
-
-
-def _verdict(exact: bool, within: bool, tolerance: float) -> dict[str, Any]:
+    comparison["incomparable"] = _incomparable(then, now, comparison)
+    exact = within = False
+    if comparison["trained"] and not comparison["incomparable"]:
+        measured, here = _measured(then), _measured(now)
+        rows = [
+            {"of": of, "metric": metric, **_pair(value, here[of, metric]), "difference": here[of, metric] - value}
+            for (of, metric), value in measured.items()
+            if (of, metric) in here
+        ]
+        known = {of for of, _ in here}
+        missing = [f"{of} {metric}" if of in known else of for of, metric in measured if (of, metric) not in here]
+        alike = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
+        comparison |= {"figures": rows, "missing": list(dict.fromkeys(missing)), "predictions": alike}
+        headline = [row for row in rows if row["of"] == now.judged_on and row["metric"] in HEADLINE]
+        within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
+        exact = not missing and same_clips is not False and not comparison["recordings"]
+        exact = exact and not any(row["difference"] for row in rows)
+        exact = exact and all(part["same"] == 1 for part in (alike or {}).values())
     words = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
-    return {"verdict": "reproduced to the last digit" if exact else words, "reproduced": exact or within}
+    verdict = "reproduced to the last digit" if exact else words
+    return comparison | {"verdict": verdict, "reproduced": exact or within}
 
 
 def _pair(saved: Any, now: Any) -> dict[str, Any]:
     return {"saved": saved, "now": now}
-
-
-def _other_recordings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Folders of augmentation that hold others than they did, by key; of older reports nothing is known."""
-    then, here = saved.get("recordings", {}), now.get("recordings", {})
-    return {key: _pair(then[key], here[key]) for key in then if key in here and then[key] != here[key]}
 
 
 def _known(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +177,7 @@ def _known(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> tuple[dict, dict]:
-    """What differs, full key -> {saved, now}, and what only `now` has, full key -> value."""
+    """Differences, full key -> {saved, now}, and keys of `now` only, full key -> value."""
     differing, added = {}, {}
     for name in sorted(saved.keys() | now.keys()):
         key, values = path + name, _pair(saved.get(name), now.get(name))
@@ -120,189 +193,72 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "")
     return differing, added
 
 
-def _incomparable(saved: Mapping[str, Any], now: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[str]:
-    """Why the figures of the two runs say nothing of each other: what differs, and what may have made it so."""
+def _incomparable(then: Report, now: Report, comparison: Mapping[str, Any]) -> list[str]:
+    """Why the figures of the two runs cannot be compared, and the likely causes."""
     reasons = []
-    if saved["judged_on"] != now["judged_on"]:
-        reasons.append(f"judged on {now['judged_on']}, the saved run on {saved['judged_on']}")
-    if saved["labels"] != now["labels"]:
-        reasons.append(f"the classes are {', '.join(now['labels'])}, the saved run's {', '.join(saved['labels'])}")
+    if then.judged_on != now.judged_on:
+        reasons.append(f"evaluated on {now.judged_on}, the saved run on {then.judged_on}")
+    if then.labels != now.labels:
+        reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
     if comparison["protocol"]["sha256"]["equal"]:
         return reasons
-    then, here = _clips(saved["protocol"]), _clips(now["protocol"])
-    counts = [f"{part}: {here.get(part, 0)} clips, {then.get(part, 0)} then" for part in then | here]
-    reasons.append(f"the parts hold other clips ({'; '.join(counts)})")
+    before, here = _clips(then), _clips(now)
+    counts = [f"{name}: {here.get(name, 0)} clips, {before.get(name, 0)} then" for name in before | here]
+    reasons.append(f"the splits have other clips ({'; '.join(counts)})")
     changed = [key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol."))]
-    if changed:
-        reasons.append(f"the likely cause: {', '.join(changed)} of the recipe")
-    else:
-        reasons.append("the likely cause: another release of the corpus, or files that were added or are missing")
+    release = "another release of the corpus, or files that were added or are missing"
+    reasons.append(f"the likely cause: {', '.join(changed) + ' of the recipe' if changed else release}")
     if {"versions.ser_hf", "git_revision"} & comparison["environment"].keys():
         reasons.append("or another version of ser_hf, whose rule or labels may differ")
     return reasons
 
 
-def _clips(protocol: Mapping[str, Any]) -> dict[str, int]:
-    """Clips of each part, of each fold where there are several."""
-    folds = {f"fold {number}, ": own["parts"] for number, own in protocol.get("folds", {}).items()}
-    folds = folds or {"": protocol.get("parts", {})}
-    return {name + part: facts["clips"] for name, parts in folds.items() for part, facts in parts.items()}
+def _clips(report: Report) -> dict[str, int]:
+    """Clips of each split, of each fold if there are several."""
+    folds = {f"fold {number}, ": own.parts for number, own in (report.protocol.folds or {}).items()}
+    folds = folds or {"": report.protocol.parts}
+    return {name + part: split.clips for name, parts in folds.items() for part, split in parts.items()}
 
 
-def _figures(saved: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of {of, metric, saved, now, difference}, and what only the saved run measured."""
-    then, here = _measured(saved), _measured(now)
-    rows = []
-    for of, metric in then:
-        if (of, metric) in here:
-            values = _pair(then[of, metric], here[of, metric])
-            rows.append({"of": of, "metric": metric} | values | {"difference": values["now"] - values["saved"]})
-    still = {of for of, _ in here}
-    gone = [of if of not in still else f"{of} {metric}" for of, metric in then if (of, metric) not in here]
-    return rows, list(dict.fromkeys(gone))
-
-
-def _measured(report: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """(of what, metric) -> figure: the headline first, then the other parts, pooled, each seed or fold, the foil."""
-    judged = report["judged_on"]
-    told = {judged: report["metrics"]}
-    told |= {part: metrics for part, metrics in report["parts"].items() if part != judged}
-    if report.get("pooled"):
-        told["pooled"] = report["pooled"]["metrics"]
-    for kind, runs in (("seed", report.get("seeds", {})), ("fold", report["protocol"].get("folds", {}))):
-        for number, own in runs.items():
-            told[f"{kind} {number}, {judged}"] = own["metrics"]
-            told[f"{kind} {number}, validation"] = own["validation"]
-    if report.get("foil"):
-        foil = report["foil"]
-        # Another draw is another foil.
-        told[f"foil {foil['protocol']} {foil['sha256'][:8]}"] = foil["metrics"]
-    return {
-        (of, metric): value for of, metrics in told.items() for metric, value in metrics.items() if value is not None
+def _measured(report: Report) -> dict[tuple[str, str], float]:
+    """(of what, metric) -> figure: the headline first, then the other splits, pooled, each seed or fold, the foil."""
+    scores = {report.judged_on: report.metrics} | {
+        name: own for name, own in report.parts.items() if name != report.judged_on
     }
+    if report.pooled:
+        scores["pooled"] = report.pooled.metrics
+    kind = "fold" if report.protocol.folds else "seed"
+    for number, own in report.runs.items():
+        scores[f"{kind} {number}, {report.judged_on}"] = own.metrics
+        scores[f"{kind} {number}, validation"] = own.validation
+    if report.foil:  # its fingerprint: figures of other foils are not comparable
+        scores[f"foil {report.foil.protocol} {report.foil.sha256[:8]}"] = report.foil.metrics
+    return {(of, metric): value for of, own in scores.items() for metric, value in own.items() if value is not None}
 
 
 def _same_predictions(saved: Path | None, now: Path) -> dict[str, dict[str, Any]] | None:
-    """Of each part that was judged: clips (of each seed and fold), share of equal predicted classes, and the largest
-    difference of a class's probability."""
+    """By split: clips (of each seed and fold), share of equal predicted classes, largest difference of a
+    probability; None if the tables are missing or differ in their columns."""
+    import pandas as pd
+
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
-    import pyarrow.parquet as pq
-
-    tables = [pq.read_table(path) for path in (saved, now)]
-    keys = [name for name in ("part", "id", "fold", "seed") if name in tables[0].column_names]
-    scores = [name for name in tables[0].column_names if name.startswith("p_")]
-    if set(tables[0].column_names) != set(tables[1].column_names):
+    then, here = pd.read_parquet(saved), pd.read_parquet(now)
+    if set(then) != set(here):
         return None
-    then, here = ({tuple(row[key] for key in keys): row for row in table.to_pylist()} for table in tables)
-    parts: dict[str, list[tuple[bool, float]]] = {}
-    for key in (key for key in then if key in here):
-        a, b = then[key], here[key]
-        farthest = max(abs(a[name] - b[name]) for name in scores)
-        parts.setdefault(a["part"], []).append((a["predicted"] == b["predicted"], farthest))
+    keys = [name for name in ("part", "id", "fold", "seed") if name in then]
+    both = then.merge(here, on=keys, suffixes=("", "_now"))
+    both["same"] = both["predicted"] == both["predicted_now"]
+    scores = [name for name in then if name.startswith("p_")]
+    both["probability"] = pd.concat([(both[name] - both[f"{name}_now"]).abs() for name in scores], axis=1).max(axis=1)
     return {
-        part: {
-            "clips": len(pairs),
-            "same": sum(same for same, _ in pairs) / len(pairs),
-            "probability": max(farthest for _, farthest in pairs),
-        }
-        for part, pairs in parts.items()
+        part: {"clips": len(own), "same": float(own["same"].mean()), "probability": float(own["probability"].max())}
+        for part, own in both.groupby("part", sort=False)
     }
 
 
-# Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one
-# clip of WA: what another processor's rounding may turn over, and far below the spread over seeds.
-TOLERANCE = 0.005
-
-
-@dataclasses.dataclass(frozen=True)
-class Saved:
-    """What a run or a published model says of itself: its resolved recipe and its report, and where a run has it the
-    table of its predictions. `rerun_in` is where a rerun goes by default."""
-
-    source: str
-    recipe: dict[str, Any]
-    report: dict[str, Any]
-    predictions: Path | None
-    rerun_in: Path
-
-
-def reproduce(
-    source: str | Path,
-    overrides: Iterable[str] = (),
-    *,
-    output: str | Path | None = None,
-    tolerance: float = TOLERANCE,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Reruns a saved recipe and compares. A split that differs is told before anything is trained or written.
-
-    Args:
-        source: a run's folder, a model folder as published, or the id of one on the Hub.
-        overrides: of the saved recipe, such as ``"corpus.root=data/RAVDESS"``; told where they change what is learnt.
-        output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
-        tolerance: largest difference of UAR, macro-F1 and WA that still counts as reproduced.
-        resume, overwrite: as `ser_hf.run_recipe`, of the new run.
-
-    Returns:
-        The comparison, as report/reproduction.json of the new run holds it: `protocol` (`sha256` and `clips`: saved,
-        now, equal), `incomparable` (why figures cannot be compared; empty where they can), `trained`, `recipe` and
-        `environment` ({key: {saved, now}} of what differs), `added` (keys that the saved recipe does not have),
-        `recordings` ({key: {saved, now}} of augmentation's folders that hold others than they did),
-        `figures` (a list of {of, metric, saved, now, difference}), `missing` (what the saved run alone measured),
-        `predictions` ({part: {clips, same, probability}}: share of equal predicted classes, largest difference of a
-        probability; null where not both tables are at hand), `tolerance`, `verdict` and `reproduced`.
-
-    Raises:
-        UserError: naming the folder, id or key that is wrong.
-    """
-    if not 0 <= tolerance < math.inf:
-        raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
-    saved = find_saved_run(source)
-    recipe = _recipe(saved, overrides, output)
-    folder = RunFolder(recipe.output_dir)
-    _require_apart(source, folder.path)
-    folder.check(recipe.to_dict(), resume, overwrite)
-    if not (resume and folder.complete):
-        comparison = _compared(saved, recipe, _head(recipe), tolerance)
-        if comparison["incomparable"]:
-            return comparison
-    from .run import run
-
-    with _threads(saved.report["environment"].get("threads")):
-        # As JSON holds it: the same types on both sides.
-        report = _with_kept(json.loads(json.dumps(run(recipe, resume=resume, overwrite=overwrite))), folder)
-    comparison = _compared(saved, recipe, report, tolerance)
-    if os.environ.get("RANK", "0") == "0":
-        partial = folder.report / "reproduction.partial"
-        partial.write_text(json.dumps(comparison, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.rename(partial.with_suffix(".json"))
-    return comparison
-
-
-@contextlib.contextmanager
-def _threads(saved: int | None) -> Iterator[None]:
-    """As many threads as the saved run had: they decide in which order numbers are added, `accelerate launch` gives
-    each process one, and a training carries the last digit on into the first."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(saved or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _compared(saved: Saved, recipe: Recipe, report: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
-    here = {"name": recipe.name, "source": saved.source, "output_dir": recipe.output_dir}
-    tables = (saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
-    return here | compare(saved.recipe, saved.report, recipe.to_dict(), report, tables, tolerance)
-
-
 def find_saved_run(source: str | Path) -> Saved:
-    """The recipe and the report in a run's folder, a published model folder, or a Hub repository.
+    """The recipe and the report in a run's folder, a published model's folder, or a Hub repository.
 
     Raises:
         UserError: if there is none, or the run is unfinished.
@@ -314,24 +270,15 @@ def find_saved_run(source: str | Path) -> Saved:
         return _published(str(source), *_from_hub(str(source)))
     run = RunFolder(folder)
     if not run.recipe.is_file():
-        raise UserError(f"{source}: holds no recipe.yaml; name a run's folder, or a model that ser_hf has published")
+        raise UserError(f"{source}: has no recipe.yaml; name a run's folder, or a model that ser_hf has published")
     if run.complete:
-        report = _with_kept(_read_report(run.report / "report.json"), run)
         named = folder if folder.name not in ("", "..") else folder.resolve()
         beside = named.with_name(f"{named.name}-reproduced")
+        report = _read_report(run.report / "report.json")
         return Saved(str(source), read_yaml(run.recipe), report, run.report / "predictions.parquet", beside)
     if (folder / "report.json").is_file():
         return _published(str(source), run.recipe, folder / "report.json")
-    raise UserError(f"{source}: holds a recipe, but no report to compare with; finish that run with --resume")
-
-
-def _with_kept(report: dict[str, Any], run: RunFolder) -> dict[str, Any]:
-    """The report, and from beside it the digests of what was heard, where it does not hold them itself."""
-    if run.split.is_file():
-        kept = json.loads(read_text(run.split))
-        report["protocol"].setdefault("clips", kept.get("clips"))
-        report.setdefault("recordings", kept.get("recordings", {}))
-    return report
+    raise UserError(f"{source}: has a recipe, but no report to compare with; finish that run with --resume")
 
 
 def _published(source: str, recipe: Path, report: Path) -> Saved:
@@ -339,8 +286,16 @@ def _published(source: str, recipe: Path, report: Path) -> Saved:
     return Saved(source, values, _read_report(report), None, Path("runs", f"{values.get('name', 'run')}-reproduced"))
 
 
+def _read_report(path: Path) -> Report:
+    report = read_report(path)
+    for name in HEADLINE:
+        if report.metrics.get(name) is None:
+            raise UserError(f"{path}: not a report of ser_hf: it lacks {name}")
+    return report
+
+
 def _from_hub(repository: str) -> tuple[Path, Path]:
-    """recipe.yaml and report.json of one revision, as the Hub or its cache has them."""
+    """recipe.yaml and report.json of one revision, from the Hub or its cache."""
     from huggingface_hub import errors, hf_hub_download
 
     try:
@@ -348,94 +303,50 @@ def _from_hub(repository: str) -> tuple[Path, Path]:
         # The cache keeps a file under its commit: the report of the same one.
         return recipe, Path(hf_hub_download(repository, "report.json", revision=recipe.parent.name))
     except errors.HFValidationError:
-        reason = "and no Hub id either (they read owner/name)"
+        reason = "not a Hub id either (owner/name)"
     except errors.RepositoryNotFoundError:
-        reason = "and no such model on the Hub, or none that this account may read"
+        reason = "no such model on the Hub, or no access to it"
     except errors.LocalEntryNotFoundError:
-        reason = "and the Hub is out of reach (offline, or HF_HUB_OFFLINE is set), its cache without its recipe"
+        reason = "the Hub cannot be reached (offline, or HF_HUB_OFFLINE is set), and its cache lacks the recipe"
     except errors.EntryNotFoundError:
-        reason = "and the Hub's model holds no recipe.yaml with report.json: not one that ser_hf has published"
+        reason = "the model on the Hub lacks recipe.yaml or report.json: it was not published by ser_hf"
     except OSError as error:
-        reason = f"and the Hub says: {' '.join(str(error).split())}"
-    raise UserError(f"{repository}: no such folder here, {reason}")
-
-
-def _read_report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(read_text(path))
-        known = [report["judged_on"], report["labels"], report["parts"], report["environment"]]
-        known += [report["protocol"]["sha256"], *(report["metrics"][name] + 0.0 for name in HEADLINE)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a report of ser_hf ({type(error).__name__}: {error})") from None
-    return report
+        reason = f"the Hub refuses: {' '.join(str(error).split())}"
+    raise UserError(f"{repository}: no such folder here, and {reason}")
 
 
 def _recipe(saved: Saved, overrides: Iterable[str], output: str | Path | None) -> Recipe:
-    """The saved recipe with its overrides, in the folder of the new run. Raises a `UserError` naming the key, and the
-    version that saved it where the saved recipe itself cannot be read."""
+    """The saved recipe with overrides, in the folder of the new run."""
     folder = str(output if output is not None else saved.rerun_in)
-    values, overrides = saved.recipe | {"output_dir": folder}, list(overrides)
+    values = saved.recipe | {"output_dir": folder}
     try:
-        recipe = read_recipe(values, overrides)
+        read_recipe(values)
     except UserError as error:
-        if _reads(values):
-            raise  # the overrides' own mistake
-        made_with, here = saved.recipe.get("provenance") or {}, environment()
-        raise UserError(
-            f"{error} ({saved.source} was saved by {_version(made_with)}, this is {_version(here)}; rerun it with the "
-            "version that saved it)"
-        ) from None
+        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
+        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
+    recipe = read_recipe(values, overrides)
     if output is not None and recipe.output_dir != folder:
         raise UserError(f"output_dir: {recipe.output_dir} by an override and {output} by --output; give one of them")
     return recipe
 
 
-def _reads(values: Mapping[str, Any]) -> bool:
-    try:
-        read_recipe(values)
-    except UserError:
-        return False
-    return True
-
-
-def _version(made_with: Mapping[str, Any]) -> str:
-    version = made_with.get("versions", {}).get("ser_hf") or "of an unknown version"
-    revision = made_with.get("git_revision")
-    return f"ser_hf {version}" + (f" (revision {revision[:12]})" if revision else "")
-
-
-def _require_apart(source: str | Path, output: Path) -> None:
-    """The saved run stays as it is, whatever --overwrite clears."""
-    there, here = Path(source).resolve(), output.resolve()
-    if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
-        raise UserError(f"output_dir: {output} and {source} lie in one another; choose another folder (--output)")
-
-
-def _head(recipe: Recipe) -> dict[str, Any]:
-    """What the new run's report will say of its protocol, before it is trained."""
+def _untrained(recipe: Recipe, folder: RunFolder) -> Report:
+    """The report of the new run before training, without results."""
+    from .context import RunContext
     from .data import load_experiment_data
-    from .outputs import protocol_facts
+    from .outputs import report_header
 
+    level = PACKAGE.level
+    PACKAGE.setLevel(logging.ERROR)  # the run logs it again
     try:
-        with _unheard():
-            material = load_experiment_data(recipe)
+        data = load_experiment_data(recipe)
     except UserError as error:
         places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
         places += ("augment.reverberation.folder", "augment.background_noise.folder")
         if str(error).startswith(places):
-            raise UserError(f"{error} (so the saved recipe has it; give yours, as in corpus.root=DIR)") from None
+            raise UserError(f"{error} (as in the saved recipe; override it, as in corpus.root=DIR)") from None
         raise
-    judged_on = recipe.evaluation.part
-    facts = {"protocol": protocol_facts(material.folds, judged_on), "environment": environment()}
-    return {"judged_on": judged_on, "labels": material.labels, "recordings": material.recordings} | facts
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """The run itself says all of it again."""
-    level = PACKAGE.level
-    PACKAGE.setLevel(logging.ERROR)
-    try:
-        yield
     finally:
         PACKAGE.setLevel(level)
+    header = report_header(RunContext(recipe, data, data.folds, folder), {})
+    return Report(**header, metrics={}, confusion=[])

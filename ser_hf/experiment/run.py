@@ -1,55 +1,79 @@
-"""Runs an experiment: data, checks, then a training for each fold and seed, and their reports together."""
+"""Runs a recipe: data, checks, a training for each fold and seed, evaluation, and their reports."""
 
+import contextlib
 import copy
 import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel, Trainer
+
+from ..audio import prepare
+from ..audio.augmentation import Augmenter
+from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
+from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
+from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
+from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.robustness import check_opus
-from ..inference.reference import copy_reference
-from ..protocols import fingerprint, save_splits
+from ..evaluation.summary import evaluate_predictions
+from ..inference.batches import last_layer
+from ..inference.classifier import load_classifier
+from ..inference.reference import LONGEST, chosen_clips, compute_logits, copy_reference, write_reference
+from ..models.preparation import Preparation
+from ..protocols import PARTS, fingerprint, save_splits
 from ..report.card import Runs
-from ..report.report import Report
-from ..training.arguments import EmotionTrainingArguments
-from ..training.data import EpochSchedule
+from ..report.report import Embeddings, Report, Robustness, read_report
+from ..training.arguments import EmotionTrainingArguments, seed_everything
+from ..training.callbacks import measured_energy, tracked
+from ..training.checkpoints import size, whole_model
+from ..training.data import EpochSchedule, Mixing, TrainTransforms, balance_table, clips_by_corpus, merge, part
 from ..training.factory import build_model
-from ..training.fit import dry_run
+from ..training.feature_cache import FeatureCaching, fixed_crops
+from ..training.fit import Fit, dry_run, fit, window_logits
+from ..training.freezing import freeze, trainable_table
+from ..training.lora import add_lora, plain_parameters
+from ..training.loss import ClassificationLoss, class_weights, log_priors
+from ..training.optimizer import parameter_groups
+from ..training.sklearn_solver import fit_classical
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
-from .aggregate import over_folds, over_seeds, read_predictions
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
-from .outputs import save_card, save_report
+from .evaluate import LabelMapping, robustness_of
+from .outputs import aggregate, read_predictions, report_header, save_card, save_report, save_weights
 from .recipe import Recipe
-from .single_run import make_loss, make_transforms, run_one
 
 logger = logging.getLogger(__name__)
 
+# What `window_logits` returns: row and samples of each window, and its logits.
+Windows = tuple[Sequence[int], Sequence[int], np.ndarray]
 
-def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> dict[str, Any]:
+
+def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Watch | None = None) -> Report:
     """Runs a recipe in its `output_dir` and returns the report. An exception of `watch` ends the run, which can be
     resumed."""
-    with quiet_libraries():
-        return _run(recipe, resume, overwrite, watch)
-
-
-def _run(recipe: Recipe, resume: bool, overwrite: bool, watch: Watch | None) -> dict[str, Any]:
     folder = RunFolder(recipe.output_dir)
-    # The first TrainingArguments start the process group, so they come before anything is written.
-    arguments = arguments_for(recipe, folder)
-    with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            folder.check(recipe.to_dict(), resume, overwrite)
-    if resume and folder.complete:
-        logger.info("%s is complete; its report stands", folder.path)
-        return folder.read_report()
-
-    with recorded() as write_log_to:
+    with quiet_libraries(), recorded() as write_log_to:
+        # The first TrainingArguments start the process group, so they come before anything is written.
+        arguments = arguments_for(recipe, folder)
+        with arguments.main_process_first(local=False):
+            if arguments.process_index == 0:
+                folder.check(recipe.to_dict(), resume, overwrite)
+        if resume and folder.complete:
+            logger.info("%s is complete: its report is read", folder.path)
+            return read_report(folder.report / "report.json")
         data = load_experiment_data(recipe)
         context = RunContext(recipe, data, data.folds, folder, resume, watch=watch)
         check_runs(context, arguments)
@@ -67,16 +91,16 @@ def _run(recipe: Recipe, resume: bool, overwrite: bool, watch: Watch | None) -> 
         return _run_folds(context)
 
 
-def check_runs(context: RunContext, arguments: EmotionTrainingArguments) -> None:
+def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Checks what depends on clips and network, before the first file is written."""
-    recipe, data = context.recipe, context.data
+    recipe, data = run.recipe, run.data
     normalizes = getattr(data.plan.extractor, "do_normalize", False)
     if "gain" in recipe.augment.steps and normalizes and not recipe.augment.mixup.probability:
         logger.warning("augment.gain has no effect: the feature extractor brings every clip to unit variance")
     if recipe.evaluation.robustness:
         check_opus()
     for fold in [*data.folds, *data.foil]:
-        own = dataclasses.replace(context, folds=[fold])
+        own = dataclasses.replace(run, folds=[fold])
         clips = own.train_clips()
         make_loss(recipe, data.labels, own.train_labels(clips))
         if recipe.training.solver == "trainer":
@@ -84,9 +108,9 @@ def check_runs(context: RunContext, arguments: EmotionTrainingArguments) -> None
             dry_run(data.plan, arguments, len(EpochSchedule(clips)), own.freezing, own.lora, recipe.freeze.cache)
 
 
-def _open(context: RunContext) -> None:
-    context.folder.open(context.resolved_recipe(), context.resume)
-    save_run_splits(context.data, context.folds, context.folder)
+def _open(run: RunContext) -> None:
+    run.folder.open(run.resolved_recipe(), run.resume)
+    save_run_splits(run.data, run.folds, run.folder)
 
 
 def save_run_splits(data: ExperimentData, folds: list[Fold], folder: RunFolder) -> None:
@@ -102,11 +126,11 @@ def _require_same_clips(data: ExperimentData, folds: list[Fold], folder: RunFold
     try:
         saved = json.loads(folder.split.read_text(encoding="utf-8"))
     except ValueError:
-        raise UserError(f"{folder.split}: damaged, no JSON; start anew with --overwrite") from None
+        raise UserError(f"{folder.split}: damaged, no JSON; start again with --overwrite") from None
     same_clips = saved.get("clips") == [fold.clips for fold in folds]
     if saved["sha256"] != fingerprint([fold.split for fold in folds]) or not same_clips:
         raise UserError(
-            f"{folder.split}: the corpus, its labels or its split have changed since this run began; start anew with "
+            f"{folder.split}: the corpus, its labels or its split have changed since this run began; start again with "
             "--overwrite"
         )
     for key, now in data.recordings.items():
@@ -114,15 +138,14 @@ def _require_same_clips(data: ExperimentData, folds: list[Fold], folder: RunFold
         if now != then:
             raise UserError(
                 f"{key}: the recordings there have changed since this run began ({then['clips']} then, {now['clips']} "
-                "now); put back what was there, or start anew with --overwrite"
+                "now); restore them, or start again with --overwrite"
             )
 
 
-def _run_folds(context: RunContext) -> dict[str, Any]:
+def _run_folds(run: RunContext) -> Report:
     """Runs each fold in fold-N/ and each seed in seed-N/ below it, then aggregates upwards; one fold with one seed
     runs in the folder itself."""
-    recipe, folds = context.recipe, context.folds
-    children: dict[int, tuple[Recipe, list[Fold]]]
+    recipe, folds = run.recipe, run.folds
     if len(folds) > 1:
         kind = "fold"
         children = {fold.number: (_with(recipe, folds=[fold.number]), [fold]) for fold in folds}
@@ -130,18 +153,16 @@ def _run_folds(context: RunContext) -> dict[str, Any]:
         kind = "seed"
         children = {seed: (_with(recipe, seeds=[seed]), folds) for seed in recipe.training.seeds}
     else:
-        return run_one(context)
+        return _run_one(run)
     reports = {}
     for number, (own, own_folds) in children.items():
         logger.info("%s %d", kind, number)
-        reports[number] = _run_child(context.child(f"{kind}-{number}", own, own_folds, context.watch))
-    aggregate = over_folds if kind == "fold" else over_seeds
-    report = aggregate(
-        recipe, context.data, folds if kind == "fold" else folds[0], context.folder, reports, context.foil
-    )
-    with context.main_process_first() as main:
+        reports[number] = _run_child(run.child(f"{kind}-{number}", own, own_folds, run.watch))
+    table = read_predictions(run.folder, kind, list(reports))
+    report = aggregate(run, reports, table)
+    with run.main_process_first() as main:
         if main:
-            _save_aggregate(context, kind, reports, report)
+            _save_aggregate(run, report, reports, table)
     return report
 
 
@@ -152,34 +173,336 @@ def _with(recipe: Recipe, folds: list[int] | None = None, seeds: list[int] | Non
     return dataclasses.replace(recipe, protocol=protocol, training=training)
 
 
-def _run_child(context: RunContext) -> dict[str, Any]:
-    """A run below another's folder, skipped where it is complete."""
-    if context.folder.complete:
-        _require_same_clips(context.data, context.folds, context.folder)
-        return context.folder.read_report()
-    with context.main_process_first() as main:
+def _run_child(run: RunContext) -> Report:
+    """A run below another's folder, skipped if it is complete."""
+    if run.folder.complete:
+        _require_same_clips(run.data, run.folds, run.folder)
+        return read_report(run.folder.report / "report.json")
+    with run.main_process_first() as main:
         if main:
-            _open(context)
-    return _run_folds(context)
+            _open(run)
+    return _run_folds(run)
 
 
-def _save_aggregate(
-    context: RunContext, kind: str, reports: Mapping[int, dict[str, Any]], report: dict[str, Any]
-) -> None:
+def _save_aggregate(run: RunContext, report: Report, reports: Mapping[int, Report], table: pa.Table) -> None:
     """model/ is that of the child with the best validation, its card describes all children; report/ is of all."""
-    chosen = report[f"chosen_{kind}"]
-    source, own, numbers = context.folder.child(f"{kind}-{chosen}"), reports[chosen], [chosen]
-    if "chosen_seed" in own:  # the card's figures are those of its weights, not the mean over a fold's seeds
-        numbers.append(own["chosen_seed"])
-        own = source.child(f"seed-{own['chosen_seed']}").read_report()
-    runs = Runs(Report.from_dict(report), Report.from_dict(own), numbers)
-    with atomic_folder(context.folder.model) as partial:
-        shutil.copytree(source.model, partial, dirs_exist_ok=True)
-        save_card(context.recipe, report, context.folder, partial, runs)
-    copy_reference(source.reference, context.folder.reference)
-    rows = context.fold.split.rows
-    if len(context.folds) > 1:
-        evaluated = context.recipe.evaluation.part
-        rows = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in context.folds}
-    tables = {"predictions": read_predictions(context.folder, kind, list(reports))}
-    save_report(context.recipe, report, context.data.dataset, rows, tables, context.folder)
+    source = run.folder.child(report.chosen)
+    number = report.chosen_seed if report.chosen_fold is None else report.chosen_fold
+    own, numbers = reports[number], [number]
+    if own.chosen_seed is not None:  # the card's figures are those of its weights, not the mean over a fold's seeds
+        numbers.append(own.chosen_seed)
+        own = read_report(source.child(own.chosen).report / "report.json")
+    with atomic_folder(run.folder.model) as folder:
+        shutil.copytree(source.model, folder, dirs_exist_ok=True)
+        save_card(run, report, folder, Runs(report, own, numbers))
+    copy_reference(source.reference, run.folder.reference)
+    save_report(run, report, {"predictions": table})
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """The results of a training.
+
+    Args:
+        report: of the run.
+        predictions: of each split.
+        logits: of the clips of the evaluated split that are one window each, by dataset row.
+        vectors: inputs of the last layer for the clips of the evaluated split, if the recipe requests a map.
+    """
+
+    report: Report
+    predictions: dict[str, Predictions]
+    logits: dict[int, np.ndarray]
+    vectors: np.ndarray | None
+
+
+def _run_one(run: RunContext) -> Report:
+    """Trains with one seed, evaluates the checkpoint that validation selects, writes model/ and report/."""
+    arguments = run.arguments()
+    with measured_energy(arguments.process_index == 0) as energy:
+        fitted = train(run, arguments)
+    evaluated = evaluate_run(run, fitted, energy)
+    model = whole_model(fitted.trainer)
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            # GPUs evaluate in TF32, which is not exact enough for the reference.
+            exact = arguments.device.type == "cpu" and not (arguments.bf16 or arguments.fp16)
+            return _save(run, model, evaluated, evaluated.logits if exact else {})
+    return evaluated.report
+
+
+def _save(
+    run: RunContext, model: PreTrainedModel | PeftModel, evaluated: Evaluated, logits: Mapping[int, np.ndarray]
+) -> Report:
+    report, settings = evaluated.report, run.recipe.evaluation
+    predictions = evaluated.predictions[settings.part]
+    # Predictions of training clips are not saved: they measure nothing.
+    tables = [to_table(name, own) for name, own in evaluated.predictions.items() if name != "train"]
+    files = {"predictions": pa.concat_tables(tables)}
+    with atomic_folder(run.folder.model) as folder:
+        save_weights(model, run.data.plan, report, folder)
+        save_reference(run, model, logits)
+        try:
+            if evaluated.vectors is not None and len(predictions) >= FEWEST:
+                facts, files["embeddings"] = embeddings_map(predictions, evaluated.vectors)
+                report = report.model_copy(update={"embeddings": Embeddings(**facts)})
+            if settings.robustness:
+                report = report.model_copy(update={"robustness": _robustness(run, predictions, folder)})
+        except UserError as error:  # the trained model and its figures are still saved
+            warning = f"evaluation.embeddings or evaluation.robustness failed: {error}"
+            report = report.model_copy(update={"warnings": [*report.warnings, warning]})
+        save_card(run, report, folder)
+    save_report(run, report, files)
+    return report
+
+
+def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
+    recipe, data = run.recipe, run.data
+    seed_everything(arguments.seed, recipe.training.deterministic)
+    model = build_model(copy.deepcopy(data.plan))
+    freezing, lora = run.freezing, run.lora
+    freeze(model, freezing)
+    if lora is not None:
+        model = add_lora(model, lora)
+    train_clips = run.train_clips()
+    loss = make_loss(recipe, data.labels, run.train_labels(train_clips))
+    parts = train_clips, run.clips("validation")
+    common = (model, data.plan.extractor, data.store, *parts, arguments, trainer_metrics)
+    if recipe.training.solver == "sklearn":
+        speakers = data.dataset["speaker"][:]
+        weights = None if loss.class_weights is None else loss.class_weights.tolist()
+        return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
+    rates = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
+    logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
+    name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
+    with contextlib.ExitStack() as stack:
+        tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
+        arguments.run_name = stack.enter_context(tracking)
+        rows = run.fold.split.rows["train"]
+        log_oversampling(recipe, len(rows), len(train_clips))
+        if run.resampled:
+            clips, corpora = part(data.dataset, rows, data.store), data.dataset["corpus"][:]
+            logger.info("%s", balance_table(clips, train_clips, corpora, data.labels))
+        return fit(
+            *common,
+            loss=loss,
+            freezing=freezing,
+            patience=recipe.training.early_stopping.patience,
+            resume=run.resume,
+            watch=run.watch and partial(run.watch, run.folder.place),
+            transforms=make_transforms(run),
+            cache=_cache(run),
+        )
+
+
+def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
+    """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
+    settings = recipe.training.loss
+    weights = None
+    if settings.class_weights:
+        weights = class_weights(settings.class_weights, labels, names)
+    return ClassificationLoss(
+        weights,
+        settings.label_smoothing,
+        settings.focal_gamma,
+        settings.logit_adjustment,
+        log_priors(labels, len(names)) if settings.logit_adjustment else None,
+    )
+
+
+def make_transforms(run: RunContext) -> TrainTransforms:
+    """Augmentation and mixup of the training clips."""
+    recipe, data = run.recipe, run.data
+    augment, rate = recipe.augment, data.store.sampling_rate
+    augmenter = mixing = None
+    if augment.steps:
+        augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
+    if augment.mixup.probability:
+        mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
+    return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
+
+
+def _cache(run: RunContext) -> FeatureCaching | None:
+    """The cache of frozen layers' outputs, computed once for the clips of all folds, which are mostly the same."""
+    if not run.recipe.freeze.cache:
+        return None
+    others = []
+    for fold in [*run.data.folds, *run.data.foil]:
+        own = dataclasses.replace(run, folds=[fold])
+        others += [fixed_crops(own.train_clips(), run.data.store), own.clips("validation")]
+    return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
+
+
+def log_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
+    """Logs over-sampling, with a warning if the copies of a clip are equal."""
+    augment = recipe.augment
+    if not augment.oversample or entries == clips:
+        return
+    logger.info("over-sampled to equal classes: %d clips are used %d times an epoch", clips, entries)
+    if not augment.steps and not augment.mixup.probability:
+        logger.warning(
+            "augment.oversample: plain repetition of %d clips%s, without other augmentation such as augment.speed",
+            entries - clips,
+            " except for their crops" if recipe.audio.max_duration and not recipe.freeze.cache else "",
+        )
+
+
+def evaluate_run(run: RunContext, fitted: Fit, more: Mapping[str, Any]) -> Evaluated:
+    """Evaluates each split once; this is the only place that uses the test split.
+
+    Args:
+        more: further sections of the report.
+    """
+    began = time.perf_counter()
+    recipe, data = run.recipe, run.data
+    settings, solver, metric = recipe.evaluation, recipe.training.solver, recipe.training.early_stopping.metric
+    outputs: dict[str, Windows] = {}
+    vectors = None
+    for name in PARTS if settings.part == "test" else PARTS[:2]:
+        mapped = settings.embeddings and name == settings.part
+        with _last_layer_inputs(fitted.trainer) if mapped else contextlib.nullcontext([]) as inputs:
+            outputs[name] = window_logits(fitted.trainer, run.clips(name))
+        if mapped:
+            vectors = mean_by_clip(*outputs[name][:2], np.concatenate(inputs))
+    logits, temperature = _calibrated(run, outputs)
+    predictions = {name: of_rows(data.dataset, rows, softmax(own)) for name, (rows, own) in logits.items()}
+    scores = evaluate_predictions(predictions[settings.part], **settings.bootstrapping)
+    warnings = scores["warnings"] + data.notes + fitted.notes + run.window_notes()
+    if temperature and at_limit(temperature["value"]):
+        warnings.append(temperature_warning(temperature["value"], settings.temperature == "store"))
+    fields = report_header(run, scores["metrics"]) | scores | dict(more)
+    fields["model"] |= {**_parameter_counts(fitted, solver), "solver": solver}
+    report = Report(
+        **fields
+        | {
+            "warnings": warnings,
+            "parts": {
+                name: all_metrics(own.labels, own.probabilities[0], own.votes)
+                for name, own in predictions.items()
+                if name != "test"
+            },
+            "temperature": temperature,
+            "history": fitted.history,
+            "selected_by": metric,
+            "validated": -fitted.validated if metric == "loss" else fitted.validated,
+            "training": _training_facts(run, fitted),
+            "seconds": {
+                **data.seconds,
+                "training": fitted.seconds,
+                "per_epoch": float(np.median(fitted.epoch_seconds)) if fitted.epoch_seconds else None,
+                "judgement": time.perf_counter() - began,
+            },
+        }
+    )
+    windows, counts = np.unique(outputs[settings.part][0], return_counts=True)
+    single = set(windows[counts == 1].tolist())
+    rows, logits_of_clips = logits[settings.part]
+    kept = {row: own for row, own in zip(np.asarray(rows).tolist(), logits_of_clips, strict=True) if row in single}
+    return Evaluated(report, predictions, kept, vectors)
+
+
+@contextlib.contextmanager
+def _last_layer_inputs(trainer: Trainer) -> Iterator[list[np.ndarray]]:
+    """Collects the inputs of the classifier's last layer, from all processes and batch by batch."""
+    kept = []
+
+    def keep(module: nn.Module, given: tuple) -> None:
+        kept.append(trainer.accelerator.gather_for_metrics(given[0].detach().float()).cpu().numpy())
+
+    hook = last_layer(trainer.model).register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        hook.remove()
+
+
+def _calibrated(
+    run: RunContext, outputs: Mapping[str, Windows]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any] | None]:
+    """Rows and logits of each split as the published model gives them, and the report's `temperature`."""
+    plain = {name: merge(*own) for name, own in outputs.items()}
+    setting, evaluated = run.recipe.evaluation.temperature, run.recipe.evaluation.part
+    if setting == "none":
+        return plain, None
+    labels = np.asarray(run.data.dataset["label"][:])
+    rows, lengths, logits = outputs["validation"]
+    value = fit_temperature(logits, labels[plain["validation"][0]], lambda own: merge(rows, lengths, own)[1])
+    stored = setting == "store" and not at_limit(value)
+    scaled = {name: merge(own, samples, made / value) for name, (own, samples, made) in outputs.items()}
+    test_rows, before = plain[evaluated]
+    facts = temperature_facts(value, labels[test_rows], before, scaled[evaluated][1], stored)
+    return (scaled if stored else plain), facts
+
+
+def _parameter_counts(fitted: Fit, solver: str) -> dict[str, int]:
+    model = fitted.trainer.model
+    everything = list(plain_parameters(model))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if solver == "sklearn":
+        # scikit-learn fits buffers of the classifier, not parameters.
+        trained = list(model.classifier.state_dict().values())
+        own = {id(parameter) for parameter in model.classifier.parameters()}
+        everything = [parameter for parameter in everything if id(parameter) not in own] + trained
+    return {"parameters": sum(map(size, everything)), "learning": sum(map(size, trained))}
+
+
+def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
+    """The report's `training`."""
+    arguments = fitted.trainer.args
+    precisions = {"bf16": arguments.bf16, "fp16": arguments.fp16, "tf32": arguments.tf32}
+    facts: dict[str, Any] = {
+        "precision": next((name for name, used in precisions.items() if used), "fp32"),
+        "clips_per_step": arguments.step_batch_size,
+        "data_workers": arguments.dataloader_num_workers,
+    }
+    if run.recipe.training.solver == "trainer":
+        if fitted.cached is None:
+            facts["strategy"] = "full (every clip computed in each epoch)"
+        else:
+            facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
+    if run.resampled:
+        per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])
+        facts |= {"balance": run.recipe.training.balance, "clips_per_epoch": per_epoch}
+    return facts
+
+
+def _robustness(run: RunContext, predictions: Predictions, model: Path) -> Robustness:
+    """The report's `robustness` of the model saved in a folder, on the clips of the `predictions`."""
+    classifier, settings, store = load_classifier(model), run.recipe.evaluation, run.data.store
+    waveforms = [store[row] for row in run.test_rows]  # prepared already; views, which take no memory
+    if classifier.preparation != Preparation():  # conditions change recordings before they are prepared
+        chosen = run.data.dataset.select(run.test_rows)
+        _, waveforms = prepare(chosen, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
+    names = classifier.labels
+    mapping = LabelMapping(names, names, names)
+    found = robustness_of(
+        classifier, mapping, predictions, waveforms, window=settings.window, **settings.bootstrapping
+    )
+    return Robustness(**found)
+
+
+def save_reference(run: RunContext, model: PreTrainedModel | PeftModel, logits: Mapping[int, np.ndarray]) -> None:
+    """Writes reference.npz: a few clips of the evaluated split and the trained model's logits for them.
+
+    Args:
+        logits: by dataset row, those of the final evaluation. The model computes them again if no clip of the right
+            length is among them.
+    """
+    plan, store, shortest = run.data.plan, run.data.store, run.data.plan.shortest_clip
+    limit = round(LONGEST * store.sampling_rate)
+    lengths = store.source_lengths
+    known = [row for row in run.test_rows if row in logits and lengths[row] <= limit and len(store[row]) >= shortest]
+    rows = known or list(run.test_rows)
+    chosen = [rows[i] for i in chosen_clips(lengths[rows], limit)]
+    clips = [store[row] for row in chosen]
+    if plan.preparation.active:  # the store holds prepared waveforms, the reference recordings
+        dataset = run.data.dataset.select(chosen)
+        _, recorded = prepare(dataset, store.sampling_rate, run.recipe.audio.cache_dir, Preparation())
+        clips = [recorded[i] for i in range(len(chosen))]
+    if known:
+        expected = [logits[row] for row in chosen]
+    else:
+        clips = [np.array(clip[:limit]) for clip in clips]
+        clips = [np.pad(clip, (0, max(0, shortest - len(clip)))) for clip in clips]
+        expected = compute_logits(model, plan.extractor, plan.preparation, clips)
+    write_reference(run.folder.reference, clips, expected, store.sampling_rate)

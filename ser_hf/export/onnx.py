@@ -127,7 +127,7 @@ def export_model(
     facts = {
         "model": _name(classifier.source),
         "revision": classifier.revision,
-        "window_seconds": classifier.judged_window,
+        "window_seconds": classifier.evaluation_window,
     }
     expected = logits_of(classifier, clips)
     files = {}

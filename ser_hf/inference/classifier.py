@@ -46,7 +46,7 @@ _UNREADABLE = (
     SafetensorError,
     StrictDataclassError,
 )
-_TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no answer depends on it
+_TRAINING_ONLY = "masked_spec_embed"  # SpecAugment puts it in place of frames; no prediction depends on it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Classifier:
         source: as the user named it.
         extractor: without the preparation of waveforms, which is `preparation`.
         revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
-        judged_window: seconds of its recipe's `evaluation.window`.
+        evaluation_window: seconds of its recipe's `evaluation.window`.
         place: the folder that it was read from, or its Hub id; `commit` is that of the Hub.
         untrained: tensors that are missing in its files and therefore random.
     """
@@ -67,7 +67,7 @@ class Classifier:
     extractor: SequenceFeatureExtractor
     preparation: Preparation
     revision: str | None
-    judged_window: float | None
+    evaluation_window: float | None
     place: str = ""
     commit: str | None = None
     untrained: tuple[str, ...] = ()
@@ -97,13 +97,13 @@ class Classifier:
             return mask_valid(self.model.config)
         return isinstance(self.model, AcousticClassifier)
 
-    def window(self, asked: float | None = None) -> int | None:
+    def window(self, seconds: float | None = None) -> int | None:
         """Samples of the longest window; None for no limit.
 
         Args:
-            asked: seconds; None takes the recipe's `evaluation.window`.
+            seconds: None takes the recipe's `evaluation.window`.
         """
-        seconds = self.judged_window if asked is None else asked
+        seconds = self.evaluation_window if seconds is None else seconds
         longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
         limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)
         return min((samples for samples in limits if samples), default=None)
@@ -166,8 +166,8 @@ def load_classifier(
     if isinstance(extractor, PreparedFeatureExtractor):
         preparation, extractor = extractor.preparation, extractor.stock()
     model = _on_device(model, device)
-    judged_window = _judged_window(place, pinned)
-    known = (_revision(place, commit), judged_window, place, commit, tuple(missing))
+    evaluation_window = _evaluation_window(place, pinned)
+    known = (_revision(place, commit), evaluation_window, place, commit, tuple(missing))
     return Classifier(source, model.eval(), extractor, preparation, *known)
 
 
@@ -183,15 +183,12 @@ def _place(source: str, revision: str | None) -> str:
     run = RunFolder(folder)
     above = folder.resolve().parent
     if above.name == run.checkpoints.name and RunFolder(above.parent).recipe.is_file():
-        raise UserError(
-            f"{source}: a checkpoint of the run in {above.parent}, to go on from with --resume; name {above.parent}, "
-            "whose model is whole"
-        )
+        raise UserError(f"{source}: a checkpoint, to continue training with --resume; name its run {above.parent}")
     for place in (folder, run.model):
         if (place / "config.json").is_file():
             return str(place)
     if (folder / "adapter_config.json").is_file():
-        raise UserError(f"{source}: an adapter alone; name the model folder around it, whose weights are whole")
+        raise UserError(f"{source}: an adapter without its base model; name the model folder around it")
     if run.recipe.is_file():
         raise UserError(f"{source}: the run in it has no model yet; finish it with --resume")
     raise UserError(f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder")
@@ -201,24 +198,23 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
     """Refuses labels that occur twice or are not numbered from 0."""
     if set(names) != set(range(len(names))):
         raise UserError(
-            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; mend "
+            f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
             "id2label in its config.json"
         )
     doubled = next((name for name, count in Counter(names.values()).items() if count > 1), None)
     if doubled is not None:
         raise UserError(
-            f"{source}: several of its labels are called {doubled!r}; give each a name of its own (id2label in its "
-            "config.json)"
+            f"{source}: several of its labels are called {doubled!r}; rename them (id2label in its config.json)"
         )
 
 
 def _unreadable(source: str, error: Exception) -> UserError:
     if "trust_remote_code" in str(error):
-        return UserError(f"{source}: brings code of its own; --trust-remote-code runs it, if you trust its author")
+        return UserError(f"{source}: contains code; --trust-remote-code runs it, if you trust its author")
     if "ignore_mismatched_sizes" in str(error):
         return UserError(
-            f"{source}: its weights have other sizes than its config.json says; restore the one that they were saved "
-            "with (as many labels in id2label as its classifier answers)"
+            f"{source}: its weights do not fit its config.json; restore the one that they were saved with (as "
+            "many labels in id2label as the classifier has outputs)"
         )
     known = "" if Path(source).is_dir() else "no such folder here, and as a model on the Hub: "
     return UserError(f"{source}: {known}{first_line(error)}")
@@ -231,7 +227,7 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
     try:
         place = torch.device(device)
         if place.type == "meta":
-            raise UserError("--device: meta holds no numbers; choose one that computes, such as cpu")
+            raise UserError("--device: meta computes nothing; choose another one, such as cpu")
         return model.to(place)
     except torch.OutOfMemoryError:
         raise
@@ -239,7 +235,7 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
         raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
 
 
-def _judged_window(place: str, revision: str | None) -> float | None:
+def _evaluation_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
     path = published_file(place, "recipe.yaml", revision)
     if path is None:

@@ -39,14 +39,13 @@ def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list
     return candidates[first[places]].tolist()
 
 
-def write_reference(
-    path: Path,
+def compute_logits(
     model: "nn.Module",
     extractor: "SequenceFeatureExtractor",
     preparation: "Preparation",
     clips: Sequence[np.ndarray],
-) -> None:
-    """Writes clips and the model's logits of each single clip, in evaluation mode and float32, on the model's device.
+) -> list[np.ndarray]:
+    """The model's logits of each single clip, in evaluation mode and float32, on the model's device.
 
     Args:
         model: trained, as it will be published; its adapters need not be merged.
@@ -68,10 +67,15 @@ def write_reference(
             # The method of the class, since Accelerate replaces that of the instance by one with less precision.
             logits.append(type(model).forward(model, **inputs).logits[0].float().cpu().numpy())
     model.train(training)
+    return logits
+
+
+def write_reference(path: Path, clips: Sequence[np.ndarray], logits: Sequence[np.ndarray], sampling_rate: int) -> None:
+    """Writes waveforms (samples,) as recorded, and the model's logits (classes,) of each."""
     named = {f"clip_{i}": np.asarray(clip, dtype=np.float32) for i, clip in enumerate(clips)}
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, logits=np.stack(logits), sampling_rate=rate, **named)
+        np.savez(file, logits=np.stack(logits), sampling_rate=sampling_rate, **named)
     partial.replace(path)
 
 

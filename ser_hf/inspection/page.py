@@ -1,8 +1,5 @@
-"""The page of an inspection: charts, examples to see and to hear, and `inspect.json` with the same facts."""
+"""The page of an inspection: charts, examples to look at and to play, and `inspect.json` with the same facts."""
 
-import base64
-import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,40 +10,24 @@ import numpy as np
 import pandas as pd
 import soundfile
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..audio.decode import decode
-from ..report.page import template
-from ..report.plots import COLORS, clear, distribution_figure
-from ..utils.environment import __version__
+from ..report.page import Picture, picture, template
+from ..report.plots import COLORS, distribution_figure, png, transparent
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from .findings import Inspection
-from .measure import MEASURES, AudioFile, clip_table, crosstable, ordered_labels
+from .measure import MEASURES, AudioFile, clip_table, ordered_labels
 
 CONTENTS = {"index.html", "inspect.json", "audio"}
 # Limits of the page; `inspect.json` is complete.
 FILES_LISTED = 20
 SPEAKERS_LISTED = 200
-_MOST_BOXES = 120
-_MOST_SERIES = 12
-_CHART = (5.4, 3.4)  # inches, 96 CSS pixels each
+_CHART = (5.4, 3.4)  # inches
 _PICTURE_RATE = 16000
-_BANDS = 80
 _DYNAMIC_RANGE = 80.0  # dB
-_PITCH_RANGE = (60.0, 600.0)  # Hz
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture inside the page: a data URI, and its size in CSS pixels."""
-
-    source: str
-    alt: str
-    width: int
-    height: int
 
 
 def check_folder(folder: str | Path) -> None:
@@ -80,24 +61,22 @@ def write_inspection(inspection: Inspection, folder: str | Path, examples: int =
         picked = tqdm(pick_examples(inspection.clips, examples), desc="drawing examples", unit="clip", disable=None)
         shown = [_example(file, f"audio/{number:02d}.flac", partial) for number, file in enumerate(picked, 1)]
         facts["examples"] = [{"id": example["id"], "audio": example["audio"]} for example in shown]
-        text = json.dumps(facts, indent=1, allow_nan=False)
-        (partial / "inspect.json").write_text(text + "\n", encoding="utf-8")
-        page = render(facts, charts(clip_table(inspection.clips)), shown)
+        write_facts(partial, facts)
+        page = template(__package__, "page.html", quantity=quantity).render(
+            **facts,
+            official_labels=ordered_labels(facts["official"]["per_label"]) if facts["official"] else [],
+            charts=charts(clip_table(inspection.clips)),
+            shown=shown,
+            listed=FILES_LISTED,
+            speakers_listed=SPEAKERS_LISTED,
+        )
         (partial / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
 
 
-def render(facts: Mapping[str, Any], charts: Mapping[str, Picture], examples: Sequence[Mapping[str, Any]]) -> str:
-    """The page as HTML; `facts` is the content of `inspect.json`."""
-    return template(__package__, "page.html", quantity=quantity).render(
-        **facts,
-        version=__version__,
-        official_labels=ordered_labels(facts["official"]["per_label"]) if facts["official"] else [],
-        charts=charts,
-        shown=examples,
-        listed=FILES_LISTED,
-        speakers_listed=SPEAKERS_LISTED,
-    )
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes `inspect.json`."""
+    (folder / "inspect.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def quantity(value: float | None, measure: str) -> str:
@@ -111,95 +90,30 @@ def quantity(value: float | None, measure: str) -> str:
 
 
 def pick_examples(clips: Sequence[AudioFile], each: int = 2) -> list[AudioFile]:
-    """Up to `each` clips of every label, of different speakers and sexes, always the same ones; no silent clips."""
-    candidates = [file for file in clips if not file.measured.silent]
-    labels = ordered_labels([file.clip.emotion for file in candidates])
+    """Up to `each` clips of every label, of different speakers, always the same ones; no silent clips."""
+    candidates = sorted((file for file in clips if not file.measured.silent), key=lambda file: file.clip.id)
     picked = []
-    for position, label in enumerate(labels):
-        speakers: dict[tuple[str, str], list[AudioFile]] = {}
-        for file in candidates:
-            if file.clip.emotion == label:
-                speakers.setdefault((file.clip.sex or "", file.clip.speaker), []).append(file)
-        order, count = sorted(speakers), min(each, len(speakers))
-        for i in range(count):
-            # Evenly spaced, and shifted from label to label.
-            own = speakers[order[int((i + position / len(labels)) / count * len(order))]]
-            own = sorted(own, key=lambda file: (file.measured.duration, file.clip.id))
-            picked.append(own[len(own) // 2])
+    for i, label in enumerate(ordered_labels([file.clip.emotion for file in candidates])):
+        own = list({file.clip.speaker: file for file in candidates if file.clip.emotion == label}.values())
+        start = i % len(own)  # other speakers for the next label
+        picked += [*own[start:], *own[:start]][:: max(1, len(own) // max(1, each))][:each]
     return picked
 
 
-def charts(table: pd.DataFrame) -> dict[str, Picture]:
-    """The charts of a `clip_table`, by name."""
+def charts(table: pd.DataFrame) -> list[Picture]:
+    """Charts of a `clip_table`: classes and durations."""
     if table.empty:
-        return {}
+        return []
     labels = ordered_labels(table["label"])
-    found = {"classes": _counts_chart({"clips": table["label"].value_counts()[labels].tolist()}, labels, "")}
-    for name in ("sex", "intensity"):
-        counts = crosstable(table, name)
-        if counts is not None and 1 < len(counts["rows"]) <= _MOST_SERIES:
-            found[f"classes_by_{name}"] = _counts_chart(counts["rows"], labels, f" by {name}")
-    figure = Figure(figsize=_CHART, layout="constrained")
-    axes = figure.add_subplot()
+    classes = distribution_figure({"clips": table["label"].value_counts()[labels].tolist()}, labels)
+    classes.set_size_inches(_CHART)
+    classes.axes[0].tick_params(axis="x", rotation=35)
+    durations = Figure(figsize=_CHART, layout="constrained")
+    axes = durations.add_subplot()
     axes.hist(table["duration"], bins=min(60, max(10, int(len(table) ** 0.5))), color=COLORS[0])
     axes.set(xlabel="duration (s)", ylabel="clips", title=f"Durations of {len(table)} clips")
-    axes.grid(alpha=0.3)
-    found["durations"] = picture(figure, "Histogram of the durations of the clips.")
-    loudness = table.dropna(subset="loudness").groupby
-    groups = {label: group["loudness"].tolist() for label, group in loudness("label")}
-    groups = {label: groups[label] for label in labels if label in groups}
-    speakers = {name.partition(":")[2] or name: group["loudness"].tolist() for name, group in loudness("speaker")}
-    if groups:
-        found["loudness_by_label"] = _loudness_chart(groups, "label")
-        found["loudness_by_speaker"] = _loudness_chart(speakers, "speaker")
-    return found
-
-
-def _counts_chart(counts: Mapping[str, Sequence[int]], labels: Sequence[str], by: str) -> Picture:
-    # A dollar sign in a name from a table would start a formula.
-    figure = distribution_figure({name.replace("$", r"\$"): values for name, values in counts.items()}, labels)
-    figure.set_size_inches(_CHART)
-    axes = figure.axes[0]
-    axes.set_title(f"Clips of each label{by}")
-    axes.tick_params(axis="x", rotation=35)
-    axes.margins(y=0.1)
-    if axes.get_legend():
-        axes.get_legend().remove()
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return picture(figure, f"Clips of each label{by}.")
-
-
-def _loudness_chart(groups: Mapping[str, Sequence[float]], what: str) -> Picture:
-    """A box plot of each group; of many groups those with the lowest and the highest medians."""
-    names, title = list(groups), f"Loudness by {what}"
-    if len(names) > _MOST_BOXES:
-        ordered = sorted(names, key=lambda name: float(np.median(groups[name])))
-        names = [*ordered[: _MOST_BOXES // 2], *ordered[-_MOST_BOXES // 2 :]]
-        title += f" (the {_MOST_BOXES // 2} lowest and highest of {len(groups)})"
-    figure = Figure(figsize=(max(_CHART[0], 0.19 * len(names) + 1), _CHART[1]), layout="constrained")
-    axes = figure.add_subplot()
-    axes.boxplot(
-        [groups[name] for name in names],
-        widths=0.65,
-        patch_artist=True,
-        boxprops={"facecolor": COLORS[0], "alpha": 0.45},
-        medianprops={"color": COLORS[1], "linewidth": 2},
-        flierprops={"marker": ".", "markersize": 3},
-    )
-    rotation = 90 if len(names) > 12 else 0
-    axes.set_xticks(range(1, len(names) + 1), names, rotation=rotation, fontsize=8, parse_math=False)
-    axes.set(ylabel="loudness (LUFS)", title=title)
-    axes.grid(alpha=0.3, axis="y")
-    return picture(figure, f"Box plot of the loudness of the clips in LUFS, one box for each {what}.")
-
-
-def picture(figure: Figure, alt: str) -> Picture:
-    """The figure as a transparent PNG, for a page that is light or dark."""
-    data = io.BytesIO()
-    clear(figure).set_dpi(144)
-    FigureCanvasAgg(figure).print_png(data)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}", alt, width, height)
+    figures = {"Clips of each label.": classes, "Histogram of the durations of the clips.": durations}
+    return [picture(alt, png(transparent(figure)), figure.get_size_inches()) for alt, figure in figures.items()]
 
 
 def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
@@ -208,78 +122,40 @@ def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")
     rate = min(decoded.sampling_rate, _PICTURE_RATE)
-    figure, pitch = example_figure(decode(file.path, sampling_rate=rate).samples, rate)
     clip, measured = file.clip, file.measured
     details = {
         **{name: getattr(clip, name) for name in ("speaker", "sex", "sentence", "intensity")},
         "duration": f"{measured.duration:.2f} s",
         "loudness": None if measured.loudness is None else f"{measured.loudness:.1f} LUFS",
-        "median pitch": None if pitch is None else f"{pitch:.0f} Hz",
     }
-    alt = f"Waveform, log-mel spectrogram and pitch of {clip.id}, {details['duration']}."
+    alt = f"Waveform and log-mel spectrogram of {clip.id}, {details['duration']}."
+    figure = example_figure(decode(file.path, sampling_rate=rate).samples, rate)
     return {
         "id": clip.id,
         "label": clip.emotion,
         "audio": audio,
         "details": {name: value for name, value in details.items() if value is not None},
-        "picture": picture(figure, alt),
+        "picture": picture(alt, png(transparent(figure)), figure.get_size_inches()),
     }
 
 
-def example_figure(samples: np.ndarray, sampling_rate: int) -> tuple[Figure, float | None]:
-    """Waveform, log-mel spectrogram and pitch (pYIN, Mauch and Dixon 2014) of mono samples, and the median pitch in
-    Hz, None if no frame is voiced."""
-    figure = Figure(figsize=(5.4, 4.8), layout="constrained")
-    wave, mel, pitch = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1.2))
+def example_figure(samples: np.ndarray, sampling_rate: int) -> Figure:
+    """Waveform and log-mel spectrogram of mono samples."""
+    figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+    wave, mel = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.6))
     wave.plot(np.arange(len(samples)) / sampling_rate, samples, color=COLORS[0], linewidth=0.4)
     wave.set(ylabel="amplitude", xlim=(0, len(samples) / sampling_rate))
-    power = mel_power(samples, sampling_rate)
-    draw_log_mel(mel, power, sampling_rate, power.max())
-    size, hop = round(0.064 * sampling_rate), round(0.01 * sampling_rate)
+    draw_log_mel(mel, samples, sampling_rate)
+    return figure
+
+
+def draw_log_mel(axes: Axes, samples: np.ndarray, sampling_rate: int) -> None:
+    """Draws 64 mel bands up to 8 kHz every 10 ms, in dB below their maximum. Louder is darker, so that inverted colors
+    are readable as well."""
+    size, hop, high = 512, round(0.01 * sampling_rate), min(8000, sampling_rate / 2)
     padded = np.pad(samples, (0, max(0, size - len(samples))))
-    low, high = _PITCH_RANGE
-    # A coarser resolution than librosa's 0.1 semitones takes a third of the time.
-    hertz, _, _ = librosa.pyin(
-        padded, fmin=low, fmax=high, sr=sampling_rate, frame_length=size, hop_length=hop, resolution=0.2
-    )
-    pitch.plot(np.arange(len(hertz)) * hop / sampling_rate, hertz, ".", color=COLORS[0], markersize=3)
-    pitch.set(xlabel="time (s)", ylabel="pitch (Hz)", yscale="log", ylim=_PITCH_RANGE)
-    pitch.set_yticks([75, 150, 300, 600], ["75", "150", "300", "600"])
-    pitch.minorticks_off()
-    return figure, float(np.nanmedian(hertz)) if np.isfinite(hertz).any() else None
-
-
-def mel_power(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Power in 80 mel bands up to 8 kHz, shape (bands, frames), in windows of 25 ms every 10 ms."""
-    window = round(0.025 * sampling_rate)
-    size = 1 << (window - 1).bit_length()
-    return librosa.feature.melspectrogram(
-        y=np.pad(samples, (0, max(0, size - len(samples)))),
-        sr=sampling_rate,
-        n_fft=size,
-        win_length=window,
-        hop_length=round(0.01 * sampling_rate),
-        n_mels=_BANDS,
-        fmax=min(8000, sampling_rate / 2),
-    )
-
-
-def draw_log_mel(axes: Axes, power: np.ndarray, sampling_rate: int, maximum: float) -> None:
-    """Draws a spectrogram in dB below `maximum`. Louder is darker, so that inverted colors are readable as well."""
-    high = min(8000, sampling_rate / 2)
-    levels = librosa.power_to_db(power, ref=maximum, top_db=None).clip(-_DYNAMIC_RANGE, 0)
-    image = axes.imshow(
-        levels,
-        origin="lower",
-        aspect="auto",
-        cmap="Blues",
-        vmin=-_DYNAMIC_RANGE,
-        vmax=0,
-        extent=(0, 0.01 * levels.shape[1], 0, _BANDS),
-        interpolation="nearest",
-    )
-    ticks = [hertz for hertz in (500, 1000, 2000, 4000) if hertz < 0.9 * high]
-    centers = librosa.mel_frequencies(n_mels=_BANDS + 2, fmax=high)[1:-1]
-    axes.set_yticks(np.interp(ticks, centers, np.arange(_BANDS) + 0.5), [f"{hertz:g}" for hertz in ticks])
-    axes.set_ylabel("mel (Hz)")
-    axes.figure.colorbar(image, ax=axes, label="dB", pad=0.01)
+    options = {"sr": sampling_rate, "n_fft": size, "hop_length": hop, "fmax": high}
+    power = librosa.feature.melspectrogram(y=padded, n_mels=64, **options)
+    levels = librosa.power_to_db(power, ref=np.max, top_db=_DYNAMIC_RANGE)
+    librosa.display.specshow(levels, x_axis="time", y_axis="mel", ax=axes, cmap="Blues", **options)
+    axes.set(xlabel="time (s)", ylabel="mel (Hz)")

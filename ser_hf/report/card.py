@@ -50,7 +50,7 @@ def templates() -> jinja2.Environment:
         autoescape=False,  # Markdown, not HTML
     )
     environment.filters |= views.FORMATS | {"cell": cell, "license": license_text}
-    environment.globals |= {"views": views, "names": NAMES, "definitions": DEFINITIONS, "main_metrics": HEADLINE}
+    environment.globals |= {"views": views, "names": NAMES, "main_metrics": HEADLINE}
     return environment
 
 
@@ -61,7 +61,8 @@ def cell(text: object) -> str:
 
 def report_values(report: Report) -> dict[str, Any]:
     """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of one of several."""
-    return {**{name: getattr(report, name) for name in Report.model_fields}, "report": report, "over": None}
+    fields = {name: getattr(report, name) for name in Report.model_fields}
+    return {**fields, "report": report, "over": None, "definitions": DEFINITIONS}
 
 
 def report_page(report: Report) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..evaluation.calibration import at_limit
 from ..evaluation.metrics import NAMES
 from .report import Energy, Report, Split
 
@@ -12,7 +13,7 @@ _ROLES = {"train": "for training", "validation": "to select the checkpoint", "te
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
     "sessions": ("session", "note", "same room, day and partners"),
-    "sentences": ("sentence", "note", "the words are known, which a fixed list of sentences cannot avoid"),
+    "sentences": ("sentence", "note", "the words are known, which a fixed list cannot avoid"),
     "recordings": ("recording", "error", "the same samples are evaluated again"),
     "near_duplicates": ("near duplicate", "error", "the same take, cut, re-encoded or re-leveled"),
 }
@@ -170,13 +171,13 @@ def overlap(report: Report) -> list[tuple[str, str]]:
 
 
 def temperature(report: Report) -> str | None:
-    """The effect of the fitted temperature on the probabilities; None without one."""
+    """The effect of the fitted temperature on the probabilities; None without one, or if a warning describes it."""
     if report.temperatures:
         each = listed([f"{value:.3g}" for value in report.temperatures.values()])
         kind = run_kind(report)
         return f"Temperatures fitted on the validation splits of the {len(report.temperatures)} {kind}s: {each}."
     own = report.temperature
-    if not own:
+    if not own or at_limit(own.value):
         return None
     changes = [
         f"{NAMES[key]} from {figure(getattr(own.before, key))} to {figure(getattr(own.after, key))}"

@@ -12,9 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedConfig
 
-from ..models.modeling_transfer import TransferClassifier
-from ..models.modeling_transfer_audio import BANDS, FRAMES, BYOLSConfig, CNN14Config, VGGishConfig
-from ..models.modeling_transfer_image import VGG16Config
+from ..models.modeling_transfer import (
+    BANDS,
+    FRAMES,
+    BYOLSConfig,
+    CNN14Config,
+    TransferClassifier,
+    VGG16Config,
+    VGGishConfig,
+)
 from ..utils.errors import UserError
 from .loading import first_line
 

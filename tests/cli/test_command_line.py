@@ -338,6 +338,6 @@ def test_a_killed_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
         with pytest.raises(Killed):
             ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"])
     resumed = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'killed'}"], resume=True)
-    assert resumed["metrics"] == whole["metrics"]
-    assert [entry["epoch"] for entry in resumed["history"]] == [1, 2, 3]
-    assert resumed["history"][-1]["validation"]["loss"] == whole["history"][-1]["validation"]["loss"]
+    assert resumed.metrics == whole.metrics
+    assert [entry["epoch"] for entry in resumed.history] == [1, 2, 3]
+    assert resumed.history[-1]["validation"]["loss"] == whole.history[-1]["validation"]["loss"]

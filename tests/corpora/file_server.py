@@ -1,9 +1,8 @@
-"""A small release of a corpus, and a server on this machine that serves files well, or fails as a test requests."""
+"""A small release of a corpus, and a local server that serves files or fails as a test requests."""
 
 import hashlib
 import io
 import json
-import re
 import sys
 import threading
 import zipfile
@@ -19,8 +18,6 @@ Fault = Callable[["Handler", bytes], None]
 CLIPS = {
     "ravdess": [f"Actor_{who:02d}/03-01-0{word}-01-01-01-{who:02d}.wav" for who in range(1, 5) for word in (4, 5)],
     "cremad": [f"AudioWAV/{actor}_IEO_{emotion}_HI.wav" for actor in range(1001, 1004) for emotion in ("ANG", "SAD")],
-    "tess": [f"OAF_angry/OAF_{word}_angry.wav" for word in ("back", "bar", "base", "bath", "bean")],
-    "emodb": [f"{speaker}a01{emotion}a.wav" for speaker in ("03", "08") for emotion in "WLN"],
 }
 
 
@@ -70,14 +67,14 @@ class _Threaded(ThreadingHTTPServer):
 class Server:
     """`files` by path (``/a.zip``); `faults` by path, each for one request; `always` are faults that never end.
 
-    `requests` is every request: method, path and headers. `answers` are functions from a POSTed JSON to the answer.
+    `requests` is every request: method, path and headers. `responses`: from a POSTed JSON to the response.
     """
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.always: dict[str, Fault] = {}
-        self.answers: dict[str, Callable[[dict], dict]] = {}
+        self.responses: dict[str, Callable[[dict], dict]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.released = threading.Event()
         self._http = _Threaded(("127.0.0.1", 0), Handler)
@@ -89,7 +86,7 @@ class Server:
         return f"http://127.0.0.1:{self._http.server_port}"
 
     def lfs(self, objects: dict[str, bytes], errors: dict[str, dict] | None = None) -> str:
-        """Makes it a Git LFS server of these objects, some of which it answers with an error; returns its URL."""
+        """Makes it a Git LFS server of these objects, some of which have an error; returns its URL."""
 
         def batch(question: dict) -> dict:
             return {"transfer": "basic", "objects": [one(wanted["oid"]) for wanted in question["objects"]]}
@@ -100,7 +97,7 @@ class Server:
             action = {"href": f"{self.url}/objects/{oid}", "header": {"Authorization": "RemoteAuth of-this-object"}}
             return {"oid": oid, "actions": {"download": action}} if oid in objects else {"oid": oid}
 
-        self.answers["/r.git/info/lfs/objects/batch"] = batch
+        self.responses["/r.git/info/lfs/objects/batch"] = batch
         self.files |= {f"/objects/{oid}": content for oid, content in objects.items()}
         return f"{self.url}/r.git/info/lfs"
 
@@ -137,18 +134,11 @@ class Handler(BaseHTTPRequestHandler):
         if faults := server.faults.get(self.path):
             faults.pop(0)(self, b"")
         else:
-            self.send(200, json.dumps(server.answers[self.path](question)).encode())
+            self.send(200, json.dumps(server.responses[self.path](question)).encode())
 
     def serve(self, content: bytes, sent: int | None = None):
-        """Serves all of the content, or from where the client requests it; closes after `sent` bytes of it."""
-        ranged = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(ranged[1]) if ranged else 0
-        if ranged and start >= len(content):
-            self.send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-            return
-        headers = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if ranged else {}
-        body = content[start:] if sent is None else content[start : start + sent]
-        self.send(206 if ranged else 200, body, headers, len(content) - start)
+        """Serves the content; closes after `sent` bytes of it."""
+        self.send(200, content if sent is None else content[:sent], {}, len(content))
         self.close_connection = sent is not None
 
     def send(self, code: int, body: bytes, headers: dict[str, str] | None = None, announced: int | None = None):
@@ -163,10 +153,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def status(code: int, message: str | None = None, **headers: str) -> Fault:
-    """Answers with a status, and a reason in JSON; `Retry_After="1"` becomes the header."""
-    body = b"" if message is None else json.dumps({"message": message}).encode()
-    return lambda handler, _: handler.send(code, body, {k.replace("_", "-"): value for k, value in headers.items()})
+def status(code: int) -> Fault:
+    return lambda handler, _: handler.send(code, b"")
 
 
 def cut(sent: int) -> Fault:
@@ -185,7 +173,7 @@ def stall(sent: int) -> Fault:
 
 
 def silent(handler: Handler, _: bytes):
-    """Never answers."""
+    """Never responds."""
     handler.server.ours.released.wait(20)
     handler.close_connection = True
 
@@ -201,16 +189,6 @@ def trickle(handler: Handler, content: bytes):
             return
         if handler.server.ours.released.wait(0.05):
             return
-
-
-def lie(announced: int) -> Fault:
-    """Announces so many bytes, whatever the file has, and closes the connection after the file."""
-
-    def fault(handler: Handler, content: bytes):
-        handler.send(200, content, {}, announced)
-        handler.close_connection = True
-
-    return fault
 
 
 def endless(handler: Handler, _: bytes):

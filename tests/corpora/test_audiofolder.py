@@ -1,4 +1,4 @@
-"""A folder in datasets' layout: labels by folder or metadata, parts by folder, speakers told and never guessed."""
+"""A folder in datasets' layout: labels by folder or metadata, splits by folder, speakers by column or pattern."""
 
 import json
 from pathlib import Path
@@ -81,12 +81,12 @@ def test_metadata_in_parquet(folder):
     pq.write_table(table, root / "x/metadata.parquet")
     listing = parse(root)
     assert [(clip.emotion, clip.speaker, clip.extra) for clip in listing.clips] == [
-        ("happy", "audiofolder:anna", {"note": "1"}),
-        ("sad", "audiofolder:ben", {"note": "2"}),
+        ("happy", "audiofolder:anna", {"note": 1}),
+        ("sad", "audiofolder:ben", {"note": 2}),
     ]
     assert listing.skipped == [(str(root / "x/stray.wav"), "not in any metadata")]
     pq.write_table(table.drop_columns("file_name"), root / "x/metadata.parquet")
-    with pytest.raises(UserError, match="x/metadata.parquet, row 0: no file_name; it is the path of the audio"):
+    with pytest.raises(UserError, match="x/metadata.parquet, line 1: no file_name; it is the path of the audio"):
         parse(root)
 
 
@@ -101,7 +101,7 @@ def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, 
     assert (clip.path, clip.emotion, clip.speaker) == (str(root / "happy/a.wav"), "sad", "audiofolder:anna")
 
 
-def test_recordings_in_formats_that_are_not_read_are_told(folder, caplog):
+def test_recordings_in_unsupported_formats_are_named(folder, caplog):
     root = folder("sad/anna_1.wav", "angry/ben_1.wav", "sad/cleo_1.m4a", "sad/dora_1.Opus", "sad/notes.txt")
     reasons = {Path(path).name: reason for path, reason in parse(root, speaker_pattern=PATTERN).skipped}
     assert reasons == {
@@ -112,19 +112,19 @@ def test_recordings_in_formats_that_are_not_read_are_told(folder, caplog):
     assert "left out, .m4a is not supported; convert it to .wav or .flac: 1" in caplog.text
 
 
-def test_columns_of_our_names_are_renamed(folder):
+def test_columns_with_reserved_names_are_renamed(folder):
     text = "file_name,label,speaker,duration,age\na.wav,sad,anna,1.5,20-30\n"
     (clip,) = parse(folder("a.wav", metadata_csv=text)).clips
     assert (clip.age, clip.extra) == (None, {"own_age": "20-30", "own_duration": 1.5})
 
 
-def test_speakers_that_are_no_number_are_nobody(folder):
+def test_a_speaker_that_is_nan_is_unknown(folder):
     lines = '{"file_name": "a.wav", "label": "sad", "speaker": NaN}\n'
     with pytest.raises(UserError, match="metadata.jsonl, line 1: no speaker is given"):
         parse(folder("a.wav", metadata_jsonl=lines))
 
 
-def test_metadata_tells_and_files_beside_it_are_left_out(folder):
+def test_files_that_no_metadata_names_are_left_out(folder):
     text = "file_name,label,speaker,gender,rating\na.wav,joy,anna,F,3\nsub/b.wav,Wut,ben,M,4\n"
     root = folder("a.wav", "sub/b.wav", "sub/stray.wav", metadata_csv=text)
     listing = parse(root, label_map={"Wut": "angry"}, columns={"sex": "gender"}, corpus_name="calls")
@@ -159,14 +159,14 @@ def test_the_root_may_be_written_in_a_roundabout_way(folder):
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         ({"metadata_csv": "file_name,label,speaker\n"}, "metadata.csv: no row; fill it in, or remove it"),
         (
             {"metadata_csv": "file,label,speaker\na.wav,sad,x\n"},
             "metadata.csv, line 2: no file_name; it is the path of the audio",
         ),
-        ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; correct the row"),
+        ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; correct the path"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,,x\n"}, "line 2: no label"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: no speaker is given"),
         (
@@ -177,14 +177,16 @@ def test_the_root_may_be_written_in_a_roundabout_way(folder):
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),
     ],
 )
-def test_a_mistake_is_named(folder, texts, told):
-    with pytest.raises(UserError, match=told):
+def test_a_mistake_is_named(folder, texts, message):
+    with pytest.raises(UserError, match=message):
         parse(folder("a.wav", **texts))
 
 
-@pytest.mark.parametrize(("root", "told"), [(None, "corpus.root: missing"), ("nowhere", "is not a folder")])
-def test_a_folder_that_is_not_there_is_named(root, told):
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize(
+    ("root", "message"), [(None, "corpus.root: missing"), ("nowhere", "corpus.root: nowhere; name the folder")]
+)
+def test_a_folder_that_is_not_there_is_named(root, message):
+    with pytest.raises(UserError, match=message):
         parse(root)
 
 

@@ -75,7 +75,7 @@ def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
     elsewhere = tmp_path / "tables"
     elsewhere.mkdir()
     root = table(PLAIN, "tables/clips.csv")
-    with pytest.raises(UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; relative paths start from"):
+    with pytest.raises(UserError, match=r"clips.csv, line 2: no file .*tables/a.wav; correct the path"):
         parse(root)
     clips = parse(root, audio_root=str(tmp_path)).clips
     assert [clip.id for clip in clips] == ["csv/a", "csv/sub/b"]
@@ -105,21 +105,17 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        (
-            "path,label\na.wav,sad\n",
-            "corpus.speaker: .* has no column 'speaker'; it has path, label; .*corpus.speaker_pattern",
-        ),
+        ("path,label\na.wav,sad\n", "corpus.speaker: .* has no column 'speaker'; it has path, label; name the column"),
         ("file,label,speaker\na.wav,sad,x\n", "corpus.path: .* has no column 'path'; it has file, label, speaker"),
         ("path,speaker\na.wav,x\n", "corpus.label: .* has no column 'label'"),
         ("", "corpus.path: .* it has none"),
         ("path,label,speaker\na.wav,sad,\n", "line 2: no speaker is given"),
-        ("path,label,speaker\na.wav,sad,nan\n", "line 2: the speaker 'nan' means unknown"),
         ("path,label,speaker\n,sad,x\n", r"line 2: the cell of 'path' \(corpus.path\) is empty"),
         ("path,label,speaker\na.wav, ,x\n", "line 2: no label; fill it in, or set corpus.on_unknown: skip"),
         ("path,label,speaker\na.wav,sad,x,y\n", r"line 2: more cells than the header has columns \(3\)"),
-        ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' stands in its header twice"),
+        ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is in line 2 too"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\n,sad,x,"two\nlines"\n', "line 4: the cell of 'path'"),
@@ -127,12 +123,12 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
         ('"path,label' + "x" * 200_000, r"clips.csv, line 1: not valid CSV \(field larger than field limit"),
     ],
 )
-def test_a_mistake_is_named(table, text, told):
-    with pytest.raises(UserError, match=told):
+def test_a_mistake_is_named(table, text, message):
+    with pytest.raises(UserError, match=message):
         parse(table(text))
 
 
-def test_empty_cells_are_skipped_where_that_is_asked_for(table):
+def test_empty_cells_are_skipped_on_request(table):
     root = table("path,label,speaker\na.wav,,anna\n,sad,ben\n,sad,cleo\nsub/b.wav,sad,\nsub/c.flac,sad,dora\n")
     listing = parse(root, on_unknown="skip", no_speaker="skip")
     assert [clip.speaker for clip in listing.clips] == ["csv:dora"]
@@ -162,27 +158,13 @@ def test_a_table_that_is_no_text_in_utf8_is_named(table):
         parse(table(PLAIN.replace("anna", "ännä"), encoding="latin-1"))
 
 
-@pytest.mark.parametrize(
-    ("missing", "told"), [(None, "missing"), ("absent.csv", ".* is not a file"), (".", ".* is not a file")]
-)
-def test_a_table_that_is_not_there_is_named(tmp_path, missing, told):
-    with pytest.raises(UserError, match=f"corpus.root: {told}; csv needs the CSV or TSV file"):
+@pytest.mark.parametrize(("missing", "message"), [(None, "missing"), ("absent.csv", ".*absent.csv"), (".", ".*")])
+def test_a_table_that_is_not_there_is_named(tmp_path, missing, message):
+    with pytest.raises(UserError, match=f"corpus.root: {message}; csv needs the CSV or TSV file"):
         parse(None if missing is None else tmp_path / missing)
 
 
-def test_a_git_lfs_pointer_is_no_audio(table):
-    root = table(PLAIN)
-    (root.parent / "a.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(UserError, match="line 2: .*a.wav is a Git LFS pointer"):
-        parse(root)
-
-
-def test_a_label_map_into_no_emotion_is_refused(table):
-    with pytest.raises(UserError, match="corpus.label_map.Wut: 'anger' is not one of angry, "):
-        parse(table(PLAIN), label_map={"Wut": "anger"})
-
-
-def test_cards_say_what_the_options_say(table):
+def test_facts_come_from_the_options(table):
     corpus = {"name": "csv", "root": str(table(PLAIN)), "corpus_name": "calls", "license": "cc0-1.0", "acted": True}
     recipe = read_recipe({"corpus": corpus, "model": {"architecture": "crnn"}})
     assert corpus_facts("csv", recipe.corpus.options) == {

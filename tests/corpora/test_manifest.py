@@ -1,7 +1,6 @@
 """The lists of official files: whole, well formed, what they were made from, and part of the wheel."""
 
 import configparser
-import hashlib
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -48,7 +47,7 @@ def test_a_caller_may_change_its_list():
 
 
 @pytest.mark.parametrize("name", ["synthetic", "../cremad", ""])
-def test_a_corpus_without_a_list_is_told_those_with_one(name):
+def test_a_corpus_without_a_list_is_refused(name):
     with pytest.raises(UserError, match="ser_hf has no list of its official files; it has lists of cremad, ravdess, "):
         manifest(name)
 
@@ -66,19 +65,3 @@ def test_the_packaged_lists_are_their_source(name, real_corpora):
     rows = (real_corpora("manifests") / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "path\tbytes\tsha256"
     assert ["\t".join(map(str, entry)) for entry in manifest(name)] == rows[1:]
-
-
-@pytest.mark.parametrize(
-    ("name", "sample", "prefix", "count"),
-    [("cremad", "CREMA-D-sample", "AudioWAV", 84), ("ravdess", "RAVDESS-original-sample", "Actor_", 15)],
-)
-def test_files_of_the_release_are_those_of_the_list(name, sample, prefix, count, real_corpora):
-    root = real_corpora(sample)
-    listed = {entry.path: entry for entry in manifest(name)}
-    files = sorted(root.rglob("*.wav"))
-    assert len(files) == count
-    for file in files:
-        path = file.relative_to(root).as_posix()
-        content = file.read_bytes()
-        assert path.startswith(prefix)
-        assert Entry(path, len(content), hashlib.sha256(content).hexdigest()) == listed[path]

@@ -84,7 +84,7 @@ def test_speakers_and_sexes_are_as_counted(release):
     assert len(sex_of) == len(clips_of)
 
 
-def test_every_clip_tells_its_language_and_no_votes(release):
+def test_every_clip_has_its_language_and_no_votes(release):
     corpus, clips = release
     assert {clip.language for clip in clips} == {LANGUAGES[corpus]}
     assert not any(clip.votes or clip.extra for clip in clips)

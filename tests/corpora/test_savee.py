@@ -41,7 +41,7 @@ def test_numbers_of_the_release(stem):
 @pytest.mark.parametrize(
     "path",
     [
-        "a01.wav",  # nobody says who speaks
+        "a01.wav",  # without a speaker
         "AB/a01.wav",
         "DC_a00.wav",
         "DC_a16.wav",

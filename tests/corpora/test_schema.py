@@ -83,34 +83,6 @@ def test_the_recipe_orders_the_classes_and_sets_the_rate(root):
         assert labels[row["label"]] == named[row["id"].split("/")[1].split("-")[2]]
 
 
-def test_skipped_files_and_the_fate_of_emotions_are_told(root, caplog):
-    (root / "stray.wav").write_bytes(b"not decoded here")
-    with caplog.at_level("INFO", "ser_hf"):
-        load_corpus("ravdess", root, merge={"calm": "neutral"}, drop=["fear"], on_unknown="skip")
-    assert "left out, not a file name of RAVDESS: 1" in caplog.text
-    assert str(root / "stray.wav") in caplog.text
-    told = [" ".join(line.split()) for line in caplog.text.splitlines()]
-    assert "ravdess calm (02) 6 neutral" in told
-    assert "ravdess fear (06) 6 left out: dropped" in told
-    assert "ravdess - 1 left out: not a file name of RAVDESS" in told
-
-
-def test_of_many_skipped_files_the_first_are_named_and_the_rest_counted(root, caplog):
-    for i in range(10):
-        (root / f"stray {i}.wav").write_bytes(b"not decoded here")
-    with caplog.at_level("WARNING", "ser_hf"):
-        load_corpus("ravdess", root, on_unknown="skip")
-    assert "left out, not a file name of RAVDESS: 10" in caplog.text
-    assert "stray 7.wav" in caplog.text
-    assert "stray 8.wav" not in caplog.text
-    assert "... and 2 more" in caplog.text
-
-
-def test_an_unknown_corpus_is_told_the_known_ones():
-    with pytest.raises(UserError, match="corpus.name: 'ravdes' is not one of audformat, "):
-        load_corpus("ravdes", "anywhere")
-
-
 @pytest.mark.parametrize("shown", [True, False])
 def test_casting_leaves_the_progress_bars_as_they_were(shown):
     (datasets.enable_progress_bars if shown else datasets.disable_progress_bars)()
@@ -165,13 +137,13 @@ def test_extra_facts_are_columns_of_their_own_type_null_where_missing():
     assert dataset["raters"][:] == [None, 3, None]
 
 
+def test_a_column_of_several_types_is_text():
+    clips = [clip("a", extra={"score": 1}), clip("b", extra={"score": "low"}), clip("c")]
+    assert to_dataset(Listing("x", clips), ["sad"] * 3, ["sad"], 16000)["score"][:] == ["1", "low", None]
+
+
 @pytest.mark.parametrize("name", ["audio", "label", "speaker", "duration", "votes"])
 def test_an_extra_fact_may_not_have_the_name_of_a_column(name):
     clips = [clip("a", votes={"sad": 1}, extra={"session": "1", name: "mine"})]
     with pytest.raises(UserError, match=f"corpus.root: x has a column '{name}', which is a reserved name"):
         to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000, [[1.0]])
-
-
-def test_a_clip_has_neither_votes_nor_extra_facts_unless_given():
-    assert (clip("a").votes, dict(clip("a").extra)) == (None, {})
-    assert "votes" not in to_dataset(Listing("x", [clip("a")]), ["sad"], ["sad"], 16000).features

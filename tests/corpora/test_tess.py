@@ -21,7 +21,7 @@ def write(root, *names):
     "path",
     ["OAF_back_fear.wav", "OAF_Fear/OAF_back_fear.wav", "oaf_fear/oaf_back_FEAR.WAV", "data/OAF_back_Fear.flac"],
 )
-def test_a_clip_tells_what_its_name_says_in_any_capitals(path):
+def test_a_clip_has_the_fields_of_its_name_in_any_capitals(path):
     clip = read_name(PurePath(path))
     assert (clip.path, clip.id, clip.speaker) == (path, "tess/OAF_back_fear", "tess:OAF")
     assert (clip.emotion, clip.sex, clip.age, clip.language) == ("fear", "female", 64, "en")

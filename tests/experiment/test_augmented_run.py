@@ -13,8 +13,7 @@ import ser_hf
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.run import check_runs
-from ser_hf.experiment.single_run import log_oversampling, make_transforms
+from ser_hf.experiment.run import check_runs, log_oversampling, make_transforms
 from ser_hf.training.fit import fit
 from ser_hf.utils.run_folder import RunFolder
 
@@ -40,7 +39,7 @@ RECIPE = {
     "augment": {
         "speed": {"probability": 0.5},
         "gaussian_noise": {"probability": 0.5},
-        "background_noise": {"probability": 0.5},
+        "coloured_noise": {"probability": 0.5},
         "gain": {"probability": 0.5},
         "mixup": {"probability": 0.5, "speakers": "other"},
         "oversample": True,
@@ -84,7 +83,7 @@ def noted_fit(*parts, **settings):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ser_hf.experiment.single_run.fit", noted_fit)
+        patched.setattr("ser_hf.experiment.run.fit", noted_fit)
         ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
 
@@ -128,7 +127,7 @@ def test_a_stopped_run_resumes_to_the_same_figures(run, tmp_path):
     first, second = ((folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "seed-3"))
     assert first == second
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
-    told = "speed (in 50 % of them), gaussian noise (in 50 % of them), background noise (in 50 % of them)"
+    told = "speed (in 50 % of them), gaussian noise (in 50 % of them), coloured noise (in 50 % of them)"
     assert f"Augmentation of the training clips: {told}" in card
 
 
@@ -141,7 +140,7 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
     assert ((learnt["labels"] > 0) & (learnt["labels"] < 1)).any()
     assert judged["labels"].shape == (len(judged["input_values"]),)
     steps = trainer.collator.transforms.augmenter.augmentation.steps
-    assert list(steps) == ["speed", "gaussian_noise", "background_noise", "gain"]
+    assert list(steps) == ["speed", "gaussian_noise", "coloured_noise", "gain"]
 
 
 def test_the_log_says_how_many_clips_are_repeated(run):
@@ -153,12 +152,11 @@ def test_the_log_says_how_many_clips_are_repeated(run):
     assert "plain repetition" not in log
 
 
-def test_babble_is_of_training_clips_and_steps_of_the_store_s_rate(tmp_path):
+def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
     own = recipe(tmp_path, "audio.sampling_rate=22050", "audio.fixed_duration=1.0")
     context = context_of(own)
     material, transforms = context.data, make_transforms(context)
     assert transforms.augmenter.sampling_rate == 22050
-    assert list(transforms.augmenter.babble_rows) == material.folds[0].split.rows["train"]
     assert transforms.fixed_length == 22050
     assert len(transforms.mixing.speakers) == len(material.dataset)
 

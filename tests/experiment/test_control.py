@@ -17,11 +17,11 @@ CHANCE = 1 / 6
 def test_true_labels_are_learnt_and_shuffled_ones_stay_at_chance(tmp_path):
     true = ser_hf.run_recipe(QUICKSTART, [*BUDGET, f"output_dir={tmp_path / 'true'}"])
     # Seeds come to 0.48 to 0.59, and the control to 0.13 to 0.17.
-    assert true["metrics"]["uar"] > 2 * CHANCE
+    assert true.metrics["uar"] > 2 * CHANCE
     control = ser_hf.run_recipe(
         QUICKSTART, [*BUDGET, "corpus.shuffle_labels=true", f"output_dir={tmp_path / 'control'}"]
     )
     # The standard error of a UAR at chance over 144 clips is 0.031; three of them are allowed.
-    assert control["protocol"]["parts"]["test"]["clips"] == 144
-    assert abs(control["metrics"]["uar"] - CHANCE) < 0.093
-    assert abs(control["parts"]["validation"]["uar"] - CHANCE) < 0.1
+    assert control.protocol.parts["test"].clips == 144
+    assert abs(control.metrics["uar"] - CHANCE) < 0.093
+    assert abs(control.parts["validation"]["uar"] - CHANCE) < 0.1

@@ -218,16 +218,16 @@ def test_a_resolved_recipe_reproduces_its_run(crnn_run, tmp_path):
     assert recipe["provenance"]["versions"]["torch"]
     again = ser_hf.run_recipe(crnn_run / "recipe.yaml", [f"output_dir={tmp_path / 'again'}"])
     first = json.loads((crnn_run / "report" / "report.json").read_text())
-    assert again["metrics"] == first["metrics"]
-    assert again["parts"] == first["parts"]
-    assert again["protocol"] == first["protocol"]
+    assert again.metrics == first["metrics"]
+    assert again.parts == first["parts"]
+    assert again.protocol.to_dict() == first["protocol"]
 
 
 def test_judging_on_validation_leaves_the_test_part_untouched(tmp_path):
     overrides = [*SMALL, "training.num_train_epochs=1", "evaluation.part=validation"]
     report = ser_hf.run_recipe(RECIPES / "quickstart.yaml", [*overrides, f"output_dir={tmp_path / 'run'}"])
-    assert report["judged_on"] == "validation"
-    assert report["metrics"] == report["parts"]["validation"]
+    assert report.judged_on == "validation"
+    assert report.metrics == report.parts["validation"]
     table = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet")
     assert set(table["part"].to_pylist()) == {"validation"}
     assert "Evaluated on the validation split" in (tmp_path / "run" / "model" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""ser-hf evaluate: our runs and others' models on a corpus."""
+"""ser-hf evaluate: runs of ser_hf and other models on a corpus."""
 
 import json
 
@@ -45,7 +45,7 @@ def run(tmp_path_factory, roots):
 
 @pytest.fixture(scope="module")
 def random_head(tmp_path_factory):
-    """A stock encoder as it was pretrained, with label words of its own and no classifier among its tensors."""
+    """A stock encoder as it was pretrained, with other label names and no classifier among its tensors."""
     folder = write_checkpoint(tmp_path_factory.mktemp("stock"), **CHECKPOINTS["wavlm-large"])
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = {"0": "ang", "1": "hap", "2": "neu", "3": "sad"}
@@ -58,7 +58,7 @@ def _evaluate(*words):
     return main(["evaluate", *map(str, words), "--bootstrap", "20"])
 
 
-def test_a_run_is_judged_again_by_its_own_test_part(run, roots, tmp_path, capsys):
+def test_a_run_is_evaluated_again_on_its_test_split(run, roots, tmp_path, capsys):
     assert _evaluate(run, "--recipe", run, "--output", tmp_path / "again") == 0
     report = json.loads((tmp_path / "again" / "report.json").read_text())
     saved = json.loads((run / "report" / "report.json").read_text())
@@ -76,7 +76,7 @@ def test_a_run_is_judged_again_by_its_own_test_part(run, roots, tmp_path, capsys
     assert f"report: {tmp_path / 'again' / 'index.html'}" in capsys.readouterr().out
 
 
-def test_on_the_whole_corpus_heard_speakers_do_not_judge(run, roots, tmp_path):
+def test_training_speakers_are_left_out_unless_requested(run, roots, tmp_path):
     words = [run, "--corpus", "ravdess", "--root", roots / "ravdess", "merge={calm: neutral}", "--output"]
     assert _evaluate(*words, tmp_path / "new") == 0
     report = json.loads((tmp_path / "new" / "report.json").read_text())
@@ -84,10 +84,10 @@ def test_on_the_whole_corpus_heard_speakers_do_not_judge(run, roots, tmp_path):
     assert report["protocol"]["parts"]["test"]["speakers"] == saved["protocol"]["parts"]["test"]["speakers"]
     assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
     assert any("no label for fear" in note for note in report["protocol"]["notes"])
-    assert _evaluate(*words, tmp_path / "heard", "--training-speakers") == 0
-    leaky = json.loads((tmp_path / "heard" / "report.json").read_text())
-    assert leaky["protocol"]["leak"].startswith("3 of 5 speakers")
-    assert "Leaky protocol" in (tmp_path / "heard" / "index.html").read_text()
+    assert _evaluate(*words, tmp_path / "known", "--training-speakers") == 0
+    leaky = json.loads((tmp_path / "known" / "report.json").read_text())
+    assert leaky["protocol"]["leak"].startswith("3 of 5 test speakers")
+    assert "Leaky protocol" in (tmp_path / "known" / "index.html").read_text()
 
 
 def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tmp_path, capsys):
@@ -105,36 +105,35 @@ def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tm
     assert len(points) == report["clips"] == report["embeddings"]["clips"]
 
 
-def test_what_stands_there_is_not_replaced_unasked(run, roots, tmp_path, capsys):
+def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, capsys):
     words = [run, "--corpus", "emodb", "--root", roots / "emodb", "--output"]
     assert _evaluate(*words, run) == 2
-    assert "holds files that are no evaluation's" in capsys.readouterr().err
+    assert "files of something else than an evaluation" in capsys.readouterr().err
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "report.json").write_text('{"kind": "evaluation"}')
     assert _evaluate(*words, tmp_path / "old") == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
     assert (tmp_path / "old" / "report.json").read_text() == '{"kind": "evaluation"}'
-    assert _evaluate(*words, run / "report", "--overwrite") == 2, "a run's own report is no evaluation"
-    with pytest.raises(ser_hf.UserError, match="no evaluation's"):
+    assert _evaluate(*words, run / "report", "--overwrite") == 2, "the report of a run is no evaluation"
+    with pytest.raises(ser_hf.UserError, match="something else than an evaluation"):
         ser_hf.evaluate_model(run, "emodb", roots / "emodb", output=run.parent)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ([], "--corpus: missing"),
         (["--corpus", "emodb", "--part", "test"], "--protocol: missing"),
-        (["--corpus", "emodb", "runs/other"], "runs/other: expected an option of the corpus as key=value"),
         (["--corpus", "emodb", "--label-map", "nonsense"], "--label-map: expected WORD=EMOTION"),
         (["--corpus", "emodb", "--label-map", "rage=angry"], "no label 'rage'"),
         (["--recipe", "x.yaml", "--corpus", "emodb"], "--recipe: names its corpus"),
     ],
 )
-def test_a_users_mistake_is_one_line(words, told, run, roots, tmp_path, capsys):
+def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
     root = ["--root", roots / "emodb"] if words.count("--corpus") == 1 and "--recipe" not in words else []
     assert _evaluate(run, *words, *root, "--output", tmp_path / "none") == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert expected in error
     assert "Traceback" not in error
     assert not (tmp_path / "none").exists()
 
@@ -158,8 +157,8 @@ def test_a_label_map_may_be_a_file(run, roots, tmp_path):
     assert report["labels"] == ["angry", "neutral", "sad", "surprise"]
 
 
-def test_speakers_that_the_checkpoint_heard_are_known_of(run, roots, tmp_path):
-    """A second run starts from the first one's weights, and learns another corpus."""
+def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):
+    """A second run starts from the first one's weights, and is trained on another corpus."""
     changes = {"name": "second", "corpus": RECIPE["corpus"] | {"name": "emodb", "merge": {}}}
     changes["corpus"]["drop"] = ["fear", "disgust", "boredom"]
     model = {"architecture": "encoder", "checkpoint": str(run / "model")}
@@ -168,21 +167,21 @@ def test_speakers_that_the_checkpoint_heard_are_known_of(run, roots, tmp_path):
     overrides = [f"corpus.root={roots / 'emodb'}", f"output_dir={folder}"]
     report = ser_hf.run_recipe(second, overrides)
     first = json.loads((run / "report" / "report.json").read_text())["protocol"]["parts"]
-    heard = {*first["train"]["speakers"], *first["validation"]["speakers"]}
-    assert set(report["protocol"]["inherited"]) == heard
+    known = {*first["train"]["speakers"], *first["validation"]["speakers"]}
+    assert set(report.protocol.inherited) == known
     words = [folder, "--corpus", "ravdess", "--root", roots / "ravdess", "merge={calm: neutral}"]
     assert _evaluate(*words, "--output", tmp_path / "out") == 0
-    judged = json.loads((tmp_path / "out" / "report.json").read_text())["protocol"]["parts"]["test"]["speakers"]
-    assert judged == first["test"]["speakers"]
+    tested = json.loads((tmp_path / "out" / "report.json").read_text())["protocol"]["parts"]["test"]["speakers"]
+    assert tested == first["test"]["speakers"]
 
 
-def test_the_same_by_a_function(run, roots, tmp_path):
+def test_evaluate_model_gives_the_same_report(run, roots, tmp_path):
     settings = {"merge": {"calm": "neutral"}}
-    asked = (run, "ravdess", roots / "ravdess")
-    report = ser_hf.evaluate_model(*asked, settings=settings, bootstrap=20, output=tmp_path / "out")
+    arguments = (run, "ravdess", roots / "ravdess")
+    report = ser_hf.evaluate_model(*arguments, settings=settings, bootstrap=20, output=tmp_path / "out")
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["metrics"] == report["metrics"]
+    assert written["metrics"] == report.metrics
     saved = json.loads((run / "report" / "report.json").read_text())
-    assert report["metrics"] == pytest.approx(saved["metrics"], abs=1e-6)
+    assert report.metrics == pytest.approx(saved["metrics"], abs=1e-6)
     with pytest.raises(ser_hf.UserError, match="evaluate_model: .*'windows'"):
-        ser_hf.evaluate_model(*asked, windows=3)
+        ser_hf.evaluate_model(*arguments, windows=3)

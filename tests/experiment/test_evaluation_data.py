@@ -1,11 +1,13 @@
-"""Which clips judge: whose label the model has, and whose speaker it has not heard."""
+"""Test clips of an evaluation: labels that the model has, and new speakers; the mapping of its labels to emotions."""
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
-from ser_hf.experiment.evaluation_data import TrainingProvenance, select_test_clips
+from ser_hf.experiment.data import TrainingProvenance
+from ser_hf.experiment.evaluate import label_mapping, select_test_clips
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
 
@@ -26,51 +28,45 @@ def corpus():
     return Corpus(Dataset.from_dict(columns).cast_column("label", ClassLabel(names=NAMES)), [], {})
 
 
-def _learnt(*speakers):
+def trained_on(*speakers):
     return TrainingProvenance(frozenset(speakers), "speaker_independent", "0" * 64)
 
 
-def test_labels_that_the_model_lacks_and_speakers_that_it_heard_do_not_judge(corpus):
-    clips = select_test_clips(corpus, ["angry", "happy", "sad"], _learnt("toy:a", "other:b"))
+def test_unknown_labels_and_training_speakers_are_left_out(corpus):
+    clips = select_test_clips(corpus, ["angry", "happy", "sad"], trained_on("toy:a", "other:b"))
     assert len(clips.dataset) == 2 * 3 * 2
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
-    assert clips.left_out == {
-        "the model has no label for boredom": 6,
-        "the model was trained with the speaker, or chosen by it": 6,
-    }
+    assert list(clips.left_out.values()) == [6, 6]
     assert clips.protocol["leak"] is None
     assert clips.protocol["parts"] == {"test": {"clips": 12, "speakers": ["toy:b", "toy:c"]}}
-    assert any(
-        note.startswith("6 clips do not judge: the model has no label for boredom") for note in clips.protocol["notes"]
-    )
+    assert "6 clips are not evaluated: the model has no label for boredom." in clips.protocol["notes"]
     assert clips.audit["shared"] == {"train/test": {"speakers": 0}}
 
 
-def test_heard_speakers_judge_only_if_asked_and_then_it_leaks(corpus):
-    clips = select_test_clips(corpus, NAMES, _learnt("toy:a"), heard=True)
+def test_requested_training_speakers_are_a_leak(corpus):
+    clips = select_test_clips(corpus, NAMES, trained_on("toy:a"), training_speakers=True)
     assert len(clips.dataset) == 24
-    assert clips.protocol["leak"].startswith("1 of 3 speakers who judge were heard in training")
+    assert clips.protocol["leak"].startswith("1 of 3 test speakers are in the model's training")
     report = typed(whole_report(protocol=clips.protocol, audit=clips.audit))
     assert evaluated_speakers(report) == "test clips of training speakers"
 
 
-def test_who_is_unnamed_may_have_been_heard(corpus):
-    clips = select_test_clips(corpus, NAMES, _learnt("toy:unknown"))
-    assert clips.protocol["leak"].startswith("Of clips of toy it is not told who speaks")
+def test_unknown_speakers_may_be_in_the_training_data(corpus):
+    clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"))
+    assert clips.protocol["leak"].startswith("Clips of toy have unknown speakers")
     assert clips.audit["shared"]["train/test"]["speakers"] is None
     report = typed(whole_report(kind="evaluation", protocol=clips.protocol | {"leak": None}, audit=clips.audit))
     assert evaluated_speakers(report) == "possibly known speakers"
 
 
-def test_of_a_model_that_does_not_tell_that_is_said(corpus):
+def test_a_note_says_that_the_training_data_are_unknown(corpus):
     clips = select_test_clips(corpus, NAMES, None)
     assert clips.audit["shared"]["train/test"]["speakers"] is None
-    assert any("not known here" in note for note in clips.protocol["notes"])
+    assert any("training data of this model are unknown" in note for note in clips.protocol["notes"])
 
 
-def test_a_part_of_a_protocol_judges_and_its_fingerprint_is_its_own(corpus):
-    options = {"test": 0.34, "validation": 0.34}
-    chosen = {"protocol": "speaker_independent", "options": options}
+def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
+    chosen = {"protocol": "speaker_independent", "protocol_options": {"test": 0.34, "validation": 0.34}}
     parts = {
         part: select_test_clips(corpus, NAMES, None, part=part, **chosen) for part in ("train", "validation", "test")
     }
@@ -79,10 +75,47 @@ def test_a_part_of_a_protocol_judges_and_its_fingerprint_is_its_own(corpus):
     assert parts["test"].protocol["name"] == "speaker_independent, its test part"
 
 
-def test_what_leaves_no_clip_is_told(corpus):
-    with pytest.raises(UserError, match=r"no clip is left .* 24 clips: the model was trained .*--training-speakers"):
-        select_test_clips(corpus, NAMES, _learnt("toy:a", "toy:b", "toy:c"))
+def test_a_selection_without_clips_is_an_error(corpus):
+    with pytest.raises(UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"):
+        select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"))
     with pytest.raises(UserError, match="no label for angry.*--label-map"):
         select_test_clips(corpus, ["fear", "disgust"], None)
     with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
         select_test_clips(corpus, NAMES, None, protocol="leave_one_speaker_out")
+
+
+def test_common_names_of_emotions_are_known_in_any_case_and_after_a_sex():
+    mapping = label_mapping(["HAP", "female_angry", "male_angry", "Neutral", "fearful"])
+    assert mapping.of == ["happy", "angry", "angry", "neutral", "fear"]
+    assert mapping.classes == ["angry", "fear", "happy", "neutral"]
+    probabilities = mapping.to_classes(np.array([[0.1, 0.2, 0.3, 0.4, 0.0]]))
+    np.testing.assert_allclose(probabilities, [[0.5, 0.0, 0.1, 0.4]], rtol=1e-6)
+    assert probabilities.dtype == np.float32
+
+
+def test_an_unknown_label_is_a_class_that_counts_as_an_error():
+    mapping = label_mapping(["angry", "laughter", "sad"])
+    assert mapping.classes == ["angry", "sad", "laughter"]
+    np.testing.assert_allclose(mapping.to_classes(np.array([[0.2, 0.7, 0.1]])), [[0.2, 0.1, 0.7]])
+    assert mapping.rows()[1] == {"word": "laughter", "emotion": None, "counted": True}
+
+
+def test_a_label_map_names_emotions_and_leaves_labels_out():
+    mapping = label_mapping(["LABEL_0", "LABEL_1", "noise"], {"LABEL_0": "angry", "LABEL_1": "calm", "noise": "none"})
+    assert mapping.classes == ["angry", "calm"]
+    assert mapping.rows()[2] == {"word": "noise", "emotion": None, "counted": False}
+    np.testing.assert_allclose(mapping.to_classes(np.array([[0.1, 0.3, 0.6], [0, 0, 1]])), [[0.25, 0.75], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("words", "label_map", "expected"),
+    [
+        (["LABEL_0", "LABEL_1"], {}, "none is a known emotion; map them, as in LABEL_0=angry"),
+        (["angry", "LABEL_1"], {}, "only angry is a known emotion"),
+        (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
+        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: the emotions are angry"),
+    ],
+)
+def test_labels_without_emotions_are_refused(words, label_map, expected):
+    with pytest.raises(UserError, match=expected):
+        label_mapping(words, label_map)

@@ -11,7 +11,7 @@ from support.html_page import Page
 
 import ser_hf
 from ser_hf.cli.train import summary
-from ser_hf.experiment import single_run
+from ser_hf.experiment import run as training
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.protocols import fingerprint
@@ -279,7 +279,7 @@ class _Stopped(BaseException):
 def counting(die_at=None):
     """The numbers of the folds that are trained meanwhile; the one that comes as number `die_at` stops the run."""
     trained = []
-    train = single_run.train
+    train = training.train
 
     def counted(run, arguments):
         trained.append(run.fold.number)
@@ -288,7 +288,7 @@ def counting(die_at=None):
         return train(run, arguments)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(single_run, "train", counted)
+        patched.setattr(training, "train", counted)
         yield trained
 
 
@@ -318,11 +318,11 @@ def test_a_run_is_resumed_fold_by_fold(interrupted, plain):
     assert {path: path.stat().st_mtime_ns for path in (folder / "fold-1").rglob("*")} == first
     whole = read(plain)
     for key in ("metrics", "deviations", "pooled", "intervals", "protocol", "parts", "confusion", "chosen_fold"):
-        assert json.loads(json.dumps(report[key])) == whole[key], key
+        assert json.loads(json.dumps(report.to_dict()[key])) == whole[key], key
     weights = "model/model.safetensors"
     assert (folder / weights).read_bytes() == (plain / weights).read_bytes()
     with counting() as trained:
-        assert run(folder, resume=True)["metrics"] == report["metrics"]
+        assert run(folder, resume=True).metrics == report.metrics
     assert not trained, "a complete run is read, not run again"
 
 
@@ -353,8 +353,8 @@ def test_overwriting_clears_folds_and_foil(interrupted):
         *("recipe.yaml", "split.json", "model", "reference.npz", "report", "checkpoints", "logs"),
         "fold-notes",
     }
-    assert "folds" not in report["protocol"], "one fold alone is a run without folds"
-    assert report["protocol"]["fold"] == read(folder)["protocol"]["fold"]
+    assert report.protocol.folds is None, "one fold alone is a run without folds"
+    assert report.protocol.fold == read(folder)["protocol"]["fold"]
 
 
 def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp_path):
@@ -362,15 +362,15 @@ def test_some_folds_are_run_under_their_own_numbers_and_judged_on_validation(tmp
     overrides = ("protocol.k=3", "protocol.folds=[3, 1]", "evaluation.part=validation")
     report = run(folder, *overrides)
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-3"]
-    assert list(report["protocol"]["folds"]) == ["3", "1"]
+    assert list(report.protocol.folds) == ["3", "1"]
     all_folds = [fold.split for fold in load_experiment_data(read_recipe(RECIPE, ["protocol.k=3"])).folds]
     for number in (1, 3):
         split = json.loads((folder / f"fold-{number}" / "split.json").read_text())
         assert split["sha256"] == all_folds[number - 1].sha256
-        assert report["protocol"]["folds"][str(number)]["tested"] == all_folds[number - 1].fold
-    assert report["judged_on"] == "validation"
-    assert report["metrics"] == pytest.approx(report["parts"]["validation"])
-    assert set(report["protocol"]["parts"]) == {"validation"}
+        assert report.protocol.folds[str(number)].tested == all_folds[number - 1].fold
+    assert report.judged_on == "validation"
+    assert report.metrics == pytest.approx(report.parts["validation"])
+    assert set(report.protocol.parts) == {"validation"}
     table = pq.read_table(folder / "report" / "predictions.parquet")
     assert set(table["part"].to_pylist()) == {"validation"}
     assert set(table["fold"].to_pylist()) == {1, 3}

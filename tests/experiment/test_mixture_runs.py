@@ -88,26 +88,26 @@ def text_of(path):
 def test_four_corpora_are_learnt_and_judged_each_by_itself(recipe, run, tmp_path, caplog):
     with caplog.at_level("INFO", "ser_hf"):
         report, drawn = run(recipe())
-    assert report["labels"] == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"]
-    assert list(report["corpora"]) == ["cremad", "ravdess", "savee", "tess"]
-    assert "No clip of tess in validation." in report["protocol"]["notes"]
-    total = np.sum([own["confusion"] for own in report["corpora"].values()], axis=0)
-    assert total.tolist() == report["confusion"]
-    assert set(report["slices"]["corpus"]) == set(FOUR)
+    assert report.labels == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"]
+    assert list(report.corpora) == ["cremad", "ravdess", "savee", "tess"]
+    assert "No clip of tess in validation." in report.protocol.notes
+    total = np.sum([own.confusion for own in report.corpora.values()], axis=0)
+    assert total.tolist() == report.confusion
+    assert set(report.slices["corpus"]) == set(FOUR)
     # Before training: what became of every label of the files.
-    capped = [source for source in report["sources"] if source["left_out"] == "over corpus.corpora[2].cap"]
-    assert sum(source["clips"] for source in capped) == 2 * 7 * 4 - 28
+    capped = [source for source in report.sources if source.left_out == "over corpus.corpora[2].cap"]
+    assert sum(source.clips for source in capped) == 2 * 7 * 4 - 28
     log = [" ".join(line.split()[2:]) for line in text_of(tmp_path / "run" / "logs" / "run.log").splitlines()]
     assert any(line.startswith("corpus emotion clips class") for line in log)
     assert text_of(tmp_path / "run" / "logs" / "run.log").index("emotion") < caplog.text.index("clips -> an epoch")
     # Half of CREMA-D's training clips are met by an epoch, all of the others'.
-    train = report["protocol"]["parts"]["train"]["speakers"]
+    train = report.protocol.parts["train"].speakers
     clips = {"ravdess": 8, "cremad": 6, "savee": 7}
     met = {name: clips[name] * sum(own.startswith(name) for own in train) for name in clips}
-    found = report["training"]["clips_per_epoch"]
+    found = report.training.clips_per_epoch
     assert {name: found[name] for name in clips} == met | {"cremad": met["cremad"] // 2}
     assert found["tess"] == 14
-    assert report["training"]["balance"] is None
+    assert report.training.balance is None
     assert "confusion_by_corpus.png" in drawn
     page, card = (text_of(tmp_path / "run" / name / "README.md") for name in ("report", "model"))
     for text in (page, card):
@@ -115,7 +115,7 @@ def test_four_corpora_are_learnt_and_judged_each_by_itself(recipe, run, tmp_path
         assert "| tess | surprise (ps) |" in text
     assert "An epoch has " in card
     kept = json.loads(text_of(tmp_path / "run" / "report" / "report.json"))
-    assert kept["sources"] == report["sources"]
+    assert kept["sources"] == report.to_dict()["sources"]
 
 
 def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
@@ -125,9 +125,9 @@ def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
     overrides = ["protocol.name=leave_one_corpus_out", *fold_overrides()]
     assert {fold.split.fold for fold in load_experiment_data(recipe(*overrides)).folds} == set(FOUR)
     report, drawn = run(recipe(*overrides, "protocol.folds=[1, 4]"))
-    assert list(report["corpora"]) == ["cremad", "tess"]
-    assert [own["tested"] for own in report["protocol"]["folds"].values()] == ["cremad", "tess"]
-    assert report["corpora"]["cremad"]["clips"] == 36, "all of it, when it was left out"
+    assert list(report.corpora) == ["cremad", "tess"]
+    assert [own.tested for own in report.protocol.folds.values()] == ["cremad", "tess"]
+    assert report.corpora["cremad"].clips == 36, "all of it, when it was left out"
     assert "confusion_by_corpus.png" in drawn
     fold = json.loads(text_of(tmp_path / "run" / "fold-1" / "report" / "report.json"))
     assert (fold["protocol"]["fold"], fold["corpora"]) == ("cremad", {})

@@ -192,15 +192,15 @@ def test_the_twin_trains_and_what_it_saves_answers(path, roots, encoder_folder, 
     for section in ("audio", "augment", "lora"):
         assert getattr(twin, section) == getattr(recipe, section)
     assert twin.training.loss == recipe.training.loss
-    assert all(np.isfinite(value) for value in report["metrics"].values())
-    assert (report["foil"] is None) == (twin.protocol.foil is None)
+    assert all(np.isfinite(value) for value in report.metrics.values())
+    assert (report.foil is None) == (twin.protocol.foil is None)
     model = AutoModelForAudioClassification.from_pretrained(tmp_path / "run" / "model").eval()
-    assert list(model.config.id2label.values()) == report["labels"]
+    assert list(model.config.id2label.values()) == report.labels
     if recipe.corpus.labels:
-        assert report["labels"] == recipe.corpus.labels
+        assert report.labels == recipe.corpus.labels
     with torch.no_grad():
         logits = model(torch.randn(1, recipe.audio.sampling_rate) * 0.1).logits
-    assert logits.shape == (1, len(report["labels"]))
+    assert logits.shape == (1, len(report.labels))
     assert torch.isfinite(logits).all()
 
 

@@ -1,17 +1,19 @@
-"""The recordings of augmentation's folders belong to a run: it is resumed with the same ones, and reproduced so."""
+"""The recordings that augmentation uses belong to a run: it is resumed and reproduced with the same ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from support.reports import typed, whole_report
 
 import ser_hf
 from ser_hf import cli
 from ser_hf.cli.reproduce import summary
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
-from ser_hf.experiment.reproduce import compare
+from ser_hf.experiment.reproduce import Saved, compare
 from ser_hf.experiment.run import save_run_splits
 from ser_hf.utils.run_folder import RunFolder
 
@@ -63,9 +65,9 @@ def test_the_digest_is_of_what_is_there_in_its_order(folder):
     first = recordings(folder)
     assert first == {KEY: {"clips": 2, "sha": first[KEY]["sha"]}}
     (folder / "b.wav").rename(folder / "c.wav")
-    assert recordings(folder) == first, "a name is heard by nobody"
+    assert recordings(folder) == first, "names do not matter"
     (folder / "a.wav").rename(folder / "d.wav")
-    assert recordings(folder) != first, "the first one is drawn where the second was"
+    assert recordings(folder) != first, "their order does"
     (folder / "d.wav").rename(folder / "a.wav")
     write(folder / "c.wav", 0.3)
     assert recordings(folder) != first
@@ -83,7 +85,7 @@ def test_a_run_goes_on_and_is_reproduced_with_the_same_recordings(folder, tmp_pa
     first = json.loads((run / "split.json").read_text())["recordings"]
     assert first == json.loads((run / "seed-3" / "split.json").read_text())["recordings"] == recordings(folder)
     write(folder / "c.wav", 0.3)
-    with pytest.raises(ser_hf.UserError, match=rf"{KEY}: .* changed since this run began \(2 then, 3 now\); put back"):
+    with pytest.raises(ser_hf.UserError, match=rf"{KEY}: .* changed since this run began \(2 then, 3 now\); restore"):
         ser_hf.run_recipe(RECIPE, own, resume=True)
     (folder / "c.wav").unlink()
     ser_hf.run_recipe(RECIPE, own, resume=True)
@@ -101,7 +103,7 @@ def test_a_run_goes_on_and_is_reproduced_with_the_same_recordings(folder, tmp_pa
 
     missing = f"{KEY}={tmp_path / 'nowhere'}"
     assert cli.main(["reproduce", str(run), "--output", str(tmp_path / "other"), missing]) == 2
-    assert "nowhere: no such folder (so the saved recipe has it; give yours" in capsys.readouterr().err
+    assert "nowhere: no such folder (as in the saved recipe; override it" in capsys.readouterr().err
 
 
 def test_a_resumed_run_needs_the_same_recordings(folder, tmp_path):
@@ -114,19 +116,18 @@ def test_a_resumed_run_needs_the_same_recordings(folder, tmp_path):
         save_run_splits(material, material.folds, run)
 
 
-def test_other_recordings_are_no_last_digit_and_a_cause():
+def test_other_recordings_are_not_the_last_digit_but_a_cause():
     def report(**recordings):
-        protocol = {"name": "p", "sha256": "0", "clips": ["c"]}
-        figures = {"metrics": {"uar": 0.5, "macro_f1": 0.5, "wa": 0.5}, "parts": {}, "intervals": {}}
-        own = {"judged_on": "test", "labels": ["a"], "protocol": protocol, "environment": {}, "foil": None}
-        return own | figures | {"recordings": {key: {"clips": 1, "sha": sha} for key, sha in recordings.items()}}
+        values = {key: {"clips": 1, "sha": sha} for key, sha in recordings.items()}
+        return typed(whole_report(recordings=values))
 
     def compared(saved, now):
-        return compare({}, saved, {}, now, (None, None), 0.1)
+        recipe = read_recipe(RECIPE)
+        return compare(Saved("s", recipe.to_dict(), saved, None, Path()), recipe, now, 0.1)
 
     assert compared(report(a="1"), report(a="1"))["verdict"] == "reproduced to the last digit"
     other = compared(report(a="1", b="1"), report(a="2", c="1"))
     assert other["recordings"] == {"a": {"saved": {"clips": 1, "sha": "1"}, "now": {"clips": 1, "sha": "2"}}}
     assert other["verdict"] == "reproduced within 0.1"
-    printed = summary(other | {"name": "n", "source": "s", "output_dir": "o"})
+    printed = summary(other)
     assert "a holds OTHER RECORDINGS: 1 (sha 1) then, 1 (sha 2) now" in printed

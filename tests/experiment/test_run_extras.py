@@ -25,11 +25,11 @@ def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path
     settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
     report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
     written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
-    clean = report["robustness"]["clean"]
-    assert clean["uar"] == pytest.approx(report["metrics"]["uar"])
-    assert clean["wa"] == pytest.approx(report["metrics"]["wa"])
+    clean = report.robustness.clean
+    assert clean.uar == pytest.approx(report.metrics["uar"])
+    assert clean.wa == pytest.approx(report.metrics["wa"])
     assert [own["name"] for own in written["robustness"]["conditions"]] == [own.name for own in CONDITIONS]
-    assert written["robustness"]["clips"] == report["clips"]
+    assert written["robustness"]["clips"] == report.clips
     points = pq.read_table(tmp_path / "run" / "report" / "embeddings.parquet")
     judged = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
     labels = [

@@ -27,8 +27,8 @@ TINY = {
     "evaluation": {"bootstrap": 20},
 }
 CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
-# Runs the command. FAKE are the problems that the verification, which takes ten seconds of imports, finds; with VERIFIED
-# the model on the Hub is really verified: the staged folder that is verified before contains the same files.
+# Runs the command. FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
+# the model on the Hub is verified: the staged folder contains the same files.
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import publish

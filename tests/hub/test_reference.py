@@ -3,15 +3,18 @@
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 import ser_hf
+from ser_hf.evaluation.metrics import softmax
 from ser_hf.hub.verify import verify
-from ser_hf.inference.reference import chosen_clips, copy_reference, read_reference, write_reference
+from ser_hf.inference.reference import chosen_clips, compute_logits, copy_reference, read_reference, write_reference
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.preparation import Preparation
+from ser_hf.report.report import read_report
 from ser_hf.testing import tiny_config
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.run_folder import RunFolder
@@ -35,7 +38,7 @@ def test_clips_are_of_different_lengths_and_none_is_too_long():
 
 def written(path, model, *clips, preparation=UNPREPARED):
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    write_reference(path, model, extractor, preparation, clips)
+    write_reference(path, clips, compute_logits(model, extractor, preparation, clips), extractor.sampling_rate)
     return np.load(path)["logits"]
 
 
@@ -127,16 +130,27 @@ def test_a_run_keeps_the_clips_and_logits_of_its_own_model(runs):
         assert all(clip.dtype == np.float32 and 0 < len(clip) <= 160000 for clip in clips)
         assert not list((runs / name / "model").rglob("*.npz")), "it is nobody's to publish"
         assert not list((runs / name).glob("*.partial"))
-    chosen = RunFolder(runs / "seeds").read_report()["chosen_seed"]
+    chosen = read_report(RunFolder(runs / "seeds").report / "report.json").chosen_seed
     both = {seed: read_reference(runs / "seeds" / f"seed-{seed}")[1] for seed in (1, 2)}
     np.testing.assert_array_equal(read_reference(runs / "seeds")[1], both[chosen])
     assert not np.allclose(both[1], both[2])
 
 
 @pytest.mark.slow
+def test_the_logits_are_those_of_the_final_evaluation(runs):
+    """Of a run in float32 on a CPU, no clip is processed again for the reference."""
+    for name in ("seeds/seed-1", "classical"):
+        _, logits = read_reference(runs / name)
+        table = pq.read_table(runs / name / "report" / "predictions.parquet", filters=[("part", "=", "test")])
+        saved = np.stack([table[key].to_numpy() for key in table.column_names if key.startswith("p_")], axis=1)
+        for own in softmax(logits):
+            assert np.abs(saved - own).max(axis=1).min() == 0
+
+
+@pytest.mark.slow
 def test_what_was_trained_is_what_others_load(runs, tmp_path):
     """Also the temperature, the preparation, and adapters that are merged; and another seed's model is another."""
-    other = {1: 2, 2: 1}[RunFolder(runs / "seeds").read_report()["chosen_seed"]]
+    other = {1: 2, 2: 1}[read_report(RunFolder(runs / "seeds").report / "report.json").chosen_seed]
     swapped = shutil.copytree(runs / "seeds", tmp_path / "swapped")
     shutil.rmtree(swapped / "model")
     shutil.copytree(runs / "seeds" / f"seed-{other}" / "model", swapped / "model")

@@ -13,7 +13,6 @@ from support.reports import whole_report
 from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ser_hf.corpora import corpus_facts
 from ser_hf.hub.space import Demo, write_space
 from ser_hf.report.card import model_card
 from ser_hf.report.report import Report
@@ -89,12 +88,11 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     merged(adapted).save_pretrained(folder)
     AutoFeatureExtractor.from_pretrained(base).save_pretrained(folder)
     save_adapter(adapted, folder / "adapter", "base")
-    settings = {"location": "adapted", "base_model": "base", "remote_code": False, "sampling_rate": 16000}
     report = whole_report()
-    report["model"] |= {"adapter": True, "depth": "Adapters are trained."}
+    report["model"] |= {"adapter": True, "depth": "Adapters are trained.", "base_model": "base", "remote_code": False}
     report["environment"]["versions"] |= {"transformers": "5"}
-    facts = {"corpus": corpus_facts("cremad", {}), "architecture": "A.", "recipe": "name: adapted"}
-    text = str(model_card(Report.from_dict(report), **facts, **settings))
+    report["model"]["sampling_rate"] = 16000
+    text = str(model_card(Report.from_dict(report), {"corpus": {"name": "cremad"}, "model": {}}, "adapted"))
     from_array, from_file, by_itself = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert "classifier(audio" in from_array
     assert 'classifier("clip.wav"' in from_file  # needs ffmpeg, which the whole runs' tests bring along

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from models_asked import RATE, RECIPE, model_and_extractor
+from tiny_models import RATE, RECIPE, model_and_extractor
 
 import ser_hf
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A whole run, whose clips were trimmed, and judged in windows."""
+    """A whole run with trimmed clips, evaluated in windows."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"])
     return folder
@@ -19,8 +19,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory):
-    """A folder of six recordings, 0.2 to 0.9 s: in no order of length, at other rates, with two channels, and below
-    each other."""
+    """A folder of six recordings, 0.2 to 0.9 s: in no order of length, with other rates, channels and subfolders."""
     folder, generator = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
     files = [
         ("b.wav", 0.61, RATE, 1),
@@ -52,7 +51,7 @@ def published(tmp_path_factory, encoder_folder):
             with torch.no_grad():
                 for name, weight in model.classifier.named_parameters():
                     if weight.ndim == 2 and weight.is_floating_point() and kind != "forest":
-                        weight.normal_(std=1.0)  # as initialised, all answers would be nearly alike
+                        weight.normal_(std=1.0)  # as initialized, all predictions would be nearly equal
                     assert weight.isfinite().all(), name
             model.save_pretrained(written[kind])
             extractor.save_pretrained(written[kind])

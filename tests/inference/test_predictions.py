@@ -1,4 +1,4 @@
-"""Answers are those of the model's run and of its pipeline, and embeddings are what they claim to be."""
+"""Predictions equal those of the model's run and of its pipeline; embeddings are the input of its last layer."""
 
 import io
 import json
@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 from datasets import Audio, Dataset
-from models_asked import LABELS, RATE, RECIPE
 from scipy.special import logit, softmax
+from tiny_models import LABELS, RATE, RECIPE
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, pipeline
 
 import ser_hf
@@ -38,14 +38,14 @@ def waveforms(folder):
     return [decode(str(folder / name), sampling_rate=RATE).samples for name in FILES]
 
 
-def test_the_answers_are_those_of_the_run(run):
+def test_predictions_are_those_of_the_run(run):
     answers = predict(run, corpus(), batch_size=5)
-    judged = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
+    saved = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
     own = {row["id"]: row for row in answers.table.to_pylist()}
-    assert len(judged) > 4
+    assert len(saved) > 4
     assert answers.labels == LABELS
-    assert {own[row["id"]]["windows"] for row in judged} >= {3, 4}, "the test is one of windows"
-    for row in judged:
+    assert {own[row["id"]]["windows"] for row in saved} >= {3, 4}, "the test is one of windows"
+    for row in saved:
         mine = own[row["id"]]
         assert (mine["label"], mine["predicted"]) == (row["label"], row["predicted"])
         assert mine["speaker"] == row["speaker"]
@@ -55,15 +55,15 @@ def test_the_answers_are_those_of_the_run(run):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_answers_are_the_pipelines(kind, published, recordings):
+def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
     folder = published(kind)
     classifier = pipeline("audio-classification", model=str(folder), device="cpu")
     answers = predict(folder, recordings, device="cpu", batch_size=4, embeddings=True)
     assert answers.ids == [(recordings / name).as_posix() for name in FILES]
     for row, waveform in zip(answers.table.to_pylist(), waveforms(recordings), strict=True):
-        asked = {one["label"]: one["score"] for one in classifier(waveform, top_k=None)}
-        np.testing.assert_allclose(row["probabilities"], [asked[name] for name in LABELS], rtol=0, atol=1e-5)
-        assert row["predicted"] == max(asked, key=asked.get)
+        expected = {one["label"]: one["score"] for one in classifier(waveform, top_k=None)}
+        np.testing.assert_allclose(row["probabilities"], [expected[name] for name in LABELS], rtol=0, atol=1e-5)
+        assert row["predicted"] == max(expected, key=expected.get)
         assert (row["window"], row["windows"], row["start"]) == (0, 1, 0.0)
         assert row["end"] == len(waveform) / RATE
         assert row["label"] is None
@@ -73,8 +73,8 @@ def test_the_answers_are_the_pipelines(kind, published, recordings):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embeddings_are_what_the_last_layer_is_given(kind, published, recordings):
-    """The layer makes the logits of them."""
+def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings):
+    """The layer makes the logits from them."""
     answers = predict(published(kind), recordings, device="cpu", batch_size=4, embeddings=True)
     model = AutoModelForAudioClassification.from_pretrained(published(kind)).eval()
     head = model.classifier.dense if kind == "audio-spectrogram-transformer" else model.classifier
@@ -84,33 +84,6 @@ def test_embeddings_are_what_the_last_layer_is_given(kind, published, recordings
         logits = head(torch.tensor(answers.embeddings)).numpy()
     np.testing.assert_allclose(answers.logits, logits, rtol=0, atol=1e-5)
     assert answers.facts.embedding == "input of the classifier's last layer"
-
-
-@pytest.mark.parametrize("layer", [0, 1, -1])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("crnn", "forest")])
-def test_a_layers_embedding_is_the_mean_of_the_clips_own_frames(kind, layer, published, recordings):
-    """Against each clip by itself; whoever hears a fixed length hears it padded even so."""
-    folder = published(kind)
-    answers = predict(folder, recordings, device="cpu", batch_size=4, embeddings=True, layer=layer)
-    assert answers.facts.layer == (2 if layer == -1 else layer)
-    model = AutoModelForAudioClassification.from_pretrained(folder).eval()
-    extractor = AutoFeatureExtractor.from_pretrained(folder)
-    encoder = model.encoder if hasattr(model, "encoder") else model.base_model
-    for embedding, waveform in zip(answers.embeddings, waveforms(recordings), strict=True):
-        inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
-        asked = inputs[model.main_input_name]
-        with torch.inference_mode():
-            masked = {"attention_mask": inputs["attention_mask"]} if kind == "wav2vec2-bert" else {}
-            state = encoder(asked, output_hidden_states=True, **masked).hidden_states[layer][0]
-        if kind == "whisper":
-            state = state[: -(-len(waveform) // 320)]
-        elif kind == "wav2vec2-bert":
-            state = state[inputs["attention_mask"][0].bool()]
-        elif kind == "audio-spectrogram-transformer":
-            # 16 bands and 96 frames of 10 ms, in patches of 8 by 8: two rows of twelve columns, after two tokens.
-            heard = sum(8 * column < (len(waveform) - 400) // 160 + 1 for column in range(12))
-            state = state[2:].reshape(2, 12, -1)[:, :heard].flatten(0, 1)
-        np.testing.assert_allclose(embedding, state.mean(dim=0).numpy(), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -144,8 +117,8 @@ def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, rec
         assert sum(clips[0]["probabilities"]) != pytest.approx(1, abs=1e-3)
 
 
-def test_what_a_model_cannot_take_is_heard_in_windows(published, recordings):
-    answers = predict(published("whisper"), recordings, window=30, embeddings=True, layer=1)
+def test_clips_too_long_for_a_model_are_processed_in_windows(published, recordings):
+    answers = predict(published("whisper"), recordings, window=30)
     assert answers.facts.window == 1.0
     short = predict(published("wav2vec2"), recordings / "a" / "long.flac", window=0.5)
     assert short.facts.window == 0.5
@@ -153,7 +126,7 @@ def test_what_a_model_cannot_take_is_heard_in_windows(published, recordings):
     assert predict(published("wav2vec2"), recordings / "c.wav").facts.window is None
 
 
-def test_chunks_of_one_recording_answer_as_one_of_all(published, recordings, monkeypatch):
+def test_the_size_of_chunks_changes_no_prediction(published, recordings, monkeypatch):
     whole = predict(published("crnn"), recordings, embeddings=True)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
     pieces = predict(published("crnn"), recordings, embeddings=True)
@@ -164,13 +137,12 @@ def test_chunks_of_one_recording_answer_as_one_of_all(published, recordings, mon
     np.testing.assert_allclose(pieces.embeddings, whole.embeddings, atol=1e-5)
 
 
-def test_a_clip_too_short_for_a_frame_is_heard_with_silence_after_it(published):
+def test_a_clip_too_short_for_a_frame_is_padded(published):
     clip = {"audio": [{"path": None, "bytes": _wav(50)}], "id": ["one"], "label": ["joyful"]}
     dataset = Dataset.from_dict(clip).cast_column("audio", Audio())
-    for layer in (None, -1):
-        for kind in ("wav2vec2", "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
-            answers = predict(published(kind), dataset, embeddings=True, layer=layer)
-            assert np.isfinite(answers.embeddings).all()
+    for kind in ("wav2vec2", "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
+        answers = predict(published(kind), dataset, embeddings=True)
+        assert np.isfinite(answers.embeddings).all()
     row = answers.table.to_pylist()[0]
     assert (row["id"], row["path"], row["label"]) == ("one", "row 0", "joyful")
     assert len(answers) == 1
@@ -182,8 +154,8 @@ def _wav(samples):
     return file.getvalue()
 
 
-def test_without_a_mask_padding_is_never_heard(published, recordings, tmp_path):
-    """As such models are published: asked one by one by pipeline, they have never met padding."""
+def test_without_a_mask_nothing_is_padded(published, recordings, tmp_path):
+    """Such models are published for `pipeline`, which does not pad single clips."""
     model = AutoModelForAudioClassification.from_pretrained(published("wav2vec2-layer"))
     extractor = AutoFeatureExtractor.from_pretrained(published("wav2vec2-layer"))
     extractor.return_attention_mask = False
@@ -194,7 +166,7 @@ def test_without_a_mask_padding_is_never_heard(published, recordings, tmp_path):
     np.testing.assert_allclose(together.logits[:3], alone, atol=1e-5)
 
 
-def test_batches_hold_like_lengths_within_their_limits():
+def test_batches_hold_similar_lengths_within_their_limits():
     lengths = [1, 1, 2, 3, 3, 3, 9, 20]
     assert list(batches(lengths, 3, 100, True)) == [(0, 3), (3, 6), (6, 8)]
     assert list(batches(lengths, 3, 8, True)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
@@ -202,13 +174,13 @@ def test_batches_hold_like_lengths_within_their_limits():
     assert list(batches([], 2, 100, True)) == []
 
 
-def test_bad_files_end_it_or_are_left_out_and_told(published, recordings, tmp_path, caplog):
+def test_bad_files_raise_or_are_left_out(published, recordings, tmp_path, caplog):
     model = published("crnn")
     good = tmp_path / "good.wav"
     good.write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "empty.wav").touch()
     (tmp_path / "pointer.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(UserError, match=r'empty.wav: an empty file .* \(on_error="skip" leaves such files out\)'):
+    with pytest.raises(UserError, match=r"empty.wav: an empty file .* \(--on-error skip leaves such files out\)"):
         predict(model, tmp_path)
     answers = predict(model, tmp_path, on_error="skip")
     assert answers.ids == [good.as_posix()]
@@ -220,76 +192,67 @@ def test_bad_files_end_it_or_are_left_out_and_told(published, recordings, tmp_pa
         predict(model, tmp_path, on_error="skip")
 
 
-def test_a_file_that_may_not_be_opened_is_told(published, recordings, monkeypatch):
+def test_a_file_without_permission_is_named(published, recordings, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reading, "is_lfs_pointer", refuse)
+    monkeypatch.setattr(reading.files, "is_lfs_pointer", refuse)
     with pytest.raises(UserError, match=r"e.wav: cannot be read \(Permission denied\)"):
         predict(published("crnn"), recordings / "e.wav")
 
 
-def test_long_clips_heard_whole_are_told_once(published, recordings, monkeypatch, caplog):
+def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog):
     monkeypatch.setattr(predictions, "_LONG_SECONDS", 0.3)
     monkeypatch.setattr(reading, "CHUNK_SAMPLES", 1)
     predict(published("crnn"), [recordings / "a" / "short.wav", recordings / "e.wav", recordings / "b.wav"])
-    told = [record.getMessage() for record in caplog.records if "processed as a whole" in record.getMessage()]
-    assert len(told) == 1
-    assert "e.wav lasts 0 s and is processed as a whole" in told[0]
+    message = [record.getMessage() for record in caplog.records if "processed as a whole" in record.getMessage()]
+    assert len(message) == 1
+    assert "e.wav lasts 0 s and is processed as a whole" in message[0]
     caplog.clear()
     predict(published("crnn"), recordings / "e.wav", window=1)
     assert "processed as a whole" not in caplog.text
 
 
-def test_more_answers_than_labels_are_refused(published, recordings, monkeypatch):
+def test_more_logits_than_labels_are_refused(published, recordings, monkeypatch):
     monkeypatch.setattr("ser_hf.inference.classifier.Classifier.labels", LABELS[:3])
-    with pytest.raises(UserError, match="answers 4 numbers for 3 labels; mend id2label in its config.json"):
+    with pytest.raises(UserError, match="makes 4 logits for 3 labels; correct id2label in its config.json"):
         predict(published("crnn"), recordings / "e.wav")
 
 
-def test_an_answer_that_is_no_number_is_refused(published, recordings, tmp_path):
+def test_logits_that_are_not_finite_are_refused(published, recordings, tmp_path):
     model = AutoModelForAudioClassification.from_pretrained(published("crnn"))
     with torch.no_grad():
         model.classifier.bias[1] = torch.nan
     model.save_pretrained(tmp_path)
     AutoFeatureExtractor.from_pretrained(published("crnn")).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"its answer to .*short.wav is not a finite number"):
+    with pytest.raises(UserError, match=r"its logits of .*short.wav are not finite"):
         predict(tmp_path, recordings)
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
-        ({"layer": 1}, r"^layer: selects embeddings; request them \(embeddings=True\)"),
-        ({"layer": 1.5, "embeddings": True}, "^layer: expected a whole number or null, got the number 1.5"),
-        ({"window": 0.0}, "^window: expected seconds, .* or more, got 0.0"),
-        ({"window": "3"}, "^window: expected a number or null, got the word '3'"),
-        ({"window": float("nan")}, "^window: expected seconds"),
-        ({"batch_size": 0}, "^batch_size: expected one or more"),
-        ({"batch_size": None}, "^batch_size: expected a whole number, got nothing"),
-        ({"batch_size": True}, "^batch_size: expected a whole number, got the boolean true"),
-        ({"on_error": "ignore"}, "^on_error: expected error or skip, got 'ignore'"),
-        ({"device": "meta"}, "^device: meta holds no numbers"),
-        ({"embeddings": True, "layer": 3}, "has hidden states 0 to 2, got 3"),
-        ({"embeddings": True, "layer": -4}, "has hidden states 0 to 2, got -4"),
+        ({"window": 0.0}, "^--window: expected seconds, .* or more, got 0.0"),
+        ({"window": "3"}, "^--window: expected a number or null, got the word '3'"),
+        ({"window": float("nan")}, "^--window: expected seconds"),
+        ({"batch_size": 0}, "^--batch-size: expected one or more"),
+        ({"batch_size": None}, "^--batch-size: expected a whole number, got nothing"),
+        ({"batch_size": True}, "^--batch-size: expected a whole number, got the boolean true"),
+        ({"on_error": "ignore"}, "^--on-error: expected"),
+        ({"device": "meta"}, "^--device: meta computes nothing"),
     ],
 )
-def test_what_cannot_be_asked_is_told(asked, told, published, recordings):
-    with pytest.raises(UserError, match=told):
+def test_wrong_settings_are_refused(asked, message, published, recordings):
+    with pytest.raises(UserError, match=message):
         predict(published("wav2vec2"), recordings, **asked)
 
 
-def test_our_networks_have_no_layers_to_ask_for(published, recordings):
-    with pytest.raises(UserError, match=r"^layer: .* \(ser_crnn\) has no encoder of transformers; leave it out"):
-        predict(published("crnn"), recordings, embeddings=True, layer=1)
-
-
-def test_a_table_says_where_it_comes_from(published, recordings):
+def test_a_table_has_metadata(published, recordings):
     answers = predict(published("crnn"), recordings / "e.wav")
-    told = json.loads(answers.table.schema.metadata[b"ser_hf"])
-    assert told["model"] == str(published("crnn"))
-    assert told["sampling_rate"] == RATE
-    assert told["labels"] == answers.labels == LABELS
-    assert (told["embedding"], told["layer"], answers.embeddings) == (None, None, None)
-    assert told["version"] == ser_hf.__version__
+    message = json.loads(answers.table.schema.metadata[b"ser_hf"])
+    assert message["model"] == str(published("crnn"))
+    assert message["sampling_rate"] == RATE
+    assert message["labels"] == answers.labels == LABELS
+    assert (message["embedding"], answers.embeddings) == (None, None)
+    assert message["version"] == ser_hf.__version__
     assert answers.predicted == [LABELS[answers.logits[0].argmax()]]

@@ -1,11 +1,11 @@
-"""Emotion over time: windows lie where they should and are clips by themselves, and what they add up to."""
+"""Emotion over time: the places of windows, their predictions, and their mean."""
 
 import json
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from models_asked import RATE
+from tiny_models import RATE
 from transformers import AutoModelForAudioClassification
 
 from ser_hf import UserError, cli, predict
@@ -17,9 +17,9 @@ from ser_hf.inference.outputs import (
     of_lists,
     segments,
     smooth,
-    split_unfinished,
     timeline_figure,
     to_terminal,
+    whole_recordings,
 )
 from ser_hf.models import PreparedFeatureExtractor
 
@@ -42,7 +42,7 @@ def windows(spans, shares, multi_label=False, name="x.wav", embeddings=None):
     }
     if embeddings is not None:
         columns["embedding"] = of_lists(np.array(embeddings))
-    facts = Facts("model", None, RATE, labels, 2.0, 1.0, multi_label, None, None)
+    facts = Facts("model", None, RATE, labels, 2.0, 1.0, multi_label, None)
     return pa.table(columns).replace_schema_metadata(facts.to_metadata())
 
 
@@ -66,7 +66,7 @@ def test_windows_are_whole_and_reach_the_end(samples, grid, places):
 
 
 @pytest.mark.parametrize("kind", ["crnn", "wav2vec2", "trimmed"])
-def test_a_window_is_answered_as_that_part_of_the_file_alone(kind, published, run, recordings, tmp_path):
+def test_a_window_has_the_predictions_of_that_segment_of_the_file(kind, published, run, recordings, tmp_path):
     model, file = run if kind == "trimmed" else published(kind), recordings / "a" / "long.flac"
     asked = {"embeddings": True, "device": "cpu"}
     answers = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **asked)
@@ -85,14 +85,14 @@ def test_a_window_is_answered_as_that_part_of_the_file_alone(kind, published, ru
     np.testing.assert_allclose(part.logits, answers.logits[1:], atol=1e-5)
 
 
-def test_windows_last_as_the_model_was_judged_or_four_seconds(published, run, recordings):
+def test_windows_are_as_long_as_in_the_evaluation_or_four_seconds(published, run, recordings):
     assert predict(run, recordings / "e.wav", timeline=True).facts.window == 0.4
     facts = predict(published("crnn"), recordings / "e.wav", timeline=True).facts
     assert (facts.window, facts.hop) == (4.0, 2.0)
     assert predict(published("whisper"), recordings / "e.wav", timeline=True).facts.window == 1.0
 
 
-def test_a_model_of_a_fixed_duration_is_asked_in_that(published, recordings, tmp_path):
+def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_path):
     model = AutoModelForAudioClassification.from_pretrained(published("crnn"))
     model.save_pretrained(tmp_path)
     PreparedFeatureExtractor(do_normalize=False, return_attention_mask=True, fixed_duration=0.25).save_pretrained(
@@ -100,11 +100,11 @@ def test_a_model_of_a_fixed_duration_is_asked_in_that(published, recordings, tmp
     )
     answers = predict(tmp_path, recordings / "e.wav", timeline=True)
     assert spans(answers.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
-    with pytest.raises(UserError, match=r"^window: .* processes the first 0.25 s of a clip; use that or less"):
+    with pytest.raises(UserError, match=r"^--window: .* processes the first 0.25 s of a clip; use that or less"):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
 
-def test_chunks_that_end_within_a_recording_answer_as_one_of_all(published, recordings, monkeypatch):
+def test_chunks_that_end_within_a_recording_change_no_prediction(published, recordings, monkeypatch):
     asked = {"timeline": True, "window": 0.2, "hop": 0.15, "embeddings": True, "device": "cpu"}
     whole = [predict(published("crnn"), recordings, smooth=smoothed, **asked) for smoothed in (False, True)]
     monkeypatch.setattr(inputs, "CHUNK_SAMPLES", 1)
@@ -138,12 +138,12 @@ def test_three_windows_that_end_unevenly_and_two_recordings():
     np.testing.assert_allclose(matrix(merged, "probabilities")[:, 0], [0.9, 0.7, 0.3, 0.1, 0.3], atol=1e-6)
 
 
-def test_labels_with_a_probability_each_are_averaged_each():
+def test_labels_of_a_multi_label_model_are_averaged_separately():
     merged = smooth(windows([(0, 2), (1, 3)], [[0.9, 0.6], [0.5, 0.2]], multi_label=True))
     np.testing.assert_allclose(matrix(merged, "probabilities"), [[0.9, 0.6], [0.7, 0.4], [0.5, 0.2]], atol=1e-6)
 
 
-def test_sure_answers_stay_numbers():
+def test_extreme_logits_stay_finite():
     table = windows([(0, 2), (1, 3)], [[0.5, 0.5], [0.5, 0.5]])
     logits = of_lists(np.array([[300.0, -300.0], [-300.0, 300.0]]))
     merged = smooth(table.set_column(table.column_names.index("logits"), "logits", logits))
@@ -151,7 +151,7 @@ def test_sure_answers_stay_numbers():
     np.testing.assert_allclose(matrix(merged, "probabilities"), [[1, 0], [0.5, 0.5], [0, 1]], atol=1e-6)
 
 
-def test_stretches_with_the_same_answer_are_one():
+def test_stretches_with_the_same_prediction_are_one():
     """Of 0 to 3 s the mean probability of a is (1 * 0.9 + 1 * 0.8 + 1 * 0.7) / 3."""
     table = windows([(0, 2), (1, 3), (3, 5)], [[0.9, 0.1], [0.7, 0.3], [0.25, 0.75]])
     own = list(segments(table))
@@ -162,23 +162,20 @@ def test_stretches_with_the_same_answer_are_one():
 def test_a_table_ends_within_a_recording_until_its_last_window_is_there():
     one, two = windows([(0, 2), (1, 3)], [[0.8, 0.2]] * 2), windows([(0, 2), (1, 3)], [[0.8, 0.2]] * 2, name="y.wav")
     rows = pa.concat_tables([one, two])
-    assert [len(part) for part in split_unfinished(rows)] == [4, 0]
-    assert [len(part) for part in split_unfinished(rows[:3])] == [2, 1]
-    assert [len(part) for part in split_unfinished(rows[:1])] == [0, 1]
-    assert [len(part) for part in split_unfinished(smooth(rows))] == [6, 0]
+    assert [len(part) for part in whole_recordings([rows])] == [4]
+    assert [len(part) for part in whole_recordings([rows[:1], rows[1:3], rows[3:]])] == [2, 2]
+    assert [len(part) for part in whole_recordings([smooth(rows)])] == [6]
 
 
-def test_the_terminal_has_a_line_for_each_stretch_however_tables_come(capsys):
+def test_the_terminal_has_a_line_for_each_stretch(capsys):
     table = windows([(0, 80), (40, 120), (80, 160)], [[0.9, 0.1], [0.7, 0.3], [0.24, 0.76]])
     lines = [
         "x.wav",
-        "    0:00.00 -   1:20.00  a           0.850  " + 17 * "\u2588",
-        "    1:20.00 -   2:40.00  b           0.645  " + 13 * "\u2588",
+        "    0:00.00 -   1:20.00  a           0.850",
+        "    1:20.00 -   2:40.00  b           0.645",
     ]
-    for parts in ([table], [table[:1], table[1:2], table[2:]], [smooth(table)]):
-        write = to_terminal("table", ["a", "b"], timeline=True)
-        for part in parts:
-            write(part)
+    for own in (table, smooth(table)):
+        to_terminal("timeline", ["a", "b"])(own)
         assert capsys.readouterr().out.splitlines() == lines
 
 
@@ -223,16 +220,19 @@ def test_the_command_writes_windows_draws_them_and_shows_stretches(published, re
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
-        ({"hop": 1.0}, r"^hop: belongs to windows over time; request them \(timeline\)"),
-        ({"smooth": True}, "^smooth: belongs to windows over time"),
-        ({"timeline": True, "by_window": True}, "^timeline: has a row for each window already; leave out by_window"),
-        ({"timeline": True, "hop": 0.0}, "^hop: expected seconds, 0.1 or more, got 0.0"),
-        ({"timeline": True, "hop": "1"}, "^hop: expected a number or null, got the word '1'"),
-        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^hop: 2 s leaves gaps between windows of 1 s; use less"),
+        ({"hop": 1.0}, "^--hop: needs overlapping windows; add --timeline"),
+        ({"smooth": True}, "^--smooth: needs overlapping windows"),
+        (
+            {"timeline": True, "by_window": True},
+            "^--timeline: has a row for each window already",
+        ),
+        ({"timeline": True, "hop": 0.0}, "^--hop: expected seconds, 0.1 or more, got 0.0"),
+        ({"timeline": True, "hop": "1"}, "^--hop: expected a number or null, got the word '1'"),
+        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^--hop: 2 s leaves gaps between windows of 1 s; use less"),
     ],
 )
-def test_what_cannot_be_asked_over_time_is_told(asked, told, published, recordings):
-    with pytest.raises(UserError, match=told):
+def test_wrong_settings_of_a_timeline_are_refused(asked, message, published, recordings):
+    with pytest.raises(UserError, match=message):
         predict(published("crnn"), recordings, **asked)

@@ -33,12 +33,7 @@ def faulty_root(tmp_path_factory):
     soundfile.write(path(1001, "IEO", "DIS"), np.zeros(16000), 16000, subtype="PCM_16")
     clipped = np.clip(40 * samples(path(1001, "IOM", "DIS")), -1, 1)
     soundfile.write(path(1001, "IOM", "DIS"), clipped, 16000, subtype="PCM_16")
-    mono = samples(path(1001, "DFA", "FEA"))
-    soundfile.write(path(1001, "DFA", "FEA"), np.stack([mono, -0.8 * mono], axis=1), 16000, subtype="PCM_16")
     soundfile.write(path(1001, "IEO", "FEA"), samples(path(1001, "IEO", "FEA")), 22050, subtype="PCM_16")
-    soundfile.write(path(1001, "IOM", "FEA"), samples(path(1001, "IOM", "FEA")), 16000, format="FLAC")
-    offset = 0.5 * samples(path(1001, "DFA", "HAP")) + 0.05
-    soundfile.write(path(1001, "DFA", "HAP"), offset, 16000, subtype="PCM_16")
     padded = np.concatenate([np.zeros(20000), samples(path(1001, "IEO", "HAP")), np.zeros(24000)])
     soundfile.write(path(1001, "IEO", "HAP"), padded, 16000, subtype="PCM_16")
     soundfile.write(path(1001, "IOM", "HAP"), samples(path(1001, "IOM", "HAP"))[4000:5000], 16000, subtype="PCM_16")

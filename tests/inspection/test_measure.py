@@ -11,7 +11,6 @@ import soundfile
 from ser_hf.corpora import files as manifest
 from ser_hf.corpora.schema import Clip
 from ser_hf.inspection import inspect_corpus
-from ser_hf.inspection import measure as module
 from ser_hf.inspection.measure import (
     AudioFile,
     Measurement,
@@ -31,7 +30,6 @@ from ser_hf.utils.errors import UserError
 
 RATE = 16000
 TONE = (0.5 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE)).astype(np.float32)
-LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
 
 def written(path, samples, rate=RATE, **keywords):
@@ -45,14 +43,13 @@ def written(path, samples, rate=RATE, **keywords):
 def test_a_tone_between_silences(tmp_path):
     measured = written(tmp_path / "a.wav", np.concatenate([np.zeros(RATE // 2), TONE, np.zeros(RATE // 4)]))
     assert measured.error is None
-    assert (measured.format, measured.subtype, measured.sampling_rate, measured.channels) == ("WAV", "PCM_16", RATE, 1)
+    assert measured.sampling_rate == RATE
     assert measured.bytes == (tmp_path / "a.wav").stat().st_size
     assert (measured.duration, measured.leading_silence, measured.trailing_silence) == (1.75, 0.5, 0.25)
-    assert measured.silent_share == pytest.approx(0.75 / 1.75, abs=0.01)
     # A sine of amplitude 0.5 is at -9.03 dBFS, for a part of the time.
     assert measured.rms == pytest.approx(-9.03 + 10 * np.log10(1 / 1.75), abs=0.05)
     assert measured.peak == pytest.approx(-6.02, abs=0.01)
-    assert measured.floor is measured.mix_loss is None
+    assert measured.floor is None
     assert (measured.clipped_share, measured.silent) == (0, False)
     # A clip that ends within a frame has no trailing silence.
     assert written(tmp_path / "b.wav", TONE[:-50]).trailing_silence == 0
@@ -62,55 +59,36 @@ def test_silence_has_no_level(tmp_path):
     measured = written(tmp_path / "a.wav", np.zeros(RATE))
     assert measured.silent
     assert measured.rms is measured.peak is measured.loudness is measured.floor is None
-    assert (measured.leading_silence, measured.trailing_silence, measured.silent_share) == (1.0, 1.0, 1.0)
+    assert (measured.leading_silence, measured.trailing_silence) == (1.0, 1.0)
     assert written(tmp_path / "b.wav", 0.0015 * TONE).silent
     assert not written(tmp_path / "b.wav", 0.01 * TONE).silent
 
 
-def test_offset_and_floor(tmp_path):
+def test_the_floor(tmp_path):
     measured = written(tmp_path / "a.wav", np.concatenate([0.25 * TONE, 0 * TONE]) + 0.1)
-    assert measured.dc_offset == pytest.approx(0.1, abs=1e-3)
     assert measured.floor == pytest.approx(-20, abs=0.1)
 
 
 def test_only_runs_at_full_scale_are_clipping():
-    single = np.zeros((1000, 1), np.float32)
-    single[[0, 1, 10, 20, 21, 999]] = 1.0
-    assert clipped_share(single) == 0
-    single[2] = 1.0
-    single[500:504] = -1.0
-    assert clipped_share(single) == 7 / 1000
-    # Two samples of either sign are no run, nor are the end of a channel and the beginning of the next.
-    mixed = np.zeros((10, 2), np.float32)
-    mixed[[0, 1], 0], mixed[[2, 3], 0], mixed[[8, 9], 0], mixed[[0, 1], 1] = 1, -1, 1, 1
-    assert clipped_share(mixed) == 0
-    mixed[:, 1] = 1
-    assert clipped_share(mixed) == 0.5
+    samples = np.zeros(1000, np.float32)
+    samples[[0, 1, 10, 20, 21, 999]] = 1.0
+    assert clipped_share(samples) == 0
+    samples[2] = 1.0
+    samples[500:504] = -1.0
+    assert clipped_share(samples) == 7 / 1000
 
 
-def test_channels_out_of_phase_cancel(tmp_path):
-    alike = written(tmp_path / "a.wav", np.stack([TONE, TONE], axis=1))
-    assert (alike.channels, alike.mix_loss) == (2, pytest.approx(0, abs=1e-6))
-    assert written(tmp_path / "c.wav", np.stack([TONE, -0.5 * TONE], axis=1)).mix_loss == pytest.approx(10, abs=0.01)
+def test_channels_are_mixed(tmp_path):
     assert written(tmp_path / "d.wav", np.stack([TONE, -TONE], axis=1)).silent
-    # Clipping of one channel is found although the mix is below full scale.
-    square = np.stack([np.sign(TONE), 0 * TONE], axis=1)
-    assert written(tmp_path / "e.wav", square, subtype="FLOAT").clipped_share == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_bad_file_is_a_measurement_with_an_error(tmp_path, monkeypatch):
+def test_a_bad_file_is_a_measurement_with_an_error(tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
     assert measure(str(tmp_path / "empty.wav")).error == "an empty file (0 bytes); restore or remove it"
     assert measure(str(tmp_path / "empty.wav")).bytes == 0
     assert "No such file" in measure(str(tmp_path / "missing.wav")).error
     (tmp_path / "text.wav").write_text("not audio")
     assert measure(str(tmp_path / "text.wav")).error.startswith("not readable as audio")
-
-    def too_large(path):
-        raise MemoryError
-
-    monkeypatch.setattr(module, "decode", too_large)
-    assert "more samples than memory can hold" in measure(str(tmp_path / "text.wav")).error
 
 
 # Roles of files
@@ -133,25 +111,6 @@ def test_roles_of_files(tmp_path):
     assert roles(find_files("ravdess", tmp_path, {"song": True}))["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
     with pytest.raises(UserError, match="is not a folder"):
         find_files("ravdess", tmp_path / "nowhere", {})
-
-
-def test_git_lfs_pointers_are_listed(tmp_path):
-    paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
-    paths[0].write_text(LFS_POINTER)
-    paths[1].rename(paths[1].with_name("notes.wav"))
-    (tmp_path / "Actor_01" / "._03-01-01-01-01-01-01.wav").write_bytes(b"macOS")
-    found = find_files("ravdess", tmp_path, {})
-    kinds = roles(found)
-    assert kinds.pop(f"Actor_01/{paths[0].name}") == "LFS pointer"
-    assert kinds.pop("Actor_01/notes.wav") == "unknown name"
-    assert list(kinds.values()) == ["clip"] * 6
-    compared, official = compare_with_release("ravdess", found)
-    assert len(official.missing) == 1440 - 6
-    assert all((file.origin is None) == (file.role == "LFS pointer") for file in compared)
-    # A table gives no file names, so that its parser's message is the result.
-    (tmp_path / "table.csv").write_text(f"path,label,speaker\n{paths[0].relative_to(tmp_path)},sad,anna\n")
-    with pytest.raises(UserError, match="Git LFS pointer"):
-        inspect_corpus("csv", tmp_path / "table.csv")
 
 
 def test_a_table_of_the_user(tmp_path):
@@ -231,12 +190,6 @@ def test_songs_are_not_covered_by_the_list_of_spoken_clips(tmp_path):
     assert inspection.to_dict()["official"]["origins"] == {
         **{"original": 0, "altered": 6, "re-encoded": 0, "unlisted": 1, "uncovered": 1}
     }
-    findings = {finding.code: finding for finding in inspection.findings}
-    assert findings["uncovered"].text == "1 clip not in the packaged list, which has the spoken part only."
-    assert findings["uncovered"].files == (("Actor_01/03-02-02-01-01-01-01.wav", ""),)
-    # By default songs are left out, which is another finding.
-    inspection = inspect_corpus("ravdess", tmp_path, near_copies=False)
-    assert {finding.code for finding in inspection.findings}.isdisjoint({"unlisted", "uncovered"})
 
 
 # Tables
@@ -262,9 +215,7 @@ def test_crosstable_includes_clips_without_a_value():
         "rows": {"female": [1, 1], "male": [0, 1], "not stated": [1, 0]},
         "total": [2, 2],
     }
-    levels = table(*(("sad", 1.0, "a", None, level) for level in ("low", "high", "medium")))
-    assert list(crosstable(levels, "intensity")["rows"]) == ["low", "medium", "high"]
-    assert crosstable(levels, "sex") is crosstable(table(), "sex") is None
+    assert crosstable(table(("sad", 1.0)), "sex") is crosstable(table(), "sex") is None
 
 
 def test_statistics_of_a_measure():

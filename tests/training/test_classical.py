@@ -418,19 +418,19 @@ def recipe(architecture, **training):
 def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, tmp_path):
     source = recipe(architecture, grid=grid) | {"output_dir": str(tmp_path / "run")}
     report = ser_hf.run_recipe(source)
-    assert report["metrics"]["uar"] > least, report["metrics"]
-    assert not report["audit"]["shared"]["train/test"]["speakers"]
-    assert [entry["candidate"] for entry in report["history"]][0] == {name: grid[name][0] for name in grid}
-    assert report["model"]["solver"] == "sklearn"
-    assert report["model"]["parameters"] > 480
-    assert report["validated"] == pytest.approx(report["parts"]["validation"]["uar"])
+    assert report.metrics["uar"] > least, report.metrics
+    assert not report.audit.shared["train/test"]["speakers"]
+    assert [entry["candidate"] for entry in report.history][0] == {name: grid[name][0] for name in grid}
+    assert report.model.solver == "sklearn"
+    assert report.model.parameters > 480
+    assert report.validated == pytest.approx(report.parts["validation"]["uar"])
     assert (tmp_path / "run" / "report" / "training_curves.png").is_file()
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
     assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
-    assert {score["label"] for score in scores} == set(report["labels"])
+    assert {score["label"] for score in scores} == set(report.labels)
 
 
 @pytest.mark.parametrize("head", ["linear", "svm"])
@@ -444,8 +444,8 @@ def test_a_whole_run_on_a_frozen_encoder_is_one_network_in_the_end(head, tmp_pat
         "head": head,
     }
     report = ser_hf.run_recipe(source)
-    assert report["metrics"]["uar"] > 0.25, report["metrics"]
-    assert report["model"]["solver"] == "sklearn"
+    assert report.metrics["uar"] > 0.25, report.metrics
+    assert report.model.solver == "sklearn"
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)

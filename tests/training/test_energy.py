@@ -7,7 +7,7 @@ import types
 import pytest
 from support.reports import typed, undescribed, whole_report
 
-from ser_hf.experiment.aggregate import total_energy
+from ser_hf.experiment.outputs import total_energy
 from ser_hf.report import views
 from ser_hf.report.report import Energy
 from ser_hf.training.callbacks import measured_energy

@@ -353,7 +353,7 @@ def run(encoder_folder, tmp_path_factory):
 def test_a_run_leaves_a_merged_model_and_its_adapter(run, encoder_folder):
     folder, report = run
     model = AutoModelForAudioClassification.from_pretrained(folder / "model")
-    assert report["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert report.model.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert not any("lora" in name or "base" in name for name in model.state_dict())
     assert not (folder / "model" / "adapter_config.json").exists()
 

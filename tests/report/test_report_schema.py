@@ -21,7 +21,7 @@ def parts_of(schema):
             yield from parts_of(value)
 
 
-def test_it_is_a_schema_that_describes_every_key():
+def test_every_key_has_a_description():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     for part in parts_of(SCHEMA):
         for key, value in part.get("properties", {}).items() if "type" in part else ():
@@ -31,11 +31,11 @@ def test_it_is_a_schema_that_describes_every_key():
 
 
 @pytest.mark.parametrize("report", [whole_report(), over_folds(whole_report())], ids=["one run", "folds"])
-def test_it_describes_all_that_a_report_has(report):
+def test_the_schema_describes_every_key_of_a_report(report):
     assert undescribed(report) == []
 
 
-def test_it_finds_what_is_wrong():
+def test_the_schema_rejects_wrong_reports():
     report = whole_report()
     for damaged in (
         report | {"judged_on": "train"},
@@ -56,7 +56,7 @@ def test_every_metric_is_described():
     assert set(METRICS) <= set(SCHEMA["properties"]["metrics"]["properties"])
 
 
-def test_a_file_that_is_no_report_is_one_error(tmp_path):
+def test_another_file_is_one_error(tmp_path):
     path = tmp_path / "report.json"
     damaged = whole_report()
     damaged["protocol"]["parts"]["test"]["clips"] = "many"

@@ -25,12 +25,11 @@ def _refuse(word):
 
 
 @pytest.mark.slow  # draws every picture there is
-def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered, monkeypatch):
+def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, monkeypatch):
     embeddings(tmp_path)
     with rendered():
         # The same drawings once more as SVG, which tests/test_report_in_browser.py opens.
         monkeypatch.setattr("ser_hf.report.plots.svg", lambda _: b"a picture")
-        monkeypatch.setattr("ser_hf.report.write.svg", lambda _: b"a picture")
         write_report(tmp_path, typed(whole_report()), recipe="name: toy\n")
     pictures = ("class_distribution", "confusion_matrix", "confusion_by_corpus", "per_class", "slices", "robustness")
     pictures = (*pictures, "training_curves", "reliability", "embeddings_pca")
@@ -46,7 +45,7 @@ def test_the_folder_holds_numbers_pictures_and_the_page(tmp_path, rendered, monk
 
 
 def test_the_same_report_gives_the_same_bytes(tmp_path):
-    """Of pictures tests/evaluation/test_plots.py says so."""
+    """tests/report/test_plots.py does the same for pictures."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_report(tmp_path / name, typed(whole_report()), recipe="name: toy\n")
@@ -54,7 +53,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
 
-def test_a_score_that_is_not_finite_leaves_no_report(tmp_path):
+def test_a_score_that_is_not_finite_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_report(tmp_path, typed(whole_report(seconds={"training": float("nan")})))
     assert not (tmp_path / "report.json").exists()
@@ -77,13 +76,13 @@ def named(rendered):
         ({"protocol": {"leak": "Speaker-dependent: ..."}}, "test clips of training speakers"),
     ],
 )
-def test_the_title_says_who_judged_without_flattery(changes, people, named):
+def test_the_title_names_the_evaluated_speakers(changes, people, named):
     report = whole_report(**changes)
     title = named(report)["confusion_matrix"].axes[0].get_title()
     assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
 
 
-def test_folds_and_corpora_have_a_picture_of_their_own(named):
+def test_folds_and_corpora_have_pictures(named):
     report = over_folds(whole_report())
     drawn = named(report)
     assert "training_curves" not in drawn
@@ -92,7 +91,7 @@ def test_folds_and_corpora_have_a_picture_of_their_own(named):
     assert titles == ["a (24 predictions)", "b (24 predictions)", ""]
 
 
-def test_players_read_files_that_are_there_from_where_the_page_stands(tmp_path):
+def test_players_have_addresses_relative_to_the_page(tmp_path):
     recording = tmp_path / "my corpus" / "a#1 50%.wav"
     recording.parent.mkdir()
     recording.touch()
@@ -102,15 +101,15 @@ def test_players_read_files_that_are_there_from_where_the_page_stands(tmp_path):
     ) == {"there": "../../my%20corpus/a%231%2050%25.wav"}
 
 
-def test_the_table_has_every_figure_once_with_its_interval():
+def test_the_table_of_metrics_has_every_score_once():
     report = over_folds(whole_report())
     rows = metrics_table(typed(report)).to_pylist()
     keys = [(row["of"], row["name"], row["metric"]) for row in rows]
     assert len(set(keys)) == len(keys)
     found = dict(zip(keys, rows, strict=True))
-    judged = found["judged", "test", "uar"]
-    assert (judged["value"], judged["clips"]) == (report["metrics"]["uar"], CLIPS)
-    assert [judged["low"], judged["high"]] == report["intervals"]["uar"]
+    evaluated = found["judged", "test", "uar"]
+    assert (evaluated["value"], evaluated["clips"]) == (report["metrics"]["uar"], CLIPS)
+    assert [evaluated["low"], evaluated["high"]] == report["intervals"]["uar"]
     recall = report["per_class"]["sad"]
     assert found["class", "sad", "recall"]["value"] == recall["recall"]
     assert found["class", "sad", "recall"]["low"] == recall["recall_interval"][0]

@@ -1,4 +1,4 @@
-"""The recipe of the run, and the models with random weights that are asked about recordings."""
+"""The recipe of the run, and models with random weights."""
 
 import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor

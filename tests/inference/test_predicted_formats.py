@@ -1,4 +1,4 @@
-"""What is heard of files that are no usual ones: other formats, odd names, parts, long recordings, wrong arguments."""
+"""Unusual files and inputs: other formats, odd names, segments, long recordings, wrong arguments."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from datasets import Dataset, DatasetDict
-from models_asked import RATE
+from tiny_models import RATE
 
 from ser_hf import UserError, predict
 from ser_hf.inference import inputs as reading
@@ -14,7 +14,7 @@ from ser_hf.inference.inputs import Recording, from_paths
 from ser_hf.models.preparation import Preparation
 
 
-def test_formats_that_are_not_read_are_told_with_the_remedy(published, recordings, tmp_path):
+def test_formats_that_are_not_read_are_named_with_the_remedy(published, recordings, tmp_path):
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
     for asked in (tmp_path, tmp_path / "b.m4a"):
@@ -25,7 +25,7 @@ def test_formats_that_are_not_read_are_told_with_the_remedy(published, recording
     assert len(answers) == 1
 
 
-def test_a_name_that_is_not_utf8_ends_nothing(published, recordings, tmp_path):
+def test_a_name_that_is_not_utf8_is_skipped(published, recordings, tmp_path):
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     with open(os.path.join(os.fsencode(tmp_path), b"gl\xfccklich.wav"), "wb") as file:
         file.write((recordings / "e.wav").read_bytes())
@@ -55,7 +55,7 @@ FORMATS = [
 ]
 
 
-def test_whatever_libsndfile_reads_is_heard(published, tmp_path):
+def test_whatever_libsndfile_reads_is_decoded(published, tmp_path):
     def voice(rate):
         time = np.arange(rate) / rate
         return np.sin(2 * np.pi * 200 * time + 8 * np.cos(2 * np.pi * 3 * time)) * 0.5
@@ -74,7 +74,7 @@ def test_whatever_libsndfile_reads_is_heard(published, tmp_path):
     assert len(predict(published("crnn"), tmp_path)) == len(FORMATS)
 
 
-def test_parts_of_a_recording_are_heard_alone(published, recordings, tmp_path):
+def test_segments_of_a_recording_are_decoded_alone(published, recordings, tmp_path):
     samples, _ = soundfile.read(recordings / "b.wav", dtype="int16")
     soundfile.write(tmp_path / "cut.wav", samples[3200:6400], RATE)
     (tmp_path / "list.csv").write_text(
@@ -104,10 +104,10 @@ def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
     assert reading._samples(Recording("", __file__), RATE) == 0
 
 
-def test_what_is_asked_about_is_told_where_it_cannot_be(published, recordings, tmp_path):
+def test_wrong_inputs_are_refused(published, recordings, tmp_path):
     dataset = Dataset.from_dict({"audio": [str(recordings / "e.wav")]})
-    for inputs, told in [
-        (DatasetDict({"dev": dataset}), r"inputs: a DatasetDict; give one of its parts, such as \['dev'\]"),
+    for inputs, message in [
+        (DatasetDict({"dev": dataset}), r"inputs: a DatasetDict; give one of its splits, such as \['dev'\]"),
         (np.zeros(9), "inputs: expected paths .* got ndarray; put samples in memory"),
         (None, "inputs: expected paths .* got NoneType"),
         (7, "inputs: expected paths .* got int"),
@@ -116,7 +116,7 @@ def test_what_is_asked_about_is_told_where_it_cannot_be(published, recordings, t
         ([], "inputs: empty"),
         (dataset.add_column("id", ["x"]).select([0, 0]), "2 rows of the dataset have the id 'x'"),
     ]:
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             predict(published("crnn"), inputs)
     with pytest.raises(UserError, match="model: expected a run's folder, a model folder or a Hub id, got NoneType"):
         predict(None, recordings)
