@@ -27,7 +27,7 @@ TINY = {
     "evaluation": {"bootstrap": 20},
 }
 CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
-# Runs the command. FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
+# FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
 # the model on the Hub is verified: the staged folder contains the same files.
 COMMAND = """
 import json, os, sys
