@@ -23,7 +23,8 @@ import ser_hf
 RUNS = read("runs.json")
 
 # Keys of features that are gone; a saved recipe with their defaults is still read.
-DROPPED = ("auto_find_batch_size", "sync_batch_norm")
+DROPPED = ("auto_find_batch_size", "sync_batch_norm", "contrastive_weight", "contrastive_temperature")
+DROPPED += ("effective_number_beta",)
 
 
 def assert_as_before(run, frozen):
