@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..report.report import Report, read_report
+from ..utils.environment import PACKAGE
 from ..utils.errors import UserError
-from ..utils.logs import PACKAGE
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .recipe import Recipe

@@ -24,7 +24,6 @@ from ..evaluation.calibration import at_limit, fit_temperature, temperature_fact
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
 from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.robustness import check_opus
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
 from ..inference.classifier import load_classifier
@@ -45,9 +44,9 @@ from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights, log_priors
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
+from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
@@ -94,8 +93,6 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Checks what depends on clips and network, before the first file is written."""
     recipe, data = run.recipe, run.data
-    if recipe.evaluation.robustness:
-        check_opus()
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(run, folds=[fold])
         clips = own.train_clips()
