@@ -70,7 +70,6 @@ def run(monkeypatch, rendered):
 
     with rendered():
         monkeypatch.setattr(ser_hf.report.write, "save_figure", save)
-        monkeypatch.setattr(ser_hf.report.write, "svg", lambda _: b"a picture")
         yield run
 
 
@@ -162,22 +161,22 @@ def context_of(recipe):
         (
             ["training.balance=class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.class_weights: training.balance: class corrects how frequent classes are already, and ",
+            "training.loss.class_weights: training.balance: class already balances the classes; leave out one",
         ),
         (
             ["training.balance=corpus_and_class", "training.loss.logit_adjustment=1.0"],
             ("savee",),
-            "training.loss.logit_adjustment: training.balance: corpus_and_class corrects",
+            "training.loss.logit_adjustment: training.balance: corpus_and_class already balances",
         ),
         (
             ["training.balance=class", "augment.oversample=true"],
             ("savee",),
-            "augment.oversample: training.balance says how often clips are met; leave out one of the two",
+            "augment.oversample: training.balance also sets how often clips are used; leave out one of them",
         ),
         (
             ["augment.oversample=true"],
             ("savee", "cremad"),
-            "augment.oversample: corpus.corpora[1].weight says how often clips are met; leave out one of the two",
+            "augment.oversample: corpus.corpora[1].weight also sets how often clips are used; leave out one of them",
         ),
         (
             ["training.solver=sklearn", "training.balance=class"],

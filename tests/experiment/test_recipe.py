@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from ser_hf.experiment.recipe_checks import Recipe, read_recipe
 from ser_hf.protocols import PROTOCOLS, protocol_options
@@ -271,3 +272,10 @@ def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     schedule = f"training.lr_scheduler_type={word}"
     assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
     assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has no warm-up")
+
+
+def test_the_json_schema_has_the_ranges():
+    sections = TypeAdapter(Recipe).json_schema()["$defs"]
+    assert sections["EvaluationSection"]["properties"]["confidence"]["exclusiveMaximum"] == 1
+    decay = sections["TrainingSection"]["properties"]["layer_decay"]["anyOf"][0]
+    assert (decay["exclusiveMinimum"], decay["maximum"]) == (0, 1)
