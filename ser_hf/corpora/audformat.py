@@ -21,12 +21,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..utils.errors import UserError
+from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, facts, split_name, text
-
-__all__ = ["ROW_OPTIONS", "facts", "parse"]
+from .tables import KNOWN, Row, RowParser, absent, split_name, text
 
 ROW_OPTIONS = RowParser
+facts = tables.facts
 # The usual names in databases of columns with another name in ser_hf.
 _USUAL = {"sex": "gender", "sentence": "transcription"}
 

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
 from ..utils.yaml import read_text
+from . import tables
 from .files import audio_files, other_recordings
 from .schema import Listing
 from .tables import (
@@ -32,16 +33,14 @@ from .tables import (
     RowParser,
     absent,
     extra_columns,
-    facts,
     read_parquet,
     relative,
     split_name,
     with_splits,
 )
 
-__all__ = ["ROW_OPTIONS", "facts", "parse", "read_json_lines"]
-
 ROW_OPTIONS = RowParser
+facts = tables.facts
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 
@@ -76,10 +75,7 @@ def parse(
     files = audio_files(root and os.path.normpath(root), corpus_name)
     root = Path(os.path.normpath(root))
     entries = list(_metadata(root))
-    listed: dict[Path, str] = {}
-    for entry in entries:
-        if listed.setdefault(entry.path, entry.where) != entry.where:
-            raise UserError(f"{entry.where}: {entry.path} is in {listed[entry.path]} too; list each file once")
+    listed = {entry.path for entry in entries}
     unlisted = [path for path in files if path not in listed]
     if not entries:
         entries, unlisted = [_Entry(path, str(path), {}) for path in files], []

@@ -20,12 +20,12 @@ from typing import Any, Literal
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
+from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts, relative
-
-__all__ = ["ROW_OPTIONS", "facts", "parse"]
+from .tables import KNOWN, Row, RowParser, absent, extra_columns, relative
 
 ROW_OPTIONS = RowParser
+facts = tables.facts
 
 
 def parse(

@@ -80,11 +80,9 @@ class ReleaseCheck:
         title, number = CORPORA[self.name].TITLE, f"{len(manifest(self.name)):,} files"
         if self.complete:
             return f"{self.folder}: {title} is complete, {number} as released"
-        problems = [f"{len(self.missing):,} missing (first {self.missing[0].path})"] if self.missing else []
-        if self.altered:
-            remedy = "altered, damaged or converted; delete them to download them again"
-            problems.append(f"{len(self.altered):,} {remedy} (first {self.altered[0]})")
-        return f"{self.folder}: not {title} as released; of {number}: {'; '.join(problems)}"
+        kinds = {"missing": [entry.path for entry in self.missing], "altered, damaged or converted": self.altered}
+        found = [f"{len(paths):,} {kind} (first {paths[0]})" for kind, paths in kinds.items() if paths]
+        return f"{self.folder}: not {title} as released; of {number}: {'; '.join(found)}; delete what is altered"
 
 
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
@@ -137,10 +135,9 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
         UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
             not provide everything; the line has the reason of each of them.
     """
-    if name not in CORPORA:
-        raise UserError(f"corpus: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     if name not in SOURCES:
-        raise UserError(f"{name}: cannot be downloaded: {REGISTRATION.get(name, 'no source of it is known')}")
+        reason = REGISTRATION.get(name, f"no source of it is known; choose one of {', '.join(SOURCES)}")
+        raise UserError(f"{name}: cannot be downloaded: {reason}")
     folder = _named_folder(folder, "DIR")
     try:
         if check_release(name, folder, hashed=False).missing or unfinished(folder):

@@ -140,10 +140,7 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
     # The release has macOS's `._Ses01F_impro01.txt` beside the files of labels.
     for table in sorted(root.rglob("EmoEvaluation/*.txt")):
         if not table.name.startswith("."):
-            rated = ratings.setdefault(table.stem, {})
-            for utterance, rating in read_ratings(table).items():
-                if rated.setdefault(utterance, rating) != rating:
-                    raise UserError(f"{table}: {utterance} has another label in another file; keep one of the files")
+            ratings.setdefault(table.stem, {}).update(read_ratings(table))
     return ratings
 
 

@@ -90,6 +90,12 @@ def test_metadata_in_parquet(folder):
         parse(root)
 
 
+def test_damaged_parquet_is_named(folder):
+    root = folder("a.wav", "metadata.parquet")
+    with pytest.raises(UserError, match="metadata.parquet: cannot be read as parquet"):
+        parse(root)
+
+
 def test_metadata_in_a_linked_folder_is_read_and_in_a_hidden_one_is_not(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "a.wav").write_bytes(b"not decoded here")
@@ -152,10 +158,6 @@ def test_metadata_of_each_part_in_json_lines(folder):
         ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; correct the path"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,,x\n"}, "line 2: no label"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: no speaker is given"),
-        (
-            {"metadata_csv": "file_name,label,speaker\na.wav,sad,x\nsub/../a.wav,sad,x\n"},
-            "line 3: .*a.wav is in .*line 2 too",
-        ),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),
     ],

@@ -108,7 +108,7 @@ def test_each_difference_of_a_folder_is_reported_with_an_example(release, tmp_pa
     assert check.altered == [paths[0], paths[4].with_suffix(".flac")]  # not the clip that has an original as well
     assert check.summary() == (
         f"{tmp_path}: not RAVDESS as released; of 8 files: 3 missing (first Actor_01/03-01-05-01-01-01-01.wav); "
-        f"2 altered, damaged or converted; delete them to download them again (first {paths[0]})"
+        f"2 altered, damaged or converted (first {paths[0]}); delete what is altered"
     )
     assert (
         check_release("ravdess", tmp_path, hashed=False).altered == check.altered[1:]
@@ -367,7 +367,7 @@ def test_no_altered_byte_is_kept(release, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["ravdes", "x"], "corpus: unknown corpus 'ravdes'; choose one of "),
+        (["ravdes", "x"], "ravdes: cannot be downloaded: no source of it is known; choose one of ravdess, "),
         (["savee", "x"], "savee: cannot be downloaded: its authors send it after registration at http://kahlan"),
         (["iemocap", "x"], "iemocap: cannot be downloaded: USC sends it on request"),
         (["iemocap", ".", "--verify"], "iemocap: ser_hf has no list of its official files; it has lists of cremad, "),
@@ -397,7 +397,7 @@ def test_files_of_the_user_are_not_changed(ravdess, server, command, tmp_path):
     for arguments in (["--verify"], []):
         code, line = command("ravdess", tmp_path, *arguments)
         assert code == 2
-        assert "of 8 files: 4 altered, damaged or converted; delete them" in line
+        assert "of 8 files: 4 altered, damaged or converted (first" in line
         assert {path: path.read_bytes() for path in tmp_path.rglob("*.wav")} == before
     assert not server.requests
 

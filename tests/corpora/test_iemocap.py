@@ -159,15 +159,3 @@ def test_hidden_files_of_labels_are_ignored(tmp_path):
     write(tmp_path, "Ses01F_impro01")
     (tmp_path / "Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt").write_text("[broken")
     assert len(parse(tmp_path).clips) == 6
-
-
-def test_two_files_of_labels_may_agree_but_not_differ(tmp_path):
-    write(tmp_path, "Ses01F_impro01")
-    table = tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
-    copy = tmp_path / "copy/EmoEvaluation/Ses01F_impro01.txt"
-    copy.parent.mkdir(parents=True)
-    copy.write_text(table.read_text())
-    assert len(parse(tmp_path).clips) == 6
-    copy.write_text(table.read_text().replace("sad", "neu"))
-    with pytest.raises(UserError, match="Ses01F_impro01_F004 has another label in another file"):
-        parse(tmp_path)
