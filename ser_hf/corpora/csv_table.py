@@ -48,9 +48,6 @@ def parse(
         audio_root: the folder of relative paths; by default the table's.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the path as the table has it.
-
-    Raises:
-        UserError: naming file and line, or the key.
     """
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")

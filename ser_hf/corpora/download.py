@@ -7,10 +7,9 @@ packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files 
 folder until the release is complete, and are then moved into place.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: objects in Git LFS are named by their SHA-256, which is the manifest's. The authors point to the mirror on
-  GitLab, as GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
-- TESS: the data set of the same name in PaddleSpeech downloads a zip and states its MD5; the authors' own page
-  (https://doi.org/10.5683/SP2/E8H2MF) serves the clips one by one.
+- CREMA-D: objects in Git LFS have the SHA-256 of the list as their name. The authors point to the mirror on GitLab, as
+  GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
+- TESS: PaddleSpeech has a zip of it, with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
 - EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
 """
 

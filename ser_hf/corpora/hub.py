@@ -65,9 +65,6 @@ def parse(
         audio, label, speaker: names of these columns.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the original file name of the clip.
-
-    Raises:
-        UserError: naming the key, or the split and row.
     """
     parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):

@@ -77,10 +77,6 @@ def parse(
         merge_excited: whether excited counts as happy; by default true with 4 classes and false with 6, as in the
             literature. With 4 classes and false, excited is left out.
         part: improvised or scripted dialogues alone.
-
-    Raises:
-        UserError: for an utterance whose dialogue has no file of labels, for a line of labels that cannot be read, and
-            for an audio file that is no utterance.
     """
     merged = classes == 4 if merge_excited is None else merge_excited
     kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad", *(("exc",) if merged else ())}

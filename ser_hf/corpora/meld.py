@@ -73,9 +73,6 @@ def parse(
     Args:
         on_unknown: with ``"skip"``, utterances without a file of audio are left out.
         known_bad: ``"drop"`` leaves out the two utterances without a usable film.
-
-    Raises:
-        UserError: for no table, a table that lacks a column or has an invalid cell, or an utterance without audio.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; MELD needs the folder with its tables and audio")

@@ -62,17 +62,6 @@ def test_parts_may_lie_below_other_folders(folder):
     }
 
 
-def test_parts_of_folders_come_before_a_column_of_that_name(folder):
-    text = "file_name,speaker,split\ntrain/sad/a.wav,anna,one\ntest/sad/b.wav,ben,two\n"
-    root = folder("train/sad/a.wav", "test/sad/b.wav", metadata_csv=text)
-    assert [clip.extra for clip in parse(root).clips] == [
-        {"split": "train", "own_split": "one"},
-        {"split": "test", "own_split": "two"},
-    ]
-    root = folder("x/sad/a.wav", "x/sad/b.wav", metadata_csv=text.replace("train/", "x/").replace("test/", "x/"))
-    assert [clip.extra for clip in parse(root).clips] == [{"split": "one"}, {"split": "two"}]
-
-
 def test_metadata_in_parquet(folder):
     root = folder("x/a.wav", "x/b.wav", "x/stray.wav")
     table = {"file_name": ["a.wav", "b.wav"], "label": [0, 1], "speaker": ["anna", "ben"], "note": ["1", "2"]}
