@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.errors import UserError
-from ..utils.proportions import in_turns
+from ..utils.order import in_turns
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .labels import Rule
