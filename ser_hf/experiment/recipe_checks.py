@@ -188,13 +188,6 @@ def _check_frozen(recipe: Recipe) -> None:
         raise UserError("freeze.gradual.every: missing; the number of epochs after which layers are unfrozen")
     if freeze.encoder and training.layer_decay:
         raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
-    settings = [training.arguments.get(f"{word}_checkpointing_kwargs") or {} for word in ("gradient", "activation")]
-    partly = dataclasses.replace(freeze, cache=False) != FreezeSection() or recipe.lora.rank is not None
-    if partly and any(kwargs.get("use_reentrant") for kwargs in settings):
-        raise UserError(
-            "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
-            "leave it out"
-        )
     if not freeze.cache or training.solver == "sklearn":  # which computes embeddings once anyway
         return
     changing = [f"augment.{name}" for name in augment.steps]

@@ -9,7 +9,6 @@ CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}
 BYOLS = CORPUS | {"model": {"architecture": "byols", "checkpoint": "weights.pth"}}
 CRNN = CORPUS | {"model": {"architecture": "crnn"}}
-REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +21,6 @@ REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
         (ENCODER, ["lora.rank=8", "model.random_init=true"], "lora: adapts pretrained weights"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: for speech encoders, not for byols"),
-        (ENCODER, ["lora.rank=8", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
-        (ENCODER, ["freeze.layers=1", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
         (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected 0 or more, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
