@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..audio import transforms
 from ..audio.transforms import Waveforms
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
 from .metrics import Outputs, classification_metrics
 from .predictions import Predictions

@@ -33,10 +33,9 @@ from ..models.preparation import Preparation, prepare_waveform
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
 from ..report.write import write_report
-from ..utils.environment import environment
+from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries
 from ..utils.yaml import Range, coerce_fields
 from .data import TrainingProvenance, training_provenance
 

@@ -25,8 +25,8 @@ from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..training.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
 from ..training.loading import first_line
+from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
-from ..utils.logs import quiet_libraries
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 

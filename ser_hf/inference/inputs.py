@@ -19,7 +19,7 @@ from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from ..utils.yaml import read_text
 
 PIPED = "-"
