@@ -42,6 +42,7 @@ USED_BY_SKLEARN = {
 # Keys of removed features: the default, which saved recipes may have (None: a step of probability 0), and what to use
 # instead.
 DROPPED: dict[str, tuple[Any, str]] = {
+    "corpus.perception": (False, "leave it out"),
     "augment.crop": (None, "use audio.max_duration"),
     "augment.tempo": (None, "use augment.speed"),
     "augment.time_shift": (None, "use audio.max_duration"),
