@@ -501,7 +501,7 @@ def test_what_an_earlier_download_has_left_is_removed(ravdess, server, command, 
         (tmp_path / ".download").mkdir()
         (tmp_path / ".download" / "0123").write_bytes(b"left")
         assert command("ravdess", tmp_path, "--verify")[0] == 0
-        assert f"{tmp_path / '.download'}: a download into it has not ended" in caplog.text
+        assert f"{tmp_path / '.download'}: left by an unfinished download" in caplog.text
         assert (tmp_path / ".download" / "0123").exists()
         act()
         assert ravdess.is_in(tmp_path)
