@@ -25,7 +25,7 @@ from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
 from ..evaluation.embeddings import FEWEST, embeddings_map
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.robustness import check_opus, robustness
+from ..evaluation.robustness import robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
@@ -234,8 +234,6 @@ class EvaluationSettings:
 
     def __post_init__(self):
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
-        if self.robustness:
-            check_opus()  # before minutes of work
 
     @property
     def selection(self) -> dict[str, Any]:

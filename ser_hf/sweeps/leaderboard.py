@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES
-from ..report.page import figure, template
+from ..report.page import template
 from ..report.plots import svg
-from ..report.views import duration
+from ..report.views import duration, figure
 from .space import Search, short
 
 STATES = ("complete", "pruned", "running", "failed")
