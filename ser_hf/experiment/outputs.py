@@ -151,7 +151,7 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
     if architecture == "encoder":
         facts["encoder"] = encoder_config(plan.config).model_type
     if published and architecture in TRANSFERRED:
-        weights = PUBLISHED[plan.config.model_type](plan.config)
+        weights = PUBLISHED[plan.config.model_type]
         facts["origin"] = {key: getattr(weights, key) for key in ("file", "source", "licence")}
     return facts
 
