@@ -19,7 +19,7 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV, JSON lines, Parquet) with a column path, or - for a recording on standard input.",
+            "(CSV, TSV) with a column path, or - for a recording on standard input.",
         ),
     ],
     output: Annotated[
