@@ -118,12 +118,3 @@ def test_a_fitted_model_is_loaded_with_its_shapes(name, tmp_path):
     # Fitted by scikit-learn, not by gradient; counted as the model's numbers all the same.
     by_gradient = {parameter.requires_grad for parameter in model.parameters()}
     assert by_gradient == {name in ("mfcc_linear", "mfcc_mlp")}
-
-
-def test_the_perceptron_s_layers_are_those_asked_for():
-    model = network("mfcc_mlp", hidden=[60, 40], statistics=["mean"], deltas=0)
-    assert [tuple(layer.weight.shape) for layer in model.layers] == [(60, 5), (40, 60)]
-    assert model.classifier.in_features == 40
-    model.train()
-    waveform = torch.randn(2, 9000)
-    assert not torch.equal(model(waveform).logits, model(waveform).logits)  # dropout
