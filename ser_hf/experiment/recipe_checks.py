@@ -49,6 +49,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
         "use augment.telephone",
     ),
     "augment.clipping": ({"probability": None, "share": [0.0, 0.05]}, "use augment.gain"),
+    "augment.vocal_tract": ({"probability": None, "factor": [0.9, 1.1]}, "use model.band_warp"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
