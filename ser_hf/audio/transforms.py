@@ -20,11 +20,8 @@ _CODEC_PEAK = 1 << 14
 
 
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
-    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, coded and decoded.
-
-    Args:
-        codec: a key of `_SUBTYPES`. Coded at a fixed peak, so that the clip's level does not matter.
-    """
+    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, at a fixed peak through a codec of
+    `_SUBTYPES`."""
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
     narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
@@ -126,16 +123,9 @@ DIRECT_SECONDS = 0.0025
 def generated_response(
     decay: float, direct_to_reverberant: float, sampling_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """An impulse response by the statistical model of Polack (thesis, Le Mans 1988): the direct impulse, and from
-    2.5 ms on Gaussian noise that decays exponentially.
-
-    Args:
-        decay: seconds in which the tail decays by 60 dB; it ends there.
-        direct_to_reverberant: ratio of the energies of impulse and tail, in dB.
-
-    Returns:
-        float32 (samples,), the first of them the direct impulse, 1.
-    """
+    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988): an impulse of 1,
+    and from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds. `direct_to_reverberant` is the ratio of
+    their energies in dB."""
     length = max(1, round(decay * sampling_rate))
     before = max(1, round(DIRECT_SECONDS * sampling_rate))
     fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)

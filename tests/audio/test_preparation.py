@@ -1,6 +1,5 @@
 """Trimming, levels and fixed durations against librosa, scipy's filters, torchaudio and what the standards state."""
 
-import dataclasses
 import warnings
 
 import librosa
@@ -166,12 +165,6 @@ def test_no_length_is_too_short(length):
 
 
 # Settings
-
-
-def test_the_usual_target_is_written_out():
-    assert Preparation(level="peak") == Preparation(level="peak", target_level=-1.0)
-    assert dataclasses.asdict(Preparation(level="loudness"))["target_level"] == -23.0
-    assert Preparation(trim_silence=30).target_level is None
 
 
 @pytest.mark.parametrize(

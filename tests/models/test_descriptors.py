@@ -140,17 +140,6 @@ def test_noise_is_unvoiced_and_a_voice_is_voiced():
     assert np.corrcoef(voice[:, 0], voiced)[0, 1] < -0.5, "hisses cross zero often and have no pitch"
 
 
-def test_hum_far_below_the_loudest_frame_is_unvoiced():
-    descriptors = _descriptors(16000, 1024, 400, 160, names=["pitch", "voicing"])
-    hum, voice = _tone(100, 16000), _tone(200, 16000)
-    gap = np.zeros(1024, np.float32)
-    for level, voiced in ((0.003, False), (0.03, True)):
-        pitch, voicing = _describe(descriptors, np.concatenate([level * hum, gap, voice])).T
-        assert (pitch[:40] > 0).all() == (pitch[:40] > 0).any() == voiced
-        assert voicing[:40].min() > 0.95
-        assert (pitch[-40:] > 0).all()
-
-
 def test_pitch_is_near_yin_on_real_speech(real_corpora):
     librosa = pytest.importorskip("librosa")
     root = real_corpora("RAVDESS")

@@ -35,15 +35,6 @@ def test_a_clip_is_the_statistics_of_its_cepstra_and_of_their_slopes():
     np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_vector_is_standardised_by_the_training_clips_statistics():
-    model = network("mfcc_linear")
-    clip = torch.randn(1, 8000), torch.tensor([8000])
-    raw = model.front_end(*clip)[0]
-    model.front_end.standardize.mean.fill_(1.0)
-    model.front_end.standardize.deviation.fill_(4.0)
-    torch.testing.assert_close(model.front_end(*clip)[0], (raw - 1) / 4)
-
-
 def test_calibrated_probabilities_are_the_sigmoids_divided_by_their_sum():
     calibration = Calibration(3)
     calibration.slope.copy_(torch.tensor([1.0, 2.0, 0.5]))

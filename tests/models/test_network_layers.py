@@ -1,19 +1,16 @@
 """Masked layers against those of torch: batch normalization, convolution blocks and stacks, LSTM and pooling."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 from signals import mask_of
 from torch import nn
-from torch.nn import functional
 
 from ser_hf.models.layers import (
     BiLSTM,
     ConvBlock,
     ConvBlock1d,
-    ConvolutionStack2d,
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
     Pooling,
@@ -257,33 +254,3 @@ def test_pooling_a_single_frame_has_a_finite_gradient(kind):
     sequence = torch.randn(2, 3, 6, requires_grad=True)
     Pooling(kind, 6)(sequence, mask_of(3, 1)).sum().backward()
     assert sequence.grad.isfinite().all()
-
-
-def _with_statistics(stack):
-    for module in stack.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
-    return stack.eval()
-
-
-def _layer(block, inputs, convolve, pool):
-    """Convolution, normalization, ReLU and pooling of a block in torch's words."""
-    norm = block.norm
-    outputs = convolve(inputs, block.conv.weight, padding=block.conv.kernel_size[0] // 2)
-    outputs = functional.batch_norm(outputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    return pool(functional.relu(outputs))
-
-
-@torch.no_grad()
-def test_the_2d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
-    config = SimpleNamespace(channels=[4, 6], time_pooling=[2, 3], band_pooling=[2, 4], conv_dropout=0.1)
-    stack = _with_statistics(ConvolutionStack2d(2, 12, config, kernel_size=5, depth=2))
-    features = torch.randn(2, 13, 24)
-    picture = features.unflatten(2, (2, 12)).transpose(1, 2)
-    for block, pool in zip(stack.blocks, [(1, 1), (2, 2), (1, 1), (3, 4)], strict=True):
-        picture = _layer(block, picture, functional.conv2d, lambda x, pool=pool: functional.max_pool2d(x, pool))
-    frames, mask = stack(features, torch.ones(2, 13, dtype=torch.bool))
-    assert (stack.channels, stack.bands, stack.size) == (6, 1, 6)
-    assert mask.all()
-    torch.testing.assert_close(frames, picture.transpose(1, 2).flatten(2), rtol=0, atol=1e-5)

@@ -233,17 +233,6 @@ def test_what_is_published_is_its_own_code_only(published):
     assert code == ["configuration.py", "layers.py", "modeling_pooled_encoder.py"]
 
 
-def test_attention_is_the_encoder_s(build):
-    model, extractor = build("wav2vec2-layer")
-    assert model.config._attn_implementation == model.encoder.config._attn_implementation == "sdpa"
-    config = PooledEncoderConfig.from_dict(model.config.to_dict())
-    eager = AutoModelForAudioClassification.from_config(config, attn_implementation="eager").eval()
-    assert eager.encoder.config._attn_implementation == "eager"
-    eager.load_state_dict(model.state_dict())
-    several = clips(9000, 16000)
-    torch.testing.assert_close(logits(eager, extractor, several), logits(model, extractor, several))
-
-
 def test_attention_that_the_encoder_lacks_is_refused(build):
     config = build("wavlm-large")[0].config
     assert config._attn_implementation == "eager"
