@@ -38,8 +38,7 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV, JSON lines, Parquet) with a column path and optionally start and end in seconds, or - for a "
-            "recording on standard input; with --corpus or --recipe key=value.",
+            "(CSV, TSV) with a column path, or - for standard input; with --corpus or --recipe key=value.",
         ),
     ] = None,
     corpus: Corpus = None,
@@ -65,7 +64,6 @@ def predict(
     hop: Annotated[float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")] = (
         None
     ),
-    smooth: Annotated[bool, Option("--smooth", help="Average the windows of the timeline at each time.")] = False,
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"], Option(help="End at a file that cannot be read, or leave it out and return 1.")
@@ -93,7 +91,6 @@ def predict(
         on_error=on_error,
         timeline=timeline,
         hop=hop,
-        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -109,8 +106,7 @@ def predict(
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                kind = "timeline" if timeline and format in (None, "table") else format or "table"
-                writes.append(to_terminal(kind, facts.labels))
+                writes.append(to_terminal(format or "table", facts.labels))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
@@ -123,7 +119,7 @@ def predict(
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
-        what = "row" if smooth else "window" if by_window or timeline else "clip"
+        what = "window" if by_window or timeline else "clip"
         print(f"{_count(rows, what)}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""

@@ -39,17 +39,15 @@ USED_BY_SKLEARN = {
     *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
 }
 
-# Keys of removed features: the default, which saved recipes may have, and what to use instead.
+# Keys of removed features: the default, which saved recipes may have (None: a step of probability 0), and what to use
+# instead.
 DROPPED: dict[str, tuple[Any, str]] = {
-    "augment.crop": ({"probability": None, "share": [0.7, 1.0]}, "use audio.max_duration"),
-    "augment.tempo": ({"probability": None, "factor": [0.9, 1.1]}, "use augment.speed"),
-    "augment.time_shift": ({"probability": None, "seconds": [-0.3, 0.3]}, "use audio.max_duration"),
-    "augment.band_limit": (
-        {"probability": None, "low": [20.0, 300.0], "high": [3000.0, 7500.0]},
-        "use augment.telephone",
-    ),
-    "augment.clipping": ({"probability": None, "share": [0.0, 0.05]}, "use augment.gain"),
-    "augment.vocal_tract": ({"probability": None, "factor": [0.9, 1.1]}, "use model.band_warp"),
+    "augment.crop": (None, "use audio.max_duration"),
+    "augment.tempo": (None, "use augment.speed"),
+    "augment.time_shift": (None, "use audio.max_duration"),
+    "augment.band_limit": (None, "use augment.telephone"),
+    "augment.clipping": (None, "use augment.gain"),
+    "augment.vocal_tract": (None, "use model.band_warp"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
@@ -326,7 +324,11 @@ def _drop(values: dict[str, Any]) -> None:
         target: Any = values
         for section in sections:
             target = target.get(section) if isinstance(target, Mapping) else None
-        if isinstance(target, dict) and name in target and target.pop(name) != default:
+        if not isinstance(target, dict) or name not in target:
+            continue
+        value = target.pop(name)
+        off = isinstance(value, Mapping) and not value.get("probability")
+        if value != default and not off:
             raise UserError(f"{key}: no longer supported; {instead}")
 
 

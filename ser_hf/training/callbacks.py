@@ -99,9 +99,8 @@ def check_report_to(value: Any) -> None:
 
 
 def _installed(package: str) -> bool:
-    # W&B keeps its files in a folder called wandb, which Python takes for a package without an __init__.py.
     spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None
+    return spec is not None and spec.origin is not None  # W&B's folder of files is named wandb and has no __init__.py
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A report with every optional part, from made-up predictions, for tests of pages, cards and schemas."""
+"""A report with every optional section, from made-up predictions, for tests of pages, cards and schemas."""
 
 import copy
 import functools
@@ -93,7 +93,7 @@ def whole_report(paths=None, **changes):
             "remote_code": True,
             "padding_safe": True,
             "preparation": "silence trimmed off",
-            "depth": "All of it is trained.",
+            "depth": "All parameters are trained.",
             "augmentation": "speed (in 50 % of them)",
             "adapter": False,
             "parameters": 123456,

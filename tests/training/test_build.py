@@ -270,7 +270,6 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
     [
         ({"pooling": "mean"}, r"^model\.pooling: .* keeps its attention; leave it out"),
         ({"head_layers": [6, 6]}, r"^model\.head_layers: .* keeps its \[6\]; leave it out"),
-        ({"head_dropout": 1.5}, r"^model\.head_dropout 1.5: expected a probability"),
     ],
 )
 def test_our_own_checkpoint_takes_no_other_head(pushed, labels, settings, message):
@@ -313,7 +312,7 @@ def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
         raise OSError("no route to the Hub")
 
     monkeypatch.setattr(factory, "cached_file", unreachable)
-    with pytest.raises(UserError, match=r"^model\.checkpoint: .* cannot be loaded: no route to the Hub"):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
 
 
