@@ -48,6 +48,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "augment.time_shift": (None, "use audio.max_duration"),
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
+    "augment.vocal_tract": (None, "use model.band_warp"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
