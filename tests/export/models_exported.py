@@ -22,7 +22,7 @@ def clips(*lengths, seed=0):
 
 
 def write_model(folder, architecture="crnn", preparation=None, **settings):
-    """A tiny network of ours with an extractor that prepares waveforms, in `folder`."""
+    """A tiny network of ser_hf with an extractor that prepares waveforms, in `folder`."""
     torch.manual_seed(0)
     config = tiny_config(architecture, len(LABELS), **settings)
     config.id2label, config.label2id = dict(enumerate(LABELS)), {label: i for i, label in enumerate(LABELS)}
