@@ -9,13 +9,11 @@ import dataclasses
 import functools
 import math
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..utils.errors import UserError
 from . import transforms
 from .prepare import open_audio_folder
 from .store import WaveformStore
@@ -180,29 +178,6 @@ class Augmentation:
             for name, step in vars(self).items()
             if isinstance(step, Step) and not isinstance(step, Mixup) and step.probability
         }
-
-
-# Steps of earlier versions -> what to use instead.
-_DROPPED = {
-    "crop": "audio.max_duration",
-    "tempo": "augment.speed",
-    "time_shift": "audio.max_duration",
-    "band_limit": "augment.telephone",
-    "clipping": "augment.gain",
-}
-
-
-def without_dropped_steps(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's section without steps of earlier versions, which a saved recipe lists where they are off.
-
-    Raises:
-        UserError: if one is on, with what to use instead.
-    """
-    for name, instead in _DROPPED.items():
-        step = section.get(name)
-        if step is not None and not (isinstance(step, Mapping) and not step.get("probability")):
-            raise UserError(f"augment.{name}: this step was removed; use {instead}")
-    return {name: step for name, step in section.items() if name not in _DROPPED}
 
 
 class Augmenter:

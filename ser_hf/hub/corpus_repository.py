@@ -32,7 +32,7 @@ from ..report.card import hub_page, templates
 from ..report.citations import LICENSES, license_metadata
 from ..utils.cache import cache_root, format_size
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
 
 logger = logging.getLogger(__name__)

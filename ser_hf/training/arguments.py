@@ -49,17 +49,6 @@ def precision_arguments(precision: str) -> dict[str, Any]:
     }
 
 
-def refuse_lost_processes() -> None:
-    """Refuses `accelerate launch` that was asked for several processes and started one, as with ``--cpu``."""
-    launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
-    sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-    if launched and not any(name in os.environ for name in sizes):
-        raise UserError(
-            "accelerate launch: one process was started in place of several; on CPUs use --config_file "
-            "recipes/accelerate/cpu.yaml, or torchrun --nproc_per_node N -m ser_hf.train"
-        )
-
-
 def data_workers() -> int:
     """Number of worker processes for batches: none on a CPU, where they would compete with the training."""
     if not torch.cuda.is_available():
@@ -218,7 +207,6 @@ def training_arguments(
         padding_safe: False for models whose logits depend on padding; they are evaluated one clip at a time.
         own: further fields of `EmotionTrainingArguments`.
     """
-    refuse_lost_processes()
     arguments = dict(arguments)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     machine = {

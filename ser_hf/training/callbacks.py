@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers import Trainer
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
+from ..evaluation.metrics import classification_metrics
 from ..utils.errors import UserError
 from .loss import class_ids
 
@@ -27,17 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class StepBar(ProgressCallback):
-    """The Trainer's progress bars with names, without its printed dictionaries."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        super().on_train_begin(args, state, control, **kwargs)
-        if self.training_bar is not None:
-            self.training_bar.set_description("training")
-
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
-        super().on_prediction_step(args, state, control, eval_dataloader=eval_dataloader, **kwargs)
-        if self.prediction_bar is not None:
-            self.prediction_bar.set_description("evaluating", refresh=False)
+    """The Trainer's progress bars without its printed dictionaries."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         pass
@@ -108,18 +99,17 @@ def check_report_to(value: Any) -> None:
 
 
 def _installed(package: str) -> bool:
-    # W&B keeps its files in a folder called wandb, which Python takes for a package without an __init__.py.
     spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None
+    return spec is not None and spec.origin is not None  # W&B's folder of files is named wandb and has no __init__.py
 
 
 @contextlib.contextmanager
 def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "ser_hf") -> Iterator[str]:
-    """Open one run in each tracker around the creation of a Trainer and its training.
+    """Give each tracker one run around the creation of a Trainer and its training, which its callback opens.
 
-    Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`. TensorBoard and W&B write to
-    `logs`, Trackio to its own folder. Environment variables of the user are respected, and a W&B run that is already
-    open stays open. A run is closed as failed if the training fails.
+    Yields the name of the run, `name` and an id, for `TrainingArguments.run_name`; a resumed training has the same.
+    TensorBoard and W&B write to `logs`, Trackio to its own folder. Environment variables of the user are respected,
+    and a W&B run that is already open stays open.
     """
     trackers = {report_to} if isinstance(report_to, str) else set(report_to)
     # Only the first process reports.
@@ -129,51 +119,21 @@ def tracked(report_to: str | list[str], name: str, logs: Path, project: str = "s
     logs.mkdir(parents=True, exist_ok=True)
     if not (logs / RUN_ID).is_file():
         (logs / RUN_ID).write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-    identity = (logs / RUN_ID).read_text(encoding="utf-8").strip()
-    run = f"{name}-{identity}"
-    with contextlib.ExitStack() as stack:
-        if "tensorboard" in trackers:
-            # The callback reads its folder from the environment.
-            folder = os.environ.get("TENSORBOARD_LOGGING_DIR")
-            folder = logs if folder is None else Path(folder, run)
-            stack.enter_context(patch_environment(TENSORBOARD_LOGGING_DIR=folder))
-        if "trackio" in trackers:
-            stack.callback(_finish_trackio)
-        if "wandb" in trackers:
-            stack.enter_context(_wandb({"project": project, "name": run, "dir": str(logs), "id": identity}))
-        yield run
-
-
-def _finish_trackio() -> None:
-    """Close the run of the callback, which does not if the training fails."""
-    if "trackio" in sys.modules:
-        with contextlib.suppress(RuntimeError):  # none is open
-            sys.modules["trackio"].finish()
-
-
-@contextlib.contextmanager
-def _wandb(settings: Mapping[str, str]) -> Iterator[None]:
-    """Open a run for the callback, which would not close one; W&B reads the environment only once per process."""
-    import wandb
-
-    if wandb.run is not None:
-        yield
-        return
-    variables = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "dir": "WANDB_DIR", "id": "WANDB_RUN_ID"}
-    settings = {key: value for key, value in settings.items() if variables[key] not in os.environ}
+    run = f"{name}-{(logs / RUN_ID).read_text(encoding='utf-8').strip()}"
+    board = os.environ.get("TENSORBOARD_LOGGING_DIR")
+    variables = {"TENSORBOARD_LOGGING_DIR": logs if board is None else Path(board, run)}
+    defaults = {"WANDB_PROJECT": project, "WANDB_DIR": logs}
+    variables |= {key: value for key, value in defaults.items() if key not in os.environ}
+    opened = getattr(sys.modules.get("wandb"), "run", None) is not None
     try:
-        wandb.init(**settings, resume="allow")
-    except wandb.errors.Error as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(
-            f"training.report_to: W&B: {reason}; log in with `wandb login`, or set WANDB_MODE=offline"
-        ) from None
-    exit_code = 1
-    try:
-        yield
-        exit_code = 0
+        with patch_environment(**variables):
+            yield run
     finally:
-        wandb.finish(exit_code)
+        for tracker in trackers - ({"wandb"} if opened else set()):
+            finish = getattr(sys.modules.get(tracker), "finish", None)
+            if finish is not None:
+                with contextlib.suppress(RuntimeError):  # none is open
+                    finish()
 
 
 def stop_reporting(trainer: Trainer) -> None:
@@ -267,14 +227,10 @@ class TrainingCounts:
 
 
 def scores(confusion: torch.Tensor) -> dict[str, float]:
-    """UAR, macro-F1 and WA of a confusion matrix whose rows are true classes; empty without clips.
-
-    Only classes with clips count, and one that is never predicted counts as zero.
-    """
-    counts = np.asarray(confusion, dtype=np.float64)
+    """UAR, macro-F1 and WA of a confusion matrix whose rows are true classes; empty without clips."""
+    counts = np.asarray(confusion)
     if not counts.any():
         return {}
-    clips, predicted, right = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
-    present = clips > 0
-    recall, f1 = right[present] / clips[present], 2 * right[present] / (clips + predicted)[present]
-    return {"uar": float(recall.mean()), "macro_f1": float(f1.mean()), "wa": float(right.sum() / counts.sum())}
+    labels, predictions = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.flatten(), axis=1)
+    metrics = classification_metrics(labels, predictions, len(counts))
+    return {name: metrics[name] for name in ("uar", "macro_f1", "wa")}

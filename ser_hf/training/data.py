@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from ..utils.proportions import apportion, in_turns
+from ..utils.order import apportion, in_turns
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:
@@ -52,12 +52,11 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
     merged = logits[first]
     if len(first) == len(rows):
         return rows, merged
-    clips, clip_of, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    for clip in np.flatnonzero(counts > 1):
-        own = clip_of == clip
+    for clip in np.flatnonzero(np.bincount(rows) > 1):
+        own = rows == clip
         shares = lengths[own] / lengths[own].sum()
         log_probabilities = log_softmax(logits[own].astype(np.float64), axis=1)
-        merged[rows[first] == clips[clip]] = logsumexp(log_probabilities, axis=0, b=shares[:, None])
+        merged[rows[first] == clip] = logsumexp(log_probabilities, axis=0, b=shares[:, None])
     return rows[first], merged
 
 
@@ -230,32 +229,15 @@ class EpochSchedule:
         return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
 
 
-def balance_table(clips: Dataset, entries: Dataset, corpora: Sequence[str], names: Sequence[str]) -> str:
-    """Clips of each corpus and class, and how many an epoch uses, as lines to print."""
-    lines = [f"{'clips -> an epoch':<18} " + " ".join(f"{name:>14}" for name in names)]
-    before, after = _by_cell(clips, corpora), _by_cell(entries, corpora)
-    for corpus in sorted({cell[0] for cell in before}):
-        cells = [(before[corpus, label], after[corpus, label]) for label in range(len(names))]
-        lines.append(f"{corpus:<18} " + " ".join(f"{f'{a} -> {b}' if a else '':>14}" for a, b in cells))
-    return "\n".join(lines)
-
-
 def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
     """Clips of each corpus in an epoch."""
-    counts: Counter = Counter()
-    for (corpus, _), count in sorted(_by_cell(entries, corpora).items()):
-        counts[corpus] += count
-    return dict(counts)
+    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
+    return dict(sorted(Counter(corpora[row] for row in rows.tolist()).items()))
 
 
 def epoch_labels(entries: Dataset) -> list[int]:
     """Labels of an epoch, which differ between epochs in order only."""
     return np.asarray(entries["labels"][:])[EpochSchedule(entries).of(0)].tolist()
-
-
-def _by_cell(entries: Dataset, corpora: Sequence[str]) -> Counter:
-    rows = np.asarray(entries["row"][:])[EpochSchedule(entries).of(0)]
-    return Counter((corpora[row], label) for row, label in zip(rows.tolist(), epoch_labels(entries), strict=True))
 
 
 def recordings(clips: Dataset) -> Dataset:
@@ -364,10 +346,8 @@ class Mixing:
     """Mixup of waveforms (Zhang et al. 2018, arXiv:1710.09412).
 
     A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
-    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same batch, of
-    any, the same or another speaker. Without such a partner the clip stays as it is. Levels are not equalized,
-    because level is an emotion cue. Partners come from one micro-batch, so accumulation and several processes change
-    the pairs.
+    `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch,
+    of any, the same or another speaker. Without such a partner the clip stays as it is.
 
     Args:
         classes: number of labels.
@@ -385,13 +365,7 @@ class Mixing:
         shares: np.ndarray,
         generator: np.random.Generator,
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Mixed waveforms and labels of a batch, float32.
-
-        Args:
-            waveforms: float32 (samples,) each.
-            rows: of the corpus, one per clip.
-            shares: (batch, classes); clips at `UNCOUNTED` are not mixed.
-        """
+        """Mixed waveforms and labels (batch, classes) of a batch, float32; clips at `UNCOUNTED` are not mixed."""
         rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
         speakers = np.asarray(self.speakers)[rows]
         happens = counted & (generator.random(len(rows)) < self.mixup.probability)
@@ -479,14 +453,8 @@ def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransforms:
-    """Changes to training clips.
-
-    Args:
-        augmenter: from a waveform float32 (samples,) and a generator to a waveform, as
-            `ser_hf.audio.augmentation.Augmenter`; None for none.
-        mixing: mixup of a batch; None for none.
-        fixed_length: samples to which augmented clips are cut or padded; 0 where lengths differ.
-    """
+    """Changes to training clips: `augmenter`, from a waveform float32 (samples,) and a generator to a waveform, mixup,
+    and the length in samples to which augmented clips are cut or padded (0 for any)."""
 
     augmenter: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
     mixing: Mixing | None = None
@@ -524,8 +492,11 @@ class Collator:
     def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> BatchFeature:
         transforms = self.transforms if training else TrainTransforms()
         waveforms, labels = [self._read(clip, transforms) for clip in clips], labels_of(clips)
-        if transforms.mixing:
-            waveforms, labels = self._mix(transforms.mixing, clips, waveforms, labels)
+        if mixing := transforms.mixing:
+            rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
+            generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
+            shares = labels if labels.ndim == 2 else one_hot(labels, mixing.classes)
+            waveforms, labels = mixing(waveforms, rows, shares, generator)
         least = self.shortest_batch if training else 0
         if max(map(len, waveforms)) < least:
             # The extractor pads and masks: a silent clip of that length joins the batch and leaves it again.
@@ -551,21 +522,11 @@ class Collator:
         lacking = self.shortest - len(waveform)
         return np.pad(waveform, (0, lacking)) if lacking > 0 else waveform
 
-    def _mix(
-        self, mixing: Mixing, clips: list[dict[str, Any]], waveforms: list[np.ndarray], labels: np.ndarray
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        rows, copies = ([clip.get(name, 0) for clip in clips] for name in ("row", "copy"))
-        generator = np.random.default_rng((self.seed, int(self.epoch), *rows, *copies))
-        shares = labels if labels.ndim == 2 else one_hot(labels, mixing.classes)
-        return mixing(waveforms, rows, shares, generator)
-
     def _extract(self, waveforms: list[np.ndarray]) -> BatchFeature:
         rate = self.extractor.sampling_rate
         if not isinstance(self.extractor, Wav2Vec2FeatureExtractor):
             # Copies: torch warns of arrays that are read-only, as the store's are.
-            return self.extractor(
-                [np.array(waveform) for waveform in waveforms], sampling_rate=rate, return_tensors="pt"
-            )
+            return self.extractor([*map(np.array, waveforms)], sampling_rate=rate, return_tensors="pt")
         # Each clip by itself: without a mask this extractor would normalize over the padding too, and a clip's
         # amplitude would depend on its neighbours in the batch.
         alone = [self.extractor(waveform, sampling_rate=rate)["input_values"][0] for waveform in waveforms]

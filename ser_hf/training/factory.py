@@ -224,13 +224,7 @@ def blueprint(
         return Blueprint(config, extractor, checkpoint, random_init, preparation, None, _gradient_free(model))
 
     config = _checkpoint_config(checkpoint)
-    if isinstance(config, PooledEncoderConfig):
-        _continue_head(config, checkpoint, weighted_layer_sum, own_head)
-    elif config.model_type in ENCODERS:
-        config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
-    else:
-        for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
-            raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) has no encoder of transformers")
+    config = _with_head(config, checkpoint, sampling_rate, weighted_layer_sum, own_head)
     config.id2label, config.label2id = names["id2label"], names["label2id"]
     set_options(config, checkpoint, options)
     network = skeleton(config)
@@ -256,8 +250,7 @@ def blueprint(
             f"audio: the feature extractor of {checkpoint} ({type(extractor).__name__}) prepares waveforms itself; "
             "leave out trim_silence, level and fixed_duration"
         )
-    free = _gradient_free(network)
-    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, free)
+    return Blueprint(config, extractor, checkpoint, random_init, preparation, attention, _gradient_free(network))
 
 
 def _gradient_free(network: PreTrainedModel) -> bool:
@@ -267,8 +260,21 @@ def _gradient_free(network: PreTrainedModel) -> bool:
 def _with_head(
     config: PreTrainedConfig, checkpoint: str, sampling_rate: int, weighted_layer_sum: bool, own_head: dict[str, Any]
 ) -> PreTrainedConfig:
-    """The configuration of the stock classifier, or of our head if any of its settings is given."""
-    if own_head:
+    """The configuration of the stock classifier, or of our head if any of its settings is given.
+
+    A checkpoint with our head keeps it; a sum of layers and dropout may be new.
+    """
+    if isinstance(config, PooledEncoderConfig):
+        for key in ("pooling", "head_layers"):
+            has = getattr(config, key)
+            if own_head.get(key, has) != has:
+                raise UserError(f"model.{key}: {checkpoint} keeps its {has}; leave it out")
+        config.head_dropout = own_head.get("head_dropout", config.head_dropout)
+        config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
+    elif config.model_type not in ENCODERS:
+        for key in [*own_head, *(["weighted_layer_sum"] if weighted_layer_sum else [])]:
+            raise UserError(f"model.{key}: {checkpoint} ({config.model_type}) has no encoder of transformers")
+    elif own_head:
         # What is left of a head that it had would be published with ours.
         config.num_labels, config.architectures = 2, None
         if hasattr(config, "use_weighted_layer_sum"):
@@ -279,7 +285,7 @@ def _with_head(
             )
         except ValueError as error:
             raise UserError(f"model.{error}") from None
-    if weighted_layer_sum:
+    elif weighted_layer_sum:
         if not hasattr(config, "use_weighted_layer_sum"):
             raise UserError(
                 f"model.weighted_layer_sum: transformers' classifier for {config.model_type} has none; set "
@@ -289,33 +295,15 @@ def _with_head(
     return config
 
 
-def _continue_head(
-    config: PooledEncoderConfig, checkpoint: str, weighted_layer_sum: bool, own_head: dict[str, Any]
-) -> None:
-    """Keeps the head of a checkpoint; a sum of layers and dropout may be new."""
-    for key in ("pooling", "head_layers"):
-        has = getattr(config, key)
-        if own_head.get(key, has) != has:
-            raise UserError(f"model.{key}: {checkpoint} keeps its {has}; leave it out")
-    dropout = own_head.get("head_dropout", config.head_dropout)
-    if not 0 <= dropout < 1:
-        raise UserError(f"model.head_dropout {dropout}: expected a probability, 0 or more and less than 1")
-    config.head_dropout = dropout
-    config.weighted_layer_sum = config.weighted_layer_sum or weighted_layer_sum
-
-
-def _extractor(sampling_rate: int, normalize: bool, mask: bool = True) -> Wav2Vec2FeatureExtractor:
+def _extractor(sampling_rate: int, normalize: bool) -> Wav2Vec2FeatureExtractor:
     return Wav2Vec2FeatureExtractor(
-        feature_size=1,
-        sampling_rate=sampling_rate,
-        padding_value=0.0,
-        do_normalize=normalize,
-        return_attention_mask=mask,
+        sampling_rate=sampling_rate, padding_value=0.0, do_normalize=normalize, return_attention_mask=True
     )
 
 
 def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
-    if _is_path(checkpoint) and not Path(checkpoint).is_dir():
+    is_path = checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
+    if is_path and not Path(checkpoint).is_dir():
         raise UserError(f"model.checkpoint: there is no such folder, {checkpoint}")
     try:
         config = AutoConfig.from_pretrained(checkpoint)
@@ -328,18 +316,16 @@ def _checkpoint_config(checkpoint: str) -> PreTrainedConfig:
     return config
 
 
-def _is_path(checkpoint: str) -> bool:
-    """Whether it cannot be a Hub id."""
-    return checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1 or Path(checkpoint).is_absolute()
-
-
 def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_rate: int) -> SequenceFeatureExtractor:
     """The checkpoint's extractor (or a stock one without any), returning a mask where that is useful."""
-    if _has_extractor(checkpoint):
-        try:
+    try:
+        if cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False) is None:
+            extractor = None
+        else:
             extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
-        except _INVALID as error:
-            raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
+    except _INVALID as error:
+        raise UserError(f"model.checkpoint: feature extractor of {checkpoint}: {first_line(error)}") from None
+    if extractor is not None:
         check_extractor(config, extractor, checkpoint)
     elif MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING[type(encoder_config(config))].main_input_name == "input_values":
         logger.info("%s has no feature extractor; waveforms are given as they are", checkpoint)
@@ -356,15 +342,6 @@ def _checkpoint_extractor(checkpoint: str, config: PreTrainedConfig, sampling_ra
     elif isinstance(extractor, Wav2Vec2FeatureExtractor):
         extractor.return_attention_mask = not normalizes(config)
     return extractor
-
-
-def _has_extractor(checkpoint: str) -> bool:
-    """Whether the checkpoint has one; raises if that cannot be determined."""
-    try:
-        found = cached_file(checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise UserError(f"model.checkpoint: {checkpoint} cannot be loaded: {first_line(error)}") from None
-    return found is not None
 
 
 def build_model(plan: Blueprint) -> PreTrainedModel:

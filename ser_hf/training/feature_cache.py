@@ -12,10 +12,9 @@ Another seed, fold or head opens the same store; another weight, release or file
 import dataclasses
 import hashlib
 import inspect
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -90,10 +89,6 @@ class CachedTraining:
     Args:
         collator: makes batches of waveforms, also for the evaluation afterwards.
         train, validation: clips without random crops (`fixed_crops`).
-
-    Raises:
-        UserError: naming the key, if nothing can be cached.
-        ValueError: if clips are augmented.
     """
 
     def __init__(
@@ -181,10 +176,6 @@ class CachedModule:
             return False
         modules = (self.module, "front_end") if self.kind == "network" else (self.module,)
         return any(f"{name}.".startswith(f"{module}.") for module in modules)
-
-    def tensors(self, model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-        tensors = itertools.chain(model.named_parameters(), model.named_buffers())
-        return ((name, tensor) for name, tensor in tensors if self.contains(name))
 
 
 def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
@@ -287,11 +278,7 @@ def compute_activations(
 
 
 class FeatureStore:
-    """Stored activations: `store[segment]` is a read-only array (states, frames, size).
-
-    Raises:
-        OSError, ValueError, ...: if the index cannot be read or does not match the size of the states.
-    """
+    """Stored activations: `store[segment]` is a read-only array (states, frames, size)."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -299,19 +286,12 @@ class FeatureStore:
             self.states, self.size = int(index["states"]), int(index["size"])
             self.dtype = np.dtype(str(index["dtype"]))
             self._places = {tuple(segment): i for i, segment in enumerate(index["segments"].tolist())}
-            self._frames, self._hash = index["frames"], str(index["hash"])
+            self._frames, self.hash = index["frames"], str(index["hash"])
         self._ends = self.states * self.size * np.cumsum(self._frames, dtype=np.int64)
         if self.bytes != int(self._ends[-1]) * self.dtype.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
         self._in_use: InUse | None = InUse(folder)
         self._values: np.ndarray | None = None
-
-    def verify(self) -> None:
-        """Raise a ValueError if the states differ from what was written."""
-        with (self.folder / "states").open("rb") as file:
-            digest = hashlib.file_digest(file, xxhash.xxh3_128)
-        if digest.hexdigest() != self._hash:
-            raise ValueError("the hash of states does not match")
 
     def __len__(self) -> int:
         return len(self._places)
@@ -359,9 +339,12 @@ def open_feature_store(
 
 
 def _check(folder: Path) -> None:
+    """Raise a ValueError if the states differ from what was written."""
     store = FeatureStore(folder)
     if store.bytes <= _VERIFIED_BYTES:
-        store.verify()
+        with (folder / "states").open("rb") as file:
+            if hashlib.file_digest(file, xxhash.xxh3_128).hexdigest() != store.hash:
+                raise ValueError("the hash of states does not match")
 
 
 def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segments: Sequence[Segment]) -> str:
@@ -389,16 +372,15 @@ def _key(model: PreTrainedModel, cached: CachedModule, collator: Collator, segme
             "arithmetic": [device, arithmetic, torch.is_autocast_enabled(device)],
             "extractor": {key: repr(value) for key, value in collator.extractor.to_dict().items()},
             "shortest": collator.shortest,
-            "tensors": {name: _digest(tensor) for name, tensor in cached.tensors(model)},
+            "tensors": {name: _digest(value) for name, value in model.state_dict().items() if cached.contains(name)},
             "audio": [collator.store.folder.name, collator.store.sampling_rate, list(map(list, segments))],
         }
     )
 
 
 def _digest(tensor: torch.Tensor) -> list:
-    content = tensor.detach().cpu().contiguous()
-    digest = xxhash.xxh3_128_hexdigest(content.view(-1).view(torch.uint8).numpy())
-    return [list(content.shape), str(content.dtype), digest]
+    content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return [list(tensor.shape), str(tensor.dtype), xxhash.xxh3_128_hexdigest(content)]
 
 
 def _build(

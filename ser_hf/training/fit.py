@@ -94,8 +94,8 @@ logger = logging.getLogger(__name__)
 def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, batch_size: int = 32) -> None:
     """Computes mean and deviation of the training clips for every `FeatureNorm` that counts them.
 
-    Each recording counts once, cropped as in training and not augmented. All processes compute the same. Layers are
-    processed in order, since a later one receives the output of an earlier one.
+    Each recording counts once, without augmentation. Layers are processed in order, since a later one receives the
+    output of an earlier one.
     """
     norms = [m for m in model.modules() if isinstance(m, FeatureNorm) and m.counts]
     if not norms:

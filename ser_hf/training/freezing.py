@@ -43,14 +43,12 @@ class Structure:
         ``("head", 0)`` is outside the encoder, ``("output", 0)`` above its layers, then ``("layer", i)``, ``("stem",
         0)``, and ``("input", 0)`` for the rest (projection, positions, mask embedding).
         """
-        if not _within(name, self.encoder):
+        if not name.startswith(f"{self.encoder}."):
             return "head", 0
-        for i, layer in enumerate(self.layers):
-            if _within(name, layer):
-                return "layer", i
-        for place, modules in (("output", self.above), ("stem", self.stem)):
-            if any(_within(name, module) for module in modules):
-                return place, 0
+        for place, modules in (("layer", self.layers), ("output", self.above), ("stem", self.stem)):
+            for i, module in enumerate(modules):
+                if name.startswith(f"{module}."):
+                    return place, i if place == "layer" else 0
         return "input", 0
 
 
@@ -97,10 +95,6 @@ def innermost(model: nn.Module) -> nn.Module:
     return [module for name, module in model.named_modules() if not bare(name)][-1]
 
 
-def _within(name: str, module: str) -> bool:
-    return name.startswith(f"{module}.")
-
-
 @dataclasses.dataclass(frozen=True)
 class Freezing:
     """What is frozen of an encoder or transferred network; nothing by default.
@@ -145,38 +139,27 @@ class Freezing:
             "feature_encoder": self.feature_encoder,
         }
 
-    def trainable(self, layers: int, epoch: int) -> "TrainableParts":
-        """What is trainable in an epoch (from 0) of an encoder with so many layers."""
-        if self.encoder:
-            return TrainableParts(layers, above=False, below=False)
+    def trains(self, place: tuple[str, int], layers: int, epoch: int) -> bool:
+        """Whether a `Structure.place` is trainable in an epoch (from 0) of an encoder with so many layers."""
+        where, index = place
+        if where == "head":
+            return True
+        if self.encoder or (self.feature_encoder and where == "stem"):
+            return False
         lowest = self.layers if self.top_layers is None else layers - self.top_layers
-        below = self.layers == 0 and self.top_layers is None
-        if self.every is None:
-            return TrainableParts(lowest, above=True, below=below)
-        unfrozen = epoch // self.every * self.unfrozen_layers
-        # What lies below follows one time after the last layer.
-        all_layers = math.ceil((layers - lowest) / self.unfrozen_layers) * self.unfrozen_layers
-        return TrainableParts(max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers)
+        above, below = True, self.layers == 0 and self.top_layers is None
+        if self.every is not None:
+            unfrozen = epoch // self.every * self.unfrozen_layers
+            # What lies below follows one time after the last layer.
+            all_layers = math.ceil((layers - lowest) / self.unfrozen_layers) * self.unfrozen_layers
+            lowest, above, below = max(lowest, layers - unfrozen), unfrozen > 0, below and unfrozen > all_layers
+        if where == "layer":
+            return index >= lowest
+        return above if where == "output" else below
 
     def final(self) -> "Freezing":
         """What is trainable once everything is unfrozen."""
         return dataclasses.replace(self, every=None, unfrozen_layers=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainableParts:
-    """The trainable parts of an encoder: the layers from `lowest` on, what is above them, what is below."""
-
-    lowest: int
-    above: bool
-    below: bool
-
-    def __contains__(self, place: tuple[str, int]) -> bool:
-        """Of a `Structure.place`."""
-        where, index = place
-        if where == "layer":
-            return index >= self.lowest
-        return where == "head" or (self.above if where == "output" else self.below)
 
 
 def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
@@ -201,14 +184,12 @@ def freeze(model: nn.Module, freezing: Freezing, epoch: int = 0) -> None:
         model, next((f"freeze.{key}" for key, is_set in freezing.requested().items() if is_set), "freeze")
     )
     _check(freezing, where, type(inner).__name__)
-    parts = freezing.trainable(len(where.layers), epoch)
     frozen_now = []
     for name, parameter in model.named_parameters():
         name = bare(name)
         if not parameter.requires_grad and name not in frozen_before:
             continue
-        place = where.place(name)
-        trainable = place in parts and not (freezing.feature_encoder and place[0] == "stem")
+        trainable = freezing.trains(where.place(name), len(where.layers), epoch)
         parameter.requires_grad_(trainable)
         if not trainable:
             parameter.grad = None
@@ -258,15 +239,12 @@ def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Ite
 
 def trainable_table(model: nn.Module, groups: Sequence[dict[str, Any]]) -> str:
     """Trainable parameters, learning rate (before any schedule) and weight decay of each parameter group."""
-    lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13} {'decayed':>12}"]
+    lines = [f"{'group':<24} {'parameters':>12} {'learning rate':>14} {'weight decay':>13}"]
     for name in dict.fromkeys(group.get("name", "model") for group in groups):
         own = [group for group in groups if group.get("name", "model") == name]
-        sizes = [_size(parameter for parameter in group["params"] if parameter.requires_grad) for group in own]
-        if sum(sizes):
-            rate = own[0].get("initial_lr", own[0]["lr"])
-            decay = max(group["weight_decay"] for group in own)
-            decayed = sum(size for size, group in zip(sizes, own, strict=True) if group["weight_decay"])
-            lines.append(f"{name:<24} {sum(sizes):>12,} {rate:>14.3g} {decay:>13.3g} {decayed:>12,}")
+        if size := _size(value for group in own for value in group["params"] if value.requires_grad):
+            rate, decay = own[0].get("initial_lr", own[0]["lr"]), max(group["weight_decay"] for group in own)
+            lines.append(f"{name:<24} {size:>12,} {rate:>14.3g} {decay:>13.3g}")
     # peft keeps the original head beside the trained one.
     used = [value for name, value in model.named_parameters() if "original_module" not in name.split(".")]
     frozen = _size(parameter for parameter in used if not parameter.requires_grad)

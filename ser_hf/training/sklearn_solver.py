@@ -54,7 +54,7 @@ def fit_classical(
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
 ) -> Fit:
-    """Fits every candidate of a grid and leaves `model` with the one that has the best validation metric.
+    """Fit every candidate of a grid and leave `model` with the one that has the best validation metric.
 
     Vectors are the inputs of the model's classifier in float32; those of an encoder are standardized, which is folded
     into the linear weights. Support vector machines are calibrated on clips of other speakers (`calibration_folds`).
@@ -64,14 +64,9 @@ def fit_classical(
     Args:
         model: its classifier is a linear layer, `LinearMachines`, `KernelMachines` or `Forest`.
         train, validation: from `ser_hf.training.data.part`.
-        arguments: for seed, metric and prediction.
         speakers: of each row of the corpus.
         grid: values of each setting (`GRIDS`); the first of equals is kept.
         class_weights: one per class, in the order of the ids.
-
-    Raises:
-        UserError: if a class has no clip or too few to calibrate, or if layers before the classifier are untrained.
-        RuntimeError: if the probabilities of the module differ from scikit-learn's.
     """
     began = time.perf_counter()
     _require_embeddings(model)
@@ -100,22 +95,22 @@ def fit_classical(
     history: list[dict[str, Any]] = []
     kept, best = None, -np.inf
     for number, candidate in enumerate(candidates, start=1):
-        started = time.perf_counter()
-        estimator = unfitted(model.classifier, candidate, vectors, folds, arguments.seed)
-        fitted = _fit(estimator, vectors, labels, weights, scale)
+        fitted = _fit(
+            unfitted(model.classifier, candidate, vectors, folds, arguments.seed), vectors, labels, weights, scale
+        )
         classifier = as_module(fitted, model.classifier).to(model.device)
         trained, evaluated = [_evaluate(classifier, *part, compute_metrics, loss) for part in parts]
         entry = {"epoch": float(number), "step": number, "candidate": candidate, "train_loss": trained["loss"]}
         history.append(entry | {"validation": evaluated})
-        better = sign * evaluated[metric] > best
-        if better:
-            kept, best = (candidate, fitted, classifier), sign * evaluated[metric]
+        if better := sign * evaluated[metric] > best:
+            kept, best = (fitted, classifier), sign * evaluated[metric]
+        settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
         logger.info(
-            "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f  %.1f s%s",
-            *(number, len(candidates), _describe(candidate), trained["loss"], evaluated["loss"], evaluated["uar"]),
-            *(evaluated["macro_f1"], time.perf_counter() - started, "  *" if better else ""),
+            "%2d/%d  %s  train loss %.3f  validation loss %.3f  UAR %.3f  macro-F1 %.3f%s",
+            *(number, len(candidates), settings, trained["loss"], evaluated["loss"], evaluated["uar"]),
+            *(evaluated["macro_f1"], "  *" if better else ""),
         )
-    candidate, fitted, classifier = kept
+    fitted, classifier = kept
     require_same(classifier, fitted, unseen)
     model.classifier = classifier.eval()
     if isinstance(classifier, KernelMachines):
@@ -123,8 +118,6 @@ def fit_classical(
     elif isinstance(classifier, Forest):
         model.config.trees, model.config.nodes = len(classifier.roots), len(classifier.threshold)
         model.config.depth = classifier.depth
-    numbers = sum(value.numel() for value in classifier.state_dict().values())
-    logger.info("kept %s: %s numbers", _describe(candidate), f"{numbers:,}")
     return Fit(trainer, history, time.perf_counter() - began, [], sign * best, notes)
 
 
@@ -356,7 +349,3 @@ def _not_above(thresholds: np.ndarray) -> np.ndarray:
 def _set(tensor: torch.Tensor, values: Any) -> None:
     values = torch.from_numpy(np.asarray(values))
     tensor.copy_(values.reshape(tensor.shape))
-
-
-def _describe(candidate: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in candidate.items())

@@ -299,7 +299,7 @@ class EmotionTrainer(Trainer):
 
 
 def expect_unused(args: EmotionTrainingArguments, model: torch.nn.Module, gradual: bool) -> None:
-    """Sets `ddp_find_unused_parameters` where layers lack gradients in some steps (gradual unfreezing, layerdrop)."""
+    """Set `ddp_find_unused_parameters` where some steps have no gradients for some layers."""
     drops = layerdrop_key(model.config)
     if not (gradual or drops) or args.world_size == 1:
         return

@@ -132,20 +132,18 @@ def roots(tmp_path_factory):
     return root
 
 
-def published(recipe, **settings):
-    """What is known of the file of published weights for a transferred network of these settings."""
-    config = ARCHITECTURES[recipe.model.architecture].config_class(**settings)
-    return PUBLISHED[config.model_type](config)
+def published(recipe):
+    """The file of published weights for a transferred network."""
+    return PUBLISHED[ARCHITECTURES[recipe.model.architecture].config_class.model_type]
 
 
 def write_published(path, recipe):
     """The published file of the tiny network: every tensor, of random numbers above zero, as variances have to be."""
     generator = torch.Generator().manual_seed(0)
-    config = tiny_config(recipe.model.architecture)
-    tensors = {}
-    for name, (shape, ours) in PUBLISHED[config.model_type](config).tensors.items():
-        # What is left behind keeps its size, which is large: one number stands for all.
-        tensors[name] = 0.1 * torch.rand(() if ours is None else shape, generator=generator).expand(shape)
+    model = ARCHITECTURES[recipe.model.architecture](tiny_config(recipe.model.architecture))
+    state, tensors = model.state_dict(), {}
+    for name, ours in PUBLISHED[model.config.model_type].tensors.items():
+        tensors[name] = 0.1 * torch.rand(() if ours is None else state[ours].shape, generator=generator)
     torch.save(tensors, path)
     return path
 

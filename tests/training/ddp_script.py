@@ -21,7 +21,7 @@ from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit
 from ser_hf.training.loss import ClassificationLoss
 
-# Nothing random: neither dropout nor SpecAugment, which draw anew for every micro-batch.
+# Nothing random: neither dropout nor SpecAugment.
 CRNN = {"n_mels": 32, "channels": [4, 8], "time_pooling": [2, 2], "band_pooling": [2, 2], "lstm_hidden": 8}
 CRNN |= {"conv_dropout": 0.0, "dropout": 0.0, "time_masks": 0, "band_masks": 0}
 DROPOUTS = ("attention_dropout", "activation_dropout", "hidden_dropout", "feat_proj_dropout", "final_dropout")
@@ -35,7 +35,7 @@ def step_arguments(folder, batch, accumulation, **changes):
     steps = {"num_train_epochs": 2, "logging_strategy": "steps", "logging_steps": 1, "max_grad_norm": 0.001}
     sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
     settings = HOUSE_DEFAULTS | steps | sizes | {"per_device_eval_batch_size": 3} | changes
-    return training_arguments(settings, folder, seed=0, progress=False, sync_batch_norm=True)
+    return training_arguments(settings, folder, seed=0, progress=False)
 
 
 def hold_batch_norm(model):
@@ -82,10 +82,10 @@ def curves(model, extractor, store, kind, arguments, **how):
     fitted = fit(model, extractor, store, clips, validation, arguments, trainer_metrics, loss=loss_of(kind), **how)
     log = fitted.trainer.state.log_history
     logged = [entry for entry in log if "grad_norm" in entry]
-    judged = [entry for entry in log if "eval_loss" in entry]
+    evaluated = [entry for entry in log if "eval_loss" in entry]
     return {
         **{key: [entry[key] for entry in logged] for key in ("loss", "grad_norm", "uar")},
-        **{key: [entry[key] for entry in judged] for key in ("eval_loss", "eval_uar")},
+        **{key: [entry[key] for entry in evaluated] for key in ("eval_loss", "eval_uar")},
         "weights": [float(value.double().abs().sum()) for value in fitted.trainer.model.state_dict().values()],
     }
 
@@ -94,6 +94,7 @@ def main(folder):
     measured = {}
     for path in sorted((folder / "models").iterdir()):
         model, extractor = load(folder / "models", path.name)
+        hold_batch_norm(model)
         arguments = step_arguments(folder / path.name, STEP // 2, 1)
         assert arguments.world_size == 2
         measured[path.name] = curves(model, extractor, WaveformStore(folder / "store"), path.name, arguments)

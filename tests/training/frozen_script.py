@@ -1,9 +1,7 @@
-"""Two epochs on a store of what is frozen, in one of two processes: see processes_script.py.
+"""Two epochs on a store of cached features, in one of two processes: see processes_script.py.
 
-Its folder holds `store` and `encoder`; what process R measures and logs goes to `two-R.npy` and `two-R.log`.
+Its folder holds `store` and `encoder`; what process R measures goes to `two-R.npy`.
 """
-
-import logging
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -22,11 +20,6 @@ def train_frozen(folder, name, batch):
     """Losses of both epochs and logits after them; `batch` clips are each process's."""
     settings = HOUSE_DEFAULTS | {"num_train_epochs": 2, "learning_rate": 0.05, "use_cpu": True}
     arguments = training_arguments(settings | {"per_device_train_batch_size": batch}, folder / name, 0, progress=False)
-    written = logging.FileHandler(folder / f"{name}-{arguments.process_index}.log")
-    logger = logging.getLogger("ser_hf")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(written)
     store, labels = WaveformStore(folder / "store"), ["angry", "happy", "neutral", "sad"]
     clips = Dataset.from_dict({"label": [i % 4 for i in range(len(store))]})
     clips = clips.cast_column("label", ClassLabel(names=labels))
@@ -44,9 +37,6 @@ def train_frozen(folder, name, batch):
         cache=FeatureCaching(Freezing(encoder=True), folder / f"{name}-cache"),
     )
     _, logits = predict(fitted.trainer, part(clips, range(8, 12), store))
-    logger.removeHandler(written)
-    logger.setLevel(level)
-    written.close()
     return np.concatenate([[entry["validation"]["loss"] for entry in fitted.history], logits.ravel()]), arguments
 
 

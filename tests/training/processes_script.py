@@ -1,21 +1,20 @@
-"""All that is asked of two processes, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
+"""Everything that two processes test, in one start: `accelerate launch ... processes_script.py FOLDER COMMAND...`.
 
-COMMAND is what `ser_hf.train` is given, which runs first, as it does alone. FOLDER holds one folder for each script
-(`ddp`, `thaw`, `lora`, `frozen`, `batch_norm`) with what that script reads; process R's counts of a confusion matrix
-go to `counts_R.pt`.
+COMMAND is for `ser_hf.train`, which runs first. FOLDER holds one folder for each script (`ddp`, `unfreeze`, `lora`,
+`frozen`) with its inputs; counts of a confusion matrix and buffers of process R go to `counts_R.pt`.
 """
 
 import runpy
 import sys
 from pathlib import Path
 
-import batch_norm_script
 import ddp_script
 import frozen_script
 import lora_script
-import thaw_script
 import torch
+import unfreeze_script
 
+from ser_hf.training.averaging import broadcast_buffers
 from ser_hf.training.callbacks import TrainingCounts
 
 
@@ -31,9 +30,9 @@ def train(command):
 
 
 def counts(rank):
-    """What two takes of the counts are, after one batch in the first process and two in the second."""
+    """Two takes of the counts, after one batch in the first process and two in the second."""
     counted = TrainingCounts(3)
-    if rank == 1:  # the other has had no batch
+    if rank == 1:
         counted.add(torch.eye(3)[torch.tensor([0, 1])], torch.tensor([0, 2]))
     counted.add(torch.eye(3)[torch.tensor([rank])], torch.tensor([0]))
     return [counted.take(), counted.take()]
@@ -42,11 +41,13 @@ def counts(rank):
 def main(folder, command):
     assert not torch.distributed.is_initialized(), "a run starts the process group itself"
     train(command)
-    for script in (ddp_script, thaw_script, lora_script, frozen_script):
+    for script in (ddp_script, unfreeze_script, lora_script, frozen_script):
         script.main(folder / script.__name__.removesuffix("_script"))
     rank = torch.distributed.get_rank()
-    torch.save(counts(rank), folder / f"counts_{rank}.pt")
-    batch_norm_script.main(folder / "batch_norm")  # which ends the process group
+    norm = torch.nn.BatchNorm1d(3)
+    norm.running_mean += rank + 1
+    broadcast_buffers(norm)
+    torch.save([*counts(rank), norm.running_mean], folder / f"counts_{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -63,12 +63,6 @@ def test_the_exponential_average_by_hand():
     assert _averaged(average)["weight"].item() == pytest.approx(7 / 44 + 1.5)
 
 
-def test_the_stochastic_average_is_the_mean():
-    model, weights = _line(), [3.0, -1.5, 7.25, 0.5]
-    average = _of(model, *weights, kind="swa")
-    assert _averaged(average)["weight"].item() == pytest.approx(sum(weights) / 4)
-
-
 class _Everything(nn.Module):
     """Tied and frozen weights, buffers saved and not, of every type."""
 
@@ -123,14 +117,6 @@ def _step(average, step, epoch, max_steps=8, skipped=False):
     state = TrainerState(global_step=step, epoch=epoch, max_steps=max_steps)
     average.on_optimizer_step(None, state, TrainerControl(), optimizer=SimpleNamespace(step_was_skipped=skipped))
     average.on_step_end(None, state, TrainerControl())
-
-
-def test_the_exponential_average_takes_every_step_that_was_made():
-    average = _of(_line())
-    _step(average, 1, 0.25)
-    _step(average, 2, 0.5, skipped=True)
-    _step(average, 3, 0.75)
-    assert average.averaged == 2
 
 
 @pytest.mark.parametrize(("start", "taken"), [(0.0, [2, 4, 6, 7]), (0.5, [4, 6, 7]), (0.6, [6, 7]), (1.0, [7])])

@@ -46,13 +46,13 @@ def test_batches_are_padded_with_zeros_under_a_mask(clips, store, plan):
         assert not batch["input_values"][i, length:].any()
 
 
-def test_crops_are_pieces_of_the_clip_that_seed_and_epoch_decide(clips, store, plan):
+def test_crops_depend_on_seed_and_epoch(clips, store, plan):
     longest = int(np.argmax(store.lengths))
     own = part(clips, [longest], store, max_duration=0.5)
     pieces = np.lib.stride_tricks.sliding_window_view(store[longest], 8000)
 
     def start(seed, epoch):
-        torch.rand(1)  # torch's own generator has no say
+        torch.rand(1)
         collate = Collator(store, plan.extractor, seed)
         collate.epoch.fill_(epoch)
         crop = collate(list(own))["input_values"][0].numpy()
@@ -64,11 +64,11 @@ def test_crops_are_pieces_of_the_clip_that_seed_and_epoch_decide(clips, store, p
     assert len(set(starts)) > 6
 
 
-def test_votes_are_the_labels_where_they_are_learnt_and_repeated_clips_have_none(clips, store, plan):
+def test_soft_labels_are_votes_and_repeated_clips_have_none(clips, store, plan):
     shares = [[0.5, 0.25, 0.25, 0.0]] * len(clips)
     voted = clips.add_column("votes", shares)
-    learnt = part(voted, [3, 1], store, soft_labels=True)
-    batch = [learnt[0], learnt[1] | {"labels": UNCOUNTED}]
+    trained = part(voted, [3, 1], store, soft_labels=True)
+    batch = [trained[0], trained[1] | {"labels": UNCOUNTED}]
     labels = Collator(store, plan.extractor)(batch)["labels"]
     assert labels.tolist() == [[0.5, 0.25, 0.25, 0.0], [UNCOUNTED] * 4]
     assert Collator(store, plan.extractor)(list(part(voted, [3], store)))["labels"].tolist() == [3]
@@ -106,26 +106,25 @@ def test_each_clip_is_normalised_by_itself_where_the_extractor_gives_no_mask(sto
         assert clip.std().item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_windows_of_long_clips_are_read_where_they_lie(clips, store, plan):
+def test_windows_cover_long_clips(clips, store, plan):
     own = part(clips, ROWS, store, window=5000)
     assert own["length"][:] == sorted(own["length"])
     assert max(own["length"]) <= 5000 < max(store.lengths[ROWS])
     assert own["max_samples"][:] == [0] * len(own)
-    heard = {row: np.zeros(store.lengths[row], dtype=int) for row in ROWS}
+    covered = {row: np.zeros(store.lengths[row], dtype=int) for row in ROWS}
     batch = Collator(store, plan.extractor)(list(own))
     for i, clip in enumerate(own):
         own_samples = slice(clip["start"], clip["start"] + clip["length"])
-        heard[clip["row"]][own_samples] += 1
+        covered[clip["row"]][own_samples] += 1
         assert batch["attention_mask"][i].sum() == clip["length"]
         waveform = batch["input_values"][i, : clip["length"]].numpy()
         np.testing.assert_array_equal(waveform, store[clip["row"]][own_samples])
         assert clip["labels"] == clips[clip["row"]]["label"]
-    assert all((times == 1).all() for times in heard.values())
+    assert all((times == 1).all() for times in covered.values())
 
 
 @pytest.mark.parametrize("norm", ["layer", "group"])
-def test_short_clips_get_silence_that_counts_as_theirs(clips, store, checkpoint, norm):
-    """What a pipeline makes of the lengthened clip, its scaling included."""
+def test_short_clips_are_padded_with_silence(clips, store, checkpoint, norm):
     extractor = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", norm)).extractor
     own = part(clips, range(len(store)), store)
     short, least = own[0], own[1]["length"] + 10
@@ -140,8 +139,8 @@ def test_short_clips_get_silence_that_counts_as_theirs(clips, store, checkpoint,
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-layer", "wav2vec2", "wav2vec2-bert"])
-def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, labels, tmp_path, kind):
-    """Padded under the mask where there is one; those to judge are left alone."""
+def test_training_batches_are_long_enough_for_specaugment(clips, store, labels, tmp_path, kind):
+    """Padded under the mask where there is one; evaluation batches are not."""
     options = {"mask_time_length": 60, "mask_time_prob": 0.5}
     folder = write_checkpoint(tmp_path, **CHECKPOINTS[kind])
     plan = blueprint("encoder", labels, checkpoint=str(folder), options=options)
@@ -149,24 +148,19 @@ def test_batches_to_train_on_are_long_enough_for_specaugment(clips, store, label
     collate = Collator(store, plan.extractor, 0, shortest, least)
     own = list(part(clips, range(2), store))
     assert all(clip["length"] < least for clip in own)
-    judged, learnt = collate(own), collate(own, training=True)
+    evaluated, trained = collate(own), collate(own, training=True)
     name = build_model(copy.deepcopy(plan)).main_input_name
-    assert set(learnt) == set(judged)
-    assert len(learnt[name]) == len(learnt["labels"]) == 2
-    frames = judged[name].shape[1]
-    torch.testing.assert_close(learnt[name][:, :frames], judged[name])
+    assert set(trained) == set(evaluated)
+    assert len(trained[name]) == len(trained["labels"]) == 2
+    frames = evaluated[name].shape[1]
+    torch.testing.assert_close(trained[name][:, :frames], evaluated[name])
     if kind == "wav2vec2":
-        assert "attention_mask" not in learnt
+        assert "attention_mask" not in trained
     else:
-        assert learnt["attention_mask"].sum(dim=1).tolist() == judged["attention_mask"].sum(dim=1).tolist()
+        assert trained["attention_mask"].sum(dim=1).tolist() == evaluated["attention_mask"].sum(dim=1).tolist()
     model = build_model(plan).train()
-    model(**learnt)
+    model(**trained)
     with pytest.raises(ValueError, match="mask_length"):
-        model(**judged)
+        model(**evaluated)
     long_enough = Collator(store, plan.extractor, 0, shortest, own[1]["length"])
-    torch.testing.assert_close(long_enough(own, training=True)[name], judged[name])
-
-
-def test_what_is_learnt_from_is_not_cut_into_windows(clips, store):
-    with pytest.raises(ValueError, match="window for evaluation"):
-        part(clips, ROWS, store, max_duration=0.5, window=5000)
+    torch.testing.assert_close(long_enough(own, training=True)[name], evaluated[name])

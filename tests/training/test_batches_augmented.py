@@ -1,4 +1,4 @@
-"""Batches to train on are augmented, cropped, mixed; all others are clean, and nothing depends on who makes them."""
+"""Training batches are augmented, cropped and mixed, the same with any number of workers; others are clean."""
 
 import dataclasses
 import warnings
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
-from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, mix, oversampled, part
+from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, oversampled, part
 from ser_hf.training.factory import _extractor, blueprint
 from ser_hf.training.fit import fit_statistics
 
@@ -23,7 +23,7 @@ STEPS = Augmentation(speed=Speed(0.7), gaussian_noise=GaussianNoise(0.5), gain=G
 
 @dataclasses.dataclass(frozen=True)
 class Marked:
-    """Puts a number that was drawn for the clip before it, and makes it `times` as long."""
+    """Prepends a random number to the clip, and makes it `times` as long."""
 
     times: int = 1
 
@@ -50,13 +50,13 @@ def marks(batch):
     return batch["input_values"][:, 0].tolist()
 
 
-def test_only_batches_to_train_on_are_changed(clips, store, collator):
+def test_only_training_batches_are_changed(clips, store, collator):
     own = list(part(clips, ROWS, store))
     collate, clean = collator(Marked(), Mixup(1.0)), collator()
-    judged, plain = collate(own), clean(own, training=True)
+    evaluated, plain = collate(own), clean(own, training=True)
     for name in plain:
-        torch.testing.assert_close(judged[name], plain[name], rtol=0, atol=0)
-    assert judged["labels"].dtype == torch.int64
+        torch.testing.assert_close(evaluated[name], plain[name], rtol=0, atol=0)
+    assert evaluated["labels"].dtype == torch.int64
     changed = collate(own, training=True)
     assert changed["labels"].shape == (5, 4)
     unmixed = collator(Marked())(own, training=True)
@@ -80,30 +80,6 @@ def test_seed_epoch_row_and_copy_decide_what_is_drawn(clips, store, collator):
     assert len({mark for marks in several for mark in marks}) == 20
     expected = [np.random.default_rng((3, 2, clip["row"], 4)).random(dtype=np.float64) for clip in own]
     assert drawn(3, 2, [clip | {"copy": 4} for clip in own]) == pytest.approx(expected)
-
-
-def test_clips_of_a_fixed_duration_keep_it(clips, store, collator):
-    own = list(part(clips, ROWS, store))
-    lengths = {len(w) for w in waveforms(collator(Marked(), fixed_length=9000)(own, training=True))}
-    assert lengths == {9000}
-    assert {clip["length"] for clip in own} != lengths
-
-
-def test_a_batch_is_mixed_as_its_clips_decide(clips, store, collator):
-    own = list(part(clips, ROWS, store))
-    collate = collator(None, Mixup(1.0, 1.0))
-    batch = collate(own, training=True)
-    mixing, rows = Mixing(Mixup(1.0, 1.0), 4, SPEAKERS), [clip["row"] for clip in own]
-    generator = np.random.default_rng((0, 0, *rows, *[0] * 5))
-    partners, shares = mixing.draw(rows, np.ones(5, dtype=bool), generator)
-    for i, waveform in enumerate(waveforms(batch)):
-        np.testing.assert_array_equal(waveform, mix(store[rows[i]], store[rows[partners[i]]], shares[i]))
-        expected = np.zeros(4)
-        expected[own[i]["labels"]] += shares[i]
-        expected[own[partners[i]]["labels"]] += 1 - shares[i]
-        np.testing.assert_allclose(batch["labels"][i], expected, rtol=1e-6)
-    collate.epoch.fill_(1)
-    assert not torch.equal(collate(own, training=True)["labels"], batch["labels"])
 
 
 def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, collator):
@@ -132,8 +108,8 @@ def test_workers_make_the_same_batches(clips, store, collator):
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-bert", "audio-spectrogram-transformer"])
-def test_every_extractor_hears_augmented_and_mixed_clips(clips, store, labels, tmp_path, kind):
-    """Also where no step falls to a clip, which then is a piece of the store that cannot be written to."""
+def test_every_extractor_receives_augmented_and_mixed_clips(clips, store, labels, tmp_path, kind):
+    """Also clips without augmentation, which are read-only."""
     plan = blueprint("encoder", labels, checkpoint=str(write_checkpoint(tmp_path, **CHECKPOINTS[kind])))
     limit = plan.longest_clip and plan.longest_clip / 16000
     own = list(part(clips, ROWS, store, limit))

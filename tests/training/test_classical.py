@@ -1,6 +1,4 @@
-"""The route by which scikit-learn fits: the module's probabilities are its own, speakers and parts stay apart."""
-
-import warnings
+"""The scikit-learn solver: equal probabilities, calibration on other speakers, grids and frozen encoders."""
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, LinearSVC
+from sklearn.svm import LinearSVC
 from torch import nn
 from transformers import pipeline
 
@@ -26,10 +24,7 @@ from ser_hf.training.arguments import GRIDS, HOUSE_DEFAULTS, training_arguments
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import predict
-from ser_hf.training.loss import ClassificationLoss
 from ser_hf.training.sklearn_solver import (
-    RadialMachines,
-    _evaluate,
     _fit,
     _not_above,
     _scale,
@@ -85,27 +80,16 @@ def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
     require_same(module, estimator, elsewhere)
 
 
-@kinds
-def test_a_module_that_answers_otherwise_is_no_result(kind):
-    like, estimator, vectors = fitted(kind, 4)
+def test_a_module_with_other_probabilities_is_an_error():
+    like, estimator, vectors = fitted("svm", 4)
     module = as_module(estimator, like)
     with torch.no_grad():
-        (module.threshold if kind == "forest" else module.bias)[:1].add_(0.5)
+        module.bias[:1].add_(0.5)
     with pytest.raises(RuntimeError, match="differ from scikit-learn's by"):
         require_same(module, estimator, vectors)
 
 
-def test_radial_machines_are_one_svc_a_class():
-    vectors, labels, _ = problem(3)
-    machines = RadialMachines(C=2.0, gamma=0.2).fit(vectors, labels)
-    own = SVC(C=2.0, gamma=0.2).fit(vectors, labels == 1).decision_function(vectors)
-    np.testing.assert_array_equal(machines.decision_function(vectors)[:, 1], own)
-    assert (machines.predict(vectors) == labels).mean() > 0.7
-    two = RadialMachines(C=2.0, gamma=0.2).fit(vectors, labels > 0)
-    assert (two.predict(vectors) == (two.decision_function(vectors) > 0)).all()
-
-
-def test_a_threshold_in_float32_parts_float32_values_as_the_one_in_float64_does():
+def test_float32_thresholds_split_float32_values_as_float64_ones():
     values = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
     neighbours = np.nextafter(values, np.float32(np.inf))
     thresholds = np.concatenate([values.astype(float), (values.astype(float) + neighbours) / 2])
@@ -115,42 +99,14 @@ def test_a_threshold_in_float32_parts_float32_values_as_the_one_in_float64_does(
         np.testing.assert_array_equal(some <= moved, some.astype(float) <= thresholds)
 
 
-def test_no_speaker_is_calibrated_on_by_a_machine_that_learnt_from_it():
+def test_machines_are_calibrated_on_other_speakers():
     _, labels, speakers = problem(4)
-    folds, note = calibration_folds(labels, speakers)
-    assert note is None
+    folds, notes = calibration_folds(labels, speakers)
+    assert notes == []
     assert len(folds) == 5
-    for learnt, calibrated in folds:
-        assert not set(speakers[learnt]) & set(speakers[calibrated])
+    for trained, calibrated in folds:
+        assert not set(speakers[trained]) & set(speakers[calibrated])
     assert sorted(np.concatenate([calibrated for _, calibrated in folds])) == list(range(len(labels)))
-
-
-def test_a_machine_is_calibrated_on_those_folds():
-    """Each speaker has one label and a voice that tells nothing of it: only speakers apart show that."""
-    generator = np.random.default_rng(0)
-    speakers = np.repeat(np.arange(16), 10)
-    labels = speakers % 2
-    voices = generator.standard_normal((16, 20))
-    vectors = (voices[speakers] + 0.05 * generator.standard_normal((160, 20))).astype(np.float32)
-    like = LinearMachines(20, 2)
-    grouped, _ = calibration_folds(labels, speakers)
-    clips = [(np.flatnonzero(np.arange(160) % 5 != i), np.flatnonzero(np.arange(160) % 5 == i)) for i in range(5)]
-    sure = {}
-    for name, folds in {"speakers": grouped, "clips": clips}.items():
-        estimator = _fit(unfitted(like, {"C": 1.0}, vectors, folds, 0), vectors, labels, None)
-        sure[name] = estimator.predict_proba(vectors).max(axis=1).mean()
-    assert sure["clips"] > 0.9
-    assert sure["speakers"] < 0.7
-
-
-@pytest.mark.parametrize("speakers", [[0] * 8, [0, 0, 0, 0, 1, 1, 1, 1]])
-def test_too_few_speakers_are_told(speakers):
-    """One only, or each the only one to speak a class."""
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    folds, note = calibration_folds(labels, np.array(speakers))
-    assert "Too few training speakers" in note
-    assert len(folds) == 4
-    assert all(set(labels[learnt]) == {0, 1} for learnt, _ in folds)
 
 
 def test_a_class_of_one_clip_cannot_be_calibrated():
@@ -158,36 +114,29 @@ def test_a_class_of_one_clip_cannot_be_calibrated():
         calibration_folds(np.array([0, 0, 0, 1]), np.zeros(4))
 
 
-def test_a_fit_that_did_not_converge_is_told(caplog):
-    vectors, labels, _ = problem(4)
-    estimator = unfitted(nn.Linear(1, 1), {"C": 1e6}, vectors, [], 0).set_params(max_iter=1)
-    _fit(estimator, vectors, labels, None)
-    assert "did not converge" in caplog.text
-
-
 @pytest.fixture
 def fitting(clips, store, labels, tmp_path):
-    """Runs `fit_classical` on a tiny network, eight clips of noise to learn and four to validate."""
+    """Runs `fit_classical` on a tiny network, eight clips of noise to train and four to validate."""
 
-    def run(architecture="mfcc_linear", grid=None, metric="uar", learnt=range(8), unseen=range(8, 12), speakers=None):
+    def run(architecture="mfcc_linear", grid=None, metric="uar", trained=range(8), unseen=range(8, 12)):
         plan = blueprint(architecture, labels, options=TINY)
         transformers.set_seed(0)
         return fit_classical(
             build_model(plan),
             plan.extractor,
             store,
-            part(clips, learnt, store),
+            part(clips, trained, store),
             part(clips, unseen, store),
             training_arguments(HOUSE_DEFAULTS, tmp_path, 0, metric, progress=False),
             trainer_metrics,
-            speakers=speakers or [f"s{row // 4}" for row in range(12)],
+            speakers=[f"s{row // 4}" for row in range(12)],
             grid=GRIDS[architecture] | (grid or {}),
         )
 
     return run
 
 
-def test_the_front_end_is_standardised_by_training_clips_alone(fitting, store, clips):
+def test_the_front_end_is_standardized_by_training_clips_alone(fitting, store, clips):
     first, other = fitting(), fitting(unseen=[8, 9])
     norms = [fitted.trainer.model.front_end.standardize for fitted in (first, other)]
     assert torch.equal(norms[0].mean, norms[1].mean)
@@ -216,9 +165,9 @@ def test_the_history_has_one_entry_a_candidate_and_validation_keeps_one(fitting,
     assert done.notes == []
 
 
-def test_a_class_without_training_clips_is_told(fitting):
+def test_a_class_without_training_clips_is_refused(fitting):
     with pytest.raises(UserError, match="no training clip is labeled sad.*corpus.drop"):
-        fitting(learnt=[0, 1, 2, 4, 5, 6])
+        fitting(trained=[0, 1, 2, 4, 5, 6])
 
 
 def unlike(classes):
@@ -252,11 +201,11 @@ def test_a_linear_head_is_scikit_learn_s_on_standardised_embeddings(kind, classe
     require_same(module, estimator, vectors)
 
 
-def test_what_hardly_moves_is_not_blown_up():
+def test_constant_features_are_not_amplified():
     vectors = np.zeros((100, 4), dtype=np.float32)
     vectors[:, 0] = np.linspace(-1, 1, 100)
-    vectors[0, 1] = 1e-3  # a unit that spoke up once
-    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # beside its own size it stands still
+    vectors[0, 1] = 1e-3
+    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small beside its mean
     mean, deviation = _scale(vectors)
     np.testing.assert_allclose(mean, vectors.astype(float).mean(axis=0))
     np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
@@ -287,7 +236,7 @@ def pooled_encoder(**settings):
 
 @pytest.fixture
 def on_encoder(clips, store, labels, tmp_path):
-    """Runs `fit_classical` on a model, eight clips of noise to learn and four to validate; fine with any model."""
+    """Runs `fit_classical` on a model, eight clips of noise to train and four to validate; fine with any model."""
     extractor = blueprint("mfcc_linear", labels).extractor
 
     def run(model, grid=None, **more):
@@ -300,16 +249,14 @@ def on_encoder(clips, store, labels, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", ["vggish", "vgg16", "byols"])
-def test_the_head_of_a_frozen_encoder(name, on_encoder, store, clips):
-    model, calls = transferred(name), []
+def test_the_head_of_a_frozen_encoder(on_encoder, store, clips):
+    model, calls = transferred("byols"), []
     before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
     with model.encoder.register_forward_hook(lambda *_: calls.append(1)):
         done = on_encoder(model)
     assert len(calls) == 2, "one batch of each part, whatever the grid"
     after = model.encoder.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
-    assert [entry["candidate"] for entry in done.history] == [{"C": 0.01}, {"C": 1.0}]
     assert done.history[1]["train_loss"] < done.history[0]["train_loss"] < np.log(4)
     _, logits = predict(done.trainer, part(clips, range(8, 12), store))
     truth = torch.tensor(part(clips, range(8, 12), store)["labels"][:])
@@ -318,9 +265,8 @@ def test_the_head_of_a_frozen_encoder(name, on_encoder, store, clips):
     assert done.validated == pytest.approx(best)
 
 
-@pytest.mark.parametrize("name", ["vggish", "vgg16"])
-def test_support_vector_machines_on_a_frozen_encoder(name, on_encoder, tmp_path):
-    model = transferred(name, head="svm")
+def test_support_vector_machines_on_a_frozen_encoder(on_encoder, tmp_path):
+    model = transferred("vggish", head="svm")
     done = on_encoder(model)
     assert isinstance(done.trainer.model.classifier, LinearMachines)
     assert model.classifier.weight.any()
@@ -332,23 +278,6 @@ def test_support_vector_machines_on_a_frozen_encoder(name, on_encoder, tmp_path)
     torch.testing.assert_close(loaded(clip).logits, model.eval()(clip).logits, rtol=1e-5, atol=1e-5)
 
 
-def test_the_head_of_a_speech_encoder_is_given_its_pooled_frames(on_encoder, store, clips):
-    model = pooled_encoder()
-    done = on_encoder(model)
-    vectors, labels = embed(model, done.trainer.data_collator, part(clips, range(8, 12), store))
-    assert vectors.shape == (4, 16)
-    for (row, length), vector in zip(lengths_of(part(clips, range(8, 12), store)), vectors, strict=True):
-        waveform = torch.from_numpy(np.array(store[row]))[None, :length]
-        with torch.no_grad():
-            frames = model.encoder(waveform).last_hidden_state
-        np.testing.assert_allclose(vector, frames.mean(dim=1)[0], rtol=1e-4, atol=1e-5)
-    assert sorted(labels) == [0, 1, 2, 3]
-
-
-def lengths_of(clips):
-    return zip(clips["row"][:], clips["length"][:], strict=True)
-
-
 @pytest.mark.parametrize(
     ("model", "fresh"),
     [
@@ -357,42 +286,9 @@ def lengths_of(clips):
         (lambda: transferred("vggish", pooling="attentive_stats"), "pooling.score.2 of VGGish"),
     ],
 )
-def test_layers_that_have_learnt_nothing_make_no_embedding(model, fresh, on_encoder):
+def test_untrained_layers_before_the_classifier_are_refused(model, fresh, on_encoder):
     with pytest.raises(UserError, match=rf"training\.solver: .*{fresh}.* is untrained.*model\.pooling"):
         on_encoder(model())
-
-
-def test_a_stock_classifier_is_no_embedding(on_encoder, checkpoint, labels):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint())
-    with pytest.raises(UserError, match=r"training\.solver: .*projector of Wav2Vec2ForSequenceClassification"):
-        on_encoder(build_model(plan))
-
-
-def test_windows_of_a_clip_are_judged_together(on_encoder, store, clips):
-    model = transferred("byols")
-    whole, cut = (on_encoder(model, {"C": [1.0]}, **more).history[0] for more in ({}, {"window": 4000}))
-    assert whole["train_loss"] == cut["train_loss"]
-    assert cut["validation"]["loss"] != whole["validation"]["loss"]
-    pieces = part(clips, range(8, 12), store, window=4000)
-    assert len(pieces) > 4
-    # One piece is as sure as can be of the wrong class, all others of the right one.
-    longest = int(np.argmax(np.bincount(pieces["row"][:])))
-    truth = np.asarray(pieces["labels"][:])
-    vectors = np.eye(4, dtype=np.float32)[truth] * 100
-    first = pieces["row"][:].index(longest)
-    vectors[first] = np.roll(vectors[first], 1)
-    layer = nn.Linear(4, 4)
-    layer.weight.data, layer.bias.data = torch.eye(4), torch.zeros(4)
-    counted = {}
-
-    def metrics(prediction):
-        counted["clips"] = len(prediction.label_ids)
-        return {"wa": float((prediction.predictions.argmax(axis=1) == prediction.label_ids).mean())}
-
-    judged = _evaluate(layer, pieces, vectors, truth, metrics, ClassificationLoss())
-    assert counted == {"clips": 4}
-    count = pieces["row"][:].count(longest)
-    assert judged["loss"] == pytest.approx(-np.log((count - 1) / count) / 4, rel=1e-2)
 
 
 SYNTHETIC = {
@@ -407,24 +303,24 @@ def recipe(architecture, **training):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "grid", "least"),
+    ("architecture", "training"),
     [
-        ("mfcc_linear", {"C": [0.1, 1.0]}, 0.5),
-        ("mfcc_svm", {"C": [0.01, 0.1]}, 0.4),
-        pytest.param("mfcc_rbf_svm", {"C": [10.0], "gamma_scale": [0.3]}, 0.35, marks=pytest.mark.slow),
-        ("mfcc_forest", {"n_estimators": [40], "min_samples_leaf": [1]}, 0.35),
+        ("mfcc_linear", {"grid": {"C": [0.1, 1.0]}}),
+        ("mfcc_svm", {"grid": {"C": [0.01, 0.1]}}),
+        ("mfcc_rbf_svm", {"grid": {"C": [10.0], "gamma_scale": [0.3]}}),
+        ("mfcc_forest", {"grid": {"n_estimators": [40], "min_samples_leaf": [1]}}),
+        ("vggish", {"solver": "sklearn", "grid": {"C": [0.01, 0.1]}}),
     ],
 )
-def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, tmp_path):
-    source = recipe(architecture, grid=grid) | {"output_dir": str(tmp_path / "run")}
+def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
+    source = recipe(architecture, **training) | {"output_dir": str(tmp_path / "run")}
+    if architecture == "vggish":
+        tiny = {"channels": [4, 8, 8, 16], "hidden": 32, "embedding_size": 32, "head": "svm"}
+        source["model"] |= tiny | {"random_init": True}
     report = ser_hf.run_recipe(source)
-    assert report.metrics["uar"] > least, report.metrics
-    assert not report.audit.shared["train/test"]["speakers"]
-    assert [entry["candidate"] for entry in report.history][0] == {name: grid[name][0] for name in grid}
+    assert report.parts["train"]["uar"] > 1 / len(report.labels)
     assert report.model.solver == "sklearn"
-    assert report.model.parameters > 480
     assert report.validated == pytest.approx(report.parts["validation"]["uar"])
-    assert (tmp_path / "run" / "report" / "training_curves.png").is_file()
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
     assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
@@ -433,44 +329,20 @@ def test_a_whole_run_recognises_speakers_never_heard(architecture, grid, least, 
     assert {score["label"] for score in scores} == set(report.labels)
 
 
-@pytest.mark.parametrize("head", ["linear", "svm"])
-def test_a_whole_run_on_a_frozen_encoder_is_one_network_in_the_end(head, tmp_path):
-    source = recipe("vggish", solver="sklearn", grid={"C": [0.01, 0.1]}) | {"output_dir": str(tmp_path / "run")}
-    source["model"] |= {
-        "random_init": True,
-        "channels": [4, 8, 8, 16],
-        "hidden": 32,
-        "embedding_size": 32,
-        "head": head,
-    }
-    report = ser_hf.run_recipe(source)
-    assert report.metrics["uar"] > 0.25, report.metrics
-    assert report.model.solver == "sklearn"
-    classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
-    scores = classifier(np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None)
-    assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     ("architecture", "solver"),
     [("mfcc_linear", "sklearn"), ("mfcc_svm", "sklearn"), ("mfcc_mlp", "trainer"), ("crnn", "trainer")],
 )
 def test_the_solver_follows_from_the_network(architecture, solver):
-    for asked in ({}, {"solver": None}):
-        resolved = read_recipe(recipe(architecture, **asked))
+    for given in ({}, {"solver": None}):
+        resolved = read_recipe(recipe(architecture, **given))
         assert resolved.training.solver == solver
         assert resolved.training.grid == (GRIDS[architecture] if solver == "sklearn" else {})
         assert read_recipe(resolved.to_dict()) == resolved
 
 
-def test_a_grid_replaces_the_default_key_by_key():
-    resolved = read_recipe(recipe("mfcc_rbf_svm"), ["training.grid.C=[2, 3]"])
-    assert resolved.training.grid == {"C": [2.0, 3.0], "gamma_scale": GRIDS["mfcc_rbf_svm"]["gamma_scale"]}
-    assert read_recipe(recipe("mfcc_linear", solver="trainer")).training.grid == {}
-
-
 @pytest.mark.parametrize(
-    ("architecture", "override", "told"),
+    ("architecture", "override", "message"),
     [
         ("mfcc_svm", "training.solver=trainer", "training.solver: mfcc_svm can only be fitted by scikit-learn"),
         ("crnn", "training.solver=sklearn", "training.solver: crnn can only be trained by gradient"),
@@ -484,31 +356,7 @@ def test_a_grid_replaces_the_default_key_by_key():
         ("mfcc_linear", "training.average.kind=ema", "training.average.kind: of no use to"),
     ],
 )
-def test_what_scikit_learn_cannot_do_is_refused(architecture, override, told):
+def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):
     with pytest.raises(UserError) as error:
         read_recipe(recipe(architecture), [override])
-    assert str(error.value).startswith(told)
-
-
-def test_other_warnings_are_passed_on():
-    class Warner:
-        def fit(self, vectors, labels, sample_weight):
-            warnings.warn("something else", UserWarning, stacklevel=1)
-
-    with pytest.warns(UserWarning, match="something else"):
-        _fit(Warner(), np.zeros((2, 1), dtype=np.float32), np.array([0, 1]), None)
-
-
-def test_numbers_of_another_shape_are_refused():
-    like, estimator, _ = fitted("svm", 4)
-    estimator.calibrated_classifiers_[0].calibrators.pop()
-    with pytest.raises(RuntimeError, match="do not fit into"):
-        as_module(estimator, like)
-
-
-def test_too_few_speakers_reach_the_notes(fitting, caplog):
-    assert fitting("mfcc_svm", {"C": [1.0]}).notes == []  # two speakers, each with every class
-    done = fitting("mfcc_svm", {"C": [1.0]}, speakers=["s0"] * 12)
-    assert len(done.notes) == 1
-    assert done.notes[0].startswith("Too few training speakers")
-    assert done.notes[0] in caplog.text
+    assert str(error.value).startswith(message)

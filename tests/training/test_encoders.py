@@ -13,9 +13,7 @@ from ser_hf.models import PooledEncoderConfig
 from ser_hf.models.modeling_pooled_encoder import shortest_waveform
 from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
 from ser_hf.training.encoders import (
-    ENCODERS,
     encoder_facts,
-    layerdrop_key,
     lengths_needed,
     longest_clip,
     mask_valid,
@@ -70,7 +68,7 @@ class Kind:
 
 
 def _varied(model):
-    """Large weights, and statistics and offsets as if learnt: what is zero or one at first would hide differences."""
+    """Large weights, statistics and offsets, since zeros and ones would hide differences."""
     for parameter in model.parameters():
         parameter.data.add_((0.3 if parameter.dim() == 1 else 0.2) * torch.randn_like(parameter))
     for module in model.modules():
@@ -100,10 +98,6 @@ def noise(samples, seed=0):
     return np.random.default_rng(seed).standard_normal(samples).astype(np.float32)
 
 
-def test_every_kind_has_a_checkpoint():
-    assert {arguments["model_type"] for arguments in CHECKPOINTS.values()} == set(ENCODERS)
-
-
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind):
     tiny = kind(name)
@@ -121,36 +115,13 @@ def test_a_classifier_of_transformers_has_its_encoder_under_that_name(name, kind
         encoder.get_submodule(stem)
 
 
-@pytest.mark.parametrize("name", [*CHECKPOINTS, *ADAPTERS])
-def test_what_runs_before_and_after_the_layers_is_what_the_table_says(name, kind):
-    tiny = kind(name)
-    encoder, facts = tiny.encoder(), encoder_facts(tiny.config)
-    called = []
-    for path, module in encoder.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *_, path=path: called.append(path))
-    with torch.no_grad():
-        encoder(**tiny.extract(noise(12000)))
-
-    def within(path, modules):
-        return any(path == module or path.startswith(module + ".") for module in modules)
-
-    in_layers = [i for i, path in enumerate(called) if within(path, [facts.layers])]
-    after = called[in_layers[-1] + 1 :]
-    assert after == [path for path in called if within(path, facts.above)]
-    stem = [path for path in called if within(path, facts.stem)]
-    assert called[: len(stem)] == stem
-    assert bool(stem) == bool(facts.stem)
-    assert set(called[len(stem) : in_layers[0]]).isdisjoint(after)
-
-
-def test_an_unknown_kind_is_told():
-    with pytest.raises(UserError, match=r"model\.checkpoint: ser_crnn is none of wav2vec2, hubert"):
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(UserError, match=r"model\.checkpoint: unknown encoder 'ser_crnn'; choose one of wav2vec2"):
         encoder_facts(tiny_config("crnn"))
 
 
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])
-def test_padding_under_a_mask_is_heard_exactly_where_it_is_said_to_be(name, kind):
+def test_padding_changes_logits_only_of_the_listed_kinds(name, kind):
     """Clips of odd and even numbers of frames, padded to their twofold and more."""
     tiny = kind(name)
     adapted = getattr(tiny.config, "add_adapter", False)  # which transformers' classifiers refuse
@@ -175,8 +146,8 @@ def test_stride_is_that_of_the_frames_that_leave_the_encoder(name, kind):
         assert step * tiny.config.max_source_positions == tiny.extractor.n_samples
         return
     if name == "audio-spectrogram-transformer":
-        heard = tiny.config.max_length // tiny.config.time_stride * step
-        assert heard == pytest.approx(longest_clip(tiny.config, tiny.extractor), rel=0.02)
+        longest = tiny.config.max_length // tiny.config.time_stride * step
+        assert longest == pytest.approx(longest_clip(tiny.config, tiny.extractor), rel=0.02)
         return
     encoder = tiny.encoder()
     with torch.no_grad():
@@ -189,28 +160,28 @@ def test_stride_is_that_of_the_frames_that_leave_the_encoder(name, kind):
 
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:Degrees of freedom")
 @pytest.mark.parametrize("name", [*(kind for kind in CHECKPOINTS if kind != "whisper"), "sew that squeezes nothing"])
-def test_the_shortest_clip_is_answered_and_one_sample_less_is_not(name, kind):
+def test_the_shortest_clip_is_processed_and_one_sample_less_is_not(name, kind):
     tiny = kind(name)
     model, least = tiny.classifier(), shortest_clip(tiny.config)
 
-    def heard(samples):
-        """Of one frame wav2vec2-bert's extractor makes no numbers, which its model masks and answers regardless."""
+    def processed(samples):
+        """wav2vec2-bert's extractor makes NaN of one frame."""
         batch = tiny.extract(noise(samples))
         with torch.no_grad():
             return all(values.isfinite().all() for values in [*batch.values(), model(**batch).logits])
 
     def fails(samples):
         try:
-            return not heard(samples)
+            return not processed(samples)
         except (RuntimeError, AssertionError):  # of a convolution, a pooling; of torchaudio's frames
             return True
 
-    assert heard(least)
+    assert processed(least)
     assert fails(least - 1)
 
 
 @pytest.mark.parametrize("name", ["whisper", "audio-spectrogram-transformer"])
-def test_no_sample_within_the_longest_clip_goes_unheard_and_what_is_beyond_does(name, kind):
+def test_the_extractor_cuts_clips_at_the_longest_length(name, kind):
     tiny = kind(name)
     longest = longest_clip(tiny.config, tiny.extractor)
     clip = noise(longest + 4000)
@@ -249,20 +220,3 @@ def test_our_head_on_an_encoder_has_the_encoder_s_facts(name, kind):
     assert (least == 0) == (name not in ("wav2vec2-bert", "audio-spectrogram-transformer"))
     if least == 0 and name != "whisper":
         assert shortest_waveform(tiny.config) == shortest_clip(tiny.config), "then the head sees to it"
-
-
-@pytest.mark.parametrize("name", ["hubert", "whisper", "audio-spectrogram-transformer"])
-def test_the_share_of_layers_that_are_left_out_is_found_by_its_key(name, kind):
-    config = kind(name).config
-    assert layerdrop_key(config) is None
-    if name == "audio-spectrogram-transformer":
-        return
-    key = "encoder_layerdrop" if name == "whisper" else "layerdrop"
-    config.update({key: 0.5})
-    assert layerdrop_key(config) == layerdrop_key(PooledEncoderConfig(encoder=config)) == key
-
-
-def test_numbers_of_published_configurations():
-    """wav2vec2's stem: 400 samples, 25 ms, make its first frame, one follows every 320."""
-    stock = PooledEncoderConfig().encoder
-    assert (shortest_clip(stock), stride(stock), shortest_batch(stock)) == (400, 320, 400 + 9 * 320)

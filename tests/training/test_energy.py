@@ -1,4 +1,4 @@
-"""Energy by codecarbon where it is installed, which a module of the same name stands for here."""
+"""Energy by codecarbon, replaced here by a module of the same name."""
 
 import socket
 import sys
@@ -14,12 +14,12 @@ from ser_hf.training.callbacks import measured_energy
 
 
 class Tracker:
-    """Answers as codecarbon 3.3 does."""
+    """The interface of codecarbon 3.3."""
 
-    country, asked, steps = None, None, []
+    country, settings, steps = None, None, []
 
     def __init__(self, **settings):
-        type(self).asked = settings
+        type(self).settings = settings
 
     def start(self):
         self.steps.append("start")
@@ -66,17 +66,17 @@ def test_it_is_measured_around_the_training_and_nothing_is_sent(codecarbon):
     }
     assert Tracker.steps == ["start", "train", "stop"]
     sent = ("output_methods", "emissions_endpoint", "electricitymaps_api_token")
-    assert not any(Tracker.asked[name] for name in sent)
+    assert not any(Tracker.settings[name] for name in sent)
 
 
-def test_emissions_are_told_of_a_country_that_somebody_named(codecarbon, monkeypatch):
+def test_emissions_need_a_named_country(codecarbon, monkeypatch):
     codecarbon(Tracker)
     monkeypatch.setattr(Tracker, "country", "DEU")
     energy = measured()["energy"]
     assert (energy["country"], energy["emissions_kg"]) == ("DEU", 0.002)
     assert undescribed(whole_report(energy=energy)) == []
-    told = "3 Wh in training, estimated by codecarbon 3.3.2; 2 g of CO2 equivalents on the grid of DEU"
-    assert views.cost(typed(whole_report(energy=energy)))["Energy"] == told
+    text = "3 Wh in training, estimated by codecarbon 3.3.2; 2 g of CO2 equivalents on the grid of DEU"
+    assert views.cost(typed(whole_report(energy=energy)))["Energy"] == text
     assert "Energy" not in views.cost(typed(whole_report()))
     both = total_energy([Energy(**energy), Energy(**energy | {"kwh": 1.0, "emissions_kg": None})])
     assert (both.kwh, both.seconds, both.emissions_kg) == (1.003, 120.0, None)
@@ -90,16 +90,10 @@ def test_it_stops_with_a_training_that_fails(codecarbon):
     assert Tracker.steps == ["start", "stop"]
 
 
-def test_without_codecarbon_nothing_is_told(monkeypatch, caplog):
+def test_without_codecarbon_nothing_is_logged(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "codecarbon", None)
     assert measured() == {}
     assert not caplog.records
-
-
-def test_only_one_process_of_a_machine_measures(codecarbon):
-    codecarbon(Tracker)
-    assert measured(here=False) == {}
-    assert Tracker.steps == ["train"]
 
 
 def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
@@ -112,7 +106,7 @@ def test_a_tracker_that_fails_loses_no_training(codecarbon, caplog):
 
 
 @pytest.mark.slow
-def test_codecarbon_itself_is_content_with_that_and_calls_nobody(monkeypatch):
+def test_codecarbon_itself_uses_no_network(monkeypatch):
     pytest.importorskip("codecarbon", reason="codecarbon is not installed")
 
     def refuse(*arguments, **settings):

@@ -57,7 +57,7 @@ def test_it_holds_the_features_of_each_clip_alone(opened, store, clips):
 def test_only_what_changes_the_features_makes_a_new_store(opened, tmp_path, monkeypatch):
     opened()
     built = _folders(tmp_path)
-    for settings in ({"dropout": 0.5}, {"time_masks": 1}, {"band_warp": 0.1}, {"lstm_hidden": 4}, {"deltas": 1}):
+    for settings in ({"dropout": 0.5}, {"time_masks": 1}, {"lstm_hidden": 4}, {"deltas": 1}):
         opened(**settings)
     assert _folders(tmp_path) == built
     for settings in ({"n_mels": 30}, {"floor": 1e-5}, {"rows": range(5)}, {"length": 5000}):

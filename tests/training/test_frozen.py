@@ -138,9 +138,9 @@ ENCODER = {
     ("overrides", "message"),
     [
         (["freeze.encoder=false"], "freeze.cache: only a fully frozen encoder can be cached"),
-        (["augment.gain.probability=0.5"], "freeze.cache: augment.gain changes waveforms"),
-        (["freeze.encoder=false", "lora.rank=2"], "freeze.cache: lora adapts"),
-        (["training.gradient_checkpointing=true"], "training.gradient_checkpointing: with freeze.cache"),
+        (["augment.gain.probability=0.5"], "freeze.cache: augment.gain changes what"),
+        (["freeze.encoder=false", "lora.rank=2"], "freeze.cache: lora changes what"),
+        (["training.gradient_checkpointing=true"], "training.gradient_checkpointing: freeze.cache runs"),
     ],
 )
 def test_a_contradiction_names_its_key(overrides, message):

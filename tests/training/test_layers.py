@@ -1,4 +1,4 @@
-"""Freezing by depth, thawing by epoch, what stands still meanwhile, and the tables of what learns."""
+"""Freezing by depth and by epoch, frozen modules in evaluation mode, and the table of trainable parameters."""
 
 import copy
 
@@ -8,8 +8,6 @@ from peft import LoraConfig, get_peft_model
 from test_optimizer import LAYERS, _encoder, _within
 from test_structure import places, pooled
 
-from ser_hf.models import TRANSFERRED
-from ser_hf.testing import CHECKPOINTS, tiny_config
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.freezing import Freezing, bare, freeze, frozen_modules, structure, trainable_table
 from ser_hf.training.optimizer import parameter_groups
@@ -36,11 +34,11 @@ def _adapted(model):
     return get_peft_model(model, config)
 
 
-def _learning(model):
+def _trainable(model):
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def learning_places(model):
+def trainable_places(model):
     """The places whose parameters learn, bottom to top; none may learn in part."""
     where, found = structure(model), {}
     for name, parameter in model.named_parameters():
@@ -64,12 +62,12 @@ def learning_places(model):
         (Freezing(encoder=True, feature_encoder=True), ["head"]),
     ],
 )
-def test_what_learns(freezing, expected):
+def test_trainable_parts(freezing, expected):
     model = _encoder("wav2vec2-stable")
     freeze(model, freezing)
-    assert learning_places(model) == expected
+    assert trainable_places(model) == expected
     freeze(model, Freezing())
-    assert learning_places(model) == ALL, "and back"
+    assert trainable_places(model) == ALL, "and back"
 
 
 @pytest.mark.parametrize(
@@ -92,15 +90,15 @@ def test_what_learns_by_epochs(freezing, expected):
         freeze(model, freezing, epoch)
         if isinstance(places_, int):
             places_ = [*TOP[LAYERS - places_ :], "output", "head"]
-        assert learning_places(model) == places_, epoch
-    ever = learning_places(model)
+        assert trainable_places(model) == places_, epoch
+    ever = trainable_places(model)
     freeze(model, freezing, 0)
     freeze(model, freezing.final(), 0)
-    assert learning_places(model) == ever
+    assert trainable_places(model) == ever
 
 
 @pytest.mark.parametrize("build", [_encoder, pooled], ids=["stock", "ours"])
-@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("kind", ["wav2vec2", "sew-d", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"])
 def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
     model = build(kind)
     before = {place: size for place, size in places(model).items() if place not in ("stem", "input")}
@@ -109,48 +107,30 @@ def test_every_encoder_is_frozen_by_its_own_structure(kind, build):
     freeze(model, Freezing(encoder=True))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == before["head"]
     if kind == "wav2vec2-bert":
-        with pytest.raises(
-            UserError, match=r"^freeze\.feature_encoder: .* no stem of convolutions below its 3 layers"
-        ):
+        with pytest.raises(UserError, match=r"^freeze\.feature_encoder: .* no stem of convolutions"):
             freeze(model, STEM)
     else:
         freeze(model, STEM)
-        assert learning_places(model)[-1] == "head"
+        assert trainable_places(model)[-1] == "head"
         stem = [model.get_submodule(name) for name in structure(model).stem]
         assert not any(p.requires_grad for module in stem for p in module.parameters())
 
 
-@pytest.mark.parametrize("name", sorted(TRANSFERRED))
-def test_transferred_networks_are_frozen_block_by_block(name):
-    model = TRANSFERRED[name](tiny_config(name))
-    blocks = list(model.encoder.layers)
-    freeze(model, Freezing(top_layers=1))
-    assert [any(p.requires_grad for p in block.parameters()) for block in blocks] == [False] * (len(blocks) - 1) + [
-        True
-    ]
-    freeze(model, Freezing(every=1), 2)
-    assert [all(p.requires_grad for p in block.parameters()) for block in blocks] == [
-        i >= len(blocks) - 2 for i in range(len(blocks))
-    ]
-    with pytest.raises(UserError, match=rf"^freeze\.feature_encoder: .* its {len(blocks)} layers"):
-        freeze(model, STEM)
-
-
-def test_what_never_learnt_is_not_thawed():
+def test_constant_parameters_stay_frozen():
     """Whisper's positions are a table of sines."""
     model = _encoder("whisper")
-    before = _learning(model)
+    before = _trainable(model)
     assert "encoder.embed_positions.weight" not in before
     freeze(model, Freezing(encoder=True))
-    assert _learning(model) < before
+    assert _trainable(model) < before
     twin = copy.deepcopy(model)
     for each in (model, twin):
         freeze(each, Freezing())
-        assert _learning(each) == before
+        assert _trainable(each) == before
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"layers": -1}, "freeze.layers: expected 0 or more, got -1"),
         ({"top_layers": -1}, "freeze.top_layers: expected 0 or more, got -1"),
@@ -162,20 +142,20 @@ def test_what_never_learnt_is_not_thawed():
         ({"encoder": True, "every": 1}, "freeze.gradual: contradicts freeze.encoder"),
     ],
 )
-def test_what_makes_no_sense_is_told(fields, told):
-    with pytest.raises(UserError, match=f"^{told}"):
+def test_wrong_settings_are_refused(fields, message):
+    with pytest.raises(UserError, match=f"^{message}"):
         Freezing(**fields)
 
 
 @pytest.mark.parametrize("key", ["layers", "top_layers"])
-def test_more_layers_than_there_are_is_told(key):
+def test_more_layers_than_there_are_is_refused(key):
     model = _encoder()
-    with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 of 3 layers, which is all that Wav2Vec2ForS.* has"):
+    with pytest.raises(UserError, match=rf"^freeze\.{key}: 4 layers, and Wav2Vec2ForS.* has 3"):
         freeze(model, Freezing(**{key: 4}))
-    assert learning_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
+    assert trainable_places(model) == [place for place in ALL if place != "output"], "nothing was touched"
 
 
-def test_sharded_weights_cannot_be_thawed(monkeypatch):
+def test_sharded_weights_cannot_be_unfrozen(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     freeze(_encoder(), Freezing(layers=1))
     with pytest.raises(UserError, match=r"^freeze\.gradual: fsdp shards"):
@@ -185,19 +165,19 @@ def test_sharded_weights_cannot_be_thawed(monkeypatch):
 def test_adapted_models_are_left_as_they_are(encoder):
     freeze(encoder, STEM)
     model = _within(_adapted(encoder), "module")
-    before = _learning(model)
+    before = _trainable(model)
     freeze(model, Freezing())
     freeze(model, STEM)
-    assert _learning(model) == before
+    assert _trainable(model) == before
     for freezing in (Freezing(layers=1), Freezing(every=1)):
         with pytest.raises(UserError, match=r"^freeze: lora freezes the whole encoder"):
             freeze(model, freezing)
 
 
-# Stillness
+# Evaluation mode
 
 
-def _still(model):
+def _frozen(model):
     names = {id(module): name for name, module in model.named_modules()}
     return [names[id(module)] for module in frozen_modules(model)]
 
@@ -221,19 +201,10 @@ def _still(model):
         (Freezing(encoder=True), [""]),
     ],
 )
-def test_what_is_frozen_as_a_whole_is_still(freezing, expected):
+def test_the_largest_frozen_modules(freezing, expected):
     model = _encoder()
     freeze(model, freezing)
-    assert _still(model) == [f"wav2vec2.{name}".rstrip(".") for name in expected]
-
-
-def test_a_layer_with_adapters_is_not_taken_apart(encoder):
-    model = _adapted(encoder)
-    inner = "base_model.model.wav2vec2."
-    kept = _still(model)
-    assert inner + "feature_extractor" in kept
-    assert not any(".layers." in name for name in kept)
-    assert all(name.startswith(inner) or name.endswith("original_module") for name in kept)
+    assert _frozen(model) == [f"wav2vec2.{name}".rstrip(".") for name in expected]
 
 
 # Tables
@@ -243,12 +214,11 @@ def test_with_groups_the_table_gives_rates_and_what_is_frozen(encoder):
     freeze(encoder, STEM)
     groups = parameter_groups(encoder, 2e-5, 0.01, head_learning_rate=1e-3)
     header, *lines = trainable_table(encoder, groups).replace(",", "").splitlines()
-    assert header.split() == ["group", "parameters", "learning", "rate", "weight", "decay", "decayed"]
+    assert header.split() == ["group", "parameters", "learning", "rate", "weight", "decay"]
     rows = {line.split()[0]: line.split()[1:] for line in lines}
     assert list(rows) == ["encoder", "head", "frozen", "total"]
     head = [p for name, p in encoder.named_parameters() if not name.startswith("wav2vec2.")]
-    sizes = [sum(p.numel() for p in head), sum(p.numel() for p in head if p.ndim > 1)]
-    assert rows["head"] == [str(sizes[0]), "0.001", "0.01", str(sizes[1])]
+    assert rows["head"] == [str(sum(p.numel() for p in head)), "0.001", "0.01"]
     assert rows["encoder"][1:3] == ["2e-05", "0.01"]
     frozen = sum(p.numel() for p in encoder.wav2vec2.feature_extractor.parameters())
     assert rows["frozen"] == [str(frozen)]

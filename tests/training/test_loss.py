@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ser_hf.training.loss import ClassificationLoss, SupervisedContrastive, class_weights, log_priors
+from ser_hf.training.loss import ClassificationLoss, class_weights, log_priors
 from ser_hf.utils.errors import UserError
 
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
@@ -138,7 +138,7 @@ def test_a_micro_batch_in_which_nothing_counts_is_zero_and_connected(labels, ite
 
 
 @pytest.mark.parametrize("gamma", [0.25, 1.0, 2.0])
-def test_a_clip_told_beyond_doubt_has_a_gradient(gamma):
+def test_a_certain_clip_has_a_gradient(gamma):
     """A power below one has an infinite slope where the probability is one."""
     leaf = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
     loss = ClassificationLoss(focal_gamma=gamma)({"logits": leaf}, torch.tensor([0, 0]))
@@ -148,104 +148,35 @@ def test_a_clip_told_beyond_doubt_has_a_gradient(gamma):
     torch.testing.assert_close(leaf.grad, torch.tensor([[0.0, 0.0], [-0.5, 0.5]]))
 
 
-def test_adjusted_logits_need_priors():
-    with pytest.raises(ValueError, match="log_priors"):
-        ClassificationLoss(logit_adjustment=1.0)
+def test_given_weights_keep_their_ratios():
+    weights = class_weights({"sad": 4, "angry": 1, "happy": 0}, [0] * 7 + [1] * 2 + [2], NAMES)
+    assert weights == pytest.approx([10 / 11, 0, 40 / 11])
 
 
-class TestContrastive:
-    """As an extra term; the loss itself is in test_contrastive.py."""
-
-    @pytest.fixture
-    def heard(self, draw):
-        """Logits of a layer that a contrastive loss listens to, and the loss with it."""
-        classifier, contrastive = torch.nn.Linear(5, 3), SupervisedContrastive(0.5, 0.2)
-        contrastive.listen(classifier)
-        vectors = draw(6, 5)
-        return lambda: {"logits": classifier(vectors)}, contrastive
-
-    @pytest.mark.parametrize("soft", [False, True])
-    @pytest.mark.parametrize("divisor", [None, 24])
-    def test_it_is_added_and_divided_by_the_same_clips(self, heard, soft, divisor):
-        forward, contrastive = heard
-        labels = torch.tensor([0, 1, 1, 0, -100, 2])
-        ids, clips = labels, divisor or 5
-        if soft:
-            shares = 0.7 * torch.eye(3)[labels.clamp(min=0)] + 0.1
-            labels = torch.where((ids != -100)[:, None], shares, -100.0)
-        items = None if divisor is None else divisor * (3 if soft else 1)
-        plain = ClassificationLoss()(forward(), labels, items)
-        contrastive(ids)  # forgets
-        both = ClassificationLoss(contrastive=contrastive)(forward(), labels, items)
-        forward()
-        torch.testing.assert_close(both - plain, contrastive(ids) / clips)
-        assert both > plain
-
-    def test_evaluation_is_without_it(self, heard):
-        forward, contrastive = heard
-        labels = torch.tensor([0, 1, 1, 0, 2, 2])
-        loss = ClassificationLoss(contrastive=contrastive)
-        with torch.no_grad():
-            assert loss(forward(), labels) == ClassificationLoss()(forward(), labels)
-        # Logits from elsewhere, as scikit-learn's are judged.
-        assert loss({"logits": torch.zeros(6, 3)}, labels).item() == pytest.approx(math.log(3))
-
-    def test_training_with_nobody_listening_is_an_error(self):
-        loss = ClassificationLoss(contrastive=SupervisedContrastive(0.5))
-        with pytest.raises(RuntimeError, match="has no embeddings"):
-            loss({"logits": LOGITS.clone().requires_grad_()}, LABELS)
+@pytest.mark.parametrize("kind", ["balanced", {"angry": 3, "happy": 0.2, "sad": 1}])
+@pytest.mark.parametrize("labels", [[0] * 7 + [1] * 2 + [2], np.asarray([0, 1, 2]), [1, 1, 0, 0, 0]])
+def test_weights_average_one_over_the_clips(kind, labels):
+    weights = class_weights(kind, labels, NAMES)
+    assert sum(weights[label] for label in labels) / len(labels) == pytest.approx(1)
 
 
-class TestClassWeights:
-    LABELS = [0] * 7 + [1] * 2 + [2]
+def test_a_class_without_clips_weighs_as_the_rarest():
+    weights = class_weights("balanced", [0, 0, 0, 0, 2, 2], NAMES)
+    assert weights[1] == weights[2] == 2 * weights[0]
 
-    def _mean(self, weights, labels):
-        return sum(weights[label] for label in labels) / len(labels)
 
-    def test_effective_number_by_hand(self):
-        """Numbers 1, 1 + 1/2 and 1 + 1/2 + 1/4; the seven clips' inverses add up to 1 + 2 * 2/3 + 4 * 8/15."""
-        numbers = [1, 1.5, 1.875]
-        scale = 7 / (1 / 1 + 2 / 1.5 + 4 / 1.875)
-        weights = class_weights("effective_number", [0, 1, 1, 2, 2, 2, 2], NAMES, beta=0.5)
-        assert 1 - 0.5**4 == (1 - 0.5) * 1.875
-        assert weights[:2] == pytest.approx([7 / 7 * scale / numbers[0], scale / numbers[1]])
-        assert weights[2] == pytest.approx(scale / numbers[2])
-
-    def test_given_weights_keep_their_ratios(self):
-        weights = class_weights({"sad": 4, "angry": 1, "happy": 0}, self.LABELS, NAMES)
-        assert weights == pytest.approx([10 / 11, 0, 40 / 11])
-
-    @pytest.mark.parametrize("kind", ["balanced", "effective_number", {"angry": 3, "happy": 0.2, "sad": 1}])
-    @pytest.mark.parametrize("labels", [LABELS, np.asarray(LABELS), [1, 1, 0, 0, 0]])
-    def test_they_average_one_over_the_clips(self, kind, labels):
-        assert self._mean(class_weights(kind, labels, NAMES), labels) == pytest.approx(1)
-
-    @pytest.mark.parametrize("kind", ["balanced", "effective_number"])
-    def test_a_class_without_clips_weighs_as_the_rarest(self, kind):
-        weights = class_weights(kind, [0, 0, 0, 0, 2, 2], NAMES)
-        assert weights[1] == weights[2] > weights[0]
-
-    @pytest.mark.parametrize(
-        ("weights", "message"),
-        [
-            ({"angry": 1, "happy": 1}, r"class_weights: no weight for sad; give one for each of angry, happy, sad"),
-            ({"angry": 1, "happy": 1, "sad": 1, "bored": 1}, r"class_weights\.bored: no such label; there are angry"),
-            ({"angry": 1, "happy": -1, "sad": 1}, r"class_weights\.happy: -1 is not a weight"),
-            ({"angry": 1, "happy": math.nan, "sad": 1}, r"class_weights\.happy: nan is not a weight"),
-            ({"angry": 1, "happy": 1, "sad": math.inf}, r"class_weights\.sad: inf is not a weight"),
-            ({"angry": 0, "happy": 0, "sad": 0}, r"class_weights: every class with training clips weighs 0"),
-            ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every .* weighs 0 \(angry, happy\)"),
-            ("even", r"class_weights: 'even'; use balanced, effective_number or weights by label"),
-        ],
-    )
-    def test_what_is_no_weight_is_told(self, weights, message):
-        with pytest.raises(UserError, match=rf"^training\.loss\.{message}"):
-            class_weights(weights, [0, 0, 1], NAMES)
-
-    @pytest.mark.parametrize("beta", [1.0, -0.1, math.nan])
-    def test_a_beta_that_divides_by_nothing_is_told(self, beta):
-        with pytest.raises(UserError, match=r"^training\.loss\.effective_number_beta: "):
-            class_weights("effective_number", self.LABELS, NAMES, beta)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"angry": 1, "happy": 1}, r"class_weights: expected one for each of angry, happy, sad, got angry, happy"),
+        ({"angry": 1, "happy": -1, "sad": 1}, r"class_weights\.happy: expected 0 or more, got -1"),
+        ({"angry": 1, "happy": math.nan, "sad": 1}, r"class_weights\.happy: expected 0 or more, got nan"),
+        ({"angry": 0, "happy": 0, "sad": 1}, r"class_weights: every class with training clips weighs 0"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message):
+    with pytest.raises(UserError, match=rf"^training\.loss\.{message}"):
+        class_weights(weights, [0, 0, 1], NAMES)
 
 
 def test_a_class_without_clips_has_the_prior_of_one():

@@ -1,4 +1,4 @@
-"""What the machine decides, on machines that are not at hand: only their answers are made up."""
+"""Settings that depend on the machine, with simulated machines."""
 
 import pytest
 import torch
@@ -41,9 +41,9 @@ def test_precision_follows_the_device(machine, capability, bf16, word, expected)
     try:
         arguments = precision_arguments(word)
         assert (arguments["bf16"], arguments["fp16"], arguments["tf32"]) == expected
-        if capability == (9, 0):  # cuDNN takes TF32 unless told otherwise
-            told = "tf32" if word == "tf32" else "ieee"
-            assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (told, told)
+        if capability == (9, 0):  # cuDNN's default is TF32
+            expected_precision = "tf32" if word == "tf32" else "ieee"
+            assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (expected_precision, expected_precision)
     finally:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
 

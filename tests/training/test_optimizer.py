@@ -9,7 +9,6 @@ from transformers import AutoModelForAudioClassification
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.testing import CHECKPOINTS, tiny_config, tiny_encoder_config
-from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.optimizer import decayed_names, parameter_groups
 from ser_hf.utils.errors import UserError
 
@@ -31,26 +30,28 @@ def _by_name(model, groups):
     return dict(found)
 
 
-def _learning(model):
+def _trainable(model):
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _models():
-    yield from ((name, lambda name=name: ARCHITECTURES[name](tiny_config(name))) for name in ARCHITECTURES)
+    yield from (
+        (name, lambda name=name: ARCHITECTURES[name](tiny_config(name))) for name in ("crnn", "vgg16", "mfcc_svm")
+    )
     yield from ((name, lambda name=name: _encoder(name)) for name in CHECKPOINTS)
 
 
 @pytest.mark.parametrize(("name", "build"), [pytest.param(*case, id=case[0]) for case in _models()])
-def test_every_parameter_that_learns_is_in_one_group_and_decays_by_its_shape(name, build):
+def test_every_trainable_parameter_is_in_one_group(name, build):
     model = build()
     if name in ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest"):  # fitted by scikit-learn, they have buffers only
-        assert not _learning(model)
+        assert not _trainable(model)
         return
     has_encoder = name not in ARCHITECTURES or name in TRANSFERRED
     ways = [(None, None), (1e-2, None), (None, 0.9), (1e-2, 0.9)] if has_encoder else [(None, None)]
     for head_rate, layer_decay in ways:
         seen = _by_name(model, parameter_groups(model, 1e-3, 0.1, head_rate, layer_decay))
-        assert set(seen) == _learning(model)
+        assert set(seen) == _trainable(model)
         for name, parameter in model.named_parameters():
             if name in seen:
                 assert seen[name]["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0), name
@@ -100,20 +101,12 @@ def test_adapters_have_the_rate_of_their_layer():
     expected = {"head": 3.0, "encoder.layer 2": 0.5, "encoder.layer 1": 0.25, "encoder.layer 0": 0.125}
     assert list(_rates(groups).items()) == list(expected.items())
     seen = _by_name(adapted, groups)
-    assert set(seen) == _learning(adapted)
+    assert set(seen) == _trainable(adapted)
     layers = "base_model.model.wav2vec2.encoder.layers"
     assert seen[f"{layers}.1.attention.q_proj.lora_A.default.weight"]["lr"] == 0.25
     assert seen["base_model.model.layer_weights"]["name"] == "head"
     assert seen["base_model.model.classifier.modules_to_save.default.weight"]["weight_decay"] == 0.1
     assert list(_rates(parameter_groups(adapted, 1.0, 0.1, 3.0)).items()) == [("encoder", 1.0), ("head", 3.0)]
-
-
-def test_frozen_parameters_are_in_no_group():
-    model = _encoder()
-    freeze(model, Freezing(feature_encoder=True))
-    seen = _by_name(model, parameter_groups(model, 1e-4, 0.1, layer_decay=0.9))
-    assert set(seen) == _learning(model)
-    assert not any("feature_extractor" in name for name in seen)
 
 
 def _within(module, name):
@@ -157,13 +150,6 @@ def test_shapes_taken_before_sharding_decide_what_decays():
     assert "classifier.bias" not in decayed
 
 
-def test_deepspeed_keeps_the_shape_beside_the_emptied_parameter():
-    model = torch.nn.Linear(3, 2)
-    for parameter in model.parameters():
-        parameter.ds_shape, parameter.data = parameter.shape, torch.empty(0)
-    assert decayed_names(model) == {"weight"}
-
-
 def test_a_network_without_an_encoder_has_one_rate():
     model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
     with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"):
@@ -172,18 +158,13 @@ def test_a_network_without_an_encoder_has_one_rate():
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
 
 
-def test_an_encoder_without_layers_has_no_layer_decay():
-    with pytest.raises(UserError, match=r"^training\.layer_decay: the encoder has no transformer layers"):
-        parameter_groups(_encoder(num_hidden_layers=0), 1e-3, 0.1, layer_decay=0.9)
-
-
 @pytest.mark.parametrize("layer_decay", [0, -0.5, 1.01, float("nan")])
-def test_a_layer_decay_out_of_range_is_told(layer_decay):
+def test_a_layer_decay_out_of_range_is_refused(layer_decay):
     with pytest.raises(UserError, match=r"^training\.layer_decay: .* is not above 0 and at most 1"):
         parameter_groups(_encoder(), 1e-3, 0.1, layer_decay=layer_decay)
 
 
-def test_a_model_in_which_nothing_learns_is_told():
+def test_a_frozen_model_is_refused():
     model = _encoder()
     model.requires_grad_(False)
     with pytest.raises(UserError, match=r"^freeze: every parameter"):

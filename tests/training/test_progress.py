@@ -1,4 +1,4 @@
-"""What the terminal says while training, and the end of a training that diverged."""
+"""One log line for each evaluation, and the end of a training that diverges."""
 
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -17,7 +17,7 @@ def arguments(tmp_path, caplog):
     return TrainingArguments(str(tmp_path), use_cpu=True)
 
 
-def _say(arguments, metric="uar", best=None, metrics=None, main=True):
+def _log(arguments, metric="uar", best=None, metrics=None, main=True):
     lines, state = EpochLog(metric), TrainerState(epoch=2.0, num_train_epochs=4, best_metric=best)
     state.is_world_process_zero = main
     lines.on_epoch_begin(arguments, state, TrainerControl())
@@ -28,10 +28,10 @@ def _say(arguments, metric="uar", best=None, metrics=None, main=True):
 
 
 def test_one_line_an_evaluation(arguments, caplog):
-    lines = _say(arguments)
-    (said,) = caplog.messages
+    lines = _log(arguments)
+    (line,) = caplog.messages
     for piece in ("2.0/4", "train loss 1.250", "validation loss 0.750", "UAR 0.500", "macro-F1 0.250"):
-        assert piece in said
+        assert piece in line
     assert len(lines.epoch_seconds) == 1
     assert lines.epoch_seconds[0] >= 0
 
@@ -41,16 +41,16 @@ def test_one_line_an_evaluation(arguments, caplog):
     [("uar", None, True), ("uar", 0.4, True), ("uar", 0.5, False), ("loss", 0.8, True), ("loss", 0.7, False)],
 )
 def test_a_star_marks_the_best_so_far(arguments, caplog, metric, best, starred):
-    _say(arguments, metric, best)
+    _log(arguments, metric, best)
     assert ("*" in caplog.text) is starred
 
 
-def test_only_the_first_process_speaks(arguments, caplog):
-    _say(arguments, main=False)
+def test_only_the_first_process_logs(arguments, caplog):
+    _log(arguments, main=False)
     assert not caplog.messages
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_diverged_training_ends_with_advice(arguments, loss):
     with pytest.raises(UserError, match=r"training\.learning_rate: training diverged .* after epoch 2"):
-        _say(arguments, metrics=_metrics(loss))
+        _log(arguments, metrics=_metrics(loss))

@@ -81,12 +81,9 @@ def test_fewer_clips_than_processes_are_repeated_uncounted():
     assert len(clips) == 3
 
 
-# ----------------------------------------------------------------------------------------- epochs that do not meet all
-
-
 @pytest.fixture
 def turns():
-    """Thirteen entries: five that are always met, two of a lot of six, one of a lot of two."""
+    """Thirteen entries: five of every epoch, two of a lot of six, one of a lot of two."""
     columns = {
         "lot": [ALWAYS] * 5 + [0] * 6 + [1] * 2,
         "turn": [0] * 5 + [3, 1, 0, 2, 5, 4] + [1, 0],
@@ -96,8 +93,8 @@ def turns():
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length", "sequential"])
-def test_an_epoch_meets_those_whose_turn_it_is(strategy, turns):
-    assert len(EpochOrder(LENGTHS, strategy, 4, 0, turns=turns)) == 8
-    met = [sorted(order(strategy, epoch=epoch, turns=turns)) for epoch in range(4)]
+def test_an_epoch_uses_the_entries_of_its_schedule(strategy, turns):
+    assert len(EpochOrder(LENGTHS, strategy, 4, 0, schedule=turns)) == 8
+    used = [sorted(order(strategy, epoch=epoch, schedule=turns)) for epoch in range(4)]
     always = [0, 1, 2, 3, 4]
-    assert met == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]
+    assert used == [[*always, 6, 7, 12], [*always, 5, 8, 11], [*always, 9, 10, 12], [*always, 6, 7, 11]]

@@ -1,4 +1,4 @@
-"""The front end is standardised by the training clips, unaugmented, and by nothing else."""
+"""The front end is standardized by the training clips, without augmentation."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from ser_hf.training.fit import fit_statistics
 
 
 def _frames(front_end, store, rows):
-    """All real frames of some clips, each heard alone, before they are standardised."""
+    """All real frames of some clips, each processed alone, before they are standardized."""
     features = [front_end.features(torch.tensor(store[row])[None], torch.tensor([len(store[row])])) for row in rows]
     return torch.cat([values[mask] for values, mask in features])
 
@@ -26,10 +26,10 @@ def test_mean_and_deviation_are_those_of_the_training_clips(clips, store, batch_
     torch.testing.assert_close(norm.mean, frames.mean(dim=0), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(norm.deviation, frames.std(dim=0, correction=0), rtol=1e-4, atol=1e-4)
     everything = _frames(model.front_end, store, range(len(store)))
-    assert (norm.mean - everything.mean(dim=0)).abs().max() > 0.01, "other clips would have told"
+    assert (norm.mean - everything.mean(dim=0)).abs().max() > 0.01, "other clips would differ"
 
 
-def test_what_is_summed_up_is_standardised_as_it_comes(clips, store):
+def test_what_is_summed_up_is_standardized_as_it_comes(clips, store):
     """Two norms in a row: the second counts what the first has made."""
     model = MfccLinearForAudioClassification(tiny_config("mfcc_linear"))
     rows = [1, 2, 5, 6, 8, 10]

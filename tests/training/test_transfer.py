@@ -5,13 +5,11 @@ import re
 import librosa
 import numpy as np
 import pytest
-import soundfile
 import torch
 from torch import nn
 
 from ser_hf.models import TRANSFERRED
 from ser_hf.testing import tiny_config
-from ser_hf.training import pretrained
 from ser_hf.training.pretrained import PUBLISHED, load_published
 from ser_hf.utils.errors import UserError
 
@@ -29,7 +27,10 @@ def _noise(samples):
 def _generated(config):
     """A file's tensors: random, but for those that follow from the front end's settings."""
     generator, tensors = torch.Generator().manual_seed(5), {}
-    for name, (shape, _) in PUBLISHED[config.model_type](config).tensors.items():
+    state = TRANSFERRED[config.model_type.removeprefix("ser_")](config).state_dict()
+    unused = (config.channels,) if config.model_type == "ser_byols" else (1,)  # biases of its convolutions
+    for name, ours in PUBLISHED[config.model_type].tensors.items():
+        shape = state[ours].shape if ours else unused
         if name.endswith("num_batches_tracked"):
             tensors[name] = torch.tensor(308602)
         elif "running_var" in name or "bn" in name and name.endswith(".weight"):
@@ -130,17 +131,16 @@ def test_the_loaded_network_computes_what_the_published_one_does(name, tmp_path)
     [
         ("renamed", r"{file} is not {published} of https://.*: 1 tensors are missing, the first {first}"),
         ("extra", r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$"),
-        ("misshapen", r"{first} of {file} has shape \(3, 1\), this network needs \("),
+        ("misshapen", r"{file}: size mismatch for encoder\..*; leave the sizes under model as they were published"),
         ("not finite", r"{first} of {file} has values that are not finite"),
         ("no tensors", r"{file} does not hold tensors by name"),
         ("a list", r"{file} does not hold tensors by name"),
     ],
 )
-def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message, tmp_path):
+def test_any_other_file_is_refused(name, fault, message, tmp_path):
     model = _fresh(name)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
     tensors = _generated(model.config)
-    first = next(iter(tensors))
+    first = next(name for name, ours in PUBLISHED[model.config.model_type].tensors.items() if ours)
     if fault == "renamed":
         tensors["other"] = tensors.pop(first)
     elif fault == "extra":
@@ -154,19 +154,17 @@ def test_any_other_file_is_refused_and_the_model_untouched(name, fault, message,
         torch.save({"epoch": 3}, path)
     elif fault == "a list":
         torch.save([torch.ones(1)], path)
-    published = PUBLISHED[model.config.model_type](model.config).file
+    published = PUBLISHED[model.config.model_type].file
     values = {"file": str(path), "published": published, "first": first}
     pattern = message.format(**{key: re.escape(value) for key, value in values.items()})
     with pytest.raises(UserError, match=f"^model.checkpoint: {pattern}"):
         load_published(model, path)
-    for key, value in before.items():
-        assert torch.equal(model.state_dict()[key], value), key
 
 
 @EACH
 def test_a_missing_file_says_where_it_comes_from(name, tmp_path):
     model = _fresh(name)
-    known = PUBLISHED[model.config.model_type](model.config)
+    known = PUBLISHED[model.config.model_type]
     origin = re.escape(f"{known.file} from {known.source} (licence: {known.licence})")
     with pytest.raises(UserError, match=f"model.checkpoint: there is no file .*absent.pth; get {origin}"):
         load_published(model, tmp_path / "absent.pth")
@@ -219,43 +217,6 @@ def test_arrays_of_a_sampler_beside_the_tensors_are_data(module, tmp_path):
 def test_a_table_with_a_fault_never_leaves_a_tensor_random(tmp_path, monkeypatch):
     model = _fresh("byols")
     path = _saved(_generated(model.config), "byols", tmp_path)
-    known = PUBLISHED["ser_byols"](model.config)
-    monkeypatch.setitem(known.tensors, "fc.3.bias", (known.tensors["fc.3.bias"][0], None))
-    monkeypatch.setitem(pretrained.PUBLISHED, "ser_byols", lambda config: known)
+    monkeypatch.setitem(PUBLISHED["ser_byols"].tensors, "fc.3.bias", None)
     with pytest.raises(AssertionError, match="no weights for "):
         load_published(model, path)
-
-
-def test_the_published_sizes_are_those_of_the_papers():
-    tensors = PUBLISHED["ser_cnn14"](TRANSFERRED["cnn14"].config_class()).tensors
-    assert len(tensors) == 3 + 5 + 12 + 12 * 5 + 4
-    assert tensors["conv_block6.conv2.weight"][0] == (2048, 2048, 3, 3)
-    # Counted by Kong et al. 2020, table "number of parameters": 80,753,615, the matrices of the front end left out.
-    counted = [shape for name, (shape, _) in tensors.items() if "running" not in name and "extractor" not in name]
-    assert sum(int(np.prod(shape)) for shape in counted if shape) == 80753615
-
-
-@torch.no_grad()
-def test_the_real_file_of_byol_s_fits_speech(real_corpora):
-    """Its running means are those of its convolutions' outputs: kernels turned the wrong way would not give them."""
-    model = TRANSFERRED["byols"](TRANSFERRED["byols"].config_class()).eval()
-    load_published(model, real_corpora("../weights/byol-s-512/default512_BYOLAs64x96.pth"))
-    recordings = sorted((real_corpora("RAVDESS") / "Actor_02").glob("*.flac"))[::10]
-    waveforms = [torch.tensor(soundfile.read(path, dtype="float32")[0])[None] for path in recordings]
-    model.front_end.normalize.observing = True
-    for waveform in waveforms:
-        model.front_end(waveform, torch.tensor([waveform.shape[1]]))
-    model.front_end.normalize.settle()
-    likeness = {}
-    for turned in (False, True):
-        if turned:
-            for block in model.encoder.layers[:3]:
-                block.conv.weight.copy_(block.conv.weight.transpose(2, 3).clone())
-        first = model.encoder.layers[0]
-        outputs = []
-        for waveform in waveforms:
-            features, _ = model.front_end(waveform, torch.tensor([waveform.shape[1]]))
-            outputs.append(first.conv(features[:, None])[0].flatten(1))
-        means = torch.cat(outputs, dim=1).mean(dim=1)
-        likeness[turned] = torch.corrcoef(torch.stack([means, first.norm.running_mean]))[0, 1]
-    assert likeness[False] > likeness[True] + 0.2

@@ -1,4 +1,4 @@
-"""Long clips judged piece by piece: the pieces, one answer a clip of them, and what is told."""
+"""Long clips are evaluated in windows: their bounds, one prediction for a clip, and the notes."""
 
 import numpy as np
 import pytest
@@ -29,11 +29,6 @@ def test_pieces_cover_the_clip_once_in_the_fewest_of_equal_length(samples):
     assert (len(own) - 1) * 100 < samples
 
 
-def test_a_clip_within_the_window_is_one_piece():
-    assert pieces(100, 100) == [(0, 100)]
-    assert pieces(0, 100) == [(0, 0)]
-
-
 def test_windows_are_averaged_as_probabilities_by_duration():
     logits = np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0], [5.0, 6.0, 9.0], [0.0, 0.0, 3.0]], dtype=np.float32)
     rows, merged = merge([7, 3, 5, 3], [10, 30, 10, 10], logits)
@@ -45,7 +40,7 @@ def test_windows_are_averaged_as_probabilities_by_duration():
     assert merged.dtype == np.float32
 
 
-def test_windows_that_are_very_sure_stay_finite():
+def test_certain_windows_stay_finite():
     _, merged = merge([0, 0], [1, 1], np.array([[1e4, 0.0], [1e4, 0.0]], dtype=np.float32))
     np.testing.assert_array_equal(merged, [[0.0, -1e4]])
 
@@ -59,8 +54,8 @@ def test_without_windows_nothing_changes():
 
 
 @pytest.fixture
-def judge(clips, store, labels, tmp_path):
-    """Trainer of a tiny network that judges the last rows, some in windows; what its metrics were given is noted."""
+def evaluation(clips, store, labels, tmp_path):
+    """A Trainer of a tiny network, clips in windows, and a list of the inputs of its metrics."""
     seen = []
 
     def noting(predicted):
@@ -77,19 +72,19 @@ def judge(clips, store, labels, tmp_path):
     return trainer, validation, seen
 
 
-def test_metrics_and_predictions_are_of_clips(judge, clips, store):
-    trainer, validation, seen = judge
+def test_metrics_and_predictions_are_of_clips(evaluation, clips, store):
+    trainer, validation, seen = evaluation
     rows = np.array(validation["row"][:])
     assert len(rows) > len(set(rows.tolist())) == 8
     measured = trainer.evaluate()
-    judged, logits = predict(trainer, validation)
-    assert sorted(judged.tolist()) == list(range(4, 12))
-    labels = np.array(clips["label"][:])[judged]
+    evaluated, logits = predict(trainer, validation)
+    assert sorted(evaluated.tolist()) == list(range(4, 12))
+    labels = np.array(clips["label"][:])[evaluated]
     np.testing.assert_array_equal(seen[0].label_ids, labels)
     np.testing.assert_allclose(seen[0].predictions, logits, atol=1e-6)
     loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
     assert measured["eval_loss"] == pytest.approx(loss.item(), rel=1e-5)
-    for row, own in zip(judged, logits, strict=True):
+    for row, own in zip(evaluated, logits, strict=True):
         windows = [store[row][start : start + length] for start, length in pieces(len(store[row]), WINDOW)]
         with torch.no_grad():
             alone = [trainer.model(torch.tensor(window)[None]).logits[0].softmax(dim=0) for window in windows]
@@ -97,7 +92,7 @@ def test_metrics_and_predictions_are_of_clips(judge, clips, store):
         np.testing.assert_allclose(softmax(own), (shares[:, None] * torch.stack(alone)).sum(dim=0), atol=1e-5)
 
 
-def test_what_is_not_judged_as_it_is_is_told(clips, store):
+def test_notes_on_windows_and_padding(clips, store):
     whole = part(clips, range(12), store)
     assert window_notes("test", whole, 16000, None) == []
     assert window_notes("test", part(clips, range(12), store, window=20000), 16000, 20000, 20000, 400) == []
@@ -111,5 +106,5 @@ def test_what_is_not_judged_as_it_is_is_told(clips, store):
     assert "longer than the 0.50 s of evaluation.window: " in sentence
     assert sentence.endswith("; pipeline processes them whole")
     assert window_notes("test", whole, 16000, None, shortest=int(lengths[1])) == [
-        f"1 of 12 test clips is shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
+        f"1 of 12 test clips are shorter than the {lengths[1] / 16:.0f} ms that the model needs: silence is added"
     ]

@@ -1,4 +1,4 @@
-"""Mistakes that only the network or the number of clips shows are told before a run takes its folder."""
+"""The dry run: mistakes of network and schedule are refused before a run takes its folder."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from ser_hf.training.freezing import Freezing
 from ser_hf.utils.errors import UserError
 
 RECIPE = {
-    "name": "rehearsed",
+    "name": "dry",
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1},
     "protocol": {"near_duplicates": "skip"},
     "model": {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4},
@@ -29,19 +29,17 @@ def refusal(folder, *overrides):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
-        ("training.loss.class_weights={angry: 1}", "training.loss.class_weights: no weight for "),
-        ("training.loss.class_weights={angri: 1}", "training.loss.class_weights"),
+        ("training.loss.class_weights={angry: 1}", "training.loss.class_weights: expected one for each of "),
         ("training.loss.soft_labels=true", "training.loss.soft_labels: synthetic/"),
         ("training.warmup_steps=1000", "training.warmup_steps: 1000 steps are the whole run"),
-        ("training.optim=adamw_8bit", "training.optim: adamw_8bit"),
-        ("training.optim_args=foo", "training.optim: adamw_torch_fused with these optim_args"),
-        ("training.adam_beta1=2", "training.optim: "),
+        ("training.optim=adamw_8bit", "training.optim, training.optim_args: "),
+        ("training.optim_args=foo", "training.optim, training.optim_args: "),
     ],
 )
-def test_a_mistake_about_the_training_leaves_nothing_behind(tmp_path, override, told):
-    assert refusal(tmp_path / "run", override).startswith(told)
+def test_a_mistake_leaves_no_folder(tmp_path, override, message):
+    assert refusal(tmp_path / "run", override).startswith(message)
 
 
 def test_attention_that_is_not_installed_is_refused_early(tmp_path):
@@ -55,35 +53,35 @@ def encoder(tmp_path_factory):
     return blueprint("encoder", list("abcd"), checkpoint=str(write_checkpoint(tmp_path_factory.mktemp("encoder"))))
 
 
-def _rehearse(plan, folder, freezing, clips=10, **arguments):
+def _dry_run(plan, folder, freezing, clips=10, **arguments):
     settings = HOUSE_DEFAULTS | {"num_train_epochs": 3, "per_device_train_batch_size": 4}
     dry_run(plan, training_arguments(settings | arguments, folder, 0, "uar", progress=False), clips, freezing)
 
 
 @pytest.mark.parametrize(
-    ("freezing", "told"),
+    ("freezing", "message"),
     [
-        (Freezing(layers=3), r"freeze\.layers: 3 of 2 layers, which is all that Wav2Vec2ForSeq\w+ has"),
+        (Freezing(layers=3), r"freeze\.layers: 3 layers, and Wav2Vec2ForSeq\w+ has 2"),
         (Freezing(every=3), r"freeze\.gradual\.every: nothing is unfrozen after 3 epochs, the training has 3"),
     ],
 )
-def test_what_the_network_cannot_freeze_is_told(encoder, tmp_path, freezing, told):
-    with pytest.raises(UserError, match=f"^{told}"):
-        _rehearse(encoder, tmp_path, freezing)
+def test_impossible_freezing_is_refused(encoder, tmp_path, freezing, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        _dry_run(encoder, tmp_path, freezing)
 
 
 @pytest.mark.parametrize(
     "arguments", [{"num_train_epochs": 2.5}, {"max_steps": 7}, {"num_train_epochs": 1, "max_steps": 8}]
 )
-def test_the_last_epoch_is_early_enough_to_thaw(encoder, tmp_path, arguments):
+def test_everything_is_unfrozen_before_the_end(encoder, tmp_path, arguments):
     """Ten clips are three steps of four."""
-    _rehearse(encoder, tmp_path, Freezing(every=2), **arguments)
+    _dry_run(encoder, tmp_path, Freezing(every=2), **arguments)
     with pytest.raises(UserError, match=r"the training has 3;"):
-        _rehearse(encoder, tmp_path, Freezing(every=3), **arguments)
+        _dry_run(encoder, tmp_path, Freezing(every=3), **arguments)
 
 
 @pytest.mark.parametrize("name", sorted(TRANSFERRED))
-def test_transferred_networks_are_rehearsed(tmp_path, name):
+def test_transferred_networks_are_checked(tmp_path, name):
     plan = blueprint(name, list("abcd"), random_init=True, options=TINY[name])
     arguments = training_arguments(HOUSE_DEFAULTS, tmp_path, 0, "uar", progress=False, layer_decay=0.9)
     dry_run(plan, arguments, 10, Freezing(top_layers=1, every=1))

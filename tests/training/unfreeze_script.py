@@ -15,7 +15,7 @@ GRADUAL = {"freezing": Freezing(every=1)}
 EPOCHS = {"num_train_epochs": 4, "learning_rate": 0.01, "max_grad_norm": 1.0}
 
 
-def thaw(folder, store, name, batch, **changes):
+def unfreeze(folder, store, name, batch, **changes):
     """What `curves` measures, and the weights as they are in the end."""
     model, extractor = load(folder / "models", "encoder")
     arguments = step_arguments(folder / name, batch, 1, **EPOCHS, **changes)
@@ -25,6 +25,6 @@ def thaw(folder, store, name, batch, **changes):
 def main(folder):
     measured = {}
     for name, changes in {"plain": {}, "checkpointed": {"gradient_checkpointing": True}}.items():
-        arguments, measured[name] = thaw(folder, WaveformStore(folder / "store"), name, STEP // 2, **changes)
+        arguments, measured[name] = unfreeze(folder, WaveformStore(folder / "store"), name, STEP // 2, **changes)
         assert arguments.world_size == 2
     (folder / f"curves_{arguments.process_index}.json").write_text(json.dumps(measured), encoding="utf-8")
