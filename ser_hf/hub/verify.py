@@ -42,7 +42,7 @@ class Verdict:
         problems: what is wrong, a sentence each; none for a good model.
         notes: what a user should know and is no fault.
         remote_code: it is loaded with ``trust_remote_code=True``.
-        tensors: how many the network has; `newly_initialised` are not in the file and start from random numbers,
+        tensors: how many the network has; `newly_initialized` are not in the file and start from random numbers,
             `unexpected` are in the file only.
         largest_difference: between its logits and the expected ones; None without expected logits.
         padding_safe: whether a clip gets the same logits alone and in a padded batch; None if batches fail.
@@ -59,7 +59,7 @@ class Verdict:
     model: str | None = None
     remote_code: bool = False
     tensors: int = 0
-    newly_initialised: list[str] = dataclasses.field(default_factory=list)
+    newly_initialized: list[str] = dataclasses.field(default_factory=list)
     unexpected: list[str] = dataclasses.field(default_factory=list)
     clips: int = 0
     largest_difference: float | None = None
@@ -80,7 +80,7 @@ class Verdict:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
         if self.loads:
             trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
-            random = len(self.newly_initialised)
+            random = len(self.newly_initialized)
             compared = "no expected logits to compare with"
             if self.largest_difference is not None:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
@@ -277,7 +277,7 @@ def verdict_of(
         True,
         problems,
         notes,
-        newly_initialised=missing,
+        newly_initialized=missing,
         clips=sum(row is not None for row in predicted),
         largest_difference=difference,
         padding_safe=padding_safe,
