@@ -120,13 +120,8 @@ UNPREPARED = Preparation()
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights.
-
-    Args:
-        checkpoint: source of the weights: Hub id, folder, or file of a transferred network.
-        random_init: start from random weights nevertheless.
-        gradient_free_head: the classifier (support vector machines, a forest) needs scikit-learn.
-    """
+    """Everything about a model but its weights, whose source is `checkpoint`: Hub id, folder, or file of a transferred
+    network. A classifier without gradient (support vector machines, a forest) needs scikit-learn."""
 
     config: PreTrainedConfig
     extractor: SequenceFeatureExtractor
@@ -190,16 +185,10 @@ def blueprint(
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        labels: class names in the order of their ids.
         normalize: zero mean and unit variance of each waveform; None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
             transferred network.
-        random_init: use the checkpoint's configuration only.
-        weighted_layer_sum: classify a trained mean of all layers of the encoder.
-        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`. A
-            checkpoint with our head keeps its own by default.
-        attention: ``eager``, ``sdpa``, ``flash_attention_2``, or None for the default.
-        preparation: of the waveforms that the model receives.
+        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`.
         options: values of the (encoder's) configuration.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}

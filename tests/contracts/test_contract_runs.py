@@ -24,7 +24,7 @@ RUNS = read("runs.json")
 
 # Keys of features that are gone; a saved recipe with their defaults is still read.
 DROPPED = ("auto_find_batch_size", "sync_batch_norm", "contrastive_weight", "contrastive_temperature")
-DROPPED += ("effective_number_beta",)
+DROPPED += ("effective_number_beta", "logit_adjustment", "dataloader_drop_last")
 
 
 def assert_as_before(run, frozen):

@@ -185,9 +185,9 @@ def test_class_weights_are_those_of_what_is_met(recipe):
             "training.loss.class_weights: training.balance: class corrects how frequent classes are already, and ",
         ),
         (
-            ["training.balance=corpus_and_class", "training.loss.logit_adjustment=1.0"],
+            ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.logit_adjustment: training.balance: corpus_and_class corrects",
+            "training.loss.class_weights: training.balance: corpus_and_class corrects",
         ),
         (
             ["training.balance=class", "augment.oversample=true"],
@@ -228,7 +228,7 @@ def test_one_corpus_cannot_be_balanced_against_others():
 
 
 def test_what_balance_and_weights_leave_alone_may_stand_beside_them(recipe):
-    loss = "training.loss={class_weights: balanced, logit_adjustment: 1.0}"
+    loss = "training.loss={class_weights: balanced}"
     assert recipe(loss, "training.balance=corpus", names=("savee", "ravdess")).training.balance == "corpus"
     assert recipe(loss, names=("cremad", "savee")).training.loss.class_weights == "balanced"
 

@@ -385,7 +385,6 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
         ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
         ("training.loss.focal_gamma=-1", "training.loss.focal_gamma: expected zero or more, got -1.0"),
-        ("training.loss.logit_adjustment=-0.5", "training.loss.logit_adjustment: expected zero or more"),
         ("training.loss.effective_number_beta=1", "training.loss.effective_number_beta: expected between 0 and 1"),
         ("training.loss.contrastive_temperature=0", "training.loss.contrastive_temperature: expected more than zero"),
         ("training.average.decay=1", "training.average.decay: expected between 0 and 1, got 1.0"),

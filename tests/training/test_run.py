@@ -131,12 +131,6 @@ def test_epochs_before_the_average_do_not_compete_with_it(training, tmp_path):
     assert min(entry["validation"]["loss"] for entry in fitted.history) < fitted.validated
 
 
-def test_only_training_drops_the_clips_of_an_incomplete_batch(training):
-    fitted = training(dataloader_drop_last=True, per_device_train_batch_size=3, per_device_eval_batch_size=3)
-    assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
-    assert fitted.history[0]["validation"]["uar"] in {i / 4 for i in range(5)}, "four clips, one of each class"
-
-
 def test_a_training_without_a_validation_is_an_error(training):
     with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
         training(eval_delay=9)
