@@ -78,8 +78,6 @@ def window_notes(
     return sentences
 
 
-# Sampling by epoch
-
 Balance = Literal["corpus", "class", "corpus_and_class"]
 ALWAYS = -1  # the lot of entries that every epoch uses
 

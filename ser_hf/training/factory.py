@@ -70,17 +70,9 @@ _INVALID = (
 )
 
 
-def refuse_managed(options: dict[str, Any]) -> None:
-    """Raise a `UserError` for a key that is decided elsewhere."""
-    for key in options:
-        if key in MANAGED:
-            raise UserError(f"model.{key}: {MANAGED[key]}")
-
-
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
     """Set options of the encoder's configuration, and float32."""
     encoder = encoder_config(config)
-    refuse_managed(options)
     known = (
         {field.name for field in dataclasses.fields(encoder)} | encoder.to_dict().keys() | encoder.attribute_map.keys()
     )
@@ -195,7 +187,8 @@ def blueprint(
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
     own_head = {key: value for key, value in own_head.items() if value}
     options = dict(options or {})
-    refuse_managed(options)
+    for key in options.keys() & MANAGED.keys():
+        raise UserError(f"model.{key}: {MANAGED[key]}")
     if architecture != "encoder":
         for key in own_head:
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")

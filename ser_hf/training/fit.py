@@ -109,8 +109,8 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint loaded, whose validation metric is `validated`; `notes` are warnings for
-    the report, and `cached` are facts about cached features."""
+    """A trained model with its best checkpoint; `validated` is its validation metric, `notes` are warnings for
+    the report, `cached` are facts about cached features."""
 
     trainer: Trainer
     history: list[dict[str, Any]]

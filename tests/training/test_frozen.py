@@ -11,7 +11,6 @@ from transformers import AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf.evaluation.metrics import trainer_metrics
-from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
 from ser_hf.training.checkpoints import MARKER
 from ser_hf.training.data import TrainTransforms, part
@@ -125,28 +124,6 @@ def test_sharded_weights_and_augmented_clips_are_refused(trained, monkeypatch):
     monkeypatch.setattr("ser_hf.training.feature_cache.shards", lambda: "fsdp")
     with pytest.raises(UserError, match=r"freeze\.cache: fsdp shards"):
         trained()
-
-
-ENCODER = {
-    "corpus": {"name": "synthetic"},
-    "model": {"architecture": "encoder", "checkpoint": "someone/encoder"},
-    "freeze": {"encoder": True, "cache": True},
-}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["freeze.encoder=false"], "freeze.cache: only a fully frozen encoder can be cached"),
-        (["augment.gain.probability=0.5"], "freeze.cache: augment.gain changes what"),
-        (["freeze.encoder=false", "lora.rank=2"], "freeze.cache: lora changes what"),
-        (["training.gradient_checkpointing=true"], "training.gradient_checkpointing: freeze.cache runs"),
-    ],
-)
-def test_a_contradiction_names_its_key(overrides, message):
-    with pytest.raises(UserError) as error:
-        read_recipe(ENCODER, overrides)
-    assert str(error.value).startswith(message)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from datasets import Dataset
-from torch.utils.data import BatchSampler
 
 from ser_hf.training.data import ALWAYS, UNCOUNTED, EpochBatches, EpochOrder, EpochSchedule, Repeating
 
@@ -30,17 +29,6 @@ def test_seed_and_epoch_decide_the_order_and_nothing_else_does(strategy):
     assert order(strategy) == first
     others = [order(strategy, seed, epoch) for seed in (1, 2) for epoch in (0, 1, 2) if (seed, epoch) != (1, 0)]
     assert len({tuple(other) for other in [first, *others]}) == 6
-
-
-def test_grouped_batches_hold_clips_of_like_length():
-    """The sampler sorts stretches of some batches, each of which then spans a little of what the stretch does."""
-    lengths = torch.randperm(400, generator=torch.Generator().manual_seed(0)).tolist()
-    spreads = {}
-    for strategy in ("random", "group_by_length"):
-        batches = list(BatchSampler(EpochOrder(lengths, strategy, 8, 0), 8, False))
-        spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
-        spreads[strategy] = sum(spread) / len(spread)
-    assert spreads["group_by_length"] < 0.2 * spreads["random"]
 
 
 def shares(strategy, size, processes, lengths=LENGTHS):
