@@ -23,9 +23,8 @@ settings.load_profile("repeatable")
 
 
 class Unrendered:
-    """Gives the module that writes reports stubs when it is first imported, which takes too long to be done for tests
-    that write none: pictures are neither drawn nor rendered, since that takes several times as long as a tiny
-    training. Who looks at them takes `rendered`."""
+    """Replaces drawing and rendering in the module that writes reports, when it is first imported: pictures take
+    several times as long as a tiny training. Tests that look at pictures use `rendered`."""
 
     looked_at = False
 
@@ -50,12 +49,12 @@ class Unrendered:
 
     @staticmethod
     def instead(blank, draw):
-        return lambda *asked: draw(*asked) if Unrendered.looked_at else blank()
+        return lambda *data: draw(*data) if Unrendered.looked_at else blank()
 
 
 class CompiledOnce:
-    """Lets one process at a time import the parts of librosa, most of which numba compiles on a machine's first import
-    for half a minute and keeps: processes that do so side by side would each compile it all."""
+    """Lets one process at a time import the parts of librosa: numba compiles most of them on a machine's first import,
+    for half a minute, and keeps the result."""
 
     lock = FileLock(Path(tempfile.gettempdir()) / f"ser_hf-tests-librosa-{os.getuid()}.lock")
 
@@ -69,7 +68,7 @@ class CompiledOnce:
         load = spec.loader.exec_module
 
         def exec_module(module):
-            with cls.lock:  # which may be taken again by who holds it: parts import one another
+            with cls.lock:  # reentrant: parts import one another
                 load(module)
 
         spec.loader.exec_module = exec_module
@@ -90,8 +89,8 @@ def private_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def collected_once():
-    """What all modules have imported stays. The Trainer has the garbage collected after every training, and looking
-    through that again takes longer than a tiny training."""
+    """Keeps imported modules out of garbage collection. The Trainer collects after every training, and searching them
+    takes longer than a tiny training."""
     gc.collect()
     gc.freeze()
     yield
@@ -100,7 +99,7 @@ def collected_once():
 
 @pytest.fixture(scope="session")
 def rendered():
-    """A context in which a report's pictures become files again, for those who look at them."""
+    """A context in which a report's pictures become files again."""
     from ser_hf.report import plots
 
     @contextlib.contextmanager

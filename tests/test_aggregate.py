@@ -14,11 +14,11 @@ from ser_hf.evaluation.predictions import of_rows, to_table
 from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import Fold
-from ser_hf.experiment.outputs import aggregate, mean_robustness, merged_warnings, preferred, read_predictions
+from ser_hf.experiment.outputs import aggregate, merged_warnings, preferred, read_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
-from ser_hf.report.report import Report, Robustness
+from ser_hf.report.report import Report
 from ser_hf.utils.run_folder import RunFolder
 
 LABELS = ["angry", "happy", "sad"]
@@ -229,18 +229,3 @@ def test_a_warning_of_some_runs_appears_once_with_their_numbers():
         3: bare(speakers=1, warnings=[few, "everywhere", "cut off"]),
     }
     assert merged_warnings("fold", reports, ["of all"]) == ["of all", "everywhere", "Fold 1, 3: cut off"]
-
-
-def test_robustness_over_runs_is_the_mean():
-    def run(uar):
-        scores = {"uar": uar, "wa": uar, "macro_f1": uar, "interval": [0.1, 0.9]}
-        noise = scores | {"name": "noise at 10 dB", "kind": "noise", "severity": 10.0, "unit": "dB", "changed": 8}
-        noise |= {"description": "pink", "drop": 0.5 - uar, "drop_interval": [0.0, 0.2]}
-        settings = {"of_clips": 8, "confidence": 0.95}
-        return Robustness(clips=8, clean=scores, chance=0.25, conditions=[noise], settings=settings)
-
-    found = mean_robustness([run(0.25), run(0.5)], same_clips=True)
-    (condition,) = found["conditions"]
-    assert (condition["uar"], condition["drop"], condition["changed"]) == (0.375, 0.125, 8)
-    assert "interval" not in condition
-    assert mean_robustness([run(0.25), run(0.5)], same_clips=False)["clips"] == 16

@@ -1,4 +1,4 @@
-"""Reports of real runs in Chromium, from their files: nothing is fetched, nothing is in the way of anybody.
+"""Pages of real runs in Chromium, from their files: they load nothing, fit the window and are accessible.
 
 Needs Chromium with its driver (Debian: chromium, chromium-driver) and axe-core (`npm install --prefix .venv/axe
 axe-core`, or AXE_CORE with the path of its axe.min.js).
@@ -64,8 +64,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn(rendered):
-    """A context in which the pictures that stand on pages are drawn: the PNG files beside them, which no page shows,
-    take three times as long."""
+    """A context in which the SVG pictures of pages are drawn, but not the PNG files beside them."""
     from ser_hf.report import plots
 
     @contextlib.contextmanager
@@ -86,26 +85,23 @@ def ravdess(real_corpora, tmp_path_factory, drawn):
     folder, root = tmp_path_factory.mktemp("runs") / "ravdess", tmp_path_factory.mktemp("RAVDESS")
     for actor in range(1, 7):
         (root / f"Actor_{actor:02d}").symlink_to(real_corpora("RAVDESS") / f"Actor_{actor:02d}")
-    asked = [f"corpus.root={root}", f"output_dir={folder}", "evaluation.bootstrap=100"]
-    asked += ["protocol.train=[1-3]", "protocol.validation=[4]", "protocol.test=[5, 6]", "training.grid.C=[0.01]"]
-    asked += ["protocol.near_duplicates=skip"]
+    changes = [f"corpus.root={root}", f"output_dir={folder}", "evaluation.bootstrap=100"]
+    changes += ["protocol.train=[1-3]", "protocol.validation=[4]", "protocol.test=[5, 6]", "training.grid.C=[0.01]"]
+    changes += ["protocol.near_duplicates=skip"]
     with drawn():
-        ser_hf.run_recipe(ROOT / "recipes" / "ravdess_mfcc_linear.yaml", asked)
+        ser_hf.run_recipe(ROOT / "recipes" / "ravdess_mfcc_linear.yaml", changes)
     return folder / "report"
 
 
 @pytest.fixture(scope="module")
 def built_in(tmp_path_factory, drawn):
-    """Two seeds of the corpus that needs no files, judged under a leaky protocol."""
+    """Two seeds of the built-in corpus, evaluated under a leaky protocol."""
     folder = tmp_path_factory.mktemp("runs") / "built_in"
-    asked = ["corpus.speakers=8", "corpus.takes=4", "training.num_train_epochs=2", "evaluation.bootstrap=100"]
-    asked += [
-        "protocol={name: random, validation: 0.2, test: 0.3}",
-        "training.seeds=[1, 2]",
-        "model.channels=[4, 4, 4]",
-    ]
+    changes = ["corpus.speakers=8", "corpus.takes=4", "training.num_train_epochs=2", "evaluation.bootstrap=100"]
+    changes += ["protocol={name: random, validation: 0.2, test: 0.3}", "training.seeds=[1, 2]"]
+    changes += ["model.channels=[4, 4, 4]", f"output_dir={folder}"]
     with drawn():
-        ser_hf.run_recipe(ROOT / "recipes" / "quickstart.yaml", [*asked, f"output_dir={folder}"])
+        ser_hf.run_recipe(ROOT / "recipes" / "quickstart.yaml", changes)
     return folder / "report"
 
 
@@ -115,33 +111,25 @@ def report(request):
 
 
 @pytest.fixture(scope="module")
-def others(ravdess, built_in, tmp_path_factory, drawn):
-    """The pages that belong to no run: an evaluation on another corpus, and a comparison."""
-    folder = tmp_path_factory.mktemp("others")
-    runs = [str(report.parent) for report in (ravdess, built_in)]
-    corpus = ["--corpus", "synthetic", "speakers=11", "takes=1", "--bootstrap", "100"]
+def comparison(ravdess, built_in, tmp_path_factory, drawn):
+    """The page of both runs side by side."""
+    folder = tmp_path_factory.mktemp("others") / "comparison"
     with drawn():
-        assert cli.main(["evaluate", runs[0], *corpus, "--output", str(folder / "evaluation")]) == 0
-        assert cli.main(["compare", *runs, "--output", str(folder / "comparison")]) == 0
+        assert cli.main(["compare", str(ravdess.parent), str(built_in.parent), "--output", str(folder)]) == 0
     return folder
 
 
-OTHERS = {"evaluation": "evaluation", "comparison": "comparison"}
-
-
-@pytest.mark.parametrize("page", OTHERS)
-def test_pages_of_no_run_are_as_quiet_and_as_open_to_all(browser, axe, others, page):
-    folder = others / OTHERS[page]
+def test_a_comparison_loads_nothing_and_is_accessible(browser, axe, comparison):
     browser.get_log("browser"), browser.get_log("performance")
-    open_page(browser, folder)
+    open_page(browser, comparison)
     assert browser.get_log("browser") == []
-    assert asked_for(browser, folder) == {(folder / "index.html").as_uri()}
-    for width, scheme in zip(WIDTHS, SCHEMES, strict=True):  # what a run's page shows is looked at in all four
-        open_page(browser, folder, width, scheme)
-        assert complaints(browser, axe, scheme) == []
+    assert requests(browser, comparison) == {(comparison / "index.html").as_uri()}
+    for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
+        open_page(browser, comparison, width, scheme)
+        assert violations(browser, axe, scheme) == []
 
 
-def test_its_numbers_keep_to_the_schema_that_they_name(report):
+def test_report_json_follows_its_schema(report):
     content = json.loads((report / "report.json").read_text(encoding="utf-8"))
     assert (report / content["$schema"]).is_file()
     assert undescribed(content) == []
@@ -155,7 +143,7 @@ def open_page(browser, report, width=1280, scheme="light"):
     browser.get((report / "index.html").as_uri())
 
 
-def test_the_page_opens_without_a_word_of_complaint_and_asks_nobody(browser, report):
+def test_the_page_opens_without_messages_and_loads_nothing(browser, report):
     browser.get_log("browser"), browser.get_log("performance")
     open_page(browser, report)
     headings = {heading.get_attribute("id") for heading in browser.find_elements(By.TAG_NAME, "h2")}
@@ -164,29 +152,29 @@ def test_the_page_opens_without_a_word_of_complaint_and_asks_nobody(browser, rep
         "return [...document.images].every((image) => image.complete && image.naturalWidth > 0)"
     )
     assert browser.get_log("browser") == []
-    assert asked_for(browser, report) == {(report / "index.html").as_uri()}
+    assert requests(browser, report) == {(report / "index.html").as_uri()}
 
 
-def asked_for(browser, report):
-    """Every address that the page has had fetched."""
-    own, asked = (report / "index.html").as_uri(), set()
+def requests(browser, report):
+    """Every address that the page requested."""
+    own, found = (report / "index.html").as_uri(), set()
     for line in browser.get_log("performance"):
         message = json.loads(line["message"])["message"]
-        # The browser's own first page asks for its own pictures.
+        # The browser's start page requests its own pictures.
         if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == own:
-            asked.add(message["params"]["request"]["url"])
-    return {url for url in asked if not url.startswith("data:")}
+            found.add(message["params"]["request"]["url"])
+    return {url for url in found if not url.startswith("data:")}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_and_axe_finds_nothing(browser, axe, report, width, scheme):
+def test_the_page_fits_and_axe_finds_nothing(browser, axe, report, width, scheme):
     open_page(browser, report, width, scheme)
-    assert complaints(browser, axe, scheme) == []
+    assert violations(browser, axe, scheme) == []
 
 
-def complaints(browser, axe, scheme):
-    """What axe finds on the open page, which has to fit into its window and wear the colours of its scheme."""
+def violations(browser, axe, scheme):
+    """What axe finds on the open page, which fits into its window and has the colors of its scheme."""
     browser.execute_script("document.querySelectorAll('details').forEach((own) => { own.open = true; })")
     page = "document.documentElement"
     assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), "nothing to scroll sideways"
@@ -198,24 +186,24 @@ def complaints(browser, axe, scheme):
     return [(one["id"], one["nodes"][0]["target"], one["help"]) for one in found["violations"]]
 
 
-def test_the_confusion_is_read_by_pointer_and_by_keys(browser, ravdess):
+def test_the_confusion_matrix_works_by_pointer_and_by_keys(browser, ravdess):
     open_page(browser, ravdess)
     matrix = browser.find_element(By.CSS_SELECTOR, "#confusion ~ .scroll table")
-    told = browser.find_element(By.CSS_SELECTOR, "#confusion ~ .told")
-    first, second = matrix.find_elements(By.CSS_SELECTOR, "td[data-told]")[:2]
-    assert matrix.find_elements(By.CSS_SELECTOR, "td[tabindex='0']") == [first], "one stop of the tabulator"
+    readout = browser.find_element(By.CSS_SELECTOR, "#confusion ~ .readout")
+    first, second = matrix.find_elements(By.CSS_SELECTOR, "td[data-readout]")[:2]
+    assert matrix.find_elements(By.CSS_SELECTOR, "td[tabindex='0']") == [first], "one tab stop"
     ActionChains(browser).move_to_element(second).perform()
-    assert told.text == second.get_attribute("data-told")
+    assert readout.text == second.get_attribute("data-readout")
     first.click()
-    assert told.text == first.get_attribute("data-told")
+    assert readout.text == first.get_attribute("data-readout")
     browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert browser.switch_to.active_element == second
-    assert re.fullmatch(r"angry predicted as \w+: \d+ of \d+ \(\d+ %\)", told.text)
+    assert re.fullmatch(r"angry predicted as \w+: \d+ of \d+ \(\d+ %\)", readout.text)
     browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_UP)
     assert browser.switch_to.active_element == first
 
 
-def test_players_play_what_is_there_and_say_what_is_not(browser, ravdess):
+def test_players_play_and_name_missing_files(browser, ravdess):
     open_page(browser, ravdess)
     players = browser.find_elements(By.TAG_NAME, "audio")
     assert len(players) == 20
@@ -230,10 +218,10 @@ def test_players_play_what_is_there_and_say_what_is_not(browser, ravdess):
     while len(browser.find_elements(By.TAG_NAME, "audio")) == 20 and time.monotonic() < end:
         time.sleep(0.05)
     lines = [line.text for line in browser.find_elements(By.CSS_SELECTOR, ".clips p")]
-    assert [line for line in lines if "file" in line] == ["Its file is not where it was: gone away.wav"]
+    assert [line for line in lines if "file" in line] == ["The file is missing: gone away.wav"]
 
 
-def test_the_recipe_is_copied_or_marked(browser, ravdess):
+def test_the_recipe_can_be_copied(browser, ravdess):
     open_page(browser, ravdess)
     browser.execute_script("document.getElementById('recipe-text').closest('details').open = true")
     button = browser.find_element(By.CSS_SELECTOR, "button[data-copies='recipe-text']")
@@ -244,7 +232,7 @@ def test_the_recipe_is_copied_or_marked(browser, ravdess):
     assert button.text == "Copied" or browser.execute_script("return getSelection().toString()").startswith("name:")
 
 
-def test_a_leaky_run_shows_it_first_and_leads_to_its_seeds(browser, built_in):
+def test_a_leak_is_first_and_runs_are_linked(browser, built_in):
     open_page(browser, built_in)
     banner = browser.find_element(By.CSS_SELECTOR, "main > :first-child")
     assert "Leaky protocol (random)." in banner.text

@@ -9,17 +9,14 @@ import dataclasses
 import functools
 import math
 import zlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..utils.errors import UserError
 from . import transforms
 from .prepare import open_audio_folder
 from .store import WaveformStore
-from .transforms import Waveforms
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
@@ -109,10 +106,15 @@ class ColoredNoise(Step):
 
 @dataclasses.dataclass(frozen=True)
 class BackgroundNoise(Step):
-    """A crop of a recording under `folder`, or babble (a sum of three to eight training clips), at an `snr` in dB."""
+    """A crop of a recording under `folder`, at an `snr` in dB."""
 
     snr: list[float] = _between(5.0, 30.0, -20.0, 100.0)
     folder: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.probability and self.folder is None:
+            raise ValueError("folder: missing; name a folder of recordings, or use coloured_noise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,37 +180,12 @@ class Augmentation:
         }
 
 
-# Steps of earlier versions -> what to use instead.
-_DROPPED = {
-    "crop": "audio.max_duration",
-    "tempo": "augment.speed",
-    "time_shift": "audio.max_duration",
-    "band_limit": "augment.telephone",
-    "clipping": "augment.gain",
-}
-
-
-def without_dropped_steps(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's section without steps of earlier versions, which a saved recipe lists where they are off.
-
-    Raises:
-        UserError: if one is on, with what to use instead.
-    """
-    for name, instead in _DROPPED.items():
-        step = section.get(name)
-        if step is not None and not (isinstance(step, Mapping) and not step.get("probability")):
-            raise UserError(f"augment.{name}: this step was removed; use {instead}")
-    return {name: step for name, step in section.items() if name not in _DROPPED}
-
-
 class Augmenter:
     """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
         augmentation: the settings.
         sampling_rate: Hz of the clips.
-        store: waveforms by row, for background noise without a folder (babble).
-        babble_rows: the rows for babble: those of the training clips (default: all of the store).
         cache_dir: of the decoded recordings of folders (default: see `ser_hf.utils.cache.cache_root`).
 
     Raises:
@@ -219,15 +196,9 @@ class Augmenter:
         self,
         augmentation: Augmentation,
         sampling_rate: int,
-        store: Waveforms | None = None,
-        babble_rows: Sequence[int] | None = None,
         cache_dir: str | Path | None = None,
     ):
         self.augmentation, self.sampling_rate = augmentation, sampling_rate
-        self.store = store
-        if "background_noise" in augmentation.steps and store is None and augmentation.background_noise.folder is None:
-            raise ValueError("augment.background_noise: babble needs a store of clips; pass one, or name a folder")
-        self.babble_rows = range(len(store)) if store is not None and babble_rows is None else babble_rows
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -262,7 +233,8 @@ class Augmenter:
                 noise = transforms.colored(len(waveform), draw("exponent"), rate, rng)
                 return transforms.add_noise(waveform, noise, draw("snr"))
             case "background_noise":
-                return transforms.add_noise(waveform, self._background(len(waveform), rng), draw("snr"))
+                noise = transforms.random_crop(self.recordings[name], len(waveform), rng)
+                return transforms.add_noise(waveform, noise, draw("snr"))
             case "telephone":
                 return transforms.telephone(waveform, draw("codecs"), rate)
             case "gain":
@@ -281,13 +253,6 @@ class Augmenter:
             return recorded[int(rng.integers(len(recorded)))]
         decay, ratio = (self.draw("reverberation", rng, field) for field in ("decay", "direct_to_reverberant"))
         return transforms.generated_response(decay, ratio, self.sampling_rate, rng)
-
-    def _background(self, length: int, rng: np.random.Generator) -> np.ndarray:
-        """Background as long as the clip: recorded, or babble."""
-        recorded = self.recordings.get("background_noise")
-        if recorded is not None:
-            return transforms.random_crop(recorded, range(len(recorded)), length, rng)
-        return transforms.babble(self.store, self.babble_rows, length, rng)
 
 
 def open_recordings(

@@ -25,7 +25,7 @@ import soxr
 from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, key_of
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .store import WaveformStore
 
 RATE = 8000  # Hz: the analysis covers the band of a telephone

@@ -23,7 +23,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from ..utils.cache import InUse, built_once, cache_root, key_of
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .decode import AudioError, Decoded, decode
 
 if TYPE_CHECKING:

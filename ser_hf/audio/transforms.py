@@ -2,7 +2,6 @@
 
 import functools
 import io
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +62,6 @@ def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
 # Noise
 
 AUDIBLE = 20.0  # Hz: brown noise would have nearly all its power below it
-VOICES = (3, 8)  # in babble, minimum and maximum
 _LEAST_SECONDS = 0.1  # of generated noise, so that there is a spectrum for a clip of few samples
 
 
@@ -108,26 +106,14 @@ def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Gen
     return scipy.fft.irfft(spectrum * shape, size)[:length]
 
 
-def random_crop(recordings: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
+def random_crop(recordings: Waveforms, length: int, rng: np.random.Generator) -> np.ndarray:
     """`length` samples from a random place of one of the recordings, repeated if it is too short."""
-    recording = recordings[int(rows[rng.integers(len(rows))])]
+    recording = recordings[int(rng.integers(len(recordings)))]
     latest = len(recording) - length
     if latest >= 0:
         start = rng.integers(latest + 1)
         return recording[start : start + length]
     return np.resize(np.roll(recording, -rng.integers(len(recording))), length)
-
-
-def babble(clips: Waveforms, rows: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
-    """Three to eight voices at once, of equal power, float32 (length,): random crops of clips among `rows`, which may
-    include the augmented clip and its speaker."""
-    total = np.zeros(length, dtype=np.float32)
-    for _ in range(rng.integers(VOICES[0], VOICES[1], endpoint=True)):
-        voice = random_crop(clips, rows, length, rng)
-        power = mean_power(voice)
-        if power > 0:
-            total += voice / np.float32(np.sqrt(power))
-    return total
 
 
 # Reverberation

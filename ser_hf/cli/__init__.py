@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from ..utils.environment import __version__, freed_memory_kept
+from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError
-from ..utils.logs import PACKAGE, TerminalHandler
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,10 +1,8 @@
 """ser-hf cache: lists what the cache holds, and deletes it."""
 
 import datetime
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -20,8 +18,8 @@ def cache(
     remove_older_than: Annotated[
         float | None, Option(metavar="DAYS", min=0, help="Delete folders that were not used for so long.")
     ] = None,
-    clear: Annotated[bool, Option("--clear", help="Delete everything, after a confirmation.")] = False,
-    yes: Annotated[bool, Option("--yes", help="Do not ask for the confirmation of --clear.")] = False,
+    clear: Annotated[bool, Option("--clear", help="Delete everything; needs --yes.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Confirm --clear.")] = False,
 ) -> None:
     """List what the cache holds, or delete what is unused.
 
@@ -37,24 +35,13 @@ def cache(
         print(f"{root}: {_total(found)}")
         for entry in found:
             day = datetime.date.fromtimestamp(entry.last_used).isoformat()
-            state = ", in use" if entry.in_use else ", unfinished" if entry.unfinished else ""
+            state = ", unfinished" if entry.unfinished else ""
             print(f"{format_size(entry.bytes):>11}  {day}  {entry.kind:<15}  {entry.path.name}{state}")
         return
     if remove_older_than is not None:
         found = [entry for entry in found if time.time() - entry.last_used >= remove_older_than * 24 * 3600]
-    elif found and not yes:
-        _require_confirmation(f"delete all of {root}: {_total(found)}?")
-    _remove(root, found)
-
-
-def _require_confirmation(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UserError(f"--clear: {question} This is not a terminal to confirm it on; add --yes")
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-        raise UserError("--clear: nothing was deleted")
-
-
-def _remove(root: Path, found: Sequence[Entry]) -> None:
+    elif not yes:
+        raise UserError(f"--clear: deletes all of {root}, {_total(found)}; add --yes")
     used = []
     for entry in found:
         try:

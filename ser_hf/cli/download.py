@@ -16,14 +16,6 @@ def download(
         str, Argument(help="ravdess, cremad, tess or emodb; for others the message says where to register.")
     ],
     folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
-    source: Annotated[
-        str | None,
-        Option(
-            metavar="NAME",
-            help="One of the corpus's sources (such as zenodo, gitlab).  [default: all of them, one after another]",
-        ),
-    ] = None,
-    jobs: Annotated[int, Option(metavar="N", help="Downloads at a time.")] = 8,
     verify: Annotated[bool, Option("--verify", help="Only compare the files with the release.")] = False,
 ) -> None:
     """Download a corpus and check every file.
@@ -36,7 +28,7 @@ def download(
     from ..corpora.files import UNFINISHED, unfinished
 
     if not verify:
-        check = download(corpus, folder, source, jobs)
+        check = download(corpus, folder)
     else:
         path = Path(folder)
         if not path.is_dir():

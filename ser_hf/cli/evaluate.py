@@ -39,8 +39,8 @@ def evaluate(
         str | None,
         Option(
             metavar="MAP",
-            help="The emotion of each label of the model, as WORD=EMOTION,... or a YAML file; none leaves a label "
-            "out.  [default: emotions and their common names are recognized]",
+            help="The emotion of each label of the model, as WORD=EMOTION,...; none leaves a label out.  [default: "
+            "emotions and their common names are recognized]",
         ),
     ] = None,
     training_speakers: Annotated[
@@ -113,11 +113,7 @@ def _label_map(text: str | None) -> dict[str, str]:
     """The emotion of each label of the model, from ``--label-map``."""
     if text is None:
         return {}
-    if text.endswith((".yaml", ".yml", ".json")):
-        from ..utils.yaml import read_yaml
-
-        return {str(word): "none" if emotion is None else str(emotion) for word, emotion in read_yaml(text).items()}
     pairs = [pair.rpartition("=") for pair in text.split(",")]
     if not all(equals and word and emotion for word, equals, emotion in pairs):
-        raise UserError(f"--label-map: expected WORD=EMOTION,... or a YAML file, got {text!r}")
+        raise UserError(f"--label-map: expected WORD=EMOTION,..., got {text!r}")
     return {word.strip(): emotion.strip() for word, _, emotion in pairs}

@@ -77,7 +77,7 @@ def _preview_augmentation(path: str, overrides: Sequence[str], output: str | Non
     dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
     return write_augmentation_preview(
         recipe.name,
-        Augmenter(recipe.augment, audio.sampling_rate, store, rows, audio.cache_dir),
+        Augmenter(recipe.augment, audio.sampling_rate, audio.cache_dir),
         dataset,
         rows,
         folder,

@@ -38,9 +38,7 @@ def predict(
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV, JSON lines, Parquet) with a column path and optionally start and end in seconds, or - for a "
-            "recording on standard input; with --corpus options of the corpus as key=value, with --recipe its "
-            "section.key=value.",
+            "(CSV, TSV) with a column path, or - for standard input; with --corpus or --recipe key=value.",
         ),
     ] = None,
     corpus: Corpus = None,
@@ -50,8 +48,8 @@ def predict(
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits, as FILE.csv, .jsonl or .parquet, and a --timeline of one "
-            "recording as a picture, .png or .svg.  [default: to standard output as --format says]",
+            help="Labels, probabilities and logits: .csv, .jsonl or .parquet; .png or .svg for a --timeline of "
+            "one recording.  [default: to standard output]",
         ),
     ] = None,
     format: Annotated[
@@ -62,20 +60,13 @@ def predict(
     ] = None,
     window: Window = None,
     by_window: Annotated[bool, Option("--by-window", help="A row for each window, not for each clip.")] = False,
-    timeline: Annotated[
-        bool, Option("--timeline", help="Emotion over time: a row for each of overlapping windows (4 s by default).")
-    ] = False,
-    hop: Annotated[
-        float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")
-    ] = None,
-    smooth: Annotated[
-        bool,
-        Option("--smooth", help="Rows of the timeline that do not overlap: the mean of the windows at that time."),
-    ] = False,
+    timeline: Annotated[bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")] = False,
+    hop: Annotated[float | None, Option(metavar="SECONDS", help="Step of the timeline.  [default: half a window]")] = (
+        None
+    ),
     batch_size: BatchSize = 16,
     on_error: Annotated[
-        Literal["error", "skip"],
-        Option(help="End at a file that cannot be read, or leave it out and return 1 in the end."),
+        Literal["error", "skip"], Option(help="End at a file that cannot be read, or leave it out and return 1.")
     ] = "skip",
     device: Device = None,
     revision: Revision = None,
@@ -100,7 +91,6 @@ def predict(
         on_error=on_error,
         timeline=timeline,
         hop=hop,
-        smooth=smooth,
     )
     files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
     paths = _output_files(output, embeddings, timeline, [model, *files])
@@ -109,15 +99,14 @@ def predict(
     exit_on_termination()
     try:
         recordings = load()
-        if len(recordings) > 1 and _is_picture(output):
+        if len(recordings) > 1 and _is_picture(paths):
             raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
         facts = table_facts(classifier, settings)
         with contextlib.ExitStack() as stack:
             writes = [stack.enter_context(writing(path, key, facts.labels)) for key, path in paths.items()]
             if shown:
-                kind = "timeline" if timeline and format in (None, "table") else format or "table"
-                writes.append(to_terminal(kind, facts.labels))
+                writes.append(to_terminal(format or "table", facts.labels))
             for table in predict_tables(classifier, recordings, settings, facts, skipped):
                 rows += len(table)
                 for write in writes:
@@ -130,7 +119,7 @@ def predict(
     log = sys.stderr if shown else sys.stdout  # predictions alone go to standard output
     if paths or skipped:
         left_out = f", {_count(len(skipped), 'file')} left out" if skipped else ""
-        what = "row" if smooth else "window" if by_window or timeline else "clip"
+        what = "window" if by_window or timeline else "clip"
         print(f"{_count(rows, what)}{left_out}", file=log)
     for key, path in paths.items():
         embedding = f" ({facts.embedding})" if key == "--embeddings" else ""
@@ -151,15 +140,15 @@ def _output_files(
     paths = {key: check_output(path, kinds[key], key, inputs) for key, path in given.items() if path is not None}
     if len(paths) == 2 and same_file(*paths.values()):
         raise UserError(f"--embeddings: {embeddings} is --output too; name another file")
-    if _is_picture(output) and not timeline:
+    if _is_picture(paths) and not timeline:
         raise UserError(f"--output: {output} is a picture, which shows a --timeline; add that option")
     return paths
 
 
-def _is_picture(path: str | None) -> bool:
+def _is_picture(paths: Mapping[str, Path]) -> bool:
     from ..inference.outputs import PICTURES
 
-    return path is not None and path.lower().endswith(PICTURES)
+    return "--output" in paths and paths["--output"].suffix.lower() in PICTURES
 
 
 def _source(

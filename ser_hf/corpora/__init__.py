@@ -182,8 +182,8 @@ def read_corpus(
     outcomes = [(clips[i], treatment.emotions[i], None) for i in kept]
     outcomes += [(clips[i], None, why) for i, why in left_out.items()]
     outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
-    listings = {corpus: own.listing for corpus, own in members.items()} or {listing.corpus: listing}
-    skipped = [(corpus, why) for corpus, own in listings.items() for _, why in own.skipped]
+    listings = [member.listing for member in members.values()] or [listing]
+    skipped = [(own.corpus, why) for own in listings for _, why in own.skipped]
     sources = label_sources(outcomes, skipped, listing.corpus)
     logger.info("%s", sources_table(sources))
     dataset = to_dataset(

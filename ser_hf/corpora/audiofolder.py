@@ -26,7 +26,18 @@ from ..utils.files import folders_below, read_table
 from ..utils.yaml import read_text
 from .files import audio_files, other_recordings
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts, read_parquet, split_name, with_splits
+from .tables import (
+    KNOWN,
+    Row,
+    RowParser,
+    absent,
+    extra_columns,
+    facts,
+    read_parquet,
+    relative,
+    split_name,
+    with_splits,
+)
 
 __all__ = ["ROW_OPTIONS", "facts", "parse", "read_json_lines"]
 
@@ -79,8 +90,8 @@ def parse(
         Row(
             where=entry.where,
             path=entry.path,
-            name=_relative(root, entry.path).removesuffix(entry.path.suffix),
-            place=_relative(root, entry.path),
+            name=relative(entry.path, root).removesuffix(entry.path.suffix),
+            place=relative(entry.path, root),
             label=entry.cells.get(label, entry.path.parent.name),
             speaker=entry.cells.get(speaker),
             cells=entry.cells,
@@ -96,12 +107,8 @@ def parse(
     return Listing(corpus_name, clips, skipped)
 
 
-def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
 def _folder_split(root: Path, path: Path) -> str | None:
-    folders = _relative(root, path).split("/")[:-1]
+    folders = relative(path, root).split("/")[:-1]
     return next((split for folder in folders if (split := split_name(folder))), None)
 
 

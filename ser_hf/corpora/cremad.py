@@ -9,11 +9,10 @@ File names: `1001_IEO_ANG_HI.wav` is actor, sentence, emotion (as intended by th
 where the level was left open).
 
 Raters often perceived another emotion than the intended one. Each clip was rated from the voice alone, from the face
-alone, and from both, each time by four to twelve of 2,443 raters. The release's
-`processedResults/tabulatedVotes.csv` has their votes: one row a clip and mode, counts in the columns A, D, F, H, N, S,
-the mode in the first digit of the row's number (1 voice, 2 face, 3 multimodal). Counting them again gives `VoiceVote`,
-`FaceVote` and `MultiModalVote` of the release's `summaryTable.csv` for every clip; several letters there, such as
-`A:D`, are a tie, as 644 clips have by voice, 470 by face and 420 by both.
+alone, and from both, each time by four to twelve raters. The release's `processedResults/tabulatedVotes.csv` has their
+votes: one row a clip and mode, counts in the columns A, D, F, H, N, S, the mode in the first digit of the row's number
+(1 voice, 2 face, 3 multimodal). Their majorities equal `VoiceVote`, `FaceVote` and `MultiModalVote` of the release's
+`summaryTable.csv`; 644 clips have a tie by voice, 470 by face and 420 by both.
 
 Quirks of the official files, left out unless `known_bad` is ``"keep"``:
 - `1076_MTI_SAD_XX` is silent: every sample is zero.
@@ -129,13 +128,12 @@ def parse(
     """Reads the clips below `root`, labelled by the emotion that the actor intended or that most raters perceived.
 
     Args:
-        on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
         target: the intended emotion, or the one with most votes from the ``"voice"``, the ``"face"`` or both
-            (``"multimodal"``). Perceived clips carry two further columns: `intended`, and `agreement`, the
-            share of the votes that the winning emotion has.
+            (``"multimodal"``). Perceived clips have two further columns: `intended`, and `agreement`, the share of the
+            votes that the winning emotion has.
         agreement: the least such share, in [0, 1]; clips below it are left out.
-        soft: the clips carry their votes, {emotion: count}, and ties stay: their label is the intended emotion where
-            that is among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
+        soft: clips have their votes, {emotion: count}, and ties stay: their label is the intended emotion if that is
+            among the tied, else the first of the tied in canonical order. Otherwise ties are left out.
         tables: the folder that holds the release's `tabulatedVotes.csv`; by default `processedResults` below `root`,
             its parent or its parent's parent.
         known_bad: ``"drop"`` leaves out the silent clip and the identical pairs (see above), ``"keep"`` takes them.
@@ -143,8 +141,8 @@ def parse(
     Majority, ties and agreement are those of the six emotions that raters chose among, before a recipe merges any.
 
     Raises:
-        UserError: for a folder without audio, a name outside the grammar, an option that contradicts another, and a
-            vote table that is missing, damaged or lacks a clip.
+        UserError: as `parse_files`; for options that contradict each other, and a vote table that is missing, damaged
+            or lacks a clip.
     """
     if not 0 <= agreement <= 1:
         raise UserError(f"corpus.agreement: expected a share between 0 and 1, got {agreement}")

@@ -3,9 +3,8 @@
 `corpus.root` is the file: UTF-8, a header line, separated by commas, semicolons or tabs. Three columns are required,
 the path of the audio, its label and its speaker; `corpus.path`, `corpus.label` and `corpus.speaker` name them. The
 columns sex, age, language, sentence, intensity and take are known by name; `id` names the clip (by default its path
-does); every other column is kept, as integers, numbers or text, whichever fits all its cells; a column with a reserved
-name (`duration`) is renamed to ``own_duration``. An empty cell is null. `corpus.speaker_pattern` can find the speaker
-in the path instead.
+does); every other column is kept, as integers, numbers or text. A column with a reserved name (`duration`) is renamed
+to ``own_duration``. `corpus.speaker_pattern` can find the speaker in the path instead.
 
     path,label,speaker,sex,session
     calls/0001.wav,anger,anna,female,monday
@@ -22,7 +21,7 @@ from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts
+from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts, relative
 
 __all__ = ["ROW_OPTIONS", "facts", "parse"]
 
@@ -80,7 +79,7 @@ def parse(
             Row(
                 where=where,
                 path=Path(audio),
-                name=_stem(audio, folder),
+                name=relative(Path(audio), Path(folder)).removesuffix(Path(audio).suffix),
                 place=listed,
                 label=cells[label],
                 speaker=cells.get(speaker),
@@ -90,10 +89,3 @@ def parse(
             )
         )
     return Listing(corpus_name, *parser.clips(rows, on_unknown))
-
-
-def _stem(audio: str, folder: str) -> str:
-    """The path without its suffix, relative to `folder` if it is below it. Both paths are normalized."""
-    below = os.path.join(folder, "")
-    stem = os.path.splitext(audio[len(below) :] if audio.startswith(below) else audio)[0]
-    return stem.replace(os.sep, "/")

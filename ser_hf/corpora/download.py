@@ -19,15 +19,14 @@ import hashlib
 import json
 import logging
 import shutil
-import tarfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import pooch
 import requests
@@ -48,6 +47,7 @@ _LFS_HEADERS = dict.fromkeys(("Accept", "Content-Type"), "application/vnd.git-lf
 _LFS_BATCH = 100  # objects in one request: GitHub and GitLab accept a hundred
 _STALL_SECONDS = 30.0  # without a byte, or with fewer than `_SLOWEST` a second, end a connection
 _SLOWEST = 200
+_AT_A_TIME = 8  # files, where they come one by one
 _RETRIES = 3
 _PAUSE_SECONDS = 10.0  # after a server is busy
 _MOST_FAILURES = 10  # files after which a server is given up
@@ -99,25 +99,21 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
     """
     folder, entries = Path(folder), {_clip_id(name, entry.path): entry for entry in manifest(name)}
     found = [(_clip_id(name, path), path) for path in (audio_paths(folder) if folder.is_dir() else ())]
-    files = [(clip, path) for clip, path in found if clip in entries and not _is_stub(path)]
+    known = [(clip, path) for clip, path in found if clip in entries]
+    files = [(clip, path) for clip, path in known if path.stat().st_size and not is_lfs_pointer(path)]
     with ThreadPoolExecutor(usable_cores()) as pool:
         results = pool.map(lambda file: _matches(file[1], entries[file[0]], hashed), files)
         shown = tqdm(zip(files, results, strict=True), "checking", len(files), leave=False, disable=None)
         original = {clip for (clip, _), result in shown if result}
     altered = {clip: path for clip, path in files if clip not in original}
     present = original | altered.keys()
-    return ReleaseCheck(
-        name, folder, [e for clip, e in entries.items() if clip not in present], list(altered.values())
-    )
+    missing = [entry for clip, entry in entries.items() if clip not in present]
+    return ReleaseCheck(name, folder, missing, list(altered.values()))
 
 
 def _clip_id(name: str, path: str | PurePath) -> str | None:
     clip = CORPORA[name].read_name(PurePath(path))
     return clip and clip.id
-
-
-def _is_stub(path: Path) -> bool:
-    return path.stat().st_size == 0 or is_lfs_pointer(path)
 
 
 def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
@@ -130,15 +126,12 @@ def _matches(path: Path, entry: Entry, hashed: bool) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def download(name: str, folder: str | Path, source: str | None = None, jobs: int = 8) -> ReleaseCheck:
+def download(name: str, folder: str | Path) -> ReleaseCheck:
     """Downloads what a folder lacks of a corpus's release, and compares every byte with the release's list.
 
-    Files in the folder are left as they are, except Git LFS pointers and empty files. Complete files of an interrupted
-    download are kept, and the next call continues with the others.
-
-    Args:
-        source: name of one of the corpus's `SOURCES`; by default all, one after another until everything has arrived.
-        jobs: number of files at a time, where they come one by one.
+    The corpus's `SOURCES` are used one after another until everything has arrived. Files in the folder are left as
+    they are, except Git LFS pointers and empty files. Complete files of an interrupted download are kept, and the next
+    call continues with the others.
 
     Raises:
         UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
@@ -148,16 +141,10 @@ def download(name: str, folder: str | Path, source: str | None = None, jobs: int
         raise UserError(f"corpus: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     if name not in SOURCES:
         raise UserError(f"{name}: cannot be downloaded: {REGISTRATION.get(name, 'no source of it is known')}")
-    sources = [one for one in SOURCES[name] if source in (None, one.name)]
-    if not sources:
-        names = ", ".join(one.name for one in SOURCES[name])
-        raise UserError(f"--source: unknown source {source[:200]!r}; choose one of {names}")
-    if jobs < 1:
-        raise UserError(f"--jobs: expected one or more, got {jobs}")
     folder = _named_folder(folder, "DIR")
     try:
         if check_release(name, folder, hashed=False).missing or unfinished(folder):
-            _complete(name, folder, sources, jobs)
+            _complete(name, folder)
         return check_release(name, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error}); make room, or name another folder") from error
@@ -200,7 +187,7 @@ def _named_folder(path: str | Path | None, key: str) -> Path:
     return Path(path).expanduser()
 
 
-def _complete(name: str, folder: Path, sources: Sequence["Source"], jobs: int) -> None:
+def _complete(name: str, folder: Path) -> None:
     """Fetches what a folder lacks and moves it into place, while no other process does."""
     folder.mkdir(parents=True, exist_ok=True)
     # The lock is beside `.download` and stays: a lock file that is deleted may be held twice.
@@ -212,7 +199,7 @@ def _complete(name: str, folder: Path, sources: Sequence["Source"], jobs: int) -
         if staging.wanted:
             _refuse_links(folder, [folder / entry.path for entry in staging.wanted])
             staging.folder.mkdir(exist_ok=True)
-            _fetch(staging, sources, jobs)
+            _fetch(staging)
             staging.place()
         if staging.folder.exists():
             shutil.rmtree(staging.folder)
@@ -226,17 +213,17 @@ def _refuse_links(folder: Path, paths: Sequence[Path]) -> None:
                 raise UserError(f"{place}: a symbolic link, through which nothing is written; remove it")
 
 
-def _fetch(staging: "Staging", sources: Sequence["Source"], jobs: int) -> None:
+def _fetch(staging: "Staging") -> None:
     """Fetches from one source after the other until everything has arrived; raises a `UserError` with the reason of
     each source if it does not."""
     corpus, size = CORPORA[staging.corpus], sum(item.bytes for item in staging.missing())
     logger.info(f"{corpus.TITLE} (licence: {corpus.LICENSE}), {format_size(size)}; please cite: {corpus.CITATION}")
     reasons = []
-    for source in sources:
+    for source in SOURCES[staging.corpus]:
         if not staging.missing():
             break
         try:
-            connection = Connection(staging.folder, jobs)
+            connection = Connection(staging.folder)
             with connection.session:
                 source.fetch(staging, connection)
             reasons += [f"{source.name} does not have {item.path} as released" for item in staging.missing()[:1]]
@@ -290,10 +277,9 @@ class Staging:
 
 
 class Connection:
-    """Downloads into a folder through pooch, `jobs` files at a time."""
+    """Downloads into a folder through pooch."""
 
-    def __init__(self, folder: Path, jobs: int):
-        self.jobs = jobs
+    def __init__(self, folder: Path):
         self.session = requests.Session()
         self.session.headers.update(_HEADERS)
         self._cache = pooch.create(path=folder.absolute(), base_url="", retry_if_failed=_RETRIES)
@@ -346,7 +332,7 @@ class Connection:
         failures."""
         failures: list[str] = []
         bar = tqdm(total=sum(file[0].bytes for file in files), unit="B", unit_scale=True, leave=False, disable=None)
-        with bar, ThreadPoolExecutor(self.jobs) as pool:
+        with bar, ThreadPoolExecutor(_AT_A_TIME) as pool:
             running = {
                 pool.submit(self.fetch, url, item.sha256, f"sha256:{item.sha256}", item.bytes, headers=headers): item
                 for item, url, headers in files
@@ -368,7 +354,7 @@ class Connection:
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip or tar of the release's files, in whatever folders; `bytes` and `md5` as published."""
+    """A zip of the release's files, in whatever folders; `bytes` and `md5` as published."""
 
     name: str
     url: str
@@ -424,44 +410,28 @@ Source = Archive | LfsStore
 
 
 def unpack(archive: Path, staging: Staging) -> None:
-    """Keeps the members of a zip or tar file that are missing files, by their content.
-
-    Their names are not used, and links and devices are not read, so that an archive cannot choose where anything is
-    written.
+    """Keeps the members of a zip file that are missing files, by their content. Their names are not used, so that an
+    archive cannot choose where anything is written.
 
     Raises:
-        SourceError: for a file that is no archive, is damaged, or unpacks to more than the release can have.
+        SourceError: for a file that is no zip, is damaged, or unpacks to more than the release can have.
     """
     for content in _contents(archive, staging):
         staging.take(content)
 
 
 def _contents(archive: Path, staging: Staging) -> Iterator[bytes]:
-    """The content of each member that has the size of a missing file."""
-    total = 0
     try:
-        for size, open_member in _members(archive):
-            total += size
-            if total > staging.limit:
+        with zipfile.ZipFile(archive) as package:
+            if sum(member.file_size for member in package.infolist()) > staging.limit:
                 raise SourceError("the archive holds more than the release can have")
-            if size in staging.sizes:
-                with open_member() as stream:
-                    yield stream.read(size)
+            for member in package.infolist():
+                if member.file_size in staging.sizes:
+                    yield package.read(member)
     except SourceError:
         raise
-    except Exception as error:  # tarfile.ReadError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ...
-        raise SourceError(f"no zip or tar archive, or damaged ({_one_line(error)})") from error
-
-
-def _members(archive: Path) -> Iterator[tuple[int, Callable[[], BinaryIO]]]:
-    """Size in bytes and content of each file in a zip or tar archive."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as package:
-            yield from ((info.file_size, partial(package.open, info)) for info in package.infolist())
-    else:
-        with tarfile.open(archive) as package:
-            for info in package:
-                yield info.size if info.isreg() else 0, partial(package.extractfile, info)
+    except Exception as error:  # BadZipFile, zlib.error, struct.error, OverflowError, EOFError, OSError, ...
+        raise SourceError(f"no zip archive, or damaged ({_one_line(error)})") from error
 
 
 def _one_line(text: Any) -> str:

@@ -4,11 +4,8 @@
     protocol: {name: emobox/lists}
 
 `corpus.root` is one corpus's folder of https://github.com/emo-box/EmoBox (`data/ravdess`), `corpus.audio_root` the
-folder of its audio as released.
-
-Source: Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus
-Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024. The metadata is under the MIT licence; the audio is
-under that of each corpus, which cards quote from the options, or from the corpus's own module.
+folder of its audio as released. The metadata is under the MIT licence; the audio is under that of each corpus, which
+cards quote from the options, or from the corpus's own module.
 
 What is read:
 - ``ravdess.jsonl``, one JSON object per clip: key, dataset, wav, emo, length, and start_time and end_time for segments
@@ -22,7 +19,7 @@ Audio is found by name: among the files below `audio_root` with the stem of `wav
 matching parent folders.
 
 Quirks:
-- The language in stm files is always English; `LANGUAGES` has the right one.
+- The language in stm files is always English: `corpus.language` gives the right one.
 - IEMOCAP's speaker there is the actor with the markers (``Ses05M``), a name that both actors of the session share;
   here it is the actual speaker, as `ser_hf.corpora.iemocap` reads it from the file name.
 - MER2023 and RESD have the clip's name as its speaker: the speaker is unknown. They load with `no_speaker: one`, and
@@ -53,24 +50,6 @@ CITATION = (
     "Ma Z, Chen M, Zhang H, Zheng Z, Chen W, Li X, Ye J, Chen X, Hain T (2024). EmoBox: Multilingual Multi-corpus "
     "Speech Emotion Recognition Toolkit and Benchmark. Interspeech 2024."
 )
-# ISO 639-1, from the table of the project's page; ASVP-ESD and ESD have several languages.
-_CORPORA = {
-    "el": "aesdd",
-    "am": "ased",
-    "fr": "cafe oreau",
-    "zh": "casia m3ed mer2023",
-    "en": "cremad emns emovdb enterface iemocap jlcorpus mead meld msppodcast ravdess savee tess",
-    "de": "emodb pavoque",
-    "it": "emovo emozionalmente",
-    "es": "mesd",
-    "pl": "polish",
-    "ru": "resd",
-    "fa": "shemo",
-    "bn": "subesco",
-    "tr": "turevdb",
-    "ur": "urdu",
-}
-LANGUAGES = {name: language for language, names in _CORPORA.items() for name in names.split()}
 OWN = {"cremad": cremad, "emodb": emodb, "ravdess": ravdess, "savee": savee, "tess": tess}
 PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
@@ -110,7 +89,7 @@ def parse(
     listed = _listed(root, folds)
     name = next(iter(listed.values()))[1]["dataset"]
     words = _label_map(root)
-    parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, LANGUAGES.get(name))
+    parser = RowParser(name, None, label_map, speaker_pattern, no_speaker, options.get("language"))
     speakers = {} if name in OWN else _speakers(root)
     by_stem: dict[str, list[Path]] = {}
     try:

@@ -70,12 +70,8 @@ def parse(
     """Reads the clips below `root`, labelled by the emotion that the speaker intended.
 
     Args:
-        on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar, and for clips in the folder of
-            another emotion.
+        on_unknown: also for clips in the folder of another emotion.
         part: the speakers of one language, or all.
-
-    Raises:
-        UserError: for a folder without audio, and for a name outside the grammar.
     """
 
     def leave_out(clip: Clip) -> str | None:

@@ -111,11 +111,7 @@ def parse_files(
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is a Git LFS pointer, the text stub in place of content.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
+    """Whether a file is a Git LFS pointer, the text in place of content; raises a UserError if it cannot be read."""
     try:
         if os.path.getsize(path) > _LFS_POINTER_BYTES:
             return False
@@ -139,11 +135,7 @@ class Entry(NamedTuple):
 
 
 def manifest(name: str) -> list[Entry]:
-    """The files of the official release of a corpus (of RAVDESS the spoken part), sorted by path.
-
-    Raises:
-        UserError: for a corpus without such a list.
-    """
+    """The files of a corpus's official release, sorted by path; raises a UserError for a corpus without a list."""
     if name not in NAMES:
         raise UserError(f"{name}: ser_hf has no list of its official files; it has lists of {', '.join(NAMES)}")
     return list(_entries(name))

@@ -5,19 +5,15 @@
 `corpus.dataset` is an id on the Hub, and `corpus.revision` a commit: a branch moves, and a recipe that follows one is
 not reproducible. Or `corpus.root` is a folder with the files of such a repository, or one parquet file. Data sets are
 loaded by `datasets.load_dataset`; `corpus.config` and `corpus.splits` choose among what the card lists. The column
-`split` holds the split of each row, and the protocol `column` uses it.
+`split` holds the split of each row, and the protocol `column` uses it. A repository that holds audio files instead of
+parquet can be downloaded and read as `audiofolder`.
 
 Columns are mapped by name: `corpus.audio`, `corpus.label`, `corpus.speaker`, and `corpus.columns` for sex, age,
-language, sentence, intensity, take and id. Class numbers become the class names of the file. Every other plain column
-is kept; one with a reserved name (`duration`) is renamed to ``own_duration``, and a column `split` becomes
-``own_split``. Features and further recordings are not read.
+language, sentence, intensity, take and id. Every other plain column is kept; one with a reserved name (`duration`) is
+renamed to ``own_duration``, and a column `split` becomes ``own_split``. A corpus that `ser-hf publish-corpus` has
+pushed keeps its ids and speakers if `corpus.corpus_name` is the name of that corpus.
 
-A corpus that `ser-hf publish-corpus` has pushed keeps its ids and speakers if `corpus.corpus_name` is the name of that
-corpus; its column of votes is not read.
-
-Embedded audio is written to the cache once (the environment's SER_HF_CACHE, else ~/.cache/ser_hf), so that rows have
-paths as in every corpus. Nothing is decoded. A repository that holds audio files instead of parquet can be downloaded
-and read as `audiofolder`.
+Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf) and not decoded.
 """
 
 import dataclasses
@@ -132,7 +128,11 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
             if columns[key] not in rows.column_names:
                 known = ", ".join(rows.column_names)
                 raise UserError(f"corpus.{key}: no column {columns[key]!r}; name one of {known}")
-        plain = [name for name, feature in rows.features.items() if _is_plain(feature) and name != columns["audio"]]
+        plain = [
+            name
+            for name, feature in rows.features.items()
+            if isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
+        ]
         classes = class_names(rows.features)
         for row in rows.select_columns(plain):
             cells.append({name: class_name(value, classes.get(name)) for name, value in row.items()})
@@ -160,10 +160,6 @@ def _rows(by_split: Mapping[str, Dataset], columns: Mapping[str, str], parser: R
         )
         for i, row in enumerate(cells)
     ]
-
-
-def _is_plain(feature: Any) -> bool:
-    return isinstance(feature, Value | ClassLabel) and "binary" not in feature.dtype
 
 
 def _audio(rows: Dataset, column: str) -> Dataset:

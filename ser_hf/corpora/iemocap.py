@@ -54,7 +54,7 @@ _LINE = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\t(\S+)\t(\S+)\t\[{_NUMBER},{_NUMBE
 
 
 class Rating(NamedTuple):
-    """The majority's label of an utterance, and mean valence, activation, dominance (1 to 5)."""
+    """The majority's label of an utterance, and the raters' means (1 to 5)."""
 
     label: str
     valence: float
@@ -93,29 +93,24 @@ def parse(
             whole = DIALOGUE.fullmatch(path.stem)
             reason = "the recording of a complete dialogue" if whole else f"not a file name of {TITLE}"
             if not whole and on_unknown == "error":
-                raise UserError(
-                    f"{path}: {reason} (such as Ses01F_impro01_F000.wav); remove it, or set corpus.on_unknown: skip"
-                )
+                raise UserError(f"{path}: {reason}; remove it, or set corpus.on_unknown: skip")
             skipped.append((str(path), reason))
             continue
         dialogue = fields["dialogue"]
         if dialogue not in ratings:
-            raise UserError(
-                f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; corpus.root should hold "
-                "Session1/dialog/EmoEvaluation beside Session1/sentences/wav"
-            )
+            raise UserError(f"{path}: no file {dialogue}.txt in a folder EmoEvaluation below {root}; complete it")
         seen.add(path.stem)
         rating = ratings[dialogue].get(path.stem)
         if part not in ("all", KINDS[fields["kind"]]):
             skipped.append((str(path), f"{KINDS[fields['kind']]} (corpus.part is {part})"))
-        elif rating is None or rating.label not in kept:
-            skipped.append(
-                (str(path), f"label {rating.label}: not among the classes" if rating else "no line of labels")
-            )
+        elif rating is None:
+            skipped.append((str(path), "no line of labels"))
+        elif rating.label not in kept:
+            skipped.append((str(path), f"label {rating.label}: not among the classes"))
         else:
             clips.append(_clip(path, fields, rating, merged))
-    for utterance in (name for rated in ratings.values() for name in rated if name not in seen):
-        skipped.append((utterance, "labeled, but without audio"))
+    unseen = (name for rated in ratings.values() for name in rated if name not in seen)
+    skipped += [(utterance, "labeled, but without audio") for utterance in unseen]
     return Listing("iemocap", clips, skipped)
 
 
@@ -166,7 +161,7 @@ def read_ratings(table: Path) -> dict[str, Rating]:
         if fields is None or fields[4] not in (*EMOTION_CODES, *LEFT_OUT):
             raise UserError(
                 f"{table}, line {number}: expected [start - end], utterance, label, [valence, activation, dominance] "
-                f"with tabs between and a label of {', '.join([*EMOTION_CODES, *LEFT_OUT])}; got {line!r}"
+                f"with tabs between; got {line!r}"
             )
         ratings[fields[3]] = Rating(fields[4], *(float(value) for value in fields.groups()[4:]))
     return ratings

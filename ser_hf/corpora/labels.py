@@ -167,8 +167,7 @@ UNREAD = "-"  # in the table, in place of the emotion of a file that was left ou
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A number of `clips` with one label in one corpus, and their class `label`, or None and the reason in `left_out`.
-    `word` is the label in the corpus's files (see `ser_hf.corpora.schema.Clip`), `emotion` its canonical emotion; both
-    are None for files that were left out unread."""
+    `word` is the label in the files, `emotion` its canonical emotion; both are None for files that are no clips."""
 
     corpus: str
     emotion: str | None
@@ -183,13 +182,8 @@ def label_sources(
     skipped: Sequence[tuple[str, str]],
     corpus: str,
 ) -> list[Source]:
-    """Counts clips by corpus, emotion, word and class, in that order.
-
-    Args:
-        outcomes: each clip with its class, or None and the reason why it was left out.
-        skipped: corpus and reason of each file that is no clip.
-        corpus: of clips without `Clip.corpus`.
-    """
+    """Counts clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, or None
+    and the reason why it was left out; `skipped` are corpus and reason of each file that is no clip."""
     counts = Counter((clip.corpus or corpus, clip.emotion, clip.word, label, why) for clip, label, why in outcomes)
     counts.update((own, None, None, None, why) for own, why in skipped)
     place = (*EMOTIONS, None).index
@@ -204,11 +198,8 @@ def sources_table(sources: Sequence[Source]) -> str:
         outcome = source.label or f"left out: {source.left_out}"
         word = f" ({source.word})" if source.word not in (None, source.emotion) else ""
         rows.append((source.corpus, (source.emotion or UNREAD) + word, str(source.clips), outcome))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(
-        f"{corpus:<{widths[0]}}  {emotion:<{widths[1]}}  {clips:>{widths[2]}}  {outcome}"
-        for corpus, emotion, clips, outcome in rows
-    )
+    first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
+    return "\n".join(f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows)
 
 
 def sources_facts(sources: Sequence[Source]) -> list[dict[str, Any]]:

@@ -14,11 +14,10 @@ output_repeated_splits_test or test):
     for f in */dia*.mp4; do ffmpeg -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done
 
 Quirks:
-- The film of `dia125_utt3` (train) is damaged, that of `dia110_utt7` (dev) is not in the release; both are left out
-  (`known_bad`), as are files without a row, such as `final_videos_testdia0_utt0`.
+- The film of `dia125_utt3` (train) is damaged, that of `dia110_utt7` (dev) is not in the release. Both are left out,
+  and so are files without a row, such as `final_videos_testdia0_utt0`.
 - Speakers are names of characters. The six friends are in all splits, so the official splits are speaker-dependent:
-  the protocol `column` (by `split`) asks for `shared_speakers: true`. A Waitress in two dialogues may be two people.
-- Files on macOS disks have twins that begin with `._`, which are skipped.
+  the protocol `column` (by `split`) needs `shared_speakers: true`. A Waitress in two dialogues may be two people.
 """
 
 import re
@@ -58,8 +57,8 @@ PARTS = {
 }
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode")
 KNOWN_BAD = {
-    ("train", "dia125_utt3"): "its film is damaged (corpus.known_bad: drop)",
-    ("validation", "dia110_utt7"): "its film is not in the release (corpus.known_bad: drop)",
+    ("train", "dia125_utt3"): "its film is damaged",
+    ("validation", "dia110_utt7"): "its film is not in the release",
 }
 GRAMMAR = re.compile(r"dia(?P<dialogue>[0-9]+)_utt(?P<utterance>[0-9]+)", re.ASCII)
 
@@ -67,13 +66,11 @@ GRAMMAR = re.compile(r"dia(?P<dialogue>[0-9]+)_utt(?P<utterance>[0-9]+)", re.ASC
 def parse(
     root: str | Path | None,
     on_unknown: Literal["error", "skip"] = "error",
-    known_bad: Literal["drop", "keep"] = "drop",
 ) -> Listing:
     """Reads the utterances of the tables below `root`; of the splits that have a table.
 
     Args:
         on_unknown: with ``"skip"``, utterances without a file of audio are left out.
-        known_bad: ``"drop"`` leaves out the two utterances without a usable film.
 
     Raises:
         UserError: for no table, a table that lacks a column or has an invalid cell, or an utterance without audio.
@@ -89,7 +86,7 @@ def parse(
     for part, table in ((part, found[0]) for part, found in tables.items() if found):
         for line, row in _rows(table):
             where, name = f"{table}, line {line}", f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
-            if known_bad == "drop" and (part, name) in KNOWN_BAD:
+            if (part, name) in KNOWN_BAD:
                 skipped.append((where, KNOWN_BAD[part, name]))
             elif (part, name) in audio:
                 seen.add(audio[part, name])

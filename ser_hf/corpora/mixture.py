@@ -8,19 +8,17 @@
         - {name: tess, root: data/TESS, merge: {surprise: happy}, cap: 800}
       merge: {calm: neutral}
 
-Each item takes the keys of its own corpus. The classes (`labels`) and the ids to exclude belong beside `corpora`. So
-do `merge` and `drop` for all corpora; an item may have its own, which take precedence: TESS's surprise is a pleasant
-one, and the calm of one corpus may be the neutral of another.
+Each item takes the keys of its own corpus; `labels` and `exclude` belong beside `corpora`, and so do `merge` and
+`drop` for all corpora; those of an item take precedence.
 
 - `cap`: the maximum number of clips of a corpus in all splits together, drawn by `corpus.seed` with speakers in
   proportion, and the emotions of each speaker. The other clips are neither decoded nor evaluated.
 - `weight`: the clips of a corpus per epoch, relative to the number of its training clips: with 0.5 one half of them in
-  each epoch, in turn; with 2 each twice. The evaluation does not change. With `training.balance: class` it is the
-  relative size of a corpus: classes are equally frequent, in each class the corpora in proportion to their clips times
-  their weights, and an epoch has as many clips as the weights give.
+  each epoch, in turn; with 2 each twice. With `training.balance: class` it is the relative size of a corpus in each
+  class, and an epoch has as many clips as the weights give.
 
-The column `corpus` of a row names its corpus. Speakers have their corpus as a prefix, and here sessions do too.
-Sentences do not: a sentence may occur in two corpora. A column that only some corpora have is null in the others.
+Speakers and sessions have their corpus as a prefix; a sentence may occur in two corpora. A column that only some
+corpora have is null in the others.
 """
 
 import dataclasses
@@ -32,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.errors import UserError
-from ..utils.proportions import in_turns
+from ..utils.order import in_turns
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
 from .labels import Rule
@@ -48,7 +46,6 @@ _ITEM_KEYS = {
     "weight": (float, 1.0),
     "cap": (int | None, None),
 }
-_COMMON_KEYS = ("labels", "exclude")
 _MAX_WEIGHT = 100  # a larger one is a mistake, and an epoch of it would not fit in memory
 
 
@@ -90,9 +87,6 @@ def completed(corpora: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any
         key, name = _key(position), item.get("name")
         if not isinstance(name, str) or name not in SINGLE_CORPORA:
             raise UserError(f"{key}.name: unknown corpus {name!r}; choose one of {', '.join(SINGLE_CORPORA)}")
-        for word in _COMMON_KEYS:
-            if word in item:
-                raise UserError(f"{key}.{word}: applies to all corpora together; write it as corpus.{word}")
         own = checked(item, _ITEM_KEYS | parser_options(SINGLE_CORPORA[name]), key)
         Rule(own["merge"], own["drop"], key)  # checks the words
         if not 0 < own["weight"] <= _MAX_WEIGHT:
@@ -112,8 +106,6 @@ def parse(
     """Reads all the corpora.
 
     Args:
-        root: must be None; each corpus has its own.
-        on_unknown: default of the corpora.
         corpora: for each its name, root, `merge`, `drop`, `weight` and `cap` (above), and the options of its `parse`.
         seed: of the draw for `cap`.
 

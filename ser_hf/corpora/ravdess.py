@@ -100,12 +100,11 @@ def parse(
     """Reads the clips below `root`, labelled by the emotion that the actor intended.
 
     Args:
-        on_unknown: ``"error"`` or ``"skip"`` for file names outside the grammar.
         song: reads sung clips too; otherwise they are left out.
         known_bad: ``"drop"`` leaves out the second of two identical files (see above), ``"keep"`` takes both.
 
     Raises:
-        UserError: for a folder without audio, for a name outside the grammar, and for `song` without sung clips.
+        UserError: as `parse_files`; for `song` without sung clips.
     """
 
     def leave_out(clip: Clip) -> str | None:

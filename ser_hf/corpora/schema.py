@@ -1,11 +1,9 @@
 """The rows of every corpus: columns, canonical emotions, and their `datasets.Dataset`."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import datasets
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
 from ..utils.errors import UserError
@@ -13,19 +11,8 @@ from ..utils.files import require_utf8
 
 # The order of every label list that a recipe does not order itself.
 EMOTIONS = (
-    "angry",
-    "disgust",
-    "fear",
-    "happy",
-    "neutral",
-    "sad",
-    "surprise",
-    "calm",
-    "boredom",
-    "excited",
-    "frustrated",
-    "contempt",
-    "other",
+    *("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm", "boredom"),
+    *("excited", "frustrated", "contempt", "other"),
 )
 
 
@@ -103,11 +90,11 @@ def to_dataset(
         raise UserError(f"corpus.root: {listing.corpus} has no clip left")
     for clip in clips:
         require_utf8(clip.path)
-    rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(emotions)}
+    rows: dict[str, list] = {"audio": [clip.path for clip in clips], "label": list(map(labels.index, emotions))}
     for name in COLUMNS:
         rows[name] = [getattr(clip, name, None) for clip in clips]
     rows["corpus"] = [clip.corpus or listing.corpus for clip in clips]
-    features = {"audio": Value("string"), "label": Value("string"), **COLUMNS}
+    features = {"audio": Value("string"), "label": ClassLabel(names=list(labels)), **COLUMNS}
     if votes is not None:
         rows["votes"] = [None if shares is None else list(shares) for shares in votes]
         features["votes"] = List(Value("float32"), length=len(labels))
@@ -123,9 +110,7 @@ def to_dataset(
             known = []
         features[name] = Dataset.from_dict({name: known}).features[name] if known else Value("string")
     dataset = Dataset.from_dict(rows, features=Features(features))
-    with _quiet():
-        dataset = dataset.cast_column("label", ClassLabel(names=list(labels)))
-        return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
+    return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
 
 
 def require_unique_ids(clips: Sequence[Clip]) -> None:
@@ -138,15 +123,3 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
                 "two (mirrors often double a folder), or give it another id"
             )
         first[clip.id] = clip.path
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides the progress bars of casting."""
-    shown = datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()

@@ -341,8 +341,7 @@ def parse(
         speakers: number of speakers; even numbers are balanced by sex.
         takes: clips per speaker and emotion.
         seed: of the voices and of every random detail; the same arguments give the same samples.
-        shuffle_labels: exchanges the labels among each speaker's clips: a control without any information in the
-            labels.
+        shuffle_labels: exchanges the labels among each speaker's clips, as a control.
     """
     if speakers < 3 or takes < 1:
         raise UserError(f"corpus.speakers and corpus.takes: at least 3 and 1, got {speakers} and {takes}")
@@ -352,16 +351,13 @@ def parse(
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
     with built_once(folder) as fresh:
         if fresh is not None:
-            _write(fresh, speakers, takes, seed)
+            jobs = [(s, emotion, take) for s in range(speakers) for emotion in EMOTIONS for take in range(takes)]
+            for speaker, emotion, take in tqdm(jobs, desc="generating speech", unit="clip", disable=None):
+                samples = utterance(speaker, emotion, take, seed, SAMPLING_RATE)
+                path = fresh / f"s{speaker:02d}_{emotion}_{take:03d}.wav"
+                soundfile.write(path, samples, SAMPLING_RATE, subtype="PCM_16")
     clips = [_clip(path, seed) for path in sorted(folder.glob("*.wav"))]
     return Listing("synthetic", _shuffled(clips, seed) if shuffle_labels else clips)
-
-
-def _write(folder: Path, speakers: int, takes: int, seed: int) -> None:
-    jobs = [(s, emotion, take) for s in range(speakers) for emotion in EMOTIONS for take in range(takes)]
-    for speaker, emotion, take in tqdm(jobs, desc="generating speech", unit="clip", disable=None):
-        samples = utterance(speaker, emotion, take, seed, SAMPLING_RATE)
-        soundfile.write(folder / f"s{speaker:02d}_{emotion}_{take:03d}.wav", samples, SAMPLING_RATE, subtype="PCM_16")
 
 
 def _clip(path: Path, seed: int) -> Clip:

@@ -106,10 +106,8 @@ def with_splits(splits: Sequence[str | None], extra: Sequence[Mapping[str, Any]]
     table is then called ``own_split``."""
     if not any(splits):
         return [dict(row) for row in extra]
-    return [
-        {"split": split} | {"own_split" if name == "split" else name: value for name, value in row.items()}
-        for split, row in zip(splits, extra, strict=True)
-    ]
+    renamed = ({"own_split" if name == "split" else name: value for name, value in row.items()} for row in extra)
+    return [{"split": split} | row for split, row in zip(splits, renamed, strict=True)]
 
 
 def is_empty(value: Any) -> bool:
@@ -161,12 +159,9 @@ class RowParser:
         speaker_pattern: regular expression searched in a clip's path; its group ``speaker``, else its first group,
             else the match is the speaker.
         no_speaker: for rows without a speaker: ``"error"``, ``"skip"``, or ``"one"``, which counts them as one
-            speaker, `UNNAMED`. Any speaker may be among them, so a split with some of them on one side and clips of
-            the same corpus on the other is reported as speaker-dependent.
+            speaker, `UNNAMED`. A split with some of them on one side and clips of the same corpus on the other is
+            reported as speaker-dependent.
         language: of rows that name none (ISO 639).
-
-    Raises:
-        UserError: naming an invalid option.
     """
 
     corpus_name: str
@@ -295,6 +290,11 @@ def absent(path: Path) -> str | None:
     if is_lfs_pointer(path):
         return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
     return None
+
+
+def relative(path: Path, folder: Path) -> str:
+    """The path from `folder` if it is below it, with forward slashes."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def _unknown_label(row: Row) -> UserError:

@@ -14,7 +14,6 @@ one way, and a folder that contradicts a name is an error. One file of the relea
 error, as is any clip in two places.
 """
 
-import logging
 import re
 from pathlib import Path, PurePath
 from typing import Literal
@@ -29,8 +28,6 @@ TITLE = "TESS"
 URL = "https://doi.org/10.5683/SP2/E8H2MF"
 CITATION = "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). Borealis, doi:10.5683/SP2/E8H2MF."
 ACTED = True
-
-logger = logging.getLogger(__name__)
 
 EMOTION_CODES = {
     "angry": "angry",
@@ -82,8 +79,4 @@ def read_name(path: PurePath) -> Clip | None:
 
 def parse(root: str | Path | None, on_unknown: Literal["error", "skip"] = "error") -> Listing:
     """Reads the clips below `root`, labelled by the emotion that the actress intended."""
-    listing = parse_files(root, "tess", TITLE, "OAF_back_fear.wav", read_name, on_unknown)
-    for clip in listing.clips:
-        if Path(clip.path).stem.lower() in _MISSPELT:
-            logger.info("%s: misspelt in the release, read as %s", clip.path, clip.id.removeprefix("tess/"))
-    return listing
+    return parse_files(root, "tess", TITLE, "OAF_back_fear.wav", read_name, on_unknown)

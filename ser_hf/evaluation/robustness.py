@@ -1,28 +1,22 @@
 """Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the like."""
 
 import dataclasses
-import io
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import soundfile
-import soxr
 import xxhash
 from tqdm.auto import tqdm
 
 from ..audio import transforms
 from ..audio.transforms import Waveforms
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
 from .metrics import Outputs, classification_metrics
 from .predictions import Predictions
-
-logger = logging.getLogger(__name__)
 
 _METRICS = ("uar", "wa", "macro_f1")
 # Samples of a chunk of clips, 67 MB; as many at most are changed meanwhile.
@@ -33,8 +27,6 @@ _ACTIVE_RANGE = 30.0  # dB
 _ROOM_VOLUME, _DISTANCE = 60.0, 1.0
 # By kbit/s: G.711 on land lines, GSM 06.10 (full rate) on early mobile ones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz
-_OPUS_BIT_RATES = (6, 256)  # kbit/s of one channel, libsndfile's compression levels 1 and 0
 
 
 def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,42 +57,6 @@ def room_response(decay: float, sampling_rate: int, rng: np.random.Generator) ->
     """
     ratio = 10 * math.log10(0.057**2 * _ROOM_VOLUME / decay / _DISTANCE**2)
     return transforms.generated_response(decay, ratio, sampling_rate, rng)
-
-
-def opus(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> np.ndarray:
-    """Coded by Opus (RFC 6716) and decoded, float32 (samples,), in its place in time. A clip beyond full scale is
-    scaled to full scale for the coder, and back.
-
-    Args:
-        kilobits: kbit/s that the coder aims at, its rate being variable. At 24, 12 and 6 its packets take 23.0, 11.8
-            and 5.9 on EMO-DB, and on RAVDESS, half of which is silence, 15.6, 8.9 and 4.6.
-    """
-    rate = min((rate for rate in _OPUS_RATES if rate >= sampling_rate), default=_OPUS_RATES[-1])
-    peak = max(np.float32(1), np.abs(waveform).max())
-    narrow = soxr.resample(waveform / peak, sampling_rate, rate)
-    # A clip of one or two samples may become empty when resampled.
-    stream = opus_stream(narrow if len(narrow) else np.zeros(1, dtype=np.float32), kilobits, rate)
-    decoded, _ = soundfile.read(io.BytesIO(stream), dtype="float32")
-    wide = soxr.resample(decoded, rate, sampling_rate)[: len(waveform)] * peak
-    return np.pad(wide, (0, len(waveform) - len(wide)))
-
-
-def opus_stream(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> bytes:
-    """The file in an Ogg container; `sampling_rate` is one of Opus's rates."""
-    least, most = _OPUS_BIT_RATES
-    file = io.BytesIO()
-    level = (most - kilobits) / (most - least)
-    soundfile.write(file, waveform, sampling_rate, format="OGG", subtype="OPUS", compression_level=level)
-    return file.getvalue()
-
-
-def check_opus() -> None:
-    """Raises a `UserError` if libsndfile was built without Opus."""
-    if "OPUS" not in soundfile.available_subtypes("OGG"):
-        raise UserError(
-            f"robustness: libsndfile {soundfile.__libsndfile_version__} here writes no Opus; install soundfile from "
-            "PyPI"
-        )
 
 
 def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
@@ -143,18 +99,12 @@ class Kind:
 
 
 KINDS = {
-    # The reference noise: unlike noise with the clip's spectrum it carries no emotion, and its octaves are equally
-    # strong, as speech's are roughly. White noise has half of its power above 4 kHz (at 16 kHz), where little speech
-    # is: how much it covers depends on the sampling rate.
+    # Unlike noise with the clip's spectrum it carries no emotion, and unlike white noise, whose power is mostly above
+    # that of speech, its effect does not depend on the sampling rate.
     "noise": Kind(
         *("pink noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
         "noise of equal power in each octave, {} dB below the speech",
         lambda clip, snr, rate, rng: add_noise(clip, transforms.colored(len(clip), 1.0, rate, rng), snr, rate),
-    ),
-    "white_noise": Kind(
-        *("white noise", "signal-to-noise ratio", "dB", math.inf, (20, 10, 5, 0)),
-        "noise of equal power at each frequency, {} dB below the speech",
-        lambda clip, snr, rate, rng: add_noise(clip, transforms.gaussian(len(clip), rng), snr, rate),
     ),
     "reverberation": Kind(
         *("reverberation", "RT60", "s", 0.0, (0.3, 0.6, 1.0)),
@@ -167,26 +117,10 @@ KINDS = {
         "300 to 3400 Hz at 8 kHz, coded at {} kbit/s (64: G.711 mu-law; 13: GSM full rate)",
         lambda clip, kilobits, rate, rng: transforms.telephone(clip, _TELEPHONE_CODECS[kilobits], rate),
     ),
-    "codec": Kind(
-        *("Opus", "bit rate", "kbit/s", math.inf, (24, 12, 6)),
-        "coded by Opus, as calls and voice messages are, at {} kbit/s during speech (less in silence; without the "
-        "container)",
-        lambda clip, kilobits, rate, rng: opus(clip, kilobits, rate),
-    ),
     "gain": Kind(
         *("gain", "gain", "dB", 0.0, (-20, -10, 10)),
         "level changed by {} dB, not limited to full scale",
         lambda clip, decibels, rate, rng: transforms.gain(clip, decibels),
-    ),
-    "saturation": Kind(
-        *("saturation", "gain", "dB", 0.0, (10, 20)),
-        "level raised by {} dB and clipped at full scale",
-        lambda clip, decibels, rate, rng: np.clip(transforms.gain(clip, decibels), -1, 1),
-    ),
-    "clipping": Kind(
-        *("clipping", "samples clipped", "%", 0.0, (1, 5, 20)),
-        "the loudest {} % of the clip's samples clipped at one level",
-        lambda clip, percent, rate, rng: transforms.clip(clip, percent / 100),
     ),
     "duration": Kind(
         *("shortened", "duration", "s", math.inf, (2, 1, 0.5)),
@@ -235,7 +169,6 @@ def robustness(
     *,
     rate: int,
     conditions: Sequence[Condition] = CONDITIONS,
-    max_clips: int | None = None,
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
@@ -250,7 +183,6 @@ def robustness(
             (trimming, normalization): conditions change recordings.
         waveforms: float32 (samples,) by clip, at `rate` Hz.
         predictions: of the clips; only ids, labels, speakers and names are used.
-        max_clips: use at most so many (`pick_clips`).
         bootstrap: resamples.
 
     Returns:
@@ -259,24 +191,16 @@ def robustness(
         clips it `changed`, and `drop`, the UAR that it costs (negative if it gains), with `drop_interval`.
 
     Raises:
-        UserError: naming a clip whose samples are not finite, for a `max_clips` that leaves a class out, and if
-            libsndfile lacks the codec.
+        UserError: naming a clip whose samples are not finite.
     """
-    if any(condition.kind == "codec" for condition in conditions):
-        check_opus()
-    rows = np.arange(len(predictions))
-    if max_clips is not None:
-        rows = pick_clips(predictions, max_clips)
-        logger.info("robustness: on %d of %d clips, drawn evenly over classes and speakers", len(rows), len(waveforms))
-    predictions, of_clips = predictions.only(rows), len(waveforms)
-    labels, classes = predictions.labels, len(predictions.names)
+    labels, classes, clips = predictions.labels, len(predictions.names), len(predictions)
 
     outputs, changed = [], []
-    with tqdm(total=len(rows) * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
+    with tqdm(total=clips * (len(conditions) + 1), desc="robustness", unit="clip", disable=None) as bar:
         for condition in (None, *conditions):
             bar.set_postfix_str("clean" if condition is None else condition.name)
             predicted, count = [], 0
-            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rows, rate):
+            for chunk, changes in _chunks(condition, waveforms, predictions.ids, rate):
                 predicted.append(np.asarray(classify(chunk)).argmax(axis=1))
                 count += changes
                 bar.update(len(chunk))
@@ -284,14 +208,14 @@ def robustness(
             changed.append(count)
 
     # The draws are those of `bootstrap_intervals`.
-    drawn = draws(len(rows), speaker_keys(predictions), bootstrap, np.random.default_rng(0))
+    drawn = draws(clips, speaker_keys(predictions), bootstrap, np.random.default_rng(0))
     resampled = [own["uar"] for own in resample([measure([own], ["uar"]) for own in outputs], drawn)]
     scores = []
     for own, uars in zip(outputs, resampled, strict=True):
         measured = classification_metrics(labels, own.predictions, classes)
         scores.append({name: measured[name] for name in _METRICS} | {"interval": percentile(uars, confidence)})
     return {
-        "clips": len(rows),
+        "clips": clips,
         "clean": scores[0],
         # The UAR of one class for all clips: a recall of 1, and 0 of the other classes.
         "chance": 1 / len(set(labels.tolist())),
@@ -311,7 +235,7 @@ def robustness(
         ],
         "settings": {
             "seed": 0,
-            "of_clips": of_clips,
+            "of_clips": clips,
             "bootstrap": bootstrap,
             "confidence": confidence,
             "sampling_rate": rate,
@@ -320,45 +244,26 @@ def robustness(
     }
 
 
-def pick_clips(predictions: Predictions, most: int) -> np.ndarray:
-    """Row numbers of at most `most` clips, (clips,), in order: each class in proportion, at least one clip of each,
-    and within a class the speakers in turns. The ids decide which ones, whatever their order.
-
-    Raises:
-        UserError: if there are more classes than clips.
-    """
-    clips = pd.DataFrame({"label": predictions.labels, "speaker": speaker_keys(predictions)})
-    if most < clips["label"].nunique():
-        raise UserError(f"max_clips: expected {clips['label'].nunique()} or more, a clip for each class, got {most}")
-    clips["draw"] = [xxhash.xxh3_64_intdigest(f"0/{clip}".encode()) for clip in predictions.ids]
-    clips = clips.sort_values("draw")
-    clips["turn"] = clips.groupby(["label", "speaker"]).cumcount()
-    by_label = clips.sort_values("turn", kind="stable").groupby("label")["turn"]
-    shares = by_label.cumcount() / by_label.transform("size")
-    return np.sort(shares.sort_values(kind="stable").index[:most].to_numpy())
-
-
 def _chunks(
     condition: Condition | None,
     waveforms: Waveforms | Sequence[np.ndarray],
     ids: Sequence[str],
-    rows: np.ndarray,
     rate: int,
 ) -> Iterator[tuple[list[np.ndarray], int]]:
     """Chunks of the clips under a condition, in order, and how many of each it has changed."""
 
     def work(place: int) -> tuple[np.ndarray, bool]:
-        clean = np.asarray(waveforms[rows[place]], dtype=np.float32)
+        clean = np.asarray(waveforms[place], dtype=np.float32)
         if not np.isfinite(clean).all():
             raise UserError(f"{ids[place]}: holds NaN or infinite samples; exclude the clip, or repair it")
         made = clean if condition is None else condition.apply(clean, rate, ids[place])
         return made, not np.array_equal(made, clean)
 
     def size(place: int) -> int:
-        return len(waveforms[rows[place]])
+        return len(waveforms[place])
 
     chunk, changed, samples = [], 0, 0
-    for waveform, is_changed in in_order(work, range(len(rows)), size=size, most=_CHUNK_SAMPLES):
+    for waveform, is_changed in in_order(work, range(len(ids)), size=size, most=_CHUNK_SAMPLES):
         chunk.append(waveform)
         changed += is_changed
         samples += len(waveform)

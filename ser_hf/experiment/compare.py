@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, bootstrap_intervals
@@ -27,13 +28,11 @@ from ..utils.run_folder import RunFolder
 from .reproduce import find_saved_run
 
 FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
-_PAIRS_SHOWN = 10  # in the terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A finished run: `source` as the user named it, `name` unique among the runs, and the path of its predictions, if
-    there are any."""
+    """A finished run: `source` as the user named it, `name` unique among the runs, and the path of its predictions."""
 
     source: str
     name: str
@@ -43,22 +42,14 @@ class SavedRun:
 
 @dataclasses.dataclass(frozen=True)
 class RunPredictions:
-    """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable.
-
-    Attributes:
-        clips: ids, preceded by the fold where folds share clips.
-        labels: class numbers, (clips,).
-        predictions: class numbers, (seeds, clips).
-        seeds: None if the run has one training.
-        speakers: of each clip; None if any is unknown.
-    """
+    """The predictions of a run; classes, clips and seeds are sorted, so that runs are comparable."""
 
     classes: list[str]
-    clips: list[str]
-    labels: np.ndarray
-    predictions: np.ndarray
-    seeds: list[int] | None
-    speakers: list[str] | None
+    clips: list[str]  # ids, preceded by the fold where folds share clips
+    labels: np.ndarray  # class numbers, (clips,)
+    predictions: np.ndarray  # class numbers, (seeds, clips)
+    seeds: list[int] | None  # None if the run has one training
+    speakers: list[str] | None  # None if any is unknown
 
 
 def compare_runs(
@@ -88,9 +79,7 @@ def compare_runs(
         UserError: for a source that is not a run or is given twice, or a run without results on that split.
     """
     if metric not in METRICS:
-        raise UserError(f"--metric: expected one of {', '.join(METRICS)}, got {metric!r}")
-    if part not in (None, "test", "validation"):
-        raise UserError(f"--part: expected test or validation, got {part!r}")
+        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     if output is not None:
         _check_output(Path(output))
     runs = [(run, part or run.report.judged_on) for run in _read_runs([str(source) for source in sources])]
@@ -118,27 +107,23 @@ def compare_runs(
 
 
 def _check_output(folder: Path) -> None:
-    if folder.is_file():
-        raise UserError(f"--output: {folder} is a file; name a folder")
     others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
-    if others:
-        raise UserError(f"--output: {folder} contains {others[0]}, which is not a comparison's; choose another folder")
+    if folder.is_file() or others:
+        found = f"contains {others[0]}, which is not a comparison's" if others else "is a file"
+        raise UserError(f"--output: {folder} {found}; choose another folder")
 
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
-    if not sources:
-        raise UserError("RUN: missing; name two runs or more, as in ser-hf compare runs/a runs/b")
     runs = [_read_run(source) for source in sources]
     seen: dict[str, str] = {}
     for run in runs:
         report = run.report
         key = repr((report.protocol.sha256, report.judged_on, report.metrics, report.seconds))
         if key in seen:
-            how = "twice" if seen[key] == run.source else f"as {seen[key]}, too"
-            raise UserError(f"{run.source}: the same run is given {how}; name it once")
+            raise UserError(f"{run.source}: the same run as {seen[key]}; name it once")
         seen[key] = run.source
     if len(runs) < 2:
-        raise UserError(f"{sources[0]}: a comparison needs two runs or more")
+        raise UserError(f"{', '.join(sources) or 'RUN'}: a comparison needs two runs or more")
     counts = Counter(run.name for run in runs)
     # Runs of the same recipe are named after their folders.
     return [run if counts[run.name] == 1 else dataclasses.replace(run, name=run.source.rstrip("/")) for run in runs]
@@ -153,24 +138,17 @@ def _read_run(source: str) -> SavedRun:
     if not path.exists():
         report = find_saved_run(source).report  # from the Hub
         return SavedRun(source, report.name, report, None)
-    file = _report_file(source, path) if path.is_dir() else path
+    files = [path] if path.is_file() else [RunFolder(path).report / "report.json", path / "report.json"]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise UserError(
+            f"{source}: contains no report; name the folder of a finished run or of a model saved by ser_hf, or a "
+            "report.json"
+        )
     report, predictions = read_report(file), file.with_name("predictions.parquet")
     if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in METRICS):
         raise UserError(f"{file}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
     return SavedRun(source, report.name, report, predictions if predictions.is_file() else None)
-
-
-def _report_file(source: str, folder: Path) -> Path:
-    run = RunFolder(folder)
-    for place in (run.report, folder):
-        if (place / "report.json").is_file():
-            return place / "report.json"
-    if run.recipe.is_file():
-        raise UserError(f"{source}: an unfinished run; finish it with --resume")
-    below = sorted(child.name for child in folder.iterdir() if RunFolder(child).complete)
-    if below:
-        raise UserError(f"{source}: a folder of runs ({', '.join(below[:3])}); name them, as in {folder.as_posix()}/*")
-    raise UserError(f"{source}: contains no report; name a run's folder, a model saved by ser_hf or a report.json")
 
 
 def _read_predictions(run: SavedRun, part: str) -> RunPredictions | None:
@@ -320,16 +298,14 @@ def _unpaired(
     protocols = {row["name"]: f"{row['part']} clips of {_protocol(row)}" for row in rows}
     for names, others in itertools.combinations(groups, 2):
         a, b = predictions[names[0]], predictions[others[0]]
-        reasons = []
-        if single := sorted(set(a.classes) ^ set(b.classes)):
-            reasons.append(f"different classes ({', '.join(single)} on one side only)")
-        common = len(set(a.clips) & set(b.clips))
-        if common < max(len(a.clips), len(b.clips)):
+        if a.classes != b.classes:
+            why = f"different classes ({', '.join(sorted(set(a.classes) ^ set(b.classes)))} on one side only)"
+        elif a.clips != b.clips:
             sides = f"{len(a.clips)} {protocols[names[0]]}, {len(b.clips)} {protocols[others[0]]}"
-            reasons.append(f"different clips ({sides}; {common} in common)")
-        if not reasons:
-            reasons.append(f"different labels of {np.count_nonzero(a.labels != b.labels)} of the same clips")
-        found.append({"runs": list(names), "others": list(others), "why": "; ".join(reasons)})
+            why = f"different clips ({sides}; {len(set(a.clips) & set(b.clips))} in common)"
+        else:
+            why = f"different labels of {np.count_nonzero(a.labels != b.labels)} of the same clips"
+        found.append({"runs": list(names), "others": list(others), "why": why})
     return found
 
 
@@ -343,28 +319,20 @@ def _warnings(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, An
             found.append(f"{row['name']}: evaluated on speakers of its training split.")
         elif protocol["shared_speakers"] is None:
             found.append(f"{row['name']}: it is unknown whether these speakers are in its training split.")
-    few = sorted({pair["speakers"] for pair in pairs if pair["speakers"] and pair["speakers"] < FEW_SPEAKERS})
-    folded = {row["name"] for row in rows if row["repeats"] and row["repeats"]["kind"] == "folds"}
-    sentences = {
-        "The runs have different protocols: their figures are not comparable.": len(
-            {row["protocol"]["sha256"] for row in rows}
+    if len({row["protocol"]["sha256"] for row in rows}) > 1:
+        found.append("The runs have different protocols: their figures are not comparable.")
+    if any(row["part"] == "validation" for row in rows):
+        found.append("The validation split selected the checkpoints: figures on it are too good.")
+    if few := sorted({pair["speakers"] for pair in pairs if pair["speakers"] and pair["speakers"] < FEW_SPEAKERS}):
+        found.append(
+            f"Differences on few speakers ({', '.join(map(str, few))}): intervals and p-values are optimistic."
         )
-        > 1,
-        "The validation split selected the checkpoints: figures on it are too good.": any(
-            row["part"] == "validation" for row in rows
-        ),
-        f"Differences on few speakers ({', '.join(map(str, few))}): intervals and p-values are too optimistic; those "
-        "over clips alone do not apply to other speakers.": few,
-        "Runs with one training: the variation between seeds is not included.": any(
-            "training" in note for pair in pairs for note in pair["notes"]
-        ),
-        "Pairs pool the clips of all folds; the table has the mean over folds.": any(
-            {pair["a"], pair["b"]} & folded for pair in pairs
-        ),
-        "The intervals of the reports have different confidence levels.": len({row["confidence"] for row in rows}) > 1,
-        "Seconds are from different machines.": len({row["machine"] for row in rows if row["machine"]}) > 1,
-    }
-    return found + [sentence for sentence, holds in sentences.items() if holds]
+    if any("training" in note for pair in pairs for note in pair["notes"]):
+        found.append("Runs with one training: the variation between seeds is not included.")
+    folded = {row["name"] for row in rows if row["repeats"] and row["repeats"]["kind"] == "folds"}
+    if any({pair["a"], pair["b"]} & folded for pair in pairs):
+        found.append("Pairs pool the clips of all folds; the table has the mean over folds.")
+    return found
 
 
 def _write_files(comparison: Mapping[str, Any], folder: Path) -> None:
@@ -385,23 +353,6 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _page(comparison: Mapping[str, Any], chart: bytes) -> str:
-    metric = comparison["metric"]
-    figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
-    return template(__package__, "compare.html", span=_span, p_value=_p_value).render(
-        **comparison,
-        version=__version__,
-        names=NAMES,
-        measures=DEFINITIONS,
-        headings=_headings(metric),
-        cells={row["name"]: _cells(row, metric) for row in comparison["runs"]},
-        mcnemar=_mcnemar,
-        not_paired=_not_paired,
-        picture=f"data:image/svg+xml;base64,{base64.b64encode(chart).decode('ascii')}",
-        alt=f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}.",
-    )
-
-
 def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """A bar for each run with its interval; runs that are evaluated on training speakers are hatched."""
     figure = Figure(figsize=(8.5, 1.2 + 0.42 * len(rows)), layout="constrained")
@@ -420,79 +371,85 @@ def bar_chart(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     return figure
 
 
+def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs, and the pairs, as formatted text."""
+    metric = comparison["metric"]
+    runs = []
+    for row in comparison["runs"]:
+        repeats, deviation, seconds = row["repeats"], row["deviations"].get(metric), row["seconds"]["training"]
+        shared = row["protocol"]["shared_speakers"]
+        mark = {None: " (training speakers unknown)", 0: ""}.get(shared, " (training speakers)")
+        runs.append(
+            {
+                "run": row["name"],
+                "protocol": _protocol(row) + (" LEAKY" if row["protocol"]["leak"] else mark),
+                "split": row["part"],
+                NAMES[metric]: f"{row['metrics'][metric]:.3f}",
+                "interval": _span(row["intervals"].get(metric)),
+                **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in METRICS if name != metric},
+                "sd": "-" if deviation is None else f"{deviation:.3f}",
+                "over": f"{repeats['number']} {repeats['kind']}" if repeats else "-",
+                **{title: _count(row[key]) for title, key in (("parameters",) * 2, ("trainable", "learning"))},
+                "training": "-" if seconds is None else f"{seconds / 60:.1f} min",
+            }
+        )
+    pairs = []
+    for pair in comparison["pairs"]:
+        own, tests = pair["metrics"][metric], sorted({test["p_holm"] for test in pair["mcnemar"]})
+        pairs.append(
+            {
+                "on the same clips": f"{pair['a']} over {pair['b']}",
+                "verdict": f"{pair['a']} is better" if pair["verdict"] == "a is better" else pair["verdict"],
+                "difference": f"{own['difference']:+.3f}",
+                "interval": _span(own["interval"], "+.3f"),
+                "p (Holm)": _p_value(pair["p_holm"]),
+                "McNemar p (Holm)": " to ".join(map(_p_value, dict.fromkeys([*tests[:1], *tests[-1:]]))) or "-",
+            }
+        )
+    return pd.DataFrame(runs), pd.DataFrame(pairs)
+
+
 def summary(comparison: Mapping[str, Any]) -> str:
-    """The table of runs, the pairs, and the warnings, for the terminal."""
-    rows, metric, settings = comparison["runs"], comparison["metric"], comparison["settings"]
-    pairs, lines = comparison["pairs"], ["", *_aligned(_headings(metric), [_cells(row, metric) for row in rows])]
-    if pairs:
-        heads = ["on the same clips", "verdict", f"{NAMES[metric]} of both", "difference", "interval", "p (Holm)"]
-        table = []
-        for pair in pairs[:_PAIRS_SHOWN]:
-            own, a, b = pair["metrics"][metric], pair["a"], pair["b"]
-            verdict = f"{a} is better" if pair["verdict"] == "a is better" else pair["verdict"]
-            figures = [f"{own['a']:.3f} - {own['b']:.3f}", f"{own['difference']:+.3f}", _span(own["interval"], True)]
-            table.append([f"{a} over {b}", verdict, *figures, _p_value(pair["p_holm"]), _mcnemar(pair["mcnemar"])])
-        lines += ["", *_aligned([*heads, "McNemar p"], table)]
-        how = f"{settings['resamples']:,} resamples, {100 * settings['confidence']:g} % intervals"
-        more = f"; {len(pairs) - _PAIRS_SHOWN} more in comparison.json (--output)" if len(pairs) > _PAIRS_SHOWN else ""
-        lines.append(f"  {how}, p-values with Holm's correction for {len(pairs)} pairs{more}")
+    """The tables of runs and pairs, and the warnings, for the terminal."""
+    lines = []
+    for table in tables(comparison):
+        if len(table):
+            lines += ["", table.to_string(index=False)]
     lines += [f"  not paired: {_not_paired(one)}" for one in comparison["unpaired"]]
     return "\n".join(lines + [f"  warning: {warning}" for warning in comparison["warnings"]])
 
 
-def _headings(metric: str) -> list[str]:
-    others = [NAMES[name] for name in METRICS if name != metric]
-    return ["run", "protocol", NAMES[metric], "interval", *others, "sd", "over", "parameters", "trainable", "training"]
-
-
-def _cells(row: Mapping[str, Any], metric: str) -> list[str]:
-    """The texts of a run, one for each of the headings."""
-    repeats, protocol, deviation = row["repeats"], row["protocol"], row["deviations"].get(metric)
-    mark = " LEAKY" if protocol["leak"] else " (training speakers)" if protocol["shared_speakers"] else ""
-    if protocol["shared_speakers"] is None:
-        mark = " (training speakers unknown)"
-    seconds = row["seconds"]["training"]
-    return [
-        row["name"],
-        _protocol(row) + ("" if row["part"] == "test" else f", {row['part']}") + mark,
-        f"{row['metrics'][metric]:.3f}",
-        _span(row["intervals"].get(metric)),
-        *(f"{row['metrics'][name]:.3f}" for name in METRICS if name != metric),
-        "-" if deviation is None else f"{deviation:.3f}",
-        f"{repeats['number']} {repeats['kind']}" if repeats else "-",
-        *("-" if row[key] is None else f"{row[key]:,}" for key in ("parameters", "learning")),
-        "-" if seconds is None else f"{seconds / 60:.1f} min",
-    ]
+def _page(comparison: Mapping[str, Any], chart: bytes) -> str:
+    metric = comparison["metric"]
+    figures = ", ".join(f"{row['name']} {row['metrics'][metric]:.3f}" for row in comparison["runs"])
+    return template(__package__, "compare.html").render(
+        **comparison,
+        version=__version__,
+        names=NAMES,
+        tables=[Markup(table.to_html(index=False, border=0)) for table in tables(comparison)],
+        not_paired=_not_paired,
+        picture=f"data:image/svg+xml;base64,{base64.b64encode(chart).decode('ascii')}",
+        alt=f"Bar chart of {NAMES[metric]} with intervals, the best first: {figures}.",
+    )
 
 
 def _protocol(row: Mapping[str, Any]) -> str:
     return f"{row['protocol']['name']} {row['protocol']['sha256'][:8]}"
 
 
-def _span(interval: Sequence[float] | None, signed: bool = False) -> str:
+def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:
     """An interval, such as ``0.612 to 0.704``."""
-    return " to ".join(f"{end:+.3f}" if signed else f"{end:.3f}" for end in interval) if interval else "-"
+    return " to ".join(format(end, form) for end in interval) if interval else "-"
 
 
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _mcnemar(tests: Sequence[Mapping[str, Any]]) -> str:
-    """The corrected p-value, or the range over the seeds."""
-    values = sorted({test["p_holm"] for test in tests})
-    return " to ".join(_p_value(p) for p in dict.fromkeys([*values[:1], *values[-1:]])) or "-"
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _not_paired(one: Mapping[str, Any]) -> str:
     others = f" with {', '.join(one['others'])}" if one["others"] else ""
     return f"{', '.join(one['runs'])}{others}: {one['why']}"
-
-
-def _aligned(heads: Sequence[str], table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: two columns to the left, figures to the right."""
-    columns = []
-    for i, column in enumerate(zip(heads, *table, strict=True)):
-        width = max(map(len, column))
-        columns.append([cell.ljust(width) if i < 2 else cell.rjust(width) for cell in column])
-    return ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]

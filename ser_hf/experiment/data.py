@@ -12,9 +12,8 @@ from datasets import Dataset
 
 from ..audio import NearDuplicate, WaveformStore, near_duplicates, prepare
 from ..audio.augmentation import open_recordings
-from ..corpora import EMOTIONS, Corpus, read_corpus, sources_facts
+from ..corpora import Corpus, read_corpus, sources_facts
 from ..corpora.download import download_missing
-from ..corpora.labels import Rule, require_merged_into_classes
 from ..inference.classifier import published_file
 from ..models.preparation import Preparation
 from ..protocols import Split, audit, audit_table, contradictions, require_apart, split_corpus
@@ -22,7 +21,7 @@ from ..report.report import read_report
 from ..training.factory import Blueprint, blueprint
 from ..utils.cache import key_of
 from ..utils.errors import UserError
-from .recipe import CorpusSection, ProtocolSection, Recipe
+from .recipe import ProtocolSection, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +188,6 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
             for item in options["corpora"]
         ]
     if corpus.download:
-        _require_emotions(corpus)  # before a large download
         download_missing(corpus.name, root, options)
     return read_corpus(
         corpus.name,
@@ -207,15 +205,6 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
 def _expanded(root: Any) -> Any:
     """A path with ``~`` expanded; anything else unchanged."""
     return os.path.expanduser(root) if isinstance(root, str) else root
-
-
-def _require_emotions(corpus: CorpusSection) -> None:
-    items = corpus.options.get("corpora") or ()
-    rules = [Rule(item["merge"], item["drop"], f"corpus.corpora[{i}]") for i, item in enumerate(items)]
-    require_merged_into_classes(corpus.labels, [Rule(corpus.merge, corpus.drop), *rules])
-    for word in corpus.labels or ():
-        if word not in EMOTIONS:
-            raise UserError(f"corpus.labels: {word!r} is not a canonical emotion; choose from {', '.join(EMOTIONS)}")
 
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:

@@ -25,7 +25,7 @@ from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
 from ..evaluation.embeddings import FEWEST, embeddings_map
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.robustness import check_opus, robustness
+from ..evaluation.robustness import robustness
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import classify
 from ..inference.classifier import Classifier, load_classifier
@@ -33,10 +33,9 @@ from ..models.preparation import Preparation, prepare_waveform
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.report import Report
 from ..report.write import write_report
-from ..utils.environment import environment
+from ..utils.environment import environment, quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries
 from ..utils.yaml import Range, coerce_fields
 from .data import TrainingProvenance, training_provenance
 
@@ -235,8 +234,6 @@ class EvaluationSettings:
 
     def __post_init__(self):
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
-        if self.robustness:
-            check_opus()  # before minutes of work
 
     @property
     def selection(self) -> dict[str, Any]:

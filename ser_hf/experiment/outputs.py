@@ -29,7 +29,7 @@ from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, Split, fingerprint, worst_audit
 from ..report.card import Runs, model_card, public, public_name, report_page
-from ..report.report import CleanScores, Energy, Report, Robustness
+from ..report.report import Energy, Report
 from ..report.views import counted
 from ..report.write import write_report
 from ..training.encoders import encoder_config
@@ -144,7 +144,7 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "padding_safe": plan.padding_safe,
         "sampling_rate": plan.extractor.sampling_rate,
         "preparation": _preparation(plan.preparation),
-        "depth": " ".join(_depth(recipe)),
+        "depth": _depth(recipe),
         "augmentation": _augmentation(recipe.augment),
         "adapter": recipe.lora.rank is not None,
     }
@@ -158,56 +158,49 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
 
 def _preparation(preparation: Preparation) -> str:
     """The preparation of every clip in words; empty without one."""
-    steps = []
+    words = []
     if preparation.trim_silence:
-        steps.append(f"silence {preparation.trim_silence:g} dB below the loudest part trimmed off both ends")
+        words.append(f"silence trimmed ({preparation.trim_silence:g} dB below the loudest part)")
     if preparation.level:
-        unit = {"peak": "dBFS", "loudness": "LUFS"}[preparation.level]
-        steps.append(f"{preparation.level} brought to {preparation.target_level:g} {unit}")
+        words.append(f"{preparation.level} set to {preparation.target_level:g}")
     if preparation.fixed_duration:
-        steps.append(f"cut or padded with silence to {preparation.fixed_duration:g} s")
-    return ", ".join(steps)
+        words.append(f"cut or padded to {preparation.fixed_duration:g} s")
+    return ", ".join(words)
 
 
-def _depth(recipe: Recipe) -> list[str]:
-    """Sentences about the trained and frozen parts; none if the whole network is trained."""
+def _depth(recipe: Recipe) -> str:
+    """The trained and frozen parts in sentences; empty if the whole network is trained."""
     freeze, lora = recipe.freeze, recipe.lora
-    cached = ["The frozen encoder was computed once for each training clip (long clips with one crop)."] * freeze.cache
     if lora.rank is not None:
-        kind = " and ".join(word for word, used in (("DoRA", lora.dora), ("rank-stabilized", lora.rslora)) if used)
-        return [
-            f"The encoder's weights are frozen; adapters of rank {lora.rank} (LoRA, alpha {lora.alpha:g}"
-            f"{kind and ', '}{kind}) and the head were trained. The adapters are merged into the weights, and saved "
-            "separately in adapter/."
-        ]
+        kind = "DoRA" if lora.dora else "LoRA"
+        return (
+            f"The encoder's weights are frozen; adapters of rank {lora.rank} ({kind}, alpha {lora.alpha:g}) and the "
+            "head were trained. The adapters are merged into the weights, and saved separately in adapter/."
+        )
     pretrained = recipe.model.architecture == "encoder" or recipe.model.architecture in TRANSFERRED
     if pretrained and recipe.training.solver == "sklearn":
-        return ["The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."]
+        return "The encoder is frozen; scikit-learn fitted the classifier on its embeddings of the clips."
+    sentences = []
     if freeze.encoder:
-        return ["The encoder is frozen; only the head was trained.", *cached]
-    frozen, sentences = [], []
-    if freeze.top_layers is not None:
-        frozen.append(f"all but the top {counted(freeze.top_layers, 'layer')} and the head")
-    elif freeze.layers:
-        frozen.append(f"the lowest {counted(freeze.layers, 'layer')} and all below")
-    elif freeze.feature_encoder:
-        frozen.append("the convolutional stem")
-    if frozen:
-        sentences.append(f"Frozen: {frozen[0]}.")
+        sentences.append("The encoder is frozen; only the head was trained.")
+    elif freeze.top_layers is not None:
+        sentences.append(f"Frozen: all but the top {counted(freeze.top_layers, 'layer')} and the head.")
+    elif freeze.layers or freeze.feature_encoder:
+        lowest = f"the lowest {counted(freeze.layers, 'layer')} and all below"
+        sentences.append(f"Frozen: {lowest if freeze.layers else 'the convolutional stem'}.")
     if freeze.gradual.every is not None:
-        often = "each epoch" if freeze.gradual.every == 1 else f"every {freeze.gradual.every} epochs"
-        more = counted(freeze.gradual.layers, "layer")
-        sentences.append(f"Only the head was trained at first, {more} more from the top after {often}.")
-    return sentences + cached
+        more, epochs = counted(freeze.gradual.layers, "layer"), counted(freeze.gradual.every, "epoch")
+        sentences.append(f"Only the head was trained at first, {more} more from the top after every {epochs}.")
+    if freeze.cache:
+        sentences.append("The frozen encoder was computed once for each training clip (long clips with one crop).")
+    return " ".join(sentences)
 
 
 def _augmentation(augment: Augmentation) -> str:
     """The augmentation of training clips in words; empty without one."""
     steps = augment.steps | ({"mixup": augment.mixup} if augment.mixup.probability else {})
     words = [f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)" for name, step in steps.items()]
-    if augment.oversample:
-        words.append("over-sampling of rare classes")
-    return ", ".join(words)
+    return ", ".join(words + ["over-sampling of rare classes"] * augment.oversample)
 
 
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
@@ -314,12 +307,10 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
 
 
 def _sections(kind: str, reports: Reports) -> dict[str, Any]:
-    """Sections that all runs have: `temperatures`, `robustness` (mean), `energy` (sum) and `maps`."""
+    """Sections that all runs have: `temperatures`, `energy` (sum) and `maps`."""
     runs, found = list(reports.values()), {}
     if all(own.temperature for own in runs):
         found["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
-    if all(own.robustness for own in runs):
-        found["robustness"] = mean_robustness([own.robustness for own in runs], same_clips=kind == "seed")
     if all(own.energy for own in runs):
         found["energy"] = total_energy([own.energy for own in runs])
     maps = [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]
@@ -333,29 +324,6 @@ def total_energy(runs: Sequence[Energy]) -> Energy:
     emissions = [own.emissions_kg for own in runs]
     total["emissions_kg"] = None if None in emissions else sum(emissions)
     return runs[0].model_copy(update=total)
-
-
-def mean_robustness(runs: Sequence[Robustness], same_clips: bool) -> dict[str, Any]:
-    """The mean over runs, without intervals, since those of the runs are not those of their mean."""
-
-    def clips(counts: Sequence[int]) -> int:
-        return counts[0] if same_clips else sum(counts)
-
-    def mean(scores: Sequence[CleanScores], *keys: str) -> dict[str, float]:
-        return {key: float(np.mean([getattr(own, key) for own in scores])) for key in ("uar", "wa", "macro_f1", *keys)}
-
-    conditions = []
-    for each in zip(*(own.conditions for own in runs), strict=True):
-        described = each[0].model_dump(include={"name", "kind", "severity", "unit", "description"})
-        conditions.append(described | {"changed": clips([own.changed for own in each])} | mean(each, "drop"))
-    available = clips([own.settings["of_clips"] for own in runs])
-    return {
-        "clips": clips([own.clips for own in runs]),
-        "clean": mean([own.clean for own in runs]),
-        "chance": float(np.mean([own.chance for own in runs])),
-        "conditions": conditions,
-        "settings": runs[0].settings | {"of_clips": available, "runs": len(runs)},
-    }
 
 
 def preferred(reports: Reports) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..audio.augmentation import without_dropped_steps
 from ..corpora import CORPORA, complete_options, corpus_options
 from ..protocols import PROTOCOLS, protocol_options
 from ..utils.errors import UserError
@@ -40,8 +39,14 @@ USED_BY_SKLEARN = {
     *("dataloader_prefetch_factor", "ddp_find_unused_parameters", "ddp_backend", "ddp_timeout"),
 }
 
-# Keys of removed features: the default, which saved recipes may have, and what to use instead.
+# Keys of removed features: the default, which saved recipes may have (None: a step of probability 0), and what to use
+# instead.
 DROPPED: dict[str, tuple[Any, str]] = {
+    "augment.crop": (None, "use audio.max_duration"),
+    "augment.tempo": (None, "use augment.speed"),
+    "augment.time_shift": (None, "use audio.max_duration"),
+    "augment.band_limit": (None, "use augment.telephone"),
+    "augment.clipping": (None, "use augment.gain"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
@@ -299,8 +304,6 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
         _apply(values, override)
     values.setdefault("output_dir", f"runs/{values.get('name', name)}")
     _drop(values)
-    if isinstance(values.get("augment", {}), Mapping):
-        values["augment"] = without_dropped_steps(values.get("augment", {}))
     # A section that is no mapping is left for `from_mapping`, which raises.
     values.setdefault("protocol", {})
     for section, complete in {"corpus": _corpus, "protocol": _protocol, "model": _model}.items():
@@ -323,7 +326,11 @@ def _drop(values: dict[str, Any]) -> None:
         target: Any = values
         for section in sections:
             target = target.get(section) if isinstance(target, Mapping) else None
-        if isinstance(target, dict) and name in target and target.pop(name) != default:
+        if not isinstance(target, dict) or name not in target:
+            continue
+        value = target.pop(name)
+        off = isinstance(value, Mapping) and not value.get("probability")
+        if value != default and not off:
             raise UserError(f"{key}: no longer supported; {instead}")
 
 

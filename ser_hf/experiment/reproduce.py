@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..report.report import Report, read_report
+from ..utils.environment import PACKAGE
 from ..utils.errors import UserError
-from ..utils.logs import PACKAGE
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .recipe import Recipe
@@ -302,17 +302,9 @@ def _from_hub(repository: str) -> tuple[Path, Path]:
         recipe = Path(hf_hub_download(repository, "recipe.yaml"))
         # The cache keeps a file under its commit: the report of the same one.
         return recipe, Path(hf_hub_download(repository, "report.json", revision=recipe.parent.name))
-    except errors.HFValidationError:
-        reason = "not a Hub id either (owner/name)"
-    except errors.RepositoryNotFoundError:
-        reason = "no such model on the Hub, or no access to it"
-    except errors.LocalEntryNotFoundError:
-        reason = "the Hub cannot be reached (offline, or HF_HUB_OFFLINE is set), and its cache lacks the recipe"
-    except errors.EntryNotFoundError:
-        reason = "the model on the Hub lacks recipe.yaml or report.json: it was not published by ser_hf"
-    except OSError as error:
-        reason = f"the Hub refuses: {' '.join(str(error).split())}"
-    raise UserError(f"{repository}: no such folder here, and {reason}")
+    except (errors.HFValidationError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+    raise UserError(f"{repository}: no such folder here, and no recipe.yaml and report.json on the Hub ({reason})")
 
 
 def _recipe(saved: Saved, overrides: Iterable[str], output: str | Path | None) -> Recipe:
@@ -341,9 +333,7 @@ def _untrained(recipe: Recipe, folder: RunFolder) -> Report:
     try:
         data = load_experiment_data(recipe)
     except UserError as error:
-        places = ("corpus.root", "model.checkpoint", "protocol.path", f"{recipe.protocol.options.get('path')}:")
-        places += ("augment.reverberation.folder", "augment.background_noise.folder")
-        if str(error).startswith(places):
+        if any(str(error).startswith(key) for key in ("corpus.root", "model.checkpoint", "protocol.path", "augment.")):
             raise UserError(f"{error} (as in the saved recipe; override it, as in corpus.root=DIR)") from None
         raise
     finally:

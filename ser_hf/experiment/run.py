@@ -24,7 +24,6 @@ from ..evaluation.calibration import at_limit, fit_temperature, temperature_fact
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
 from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
 from ..evaluation.predictions import Predictions, of_rows, to_table
-from ..evaluation.robustness import check_opus
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
 from ..inference.classifier import load_classifier
@@ -45,9 +44,9 @@ from ..training.lora import add_lora, plain_parameters
 from ..training.loss import ClassificationLoss, class_weights
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
+from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from ..utils.logs import quiet_libraries, recorded
 from ..utils.run_folder import RunFolder
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, Fold, foil_protocol, load_experiment_data
@@ -94,11 +93,6 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
 def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     """Checks what depends on clips and network, before the first file is written."""
     recipe, data = run.recipe, run.data
-    normalizes = getattr(data.plan.extractor, "do_normalize", False)
-    if "gain" in recipe.augment.steps and normalizes and not recipe.augment.mixup.probability:
-        logger.warning("augment.gain has no effect: the feature extractor brings every clip to unit variance")
-    if recipe.evaluation.robustness:
-        check_opus()
     for fold in [*data.folds, *data.foil]:
         own = dataclasses.replace(run, folds=[fold])
         clips = own.train_clips()
@@ -145,18 +139,21 @@ def _require_same_clips(data: ExperimentData, folds: list[Fold], folder: RunFold
 def _run_folds(run: RunContext) -> Report:
     """Runs each fold in fold-N/ and each seed in seed-N/ below it, then aggregates upwards; one fold with one seed
     runs in the folder itself."""
-    recipe, folds = run.recipe, run.folds
-    if len(folds) > 1:
-        kind = "fold"
-        children = {fold.number: (_with(recipe, folds=[fold.number]), [fold]) for fold in folds}
-    elif len(recipe.training.seeds) > 1:
-        kind = "seed"
-        children = {seed: (_with(recipe, seeds=[seed]), folds) for seed in recipe.training.seeds}
-    else:
+    recipe, folds, seeds = run.recipe, run.folds, run.recipe.training.seeds
+    if len(folds) == len(seeds) == 1:
         return _run_one(run)
+    kind = "fold" if len(folds) > 1 else "seed"
     reports = {}
-    for number, (own, own_folds) in children.items():
+    for child in folds if kind == "fold" else seeds:
+        number = child.number if kind == "fold" else child
         logger.info("%s %d", kind, number)
+        protocol = dataclasses.replace(recipe.protocol, foil=None)  # the foil is the whole run's
+        own = dataclasses.replace(recipe, protocol=protocol)
+        if kind == "fold":
+            own = dataclasses.replace(own, protocol=dataclasses.replace(protocol, folds=[number]))
+        else:
+            own = dataclasses.replace(own, training=dataclasses.replace(recipe.training, seeds=[number]))
+        own_folds = [child] if kind == "fold" else folds
         reports[number] = _run_child(run.child(f"{kind}-{number}", own, own_folds, run.watch))
     table = read_predictions(run.folder, kind, list(reports))
     report = aggregate(run, reports, table)
@@ -164,13 +161,6 @@ def _run_folds(run: RunContext) -> Report:
         if main:
             _save_aggregate(run, report, reports, table)
     return report
-
-
-def _with(recipe: Recipe, folds: list[int] | None = None, seeds: list[int] | None = None) -> Recipe:
-    """The recipe of some folds or seeds only, without its foil."""
-    protocol = dataclasses.replace(recipe.protocol, folds=folds or recipe.protocol.folds, foil=None)
-    training = dataclasses.replace(recipe.training, seeds=seeds or recipe.training.seeds)
-    return dataclasses.replace(recipe, protocol=protocol, training=training)
 
 
 def _run_child(run: RunContext) -> Report:
@@ -278,8 +268,6 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     with contextlib.ExitStack() as stack:
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
         arguments.run_name = stack.enter_context(tracking)
-        rows = run.fold.split.rows["train"]
-        log_oversampling(recipe, len(rows), len(train_clips))
         if run.resampled:
             logger.info("clips of an epoch: %s", clips_by_corpus(train_clips, data.dataset["corpus"][:]))
         return fit(
@@ -308,13 +296,12 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
-    """Augmentation and mixup of the training clips. Babble is made of training clips only."""
+    """Augmentation and mixup of the training clips."""
     recipe, data = run.recipe, run.data
     augment, rate = recipe.augment, data.store.sampling_rate
     augmenter = mixing = None
     if augment.steps:
-        rows = run.fold.split.rows["train"]
-        augmenter = Augmenter(augment, rate, data.store, rows, recipe.audio.cache_dir)
+        augmenter = Augmenter(augment, rate, recipe.audio.cache_dir)
     if augment.mixup.probability:
         mixing = Mixing(augment.mixup, len(data.labels), np.asarray(data.dataset["speaker"][:]))
     return TrainTransforms(augmenter, mixing, round((recipe.audio.fixed_duration or 0) * rate))
@@ -329,20 +316,6 @@ def _cache(run: RunContext) -> FeatureCaching | None:
         own = dataclasses.replace(run, folds=[fold])
         others += [fixed_crops(own.train_clips(), run.data.store), own.clips("validation")]
     return FeatureCaching(run.freezing, run.recipe.audio.cache_dir, others)
-
-
-def log_oversampling(recipe: Recipe, clips: int, entries: int) -> None:
-    """Logs over-sampling, with a warning if the copies of a clip are equal."""
-    augment = recipe.augment
-    if not augment.oversample or entries == clips:
-        return
-    logger.info("over-sampled to equal classes: %d clips are used %d times an epoch", clips, entries)
-    if not augment.steps and not augment.mixup.probability:
-        logger.warning(
-            "augment.oversample: plain repetition of %d clips%s, without other augmentation such as augment.speed",
-            entries - clips,
-            " except for their crops" if recipe.audio.max_duration and not recipe.freeze.cache else "",
-        )
 
 
 def evaluate_run(run: RunContext, fitted: Fit, more: Mapping[str, Any]) -> Evaluated:

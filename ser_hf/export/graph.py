@@ -103,7 +103,7 @@ class PrepareWaveform(nn.Module):
             waveform = waveform * _gain(peak, 10 ** (steps.target_level / 20))
         elif steps.level == "loudness" and self.measurable:
             power = self._gated_power(waveform, lengths)
-            waveform = waveform * _gain(power, numpy_steps._power(steps.target_level)).sqrt()
+            waveform = waveform * _gain(power, 10 ** ((steps.target_level + 0.691) / 10)).sqrt()
         if steps.fixed_duration is not None:
             samples = max(1, round(steps.fixed_duration * self.rate))
             # The zeros behind a short clip count as a part of it.
@@ -146,8 +146,8 @@ class PrepareWaveform(nn.Module):
         # A clip shorter than a block is one block.
         means = means * (block / lengths.clamp(max=block).to(means.dtype))[:, None]
         blocks = torch.div(lengths - block, hop, rounding_mode="floor").clamp(min=0) + 1
-        gated = _is_real(means.shape[1], blocks) & (means > numpy_steps._power(numpy_steps._ABSOLUTE_GATE))
-        gated = gated & (means > _mean(means, gated) * 10 ** (numpy_steps._RELATIVE_GATE / 10))
+        gated = _is_real(means.shape[1], blocks) & (means > numpy_steps._ABSOLUTE_GATE)
+        gated = gated & (means > _mean(means, gated) * numpy_steps._RELATIVE_GATE)
         return _mean(means, gated)
 
 

@@ -14,7 +14,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from ..report.card import hub_page, templates
 from ..report.citations import LICENSES, license_metadata
 from ..utils.cache import cache_root, format_size
 from ..utils.errors import UserError
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
 
 logger = logging.getLogger(__name__)
@@ -159,15 +159,19 @@ def stage_corpus(
             dataset = dataset.add_column(f"{name}_split", found, feature=Value("string"))
     parts = parts or ["train"] * len(dataset)
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    features, encode = _features(dataset), _encoder(dataset, store)
-    plain, clipped = dataset.remove_columns(["audio"]).with_format("arrow")[:], 0
+    columns = dataset.remove_columns(["audio"]).with_format("arrow")[:]
+    ids = dataset["id"][:]
+
+    def clip(row: int) -> dict[str, Any]:
+        data, name = as_flac(store[row], _RATE), ids[row].partition("/")[2].replace("/", "_")
+        return {"bytes": data, "path": f"{name}.flac", "content_hash": decode(name, data).content_hash}
+
     for part in sorted(set(parts)):
         rows = [row for row, own in enumerate(parts) if own == part]
-        path = folder / "data" / f"{part}.parquet"
-        clipped += _write_parquet(path, plain.take(rows), in_order(encode, rows), features)
+        _write_parquet(folder / "data" / f"{part}.parquet", columns.take(rows), in_order(clip, rows), dataset.features)
     size = format_size(sum(path.stat().st_size for path in (folder / "data").iterdir()))
     logger.info("%s: %s clips, %s of parquet", facts["title"], f"{len(dataset):,}", size)
-    card = _card(dataset, facts, repo_id, splits, [*features], {*parts}, clipped)
+    card = _card(dataset, facts, repo_id, splits, {*parts})
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -180,53 +184,30 @@ def _places(clips: int, groups: Sequence[Sequence[int]]) -> list[int | None]:
     return found
 
 
-def as_flac(samples: np.ndarray, sampling_rate: int) -> tuple[bytes, int]:
-    """Samples in [-1, 1], float32 (samples,), as 16-bit FLAC, and how many are clipped at full scale.
+def as_flac(samples: np.ndarray, sampling_rate: int) -> bytes:
+    """Samples in [-1, 1], float32 (samples,), as 16-bit FLAC.
 
     16-bit recordings are lossless; resampled and mixed ones are rounded, an error of 98 dB below full scale.
     """
-    scaled = np.rint(samples * np.float32(_FULL_SCALE))
-    kept = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1)
+    integers = np.rint(samples * np.float32(_FULL_SCALE)).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
     buffer = io.BytesIO()
     # As integers, since libsndfile would scale floats by 32,767.
-    soundfile.write(buffer, kept.astype(np.int16), sampling_rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue(), int(np.count_nonzero((scaled > _FULL_SCALE) | (scaled < -_FULL_SCALE)))
+    soundfile.write(buffer, integers, sampling_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
 
 
-def _features(dataset: Dataset) -> Features:
-    """Playable audio, the columns of the corpus, and the hash of the original recording."""
-    changed = {"audio": Audio(sampling_rate=_RATE), "recording_hash": Value("string")}
-    return Features(dict(dataset.features) | changed)
-
-
-def _encoder(dataset: Dataset, store: WaveformStore) -> Callable[[int], dict[str, Any]]:
-    """A function from a row to its file (`bytes` and `path`), its `content_hash`, and whether it is `clipped`."""
-    ids = dataset["id"][:]
-
-    def encode(row: int) -> dict[str, Any]:
-        name = ids[row].partition("/")[2].replace("/", "_")
-        data, clipped = as_flac(store[row], store.sampling_rate)
-        found = decode(name, data).content_hash
-        return {"bytes": data, "path": f"{name}.flac", "content_hash": found, "clipped": clipped > 0}
-
-    return encode
-
-
-def _write_parquet(path: Path, plain: pa.Table, clips: Iterator[dict[str, Any]], features: Features) -> int:
-    """Writes the rows of `plain` with their clips; returns how many are clipped."""
-    schema, clipped = features.arrow_schema, 0
+def _write_parquet(path: Path, columns: pa.Table, clips: Iterator[dict[str, Any]], features: Features) -> None:
+    """Writes rows with their clips, and the hash of each original recording."""
+    features = Features(dict(features) | {"audio": Audio(sampling_rate=_RATE), "recording_hash": Value("string")})
+    schema = features.arrow_schema
     with pq.ParquetWriter(path, schema, use_content_defined_chunking=True) as writer:
-        for first in range(0, len(plain), _ROW_GROUP):
+        for first in range(0, len(columns), _ROW_GROUP):
             group = [*itertools.islice(clips, _ROW_GROUP)]
-            own = plain.slice(first, len(group))
-            columns = {name: own[name] for name in own.column_names}
-            columns.setdefault("recording_hash", own["content_hash"])  # a published corpus has it already
-            columns["content_hash"] = pa.array([clip["content_hash"] for clip in group], pa.string())
-            audio = [{"bytes": clip["bytes"], "path": clip["path"]} for clip in group]
-            columns["audio"] = pa.array(audio, schema.field("audio").type)
-            writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
-            clipped += sum(clip["clipped"] for clip in group)
-    return clipped
+            own = {name: columns.slice(first, len(group))[name] for name in columns.column_names}
+            own.setdefault("recording_hash", own["content_hash"])  # a published corpus has it already
+            own["content_hash"] = pa.array([clip.pop("content_hash") for clip in group], pa.string())
+            own["audio"] = pa.array(group, schema.field("audio").type)
+            writer.write_table(pa.table([own[name] for name in schema.names], schema=schema))
 
 
 def _card(
@@ -234,11 +215,9 @@ def _card(
     facts: Mapping[str, Any],
     repo_id: str,
     splits: Mapping[str, Sequence[Split]],
-    columns: Sequence[str],
     parts: set[str],
-    clipped: int,
 ) -> str:
-    """README.md of a corpus's repository; `clipped` clips exceed full scale after resampling."""
+    """README.md of a corpus's repository."""
     names, speakers, labels = dataset.features["label"].names, dataset["speaker"][:], dataset["label"][:]
     clips, seconds = Counter(labels), dict.fromkeys(range(len(names)), 0.0)
     for label, duration in zip(labels, dataset["duration"][:], strict=True):
@@ -271,9 +250,8 @@ def _card(
         hours=sum(seconds.values()) / 3600,
         labels=[{"name": name, "clips": clips[i], "minutes": seconds[i] / 60} for i, name in enumerate(names)],
         number_of_speakers=len(set(speakers)),
-        columns=columns,
+        columns=dict.fromkeys([*dataset.features, "recording_hash"]),
         protocols=[_protocol(name, own) for name, own in splits.items()],
-        clipped=clipped,
         name=speakers[0].partition(":")[0],
         facts={key: facts[key] for key in ("title", "license", "url", "citation", "acted") if facts[key]},
     )

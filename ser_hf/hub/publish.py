@@ -13,7 +13,6 @@ from typing import Any
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
-from ..corpora import corpus_facts, corpus_options
 from ..evaluation.metrics import NAMES
 from ..inference.reference import read_reference
 from ..report.card import card_of_run, card_pictures, hub_page, run_report
@@ -189,18 +188,8 @@ def _stage_space(
     run: Path, folder: Path, report: Report, model: Pushed, report_repo: str | None, remote_code: bool
 ) -> None:
     recipe = read_yaml(RunFolder(run).recipe)
-    corpus = recipe["corpus"]
-    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
-    demo = Demo(
-        model.repo_id,
-        report=report,
-        corpus=corpus_facts(corpus["name"], options),
-        revision=model.commit,
-        trust_remote_code=remote_code,
-        window=recipe["evaluation"]["window"],
-        report_page=report_repo and hub_page(report_repo, "datasets"),
-    )
-    write_space(folder, demo)
+    page = report_repo and hub_page(report_repo, "datasets")
+    write_space(folder, Demo(model.repo_id, report, model.commit, remote_code, recipe["evaluation"]["window"], page))
     require_no_paths(folder, machine_paths(run, recipe=recipe))
 
 

@@ -20,7 +20,7 @@ from ..utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 Kind = Literal["model", "dataset", "space"]
-SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token that may write"
+SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rights for it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo")
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
 
-    with _user_errors(f"{key}: {repo_id}"):
+    with hub_errors(f"{key}: {repo_id}"):
         validate_repo_id(repo_id)
         user = HfApi(token=token).whoami()
     if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
@@ -83,7 +83,7 @@ def push(
 
     size = format_size(sum(path.stat().st_size for path in files.values()))
     logger.info("pushing %d files, %s, to %s", len(files), size, url)
-    with _user_errors(repo_id):
+    with hub_errors(repo_id):
         if not api.repo_exists(repo_id, repo_type=kind):
             sdk = "gradio" if kind == "space" else None
             api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
@@ -99,16 +99,19 @@ def push(
 
 
 @contextlib.contextmanager
-def _user_errors(where: str) -> Iterator[None]:
+def hub_errors(where: str) -> Iterator[None]:
     """Turns errors of `huggingface_hub` about the repository `where` into what a user can do about them."""
     import httpx2
     from huggingface_hub import errors
 
     refusals = {
-        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to publish",
+        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to use the Hub",
+        errors.LocalEntryNotFoundError: "not downloaded before, and the Hub cannot be reached",
+        errors.GatedRepoError: f"gated: request access on its page of the Hub, then {SIGN_IN}",
         errors.LocalTokenNotFoundError: f"nobody is signed in; {SIGN_IN}",
-        errors.HFValidationError: "not a valid repository name: USER/NAME, of letters, digits, -, _ and .",
-        errors.RepositoryNotFoundError: f"not on the Hub, or not visible with this token; or {SIGN_IN}",
+        errors.HFValidationError: "not a valid name of a repository: USER/NAME, of letters, digits, -, _ and .",
+        errors.RevisionNotFoundError: "no such branch, tag or commit",
+        errors.RepositoryNotFoundError: f"no such folder here; not on the Hub, or private: {SIGN_IN}",
     }
     statuses = {
         401: f"the Hub refuses the token; {SIGN_IN}",
@@ -130,7 +133,7 @@ def _user_errors(where: str) -> Iterator[None]:
             what = f"the Hub refuses it (HTTP {status}): {_one_line(getattr(error, 'server_message', None) or error)}"
         elif what is None:
             cause = f"HTTP {status}" if status else _one_line(error) or type(error).__name__
-            what = f"the Hub did not take it ({cause}); it keeps what has arrived, and the same command continues"
+            what = f"the Hub fails ({cause}); it keeps what has arrived, and the same command continues"
         raise UserError(f"{where}: {what}") from None
 
 

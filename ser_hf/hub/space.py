@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from huggingface_hub import SpaceCardData, constants
 
+from ..report.card import templates
 from ..report.report import Report
 from ..report.views import evaluated_speakers
 from ..utils.errors import UserError
@@ -26,24 +26,14 @@ numpy>=2
 soundfile>=0.13
 soxr>=1.0
 """
-README = """\
----
-{{ card_data }}
----
-
-# {{ title }}
-
-A demo of {% if link %}[{{ model }}]({{ link }}){% else %}`{{ model }}`{% endif %}: record or upload speech, or
-see its predictions while you speak. Only this Space processes your recordings, and it deletes them.
-{% if leak %}
-> {{ leak }}
-{% endif %}{% if headline %}
-{{ headline }}
-{% endif %}
-{%- for paragraph in limits %}
-{{ paragraph }}
-{% endfor %}
-"""
+LIMITS = [
+    "Its model card describes its training data and how well it performs. Expect lower accuracy on other speakers, "
+    "languages, telephones and noise.",
+    "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
+    "Union, inferring emotions at work and in education is prohibited except for medical or safety reasons "
+    "(Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people exposed to it must be informed "
+    "(article 50(3)).",
+]
 MODEL_LINK = "Model and card"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
@@ -54,8 +44,7 @@ class Demo:
 
     Args:
         model: what ``pipeline(model=...)`` loads: a Hub id, or a folder for a page on this machine.
-        report: of the model, for headline and warnings.
-        corpus: the training data as `ser_hf.corpora.corpus_facts` describes it, for warnings.
+        report: of the model, for the headline.
         revision: the commit of the model.
         trust_remote_code: whether the model needs its own code.
         window: seconds of evaluation windows (`evaluation.window` of its recipe).
@@ -64,7 +53,6 @@ class Demo:
 
     model: str
     report: Report | None = None
-    corpus: Mapping[str, Any] | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     window: float | None = None
@@ -98,7 +86,7 @@ def write_space(folder: str | Path, demo: Demo, examples: Sequence[str | Path] =
         "title": report.name if report else Path(demo.model).name,
         "headline": headline(report) if report else None,
         "leak": f"Leaky protocol ({report.protocol.name}). {leak}" if leak else None,
-        "limits": limits(report, demo.corpus),
+        "limits": LIMITS,
         "links": {name: address for name, address in links.items() if address},
     }
     with atomic_folder(folder, "folder") as partial:
@@ -122,29 +110,6 @@ def headline(report: Report) -> str:
     )
 
 
-def limits(report: Report | None, corpus: Mapping[str, Any] | None) -> list[str]:
-    """Paragraphs about the training data, as far as it is known, and about what the model must not be used for."""
-    if corpus is None:
-        data = "Its model card describes its training data and how well it performs."
-    elif corpus["name"] == "synthetic":
-        data = "It was trained on synthetic signals, not on people: it is for tests and demonstrations only."
-    else:
-        train = report.protocol.parts.get("train") if report else None
-        data = (
-            f"It was trained on {'acted ' if corpus['acted'] else ''}emotions"
-            f"{f' of {len(train.speakers)} speakers' if train else ''} from {corpus['title']}. Expect lower accuracy on "
-            f"{'spontaneous speech, ' if corpus['acted'] else ''}other languages, telephones and noise."
-        )
-    law = (
-        "A voice does not prove a feeling: do not make decisions about people from these predictions. In the European "
-        "Union, inferring emotions at work and in education is prohibited except for medical or safety reasons "
-        "(Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people exposed to it must be informed (article "
-        "50(3))."
-    )
-    license = "The license of its training data forbids commercial use."
-    return [data, law, *([license] if corpus and corpus["non_commercial"] else [])]
-
-
 def _readme(facts: Mapping[str, Any], shared: bool) -> str:
     data = SpaceCardData(
         title=facts["title"],
@@ -160,6 +125,6 @@ def _readme(facts: Mapping[str, Any], shared: bool) -> str:
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
         short_description="Try a speech emotion recognition model",
     )
-    template = jinja2.Template(README, undefined=jinja2.StrictUndefined)
-    text = template.render(facts, card_data=data.to_yaml(), link=facts["links"].get(MODEL_LINK))
+    link = facts["links"].get(MODEL_LINK)
+    text = templates().get_template("space.md").render(facts, card_data=data.to_yaml(), link=link)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

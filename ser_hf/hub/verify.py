@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..inference.reference import read_reference
 from ..report.views import counted
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
+from .push import hub_errors
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +30,6 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-3
 # SpecAugment uses it, in training only.
 _TRAINING_ONLY = "masked_spec_embed"
-_SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token that may read it"
-_REFUSALS = {
-    "gated": f"gated: request access on its page of the Hub, then {_SIGN_IN}",
-    "absent": f"no such folder here; on the Hub no such model, or a private one: check the name, or {_SIGN_IN}",
-    "token": "the Hub refuses the token: get a new one with `hf auth login`, or remove a wrong HF_TOKEN",
-    "revision": "no such branch, tag or commit; leave out --revision for the newest",
-    "name": "no such folder here, and not a valid name of a model on the Hub (NAME or USER/NAME)",
-    "offline": "no such folder here, and the Hub cannot be reached",
-    "hub": "the Hub refuses the request",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +41,7 @@ class Verdict:
         loads: whether `pipeline` loads it; the fields below stay empty where it does not.
         problems: what is wrong, a sentence each; none for a good model.
         notes: what a user should know and is no fault.
-        remote_code: it loads with ``trust_remote_code=True`` only.
+        remote_code: it is loaded with ``trust_remote_code=True``.
         tensors: how many the network has; `newly_initialised` are not in the file and start from random numbers,
             `unexpected` are in the file only.
         largest_difference: between its logits and the expected ones; None without expected logits.
@@ -66,7 +57,6 @@ class Verdict:
     sampling_rate: int | None = None
     front_end: str | None = None
     model: str | None = None
-    dtype: str | None = None
     remote_code: bool = False
     tensors: int = 0
     newly_initialised: list[str] = dataclasses.field(default_factory=list)
@@ -90,16 +80,14 @@ class Verdict:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
         if self.loads:
             trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
-            missing = (
-                f"{len(self.newly_initialised)} of them random" if self.newly_initialised else "all from the file"
-            )
+            random = len(self.newly_initialised)
             compared = "no expected logits to compare with"
             if self.largest_difference is not None:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
             lines += [
                 f"  loads: {self.model} after {self.front_end} at {self.sampling_rate} Hz{trust}",
                 f"  labels: {', '.join(map(str, self.labels))}",
-                f"  tensors: {self.tensors}, {missing}",
+                f"  tensors: {self.tensors}, {random} of them random",
                 f"  {counted(self.clips, 'clip')} predicted, {compared}",
             ]
         lines += [f"  note: {note}" for note in self.notes]
@@ -135,12 +123,30 @@ def verify(
         raise ValueError("logits need their clips")
     where = str(where)
     if os.path.exists(where):
-        where = _model_folder(Path(where), revision)
-        run = RunFolder(Path(where).resolve().parent)
+        where = place = _model_folder(Path(where), revision)
+        run, commit = RunFolder(Path(where).resolve().parent), None
         if clips is None and run.model.name == Path(where).resolve().name and run.reference.is_file():
             clips, logits = read_reference(run.path)
+    else:
+        from huggingface_hub import snapshot_download
+
+        with hub_errors(where):
+            files = ["*.json", "*.py", "README.md"]
+            place = snapshot_download(where, revision=revision, allow_patterns=files, token=token)
+        commit = Path(place).name
+    if (Path(place) / "adapter_config.json").is_file():
+        problem = (
+            "adapter_config.json is beside the model: pipeline loads the adapter's base model, not this one. Merge "
+            "the adapter into the weights and move it into adapter/."
+        )
+        return Verdict(where, False, [problem], commit=commit)
     logger.info("loading %s in a process without ser_hf", where)
-    return verdict_of(where, _inspect(where, revision, clips, token, trust_remote_code), logits)
+    request = {
+        "where": where if commit else os.path.abspath(where),
+        "commit": commit,
+        "folder": os.path.abspath(place),
+    }
+    return verdict_of(where, _inspect(request, clips, token, trust_remote_code), logits, commit)
 
 
 def _model_folder(folder: Path, revision: str | None) -> str:
@@ -160,8 +166,7 @@ def _model_folder(folder: Path, revision: str | None) -> str:
 
 
 def _inspect(
-    where: str,
-    revision: str | None,
+    request: dict[str, Any],
     clips: Sequence[np.ndarray | str | Path] | None,
     token: str | None,
     trust_remote_code: bool | None,
@@ -181,12 +186,8 @@ def _inspect(
             else:
                 waveforms.append(str(folder / f"{i}.npy"))
                 np.save(waveforms[-1], np.asarray(clip, dtype=np.float32))
-        local = os.path.isdir(where)
         models = Path(__file__).parents[1] / "models"
-        request = {
-            "where": os.path.abspath(where) if local else where,
-            "folder": local,
-            "revision": revision,
+        request |= {
             "recordings": recordings,
             "waveforms": waveforms,
             "trust_remote_code": trust_remote_code,
@@ -218,46 +219,35 @@ def _inspect(
     return {"died": done.returncode, "output": output[0]}
 
 
-def verdict_of(where: str, response: Mapping[str, Any], logits: np.ndarray | None = None) -> Verdict:
+def verdict_of(
+    where: str, response: Mapping[str, Any], logits: np.ndarray | None = None, commit: str | None = None
+) -> Verdict:
     """The verdict that follows from a response of the worker.
 
     Raises:
         UserError: if the worker could not inspect the model.
     """
-    if "refused" in response:
-        kind, message = response["refused"]
-        raise UserError(f"--clips: {message}" if kind == "recording" else f"{where}: {_REFUSALS[kind]} ({message})")
+    if "unreadable" in response:
+        raise UserError(f"--clips: {response['unreadable']}")
     if "died" in response:
         code = response["died"]
         cause = f"with exit code {code}" if code >= 0 else f"of signal {-code}{' (out of memory?)' * (code == -9)}"
         return Verdict(where, False, [f"The process that loads it dies {cause}; its last line: {response['output']}."])
-    if response.get("untrusted"):
-        code = ", ".join(response["code_unknown"] + response["code_from"])
+    if "untrusted" in response:
         raise UserError(
-            f"{where}: contains code that is not ser_hf's ({code})"
-            "; --trust-remote-code runs it, if you trust its author"
+            f"{where}: contains code that is not ser_hf's ({', '.join(response['untrusted'])}); --trust-remote-code "
+            "runs it, if you trust its author"
         )
-    problems, notes = [], []
-    if response["code_imports"]:
-        problems.append(
-            f"Its code imports more than torch, numpy and transformers: {_some(response['code_imports'])}."
-        )
-    if response["code_from"]:
-        notes.append(f"Its code comes from {', '.join(response['code_from'])}, where it may change.")
-    facts = {key: response[key] for key in ("remote_code", "commit", "versions")}
-    if response["adapter"]:
-        problems.append(
-            "adapter_config.json lies beside the model: pipeline loads the adapter's base model, not this one. Merge "
-            "the adapter into the weights and move it into adapter/."
-        )
-    elif not response["loads"]:
-        problems.append(f"pipeline does not load it: {response['error']}.")
+    facts = {"remote_code": response["remote_code"], "versions": response["versions"], "commit": commit}
+    notes = [f"Its code comes from {repo}, where it may change." for repo in response["code_from"]]
     if not response["loads"]:
-        return Verdict(where, False, problems, notes, **facts)
+        return Verdict(where, False, [f"pipeline does not load it: {response['error']}."], notes, **facts)
     missing = [name for name in response["missing"] if not name.endswith(_TRAINING_ONLY)]
-    for found in (_of_tensors(response, missing), _of_labels(response), _of_predictions(response)):
-        problems += found[0]
-        notes += found[1]
+    problems = [*_of_tensors(response, missing), *_of_labels(response), *_of_predictions(response)]
+    if response["unexpected"] and not missing:
+        notes.append(f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}.")
+    if response["problem_type"] in ("regression", "multi_label_classification"):
+        notes.append(f"Its outputs are no distribution over labels (problem_type: {response['problem_type']}).")
     difference = padding_safe = None
     predicted = [prediction.get("logits") for prediction in response["predictions"]]
     if logits is not None and all(row is not None and np.isfinite(row).all() for row in predicted):
@@ -281,7 +271,7 @@ def verdict_of(where: str, response: Mapping[str, Any], logits: np.ndarray | Non
                 f"A clip gets other predictions in a batch with a longer one than alone (logits differ by {gap:.2g}): "
                 "process one clip at a time."
             )
-    described = ("labels", "sampling_rate", "front_end", "model", "dtype", "tensors", "unexpected")
+    described = ("labels", "sampling_rate", "front_end", "model", "tensors", "unexpected")
     return Verdict(
         where,
         True,
@@ -296,48 +286,32 @@ def verdict_of(where: str, response: Mapping[str, Any], logits: np.ndarray | Non
     )
 
 
-def _of_tensors(response: Mapping[str, Any], missing: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Problems and notes about the weights."""
-    problems, notes = [], []
+def _of_tensors(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
     if missing:
-        unused = f" The file has other, unused tensors: {_some(response['unexpected'])}." * bool(
-            response["unexpected"]
+        unused = (
+            f" The file has other, unused tensors: {_some(response['unexpected'])}." if response["unexpected"] else ""
         )
-        problems.append(
+        yield (
             f"{counted(len(missing), 'tensor')} of {response['tensors']} are not in its files and start from random "
             f"numbers: {_some(missing)}. Its predictions are random, different after each loading.{unused}"
         )
-    elif response["unexpected"]:
-        notes.append(f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}.")
-    if response["not_finite"]:
-        problems.append(f"Weights contain NaN or infinity: {_some(response['not_finite'])}.")
-    if response["dtype"] != "float32":
-        notes.append(f"Its weights are {response['dtype']}, and pipeline computes in that precision.")
-    return problems, notes
 
 
-def _of_labels(response: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Problems and notes about labels, the kind of problem, and sampling rates."""
-    problems, notes, labels = [], [], response["labels"]
-    kind, rate, own = (response[key] for key in ("problem_type", "sampling_rate", "config_sampling_rate"))
+def _of_labels(response: Mapping[str, Any]) -> Iterator[str]:
+    """Problems of labels and sampling rates."""
+    labels, rate, own = (response[key] for key in ("labels", "sampling_rate", "config_sampling_rate"))
     unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
-    if kind == "regression":
-        notes.append("It predicts numbers, not labels (problem_type: regression).")
-    elif unnamed:
-        problems.append(f"It predicts {_some(unnamed)} instead of emotions: name them in id2label of config.json.")
-    if kind == "multi_label_classification":
-        notes.append("Each label has an independent probability (problem_type: multi_label_classification).")
+    if unnamed and response["problem_type"] != "regression":
+        yield f"It predicts {_some(unnamed)} instead of emotions: name them in id2label of config.json."
     if repeated := [label for label, count in Counter(labels).items() if count > 1 and label is not None]:
-        problems.append(f"Several classes have the same label: {_some(repeated)}.")
+        yield f"Several classes have the same label: {_some(repeated)}."
     if isinstance(own, int) and own != rate:
         speed = f"{max(own, rate) / min(own, rate):.2g} times too {'slow' if rate > own else 'fast'}"
-        problems.append(f"Its feature extractor uses {rate} Hz and its network {own}: every clip plays {speed}.")
-    return problems, notes
+        yield f"Its feature extractor uses {rate} Hz and its network {own}: every clip plays {speed}."
 
 
-def _of_predictions(response: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Problems and notes about single clips; of several failures the first."""
-    problems, notes = [], []
+def _of_predictions(response: Mapping[str, Any]) -> Iterator[str]:
+    """The problem of the first clip that has one."""
     for number, clip in enumerate(response["predictions"], start=1):
         wrong = None
         if "error" in clip:
@@ -347,14 +321,8 @@ def _of_predictions(response: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         elif len(clip["logits"]) != len(response["labels"]):
             wrong = f"gets {len(clip['logits'])} logits for {counted(len(response['labels']), 'label')}"
         if wrong:
-            problems.append(f"Clip {number} of {len(response['predictions'])} {wrong}.")
-            break
-    for name, clip in response["unusual"].items():
-        if "error" in clip:
-            notes.append(f"{name} is refused: {clip['error']}.")
-        elif not problems and not np.isfinite(clip["logits"]).all():
-            problems.append(f"{name} gets NaN or infinity.")
-    return problems, notes
+            yield f"Clip {number} of {len(response['predictions'])} {wrong}."
+            return
 
 
 def _some(names: Sequence[str]) -> str:

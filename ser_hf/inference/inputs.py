@@ -2,13 +2,12 @@
 
 import dataclasses
 import io
-import math
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -16,16 +15,15 @@ from datasets import Audio, ClassLabel, Dataset
 
 from ..audio.decode import SUFFIXES, AudioError, NotAudioError, decode
 from ..corpora import files
-from ..corpora.audiofolder import read_json_lines
-from ..corpora.tables import is_empty, read_parquet, text
+from ..corpora.tables import text
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 from ..utils.yaml import read_text
 
 PIPED = "-"
-TABLE_SUFFIXES = {".csv", ".jsonl", ".parquet", ".tsv"}
+TABLE_SUFFIXES = {".csv", ".tsv"}
 # What libsndfile reads.
 AUDIO_SUFFIXES = set().union(*SUFFIXES.values()) | {
     *(".8svx", ".aifc", ".avr", ".bwf", ".caf", ".ircam", ".mp2", ".nist", ".paf", ".pvf", ".rf64", ".sds", ".snd"),
@@ -38,16 +36,13 @@ _PATHS = ("path", "file_name")  # ours, and the name that datasets has for it
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One recording: the file at `path`, or `data`, its bytes. `label` and `speaker` are as listed, None if unknown.
-    `start` and `end` are seconds of the file."""
+    """One recording: the file at `path`, or `data`, its bytes. `label` and `speaker`: None if unknown."""
 
     id: str
     path: str
     label: str | None = None
     speaker: str | None = None
     data: bytes | None = None
-    start: float = 0.0
-    end: float | None = None
 
 
 def from_dataset(dataset: Dataset) -> Iterator[Recording]:
@@ -149,67 +144,26 @@ def _below(root: Path) -> Iterator[Path]:
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     """The place of each row, for messages, and its recording; relative paths start from the table's folder.
 
-    The columns `id`, `label` and `speaker` are kept; `start` and `end` are seconds of the file. Without an id a
-    segment is named as a media fragment (https://www.w3.org/TR/media-frags/), ``calls/one.wav#t=1.5,4``.
+    The columns `id`, `label` and `speaker` are kept. Without an id a recording is named by its path.
 
     Raises:
         UserError: naming the table or the row that cannot be used.
     """
-    columns, rows = _read(table)
+    columns, rows = read_table(table, read_text(table))
     column = next((name for name in _PATHS if name in columns), None)
     if column is None:
-        inside = "; for audio inside a table use ser_hf.predict with a Dataset" if "audio" in columns else ""
         raise UserError(
             f"{table}: has no column {' or '.join(_PATHS)}; there are {', '.join(columns) or 'none'}; name the one "
-            f"with the paths of the recordings path{inside}"
+            "with the paths of the recordings path"
         )
-    empty = True
-    for where, row in rows:
-        empty, cell = False, row.get(column)
-        if not cell:
-            raise UserError(f"{where}: the cell of {column!r} is empty")
-        if not isinstance(cell, str):
-            raise UserError(f"{where}: {column} is {cell!r}, not the path of a file")
-        path = Path(os.path.normpath(table.parent / cell))
-        start, end = _seconds(where, row, "start") or 0.0, _seconds(where, row, "end")
-        if end is not None and end <= start:
-            raise UserError(f"{where}: ends at {end:g} s, but starts at {start:g} s")
-        segment = "" if start == 0 and end is None else f"#t={start:g}" + ("" if end is None else f",{end:g}")
-        name = text(row.get("id")) or path.as_posix() + segment
-        known = text(row.get("label")), text(row.get("speaker"))
-        yield where, Recording(name, str(path), *known, start=start, end=end)
-    if empty:
+    if not rows:
         raise UserError(f"{table}: lists no recording")
-
-
-def _read(table: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
-    """The columns, and the place and cells of each row."""
-    suffix = table.suffix.lower()
-    if suffix == ".parquet":
-        columns, rows = read_parquet(table)
-        return columns, ((f"{table}, row {number}", row) for number, row in enumerate(rows, start=1))
-    if suffix == ".jsonl":
-        lines = list(read_json_lines(table))
-        columns = list(dict.fromkeys(name for _, row in lines for name in row))
-    else:
-        columns, lines = read_table(table, read_text(table))
-    return columns, ((f"{table}, line {line}", row) for line, row in lines)
-
-
-def _seconds(where: str, row: dict[str, Any], column: str) -> float | None:
-    value = row.get(column)
-    if is_empty(value):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise UserError(
-            f"{where}: {column} is {value!r}, expected seconds of the recording; rename the column if it means "
-            "something else"
-        )
-    return seconds
+    for line, row in rows:
+        where, cell = f"{table}, line {line}", row[column]
+        if cell is None:
+            raise UserError(f"{where}: the cell of {column!r} is empty")
+        path = Path(os.path.normpath(table.parent / cell))
+        yield where, Recording(row.get("id") or path.as_posix(), str(path), row.get("label"), row.get("speaker"))
 
 
 class Grid(NamedTuple):
@@ -315,7 +269,7 @@ def read_chunks(
         for number, (start, length) in enumerate(windows):
             window = waveform[start : start + length]
             if grid:
-                seconds = (recording.start + sample / sampling_rate for sample in (start, start + length))
+                seconds = (sample / sampling_rate for sample in (start, start + length))
                 places.append(Place(number, len(windows), *seconds))
                 window = prepare_waveform(window, sampling_rate, preparation)
             chunk.append((recording, window))
@@ -332,7 +286,7 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
     try:
         if recording.data is None and path.is_file() and files.is_lfs_pointer(path):
             raise AudioError(f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone")
-        return decode(recording.path, recording.data, sampling_rate, recording.start, recording.end).samples
+        return decode(recording.path, recording.data, sampling_rate).samples
     except NotAudioError:
         if recording.id == PIPED:
             raise AudioError(
@@ -355,5 +309,4 @@ def _samples(recording: Recording, sampling_rate: int) -> float:
         header = soundfile.info(recording.path if recording.data is None else io.BytesIO(recording.data))
     except (RuntimeError, OSError, ValueError):
         return 0
-    end = header.duration if recording.end is None else min(recording.end, header.duration)
-    return max(0.0, end - recording.start) * max(header.samplerate * header.channels, sampling_rate)
+    return header.duration * max(header.samplerate * header.channels, sampling_rate)

@@ -9,13 +9,12 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
-from scipy.special import log_softmax
 from tqdm import tqdm
 
 from ..utils.environment import __version__
@@ -80,9 +79,7 @@ def table(chunk: Chunk, outputs: ModelOutputs, classifier: Classifier, by_window
         numbers = np.arange(len(rows.rows)) - (np.cumsum(counts) - counts)[rows.rows]
     else:
         numbers = np.where(windows == 1, 0, -1)
-    begins = np.array([recording.start for recording in own])
-    starts = begins + rows.starts / chunk.sampling_rate
-    ends = begins + (rows.starts + rows.lengths) / chunk.sampling_rate
+    starts, ends = rows.starts / chunk.sampling_rate, (rows.starts + rows.lengths) / chunk.sampling_rate
     if chunk.places is not None:  # each entry of the chunk is a window
         numbers, windows, starts, ends = (np.array(values) for values in zip(*chunk.places, strict=True))
     columns = {
@@ -114,127 +111,25 @@ def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])
 
 
-class Segment(NamedTuple):
-    """A stretch of a recording with one prediction: `start` and `end` in seconds of its file, and the mean probability
-    of the label."""
-
-    id: str
-    start: float
-    end: float
-    predicted: str
-    probability: float
-
-
-def smooth(table: pa.Table) -> pa.Table:
-    """Rows that do not overlap: for each stretch between bounds of windows, the mean of the windows that contain it.
-
-    Probabilities and embeddings are means, logits those of the mean probabilities, as in speaker diarization (Bredin
-    et al., pyannote.audio, ICASSP 2020). A stretch in one window keeps its prediction, so that a smooth table stays as
-    it is.
-
-    Args:
-        table: of all windows of one or several recordings.
-    """
-    facts = read_facts(table.schema)
-    starts, ends, indices, offsets, bounds = table["start"].to_numpy(), table["end"].to_numpy(), [], [], []
-    for begin, end in _recordings(table):
-        own = np.unique(np.concatenate([starts[begin:end], ends[begin:end]]))
-        first = begin + np.searchsorted(ends[begin:end], own[:-1], side="right")
-        last = begin + np.searchsorted(starts[begin:end], own[:-1], side="right")
-        bounds += zip(own[:-1], own[1:], strict=True)
-        for one, beyond in zip(first, last, strict=True):
-            offsets.append(len(indices))
-            indices += range(one, beyond)
-    counts = np.diff([*offsets, len(indices)])[:, None]
-
-    def mean_of_logs(values: np.ndarray) -> np.ndarray:
-        return np.logaddexp.reduceat(values[indices], offsets, axis=0) - np.log(counts)
-
-    windows = matrix(table, "logits")
-    exact = windows.astype(np.float64)
-    if facts["multi_label"]:  # each label against its absence
-        logits = mean_of_logs(-np.logaddexp(0, -exact)) - mean_of_logs(-np.logaddexp(0, exact))
-    else:
-        logits = mean_of_logs(log_softmax(exact, axis=1))
-    rows = np.asarray(indices)[offsets]
-    logits = np.where(counts == 1, windows[rows], logits).astype(np.float32)
-    columns = {name: table[name].combine_chunks().take(pa.array(rows)) for name in table.column_names}
-    columns |= {
-        "window": pa.nulls(len(rows), pa.int32()),
-        "start": pa.array([start for start, _ in bounds], pa.float64()),
-        "end": pa.array([end for _, end in bounds], pa.float64()),
-        "predicted": pa.array([facts["labels"][i] for i in logits.argmax(axis=1)], pa.string()),
-        "probabilities": of_lists(probabilities(logits, facts["multi_label"])),
-        "logits": of_lists(logits),
-    }
-    if "embedding" in columns:
-        columns["embedding"] = of_lists(np.add.reduceat(matrix(table, "embedding")[indices], offsets) / counts)
-    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
-
-
-def segments(table: pa.Table) -> Iterator[Segment]:
-    """The predictions of smoothed windows of whole recordings; equal ones that follow each other are one."""
-    table = smooth(table)
-    best = matrix(table, "probabilities").max(axis=1)
-    starts, ends, predicted = (table[name].to_pylist() for name in ("start", "end", "predicted"))
-    seconds = np.subtract(ends, starts)
-    for begin, end in _recordings(table):
-        changes = [i for i in range(begin + 1, end) if predicted[i] != predicted[i - 1]]
-        for first, beyond in zip([begin, *changes], [*changes, end], strict=True):
-            probability = np.average(best[first:beyond], weights=seconds[first:beyond])
-            name = table["id"][first].as_py()
-            yield Segment(name, starts[first], ends[beyond - 1], predicted[first], float(probability))
-
-
-def whole_recordings(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables that never end within a recording."""
-    rest = None
-    for table in tables:
-        table = table if rest is None else pa.concat_tables([rest, table])
-        window, windows = table["window"][-1].as_py(), table["windows"][-1].as_py()
-        unfinished = 0 if window is None or window == windows - 1 else window + 1
-        complete, rest = table.slice(0, len(table) - unfinished), table.slice(len(table) - unfinished)
-        if len(complete):
-            yield complete
-
-
-def _recordings(table: pa.Table) -> list[tuple[int, int]]:
-    """(begin, end) of the rows of each recording."""
-    ids = table["id"].to_pylist()
-    begins = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]
-    return list(zip(begins, [*begins[1:], len(ids)], strict=True))
-
-
-# Okabe and Ito (2008), safe for color-blind readers; more labels than that begin again, hatched.
+# Okabe and Ito (2008), safe for color-blind readers; more labels than that are dashed.
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 
 
 def timeline_figure(table: pa.Table) -> Figure:
-    """The smoothed probabilities of one recording's windows, stacked, over its seconds; of a multi-label model, lines.
+    """The probabilities of one recording's windows over its seconds, each at the middle of its window.
 
     Args:
         table: of all windows of one recording.
     """
-    facts, table = read_facts(table.schema), smooth(table)
-    shares = matrix(table, "probabilities")
-    bounds = np.append(table["start"].to_numpy(), table["end"].to_numpy()[-1])
-    figure = Figure(figsize=(min(6 + (bounds[-1] - bounds[0]) / 30, 16), 4), layout="constrained")
+    starts, ends, shares = table["start"].to_numpy(), table["end"].to_numpy(), matrix(table, "probabilities")
+    figure = Figure(figsize=(min(6 + (ends[-1] - starts[0]) / 30, 16), 4), layout="constrained")
     axes = figure.add_subplot()
-    below = np.zeros(len(shares))
-    for i, label in enumerate(facts["labels"]):
-        again = i >= len(_COLORS)
-        if facts["multi_label"]:
-            above, style = shares[:, i], {"baseline": None, "linestyle": "--" if again else "-", "linewidth": 2}
-        else:
-            above = below + shares[:, i]
-            style = {"baseline": below, "fill": True, "hatch": "//" if again else None, "edgecolor": "white"}
-        axes.stairs(above, bounds, color=_COLORS[i % len(_COLORS)], label=label, **style)
-        below = above
-    axes.set(xlim=(bounds[0], bounds[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+    for i, label in enumerate(read_facts(table.schema)["labels"]):
+        style = {"color": _COLORS[i % len(_COLORS)], "linestyle": "-" if i < len(_COLORS) else "--"}
+        axes.plot((starts + ends) / 2, shares[:, i], marker="o", markersize=3, label=label, **style)
+    axes.set(xlim=(starts[0], ends[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
     axes.set_title(os.path.basename(table["path"][0].as_py()), parse_math=False)  # a name may hold two dollar signs
-    # The labels in the order of their areas.
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside right upper", frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 
@@ -277,12 +172,10 @@ def to_terminal(kind: str, labels: Sequence[str]) -> Write:
     """Returns a function that writes tables to standard output at once, above a progress bar.
 
     Args:
-        kind: jsonl, csv, table (for people: a line per row, with the most probable label) or timeline (a line for each
-            stretch with the same prediction; tables of `whole_recordings` only).
+        kind: jsonl, csv or table (for people: a line per row, with the most probable label).
     """
     file = sys.stdout
-    writers = {"jsonl": json_lines, "csv": csv_rows, "table": _lines, "timeline": _timeline_lines}
-    write = writers[kind](file, labels)
+    write = {"jsonl": json_lines, "csv": csv_rows, "table": _lines}[kind](file, labels)
 
     def above_the_bar(table: pa.Table) -> None:
         with tqdm.external_write_mode(file=file):
@@ -303,25 +196,6 @@ def _lines(file: TextIO, labels: Sequence[str]) -> Write:
             file.write(f"{probability:.3f}  {row['predicted']:<10}  {row['id']}{windows}\n")
 
     return write
-
-
-def _timeline_lines(file: TextIO, labels: Sequence[str]) -> Write:
-    def write(table: pa.Table) -> None:
-        last = None
-        for own in segments(table):
-            if own.id != last:
-                file.write(f"{own.id}\n")
-            last = own.id
-            times = f"{_clock(own.start)} - {_clock(own.end)}"
-            file.write(f"  {times}  {own.predicted:<10}  {own.probability:.3f}\n")
-
-    return write
-
-
-def _clock(seconds: float) -> str:
-    """Minutes and seconds."""
-    hundredths = round(100 * seconds)
-    return f"{hundredths // 6000:3d}:{hundredths % 6000 // 100:02d}.{hundredths % 100:02d}"
 
 
 def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: Iterable[str | Path] = ()) -> Path:
@@ -345,9 +219,7 @@ def check_output(path: str | Path, suffixes: Sequence[str], key: str, inputs: It
 
 def same_file(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one file, existing or not."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager

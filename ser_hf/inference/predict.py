@@ -24,8 +24,8 @@ from ..utils.errors import UserError
 from ..utils.yaml import Range, coerce_fields
 from .batches import EMBEDDING, capture_embeddings, run_batches
 from .classifier import Classifier, load_classifier
-from .inputs import Chunk, Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
-from .outputs import Facts, matrix, smooth, table, whole_recordings
+from .inputs import Grid, NoneReadable, Recording, from_dataset, from_paths, read_chunks
+from .outputs import Facts, matrix, table
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ class PredictionSettings:
         timeline: one row for each of overlapping windows (`ser_hf.inference.inputs.sliding`), each prepared as a clip
             by itself. Without `window` they are as long as the model's recipe fixes its clips or windows, else 4 s.
         hop: seconds from one such window to the next; None is half a window.
-        smooth: of a timeline, rows that do not overlap: means of the windows that contain a stretch of time.
 
     Raises:
         UserError: for a value out of its range.
@@ -60,13 +59,11 @@ class PredictionSettings:
     on_error: Literal["error", "skip"] = "error"
     timeline: bool = False
     hop: Annotated[float, Range(min=SHORTEST, unit="seconds")] | None = None
-    smooth: bool = False
 
     def __post_init__(self):
         coerce_fields(self, lambda name: f"--{name.replace('_', '-')}")
-        for flag, given in (("--hop", self.hop is not None), ("--smooth", self.smooth)):
-            if given and not self.timeline:
-                raise UserError(f"{flag}: needs overlapping windows; add --timeline")
+        if self.hop is not None and not self.timeline:
+            raise UserError("--hop: needs overlapping windows; add --timeline")
         if self.timeline and self.by_window:
             raise UserError("--timeline: has a row for each window already; leave out --by-window")
 
@@ -195,8 +192,7 @@ def predict_tables(
     facts: Facts,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """The tables of one chunk after the other, of whole recordings for a timeline, with a progress bar. Memory holds
-    about two chunks.
+    """The tables of one chunk after the other, with a progress bar. Memory holds about two chunks.
 
     Args:
         skipped: (id, reason) of recordings that are left out are appended to it.
@@ -217,35 +213,21 @@ def predict_tables(
         skipped.append((recording.id, reason))
 
     rows = from_dataset(recordings) if isinstance(recordings, Dataset) else recordings
-    chunks = read_chunks(rows, rate, classifier.preparation, skip if settings.on_error == "skip" else None, grid)
-
-    def tables() -> Iterator[pa.Table]:
-        warned = grid is not None or window is not None
-        for chunk in chunks:
-            warned = warned or _warn_of_long_clip(chunk)
-            if grid:  # the number of windows is known once a recording is decoded
-                bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
-            outputs = run_batches(classifier, chunk, None if grid else window, settings.batch_size, take, bar.update)
-            yield table(chunk, outputs, classifier, settings.by_window, facts)
-
     with contextlib.ExitStack() as stack:
         take = stack.enter_context(capture_embeddings(classifier)) if settings.embeddings else None
         unit = {"unit": "window"} if grid else {"unit": "clip", "total": total}
         bar = stack.enter_context(tqdm(desc="predicting", disable=None, **unit))
-        made = whole_recordings(tables()) if grid else tables()
-        yield from map(smooth, made) if settings.smooth else made
+        warned = grid is not None or window is not None
+        on_error = skip if settings.on_error == "skip" else None
+        for chunk in read_chunks(rows, rate, classifier.preparation, on_error, grid):
+            longest = int(chunk.lengths.argmax())
+            if not warned and chunk.lengths[longest] > _LONG_SECONDS * rate:
+                warned = True
+                message = "%s is processed as a whole, which may take much memory; --window 30 processes it in windows"
+                logger.warning(message, chunk.recordings[longest].path)
+            if grid:  # the number of windows is known once a recording is decoded
+                bar.total = (bar.total or 0) + sum(place.windows for place in chunk.places if place.number == 0)
+            outputs = run_batches(classifier, chunk, None if grid else window, settings.batch_size, take, bar.update)
+            yield table(chunk, outputs, classifier, settings.by_window, facts)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
-
-
-def _warn_of_long_clip(chunk: Chunk) -> bool:
-    """Warns about a clip that may take much memory; returns whether there is one."""
-    longest = int(chunk.lengths.argmax())
-    seconds = chunk.lengths[longest] / chunk.sampling_rate
-    if seconds <= _LONG_SECONDS:
-        return False
-    logger.warning(
-        "%s lasts %.0f s and is processed as a whole, which may take much memory; --window 30 processes it in windows",
-        *(chunk.recordings[longest].path, seconds),
-    )
-    return True

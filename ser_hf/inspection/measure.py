@@ -16,7 +16,7 @@ from ..audio.decode import decode
 from ..corpora import CORPORA
 from ..corpora import files as manifest
 from ..corpora.schema import EMOTIONS, Clip
-from ..utils.parallel import in_order
+from ..utils.order import in_order
 
 # Measure -> unit, and its name on the page.
 MEASURES = {

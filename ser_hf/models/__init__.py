@@ -1,8 +1,7 @@
 """The networks of ser_hf, each a Hugging Face model: flat sibling files that are published as code beside the weights.
 
-They import torch, numpy and transformers only, and nothing of ser_hf but their siblings. Importing this package
-registers them with the Auto classes, so that a saved model then loads without `trust_remote_code`, and makes their
-classes available here: `CRNNConfig`, `CRNNForAudioClassification`, and so on.
+They import torch, numpy, transformers and their siblings only. Importing this package registers them with the Auto
+classes, so that a saved model loads without `trust_remote_code`, and exports their classes.
 """
 
 from importlib import import_module
@@ -27,15 +26,15 @@ _NETWORKS = {
     "cnn2d": ("modeling_cnn", "CNN2d"),
     "cnn1d": ("modeling_cnn", "CNN1d"),
     "cnn1d_descriptors": ("modeling_descriptors", "CNN1dDescriptors"),
-    "cnn_lstm": ("modeling_cnn_lstm", "CNNLSTM"),
-    "stacked_cnn_lstm": ("modeling_cnn_lstm", "StackedCNNLSTM"),
-    "stacked_cnn_attention_lstm": ("modeling_cnn_lstm", "StackedCNNAttentionLSTM"),
-    "parallel_cnn_transformer": ("modeling_cnn_lstm", "ParallelCNNTransformer"),
-    "parallel_cnn_attention_lstm": ("modeling_cnn_lstm", "ParallelCNNAttentionLSTM"),
-    "byols": ("modeling_transfer_audio", "BYOLS"),
-    "cnn14": ("modeling_transfer_audio", "CNN14"),
-    "vgg16": ("modeling_transfer_image", "VGG16"),
-    "vggish": ("modeling_transfer_audio", "VGGish"),
+    "cnn_lstm": ("modeling_crnn", "CNNLSTM"),
+    "stacked_cnn_lstm": ("modeling_crnn", "StackedCNNLSTM"),
+    "stacked_cnn_attention_lstm": ("modeling_crnn", "StackedCNNAttentionLSTM"),
+    "parallel_cnn_transformer": ("modeling_parallel", "ParallelCNNTransformer"),
+    "parallel_cnn_attention_lstm": ("modeling_parallel", "ParallelCNNAttentionLSTM"),
+    "byols": ("modeling_transfer", "BYOLS"),
+    "cnn14": ("modeling_transfer", "CNN14"),
+    "vgg16": ("modeling_transfer", "VGG16"),
+    "vggish": ("modeling_transfer", "VGGish"),
 }
 # Architecture -> model class: all networks, and those that start from published weights. Architecture `encoder` is
 # `PooledEncoderForAudioClassification` or a stock model of transformers.

@@ -1,6 +1,7 @@
 """Base configurations of the networks: sampling rate and acoustic front end, each value checked by its annotation."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
@@ -121,6 +122,11 @@ class FrameConfig(WaveformConfig):
     time_stretch: Fraction = 0.0
     mix_style: Share = 0.0
 
+    @property
+    def min_frames(self) -> int:
+        """The fewest frames the network can take; shorter clips are padded with zeros, which count as real."""
+        return 1
+
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.win_length > self.n_fft:
@@ -134,6 +140,8 @@ class FrameConfig(WaveformConfig):
                 "normalization none: zero is not an ordinary value then, so SpecAugment's stripes would not hide; set "
                 "time_masks and band_masks to 0, or use corpus, which keeps loudness too"
             )
+        if self.frames is not None and self.frames < self.min_frames:
+            raise ValueError(f"frames {self.frames} is fewer than the {self.min_frames} that this network needs")
 
 
 class AcousticConfig(FrameConfig):
@@ -144,8 +152,7 @@ class AcousticConfig(FrameConfig):
         n_mels, f_min, f_max: bands of the mel filter bank and their range in Hz (`f_max` null: half the rate).
         mel_scale: ``"slaney"`` (librosa's default, filters of unit area) or ``"htk"`` (O'Shaughnessy's formula,
             filters of unit height, torchaudio's default).
-        compression: ``"log"``, natural logarithm of mel power; ``"db"``, decibels; ``"pcen"``, per-channel energy
-            normalization (Wang et al. 2017, arXiv:1607.05666), which removes steady level and keeps onsets.
+        compression: ``"log"``, natural logarithm of mel power, or ``"db"``, decibels.
         floor: power added before ``"log"`` and the least power for ``"db"``, so that silence stays finite.
         top_db: decibels below a clip's loudest band at which ``"db"`` is cut off (null: not cut off).
         n_mfcc: cepstral coefficients kept (DCT-II, orthonormal, of the compressed bands).
@@ -157,11 +164,16 @@ class AcousticConfig(FrameConfig):
     f_min: float = 50.0
     f_max: float | None = None
     mel_scale: Literal["slaney", "htk"] = "slaney"
-    compression: Literal["log", "db", "pcen"] = "log"
+    compression: Literal["log", "db"] = "log"
     floor: PowerFloor = 1e-10
     top_db: Positive | None = 80.0
     n_mfcc: Count = 40
     band_warp: Fraction = 0.0
+
+    @property
+    def bands(self) -> int:
+        """Features a frame, without derivatives."""
+        return self.n_mfcc if self.features == "mfcc" else self.n_mels
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -183,3 +195,29 @@ class AcousticConfig(FrameConfig):
             raise ValueError(f"band_warp {self.band_warp}: expected n_mels of 2 or more")
         if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != ("log_mel", "log", 0):
             raise ValueError("normalization fixed is for log_mel features with compression log and without deltas")
+
+
+class ConvolutionConfig(AcousticConfig):
+    """Convolutional blocks over the picture of frames and bands: the front end (`AcousticConfig`), and:
+
+    Args:
+        channels: filters of each block.
+        time_pooling, band_pooling: pooling factor of each block along frames and bands.
+        conv_dropout: probability of a whole channel after each block.
+    """
+
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
+
+    channels: Counts = (32, 64, 128, 128)
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 2, 2)
+    conv_dropout: Fraction = 0.05
+
+    @property
+    def min_frames(self) -> int:
+        return math.prod(self.time_pooling)
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.bands < math.prod(self.band_pooling):
+            raise ValueError(f"band_pooling {list(self.band_pooling)} leaves nothing of {self.bands} bands")

@@ -4,17 +4,21 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 from torch import nn
-from transformers import PreTrainedConfig
+
+from .configuration import ConvolutionConfig
 
 
 def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
-    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), with channels last in memory, which is fast
-    for convolutions on a CPU."""
-    picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
-    # Not `contiguous`, which leaves a single plane as it is, and the convolutions after it without the hint.
-    return picture.to(memory_format=torch.channels_last)
+    """(batch, frames, planes * bands) -> (batch, planes, frames, bands), channels last in memory, which is fast for
+    convolutions on a CPU."""
+    return features.unflatten(2, (planes, -1)).transpose(1, 2).to(memory_format=torch.channels_last)
+
+
+def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
+    """(batch, frames) -> (batch, frames // pool): a pooled frame is real where its whole window is, so that lengths
+    are floored, as they are for a clip alone."""
+    return mask[:, pool - 1 :: pool]
 
 
 # Batch normalization
@@ -25,39 +29,33 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     Padded frames are zero on return. Equals the stock layer where the mask is all true. A batch of a single value,
     which has no variance, is normalized by the running statistics and does not change them.
-
-    While `synchronised`, which is saved neither in the configuration nor in the weights, the statistics in training
-    are those of the batches of all processes.
     """
-
-    synchronised = False
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`mask` (batch, frames) is true for real frames."""
         real = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
         if not self.training:
             return super().forward(features) * real.to(features.dtype)
-        # Here shapes and branches must not depend on the mask: an accelerator would wait for it in every layer, a
-        # compiled graph would break, and processes that branch differently would deadlock.
-        if self.synchronised or features.device.type != "cpu" or torch.compiler.is_compiling():
+        # Here shapes and branches must not depend on the mask: an accelerator would wait for it in every layer, and a
+        # compiled graph would break.
+        if features.device.type != "cpu" or torch.compiler.is_compiling():
             return _normalize_by_moments(self, features, real)
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
-        # With channels last in memory a frame is contiguous, so that gathering the real ones is a plain copy and the
-        # fused kernel can do the rest.
+        # Frames that are contiguous, so that selecting the real ones is a plain copy, and the fused kernel.
         frames = features.movedim(1, -1).contiguous()
-        return _normalize_gathered(self, frames.flatten(0, 1), mask).view(frames.shape).movedim(-1, 1)
+        return _normalize_selected(self, frames.flatten(0, 1), mask).view(frames.shape).movedim(-1, 1)
 
 
 class MaskedBatchNorm1d(_MaskedBatchNorm, nn.BatchNorm1d):
-    """Masked batch normalization over (batch, channels, frames)."""
+    """Over (batch, channels, frames)."""
 
 
 class MaskedBatchNorm2d(_MaskedBatchNorm, nn.BatchNorm2d):
-    """Masked batch normalization over (batch, channels, frames, bands)."""
+    """Over (batch, channels, frames, bands)."""
 
 
-def _normalize_gathered(
+def _normalize_selected(
     norm: nn.modules.batchnorm._BatchNorm, frames: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
     """Training-mode normalization of (batch * frames, ..., channels) by the real frames of `mask`."""
@@ -90,11 +88,9 @@ def _normalize_by_moments(
     count = (mask.sum() * math.prod(features.shape[3:])).to(wide)
     # Not multiplied by the mask: padding that overflowed in half precision would make zero times infinity. Nor
     # `masked_fill`, which does not keep channels last in memory.
-    own_mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
-    deviation = torch.where(mask, values - own_mean.view(shape), 0)
-    mean, squares = own_mean, deviation.square().sum(axes)
-    if norm.synchronised:
-        count, mean, squares = _of_all_processes(count, mean, squares)
+    mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
+    deviation = torch.where(mask, values - mean.view(shape), 0)
+    squares = deviation.square().sum(axes)
 
     several = count > 1
     middle = torch.where(several, mean, norm.running_mean.to(wide))
@@ -107,44 +103,10 @@ def _normalize_by_moments(
     # `deviation` is the only tensor of the features' size that the backward pass keeps.
     scale = torch.rsqrt(variance + norm.eps)
     scale = scale if norm.weight is None else norm.weight * scale
-    shift = (own_mean - middle) * scale
+    shift = (mean - middle) * scale
     shift = shift if norm.bias is None else norm.bias + shift
     normed = torch.addcmul(shift.view(shape), deviation, scale.view(shape))
     return torch.where(mask, normed, 0).to(features.dtype)
-
-
-def _of_all_processes(
-    count: torch.Tensor, mean: torch.Tensor, squares: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Number of values (), and per channel their mean and the sum of their squared deviations from it, over all
-    processes (Chan, Golub and LeVeque 1983, The American Statistician 37(3)); differentiable."""
-    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if processes == 1:
-        return count, mean, squares
-    # One sum in which each process has its own row.
-    here = torch.arange(processes, device=mean.device)[:, None] == dist.get_rank()
-    rows = _SumOverProcesses.apply(here * torch.cat([count[None], mean, squares]))
-    counts, means, squares = rows.split([1, len(mean), len(mean)], dim=1)
-    total = counts.sum()
-    mean = (counts * means).sum(dim=0) / total.clamp(min=1)
-    return total, mean, (squares + counts * (means - mean).square()).sum(dim=0)
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes, on each of them; the gradient is that of the sum of all losses.
-
-    `torch.distributed.nn.functional.all_reduce` is the same, but deprecated.
-    """
-
-    @staticmethod
-    def forward(ctx, values: torch.Tensor) -> torch.Tensor:
-        total = values.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        return _SumOverProcesses.apply(gradient)
 
 
 # Convolutions and recurrent layers
@@ -158,23 +120,18 @@ class ConvBlock(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
         self.norm = MaskedBatchNorm2d(outputs)
         self.pool = nn.MaxPool2d(pool)
-        self.time_pool = pool[0]
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and the pooled mask."""
         features = torch.relu(self.norm(self.conv(features), mask))
-        features = self.dropout(self.pool(features))
-        # A pooled frame is real where its whole window is: lengths are floored, as they are for a clip alone.
-        mask = mask[:, self.time_pool - 1 :: self.time_pool]
-        return features * mask[:, None, :, None].to(features.dtype), mask
+        mask = pooled_mask(mask, self.pool.kernel_size[0])
+        return self.dropout(self.pool(features)) * mask[:, None, :, None].to(features.dtype), mask
 
 
 class ConvBlock1d(nn.Module):
-    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole channels.
-
-    With a `stride`, a frame is real where the convolution is centered on a real frame.
-    """
+    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole channels. With a
+    `stride`, a frame is real where the convolution is centered on a real frame."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel_size: int, pool: int = 1, dropout: float = 0.0, stride: int = 1
@@ -189,8 +146,7 @@ class ConvBlock1d(nn.Module):
         """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride) // pool), and the mask of those frames."""
         # An even kernel needs one frame less after a clip than before it.
         around = (self.conv.kernel_size[0] // 2, (self.conv.kernel_size[0] - 1) // 2)
-        # As a picture one row high, channels last in memory: a `Conv1d` on a CPU would copy its input and its output
-        # to another layout in both passes.
+        # As a picture one row high, channels last: on a CPU a `Conv1d` would copy to another layout in both passes.
         picture = nn.functional.conv2d(
             nn.functional.pad(features, around).unsqueeze(2).to(memory_format=torch.channels_last),
             self.conv.weight.unsqueeze(2).to(memory_format=torch.channels_last),
@@ -199,16 +155,15 @@ class ConvBlock1d(nn.Module):
         mask = mask[:, :: self.stride]
         picture = torch.relu(self.norm(picture.squeeze(2), mask).unsqueeze(2))
         pooled = nn.functional.max_pool2d(picture, (1, self.time_pool)).squeeze(2)
-        mask = mask[:, self.time_pool - 1 :: self.time_pool]
+        mask = pooled_mask(mask, self.time_pool)
         return self.dropout(pooled) * mask[:, None, :].to(pooled.dtype), mask
 
 
 class BiLSTM(nn.Module):
     """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
 
-    On an accelerator by packed sequences. On a CPU those are computed frame by frame, and their backward pass is
-    quadratic in the number of frames; there the fused kernel of a plain LSTM runs in each direction, the backward one
-    on reversed clips.
+    On an accelerator by packed sequences, which are slow on a CPU (in the backward pass quadratic in the frames);
+    there the fused kernel of a plain LSTM runs in each direction, the backward one on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -251,16 +206,10 @@ class BiLSTM(nn.Module):
 
 
 class ConvolutionStack2d(nn.Module):
-    """`ConvBlock`s over the picture of frames and bands; an output frame is `channels` of `bands` each.
+    """`ConvBlock`s over the picture of frames and bands (of `planes` times `bands` features); an output frame is
+    `channels` of `bands` each. A block has `depth` convolutions, of which the last one is pooled."""
 
-    Args:
-        planes, bands: of the input features.
-        config: with `channels`, `time_pooling` and `band_pooling`, one entry per block each, and `conv_dropout`. The
-            stack needs as many frames as the product of `time_pooling`.
-        depth: convolutions in a block; the last one is pooled.
-    """
-
-    def __init__(self, planes: int, bands: int, config: PreTrainedConfig, kernel_size: int = 3, depth: int = 1):
+    def __init__(self, planes: int, bands: int, config: ConvolutionConfig, kernel_size: int = 3, depth: int = 1):
         super().__init__()
         self.planes, self.channels, self.bands = planes, config.channels[-1], bands
         self.blocks = nn.ModuleList()
@@ -270,8 +219,6 @@ class ConvolutionStack2d(nn.Module):
                 planes = width
             self.blocks.append(ConvBlock(planes, width, tuple(pool), config.conv_dropout, kernel_size))
             planes, self.bands = width, self.bands // pool[1]
-        if not self.bands:
-            raise ValueError(f"band_pooling {list(config.band_pooling)} leaves nothing of {bands} bands")
         self.size = self.channels * self.bands
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -283,13 +230,8 @@ class ConvolutionStack2d(nn.Module):
 
 
 class ConvolutionStack1d(nn.Module):
-    """`ConvBlock1d`s over time; an output frame is the last entry of `channels` (`size`).
-
-    Args:
-        inputs: size of an input frame.
-        channels, time_pooling: one entry per block. The stack needs as many frames as the product of `time_pooling`.
-        dropout: probability of a channel after each block.
-    """
+    """`ConvBlock1d`s over time, one for each entry of `channels` and `time_pooling`; an output frame has `size`
+    numbers."""
 
     def __init__(
         self, inputs: int, channels: Sequence[int], time_pooling: Sequence[int], kernel_size: int, dropout: float
@@ -316,28 +258,27 @@ class Pooling(nn.Module):
 
     ``mean``, ``max``, ``mean_std``; ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
     ``attention``: a mean with one trained weight per frame; ``attentive_stats``: mean and deviation with a trained
-    weight per frame and channel (Okabe et al. 2018, arXiv:1803.10963; channel-wise as in Desplanques et al. 2020,
-    arXiv:2005.07143).
+    weight per frame and channel (Okabe et al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143);
+    ``last``: the states of a bidirectional LSTM where each direction ends.
     """
-
-    KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats")
 
     def __init__(self, kind: str, size: int):
         super().__init__()
-        if kind not in self.KINDS:
-            raise ValueError(f"pooling {kind!r} is not one of {', '.join(self.KINDS)}")
         self.kind = kind
         self.output_size = 2 * size if kind in ("mean_std", "attentive_stats") else size
         # Softmax ignores a constant, so a bias would never be trained.
         if kind == "attention":
             self.score = nn.Linear(size, 1, bias=False)
         elif kind == "attentive_stats":
-            self.score = nn.Sequential(
-                nn.Linear(size, max(8, size // 4)), nn.Tanh(), nn.Linear(max(8, size // 4), size, bias=False)
-            )
+            hidden = max(8, size // 4)
+            self.score = nn.Sequential(nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, size, bias=False))
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), (batch, frames) -> (batch, output_size)."""
+        if self.kind == "last":
+            last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, sequence.shape[2])
+            ahead, back = sequence.gather(1, last)[:, 0], sequence[:, 0]
+            return torch.cat([ahead.chunk(2, dim=1)[0], back.chunk(2, dim=1)[1]], dim=1)
         if self.kind in ("max", "mean_max"):
             highest = sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
             if self.kind == "max":

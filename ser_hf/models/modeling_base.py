@@ -13,8 +13,8 @@ from .front_end import DerivedBuffers
 class AcousticClassifier(PreTrainedModel):
     """A waveform classifier: `front_end`, the network's own `embed`, and `classifier` on what it returns.
 
-    A network makes these three and calls `post_init` last. Padding never changes a prediction: `embed` gets a mask of
-    the real frames and has to respect it.
+    A network makes these three and calls `post_init` last. Padding never changes a prediction: `embed` respects its
+    mask of the real frames.
     """
 
     config_class = WaveformConfig
@@ -23,8 +23,7 @@ class AcousticClassifier(PreTrainedModel):
     accepts_loss_kwargs = False
     # In half precision, statistics and windows would be wrong by decibels.
     _keep_in_fp32_modules_strict = ("front_end",)
-    # Scale of the classifier's initial weights. Max-pooled activations are all positive and add up: with the usual
-    # weights a fresh network's logits would be 2 to 4. Networks with such activations set 0.3.
+    # Scale of the classifier's initial weights; 0.3 where activations are all positive and add up, for small logits.
     classifier_gain = 1.0
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

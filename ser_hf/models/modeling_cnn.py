@@ -1,51 +1,42 @@
 """2-D CNN over a spectrogram and 1-D CNN over the waveform: configurations and networks."""
 
-import math
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, Count, Counts, Fraction, Odd, PoolingKind, WaveformConfig
+from .configuration import ConvolutionConfig, Count, Counts, Fraction, Odd, PoolingKind, WaveformConfig
 from .front_end import FrontEnd
 from .layers import ConvBlock1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
 
 
-class CNN2dConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+class CNN2dConfig(ConvolutionConfig):
+    """The front end and the convolutional blocks (`ConvolutionConfig`), and:
 
     Args:
-        channels: filters of each convolutional block.
-        time_pooling, band_pooling: pooling factor of each block along frames and bands.
         kernel_size: of the convolutions.
         pooling: ``"mean"``, ``"max"`` or ``"mean_max"`` (their sum).
         pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
             ``"frames"`` keeps the remaining bands apart, as flattening does.
         hidden: size of the dense layer before the classifier.
-        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+        dropout: probability around the dense layer.
     """
 
     model_type = "ser_cnn2d"
-    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: Counts = (32, 64, 128, 128)
-    time_pooling: Counts = (2, 2, 2, 2)
-    band_pooling: Counts = (2, 2, 2, 2)
     kernel_size: Odd = 3
     pooling: Literal["mean", "max", "mean_max"] = "mean"
     pooling_over: Literal["frames_and_bands", "frames"] = "frames_and_bands"
     hidden: Count = 64
-    conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.2
 
 
 class CNN2dForAudioClassification(AcousticClassifier):
     """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer, classifier.
 
-    The network with which most speech emotion notebooks begin: convolution, batch normalization, ReLU and max-pooling
-    four times, then `AdaptiveAvgPool2d` and dense layers. They resize every spectrogram to one size; this one pools
-    the real frames of clips of any length (``frame_fit: resize`` with `frames` does as they do).
+    The network with which most speech emotion notebooks begin. They resize every spectrogram to one size; this one
+    pools the real frames of clips of any length (``frame_fit: resize`` with `frames` does as they do).
     """
 
     config_class = CNN2dConfig
@@ -53,7 +44,7 @@ class CNN2dForAudioClassification(AcousticClassifier):
 
     def __init__(self, config: CNN2dConfig):
         super().__init__(config)
-        self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
+        self.front_end = FrontEnd(config)
         self.stack = ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, config.kernel_size)
         over_bands = config.pooling_over == "frames_and_bands"
         self.pooling = Pooling(config.pooling, self.stack.channels if over_bands else self.stack.size)
@@ -75,8 +66,7 @@ class CNN1dConfig(WaveformConfig):
     """The waveform's rate (`WaveformConfig`), and:
 
     Args:
-        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its level, an emotion
-            cue, as it is.
+        normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its level as it is.
         first_kernel, first_stride: samples of the first layer's filters, and from one of its frames to the next.
         channels, depths: filters of each block, and its convolutions; M5 has one each, M11 ``[1, 2, 2, 3, 2]`` for
             channels ``[64, 64, 128, 256, 512]``.
@@ -102,12 +92,8 @@ class CNN1dConfig(WaveformConfig):
 
 
 class Waveform(nn.Module):
-    """The front end of a network that takes the waveform as it is: a frame is a sample.
-
-    Args:
-        kind: ``"clip"``, unit root mean square over each clip's real samples; or ``"none"``.
-        min_frames: the fewest samples the network can take; shorter clips are padded with zeros, which count as real.
-    """
+    """The front end of a network that takes the waveform as it is: a frame is a sample. `kind` is a configuration's
+    `normalization`; clips of fewer than `min_frames` samples are padded with zeros, which count as real."""
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
 
@@ -131,9 +117,8 @@ class Waveform(nn.Module):
 class CNN1dForAudioClassification(AcousticClassifier):
     """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks, pooling over time.
 
-    M5 of Dai et al. 2017 (arXiv:1610.00087), which has no dense layer but the classifier; `channels` and `depths` can
-    make it M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160 every 8 here; its average over
-    a fixed length is one over a clip's real frames.
+    M5 of Dai et al. 2017 (arXiv:1610.00087), or M11 by `channels` and `depths`. The paper uses 8 kHz, so the first
+    layer's 80 samples every 4 are 160 every 8 here.
     """
 
     config_class = CNN1dConfig

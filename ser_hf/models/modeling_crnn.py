@@ -1,38 +1,32 @@
-"""CRNN: configuration and network."""
+"""Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs, configurations and networks."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from .configuration import AcousticConfig, Count, Counts, Fraction, PoolingKind
+from .configuration import AcousticConfig, ConvolutionConfig, Count, Counts, Fraction, Odd, PoolingKind
 from .front_end import FrontEnd
-from .layers import BiLSTM, ConvolutionStack2d, Pooling
+from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
 
 
-class CRNNConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+class CRNNConfig(ConvolutionConfig):
+    """The front end and the convolutional blocks (`ConvolutionConfig`), and:
 
     Args:
-        channels: filters of each convolutional block.
-        time_pooling, band_pooling: pooling factor of each block along frames and bands.
         lstm_hidden, lstm_layers: size per direction, and depth.
         pooling: over time, see `Pooling`.
-        conv_dropout, dropout: probability after each block (whole channels), and around the LSTM and classifier.
+        dropout: probability around the LSTM and before the classifier.
     """
 
     model_type = "ser_crnn"
-    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 
-    channels: Counts = (32, 64, 128, 128)
     time_pooling: Counts = (2, 2, 2, 1)
-    band_pooling: Counts = (2, 2, 2, 2)
     lstm_hidden: Count = 96
     lstm_layers: Count = 1
     pooling: PoolingKind = "attention"
-    conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.3
 
 
@@ -47,14 +41,113 @@ class CRNNForAudioClassification(AcousticClassifier):
 
     def __init__(self, config: CRNNConfig):
         super().__init__(config)
-        self.front_end = FrontEnd(config, min_frames=math.prod(config.time_pooling))
-        self.stack = ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config)
+        self.front_end = FrontEnd(config)
+        self.stack = self._stack(config)
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = BiLSTM(self.stack.size, config.lstm_hidden, config.lstm_layers, config.dropout)
         self.pooling = Pooling(config.pooling, 2 * config.lstm_hidden)
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
 
+    def _stack(self, config: CRNNConfig) -> nn.Module:
+        return ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config)
+
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         frames, mask = self.stack(features, mask)
         return self.dropout(self.pooling(self.lstm(self.dropout(frames), mask), mask))
+
+
+class CNNLSTMConfig(AcousticConfig):
+    """The front end's settings (`AcousticConfig`), and:
+
+    Args:
+        channels, time_pooling: filters and pooling factor of each convolutional block.
+        kernel_size: frames of each filter.
+        lstm_hidden, lstm_layers: size per direction, and depth.
+        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
+        conv_dropout, dropout: probability after each block (whole channels), and around the LSTM.
+    """
+
+    model_type = "ser_cnn_lstm"
+    per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling")
+
+    channels: Counts = (96, 128)
+    time_pooling: Counts = (2, 2)
+    kernel_size: Odd = 5
+    lstm_hidden: Count = 64
+    lstm_layers: Count = 1
+    pooling: Literal["last", "mean", "max", "mean_std"] = "last"
+    conv_dropout: Fraction = 0.05
+    dropout: Fraction = 0.3
+
+    @property
+    def min_frames(self) -> int:
+        return math.prod(self.time_pooling)
+
+
+class CNNLSTMForAudioClassification(CRNNForAudioClassification):
+    """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its last states.
+
+    A shallow 1-D CNN in front of the LSTM, as in the 1-D CNN LSTM network of Zhao, Mao and Chen 2019 (Biomedical
+    Signal Processing and Control 47), which takes waveforms of a fixed length and looks back only.
+    """
+
+    config_class = CNNLSTMConfig
+
+    def _stack(self, config: CNNLSTMConfig) -> nn.Module:
+        return ConvolutionStack1d(
+            self.front_end.size, config.channels, config.time_pooling, config.kernel_size, config.conv_dropout
+        )
+
+
+class StackedCNNLSTMConfig(CRNNConfig):
+    """The settings of `CRNNConfig`, and:
+
+    Args:
+        depth: convolutions in a block.
+        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
+    """
+
+    model_type = "ser_stacked_cnn_lstm"
+
+    channels: Counts = (16, 32, 64, 128)
+    depth: Count = 2
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 4, 4)
+    lstm_hidden: Count = 64
+    pooling: Literal["last", "mean", "max", "mean_std"] = "last"
+
+
+class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
+    """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the remaining frames.
+
+    After the notebook "stacked_cnn_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, which cuts
+    a clip to 3 s and flattens each chunk of 128 frames to one step. Here the stack runs over the whole clip, of any
+    length; a step is a pooled frame.
+    """
+
+    config_class = StackedCNNLSTMConfig
+
+    def _stack(self, config: StackedCNNLSTMConfig) -> nn.Module:
+        return ConvolutionStack2d(self.front_end.planes, self.front_end.bands, config, depth=config.depth)
+
+
+class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
+    """The settings of `StackedCNNLSTMConfig`, and:
+
+    Args:
+        pooling: ``"attention"``, a trained weight a frame, or ``"attentive_stats"``, weighted mean and deviation.
+    """
+
+    model_type = "ser_stacked_cnn_attention_lstm"
+
+    pooling: Literal["attention", "attentive_stats"] = "attention"
+
+
+class StackedCNNAttentionLSTMForAudioClassification(StackedCNNLSTMForAudioClassification):
+    """Stacked CNN-LSTM with attention: the outputs of the LSTM are averaged with trained weights.
+
+    After the notebook "stacked_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
+    """
+
+    config_class = StackedCNNAttentionLSTMConfig

@@ -1,8 +1,7 @@
 """Frame descriptors of speech (energy, spectral shape, pitch) and a 1-D CNN over them: configuration and network.
 
-They are the low-level descriptors of classical emotion recognition (Eyben et al. 2016, "The Geneva Minimalistic
-Acoustic Parameter Set", IEEE Transactions on Affective Computing 7) and of notebooks built on librosa, as a sequence
-over time. Values are in librosa's units, hertz beside amplitudes: a network needs them normalized one by one.
+They are low-level descriptors of classical emotion recognition (Eyben et al. 2016, "The Geneva Minimalistic Acoustic
+Parameter Set", IEEE Transactions on Affective Computing 7), in librosa's units: a network needs them normalized.
 """
 
 import math
@@ -31,7 +30,7 @@ DESCRIPTORS: tuple[str, ...] = (
 PITCH_REFERENCE = 27.5  # Hz, the note A0, as in the Geneva set
 VOICED_FROM = 0.5  # least voicing of a frame that counts as voiced
 # Below this share of the level of the clip's loudest frame (-40 dB) a frame never counts as voiced: the hum of a
-# silent room is as periodic as a voice. Praat has such a "silence threshold" as well (Boersma 1993).
+# silent room is as periodic as a voice.
 LOUD_FROM = 0.01
 # A shorter period wins over a longer one unless its peak is lower than this share of the highest: every multiple of
 # the period has a peak as well.
@@ -44,18 +43,14 @@ class CNN1dDescriptorsConfig(FrameConfig):
     """The front end's settings (`FrameConfig`), and:
 
     Args:
-        features: descriptors, see `FrameDescriptors`.
-        window: of the spectral descriptors.
-        normalization: descriptors differ in unit, so that each is standardized by itself: by the training clips'
-            statistics, or by the clip's own.
+        normalization: of each descriptor, by the training clips' statistics (``"corpus"``), or by the clip's own.
         descriptors: some of `DESCRIPTORS`.
         roll_off: share of a frame's magnitude below the spectral roll-off.
         pitch_min, pitch_max: Hz between which the pitch is searched; a frame (`n_fft`) must hold two periods of the
             lowest.
         aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
         statistics: some of `STATISTICS`.
-        channels: filters of each convolutional block.
-        pooling_factors: pooling factor of each block.
+        channels, pooling_factors: filters and pooling factor of each convolutional block.
         kernel_size: of the convolutions.
         pooling: of the last block's output, see `Pooling`.
         hidden: size of the dense layer before the classifier.
@@ -86,10 +81,17 @@ class CNN1dDescriptorsConfig(FrameConfig):
     conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.2
 
+    @property
+    def min_frames(self) -> int:
+        return 1 if self.aggregate else math.prod(self.pooling_factors)
+
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.aggregate and self.normalization == "clip_bands":
             raise ValueError("normalization clip_bands makes all clips' statistics alike; aggregate needs corpus")
+        steps = len(self.descriptors) * (1 + self.deltas) * len(self.statistics)
+        if self.aggregate and steps < math.prod(self.pooling_factors):
+            raise ValueError(f"pooling_factors need {math.prod(self.pooling_factors)} statistics, there are {steps}")
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
         highest = self.sampling_rate / 4
@@ -100,63 +102,48 @@ class CNN1dDescriptorsConfig(FrameConfig):
             )
         if 2 * self.sampling_rate > self.pitch_min * self.n_fft:
             raise ValueError(
-                f"pitch_min {self.pitch_min}: two of its periods do not fit into a frame of {self.n_fft} samples at "
-                f"{self.sampling_rate} Hz; raise n_fft to {math.ceil(2 * self.sampling_rate / self.pitch_min)} or "
-                f"pitch_min to {math.ceil(2 * self.sampling_rate / self.n_fft)}, or leave pitch and voicing out of "
-                "descriptors"
+                f"pitch_min {self.pitch_min}: two of its periods do not fit into a frame of {self.n_fft} samples; "
+                f"raise n_fft to {math.ceil(2 * self.sampling_rate / self.pitch_min)}, or leave pitch and voicing out "
+                "of descriptors"
             )
 
 
 class FrameDescriptors(DerivedBuffers):
     """The descriptors that a configuration lists, in that order, of every frame.
 
-    The first seven equal librosa's `feature.*` functions with the same settings (`frame_length=n_fft`) up to float32
-    rounding, centered or not; a roll-off next to a tie may be one bin away. Time-domain descriptors and the pitch see
-    `n_fft` samples as they are, spectral ones through a Hann window. Centering puts zeros around the clip, as librosa
-    does except for the zero crossing rate: there it repeats the first and the last sample, so that no crossing is
-    added at the edges. Here crossings at the edges are not counted, which is the same.
+    The first seven equal librosa's `feature.*` functions with the same settings (`frame_length=n_fft`); a roll-off
+    next to a tie may be one bin away. Time-domain descriptors and the pitch see `n_fft` samples as they are, spectral
+    ones through a Hann window. Mean and deviation of the amplitude are those of Sahu 2019 (arXiv:1904.06022), per
+    frame.
 
-    Mean and deviation of the amplitude are those of Sahu 2019 (arXiv:1904.06022), per frame.
-
-    Pitch is the first high peak of the normalized square difference function, an autocorrelation of which each lag is
-    divided by the mean energy of the two stretches compared (McLeod and Wyvill 2005, "A smarter way to find pitch",
-    ICMC; it is one minus the difference function of YIN, de Cheveigné and Kawahara 2002, JASA 111, over that energy),
-    interpolated by a parabola. A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the
-    level of the clip's loudest frame. No path through the clip is searched, so single frames may be an octave off.
-    Neither value depends on the level of the recording.
-
-    Args:
-        min_frames: shorter clips are padded with zeros to this many frames, which then count as real.
+    Pitch is the first high peak of an autocorrelation of which each lag is divided by the mean energy of the two
+    stretches compared (McLeod and Wyvill 2005, "A smarter way to find pitch", ICMC), interpolated by a parabola. A
+    frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the level of the clip's loudest
+    frame. Single frames may be an octave off. Neither value depends on the level of the recording.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
         super().__init__()
         self.short_time = ShortTime(config, min_frames)
-        self.sampling_rate, self.n_fft, self.roll_off = config.sampling_rate, config.n_fft, config.roll_off
-        self.pitch_min, self.pitch_max = config.pitch_min, config.pitch_max
-        self.names = tuple(config.descriptors)
-        self.size = len(self.names)
-        self.derive("frequencies", self.n_fft // 2 + 1)
+        self.config, self.size = config, len(config.descriptors)
+        self.derive("frequencies", config.n_fft // 2 + 1)
         self.reset()
 
     def fill(self) -> None:
-        self.frequencies.copy_(torch.arange(self.n_fft // 2 + 1) * (self.sampling_rate / self.n_fft))
+        self.frequencies.copy_(torch.arange(len(self.frequencies)) * (self.config.sampling_rate / self.config.n_fft))
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size) and mask (batch, frames).
-
-        Padded frames are zero.
-        """
+        """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size), padding zero, and mask."""
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = self.short_time.pad(waveform.float(), lengths)
             mask = self.short_time.mask(self.short_time.cut(waveform), lengths)
             values = self._values(waveform, lengths, mask)
-            features = torch.stack([values[name] for name in self.names], dim=2)
+            features = torch.stack([values[name] for name in self.config.descriptors], dim=2)
             return features * mask[:, :, None], mask
 
     def _values(self, waveform: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
         """At least the configured descriptors, each (batch, frames), of a waveform that is padded for framing."""
-        wanted = set(self.names)
+        wanted = set(self.config.descriptors)
         frames = self.short_time.cut(waveform)
         values = {}
         if "zero_crossing_rate" in wanted:
@@ -181,11 +168,11 @@ class FrameDescriptors(DerivedBuffers):
         negative = waveform < -_ZERO
         crossing = nn.functional.pad((negative[:, 1:] != negative[:, :-1]).float(), (1, 0))
         # A crossing is one between two samples of the clip, not one into the zeros around it.
-        start = self.n_fft // 2 if self.short_time.center else 0
+        start = self.config.n_fft // 2 if self.config.center else 0
         positions = torch.arange(waveform.shape[1], device=waveform.device)
         inside = (positions > start) & (positions < start + lengths[:, None])
         # The crossing at a frame's first sample is with the sample before the frame.
-        return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.n_fft
+        return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.config.n_fft
 
     def _spectral_shape(self, magnitude: torch.Tensor) -> dict[str, torch.Tensor]:
         """Centroid, bandwidth and roll-off of (batch, frames, bins); all are 0 in digital silence."""
@@ -194,14 +181,14 @@ class FrameDescriptors(DerivedBuffers):
         centroid = share @ frequencies
         bandwidth = (share * (frequencies - centroid[:, :, None]).square()).sum(dim=2).sqrt()
         cumulated = share.cumsum(dim=2)
-        below = cumulated < self.roll_off * cumulated[:, :, -1:]
-        rolloff = below.sum(dim=2) * (self.sampling_rate / self.n_fft)
+        below = cumulated < self.config.roll_off * cumulated[:, :, -1:]
+        rolloff = below.sum(dim=2) * (self.config.sampling_rate / self.config.n_fft)
         return {"spectral_centroid": centroid, "spectral_bandwidth": bandwidth, "spectral_rolloff": rolloff}
 
     def _pitch(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Semitones above the reference and voicing of frames of mean zero, each (batch, frames)."""
-        shortest = math.floor(self.sampling_rate / self.pitch_max)
-        longest = math.ceil(self.sampling_rate / self.pitch_min)
+        rate = self.config.sampling_rate
+        shortest, longest = math.floor(rate / self.config.pitch_max), math.ceil(rate / self.config.pitch_min)
         # One lag more on either side, so that every lag has neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
         before, here, after = similarity[:, :, :-2], similarity[:, :, 1:-1], similarity[:, :, 2:]
@@ -215,7 +202,7 @@ class FrameDescriptors(DerivedBuffers):
         first = (peak & (height >= enough)).int().argmax(dim=2, keepdim=True)
         voicing = height.gather(2, first).squeeze(2)
         period = (first + shortest + shift.gather(2, first)).squeeze(2)
-        semitones = 12 * torch.log2(self.sampling_rate / PITCH_REFERENCE / period)
+        semitones = 12 * torch.log2(rate / PITCH_REFERENCE / period)
         return semitones, voicing
 
 
@@ -247,9 +234,8 @@ def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> 
 class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
     """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
 
-    Speech emotion notebooks average each clip's descriptors to one vector, and convolutions slide along that vector as
-    if it were time (`aggregate`). By default the convolutions here slide along time instead, with the descriptors as
-    channels. The clip's length is free: pooling takes its real frames.
+    Speech emotion notebooks average each clip's descriptors to one vector, along which convolutions slide as if it
+    were time (`aggregate`). By default they slide along time here, with the descriptors as channels.
     """
 
     config_class = CNN1dDescriptorsConfig
@@ -257,13 +243,8 @@ class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
 
     def __init__(self, config: CNN1dDescriptorsConfig):
         super().__init__(config)
-        least = math.prod(config.pooling_factors)
-        if config.aggregate:
-            self.front_end = FrontEnd(config, statistics=config.statistics, features=FrameDescriptors)
-            if self.front_end.size < least:
-                raise ValueError(f"pooling_factors need {least} statistics, there are {self.front_end.size}")
-        else:
-            self.front_end = FrontEnd(config, min_frames=least, features=FrameDescriptors)
+        statistics = config.statistics if config.aggregate else ()
+        self.front_end = FrontEnd(config, statistics, FrameDescriptors)
         inputs = 1 if config.aggregate else self.front_end.size
         self.stack = ConvolutionStack1d(
             inputs, config.channels, config.pooling_factors, config.kernel_size, config.conv_dropout

@@ -24,15 +24,14 @@ class MfccConfig(AcousticConfig):
     """
 
     features: Literal["mfcc"] = "mfcc"
-    # librosa's defaults but for the rate, zeros around the clip and twice as many coefficients. On RAVDESS (validation
-    # actors 17-20) these long windows gave linear and radial machines 0.05 to 0.09 more UAR than 25 ms ones, forests
-    # 0.02 to 0.06 less; slopes, minimum and maximum made no difference beyond chance.
+    # librosa's defaults but for the rate, zeros around the clip and twice as many coefficients. On RAVDESS's
+    # validation actors these long windows gave linear and radial machines 0.05 to 0.09 more UAR than 25 ms ones.
     n_fft: Count = 2048
     win_length: Count = 2048
     hop_length: Count = 512
     n_mels: Count = 128
     f_min: float = 0.0
-    compression: Literal["log", "db", "pcen"] = "db"
+    compression: Literal["log", "db"] = "db"
     # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any other.
     normalization: Literal["none"] = "none"
     time_masks: Literal[0] = 0
@@ -41,21 +40,27 @@ class MfccConfig(AcousticConfig):
 
 
 class MfccClassifier(AcousticClassifier):
-    """`front_end` makes a clip's vector, `embed` returns it; a network adds `classifier` and calls `post_init`."""
+    """`front_end` makes a clip's vector, `embed` returns it; a network overrides `_classifier`."""
 
     config_class = MfccConfig
 
     def __init__(self, config: MfccConfig):
         super().__init__(config)
         self.front_end = FrontEnd(config, statistics=config.statistics)
+        self.classifier = self._classifier(self.front_end.size, config)
+        self.post_init()
+
+    def _classifier(self, size: int, config: MfccConfig) -> nn.Module:
+        """Makes the classifier of vectors (batch, size)."""
+        return nn.Linear(size, config.num_labels)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return features[:, 0]
 
 
 class FittedClassifier(MfccClassifier):
-    """A network that only scikit-learn can fit: its numbers take no gradient, and stay float32 in any model, since a
-    rounded threshold or distance changes decisions."""
+    """A network that only scikit-learn fits: its numbers take no gradient and stay float32, since a rounded threshold
+    or distance changes decisions."""
 
     _keep_in_fp32_modules_strict = ("front_end", "classifier")
 
@@ -65,6 +70,15 @@ class FittedClassifier(MfccClassifier):
         # Loading makes every parameter trainable.
         (loaded[0] if isinstance(loaded, tuple) else loaded).requires_grad_(False)
         return loaded
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Random numbers, until scikit-learn has fitted them."""
+        super()._init_weights(module)
+        if module is self.classifier:
+            for name in ("vectors", "weight"):
+                if name in module._parameters:
+                    init.xavier_uniform_(module._parameters[name])
 
 
 class MfccLinearConfig(MfccConfig):
@@ -76,18 +90,10 @@ class MfccLinearConfig(MfccConfig):
 class MfccLinearForAudioClassification(MfccClassifier):
     """Logistic regression on MFCC statistics: the simplest of all baselines, one weight per statistic and emotion.
 
-    Cepstra are those of Davis and Mermelstein 1980 ("Comparison of parametric representations for monosyllabic word
-    recognition", IEEE Transactions on Acoustics, Speech, and Signal Processing 28), their statistics over the
-    utterance the functionals of Schuller, Steidl and Batliner 2009 ("The INTERSPEECH 2009 Emotion Challenge").
     scikit-learn's `LogisticRegression` fits the weights by default; they can be trained by gradient as well.
     """
 
     config_class = MfccLinearConfig
-
-    def __init__(self, config: MfccLinearConfig):
-        super().__init__(config)
-        self.classifier = nn.Linear(self.front_end.size, config.num_labels)
-        self.post_init()
 
 
 class MfccSvmConfig(MfccConfig):
@@ -99,25 +105,14 @@ class MfccSvmConfig(MfccConfig):
 class MfccSvmForAudioClassification(FittedClassifier):
     """Linear support vector machine on MFCC statistics, with calibrated probabilities.
 
-    A linear machine on statistics of the whole utterance is the baseline of the INTERSPEECH 2009 Emotion Challenge
-    (Schuller, Steidl and Batliner 2009), with 384 statistics of 16 descriptors and one machine per pair of classes;
-    here cepstra alone, and each emotion against the rest, by LIBLINEAR (Fan et al. 2008, JMLR 9) in scikit-learn's
-    `LinearSVC`. Loading it needs no scikit-learn.
+    The baseline of the INTERSPEECH 2009 Emotion Challenge (Schuller, Steidl and Batliner 2009) with cepstra alone, and
+    each emotion against the rest, by scikit-learn's `LinearSVC`. Loading it needs no scikit-learn.
     """
 
     config_class = MfccSvmConfig
 
-    def __init__(self, config: MfccSvmConfig):
-        super().__init__(config)
-        self.classifier = LinearMachines(self.front_end.size, config.num_labels)
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, LinearMachines):
-            init.xavier_uniform_(module.weight)
-        else:
-            super()._init_weights(module)
+    def _classifier(self, size: int, config: MfccSvmConfig) -> nn.Module:
+        return LinearMachines(size, config.num_labels)
 
 
 class MfccRbfSvmConfig(MfccConfig):
@@ -131,33 +126,19 @@ class MfccRbfSvmConfig(MfccConfig):
 class MfccRbfSvmForAudioClassification(FittedClassifier):
     """Support vector machine with a radial kernel on MFCC statistics, with calibrated probabilities.
 
-    The classifier of much of the literature between Gaussian mixtures and neural networks (Schuller, Rigoll and Lang
-    2004, "Speech emotion recognition combining acoustic features and linguistic information in a hybrid support vector
-    machine - belief network architecture", ICASSP), and of notebooks that call scikit-learn's `SVC`. One machine of
-    LIBSVM's (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest, instead of votes among pairs: a
-    vote jumps where a decision value changes its sign, a probability must not. The support vectors are statistics of
-    training clips, which a published model therefore contains.
+    One machine of scikit-learn's `SVC` (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest, instead
+    of votes among pairs, whose probabilities jump. The support vectors are statistics of training clips, which a
+    published model therefore contains.
     """
 
     config_class = MfccRbfSvmConfig
 
-    def __init__(self, config: MfccRbfSvmConfig):
-        super().__init__(config)
-        self.classifier = KernelMachines(self.front_end.size, config.num_labels, config.support_vectors)
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, KernelMachines):
-            init.normal_(module.vectors)
-            init.normal_(module.weight)
-        else:
-            super()._init_weights(module)
+    def _classifier(self, size: int, config: MfccRbfSvmConfig) -> nn.Module:
+        return KernelMachines(size, config.num_labels, config.support_vectors)
 
 
 class MfccForestConfig(MfccConfig):
-    """`MfccConfig`, and the shape of the forest, which the fit sets: number of `trees`, `nodes` of all trees, and the
-    `depth` of the deepest leaf."""
+    """`MfccConfig`, and the shape of the forest, which the fit sets: `trees`, `nodes` of all trees, and `depth`."""
 
     model_type = "ser_mfcc_forest"
 
@@ -170,19 +151,21 @@ class MfccForestConfig(MfccConfig):
 class Forest(nn.Module):
     """Vectors (batch, size) -> logits (batch, classes): logarithms of the trees' mean distribution, at least `LEAST`.
 
-    The nodes of all trees are in one row, each tree's root at `roots` (trees,). Node i compares the vector's entry
-    `feature[i]` with `threshold[i]`, and sends the clip to the node `left[i]` if it is at most that, else to
-    `right[i]`; a leaf sends it to itself, so that every clip is at a leaf after `depth` steps. `shares` (nodes,
-    classes) are the distributions in the leaves.
+    The nodes of all trees are in one row, each tree's root at `roots`. Node i sends the clip to the node `left[i]` if
+    the vector's entry `feature[i]` is at most `threshold[i]`, else to `right[i]`; a leaf sends it to itself. `shares`
+    (nodes, classes) are the distributions in the leaves.
     """
 
     def __init__(self, classes: int, trees: int, nodes: int, depth: int):
         super().__init__()
         self.depth = depth
-        for name, count in {"roots": trees, "feature": nodes, "left": nodes, "right": nodes}.items():
-            self.register_buffer(name, torch.zeros(count, dtype=torch.long))
+        self.register_buffer("roots", torch.zeros(trees, dtype=torch.long))
+        self.register_buffer("feature", torch.zeros(nodes, dtype=torch.long))
+        # At first the root compares, and all other nodes are leaves.
+        self.register_buffer("left", torch.cat([torch.arange(1, 2), torch.arange(1, nodes)]))
+        self.register_buffer("right", torch.cat([torch.arange(2, 3), torch.arange(1, nodes)]))
         self.threshold = fixed(torch.zeros(nodes))
-        self.shares = fixed(torch.full((nodes, classes), 1 / classes))
+        self.shares = fixed(torch.rand(nodes, classes))
 
     @property
     def weight(self) -> torch.Tensor:
@@ -200,36 +183,18 @@ class Forest(nn.Module):
 class MfccForestForAudioClassification(FittedClassifier):
     """Random forest on MFCC statistics: the mean of many decision trees' distributions.
 
-    Breiman 2001 ("Random forests", Machine Learning 45), as scikit-learn's `RandomForestClassifier` grows them. The
-    trees are arrays of nodes here, so that loading them needs neither scikit-learn nor a pickle.
+    Breiman 2001 ("Random forests", Machine Learning 45), grown by scikit-learn's `RandomForestClassifier`. The trees
+    are arrays of nodes here, so that loading them needs neither scikit-learn nor a pickle.
     """
 
     config_class = MfccForestConfig
 
-    def __init__(self, config: MfccForestConfig):
-        super().__init__(config)
-        self.classifier = Forest(config.num_labels, config.trees, config.nodes, config.depth)
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, Forest):
-            # One stump on the first feature's mean: node 0 compares, all others are leaves.
-            nodes = torch.arange(len(module.threshold))
-            init.copy_(module.left, torch.where(nodes == 0, 1, nodes))
-            init.copy_(module.right, torch.where(nodes == 0, 2, nodes))
-            init.uniform_(module.shares)
-        else:
-            super()._init_weights(module)
+    def _classifier(self, size: int, config: MfccForestConfig) -> nn.Module:
+        return Forest(config.num_labels, config.trees, config.nodes, config.depth)
 
 
 class MfccMlpConfig(MfccConfig):
-    """`MfccConfig`, and:
-
-    Args:
-        hidden: units of each hidden layer.
-        dropout: probability after each.
-    """
+    """`MfccConfig`, and the units of each `hidden` layer and the `dropout` after each."""
 
     model_type = "ser_mfcc_mlp"
 
@@ -240,22 +205,16 @@ class MfccMlpConfig(MfccConfig):
 class MfccMlpForAudioClassification(MfccClassifier):
     """Multi-layer perceptron on MFCC statistics: two hidden layers over one vector per clip.
 
-    Notebooks on RAVDESS begin with it: librosa's cepstra averaged over time, then scikit-learn's `MLPClassifier` or a
-    few dense layers in Keras (for one, the repository x4nth055/emotion-recognition-using-speech). Many of them average
-    over padding too, scale nothing and test on clips of the training speakers; here the vector is that of the clip's
-    own frames, standardized by the training clips.
+    As in notebooks on RAVDESS (x4nth055/emotion-recognition-using-speech), but with the vector of the clip's own
+    frames, standardized by the training clips.
     """
 
     config_class = MfccMlpConfig
 
-    def __init__(self, config: MfccMlpConfig):
-        super().__init__(config)
-        sizes = [self.front_end.size, *config.hidden]
-        layers = [nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(sizes)]
-        self.layers = nn.ModuleList(layers)
+    def _classifier(self, size: int, config: MfccMlpConfig) -> nn.Module:
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise([size, *config.hidden]))
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(sizes[-1], config.num_labels)
-        self.post_init()
+        return nn.Linear(config.hidden[-1], config.num_labels)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         vector = super().embed(features, mask)

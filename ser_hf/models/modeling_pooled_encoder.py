@@ -20,13 +20,12 @@ class PooledEncoderConfig(WaveformConfig):
     """Settings of `PooledEncoderForAudioClassification`.
 
     Args:
-        encoder: configuration of the encoder, or its dictionary with a `model_type`; wav2vec2's when absent.
+        encoder: configuration of the encoder, or its dictionary with a `model_type` (default: wav2vec2).
         pooling: of a clip's frames to one vector, see `Pooling`.
         weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers' outputs, in place
             of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
         head_layers: sizes of hidden layers between the pooled vector and the classifier.
         head_dropout: probability of dropout on the pooled vector and after each hidden layer.
-        sampling_rate: Hz of the waveform that the feature extractor expects.
     """
 
     model_type = "ser_encoder"
@@ -42,6 +41,10 @@ class PooledEncoderConfig(WaveformConfig):
         encoder = {"model_type": "wav2vec2"} if self.encoder is None else self.encoder
         self.encoder = AutoConfig.for_model(**encoder) if isinstance(encoder, dict) else encoder
         super().__post_init__(**kwargs)
+        if getattr(self.encoder, "add_adapter", False):
+            raise ValueError("add_adapter: the head pools the encoder's own frames; set it to false")
+        if self.weighted_layer_sum and layerdrop_key(self.encoder):
+            raise ValueError("weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0")
 
 
 class LayerSum(nn.Module):
@@ -61,10 +64,8 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and `classifier`.
 
     Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders that normalize over
-    time in their stem (`feat_extract_norm` ``group``) were not, see the padding, and get none.
-
-    Args:
-        encoder: one with weights, in place of a new one; of the configuration's `encoder`.
+    time in their stem (`feat_extract_norm` ``group``) were not, see the padding, and get none. An `encoder` with
+    weights takes the place of a new one.
     """
 
     config_class = PooledEncoderConfig
@@ -76,10 +77,6 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     def __init__(self, config: PooledEncoderConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         stock = config.encoder
-        if getattr(stock, "add_adapter", False):
-            raise ValueError("add_adapter: the head pools the encoder's own frames; set it to false")
-        if config.weighted_layer_sum and layerdrop_key(stock):
-            raise ValueError("weighted_layer_sum: layerdrop leaves out layers that are to be summed; set it to 0")
         self.encoder = _encoder_class(stock)._from_config(stock) if encoder is None else encoder
         # The Trainer counts it, and the feature extractor returns it.
         self.main_input_name = self.encoder.main_input_name
@@ -120,8 +117,8 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
             input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one frame of the encoder
                 is followed by silence. For the audio spectrogram transformer its (batch, frames, bands).
             input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for Whisper.
-            attention_mask: 1 for the clip and 0 for the padding after it; all real when absent. (batch, samples)
-                for waveforms, (batch, frames) for wav2vec2-bert, either of the two for Whisper.
+            attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for waveforms,
+                (batch, frames) for wav2vec2-bert, either of the two for Whisper. All real when absent.
             labels: (batch,) class ids; the loss is then the mean cross entropy.
         """
         inputs = input_values if input_features is None else input_features

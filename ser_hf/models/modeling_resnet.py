@@ -40,10 +40,8 @@ def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> tor
 
 
 class ResNetClassifier(AcousticClassifier):
-    """What both networks share after their residual blocks: bands are joined frame by frame, then pooled over time.
-
-    A network overrides `_blocks`, and calls `_make_head` last in its constructor.
-    """
+    """What both networks share after their residual blocks: bands are joined frame by frame, then pooled over time. A
+    network overrides `_blocks`, and calls `_make_head` last in its constructor."""
 
     def _make_head(self, config: AcousticConfig, bands: int) -> None:
         self.dropout = nn.Dropout(config.dropout)
@@ -64,28 +62,20 @@ class ResNetClassifier(AcousticClassifier):
         return self.dropout(self.pooling(frames, mask))
 
 
-class SEResNetConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+class ResNetConfig(AcousticConfig):
+    """What both networks share: the front end's settings (`AcousticConfig`), and:
 
     Args:
-        channels: width of each stage of one residual block. The stem and each stage after the first halve frames and
-            bands.
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's width.
+        channels: width of each stage of residual blocks.
+        squeeze: hidden width of squeeze-and-excitation, as a share of the block's (hidden) width.
         embedding: size of a frame after its bands are joined.
         pooling: over time, see `Pooling`.
         drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
         dropout: probability before the joined frames and before the classifier.
     """
 
-    model_type = "ser_se_resnet"
-
-    # Windows of 50 ms resolve the harmonics of a voice, and so its melody.
-    n_fft: Count = 1024
-    win_length: Count = 800
-    n_mels: Count = 80
-    # Corpora have few voices; these augmentations make others.
+    # Corpora have few voices; band warping and the augmentations of each network make others.
     band_warp: Fraction = 0.1
-    mix_style: Share = 0.3
 
     channels: Counts = (24, 48, 96, 160)
     squeeze: SqueezeShare = 0.25
@@ -93,6 +83,18 @@ class SEResNetConfig(AcousticConfig):
     pooling: PoolingKind = "attentive_stats"
     drop_path: Fraction = 0.15
     dropout: Fraction = 0.3
+
+
+class SEResNetConfig(ResNetConfig):
+    """The settings of `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and bands."""
+
+    model_type = "ser_se_resnet"
+
+    # Windows of 50 ms resolve the harmonics of a voice, and so its melody.
+    n_fft: Count = 1024
+    win_length: Count = 800
+    n_mels: Count = 80
+    mix_style: Share = 0.3
 
 
 class ResidualBlock(nn.Module):
@@ -130,9 +132,7 @@ class SEResNetForAudioClassification(ResNetClassifier):
     """Residual network with squeeze-and-excitation over a log-mel picture, attentive statistics over time.
 
     Residual blocks (He et al. 2016, arXiv:1512.03385; averages in the shortcut as He et al. 2019, arXiv:1812.01187)
-    with squeeze-and-excitation, and attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963). Designed for
-    small corpora: plain convolutions, which are fast on CPUs, over pictures that shrink early; under a million
-    parameters.
+    with squeeze-and-excitation. For small corpora: under a million parameters, plain convolutions, fast on CPUs.
     """
 
     config_class = SEResNetConfig
@@ -157,36 +157,25 @@ class SEResNetForAudioClassification(ResNetClassifier):
         return picture, mask
 
 
-class SeparableResNetConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+class SeparableResNetConfig(ResNetConfig):
+    """The settings of `ResNetConfig`, and:
 
     Args:
-        channels, depths: width of each stage and its residual blocks; each stage halves frames and bands.
+        depths: residual blocks of each stage; each stage halves frames and bands.
         expansion: hidden width of a block's pointwise layers, in multiples of its own.
         kernel_size: of the depthwise convolutions, along frames and bands.
-        squeeze: hidden width of squeeze-and-excitation, as a share of the block's hidden width.
-        embedding: size of a frame after its bands are joined.
-        pooling: over time, see `Pooling`.
-        drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
-        dropout: probability before the joined frames and before the classifier.
     """
 
     model_type = "ser_separable_resnet"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
 
-    # Corpora have few voices; these augmentations make others.
-    band_warp: Fraction = 0.1
     time_stretch: Fraction = 0.1
 
     channels: Counts = (32, 64, 128)
     depths: Counts = (1, 2, 2)
     expansion: Count = 2
     kernel_size: Odd = 5
-    squeeze: SqueezeShare = 0.25
-    embedding: Count = 192
-    pooling: PoolingKind = "attentive_stats"
     drop_path: Fraction = 0.1
-    dropout: Fraction = 0.3
 
 
 class Halving(nn.Module):
@@ -229,9 +218,7 @@ class SeparableResNetForAudioClassification(ResNetClassifier):
     """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive statistics pooling.
 
     Depthwise-separable residual blocks (Sandler et al. 2018, arXiv:1801.04381; large kernels as in Liu et al. 2022,
-    arXiv:2201.03545) with squeeze-and-excitation over a log-mel picture, and attentive statistics pooling (Okabe et
-    al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143). Designed for small corpora: few parameters,
-    and several regularizers that keep it from memorizing speakers.
+    arXiv:2201.03545) over a log-mel picture. For small corpora: few parameters and several regularizers.
     """
 
     config_class = SeparableResNetConfig

@@ -1,34 +1,53 @@
-"""What networks share that are transferred from other tasks: a pretrained encoder under a new head."""
+"""Networks pretrained on other tasks, under a new head: BYOL-S, CNN14 and VGGish on audio, VGG16 on images."""
+
+from typing import Literal
 
 import torch
 from torch import nn
+from transformers.audio_utils import mel_filter_bank
 
-from .configuration import WaveformConfig
-from .layers import MaskedBatchNorm1d, Pooling
+from .configuration import (
+    AcousticConfig,
+    Count,
+    CountOrZero,
+    Counts,
+    Fraction,
+    FrameConfig,
+    Normalization,
+    PoolingKindOrMeanMax,
+    Positive,
+    PowerFloor,
+    WaveformConfig,
+)
+from .front_end import DerivedBuffers, FrontEnd, ShortTime
+from .layers import ConvBlock, MaskedBatchNorm1d, Pooling, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
 from .support_vectors import LinearMachines
 
 
-class TransferClassifier(AcousticClassifier):
-    """A waveform classifier whose `encoder` has published weights.
-
-    `encoder.layers` lists its blocks from the bottom to the top, so that they can be frozen, unfrozen and given
-    learning rates by depth; only those blocks have weights.
+class TransferConfig(AcousticConfig):
+    """The front end's settings (`AcousticConfig`), and:
 
     Args:
-        config: with `standardize` and `head`.
-        size: of a clip's vector, the input of the head.
+        standardize: batch normalization, without weights, of the clip's vector before the classifier.
+        head: ``"linear"``, or ``"svm"``, which scikit-learn fits.
     """
+
+    standardize: bool = True
+    head: Literal["linear", "svm"] = "linear"
+
+
+class TransferClassifier(AcousticClassifier):
+    """A waveform classifier whose `encoder` has published weights, all of them in `encoder.layers`, its blocks from
+    the bottom to the top, so that they can be frozen, unfrozen and given learning rates by depth."""
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config)
         self.front_end, self.encoder = front_end, encoder
 
     def _make_head(self, size: int) -> None:
-        """`norm` and `classifier` for clip vectors of `size`, and all initial weights.
-
-        The classifier is one linear layer, or calibrated linear support vector machines that only scikit-learn fits.
-        """
+        """`norm` and `classifier` for clip vectors of `size`, and all initial weights. The classifier is a linear
+        layer, or calibrated linear support vector machines, which scikit-learn fits."""
         self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
         head = {"linear": nn.Linear, "svm": LinearMachines}[self.config.head]
         self.classifier = head(size, self.config.num_labels)
@@ -49,11 +68,8 @@ class PooledTransferClassifier(TransferClassifier):
 
 
 class ClipNorm(MaskedBatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip: (batch, size) -> the same.
-
-    A linear layer on a frozen encoder trains slowly on vectors of unlike scales; He et al. 2022 (arXiv:2111.06377,
-    appendix A.1) standardize them so.
-    """
+    """Batch normalization, without weights, of one vector per clip, (batch, size) -> the same, as for linear layers on
+    frozen encoders in He et al. 2022 (arXiv:2111.06377, appendix A.1)."""
 
     def __init__(self, size: int):
         super().__init__(size, affine=False)
@@ -65,11 +81,8 @@ class ClipNorm(MaskedBatchNorm1d):
 
 class VGGStage(nn.Module):
     """Convolutions of 3 x 3 with biases, each followed by ReLU, then the largest value in each window of 2 x 2
-    (Simonyan and Zisserman 2014, arXiv:1409.1556).
-
-    There is no normalization, and biases make padding nonzero: it is set to zero after every layer, which is also what
-    a convolution sees beyond a clip's end.
-    """
+    (Simonyan and Zisserman 2014, arXiv:1409.1556). Biases make padding nonzero: it is set to zero after every
+    layer."""
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
         super().__init__()
@@ -81,6 +94,425 @@ class VGGStage(nn.Module):
         """(batch, inputs, frames, bands) -> (batch, outputs, frames // 2, bands // 2), and the pooled mask."""
         for convolution in self.convolutions:
             picture = torch.relu(convolution(picture)) * mask[:, None, :, None]
-        # A pooled frame is real where its whole window is, as for a clip alone.
-        mask = mask[:, 1::2]
+        mask = pooled_mask(mask, 2)
         return self.pool(picture) * mask[:, None, :, None], mask
+
+
+# BYOL-S
+
+
+class PublishedAudioConfig(TransferConfig):
+    """What the front ends of BYOL-S and CNN14 have in common, as published; see `TransferConfig`."""
+
+    hop_length: Count = 160
+    center: bool = True
+    edges: Literal["zeros", "reflect"] = "reflect"
+    time_masks: CountOrZero = 0
+    band_masks: CountOrZero = 0
+
+
+class BYOLSConfig(PublishedAudioConfig):
+    """The front end's settings, by default those of the published weights, and:
+
+    Args:
+        channels: filters of each of the three convolutional blocks.
+        embedding: size of a frame of 80 ms, and of a clip.
+        pooling: over time, see `Pooling`; ``"mean_max"`` as published.
+        frame_dropout, dropout: probability between the two linear layers of the encoder, and before the classifier.
+    """
+
+    model_type = "ser_byols"
+
+    n_fft: Count = 1024
+    win_length: Count = 1024
+    f_min: float = 60.0
+    f_max: float | None = 7800.0
+    floor: PowerFloor = 2.0**-23
+    normalization: Normalization = "corpus_level"
+    channels: Count = 64
+    embedding: Count = 512
+    pooling: PoolingKindOrMeanMax = "mean_max"
+    frame_dropout: Fraction = 0.3
+    dropout: Fraction = 0.0
+
+    @property
+    def min_frames(self) -> int:
+        return 2**BYOLS_BLOCKS
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.n_mels < 2**BYOLS_BLOCKS:
+            raise ValueError(f"n_mels {self.n_mels}: three blocks halve the bands, which takes 8 or more")
+
+
+BYOLS_BLOCKS = 3  # each halves frames and bands
+
+
+class FrameLayer(nn.Module):
+    """Linear layer, ReLU and dropout of each frame alone."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float):
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        return self.dropout(torch.relu(self.linear(frames)))
+
+
+class BYOLSEncoder(nn.Module):
+    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // 8, embedding), and their mask;
+    `layers` are the three convolutional blocks and the two linear layers."""
+
+    def __init__(self, planes: int, bands: int, config: BYOLSConfig):
+        super().__init__()
+        self.planes, self.size = planes, config.embedding
+        widths = [planes, *[config.channels] * BYOLS_BLOCKS]
+        self.layers = nn.ModuleList(ConvBlock(widths[i], widths[i + 1], (2, 2), 0.0) for i in range(BYOLS_BLOCKS))
+        joined = config.channels * (bands // 2**BYOLS_BLOCKS)
+        self.layers.append(FrameLayer(joined, config.embedding, config.frame_dropout))
+        self.layers.append(FrameLayer(config.embedding, config.embedding, 0.0))
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        picture = as_picture(features, self.planes)
+        for block in self.layers[:BYOLS_BLOCKS]:
+            picture, mask = block(picture, mask)
+        # All channels of the lowest band first, as the published linear layer expects.
+        frames = picture.permute(0, 2, 3, 1).flatten(2)
+        for layer in self.layers[BYOLS_BLOCKS:]:
+            frames = layer(frames)
+        return frames, mask
+
+
+class BYOLSForAudioClassification(PooledTransferClassifier):
+    """BYOL-S: log-mel front end, the small convolutional encoder of BYOL-A, mean plus maximum over time.
+
+    Elbanna et al. 2022 (arXiv:2206.12038) trained the encoder of BYOL-A (Niizumi et al. 2021, arXiv:2103.06695) on the
+    speech of AudioSet, without labels.
+    """
+
+    config_class = BYOLSConfig
+
+    def __init__(self, config: BYOLSConfig):
+        front_end = FrontEnd(config)
+        super().__init__(config, front_end, BYOLSEncoder(front_end.planes, front_end.bands, config))
+
+
+# CNN14
+
+
+class CNN14Config(PublishedAudioConfig):
+    """The front end's settings, by default those of the published network at 16 kHz, and:
+
+    Args:
+        channels: filters of each block of two convolutions; all blocks but the last halve frames and bands.
+        embedding: size of the layer after pooling.
+        block_dropout, dropout: probability after each block, and before and after that layer.
+    """
+
+    model_type = "ser_cnn14"
+
+    win_length: Count = 512
+    f_max: float | None = 8000.0
+    compression: Literal["log", "db"] = "db"
+    top_db: Positive | None = None
+    normalization: Normalization = "none"
+    channels: Counts = (64, 128, 256, 512, 1024, 2048)
+    embedding: Count = 2048
+    block_dropout: Fraction = 0.2
+    dropout: Fraction = 0.5
+
+    @property
+    def min_frames(self) -> int:
+        return 2 ** (len(self.channels) - 1)
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.n_mels < self.min_frames:
+            raise ValueError(f"channels {self.channels}: each block but the last halves the {self.n_mels} bands")
+
+
+class DoubleBlock(nn.Module):
+    """Two convolutions, each with masked batch normalization and ReLU, mean over squares of `pool`, dropout. With
+    `normed`, a number of planes times bands, each band of each plane is normalized before."""
+
+    def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
+        super().__init__()
+        if normed:
+            self.bands_norm = MaskedBatchNorm1d(normed)
+        self.convolutions = nn.ModuleList(ConvBlock(width, outputs, (1, 1), 0.0) for width in (inputs, outputs))
+        self.pool = nn.AvgPool2d(pool)
+        self.time_pool, self.normed = pool, normed
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames // pool, bands // pool), and the pooled mask."""
+        if self.normed:
+            rows = picture.transpose(2, 3).flatten(1, 2)
+            picture = self.bands_norm(rows, mask).unflatten(1, (picture.shape[1], -1)).transpose(2, 3)
+        for convolution in self.convolutions:
+            picture, _ = convolution(picture, mask)
+        mask = pooled_mask(mask, self.time_pool)
+        return self.dropout(self.pool(picture)) * mask[:, None, :, None].to(picture.dtype), mask
+
+
+class ClipLayer(nn.Module):
+    """Mean plus maximum over time, and a linear layer with ReLU, dropout before it and after it."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float):
+        super().__init__()
+        self.pooling = Pooling("mean_max", inputs)
+        self.linear = nn.Linear(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, inputs), mask (batch, frames) -> (batch, outputs)."""
+        return self.dropout(torch.relu(self.linear(self.dropout(self.pooling(frames, mask)))))
+
+
+class CNN14Encoder(nn.Module):
+    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, embedding); `layers` are the blocks of
+    convolutions, the first of which normalizes the bands, and the layer after pooling."""
+
+    def __init__(self, planes: int, bands: int, config: CNN14Config):
+        super().__init__()
+        self.planes, self.layers = planes, nn.ModuleList()
+        inputs, last = planes, len(config.channels) - 1
+        for i, width in enumerate(config.channels):
+            pool, normed = 1 if i == last else 2, 0 if i else planes * bands
+            self.layers.append(DoubleBlock(inputs, width, pool, config.block_dropout, normed))
+            inputs = width
+        self.layers.append(ClipLayer(inputs, config.embedding, config.dropout))
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        picture = as_picture(features, self.planes)
+        for block in self.layers[:-1]:
+            picture, mask = block(picture, mask)
+        return self.layers[-1](picture.mean(dim=3).transpose(1, 2), mask)
+
+
+class CNN14ForAudioClassification(TransferClassifier):
+    """CNN14 of PANNs: log-mel front end, six blocks of two convolutions, mean plus maximum over time.
+
+    Kong et al. 2020 (arXiv:1912.10211) trained it to tag the sounds of AudioSet, speech among 527 of them.
+    """
+
+    config_class = CNN14Config
+
+    def __init__(self, config: CNN14Config):
+        front_end = FrontEnd(config)
+        super().__init__(config, front_end, CNN14Encoder(front_end.planes, front_end.bands, config))
+        self._make_head(config.embedding)
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.encoder(features, mask))
+
+
+# VGGish
+
+# Front end as published in `mel_features.py` and `vggish_input.py` beside the model (tensorflow/models,
+# research/audioset/vggish).
+RATE, N_FFT = 16000, 512
+FRAMES, BANDS = 96, 64
+OFFSET = 0.01
+# Convolutions of each stage.
+VGGISH_DEPTHS = (1, 1, 2, 2)
+
+
+class VGGishConfig(WaveformConfig):
+    """The front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
+
+    Args:
+        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no overlap. Frames after
+            the last complete example are not used.
+        channels, hidden, embedding_size: filters of each of the four stages, units of the two dense layers, and of the
+            third, an example's embedding; by default those of the published weights.
+        activation: of the embeddings: ``"relu"`` as in the PyTorch port, or ``"none"`` as in later originals.
+        pooling: of a clip's examples, see `Pooling`.
+        standardize, head: see `TransferConfig`.
+        dropout: probability before the classifier.
+    """
+
+    model_type = "ser_vggish"
+
+    example_hop: Count = 96
+    channels: Counts = (64, 128, 256, 512)
+    hidden: Count = 4096
+    embedding_size: Count = 128
+    activation: Literal["relu", "none"] = "relu"
+    pooling: PoolingKindOrMeanMax = "mean"
+    standardize: bool = True
+    dropout: Fraction = 0.2
+    head: Literal["linear", "svm"] = "linear"
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.sampling_rate != RATE:
+            raise ValueError(f"sampling_rate {self.sampling_rate}: vggish needs 16000 Hz; set audio.sampling_rate")
+        if len(self.channels) != len(VGGISH_DEPTHS):
+            raise ValueError(f"channels {self.channels}: expected four numbers, one for each stage")
+
+
+class VGGishFrontEnd(DerivedBuffers):
+    """Waveform -> examples, each of `FRAMES` frames of `BANDS` bands, and a mask of the real ones; `example_hop`
+    frames from one example to the next. A clip shorter than one example is padded with silence.
+
+    Frames of 25 ms every 10 ms, not centered, under a periodic Hann window; magnitudes of an FFT of 512 points; 64
+    bands from 125 to 7500 Hz, triangles in mel (HTK's formula) rather than in Hz; the logarithm of their sum plus
+    0.01.
+    """
+
+    def __init__(self, example_hop: int = FRAMES):
+        super().__init__()
+        self.example_hop = example_hop
+        self.short_time = ShortTime(FrameConfig(n_fft=400, win_length=400, hop_length=160), FRAMES)
+        self.derive("filters", N_FFT // 2 + 1, BANDS)
+        self.reset()
+
+    def fill(self) -> None:
+        filters = mel_filter_bank(
+            num_frequency_bins=N_FFT // 2 + 1,
+            num_mel_filters=BANDS,
+            min_frequency=125.0,
+            max_frequency=7500.0,
+            sampling_rate=RATE,
+            norm=None,
+            mel_scale="kaldi",  # 1127 ln(1 + f / 700), HTK's own constant
+            triangularize_in_mel_space=True,
+        )
+        self.filters.copy_(torch.from_numpy(filters))
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, samples), true lengths (batch,) -> (batch, examples, 96 * 64), and mask (batch, examples)."""
+        short_time = self.short_time
+        with torch.autocast(waveform.device.type, enabled=False):
+            frames = short_time.cut(short_time.pad(waveform.float())) * short_time.window.float()
+            spectrum = torch.fft.rfft(nn.functional.pad(frames, (0, N_FFT - frames.shape[2])))
+            magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
+            features = torch.log(magnitude @ self.filters.float() + OFFSET)
+        examples = features.unfold(1, FRAMES, self.example_hop).transpose(2, 3).flatten(2)
+        counts = torch.div(short_time.frame_counts(lengths) - FRAMES, self.example_hop, rounding_mode="floor") + 1
+        mask = torch.arange(examples.shape[1], device=lengths.device) < counts[:, None]
+        return examples * mask[:, :, None], mask
+
+
+class VGGishEncoder(nn.Module):
+    """(batch, examples, frames * bands), mask (batch, examples) -> embeddings (batch, examples, size), and the mask;
+    `layers` are the four stages and the three dense layers."""
+
+    def __init__(self, config: VGGishConfig):
+        super().__init__()
+        widths = [1, *config.channels]
+        stages = [VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGGISH_DEPTHS)]
+        joined = widths[-1] * (FRAMES // 2 ** len(VGGISH_DEPTHS)) * (BANDS // 2 ** len(VGGISH_DEPTHS))
+        sizes = [joined, config.hidden, config.hidden, config.embedding_size]
+        dense = [nn.Linear(sizes[i], sizes[i + 1]) for i in range(3)]
+        self.layers = nn.ModuleList([*stages, *dense])
+        self.rectified = config.activation == "relu"
+        self.size = config.embedding_size
+
+    def forward(self, examples: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        picture = examples.reshape(-1, 1, FRAMES, BANDS).to(memory_format=torch.channels_last)
+        real = mask.flatten()[:, None].expand(-1, FRAMES)
+        stages, dense = self.layers[: len(VGGISH_DEPTHS)], self.layers[len(VGGISH_DEPTHS) :]
+        for stage in stages:
+            picture, real = stage(picture, real)
+        # The dense layers were trained with channels last: frame by frame, band by band, channel by channel.
+        vectors = picture.permute(0, 2, 3, 1).flatten(1)
+        for layer in dense[:-1]:
+            vectors = torch.relu(layer(vectors))
+        vectors = dense[-1](vectors)
+        vectors = torch.relu(vectors) if self.rectified else vectors
+        return vectors.unflatten(0, mask.shape), mask
+
+
+class VGGishForAudioClassification(PooledTransferClassifier):
+    """VGGish pretrained to tag the sound of videos: an embedding for each 0.96 s of a clip, pooled, and a classifier.
+
+    Hershey et al. 2017, "CNN architectures for large-scale audio classification", arXiv:1609.09430. The published
+    principal components and 8-bit quantization of the embeddings are left out.
+    """
+
+    config_class = VGGishConfig
+    classifier_gain = 0.3
+
+    def __init__(self, config: VGGishConfig):
+        super().__init__(config, VGGishFrontEnd(config.example_hop), VGGishEncoder(config))
+
+
+# VGG16
+
+# Convolutions of each stage (configuration D of the paper).
+VGG16_DEPTHS = (2, 2, 3, 3, 3)
+
+
+class VGG16Config(TransferConfig):
+    """The front end's settings (`TransferConfig`), and:
+
+    Args:
+        channels: filters of each of the five stages; those of the published weights by default.
+        pooling: over time, see `Pooling`.
+        dropout: probability before the classifier.
+
+    The published network takes images of three colors, standardized over ImageNet; ``normalization: corpus_level``
+    does the same to spectrograms, by the training clips. `deltas` 0 shows one plane in all three colors; 2 shows the
+    features and their two derivatives, a color each (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
+    """
+
+    model_type = "ser_vgg16"
+
+    # Large enough a picture for five halvings: four bands and 0.5 s remain.
+    n_fft: Count = 1024
+    win_length: Count = 1024
+    n_mels: Count = 128
+    normalization: Normalization = "corpus_level"
+    deltas: Literal[0, 2] = 0
+    channels: Counts = (64, 128, 256, 512, 512)
+    pooling: PoolingKindOrMeanMax = "mean"
+    dropout: Fraction = 0.3
+
+    @property
+    def min_frames(self) -> int:
+        return 2 ** len(VGG16_DEPTHS)
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if len(self.channels) != len(VGG16_DEPTHS):
+            raise ValueError(f"channels {self.channels}: expected five numbers, one for each stage")
+        if self.bands < self.min_frames:
+            raise ValueError("n_mels, or n_mfcc of features mfcc: expected 32 or more, which are halved five times")
+
+
+class VGG16Encoder(nn.Module):
+    """The five stages, `layers`; an output frame has `size` numbers, all channels of all remaining bands. With a
+    single plane the kernels of the published first layer are summed over its colors, which is exact."""
+
+    def __init__(self, planes: int, bands: int, channels: list[int]):
+        super().__init__()
+        self.planes = planes
+        widths = [planes, *channels]
+        self.layers = nn.ModuleList(VGGStage(widths[i], widths[i + 1], depth) for i, depth in enumerate(VGG16_DEPTHS))
+        self.size = channels[-1] * (bands // 2 ** len(VGG16_DEPTHS))
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, planes * bands), mask -> (batch, frames // 32, size), and the mask of those frames."""
+        picture = as_picture(features, self.planes)
+        for stage in self.layers:
+            picture, mask = stage(picture, mask)
+        return picture.transpose(1, 2).flatten(2), mask
+
+
+class VGG16ForAudioClassification(PooledTransferClassifier):
+    """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a classifier.
+
+    Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D, transferred from ImageNet, without its three dense
+    layers, which need images of one size.
+    """
+
+    config_class = VGG16Config
+    classifier_gain = 0.3
+
+    def __init__(self, config: VGG16Config):
+        front_end = FrontEnd(config)
+        super().__init__(config, front_end, VGG16Encoder(front_end.planes, front_end.bands, config.channels))

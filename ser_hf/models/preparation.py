@@ -1,7 +1,6 @@
 """Waveform preparation (silence trimmed, level set, duration fixed), and the feature extractor that applies it.
 
-Training applies it once, when the waveform store is built; a published model in its feature extractor
-(`PreparedFeatureExtractor`). Both see the same samples.
+Training applies it once, when the waveform store is built, and a published model in its feature extractor.
 """
 
 import dataclasses
@@ -15,13 +14,10 @@ from transformers import BatchFeature, Wav2Vec2FeatureExtractor
 LEVELS = {"peak": -1.0, "loudness": -23.0}  # the usual targets: dBFS of the largest sample, LUFS of EBU R 128
 _HOP_SECONDS = 0.016
 _HOPS = 4  # in a frame of 64 ms
-# ITU-R BS.1770-5, annex 1: blocks of 400 ms every 100 ms, an absolute gate (LUFS) and a relative one (LU).
-_BLOCK_SECONDS = 0.4
-_BLOCK_HOP_SECONDS = 0.1
-_ABSOLUTE_GATE = -70.0
-_RELATIVE_GATE = -10.0
-# The analog prototypes of its two filters (Hz, dB, quality): the bilinear transform of them gives the table of
-# coefficients that the recommendation prints for 48 kHz.
+# ITU-R BS.1770-5, annex 1: blocks of 400 ms every 100 ms, an absolute gate of -70 LUFS and a relative one of -10 LU.
+_BLOCK_SECONDS, _BLOCK_HOP_SECONDS = 0.4, 0.1
+_ABSOLUTE_GATE, _RELATIVE_GATE = 10 ** ((-70.0 + 0.691) / 10), 0.1  # as powers
+# The analog prototypes of its two filters (Hz, dB, quality), of which the bilinear transform is taken.
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
 _HIGH_PASS = (38.13547087602444, 0.5003270373238773)
 _RINGING_SECONDS = 0.2  # by then the high-pass, the slower filter, has decayed to 1e-20
@@ -81,12 +77,8 @@ def prepare_waveform(samples: np.ndarray, sampling_rate: int, preparation: Prepa
 
 
 def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.ndarray:
-    """A view of the samples from the first to the last frame that is less than `below` dB under the loudest one.
-
-    Frames are of 64 ms, centered on every 16 ms as in `librosa.effects.trim`, so that some 30 ms stay before a sudden
-    onset; unlike there, no absolute floor is set for clips quieter than -100 dBFS. Pauses within stay. At least one
-    frame of samples stays, and a clip of zeros stays whole.
-    """
+    """A view of the samples from the first to the last frame that is less than `below` dB under the loudest one, as
+    `librosa.effects.trim` with frames of 64 ms every 16 ms. At least one frame stays, and all of a clip of zeros."""
     hop = max(1, round(_HOP_SECONDS * sampling_rate))
     whole = len(samples) // hop
     energies = np.zeros(whole + _HOPS)
@@ -106,10 +98,7 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
 def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float) -> np.ndarray:
     """The samples, float32, times the gain that brings their peak to `target` dBFS or their loudness to `target` LUFS.
 
-    There is no limiter: a gain towards a loudness may lift peaks above 1, which floating point does not clip. Silence
-    is unchanged, and so is a clip without a loudness: nothing above -70 LUFS, or a sampling rate under 6.7 kHz. The
-    absolute gate does not move with the gain, so that a clip with much silence may measure some tenths of a LU off the
-    target afterwards.
+    Peaks may exceed 1. Silence is unchanged, and so is a clip without a loudness (see `gated_loudness`).
     """
     if level == "peak":
         peak = float(np.abs(samples).max(initial=0.0))
@@ -122,19 +111,13 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
 
 
 def fix_length(samples: np.ndarray, length: int) -> np.ndarray:
-    """The first `length` samples, with zeros after them where there are fewer.
-
-    The zeros are part of the clip: no attention mask marks them.
-    """
+    """The first `length` samples, with zeros after them where there are fewer; no attention mask marks these."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
 def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
-    """Integrated loudness in LUFS of mono samples, shape (samples,), after ITU-R BS.1770-5.
-
-    A clip shorter than a block of 400 ms is one block, which the recommendation leaves undefined. None where no block
-    is above -70 LUFS, or the rate is too low for the weighting filter.
-    """
+    """Integrated loudness in LUFS of mono samples, shape (samples,), after ITU-R BS.1770-5; a shorter clip is one
+    block. None where no block is above -70 LUFS, or the rate is too low for the weighting filter (6.7 kHz)."""
     if sampling_rate < 4 * _SHELF[0] or len(samples) == 0:
         return None
     power = np.square(_k_weighted(samples, sampling_rate))
@@ -145,15 +128,15 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
         sums = np.concatenate([[0.0], np.cumsum(power)])
         starts = np.arange(0, len(power) - block + 1, hop)
         means = (sums[starts + block] - sums[starts]) / block
-    means = means[means > _power(_ABSOLUTE_GATE)]
+    means = means[means > _ABSOLUTE_GATE]
     if len(means) == 0:
         return None
-    return _loudness(means[means > _power(_loudness(means.mean()) + _RELATIVE_GATE)].mean())
+    return -0.691 + 10 * math.log10(means[means > _RELATIVE_GATE * means.mean()].mean())
 
 
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The samples through both filters, float64 (samples,): part by part in the frequency domain, each with room for
-    the filters to ring out, as numpy has no recursive filter."""
+    """The samples through both filters, float64 (samples,): in the frequency domain, as numpy has no recursive filter,
+    part by part, each with room for the filters to ring out."""
     response, part = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
     weighted = np.zeros(len(samples) + size)
@@ -188,24 +171,9 @@ def _denominator(k: float, quality: float) -> np.ndarray:
     return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
-def _loudness(power: float) -> float:
-    return -0.691 + 10 * math.log10(power)
-
-
-def _power(loudness: float) -> float:
-    return 10 ** ((loudness + 0.691) / 10)
-
-
 class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
-    """`Wav2Vec2FeatureExtractor` behind a `Preparation`: each clip is prepared, then normalized and padded as usual.
-
-    Args:
-        trim_silence, level, target_level, fixed_duration: see `Preparation`; saved in preprocessor_config.json.
-        kwargs: those of `Wav2Vec2FeatureExtractor`.
-
-    Raises:
-        ValueError: naming the field.
-    """
+    """`Wav2Vec2FeatureExtractor` behind a `Preparation`, which preprocessor_config.json holds too: each clip is
+    prepared, then normalized and padded as usual."""
 
     def __init__(
         self,
@@ -238,8 +206,7 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         return Preparation(self.trim_silence, self.level, self.target_level, self.fixed_duration)
 
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
-        """`raw_speech` is one mono clip, shape (samples,), or several, as the stock class takes them; so are the other
-        arguments, and `truncation` and `padding` come after the preparation."""
+        """As the stock class; `truncation` and `padding` come after the preparation."""
         # The stock class's own rule.
         if isinstance(raw_speech, np.ndarray):
             several = raw_speech.ndim > 1

@@ -13,17 +13,14 @@ def fixed(values: torch.Tensor) -> nn.Parameter:
 
 
 def machines(classes: int) -> int:
-    """Number of binary machines for `classes`."""
     return 1 if classes == 2 else classes
 
 
 class Calibration(nn.Module):
     """Decision values (batch, machines) -> logits (batch, classes), whose softmax gives calibrated probabilities.
 
-    A sigmoid of each decision value is the probability of that class against the rest (Platt 1999, "Probabilistic
-    outputs for support vector machines", in Advances in Large Margin Classifiers); divided by their sum they are the
-    probabilities of all (Zadrozny and Elkan 2002, "Transforming classifier scores into accurate multiclass probability
-    estimates", KDD), as in scikit-learn's `CalibratedClassifierCV`. The softmax of their logarithms is that division.
+    As in scikit-learn's `CalibratedClassifierCV`: a sigmoid of each decision value (Platt 1999), divided by their sum
+    (Zadrozny and Elkan 2002, KDD), which is the softmax of their logarithms.
     """
 
     def __init__(self, classes: int):

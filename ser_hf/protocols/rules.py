@@ -9,7 +9,7 @@ from datasets import Dataset
 from sklearn.model_selection import ShuffleSplit, train_test_split
 
 from ..utils.errors import UserError
-from ..utils.proportions import apportion
+from ..utils.order import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
 
 SPEAKER_INDEPENDENT = "speaker_independent"

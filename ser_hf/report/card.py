@@ -173,7 +173,7 @@ def model_card(
     if model.origin:
         origin = model.origin
         sentence += f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
-    evaluated = corpora_facts(corpus["name"], options, _corpora(report, report.judged_on))
+    evaluated = corpora_facts(corpus["name"], options, _corpora(report, report.evaluated_split))
     hub_id = location if _HUB_ID.fullmatch(location) and not Path(location).exists() else None
     metadata = ModelCardData(
         language=facts["language"],
@@ -237,7 +237,7 @@ def _index(
             task_name="Speech emotion recognition",
             dataset_type=datasets[0] if name == "hub" and len(datasets) == 1 else name,
             dataset_name=f"{views.listed([one['title'] for one in evaluated])}, {under}",
-            dataset_split=report.judged_on,
+            dataset_split=report.evaluated_split,
             dataset_args={key: value for key, value in arguments.items() if value},
             metric_type=kind,
             metric_name=f"{NAMES[metric]} ({under})",

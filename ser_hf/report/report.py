@@ -431,6 +431,11 @@ class Report(Section):
             raise UserError(f"{source}: not a report of ser_hf: {place}: {first['msg']}") from None
 
     @property
+    def evaluated_split(self) -> str:
+        """Which split the results are of."""
+        return self.judged_on
+
+    @property
     def runs(self) -> dict[str, Run]:
         """The folds or seeds of a report over several runs; empty for a single run."""
         return self.protocol.folds or self.seeds or {}

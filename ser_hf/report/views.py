@@ -63,12 +63,12 @@ def confidence(report: Report) -> str:
 
 def evaluated_speakers(report: Report) -> str:
     """The evaluated speakers as a headline names them."""
-    shared = report.audit.shared.get(f"train/{report.judged_on}", {})
+    shared = report.audit.shared.get(f"train/{report.evaluated_split}", {})
     if report.protocol.leak or shared.get("speakers"):
-        return f"{report.judged_on} clips of training speakers"
+        return f"{report.evaluated_split} clips of training speakers"
     if report.kind == "evaluation":  # of a foreign model the training speakers may be unknown
         return "possibly known speakers" if shared.get("speakers") is None else "new speakers"
-    return f"the {report.judged_on} speakers"
+    return f"the {report.evaluated_split} speakers"
 
 
 def run_kind(report: Report) -> str:
@@ -101,9 +101,9 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
     found = []
     if report.protocol.leak:
         found.append(("error", f"Leaky protocol ({report.protocol.name or 'unnamed'}).", report.protocol.leak))
-    if report.judged_on != "test":
+    if report.evaluated_split != "test":
         sentence = "These clips selected the checkpoint, so the results are too good. The test split was not used."
-        found.append(("warning", f"Evaluated on the {report.judged_on} split.", sentence))
+        found.append(("warning", f"Evaluated on the {report.evaluated_split} split.", sentence))
     for warning in report.warnings:
         random = report.model.untrained and "was never trained" in warning
         found.append(("error", "Random predictions.", warning) if random else ("warning", "Note:", warning))
@@ -115,7 +115,7 @@ def splits(report: Report) -> list[str]:
     parts, folds = report.protocol.parts, report.protocol.folds
     selected = f", by {NAMES.get(report.selected_by, report.selected_by)}" if report.selected_by else ""
     if folds:
-        own = parts.get(report.judged_on, Split(clips=0, speakers=[]))
+        own = parts.get(report.evaluated_split, Split(clips=0, speakers=[]))
         return [
             f"{len(folds)} folds, each with its own train, validation and test clips; the validation clips select "
             f"the checkpoint{selected}.",
@@ -124,7 +124,7 @@ def splits(report: Report) -> list[str]:
         ]
     sentences, earlier = [], []
     for part in (part for part in _ROLES if part in parts):
-        role = _ROLES[part] if part != "test" or report.judged_on == "test" else "not used"
+        role = _ROLES[part] if part != "test" or report.evaluated_split == "test" else "not used"
         role += selected if part == "validation" else ""
         sentences.append(f"{_speakers(report, part, earlier)} ({counted(parts[part].clips, 'clip')}) {role}.")
         earlier.append(part)
@@ -187,7 +187,7 @@ def temperature(report: Report) -> str | None:
     verb = "changes" if own.stored else "would change"
     return (
         f"Temperature {own.value:.3g} was fitted on the validation split, {applied}. It {verb} {listed(changes)} on "
-        f"the {report.judged_on} split. Predictions do not change, except for clips that are split into windows."
+        f"the {report.evaluated_split} split. Predictions do not change, except for clips that are split into windows."
     )
 
 
@@ -262,7 +262,7 @@ def result_sentence(report: Report) -> str:
         uar += f" ({'; '.join(words)})"
     split = f"protocol {protocol.name or 'unnamed'}{', leaky' if protocol.leak else ''}"
     split += f", split {protocol.sha256[:16]}" if protocol.sha256 else ""
-    return f"{', '.join([uar, *metrics])}; {len(report.labels)} classes; {split}, {report.judged_on} clips."
+    return f"{', '.join([uar, *metrics])}; {len(report.labels)} classes; {split}, {report.evaluated_split} clips."
 
 
 def bibtex(environment: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def metrics_table(report: Report) -> pa.Table:
 
 def _scores(report: Report) -> Iterator[tuple[str, str, int | None, Mapping[str, Any], Mapping[str, Any]]]:
     """(of, name, clips, scores, intervals) of all that a report measures."""
-    evaluated, splits = report.judged_on, report.protocol.parts
+    evaluated, splits = report.evaluated_split, report.protocol.parts
     yield "judged", evaluated, report.clips, report.metrics, report.intervals
     if report.pooled:
         yield "pooled", evaluated, report.clips, report.pooled.metrics, report.pooled.intervals

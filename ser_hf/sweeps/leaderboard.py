@@ -1,6 +1,5 @@
 """The leaderboard of a sweep: its trials as a CSV table and as an HTML page that needs no network."""
 
-import base64
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES
-from ..report.page import figure, template
+from ..report.page import picture, template
 from ..report.plots import svg
 from ..report.views import duration
 from .space import Search, short
@@ -69,7 +68,7 @@ def leaderboard_page(
     folders = {row.number: f"trials/{row.number}" for row in rows} | {"best": "best"}
     pages = {key: f"{path}/report/index.html" for key, path in folders.items()}
     by_number = sorted(rows, key=lambda row: row.number)
-    return template(__package__, "leaderboard.html", figure=figure, short=short, duration=duration).render(
+    return template(__package__, "leaderboard.html", short=short, duration=duration).render(
         name=name,
         search=search,
         title=NAMES[search.metric],
@@ -101,4 +100,4 @@ def _chart(rows: Sequence[Row], title: str) -> str | None:
     axes.step([row.number for row in complete], best, color="C2", where="post")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="trial", ylabel=f"{title} on validation")
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg(drawn)).decode()}"
+    return picture(title, svg(drawn), drawn.get_size_inches()).source

@@ -14,7 +14,7 @@ def run_on_ray(study: SweepStudy) -> None:
     """Runs the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any).
 
     Raises:
-        UserError: if Ray is not installed, no machine has the GPUs of a trial, or three trials in a row fail.
+        UserError: if Ray is not installed, no machine has the GPUs of a trial.
     """
     # Ray sends usage statistics by default, and starts a trial in a folder where relative paths do not resolve.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -35,10 +35,9 @@ def run_on_ray(study: SweepStudy) -> None:
     gpus = min(1.0, most_gpus) if gpus is None else gpus
     if gpus > most_gpus:
         raise UserError(f"--gpus: {gpus:g} for each trial, and the largest machine has {most_gpus:g}")
-    usable = [own for own in machines if own.get("GPU", 0) >= gpus]
-    workers = workers or max(1, int(sum(own["GPU"] for own in usable) / gpus) if gpus else 1)
+    workers = workers or max(1, int(sum(own.get("GPU", 0) for own in machines) / gpus) if gpus else 1)
     # Cores decide nothing but the threads of a trial: share those of the smallest machine evenly.
-    cores = max(1, int(min(own.get("CPU", 1) for own in usable) * len(usable) // max(workers, len(usable))))
+    cores = max(1, int(min(own.get("CPU", 1) for own in machines) * len(machines) // max(workers, len(machines))))
     if (remaining := study.remaining()) <= 0:
         return
 

@@ -7,7 +7,6 @@ and its run).
 
 import copy
 import dataclasses
-import datetime
 import json
 import logging
 import math
@@ -37,8 +36,7 @@ from .space import Search, Settings, described, overrides, resolve
 
 logger = logging.getLogger(__name__)
 
-# Trials that fail one after the other before the command stops, and retries of a trial whose process was killed.
-MAX_FAILURES = 3
+# Retries of a trial whose process was killed.
 MAX_RETRIES = 3
 # Seconds between the heartbeats of a trial in a shared storage, and after the last one until the trial is retried.
 HEARTBEAT, GRACE_PERIOD = 60, 180
@@ -84,7 +82,6 @@ class SweepSettings:
     search: Search
     folder: Path
     options: SweepOptions
-    began: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
     def recipe_at(self, settings: Settings, name: str, folder: Path, extra: Iterable[str] = ()) -> Recipe:
         own = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}
@@ -151,23 +148,10 @@ class SweepStudy:
                     self.retry(self.study, copy.deepcopy(trial))
 
     def remaining(self) -> int:
-        """How many trials are still to be started.
-
-        Raises:
-            UserError: if the last trials of this command all failed.
-        """
+        """How many trials are still to be started."""
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             optuna.storages.fail_stale_trials(self.study)
-        trials = self.trials()
-        ended = [t for t in trials if t.state.is_finished() and t.datetime_complete > self.settings.began]
-        last = sorted(ended, key=lambda trial: trial.datetime_complete)[-MAX_FAILURES:]
-        remaining = self.search.total - len(trials)
-        if remaining > 0 and len(last) == MAX_FAILURES and all(trial.state == TrialState.FAIL for trial in last):
-            raise UserError(
-                f"the last {MAX_FAILURES} trials failed: {_message(last[-1])}; the same command continues without "
-                "them, and --retry-failed repeats them"
-            )
-        return remaining
+        return self.search.total - len(self.trials())
 
     def run_trial(self) -> None:
         """Runs one trial, from its last checkpoint if it was interrupted; a failure is recorded and not raised."""

@@ -42,8 +42,8 @@ def sweep(
         The sweep's folder, its winner and the winner's test, each None where there is none yet.
 
     Raises:
-        UserError: for a key or value of the space that the recipe does not take, a folder of another sweep, three
-            failed trials in a row, or a storage that cannot be reached.
+        UserError: for a key or value of the space that the recipe does not take, a folder of another sweep, or a
+            storage that cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("sweep: cannot run under a launcher; use --backend ray, or one process per GPU with --storage")

@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..audio.augmentation import Mixup
 from ..models.preparation import fix_length
 from ..utils.errors import UserError
-from ..utils.proportions import apportion, in_turns
+from ..utils.order import apportion, in_turns
 
 
 def pieces(samples: int, window: int) -> list[tuple[int, int]]:

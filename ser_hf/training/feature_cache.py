@@ -33,8 +33,7 @@ from ..models.configuration import AcousticConfig
 from ..models.front_end import FrontEnd, Mfcc
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_descriptors import FrameDescriptors
-from ..models.modeling_transfer import TransferClassifier
-from ..models.modeling_transfer_audio import CNN14Encoder, VGGishFrontEnd
+from ..models.modeling_transfer import CNN14Encoder, TransferClassifier, VGGishFrontEnd
 from ..utils.cache import InUse, built_once, cache_root, format_size, key_of
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments

@@ -107,8 +107,10 @@ def built_once(
 
 
 class InUse:
-    """Marks a folder of the cache, or a file, as used while this object lives, so that no process deletes it. Several
-    processes may mark the same; on file systems without locks nothing is marked."""
+    """Marks a folder of the cache as used while this object lives, so that no process deletes it.
+
+    Several processes may mark the same; on file systems without locks nothing is marked.
+    """
 
     def __init__(self, folder: Path):
         with suppress(OSError):
@@ -116,24 +118,6 @@ class InUse:
             weakref.finalize(self, os.close, mark)
             if fcntl is not None:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def is_marked(path: Path) -> bool:
-    """Whether any process has marked it as `InUse`; True if that is unknown.
-
-    Raises:
-        OSError: if it does not exist or cannot be read.
-    """
-    mark = os.open(path, os.O_RDONLY)
-    try:
-        if fcntl is None:
-            return True
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(mark)
-    return False
 
 
 @contextmanager
@@ -197,13 +181,6 @@ class Entry:
     def folder(self) -> Path:
         """The folder itself, or the one that it was to become."""
         return self.path.with_name(_NAME.fullmatch(self.path.name)["folder"])
-
-    @property
-    def in_use(self) -> bool:
-        """Whether a process builds it or has it open; False where nothing can be locked."""
-        with suppress(OSError), unused(self.folder) as free:
-            return not free
-        return False
 
 
 def entries(root: Path) -> list[Entry]:

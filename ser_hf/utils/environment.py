@@ -1,27 +1,28 @@
-"""The machine, the versions and the git revision that a figure was measured with."""
+"""The process: machine, versions, git revision, kept memory, and log messages."""
 
 import contextlib
 import ctypes
 import functools
+import logging
+import logging.handlers
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    *("ser_hf", "torch", "transformers", "datasets", "accelerate"),
-    *("numpy", "scikit-learn", "soundfile", "soxr"),
-)
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "numpy", "scikit-learn", "soundfile", "soxr")
 
 try:
     __version__ = version("ser_hf")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
+PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
 _MALLOC_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -32,7 +33,8 @@ def environment() -> dict[str, Any]:
     import torch
 
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "ser_hf": __version__}
+        | {name: version(name) for name in PACKAGES},
         "git_revision": git_revision(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -71,14 +73,6 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
-@functools.cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -108,3 +102,63 @@ def freed_memory_kept() -> Iterator[bool]:
         yield True
     finally:
         libc.malloc_trim(0)
+
+
+class TerminalHandler(logging.Handler):
+    """Prints to stderr above a progress bar; results go to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[Callable[[Path], None]]:
+    """Yields a function that writes every message of the package to a file, those since the start included.
+
+    The first messages of a run come before its folder is checked, so they wait in memory.
+    """
+    memory = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
+    level = PACKAGE.level
+    PACKAGE.setLevel(min(level or logging.INFO, logging.INFO))
+    PACKAGE.addHandler(memory)
+    files: list[logging.FileHandler] = []
+
+    def write_to(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        files.append(file)
+        memory.setTarget(file)
+        memory.flush()
+        memory.capacity = 1  # every later message is written at once
+
+    try:
+        yield write_to
+    finally:
+        memory.flush()
+        PACKAGE.removeHandler(memory)
+        PACKAGE.setLevel(level)
+        for file in files:
+            file.close()
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Hides the libraries' progress bars for columns, shards and weights, and Transformers' report of missing keys,
+    which is checked wherever a model is loaded."""
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    bars, verbosity = datasets.utils.logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
+        if bars:
+            datasets.enable_progress_bars()

@@ -85,7 +85,7 @@ class RunFolder:
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved, wanted = _flat(read_yaml(self.recipe)), _flat(recipe)
-        for key in [*sorted(wanted), *sorted(saved.keys() - wanted.keys())]:
+        for key in sorted(wanted):  # a saved recipe may have keys of earlier versions
             if not {key, key.partition(".")[0]} & _WITHOUT_EFFECT and saved.get(key) != wanted.get(key):
                 raise UserError(
                     f"{key}: {wanted.get(key)!r} here, {saved.get(key)!r} in the run at {self.path}; --resume "

@@ -209,7 +209,7 @@ def ravdess(ravdess_root, tmp_path):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("corpus.labels=[angry, happy]", "is not listed; list it, merge it (corpus.merge) or drop it (corpus.drop)"),
+        ("corpus.labels=[angry, happy]", "is not listed; list it, or name it in corpus.merge or corpus.drop"),
         ("protocol.test=[23]", "protocol.test: no speaker 23; the corpus has ravdess:01"),
         ("model.chanels=[8]", "model.chanels: unknown key; the nearest known key is model.channels"),
         ("corpus.songs=true", "corpus.songs: unknown key; the nearest known key is corpus.song"),

@@ -58,7 +58,7 @@ def lines(values: object) -> str:
 
 
 def run_facts(run: Path) -> dict:
-    """Files, tables and keys of a run. Of several seeds or folds the first stands for all."""
+    """Files, tables and keys of a run. Of several seeds or folds the first represents all."""
     numbered = [child.name for child in run.iterdir() if child.name in ("seed-2", "fold-2")]
     keys = {}
     for place in [".", *numbered, "foil"]:
@@ -100,8 +100,8 @@ def logits(path: Path) -> None:
 
 def evaluation(fixtures: Path) -> None:
     """What `ser-hf evaluate` gives for the single run on the part that tested it."""
-    asked = ["kept/runs/single", "--recipe", "kept/runs/single", "--output", "evaluated", "--device", "cpu"]
-    assert command("evaluate", *asked) == 0
+    arguments = ["kept/runs/single", "--recipe", "kept/runs/single", "--output", "evaluated", "--device", "cpu"]
+    assert command("evaluate", *arguments) == 0
     report = json.loads(Path("evaluated/report.json").read_text())
     facts = {"files": golden.files_of(Path("evaluated")), "keys": golden.key_types(Path("evaluated/report.json"))}
     (fixtures / "evaluation.json").write_text(lines(facts | {"metrics": report["metrics"]}))

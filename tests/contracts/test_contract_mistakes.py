@@ -70,7 +70,7 @@ OTHERS = {
     "predict nowhere clip.wav": "nowhere",
     "predict model nowhere.wav --on-error error": "nowhere.wav",
     "predict model": "INPUT",
-    "predict model clip.wav --output answers.docx": "answers.docx",
+    "predict model clip.wav --output predictions.docx": "predictions.docx",
     "predict thesis clip.wav": "thesis",
     "evaluate nowhere --corpus synthetic speakers=3 takes=1": "nowhere",
     "evaluate model": "--corpus",
@@ -118,7 +118,7 @@ def test_a_command_that_does_not_parse(arguments, here, capsys):
 
 
 def test_the_commands_as_processes(here):
-    """`python -m ser_hf.train` writes that line alone; `ser-hf` answers."""
+    """`python -m ser_hf.train` writes only that line; `ser-hf` works."""
     done = subprocess.run([*TRAIN, "nowhere.yaml"], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: nowhere.yaml: ")

@@ -1,12 +1,12 @@
 """Every layout, generated with sound: loaded, prepared, split by the protocols, inspected."""
 
 import pytest
+from support.layouts import write_layout
 
 from ser_hf.audio import prepare
 from ser_hf.corpora import load_corpus
 from ser_hf.inspection import inspect_corpus
 from ser_hf.protocols import PARTS, audit, split_corpus
-from ser_hf.testing import write_corpus
 
 NAMES = {"label": "emotion", "speaker": "speaker_id", "columns": {"sex": "gender"}}
 # Name -> (where corpus.root is below what was written, options, classes, the protocol of the data set's own parts).
@@ -27,8 +27,7 @@ def corpus(request, tmp_path_factory):
     if name == "audformat":
         pytest.importorskip("audformat")
     folder = tmp_path_factory.mktemp(name)
-    written = write_corpus(name, folder, speakers=4, takes=1, sampling_rate=8000)
-    assert all(path.is_file() for path in written)
+    write_layout(name, folder, speakers=4, takes=1, sampling_rate=8000)
     below, options, classes, protocol = LAYOUTS[name]
     options = options | ({"audio_root": str(folder / "audio")} if name == "emobox" else {})
     return name, folder / below, options, classes, protocol

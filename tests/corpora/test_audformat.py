@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.layouts import write_audformat
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audformat import parse
-from ser_hf.testing.corpora import Clip, write_audformat
+from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
 SPEAKERS = [("anna", "female"), ("ben", "male"), ("cleo", "female")]

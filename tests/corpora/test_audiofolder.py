@@ -118,12 +118,6 @@ def test_columns_with_reserved_names_are_renamed(folder):
     assert (clip.age, clip.extra) == (None, {"own_age": "20-30", "own_duration": 1.5})
 
 
-def test_a_speaker_that_is_nan_is_unknown(folder):
-    lines = '{"file_name": "a.wav", "label": "sad", "speaker": NaN}\n'
-    with pytest.raises(UserError, match="metadata.jsonl, line 1: no speaker is given"):
-        parse(folder("a.wav", metadata_jsonl=lines))
-
-
 def test_files_that_no_metadata_names_are_left_out(folder):
     text = "file_name,label,speaker,gender,rating\na.wav,joy,anna,F,3\nsub/b.wav,Wut,ben,M,4\n"
     root = folder("a.wav", "sub/b.wav", "sub/stray.wav", metadata_csv=text)
@@ -132,11 +126,6 @@ def test_files_that_no_metadata_names_are_left_out(folder):
     assert (first.emotion, first.speaker, first.sex, first.extra) == ("happy", "calls:anna", "female", {"rating": 3})
     assert (second.id, second.emotion, second.language) == ("calls/sub/b", "angry", None)
     assert listing.skipped == [(str(root / "sub/stray.wav"), "not in any metadata")]
-
-
-def test_metadata_without_labels_leaves_them_to_the_folders(folder):
-    root = folder("sad/a.wav", metadata_csv="file_name,speaker\nsad/a.wav,anna\n")
-    assert parse(root).clips[0].emotion == "sad"
 
 
 def test_metadata_of_each_part_in_json_lines(folder):
@@ -150,12 +139,6 @@ def test_metadata_of_each_part_in_json_lines(folder):
     assert clips["audiofolder/train/a"].extra == {"split": "train", "code": "007"}
     assert clips["audiofolder/test/a"].extra == {"split": "test", "code": "007"}
     assert clips["audiofolder/train/b"].language == "de"
-
-
-def test_the_root_may_be_written_in_a_roundabout_way(folder):
-    root = folder("a.wav", metadata_csv="file_name,label,speaker\na.wav,sad,anna\n")
-    listing = parse(f"{root}/../{root.name}")
-    assert (len(listing.clips), listing.skipped) == (1, [])
 
 
 @pytest.mark.parametrize(

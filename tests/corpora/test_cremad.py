@@ -17,7 +17,6 @@ from ser_hf.corpora.cremad import (
     IDENTICAL,
     KNOWN_BAD,
     LEVELS,
-    MODES,
     SENTENCES,
     VOTE_COLUMNS,
     parse,
@@ -202,18 +201,6 @@ def test_clips_of_too_little_agreement_are_left_out(release):
     assert {clip.id.removeprefix("cremad/") for clip in soft.clips} == {CLEAR, TIED}
 
 
-def test_votes_become_columns_of_the_rows(release):
-    dataset = load_corpus("cremad", release, target="voice", soft=True, drop=["happy"])
-    names = dataset.features["label"].names
-    assert names == ["angry", "fear"]
-    rows = {row["id"].removeprefix("cremad/"): row for row in dataset}
-    assert rows[CLEAR]["votes"] == [1.0, 0.0]
-    assert rows[TIED_APART]["votes"] == [0.0, 1.0]
-    assert rows[BARE]["votes"] == pytest.approx([0.6, 0.4])
-    assert (rows[BARE]["intended"], rows[BARE]["agreement"]) == ("fear", pytest.approx(0.3))
-    assert "votes" not in load_corpus("cremad", release).features
-
-
 def test_options_that_contradict_are_named(release):
     for key, value in (("agreement", 0.5), ("soft", True)):
         with pytest.raises(UserError, match=f"corpus.{key}: .*set corpus.target to one of voice, face, multimodal"):
@@ -241,13 +228,6 @@ def test_a_clip_without_votes_is_named_with_the_table(release):
         parse(release, target="face")
     table = release.parent / "processedResults" / "tabulatedVotes.csv"
     assert str(error.value).startswith(f"{release / STEM}.wav: {table} has no row of face votes for it; ")
-
-
-@pytest.mark.parametrize("style", [{}, {"end": "\n"}, {"mark": "\ufeff"}, {"header": HEADER.replace('"', "")}])
-def test_a_table_is_read_however_it_was_saved(tmp_path, style):
-    rows = [("100001", (1, 2, 3, 4, 5, 6), STEM), ("200001", (9, 0, 0, 0, 0, 0), STEM)]
-    votes = {"angry": 1, "disgust": 2, "fear": 3, "happy": 4, "neutral": 5, "sad": 6}
-    assert read_votes(write_table(tmp_path, *rows, **style), "voice") == {STEM: votes}
 
 
 @pytest.mark.parametrize(
@@ -330,43 +310,18 @@ def test_recounted_votes_are_those_of_the_summary(real_corpora, summary, target,
     assert all(4 <= sum(counts.values()) <= 12 for counts in votes.values())
 
 
-@pytest.mark.parametrize(
-    ("target", "column"),
-    [
-        ("voice", "VoiceVote"),
-        pytest.param("face", "FaceVote", marks=pytest.mark.slow),
-        pytest.param("multimodal", "MultiModalVote", marks=pytest.mark.slow),
-    ],
-)
-def test_perceived_labels_of_the_whole_release(real_corpora, summary, by_name, target, column):
+def test_perceived_labels_of_the_whole_release(real_corpora, summary, by_name):
     tables = str(real_corpora("CREMA-D-metadata/processedResults"))
-    hard = parse(by_name, target=target, tables=tables, known_bad="keep")
-    wanted = {stem: VOTE_COLUMNS[row[column]] for stem, row in summary.items() if ":" not in row[column]}
+    hard = parse(by_name, target="voice", tables=tables, known_bad="keep")
+    wanted = {stem: VOTE_COLUMNS[row["VoiceVote"]] for stem, row in summary.items() if ":" not in row["VoiceVote"]}
     assert {clip.id.removeprefix("cremad/"): clip.emotion for clip in hard.clips} == wanted
     assert len(hard.clips) + len(hard.skipped) == 7442
-    assert set(MODES) == {"voice", "face", "multimodal"}
-    soft = parse(by_name, target=target, tables=tables, soft=True)
+    soft = parse(by_name, target="voice", tables=tables, soft=True)
     assert len(soft.clips) == 7435
     for clip in soft.clips:
-        tied = [VOTE_COLUMNS[letter] for letter in summary[clip.id.removeprefix("cremad/")][column].split(":")]
+        tied = [VOTE_COLUMNS[letter] for letter in summary[clip.id.removeprefix("cremad/")]["VoiceVote"].split(":")]
         intended = clip.extra["intended"]
         assert clip.emotion == (intended if intended in tied else tied[0])
-
-
-def test_the_clips_are_those_of_the_release(real_corpora):
-    with real_corpora("CREMA-D-metadata/SentenceFilenames.csv").open(newline="") as file:
-        listed = [row["Filename"] for row in csv.DictReader(file)]
-    assert sorted(listed) == [PurePath(entry.path).stem for entry in manifest("cremad")]
-    clips = [read(stem) for stem in listed]
-    assert {clip.sentence for clip in clips} == set(SENTENCES.values())
-    # One sentence was spoken at three levels, the others and every neutral clip at none.
-    levels = Counter((clip.sentence == SENTENCES["IEO"], clip.emotion == "neutral", clip.intensity) for clip in clips)
-    assert set(levels) == {(True, False, level) for level in ("low", "medium", "high")} | {
-        (True, True, None),
-        (False, False, None),
-        (False, True, None),
-    }
-    assert levels[True, False, "low"] == levels[True, False, "high"] == 91 * 5
 
 
 def test_the_actors_are_those_of_the_release(real_corpora):

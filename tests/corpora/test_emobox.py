@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support.layouts import write_emobox
 
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
-from ser_hf.corpora.emobox import LANGUAGES, OWN, parse
+from ser_hf.corpora.emobox import parse
 from ser_hf.protocols import split_corpus
 from ser_hf.protocols.published import published_list
-from ser_hf.testing.corpora import Clip, write_emobox
+from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
 
@@ -61,7 +62,7 @@ MAP = '{"Joie": "Happy", "neu": "Neutral"}'
 
 def test_rows_of_a_corpus_without_a_module(emobox):
     folds = [(10, {"train": ["F/a.wav"], "valid": ["G/b.wav"], "test": ["G/c.wav"]}), (2, {"train": ["G/b.wav"]})]
-    listing = parse(**emobox(CLIPS, label_map=MAP, folds=folds))
+    listing = parse(**emobox(CLIPS, label_map=MAP, folds=folds), language="fr")
     assert [clip.id for clip in listing.clips] == ["cafe/a", "cafe/b", "cafe/c"]
     assert [clip.emotion for clip in listing.clips] == ["happy", "neutral", "happy"]
     assert [clip.speaker for clip in listing.clips] == ["cafe:F", "cafe:Göran B", "cafe:Göran B"]
@@ -241,13 +242,6 @@ def test_a_mistake_in_the_metadata_is_named(emobox, options, message):
         parse(**emobox(CLIPS, **{"label_map": MAP, **options}))
 
 
-def test_a_mistake_in_the_file_of_speakers_is_named(emobox):
-    options = emobox(CLIPS, label_map=MAP)
-    (options["root"] / "data.seg.wrd.stm").write_text("\ncafe-a F 0 1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="data.seg.wrd.stm, line 2: expected key channel speaker start end"):
-        parse(**options)
-
-
 def test_both_folders_are_needed(emobox, tmp_path):
     with pytest.raises(UserError, match="^corpus.root: missing; emobox needs"):
         parse(None)
@@ -262,10 +256,6 @@ def test_facts_cite_emobox_beside_the_corpus():
     assert facts["title"] == "CaFE"
     assert facts["citation"].startswith("Gournay P (2018). Ma Z, ")
     assert facts["non_commercial"] is True
-
-
-def test_the_languages_of_corpora_with_a_module_are_that_module_s():
-    assert {name: LANGUAGES[name] for name in OWN} == {name: module.LANGUAGE for name, module in OWN.items()}
 
 
 WORDS = {"fear": "Fearful", "surprise": "Surprised"}

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.layouts import write_layout
 
 from ser_hf.corpora import load_corpus
 from ser_hf.corpora.files import audio_files, audio_paths, is_lfs_pointer, parse_files
@@ -41,7 +42,7 @@ def test_audio_is_found_at_any_depth_in_the_order_of_names(tmp_path):
 @pytest.mark.parametrize("name", ["ravdess", "emodb", "csv", "hub"])
 def test_a_path_that_is_not_utf8_is_named(tmp_path, name):
     """Neither tables of clips nor Arrow hold such a path."""
-    write_corpus(name, tmp_path / "copy", speakers=3, takes=1)
+    (write_layout if name == "hub" else write_corpus)(name, tmp_path / "copy", speakers=3, takes=1)
     folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
     try:
         os.rename(tmp_path / "copy", folder)

@@ -113,12 +113,6 @@ def test_a_clip_whose_votes_are_all_for_no_class_keeps_its_own_label():
     assert treat_labels(clips, drop=["fear"]).votes == [[0.0, 1.0], [1.0, 0.0]]
 
 
-@pytest.mark.parametrize("votes", [None, {}])
-def test_of_clips_with_and_without_votes_only_the_first_have_shares(votes):
-    clips = [rated("sad", votes), rated("angry", {"angry": 2, "sad": 2})]
-    assert treat_labels(clips).votes == [None, [0.5, 0.5]]
-
-
 def test_votes_decide_the_label_after_merging():
     """Fear and disgust together outvote anger: the label must be the class that the column votes prefers."""
     clips = [
@@ -184,19 +178,6 @@ def test_rules_without_a_common_clip_do_not_contradict_each_other():
     own = {"a": Rule({"surprise": "calm", "calm": "calm"}), "b": Rule(drop=["neutral", "calm"])}
     treatment = treat_labels(MIXED, merge={"boredom": "neutral", "calm": "neutral"}, own=own)
     assert treatment.emotions == ["calm", "neutral", "calm", "happy", None, None, "surprise", "happy"]
-
-
-def test_votes_are_counted_by_the_rule_of_their_corpus():
-    clips = [
-        Clip("a.wav", "happy", "a:1", "a/1", votes={"happy": 2, "surprise": 3, "calm": 5}, corpus="a"),
-        Clip("b.wav", "happy", "b:1", "b/1", votes={"happy": 2, "surprise": 3, "calm": 5}, corpus="b"),
-        Clip("c.wav", "surprise", "b:1", "b/2", corpus="b"),
-    ]
-    own = {"a": Rule({"surprise": "happy"}, ["calm"])}
-    treatment = treat_labels(clips, drop=["calm"], own=own)
-    assert treatment.labels == ["happy", "surprise"]
-    assert treatment.votes == [[1.0, 0.0], pytest.approx([0.4, 0.6]), None]
-    assert treatment.emotions == ["happy", "surprise", "surprise"]
 
 
 @pytest.mark.parametrize(

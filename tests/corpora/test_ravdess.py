@@ -76,20 +76,14 @@ def test_a_clip_has_the_fields_of_its_name():
         "03-02-08-02-01-01-01",  # nor in surprise
         "03-02-03-01-01-01-18",  # who did not sing at all
         "03-01-09-01-01-01-01",
-        "03-01-00-01-01-01-01",
         "04-01-05-01-01-01-01",
-        "03-03-05-01-01-01-01",
         "03-01-05-03-01-01-01",
-        "03-01-05-01-03-01-01",
-        "03-01-05-01-01-03-01",
         "03-01-05-01-01-01-00",
         "03-01-05-01-01-01-25",
-        "03-01-05-01-01-01-1",
         "03-01-05-01-01-01-1٣",  # a digit, but not an ASCII one
         "03-01-05-01-01-01-01-01",
         "03-01-05-01-01-01-01 (1)",
         "03-01-05-01-01-01-01\n",
-        "03_01_05_01_01_01_01",
         "",
     ],
 )
@@ -161,16 +155,6 @@ def test_the_release_has_that_pair_of_identical_files_alone():
     assert set(KNOWN_BAD) == {PAIR[1]}
 
 
-def test_a_folder_of_the_whole_release_is_read(tmp_path):
-    for entry in manifest("ravdess"):
-        path = tmp_path / entry.path
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    listing = parse(tmp_path)
-    assert len(listing.clips) == 1439
-    assert [path for path, _ in listing.skipped] == [str(tmp_path / "Actor_07" / f"{PAIR[1]}.wav")]
-
-
 def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path):
     first = write(tmp_path / "Actor_12", SPEECH) / f"{SPEECH}.wav"
     second = write(tmp_path / "audio_speech_actors_01-24" / "Actor_12", SPEECH) / f"{SPEECH}.wav"
@@ -207,12 +191,6 @@ def test_official_files_have_that_chunk_and_decode(real_corpora):
         if decoded.channels > 1:
             stereo.add(path.stem)
     assert stereo == STEREO
-
-
-def test_five_spoken_files_are_stereo(real_corpora):
-    files = sorted(real_corpora("RAVDESS").rglob("*.flac"))
-    assert len(files) == 1440
-    assert {path.stem for path in files if soundfile.info(path).channels > 1} == STEREO
 
 
 def test_the_identical_pair_is_one_recording(real_corpora):

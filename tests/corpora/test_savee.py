@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 import pytest
 
-from ser_hf.corpora.savee import parse, read_name
+from ser_hf.corpora.savee import read_name
 from ser_hf.utils.errors import UserError
 
 
@@ -62,14 +62,6 @@ def test_other_names_are_refused(path):
 def test_a_folder_that_contradicts_the_name_is_an_error():
     with pytest.raises(UserError, match="JK/DC_a01.wav: the name says DC, but the folder JK"):
         read_name(PurePath("JK/DC_a01.wav"))
-
-
-def test_an_unknown_name_is_an_error_or_skipped(tmp_path):
-    for name in ("DC_a01.wav", "a02.wav"):
-        (tmp_path / name).write_bytes(b"not decoded here")
-    with pytest.raises(UserError, match=r"a02.wav: not a file name of SAVEE \(such as DC/a01.wav or DC_a01.wav\)"):
-        parse(tmp_path)
-    assert [clip.id for clip in parse(tmp_path, on_unknown="skip").clips] == ["savee/DC_a01"]
 
 
 def test_the_release_by_name(real_corpora):

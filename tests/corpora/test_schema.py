@@ -1,6 +1,5 @@
 """Rows: the columns and features that everything after a corpus relies on."""
 
-import datasets
 import pytest
 from datasets import Audio, ClassLabel, List, Value
 
@@ -81,17 +80,6 @@ def test_the_recipe_orders_the_classes_and_sets_the_rate(root):
     named = {"04": "sad", "01": "neutral", "05": "angry"}
     for row in dataset:
         assert labels[row["label"]] == named[row["id"].split("/")[1].split("-")[2]]
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_casting_leaves_the_progress_bars_as_they_were(shown):
-    (datasets.enable_progress_bars if shown else datasets.disable_progress_bars)()
-    try:
-        clips = [Clip(path="a.wav", emotion="sad", speaker="x:1", id="x/a")]
-        to_dataset(Listing("x", clips), ["sad"], ["sad"], 16000)
-        assert datasets.is_progress_bar_enabled() is shown
-    finally:
-        datasets.enable_progress_bars()
 
 
 def test_a_listing_without_clips_is_refused():

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.signal import correlate, lfilter, welch
+from scipy.signal import lfilter, welch
 
 from ser_hf.audio.decode import decode
 from ser_hf.audio.transforms import DIRECT_SECONDS, mean_power
@@ -13,7 +13,6 @@ from ser_hf.evaluation.robustness import (
     CONDITIONS,
     KINDS,
     Condition,
-    opus_stream,
     speech_power,
 )
 
@@ -55,7 +54,7 @@ def test_the_clean_severity_is_the_clean_clip(kind, voice):
 
 
 def test_id_kind_and_seed_decide_the_random_numbers_of_a_clip(voice):
-    for kind in ("noise", "white_noise", "reverberation"):
+    for kind in ("noise", "reverberation"):
         severity = KINDS[kind].severities[0]
         once = under(kind, severity, voice)
         np.testing.assert_array_equal(once, under(kind, severity, voice))
@@ -80,23 +79,20 @@ def test_any_length_and_rate_and_silence(condition):
             assert condition.apply(silence, rate, "a") is silence
 
 
-@pytest.mark.parametrize("kind", ["noise", "white_noise"])
-def test_noise_is_as_far_below_the_speech_as_requested_whatever_the_silence(kind):
+def test_noise_is_as_far_below_the_speech_as_requested_whatever_the_silence():
     tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
     for before, after in ((0, 0), (RATE, 0), (2 * RATE, RATE // 2)):
         clip = np.pad(tone, (before, after))
-        for severity in KINDS[kind].severities:
-            noise = under(kind, severity, clip) - clip
+        for severity in KINDS["noise"].severities:
+            noise = under("noise", severity, clip) - clip
             assert decibels(0.3**2 / 2 / mean_power(noise)) == pytest.approx(severity, abs=0.02)
 
 
-def test_noises_have_their_colours(hiss):
+def test_noise_is_pink(hiss):
     octaves = [(125 * 2**i, 250 * 2**i) for i in range(6)]
     pink = under("noise", 0, hiss) - hiss
-    white = under("white_noise", 0, hiss) - hiss
     for low, high in octaves:
         assert level(pink, low, high) - level(pink, 1000, 2000) == pytest.approx(decibels(1500 / (low * 1.5)), abs=1)
-        assert level(white, low, high) == pytest.approx(level(white, 1000, 2000), abs=1)
 
 
 def p56_level(samples, rate):
@@ -166,46 +162,10 @@ def test_a_telephone_passes_its_band(line, below, hiss):
         assert -12 < level(narrow, low, high) - inside < -2
 
 
-def payload_kilobits(stream, seconds):
-    """kbit/s of the packets of an Ogg file (RFC 3533), its two of headers left out."""
-    packets, size, at = [], 0, 0
-    while at < len(stream):
-        assert stream[at : at + 4] == b"OggS"
-        segments = stream[at + 27 : at + 27 + stream[at + 26]]
-        for segment in segments:
-            size += segment
-            if segment < 255:
-                packets.append(size)
-                size = 0
-        at += 27 + len(segments) + sum(segments)
-    return sum(packets[2:]) * 8 / 1000 / seconds
-
-
-@pytest.mark.parametrize("kilobits", KINDS["codec"].severities)
-def test_opus_has_its_bit_rate_and_no_delay(kilobits):
-    speech = np.concatenate([utterance(0, "angry", take, seed=0) for take in range(2)])
-    assert 0.8 < payload_kilobits(opus_stream(speech, kilobits, RATE), len(speech) / RATE) / kilobits < 1.02
-    coded = under("codec", kilobits, speech)
-    assert coded.shape == speech.shape
-    assert abs(correlate(coded, speech, "same").argmax() - len(speech) // 2) <= 1
-    assert 0.5 < np.corrcoef(coded, speech)[0, 1] < 0.999
-    # The coder does not clip beyond full scale.
-    np.testing.assert_allclose(under("codec", kilobits, speech * 8).max(), 8 * coded.max(), rtol=0.4)
-
-
-def test_gain_is_exact_and_saturation_ends_at_full_scale():
+def test_gain_is_exact():
     clip = np.array([0.05, -0.2, 0.5, -0.9], dtype=np.float32)
     np.testing.assert_allclose(under("gain", -20, clip), clip / 10, rtol=1e-6)
     np.testing.assert_allclose(under("gain", 20, clip), clip * 10, rtol=1e-6)
-    np.testing.assert_allclose(under("saturation", 20, clip), [0.5, -1, 1, -1], rtol=1e-6)
-
-
-@pytest.mark.parametrize("share", KINDS["clipping"].severities)
-def test_as_many_samples_are_clipped_as_requested(share, hiss):
-    made = under("clipping", share, hiss)
-    assert (made != hiss).mean() == pytest.approx(share / 100, abs=1e-4)
-    changed = np.abs(made[made != hiss])
-    assert changed.min() == changed.max() == np.abs(made).max()
 
 
 def test_a_shortened_clip_is_the_middle_of_the_speech():

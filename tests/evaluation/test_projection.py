@@ -75,17 +75,17 @@ def test_many_clips_are_drawn_from_by_the_seed():
 @pytest.mark.parametrize(
     ("vectors", "methods", "told"),
     [
-        (np.eye(5), ["som"], "som is none of pca, tsne, umap"),
+        (np.eye(5), ["som"], "unknown method .som.; choose one of pca, tsne, umap"),
         (np.eye(3), ["pca"], "expected 4 clips or more, got 3"),
         (np.full((5, 2), np.nan), ["pca"], "not all finite"),
     ],
 )
-def test_what_has_no_map_is_told(vectors, methods, told):
+def test_vectors_without_a_map_are_refused(vectors, methods, told):
     with pytest.raises(UserError, match=told):
         project(vectors, methods)
 
 
-def test_umap_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
+def test_missing_umap_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert available() == [method for method in METHODS if method != "umap"]
     with pytest.raises(UserError, match=r'umap is not installed: pip install "ser_hf\[umap\]"'):

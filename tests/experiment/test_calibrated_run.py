@@ -1,4 +1,4 @@
-"""A recipe that stores a temperature: what it publishes answers as its report says, through `pipeline` too."""
+"""A recipe that stores a temperature: the published model has the probabilities of its report."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def read(folder: Path) -> dict:
     return json.loads((folder / "report" / "report.json").read_text())
 
 
-def judged(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def evaluated(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (clips,) and probabilities (clips, classes) of the test part."""
     report, table = read(folder), pq.read_table(folder / "report" / "predictions.parquet").to_pylist()
     clips = [clip for clip in table if clip["part"] == "test"]
@@ -44,7 +44,7 @@ def judged(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_each_run_has_a_temperature_of_its_own_and_tells_what_it_does(run):
+def test_each_run_has_a_temperature_and_reports_its_effect(run):
     values = set()
     for seed in (1, 2):
         folder = run / f"seed-{seed}"
@@ -56,7 +56,7 @@ def test_each_run_has_a_temperature_of_its_own_and_tells_what_it_does(run):
             == (temperature["value"])
         )
         for when, exponent in (("after", 1), ("before", temperature["value"])):
-            labels, probabilities = judged(folder)
+            labels, probabilities = evaluated(folder)
             plain = softmax(exponent * np.log(probabilities), axis=1)
             loss = -np.log(plain[np.arange(len(labels)), labels]).mean()
             assert temperature[when]["log_loss"] == pytest.approx(loss, rel=1e-4), when
@@ -66,22 +66,22 @@ def test_each_run_has_a_temperature_of_its_own_and_tells_what_it_does(run):
 
 
 @pytest.mark.slow
-def test_pipeline_answers_the_report_s_probabilities(run, private_cache):
+def test_the_pipeline_gives_the_probabilities_of_the_report(run, private_cache):
     chosen = run / f"seed-{read(run)['chosen_seed']}"
     value = read(chosen)["temperature"]["value"]
     assert abs(np.log(value)) > 0.01, "a temperature of 1 would show nothing"
     classifier = pipeline("audio-classification", model=str(run / "model"), trust_remote_code=True)
     table = pq.read_table(chosen / "report" / "predictions.parquet").to_pylist()
     wanted = {clip["id"].partition("/")[2]: clip for clip in table if clip["part"] == "test"}
-    heard = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in wanted][:5]
-    assert len(heard) == 5
-    for path in heard:
+    paths = [path for path in sorted((private_cache / "synthetic").rglob("*.wav")) if path.stem in wanted][:5]
+    assert len(paths) == 5
+    for path in paths:
         for item in classifier(load_audio(str(path), sampling_rate=16000), top_k=None):
             assert item["score"] == pytest.approx(wanted[path.stem][f"p_{item['label']}"], abs=1e-5)
 
 
 @pytest.mark.slow
-def test_the_cards_tell_of_it(run):
+def test_the_cards_name_the_temperature(run):
     chosen = run / f"seed-{read(run)['chosen_seed']}"
     value = read(chosen)["temperature"]["value"]
     for folder in (run, chosen):

@@ -4,7 +4,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 import ser_hf
 from ser_hf.cli import main
@@ -136,25 +135,6 @@ def test_mistakes_are_one_line(words, expected, run, roots, tmp_path, capsys):
     assert expected in error
     assert "Traceback" not in error
     assert not (tmp_path / "none").exists()
-
-
-def test_a_label_map_may_be_a_file(run, roots, tmp_path):
-    path = tmp_path / "map.yaml"
-    path.write_text(yaml.safe_dump({"happy": "surprise"}))
-    words = [
-        run,
-        "--corpus",
-        "ravdess",
-        "--root",
-        roots / "ravdess",
-        "--label-map",
-        path,
-        "--output",
-        tmp_path / "out",
-    ]
-    assert _evaluate(*words) == 0
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["labels"] == ["angry", "neutral", "sad", "surprise"]
 
 
 def test_training_speakers_of_the_checkpoint_are_left_out(run, roots, tmp_path):

@@ -1,4 +1,4 @@
-"""Several corpora learnt from as one: what an epoch meets of each, what the report and the card say of each."""
+"""Training on several corpora: the clips of an epoch, report and card by corpus."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ FOUR = ("ravdess", "cremad", "tess", "savee")
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    """Four small corpora, each with voices of its own: the item of each."""
+    """Four small corpora, with different voices: the item of each."""
     folder = tmp_path_factory.mktemp("mixed")
     for seed, name in enumerate(FOUR):
         write_corpus(name, folder / name, speakers=SPEAKERS[name], takes=4 if name == "tess" else 1, seed=seed)
@@ -133,7 +133,7 @@ def test_each_corpus_is_left_out_in_turn(recipe, run, tmp_path):
     assert (fold["protocol"]["fold"], fold["corpora"]) == ("cremad", {})
     assert set(fold["training"]["clips_per_epoch"]) == set(FOUR) - {"cremad"}
     head, _, body = text_of(tmp_path / "run" / "fold-1" / "model" / "README.md").partition("## Training data")
-    assert "name: CREMA-D, leave_one_corpus_out" in head, "which judged"
+    assert "name: CREMA-D, leave_one_corpus_out" in head, "the test corpus"
     training_data = body.partition("| part |")[0]
     assert "RAVDESS, TESS and SAVEE" in training_data
     assert "CREMA-D" not in training_data
@@ -145,15 +145,16 @@ def fold_overrides():
 
 
 def test_classes_of_each_corpus_are_met_equally_often(recipe):
-    asked = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
-    context = context_of(asked)
+    balanced = recipe("training.balance=corpus_and_class", names=("ravdess", "tess", "savee"))
+    context = context_of(balanced)
     fold = context.fold
     labels = np.bincount(context.train_labels(context.train_clips()), minlength=8)
     assert labels.sum() == len(fold.split.rows["train"])
     assert labels[:7].max() - labels[:7].min() <= 4
     assert 0 < labels[7] < labels[:7].min(), "calm is RAVDESS's alone"
     check_runs(context, context.arguments())
-    assert sorted(context.clips("validation")["row"][:]) == fold.split.rows["validation"], "whoever judges is met once"
+    evaluated = sorted(context.clips("validation")["row"][:])
+    assert evaluated == fold.split.rows["validation"], "evaluation uses each clip once"
 
 
 def context_of(recipe):
@@ -161,22 +162,8 @@ def context_of(recipe):
     return RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
 
 
-def test_class_weights_are_those_of_what_is_met(recipe):
-    """Balanced weights are by the clips of a class: of half of CREMA-D, not of all."""
-    asked = recipe("training.loss.class_weights=balanced")
-    context = context_of(asked)
-    met = context.train_labels(context.train_clips())
-    plain = recipe("training.loss.class_weights=balanced", names=("ravdess", "savee"))
-    assert len(met) < len(context.fold.split.rows["train"])
-    context = context_of(plain)
-    clips = context.train_clips()
-    assert "lot" not in clips.column_names
-    labels = np.asarray(context.data.dataset["label"])[context.fold.split.rows["train"]]
-    assert context.train_labels(clips) == labels.tolist()
-
-
 @pytest.mark.parametrize(
-    ("overrides", "names", "told"),
+    ("overrides", "names", "expected"),
     [
         (["training.balance=corpus"], ("cremad",), "corpus.corpora[0].weight: training.balance makes corpora equally"),
         (
@@ -212,25 +199,10 @@ def test_class_weights_are_those_of_what_is_met(recipe):
         ),
     ],
 )
-def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, told):
+def test_rules_that_would_undo_each_other_are_refused(recipe, overrides, names, expected):
     with pytest.raises(UserError) as error:
         recipe("model={architecture: mfcc_linear}", "audio.max_duration=null", *overrides, names=names)
-    assert str(error.value).startswith(told)
-
-
-def test_one_corpus_cannot_be_balanced_against_others():
-    source = {"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}
-    for balance in ("corpus", "corpus_and_class"):
-        with pytest.raises(UserError) as error:
-            read_recipe(source, [f"training.balance={balance}"])
-        assert str(error.value) == f"training.balance: {balance} needs several corpora (corpus.name: mixture)"
-    assert read_recipe(source, ["training.balance=class"]).training.balance == "class"
-
-
-def test_what_balance_and_weights_leave_alone_may_stand_beside_them(recipe):
-    loss = "training.loss={class_weights: balanced}"
-    assert recipe(loss, "training.balance=corpus", names=("savee", "ravdess")).training.balance == "corpus"
-    assert recipe(loss, names=("cremad", "savee")).training.loss.class_weights == "balanced"
+    assert str(error.value).startswith(expected)
 
 
 def test_the_shipped_mixture_has_the_speakers_that_its_head_tells():

@@ -1,17 +1,11 @@
-"""Recipes: all that ship are read, every mistake is named by its full key, what is resolved reads back the same."""
+"""Recipes: the shipped ones, mistakes named by their full key, and resolved recipes that read back equal."""
 
-from collections import Counter
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pytest
 
-from ser_hf.corpora import CORPORA, Listing, load_corpus
-from ser_hf.corpora import files as manifest
-from ser_hf.corpora.labels import treat_labels
-from ser_hf.corpora.schema import to_dataset
 from ser_hf.experiment.recipe_checks import Recipe, read_recipe
-from ser_hf.protocols import PROTOCOLS, protocol_options, split_corpus
-from ser_hf.testing import write_corpus
+from ser_hf.protocols import PROTOCOLS, protocol_options
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
 from ser_hf.utils.errors import UserError
 
@@ -38,54 +32,6 @@ def test_a_shipped_recipe_is_named_after_its_file_and_opens_with_its_command(pat
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert f"recipes/{path.relative_to(RECIPES).as_posix()}" in first
-
-
-@shipped
-def test_a_shipped_recipe_says_what_it_needs_and_what_to_expect(path):
-    head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    assert any(line.startswith("# needs ") for line in head)
-    assert any(line.startswith(("# expect ", "# not measured here")) for line in head)
-
-
-def _leaves(value, key=""):
-    """{full key: value} of nested sections."""
-    if not isinstance(value, dict):
-        return {key: value}
-    return {full: leaf for name, part in value.items() for full, leaf in _leaves(part, f"{key}.{name}").items()}
-
-
-def _differing(*names):
-    """The keys in which shipped recipes differ, beside what they are called."""
-    one, other = (_leaves(read_recipe(RECIPES / f"{name}.yaml").to_dict()) for name in names)
-    differ = {key for key in one.keys() | other.keys() if one.get(key, ...) != other.get(key, ...)}
-    assert {".name", ".output_dir"} <= differ
-    return differ - {".name", ".output_dir"}
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "keys"),
-    [
-        (
-            "cremad_full",
-            "cremad_frozen",
-            {".freeze.encoder", ".freeze.feature_encoder", ".training.learning_rate", ".training.head_learning_rate"},
-        ),
-        ("cremad_full", "cremad_lora", {".freeze.feature_encoder", ".lora.rank", ".training.learning_rate"}),
-        (
-            "cremad_frozen",
-            "cremad_fast",
-            {
-                ".freeze.cache",
-                ".audio.max_duration",
-                ".training.num_train_epochs",
-                ".training.early_stopping.patience",
-                ".training.seeds",
-            },
-        ),
-    ],
-)
-def test_twins_differ_in_what_they_compare_and_in_nothing_else(one, other, keys):
-    assert _differing(one, other) == keys
 
 
 @shipped
@@ -143,21 +89,21 @@ def test_overrides_reach_sections_nested_sections_and_new_sections():
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("corpus.root", "corpus.root: an override reads section.key=value"),
         ("=3", "=3: an override reads section.key=value"),
         ("corpus.name.x=3", "corpus.name.x: name holds a value, not keys"),
         ("corpus.root=[1", "the override corpus.root=[1, line 1: not valid YAML"),
-        ("corpus.root={a: 1, a: 2}", "the key 'a' stands twice"),
+        ("corpus.root={a: 1, a: 2}", "the key 'a' is there twice"),
     ],
 )
-def test_a_bad_override_is_told(override, told):
-    assert told in refusal(override)
+def test_a_wrong_override_is_named(override, expected):
+    assert expected in refusal(override)
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
         ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
@@ -165,11 +111,11 @@ def test_a_bad_override_is_told(override, told):
         ("corpus.song=true", "corpus.song: unknown key"),
         ("corpus.options={takes: 2}", "corpus.options: unknown key"),
         ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
-        ("corpus.name=ravdes", "corpus.name: 'ravdes' is none of audformat, "),
+        ("corpus.name=ravdes", "corpus.name: unknown corpus 'ravdes'; choose one of "),
         ("corpus.name=[ravdess]", "corpus.name: "),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
         ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
-        ("model.architecture=crn", "model.architecture: 'crn' is none of crnn, "),
+        ("model.architecture=crn", "model.architecture: unknown architecture 'crn'; choose one of "),
         ("model.architecture={a: 1}", "model.architecture: "),
         ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
@@ -180,14 +126,14 @@ def test_a_bad_override_is_told(override, told):
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
         ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
-        ("protocol.name=random_speakers", "protocol.name: 'random_speakers' is none of speaker_independent, kfold, "),
+        ("protocol.name=random_speakers", "protocol.name: unknown protocol 'random_speakers'; choose one of "),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
         ("protocol.train=1-16", "protocol.train: expected a list"),
         ("training.seeds=3", "training.seeds: expected a list, each item a whole number, got the number 3"),
         ("training.early_stopping.metric=accuracy", "training.early_stopping.metric: expected one of uar, "),
         (
             "training.loss.class_weights=inverse",
-            "training.loss.class_weights: expected one of balanced, effective_number or a mapping or null",
+            "training.loss.class_weights: expected one of balanced or a mapping or null",
         ),
         ("training.loss.focal_gama=2", "training.loss.focal_gama: unknown key; the nearest known key is "),
         ("training.average.kind=mean", "training.average.kind: expected one of ema, swa or null"),
@@ -202,29 +148,8 @@ def test_a_bad_override_is_told(override, told):
         ("training.train_sampling_strategy=longest", "training.train_sampling_strategy: expected one of random, "),
     ],
 )
-def test_a_mistake_is_named_by_its_full_key(override, told):
-    assert told in refusal(override)
-
-
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [
-        ("output_dir", "use the top-level key output_dir"),
-        ("seed", "use training.seeds, a list"),
-        ("metric_for_best_model", "use training.early_stopping.metric"),
-        ("resume_from_checkpoint", "use --resume"),
-        ("load_best_model_at_end", "always on"),
-        ("remove_unused_columns", "always off"),
-        ("hub_token", "tokens never stand in recipes"),
-        ("label_smoothing_factor", "use training.loss.label_smoothing"),
-        ("bf16", "use training.precision"),
-        ("full_determinism", "use training.deterministic"),
-    ],
-)
-def test_an_argument_that_the_run_manages_is_refused_with_what_to_use(key, hint):
-    message = refusal(f"training.{key}=1")
-    assert message.startswith(f"training.{key}: ")
-    assert hint in message
+def test_a_mistake_is_named_by_its_full_key(override, expected):
+    assert expected in refusal(override)
 
 
 # One value of each option that a protocol takes, none of them its default.
@@ -280,24 +205,15 @@ def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
     assert read_recipe(file) == recipe
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_an_option_that_is_not_the_protocol_s_is_refused(name):
-    protocol = {"protocol": {"name": name}}
-    assert refusal("protocol.spleakers=3", source=MINIMAL | protocol).startswith("protocol.spleakers: unknown key")
-    for other in {option for options in OPTIONS.values() for option in options} - set(OPTIONS[name]):
-        told = refusal(f"protocol.{other}=0.5", source=MINIMAL | protocol)
-        assert told.startswith(f"protocol.{other}: unknown key; the nearest known key is protocol.")
-
-
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["protocol.name=kfold", "protocol.k=2.5"], "protocol.k: expected a whole number"),
         (["protocol.name=kfold", "protocol.kk=2"], "protocol.kk: unknown key; the nearest known key is protocol.k"),
         (["protocol.name=kfold", "protocol.validation=[1]"], "protocol.validation: expected a number, got a list"),
         (["protocol.name=file", "protocol.shared_speakers=maybe"], "protocol.shared_speakers: expected true or false"),
         (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
-        (["protocol.name=[kfold]"], "protocol.name: ['kfold'] is none of"),
+        (["protocol.name=[kfold]"], "protocol.name: unknown protocol ['kfold']"),
         (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
         (["protocol.options={seed: 1}"], "protocol.options: unknown key"),
         (["protocol.folds=[]"], "protocol.folds: expected numbers of folds, each once, got []"),
@@ -312,46 +228,8 @@ def test_an_option_that_is_not_the_protocol_s_is_refused(name):
         (["corpus.exclude=[3]"], "corpus.exclude[0]: expected a word, got the number 3"),
     ],
 )
-def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, told):
-    assert told in refusal(*overrides)
-
-
-def test_the_speakers_of_the_four_corpora_are_those_of_their_releases():
-    """By the lists of the official files: 70, 20 and 10 % of the speakers, every class in every part."""
-    recipe = read_recipe(RECIPES / "four_corpora_xlsr.yaml")
-    names = [item["name"] for item in recipe.corpus.options["corpora"]]
-    files = [(CORPORA[name], PurePath(entry.path)) for name in names for entry in manifest.manifest(name)]
-    clips = [module.read_name(path) for module, path in files]
-    treated = treat_labels(clips, recipe.corpus.labels, recipe.corpus.merge, recipe.corpus.drop)
-    dataset = to_dataset(Listing("mixture", clips), treated.emotions, treated.labels, 16000)
-    (split,) = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
-    counts = {
-        part: Counter(speaker.partition(":")[0] for speaker in speakers) for part, speakers in split.speakers.items()
-    }
-    assert counts == {
-        "train": {"ravdess": 16, "cremad": 64, "savee": 2, "tess": 2},
-        "validation": {"ravdess": 5, "cremad": 18, "savee": 1},
-        "test": {"ravdess": 3, "cremad": 9, "savee": 1},
-    }
-    labels, sex = dataset["label"][:], dict(zip(dataset["speaker"][:], dataset["sex"][:], strict=True))
-    assert {len({labels[row] for row in rows}) for rows in split.rows.values()} == {8}
-    sexes = {part: Counter(sex[speaker] for speaker in speakers) for part, speakers in split.speakers.items()}
-    assert abs(sexes["test"]["female"] - sexes["test"]["male"]) <= 1
-    assert abs(sexes["validation"]["female"] - sexes["validation"]["male"]) <= 2
-
-
-def test_the_benchmark_s_recipe_is_the_benchmark_s(tmp_path):
-    write_corpus("iemocap", tmp_path, speakers=10, takes=1)
-    recipe = read_recipe(RECIPES / "iemocap_superb.yaml", [f"corpus.root={tmp_path}"])
-    dataset = load_corpus(recipe.corpus.name, recipe.corpus.root, **recipe.corpus.options)
-    assert dataset.features["label"].names == ["angry", "happy", "neutral", "sad"]
-    assert dataset["label"][:].count(1) == 20, "happy and excited of ten actors"
-    folds = split_corpus(dataset, recipe.protocol.name, **recipe.protocol.options)
-    assert [fold.fold for fold in folds] == [f"Session{number}" for number in range(1, 6)]
-    assert recipe.freeze.encoder
-    assert recipe.model.weighted_layer_sum
-    assert recipe.model.options == {"classifier_proj_size": 256}
-    assert (recipe.model.pooling, recipe.model.head_layers) == (None, []), "the stock head"
+def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, expected):
+    assert expected in refusal(*overrides)
 
 
 def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
@@ -366,11 +244,11 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("training.seeds=[]", "training.seeds: expected at least one seed"),
-        ("training.seeds=[1, 2, 1]", "training.seeds: each seed once"),
-        ("training.seeds=[1, 1.0]", "training.seeds: each seed once"),
+        ("training.seeds=[1, 2, 1]", "training.seeds: expected at least one seed, each once"),
+        ("training.seeds=[1, 1.0]", "training.seeds: expected at least one seed, each once"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
         ("audio.sampling_rate=0", "audio.sampling_rate: expected more than zero, got 0"),
@@ -380,20 +258,21 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
         ("evaluation.confidence=95", "evaluation.confidence: expected between 0 and 1, got 95.0"),
         ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
-        ("training.head_learning_rate=1e-3", "training.head_learning_rate: crnn has no encoder to tell its head from"),
+        (
+            "training.head_learning_rate=1e-3",
+            "training.head_learning_rate: crnn has no encoder; use training.learning_rate",
+        ),
         ("training.layer_decay=0.9", "training.layer_decay: crnn has no encoder"),
         ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
         ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
         ("training.loss.focal_gamma=-1", "training.loss.focal_gamma: expected zero or more, got -1.0"),
-        ("training.loss.effective_number_beta=1", "training.loss.effective_number_beta: expected between 0 and 1"),
-        ("training.loss.contrastive_temperature=0", "training.loss.contrastive_temperature: expected more than zero"),
         ("training.average.decay=1", "training.average.decay: expected between 0 and 1, got 1.0"),
         ("training.average.start=1", "training.average.start: expected between 0 and 1, got 1.0"),
         ("training.max_grad_norm=-1", "training.max_grad_norm: expected zero or more"),
         ("training.gradient_accumulation_steps=0", "training.gradient_accumulation_steps: expected more than zero"),
         ("training.save_total_limit=0", "training.save_total_limit: expected more than zero"),
-        ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs.gama: "),
-        ("training.report_to=mlflow", "training.report_to: 'mlflow' is no tracker"),
+        ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
+        ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
         ("model.attention=sdpa", "model.attention: belongs to architecture encoder, not to crnn"),
         ("audio.trim_silence=-3", "audio.trim_silence: expected a positive number of dB, got -3.0"),
@@ -402,24 +281,17 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("audio.fixed_duration=0", "audio.fixed_duration: expected a positive number of seconds"),
     ],
 )
-def test_a_value_out_of_range_is_refused(override, told):
-    assert told in refusal(override)
+def test_a_value_out_of_range_is_refused(override, expected):
+    assert expected in refusal(override)
 
 
 def test_a_crop_longer_than_every_clip_is_refused():
-    told = refusal("audio.fixed_duration=2", "audio.max_duration=3")
-    assert told == "audio.max_duration: audio.fixed_duration makes every clip 2 s; leave it out"
+    message = refusal("audio.fixed_duration=2", "audio.max_duration=3")
+    assert message == "audio.max_duration: audio.fixed_duration makes every clip 2 s; leave it out"
 
 
 @pytest.mark.parametrize("word", ["constant", "reduce_lr_on_plateau", "one_cycle"])
 def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     schedule = f"training.lr_scheduler_type={word}"
     assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
-    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has none")
-
-
-def test_an_encoder_takes_any_option_of_its_configuration():
-    model = {"architecture": "encoder", "checkpoint": "some/model", "mask_time_prob": 0.1}
-    recipe = read_recipe({"corpus": {"name": "synthetic"}, "model": model})
-    assert recipe.model.options == {"mask_time_prob": 0.1}
-    assert read_recipe(recipe.to_dict()) == recipe
+    assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has no warm-up")

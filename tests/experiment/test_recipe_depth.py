@@ -1,4 +1,4 @@
-"""Recipes about pretrained networks: what learns of them, what heads they have, keys that contradict each other."""
+"""Recipes of pretrained networks: frozen parts, heads, keys that contradict each other."""
 
 import pytest
 
@@ -13,7 +13,7 @@ REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
 
 
 @pytest.mark.parametrize(
-    ("source", "overrides", "told"),
+    ("source", "overrides", "expected"),
     [
         (ENCODER, ["lora.alpha=8"], "lora.rank: missing"),
         (ENCODER, ["lora.rank=0"], "lora.rank: expected more than zero, got 0"),
@@ -22,7 +22,7 @@ REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "model.random_init=true"], "lora: adapts pretrained weights"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
-        (BYOLS, ["lora.rank=8"], "lora: adapts the attention of speech encoders, which byols does not have"),
+        (BYOLS, ["lora.rank=8"], "lora: for speech encoders, not for byols"),
         (ENCODER, ["lora.rank=8", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
         (ENCODER, ["freeze.layers=1", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
         (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected zero or more, got -1"),
@@ -37,53 +37,53 @@ REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
         (CRNN, ["model.head_layers=[4]"], "model.head_layers: belongs to architecture encoder, not to crnn"),
         (BYOLS, ["model.weighted_layer_sum=true"], "model.weighted_layer_sum: belongs to architecture encoder"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint: missing; byols needs the file"),
-        (BYOLS, ["model.head=svm"], "model.head: support vector machines do not learn by gradient"),
-        (BYOLS, ["training.solver=sklearn", "freeze.layers=1"], "freeze: of no use to scikit-learn"),
-        (ENCODER, ["training.solver=sklearn"], "training.solver: scikit-learn fits the classifier alone"),
+        (BYOLS, ["model.head=svm"], "model.head: support vector machines have no gradient"),
+        (BYOLS, ["training.solver=sklearn", "freeze.layers=1"], "freeze.layers: of no use to scikit-learn"),
+        (ENCODER, ["training.solver=sklearn"], "training.solver: scikit-learn fits only the classifier"),
         (
             ENCODER,
             ["training.solver=sklearn", "model.pooling=mean", "model.head_layers=[4]"],
-            "training.solver: scikit-learn fits the classifier alone",
+            "training.solver: scikit-learn fits only the classifier",
         ),
         (
             ENCODER,
             ["training.solver=sklearn", "model.pooling=mean", "lora.rank=2"],
-            "lora: of no use to scikit-learn",
+            "lora.rank: of no use to scikit-learn",
         ),
         (ENCODER, ["model.head_dropout=1"], "model.head_dropout: expected between 0 and 1"),
         (ENCODER, ["evaluation.window=0.01"], "evaluation.window: expected seconds, 0.1 or more"),
         (ENCODER, ["audio.max_duration=0.01"], "audio.max_duration: expected seconds, 0.1 or more"),
     ],
 )
-def test_a_contradiction_is_told_by_its_key(source, overrides, told):
+def test_a_contradiction_is_named_by_its_key(source, overrides, expected):
     with pytest.raises(UserError) as error:
         read_recipe(source, overrides)
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(expected)
 
 
 @pytest.mark.parametrize("pooling", FIXED_POOLINGS)
-def test_an_encoder_may_be_fitted_by_scikit_learn_without_another_word(pooling):
+def test_an_encoder_with_fixed_pooling_may_be_fitted_by_scikit_learn(pooling):
     recipe = read_recipe(ENCODER, [f"model.pooling={pooling}", "training.solver=sklearn"])
     assert recipe.training.solver == "sklearn"
     assert read_recipe(recipe.to_dict()) == recipe
 
 
-def test_a_transferred_network_may_thaw_without_another_word():
-    """Networks of ours have gradients everywhere by default, which several processes are told; here they do not."""
+def test_gradual_unfreezing_of_a_transferred_network_needs_no_other_key():
+    """By default, networks of ser_hf have gradients everywhere; here they do not."""
     assert read_recipe(BYOLS).training.arguments["ddp_find_unused_parameters"] is False
     thawing = read_recipe(BYOLS, ["freeze.gradual.every=1"])
     assert thawing.training.arguments["ddp_find_unused_parameters"] is None
 
 
-def test_a_pooling_of_a_network_of_ours_is_that_network_s():
+def test_a_pooling_of_a_network_of_ser_hf_is_an_option_of_the_network():
     recipe = read_recipe(CRNN, ["model.pooling=mean_std"])
     assert recipe.model.options["pooling"] == "mean_std"
     assert recipe.model.pooling is None
     assert read_recipe(recipe.to_dict()) == recipe
 
 
-def test_our_head_on_an_encoder_reads_back_equal():
-    asked = ["model.pooling=attention", "model.head_layers=[16, 8]", "model.head_dropout=0.2", "lora={rank: 4}"]
-    recipe = read_recipe(ENCODER, asked)
+def test_the_head_of_ser_hf_on_an_encoder_reads_back_equal():
+    overrides = ["model.pooling=attention", "model.head_layers=[16, 8]", "model.head_dropout=0.2", "lora={rank: 4}"]
+    recipe = read_recipe(ENCODER, overrides)
     assert (recipe.model.head_layers, recipe.lora.rank, recipe.lora.alpha) == ([16, 8], 4, 16.0)
     assert read_recipe(recipe.to_dict()) == recipe

@@ -1,4 +1,4 @@
-"""A recipe's map of embeddings and its figures under noise: of the model that was saved, on the clips that judged."""
+"""The map of embeddings and the robustness of a run: of the saved model, on the evaluated clips."""
 
 import json
 
@@ -10,7 +10,7 @@ from ser_hf.evaluation.robustness import CONDITIONS
 
 RECIPE = {
     "name": "tiny",
-    # Not in canonical order: what is judged again is put into the recipe's classes.
+    # Not in canonical order: robustness has the classes of the recipe.
     "corpus": {"name": "synthetic", "speakers": 6, "takes": 1, "labels": ["sad", "happy", "angry"]},
     "protocol": {"name": "speaker_independent", "validation": 0.2, "test": 0.4, "near_duplicates": "skip"},
     "audio": {"trim_silence": 30},
@@ -21,7 +21,7 @@ RECIPE = {
 
 
 @pytest.mark.slow
-def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path):
+def test_a_run_reports_robustness_and_a_map_of_its_clips(tmp_path):
     settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
     report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
     written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
@@ -31,13 +31,13 @@ def test_a_run_tells_of_its_saved_model_under_noise_and_draws_its_clips(tmp_path
     assert [own["name"] for own in written["robustness"]["conditions"]] == [own.name for own in CONDITIONS]
     assert written["robustness"]["clips"] == report.clips
     points = pq.read_table(tmp_path / "run" / "report" / "embeddings.parquet")
-    judged = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
+    tested = pq.read_table(tmp_path / "run" / "report" / "predictions.parquet", filters=[("part", "=", "test")])
     labels = [
-        dict(zip(*(table[key].to_pylist() for key in ("id", "label")), strict=True)) for table in (points, judged)
+        dict(zip(*(table[key].to_pylist() for key in ("id", "label")), strict=True)) for table in (points, tested)
     ]
     assert labels[0] == labels[1]
     assert {"x_pca", "y_pca", "x_tsne", "y_tsne"} <= set(points.column_names)
-    # What was known after the weights were saved stands beside them too.
+    # The report beside the weights has it, too.
     assert json.loads((tmp_path / "run" / "model" / "report.json").read_text())["robustness"] == written["robustness"]
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert f"on average over {len(CONDITIONS)} conditions" in card

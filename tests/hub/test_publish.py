@@ -1,5 +1,4 @@
-"""A run onto the loopback Hub: what stands there, what a second call does, what is refused, and what a killed push
-leaves to do."""
+"""A run published on the loopback Hub: its repositories, a second call, refusals, and a push that was killed."""
 
 import json
 import os
@@ -16,6 +15,7 @@ from support.processes import warm_process
 import ser_hf
 from ser_hf.hub.publish import benchmark_result, stage_model
 from ser_hf.inference.reference import read_reference
+from ser_hf.report.report import Report
 from ser_hf.testing import CHECKPOINTS, write_checkpoint
 from ser_hf.utils.errors import UserError
 
@@ -27,20 +27,20 @@ TINY = {
     "evaluation": {"bootstrap": 20},
 }
 CRNN = {"architecture": "crnn", "channels": [4], "time_pooling": [8], "band_pooling": [8], "lstm_hidden": 4}
-# Runs the command. The look from outside, which takes ten seconds of imports, finds what FAKE says; where LOOKED is
-# set it is real at what stands on the Hub: the staged folder that is looked at before is the same files.
+# FAKE are the problems that the verification finds, which takes ten seconds of imports; with VERIFIED
+# the model on the Hub is verified: the staged folder contains the same files.
 COMMAND = """
 import json, os, sys
 from ser_hf.hub import publish
 from ser_hf.hub.verify import Verdict
 from ser_hf import cli
 
-look = publish.verify
+verify = publish.verify
 
 def found(where, **known):
-    print("looked", where, known.get("revision"), len(known["clips"]), flush=True)
-    if "LOOKED" in os.environ and not os.path.isdir(where):
-        return look(where, **known)
+    print("verified", where, known.get("revision"), len(known["clips"]), flush=True)
+    if "VERIFIED" in os.environ and not os.path.isdir(where):
+        return verify(where, **known)
     return Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
 
 publish.verify = found
@@ -95,7 +95,7 @@ def ended(process):
     return [int(line.split()[1]) for line in out.splitlines() if line.startswith("code ")], out, err
 
 
-def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, command):
+def test_a_killed_push_continues_and_publishes_everything_once(crnn, hub, command):
     words = [crnn, "--repo", "tiny", "--report-repo", "tiny-report", "--space", "--private"]
     hub.stall("PUT", "", 60)
     killed = command(words)
@@ -110,10 +110,10 @@ def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, comma
     assert not (crnn / "published.json").exists()
     assert [commit.title for commit in hub.commits("tester/tiny-report", "dataset")] == ["initial commit"]
 
-    codes, out, err = ended(command(words, LOOKED="1"))
+    codes, out, err = ended(command(words, VERIFIED="1"))
     assert codes == [0], err
     assert hub.token not in out + err
-    before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("looked ")]
+    before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("verified ")]
     assert (before[1:], after) == (["None", "4"], ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"])
     facts = json.loads((crnn / "published.json").read_text(encoding="utf-8"))
     model, report, space = (facts[name] for name in ("model", "report", "space"))
@@ -136,7 +136,7 @@ def test_a_push_killed_in_the_middle_and_the_whole_way_after_it(crnn, hub, comma
     again, _, err = ended(command(words, words[:3]))
     assert again == [0, 0], err
     assert len(hub.commits("tester/tiny-report", "dataset")) == 2
-    # Without its report and its Space the card says less, which is another commit.
+    # Without report and Space the card has fewer links, which is another commit.
     assert len(hub.commits("tester/tiny")) == 3
     assert not hub.mistakes
 
@@ -146,7 +146,7 @@ def contents(hub, kind):
         yield from hub.files(name, kind).values()
 
 
-def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
+def test_adapters_are_beside_the_merged_weights(adapted, hub, command):
     codes, _, err = ended(command([adapted, "--repo", "adapted"]))
     assert codes == [0], err
     files = hub.files("tester/adapted")
@@ -154,14 +154,14 @@ def test_adapters_stand_beside_the_merged_weights(adapted, hub, command):
     assert not any(name.endswith(".py") for name in files)  # stock code
 
 
-def test_what_does_not_come_through_the_round_trip_is_not_pushed(crnn, hub, command):
+def test_a_model_that_fails_the_round_trip_is_not_pushed(crnn, hub, command):
     codes, _, err = ended(command([crnn, "--repo", "random"], FAKE='["Its classifier is random."]'))
     assert codes == [2]
     assert f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows the details)" in err
     assert "tester/random" not in hub.repositories("model")
 
 
-def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypatch):
+def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeypatch):
     from ser_hf.hub import publish, push
 
     calls = []
@@ -180,35 +180,34 @@ def test_a_recipe_that_says_where_publishes_at_its_end(crnn, tmp_path, monkeypat
         ("{repo: a/b/c}", "hub.repo: expected USER/NAME, of letters, digits, -, _ and ., got a/b/c"),
     ],
 )
-def test_where_to_publish_is_checked_before_anything_is_trained(section, facts):
+def test_the_repository_is_checked_before_training(section, facts):
     with pytest.raises(UserError, match=facts):
         ser_hf.run_recipe({"name": "tiny", **TINY, "model": CRNN}, [f"hub={section}"])
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path, crnn):
+def test_an_unfinished_run_is_refused(tmp_path, crnn):
     with pytest.raises(UserError, match="no finished run"):
         stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
     with pytest.raises(UserError, match="reference.npz: missing; a run writes it at its end"):
         read_reference(tmp_path)
 
 
-def test_a_place_on_this_machine_is_noticed(tmp_path, crnn):
+def test_a_path_of_this_machine_is_refused(tmp_path, crnn):
     copied = shutil.copytree(crnn, tmp_path / "run")
     (copied / "model" / "notes.yaml").write_text(f"root: {copied.resolve()}/data\n")
     with pytest.raises(UserError, match="notes.yaml: contains .*, a path of this machine, and is not published"):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
 
 
-REPORT = {
-    "name": "toy",
-    "judged_on": "test",
-    "metrics": {"uar": 0.51236, "wa": 0.6, "auroc": None},
-    "protocol": {"name": "kfold", "fold": "s1", "sha256": "0123456789abcdef" * 4, "leak": None},
-}
+def report(**changes):
+    protocol = {"name": "kfold", "fold": "s1", "sha256": "0123456789abcdef" * 4, "leak": None}
+    values = {"name": "toy", "judged_on": "test", "metrics": {"uar": 0.51236}, "protocol": protocol}
+    values |= {"labels": ["a"], "confusion": [[1]], "audit": {"shared": {}}}
+    return Report.from_dict(values | changes | {"protocol": protocol | changes.get("protocol", {})})
 
 
 def test_the_client_of_the_hub_reads_a_benchmark_result():
-    name, text = benchmark_result(REPORT, "someone/SER_bench", "ravdess")
+    name, text = benchmark_result(report(), "someone/SER_bench", "ravdess")
     assert name == ".eval_results/ser-bench.yaml"
     (entry,) = parse_eval_result_entries(yaml.safe_load(text))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("someone/SER_bench", "ravdess", 0.5124)
@@ -216,18 +215,15 @@ def test_the_client_of_the_hub_reads_a_benchmark_result():
 
 
 @pytest.mark.parametrize(
-    ("changes", "settings", "message"),
+    ("changes", "message"),
     [
-        ({}, {"dataset_id": "some one/bench"}, "some one/bench: not a valid id of a data set on the Hub"),
-        ({}, {"metric": "auroc"}, "auroc: not measured; the report has uar, wa"),
-        ({"judged_on": "validation"}, {}, "someone/bench: no result for a leaderboard: evaluated on the validation"),
+        ({"judged_on": "validation"}, "someone/bench: no result for a leaderboard: evaluated on the validation"),
         (
-            {"protocol": REPORT["protocol"] | {"name": "random", "leak": "Leaky."}},
-            {},
+            {"protocol": {"name": "random", "leak": "Leaky."}},
             "someone/bench: no result for a leaderboard: the protocol random is leaky",
         ),
     ],
 )
-def test_a_benchmark_shows_test_results_of_speaker_disjoint_protocols_only(changes, settings, message):
+def test_a_benchmark_shows_test_results_of_speaker_disjoint_protocols_only(changes, message):
     with pytest.raises(UserError, match=message):
-        benchmark_result(REPORT | changes, **{"dataset_id": "someone/bench"} | settings)
+        benchmark_result(report(**changes), "someone/bench")

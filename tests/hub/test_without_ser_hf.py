@@ -13,7 +13,7 @@ from support.reports import whole_report
 from support.tiny_model import tiny_model
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ser_hf.hub.space import write_space
+from ser_hf.hub.space import Demo, write_space
 from ser_hf.report.card import model_card
 from ser_hf.report.report import Report
 from ser_hf.testing import write_checkpoint
@@ -120,7 +120,7 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
     for name, samples in (written | {"nan": np.where(clip > 0.3, np.nan, clip)}).items():
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
-    write_space(tmp_path / "space", str(tmp_path / "model"), trust_remote_code=True, window=2.0)
+    write_space(tmp_path / "space", Demo(str(tmp_path / "model"), trust_remote_code=True, window=2.0))
     content = json.loads(run_without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
 
     def expected(*clips):

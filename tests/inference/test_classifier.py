@@ -99,9 +99,6 @@ def test_a_place_without_a_model_is_refused(tmp_path, copy):
     (empty / "recipe.yaml").touch()
     with pytest.raises(UserError, match="the run in it has no model yet; finish it with --resume"):
         load_classifier(empty)
-    (empty / "adapter_config.json").touch()
-    with pytest.raises(UserError, match="an adapter without its base model; name the model folder around it"):
-        load_classifier(empty)
     with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
         load_classifier(copy, revision="main")
 
@@ -132,8 +129,6 @@ def test_a_missing_device_is_refused(copy):
             load_classifier(copy, device=device)
     with pytest.raises(UserError, match="--device: 1.5 cannot be used here"):
         load_classifier(copy, device=1.5)
-    with pytest.raises(UserError, match="--device: meta computes nothing; choose another"):
-        load_classifier(copy, device="meta")
 
 
 def test_exhausted_memory_is_a_fault(copy, monkeypatch):
@@ -192,7 +187,7 @@ def test_embeddings_of_other_networks_are_the_input_of_the_layer_that_makes_the_
             take(2)
     object.__setattr__(classifier, "model", OtherHead(nn.Linear(5, 7)))
     with (
-        pytest.raises(UserError, match="has no linear layer of 4 labels at its end"),
+        pytest.raises(UserError, match="does not end with a linear layer of 4 labels"),
         capture_embeddings(classifier),
     ):
         pass

@@ -1,9 +1,5 @@
 """Tables that list recordings: their columns, and rows of the same recording."""
 
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ser_hf import UserError
@@ -35,28 +31,6 @@ def test_a_table_lists_files_with_labels_and_speakers(folder):
     assert from_paths([folder / "b.wav", table]) == [second, first]
 
 
-def test_json_lines_and_parquet_are_tables_too(folder):
-    rows = [{"path": "b.wav", "id": 7, "label": "sad"}, {"path": "a/1.mp3", "id": None, "label": None}]
-    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    pq.write_table(pa.Table.from_pylist(rows), folder / "list.parquet")
-    expected = [
-        Recording("7", str(folder / "b.wav"), "sad"),
-        Recording((folder / "a" / "1.mp3").as_posix(), str(folder / "a" / "1.mp3")),
-    ]
-    assert from_paths([folder / "list.jsonl"]) == from_paths([folder / "list.parquet"]) == expected
-
-
-def test_rows_may_be_segments_of_a_file(folder):
-    own = read(folder, "path,start,end,id", "b.wav,0,1,", "b.wav,1.5,,", "b.wav,2,3,last", "b.wav,,,")
-    path = str(folder / "b.wav")
-    assert [(one.id, one.start, one.end) for one in own] == [
-        (f"{path}#t=0,1", 0.0, 1.0),
-        (f"{path}#t=1.5", 1.5, None),
-        ("last", 2.0, 3.0),
-        (path, 0.0, None),
-    ]
-
-
 def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
     assert len(read(folder, "path,label", "b.wav,happy", "./b.wav,happy")) == 1
     assert len(read(folder, "path,label,id", "b.wav,happy,x", "b.wav,sad,y")) == 2
@@ -73,26 +47,14 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
     ("content", "message"),
     [
         ("file,label\nb.wav,joy\n", "list.tsv: has no column path or file_name; there are file, label; name the one"),
-        ("audio\nb.wav\n", "there are audio; .* for audio inside a table use ser_hf.predict with a Dataset"),
         ("", "list.tsv: has no column path or file_name; there are none"),
         ("path,label\n", "list.tsv: lists no recording"),
         ("path,label\nb.wav,joy\n,joy\n", "list.tsv, line 3: the cell of 'path' is empty"),
         ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x is listed twice"),
-        ("path,start\nb.wav,00:01\n", "line 2: start is '00:01', expected seconds of the recording"),
-        ("path,end\nb.wav,nan\n", "line 2: end is 'nan', expected seconds"),
-        ("path,start\nb.wav,-1\n", "line 2: start is '-1', expected seconds"),
-        ("path,start,end\nb.wav,2,2\n", "line 2: ends at 2 s, but starts at 2 s"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(content, message, folder):
     table = folder / "list.tsv"
     table.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        from_paths([table])
-
-
-def test_a_path_is_text(folder):
-    table = folder / "list.jsonl"
-    table.write_text('{"path": 3}', encoding="utf-8")
-    with pytest.raises(UserError, match=r"list.jsonl, line 1: path is 3, not the path of a file"):
         from_paths([table])

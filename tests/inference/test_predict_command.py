@@ -253,7 +253,7 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
         (["--corpus", "ravdess", "clip.wav"], "clip.wav: expected an option of the corpus as key=value"),
         (["--corpus", "ravdess", "drop=calm"], "corpus.drop: expected a list"),
         (["--corpus", "ravdess", "songs=true"], "corpus.songs: unknown key; the nearest known key is corpus.song"),
-        (["--corpus", "ravdes"], "corpus.name: 'ravdes' is none of"),
+        (["--corpus", "ravdes"], "corpus.name: unknown corpus 'ravdes'"),
         (["--recipe", "no.yaml", "--root", "x"], "no.yaml: no such file"),
         (
             ["x.wav", "--output", "x.txt"],

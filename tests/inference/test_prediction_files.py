@@ -105,9 +105,8 @@ def test_an_input_is_not_replaced_by_any_path(tmp_path, monkeypatch):
     table = tmp_path / "c.csv"
     table.write_text("path,label\n")
     (tmp_path / "link.csv").symlink_to("c.csv")
-    (tmp_path / "hard.csv").hardlink_to(table)
     (tmp_path / "up").symlink_to(".")
-    for output in ("c.csv", table, "link.csv", "hard.csv", "up/c.csv"):
+    for output in ("c.csv", table, "link.csv", "up/c.csv"):
         for given in ("c.csv", "link.csv"):
             with pytest.raises(UserError, match=r"--output: .* is an input; name another file"):
                 check_output(output, (".csv",), "--output", [given])

@@ -47,7 +47,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def written(dataset, store, tmp_path_factory):
-    folder, augmenter = tmp_path_factory.mktemp("out") / "page", Augmenter(CHAIN, 16000, store, range(6))
+    folder, augmenter = tmp_path_factory.mktemp("out") / "page", Augmenter(CHAIN, 16000)
     more = {"examples": 2, "seed": 5, "license": ["odbl", "other"]}
     assert write_augmentation_preview(HOSTILE, augmenter, dataset, range(6), folder, **more) == folder / "index.html"
     return folder
@@ -90,7 +90,7 @@ def test_the_recordings_are_those_of_training(written, facts, store, dataset):
     louder, _ = soundfile.read(written / "audio" / "01_03.wav")
     ratio = louder.std() / original.std()
     assert 10 ** (6 / 20) <= ratio <= 10 ** (20 / 20)
-    transforms = TrainTransforms(Augmenter(CHAIN, 16000, store, range(6)))
+    transforms = TrainTransforms(Augmenter(CHAIN, 16000))
     collate = Collator(store, _extractor(16000, False), 5, transforms=transforms)
     inputs = collate(list(part(dataset, [row], store)), training=True)["input_values"][0].numpy()
     together, _ = soundfile.read(written / "audio" / "01_04.wav")

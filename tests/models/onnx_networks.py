@@ -24,7 +24,6 @@ SETTINGS = {
     "crnn": {"lstm_layers": 2, "features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
     "cnn_lstm": {"compression": "db", "frames": 100},
     "stacked_cnn_lstm": {
-        "compression": "pcen",
         "normalization": "corpus",
         "frames": 100,
         "frame_fit": "resize",

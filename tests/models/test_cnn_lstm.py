@@ -13,13 +13,9 @@ from ser_hf.models import (
     ParallelCNNAttentionLSTMForAudioClassification,
     ParallelCNNTransformerConfig,
     ParallelCNNTransformerForAudioClassification,
-    StackedCNNAttentionLSTMConfig,
-    StackedCNNAttentionLSTMForAudioClassification,
-    StackedCNNLSTMConfig,
     StackedCNNLSTMForAudioClassification,
 )
-from ser_hf.models.layers import Pooling
-from ser_hf.models.modeling_cnn_lstm import MaxPooledFrames, Transformer, TransformerBlock, positions
+from ser_hf.models.modeling_parallel import MaxPooledFrames, Transformer, TransformerBlock, positions
 
 
 def test_a_transformer_block_is_torchs_encoder_layer():
@@ -66,7 +62,8 @@ TINY_BRANCHES = {"n_mels": 16, "channels": [4, 6], "time_pooling": [2, 2], "band
 
 @torch.no_grad()
 def test_masked_frames_have_no_influence_on_real_ones():
-    model, mask = Transformer(5, 8, layers=2, heads=2, feed_forward=12, dropout=0.3).eval(), mask_of(9, 4)
+    sizes = {"transformer_size": 8, "transformer_layers": 2, "transformer_heads": 2, "transformer_hidden": 12}
+    model, mask = Transformer(5, ParallelCNNTransformerConfig(**sizes)).eval(), mask_of(9, 4)
     sequence = torch.randn(2, 9, 5)
     other = torch.where(mask[:, :, None], sequence, 100 * torch.randn(2, 9, 5))
     torch.testing.assert_close(model(other, mask)[mask], model(sequence, mask)[mask], rtol=0, atol=1e-6)
@@ -104,14 +101,6 @@ def test_the_last_state_is_what_torch_calls_so(kind):
         torch.testing.assert_close(embedded[i], state[:, 0].flatten(), rtol=0, atol=1e-5)
 
 
-def test_attention_is_all_that_the_two_stacked_networks_differ_in():
-    without = StackedCNNLSTMForAudioClassification(StackedCNNLSTMConfig(**TINY_STACK))
-    attentive = StackedCNNAttentionLSTMForAudioClassification(StackedCNNAttentionLSTMConfig(**TINY_STACK))
-    assert set(attentive.state_dict()) - set(without.state_dict()) == {"pooling.score.weight"}
-    assert isinstance(attentive.pooling, Pooling)
-    assert attentive.pooling.kind == "attention"
-
-
 def _transformer(**settings):
     config = ParallelCNNTransformerConfig(
         num_labels=4, transformer_size=8, transformer_layers=1, transformer_hidden=8, **TINY_BRANCHES | settings
@@ -141,12 +130,3 @@ def test_each_branch_is_pooled_and_all_are_joined(network):
         parts.append((weights * sequence).sum(dim=1))
     torch.testing.assert_close(model.embed(features, mask), torch.cat(parts, dim=1), rtol=0, atol=1e-5)
     assert model.classifier.in_features == 3 * 6 + 8
-
-
-@pytest.mark.parametrize("network", [_transformer, _attention_lstm])
-@torch.no_grad()
-def test_the_longest_window_decides_how_short_a_clip_may_be(network):
-    model = network(sequence_pooling=[9, 1])
-    features, mask = model.front_end(noise(1), torch.tensor([1]))
-    assert mask.sum() == 9
-    assert model(noise(1)).logits.isfinite().all()

@@ -35,7 +35,7 @@ MISTAKES = [
     ("crnn", {"band_warp": 0.1, "n_mels": 1}, "band_warp 0.1: expected n_mels of 2 or more"),
     ("crnn", {"time_stretch": 1.0}, "time_stretch 1.0: expected 0 or more and less than 1"),
     ("crnn", {"mix_style": -0.1}, "mix_style -0.1: expected 0 to 1"),
-    ("crnn", {"compression": "cube"}, "compression 'cube' is not one of log, db, pcen"),
+    ("crnn", {"compression": "cube"}, "compression 'cube' is not one of log, db"),
     ("crnn", {"deltas": 3}, "deltas 3 is not one of 0, 1, 2"),
     # Each network's own.
     ("crnn", {"channels": [4, 8, 8]}, "channels, time_pooling and band_pooling need one entry per block"),
@@ -62,7 +62,7 @@ MISTAKES = [
     (
         "cnn1d_descriptors",
         {"n_fft": 512, "win_length": 400},
-        "raise n_fft to 534 or pitch_min to 63, or leave",
+        "raise n_fft to 534, or leave",
     ),
     (
         "cnn1d_descriptors",

@@ -3,7 +3,6 @@
 import librosa
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 import torchaudio
 from signals import mask_of, noise, ragged
@@ -20,7 +19,6 @@ from ser_hf.models.front_end import (
     deltas,
     frame_statistics,
     mix_style,
-    nonzero_spans,
     pad_or_trim,
     reflected,
     resize,
@@ -82,17 +80,6 @@ def test_decibels_equal_librosa(settings, center, top_db):
 
 @EACH
 @CENTER
-def test_pcen_equals_librosa(settings, center):
-    waveform = _buzz(settings[0])
-    ours, _ = LogMel(_settings(settings, center=center, compression="pcen"))(waveform, torch.tensor([settings[0]]))
-    magnitude = _mel(waveform, settings, center, power=1)
-    theirs = librosa.pcen(magnitude * 2.0**31, sr=settings[0], hop_length=settings[3])
-    np.testing.assert_allclose(ours[0].T.numpy(), theirs, rtol=1e-3, atol=1e-3)
-    assert theirs.std() > 0.1
-
-
-@EACH
-@CENTER
 def test_mfcc_equals_librosa(settings, center):
     rate, n_fft, win_length, hop_length, n_mels = settings
     waveform = _buzz(rate)
@@ -123,16 +110,18 @@ def test_equals_torchaudio(settings, mel_scale, window):
 
 
 @pytest.mark.parametrize("at_once", [7, 40, 1000])
-@pytest.mark.parametrize("compression", ["log", "pcen"])
-def test_parts_of_a_batch_are_those_of_the_whole_and_pass_gradients(at_once, compression, monkeypatch):
+def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypatch):
     """Parts of a clip, one clip at a time, all at once: what the products with all of the filters are."""
     monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
-    front_end = LogMel(_settings((16000, 512, 400, 160, 80), compression=compression))
+    front_end = LogMel(
+        _settings(
+            (16000, 512, 400, 160, 80),
+        )
+    )
     own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
     ours = front_end._mel(front_end.short_time.cut(own))
     spectrum = torch.fft.rfft(front_end.short_time.cut(other) * front_end.short_time.window)
-    power = spectrum.real.square() + spectrum.imag.square()
-    theirs = (power.sqrt() if compression == "pcen" else power) @ front_end.filters
+    theirs = (spectrum.real.square() + spectrum.imag.square()) @ front_end.filters
     torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=1e-9)
     ours.sum().backward()
     theirs.sum().backward()
@@ -176,19 +165,6 @@ def test_windows_and_filters_stay_whole_in_half_precision(dtype, tmp_path):
         assert rounded.classifier.weight.dtype == dtype
         assert torch.equal(rounded.front_end(waveform, lengths)[0], exact)
         assert rounded(waveform).logits.isfinite().all()
-
-
-@pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
-def test_band_centers_are_where_the_filters_peak(mel_scale):
-    front_end = LogMel(_settings((16000, 2048, 2048, 512, 64), mel_scale=mel_scale))
-    peaks = front_end.filters.argmax(dim=0) * 16000 / 2048
-    assert (front_end.centers - peaks).abs().max() < 16000 / 2048
-
-
-def test_spans_hold_every_bin_of_their_bands():
-    filters = np.zeros((20, 40))
-    filters[3, 1] = filters[7, 30] = 1
-    assert nonzero_spans(filters) == [(slice(3, 8), slice(0, 32)), (slice(0, 1), slice(32, 64))]
 
 
 @pytest.mark.parametrize(("center", "expected"), [(False, [1, 1, 1, 2, 97]), (True, [1, 4, 5, 5, 101])])
@@ -270,7 +246,7 @@ def test_deltas_repeat_each_clips_own_edge():
     assert not ours[2].any(), "one frame has no slope"
 
 
-# Normalisation
+# Normalization
 
 
 @pytest.mark.parametrize("planes", [1, 2])
@@ -311,15 +287,6 @@ def test_by_the_corpus_only_what_was_observed_counts():
     assert set(norm.state_dict()) == {"mean", "deviation"}
 
 
-def test_what_never_moves_in_training_does_not_drown_the_rest_once_it_does():
-    norm = FeatureNorm("corpus", 2)
-    norm.observing = True
-    norm(torch.stack([torch.randn(1, 50), torch.full((1, 50), -23.0)], dim=2), mask_of(50))
-    norm.settle()
-    surprise = norm(torch.tensor([[[0.0, -20.0]]]), mask_of(1))
-    assert surprise[0, 0, 1] == 3.0
-
-
 def test_by_constants_and_not_at_all():
     features, mask = _features()
     fixed, none = FeatureNorm("fixed", 6)(features, mask), FeatureNorm("none", 6)(features, mask)
@@ -356,23 +323,20 @@ def test_resizing_is_torchs_own_for_each_clip_alone(frames):
 # Statistics
 
 
-def test_statistics_are_scipys_over_the_real_frames():
+def test_statistics_are_over_the_real_frames():
     features, mask = _features()
     vector, whole = frame_statistics(features, mask, STATISTICS)
     assert vector.shape == (3, 1, 6 * len(STATISTICS))
     assert whole.tolist() == [[True]] * 3
     for i, length in enumerate(LENGTHS[:2]):
         clip = features[i, :length].double().numpy()
-        expected = [
-            clip.mean(axis=0), clip.std(axis=0), clip.min(axis=0), clip.max(axis=0),
-            scipy.stats.skew(clip), scipy.stats.kurtosis(clip),
-        ]  # fmt: skip
+        expected = [clip.mean(axis=0), clip.std(axis=0), clip.min(axis=0), clip.max(axis=0)]
         np.testing.assert_allclose(vector[i, 0].numpy(), np.concatenate(expected), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, -7.3, 1e4])
-def test_what_does_not_move_has_no_higher_moments(level):
-    vector, _ = frame_statistics(torch.full((1, 50, 2), level), mask_of(50), ["std", "skewness", "kurtosis"])
+def test_a_constant_has_no_deviation(level):
+    vector, _ = frame_statistics(torch.full((1, 50, 2), level), mask_of(50), ["std"])
     assert not vector.any()
 
 
@@ -396,13 +360,6 @@ def test_a_time_stripe_is_no_wider_than_asked_nor_than_half_the_clip(width, most
     assert hidden.all(dim=2).sum(dim=1).view(100, 4).amax(dim=0).tolist() == most
 
 
-@pytest.mark.parametrize(("width", "most"), [(3, 3), (100, 8)])
-def test_a_band_stripe_is_no_wider_than_asked_nor_than_half_the_bands(width, most):
-    hidden = _hidden(torch.ones(200, 10, dtype=torch.bool), band_masks=1, band_width=width)
-    assert torch.equal(hidden.all(dim=1), hidden.any(dim=1))
-    assert hidden.all(dim=1).sum(dim=1).max() == most
-
-
 def test_stripes_leave_padding_alone_and_follow_the_seed():
     mask = mask_of(*[40, 10] * 50)
     stripes = {"time_masks": 2, "time_width": 40}
@@ -414,14 +371,14 @@ def test_stripes_leave_padding_alone_and_follow_the_seed():
 
 
 def test_a_warped_tone_moves_as_its_frequency_does():
-    centres = torch.linspace(100, 7900, 40)
-    peak = torch.exp(-(((centres - 2000) / 400) ** 2)).expand(200, 3, 40)
-    warped = warp_bands(peak, centres, 0.2)
-    heard = centres[warped.argmax(dim=2)]
-    assert torch.equal(heard[:, 0], heard[:, 2]), "one factor a clip"
-    assert 1500 < heard.min() < 1800
-    assert 2300 < heard.max() < 2600
-    torch.testing.assert_close(warp_bands(peak, centres, 0.0), peak, rtol=0, atol=1e-5)
+    centers = torch.linspace(100, 7900, 40)
+    peak = torch.exp(-(((centers - 2000) / 400) ** 2)).expand(200, 3, 40)
+    warped = warp_bands(peak, centers, 0.2)
+    peaks = centers[warped.argmax(dim=2)]
+    assert torch.equal(peaks[:, 0], peaks[:, 2]), "one factor a clip"
+    assert 1500 < peaks.min() < 1800
+    assert 2300 < peaks.max() < 2600
+    torch.testing.assert_close(warp_bands(peak, centers, 0.0), peak, rtol=0, atol=1e-5)
 
 
 def test_stretching_changes_tempo_and_nothing_else():
@@ -454,8 +411,8 @@ def test_mixed_style_moves_means_and_keeps_the_movement():
 # The whole
 
 
-def _front_end(min_frames=1, statistics=(), **settings):
-    return FrontEnd(AcousticConfig(**PLAIN | settings), min_frames, statistics)
+def _front_end(statistics=(), **settings):
+    return FrontEnd(AcousticConfig(**PLAIN | settings), statistics)
 
 
 @pytest.mark.parametrize(
@@ -466,9 +423,7 @@ def _front_end(min_frames=1, statistics=(), **settings):
         {"features": "mfcc", "deltas": 1, "normalization": "none"},
         {"frames": 40},
         {"frames": 40, "frame_fit": "resize"},
-        {"frames": 9, "min_frames": 8},
         {"features": "mfcc", "normalization": "none", "statistics": STATISTICS},
-        {"compression": "pcen", "normalization": "corpus"},
         {"compression": "db", "top_db": 30.0, "center": True, "normalization": "corpus"},
     ],
     ids=str,
@@ -480,7 +435,6 @@ def test_padding_changes_nothing(settings):
     for clip, features, real in zip(clips, batched, mask, strict=True):
         alone, own = front_end(clip, torch.tensor([clip.shape[1]]))
         assert own.sum() == real.sum()
-        # Higher moments of decibels are up to thousands.
         torch.testing.assert_close(features[real], alone[own], rtol=1e-4, atol=1e-4)
         assert not features[~real].any()
         assert features.shape[1] == front_end.size

@@ -22,14 +22,23 @@ from ser_hf.models.layers import (
 )
 
 LENGTHS = (9, 4, 6)
-# By the fused kernel on gathered frames, and by moments as on a GPU; without processes to ask, that is all it means.
-SYNCHRONISED = pytest.mark.parametrize("synchronised", [False, True])
+KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats", "last")
 
 
-def _pair(synchronised=False, channels=5):
+@pytest.fixture(params=["fused kernel", "moments"])
+def kernel(request, monkeypatch):
+    """Batch normalization by the fused kernel on the real frames, and by moments as on a GPU."""
+    if request.param == "moments":
+        by_moments(monkeypatch)
+
+
+def by_moments(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+
+
+def _pair(channels=5):
     """A masked normalization and the stock one with the same scale, shift and statistics."""
     ours, stock = MaskedBatchNorm2d(channels), nn.BatchNorm2d(channels)
-    ours.synchronised = synchronised
     nn.init.uniform_(ours.weight, 0.5, 2)
     nn.init.normal_(ours.bias)
     ours.running_mean.normal_()
@@ -45,10 +54,10 @@ def _assert_same_state(ours, stock):
     torch.testing.assert_close(ours.bias.grad, stock.bias.grad, rtol=1e-4, atol=1e-5)
 
 
-@SYNCHRONISED
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_batch_norm_without_padding_is_the_stock_one(channels_last, synchronised):
-    ours, stock = _pair(synchronised)
+def test_batch_norm_without_padding_is_the_stock_one(channels_last):
+    ours, stock = _pair()
     features = torch.randn(3, 5, 9, 4)
     features = features.contiguous(memory_format=torch.channels_last) if channels_last else features
     inputs = [features.clone().requires_grad_() for _ in range(2)]
@@ -63,9 +72,9 @@ def test_batch_norm_without_padding_is_the_stock_one(channels_last, synchronised
     _assert_same_state(ours, stock)
 
 
-@SYNCHRONISED
-def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end(synchronised):
-    ours, stock = _pair(synchronised)
+@pytest.mark.usefixtures("kernel")
+def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end():
+    ours, stock = _pair()
     mask = mask_of(*LENGTHS)
     # Padding that overflowed is padding still.
     padded = torch.randn(3, 5, 9, 4).masked_fill(~mask[:, None, :, None], float("inf")).requires_grad_()
@@ -84,20 +93,10 @@ def test_batch_norm_with_padding_is_the_stock_one_over_the_clips_end_to_end(sync
     _assert_same_state(ours, stock)
 
 
-def test_batch_norm_in_eval_mode_uses_and_keeps_the_running_statistics():
-    ours, stock = (norm.eval() for norm in _pair())
-    before = {name: value.clone() for name, value in ours.state_dict().items()}
-    mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9, 4)
-    output = ours(features, mask)
-    torch.testing.assert_close(output, stock(features) * mask[:, None, :, None])
-    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
-
-
-@SYNCHRONISED
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("training", [False, True])
-def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training, synchronised):
+def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
     flat, picture = MaskedBatchNorm1d(5).train(training), MaskedBatchNorm2d(5).train(training)
-    flat.synchronised = synchronised
     mask, features = mask_of(*LENGTHS), torch.randn(3, 5, 9) + 100 * ~mask_of(*LENGTHS)[:, None]
     for whole in (mask, torch.ones_like(mask)):
         torch.testing.assert_close(flat(features, whole), picture(features[..., None], whole)[..., 0])
@@ -115,10 +114,9 @@ def test_a_picture_keeps_its_planes_apart_and_has_channels_last(planes):
     assert convolved.is_contiguous(memory_format=torch.channels_last)
 
 
-@SYNCHRONISED
-def test_a_single_value_is_normalised_by_what_was_seen_before(synchronised):
+@pytest.mark.usefixtures("kernel")
+def test_a_single_value_is_normalized_by_the_running_statistics():
     norm = MaskedBatchNorm1d(2)
-    norm.synchronised = synchronised
     norm(torch.randn(4, 2, 6), mask_of(6, 6, 6, 6))
     seen = {name: value.clone() for name, value in norm.named_buffers()}
     single = torch.randn(1, 2, 1, requires_grad=True)
@@ -131,9 +129,9 @@ def test_a_single_value_is_normalised_by_what_was_seen_before(synchronised):
     assert all(torch.equal(value, seen[name]) for name, value in norm.named_buffers())
 
 
-@SYNCHRONISED
-def test_without_momentum_every_batch_counts_alike(synchronised):
-    ours, stock = _pair(synchronised)
+@pytest.mark.usefixtures("kernel")
+def test_without_momentum_every_batch_counts_alike():
+    ours, stock = _pair()
     ours.momentum = stock.momentum = None
     ours.reset_running_stats()
     stock.reset_running_stats()
@@ -146,9 +144,9 @@ def test_without_momentum_every_batch_counts_alike(synchronised):
         torch.testing.assert_close(ours.get_buffer(name), value, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_moments_have_the_right_gradient():
+def test_moments_have_the_right_gradient(monkeypatch):
     norm, features = MaskedBatchNorm2d(3).double(), torch.randn(2, 3, 5, 2, dtype=torch.float64)
-    norm.synchronised = True
+    by_moments(monkeypatch)
 
     def normed(features, weight, bias):
         return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (features, mask_of(5, 3)))
@@ -158,32 +156,25 @@ def test_moments_have_the_right_gradient():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_has_its_statistics_in_float32(dtype):
+def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
     features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)
-    gathered, moments = MaskedBatchNorm2d(5), MaskedBatchNorm2d(5)
-    moments.synchronised = True
+    fused, moments = MaskedBatchNorm2d(5), MaskedBatchNorm2d(5)
+    expected = fused(features, mask)
+    by_moments(monkeypatch)
     output = moments(features, mask)
     assert output.dtype == dtype
-    torch.testing.assert_close(output, gathered(features, mask), rtol=0.02, atol=1e-3)
-    torch.testing.assert_close(moments.running_var, gathered.running_var, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(output, expected, rtol=0.02, atol=1e-3)
+    torch.testing.assert_close(moments.running_var, fused.running_var, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", [MaskedBatchNorm1d, MaskedBatchNorm2d])
 def test_no_layer_waits_for_an_accelerator(norm):
-    """The meta device knows no values: whatever asked for one would raise."""
+    """The meta device has no values: reading one would raise."""
     features = torch.randn(2, 3, 5, 4)[..., 0] if norm is MaskedBatchNorm1d else torch.randn(2, 3, 5, 4)
     features = features.to("meta").requires_grad_()
     output = norm(3).to("meta")(features, mask_of(5, 3).to("meta"))
     output.sum().backward()
     assert output.shape == features.grad.shape == features.shape
-
-
-def test_being_synchronised_is_not_saved():
-    norm = MaskedBatchNorm2d(3)
-    before = set(norm.state_dict())
-    norm.synchronised = True
-    assert set(norm.state_dict()) == before
-    assert not MaskedBatchNorm2d(3).synchronised
 
 
 @pytest.mark.slow
@@ -243,19 +234,12 @@ def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
     assert output.transpose(1, 2)[mask].any()
 
 
-def test_lstm_begins_its_backward_direction_at_each_clips_own_end():
-    layer, sequence = BiLSTM(3, 4, layers=2, dropout=0.0), torch.randn(3, 9, 3)
-    output = layer(sequence, mask_of(*LENGTHS))
-    assert output.shape == (3, 9, 8)
-    assert not output[~mask_of(*LENGTHS)].any()
-    for i, length in enumerate(LENGTHS):
-        alone, _ = layer.lstm(sequence[i : i + 1, :length])
-        torch.testing.assert_close(output[i : i + 1, :length], alone)
-
-
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_lstm_has_equal_gradients_with_and_without_packed_sequences(layers):
+def test_the_lstm_is_that_of_each_clip_alone_with_and_without_packed_sequences(layers):
     layer, sequence = BiLSTM(3, 4, layers, dropout=0.0), torch.randn(3, 9, 3, requires_grad=True)
+    output = layer(sequence, mask_of(*LENGTHS))
+    for i, length in enumerate(LENGTHS):
+        torch.testing.assert_close(output[i : i + 1, :length], layer.lstm(sequence[i : i + 1, :length])[0])
     inputs = [sequence, *layer.parameters()]
     outputs = [way(sequence, mask_of(*LENGTHS)) for way in (layer._reversed, layer._packed)]
     torch.testing.assert_close(*outputs)
@@ -297,18 +281,18 @@ def test_pooling_by_hand(kind, expected):
     torch.testing.assert_close(pooled, torch.tensor([expected]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", Pooling.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_pooling_of_a_padded_clip_is_that_of_the_clip_alone(kind):
-    pooling, sequence = Pooling(kind, 5), torch.randn(3, 9, 5)
+    pooling, sequence = Pooling(kind, 6), torch.randn(3, 9, 6)
     pooled = pooling(sequence, mask_of(*LENGTHS))
     for i, length in enumerate(LENGTHS):
         torch.testing.assert_close(pooled[i : i + 1], pooling(sequence[i : i + 1, :length], mask_of(length)))
 
 
-@pytest.mark.parametrize("kind", Pooling.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_pooling_a_single_frame_has_a_finite_gradient(kind):
-    sequence = torch.randn(2, 3, 5, requires_grad=True)
-    Pooling(kind, 5)(sequence, mask_of(3, 1)).sum().backward()
+    sequence = torch.randn(2, 3, 6, requires_grad=True)
+    Pooling(kind, 6)(sequence, mask_of(3, 1)).sum().backward()
     assert sequence.grad.isfinite().all()
 
 

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
-from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGStage
-from ser_hf.models.modeling_transfer_audio import VGGishFrontEnd
+from ser_hf.models.modeling_transfer import ClipNorm, TransferClassifier, VGGishFrontEnd, VGGStage
 from ser_hf.models.support_vectors import LinearMachines
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import GRIDS, solvers_for

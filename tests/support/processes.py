@@ -1,5 +1,4 @@
-"""A process that imports slow libraries once and forks for each piece of code: a new process for each would import for
-ten seconds."""
+"""A process that imports slow libraries once, for ten seconds, and forks for each piece of code."""
 
 import json
 import os
@@ -10,41 +9,41 @@ from contextlib import contextmanager
 LOOP = """
 import json, os, sys
 
-answers = os.fdopen(os.dup(1), "w")
+replies = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 exec(json.loads(sys.stdin.readline()), {})
 for line in sys.stdin:
-    asked = json.loads(line)
-    if "pid" in asked:
-        said = os.waitstatus_to_exitcode(os.waitpid(asked["pid"], 0)[1])
+    request = json.loads(line)
+    if "pid" in request:
+        reply = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
     else:
-        said = os.fork()
-        if said == 0:
-            for number, path in enumerate((os.devnull, asked["out"], asked["err"])):
+        reply = os.fork()
+        if reply == 0:
+            for number, path in enumerate((os.devnull, request["out"], request["err"])):
                 os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT), number)
-            os.environ |= asked["environment"]
-            sys.argv = ["-c", *asked["arguments"]]
+            os.environ |= request["environment"]
+            sys.argv = ["-c", *request["arguments"]]
             status = 1
             try:
-                exec(compile(asked["code"], "<test>", "exec"), {"__name__": "__main__"})
+                exec(compile(request["code"], "<test>", "exec"), {"__name__": "__main__"})
                 status = 0
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
                 sys.stdout.flush(), sys.stderr.flush()
                 os._exit(status)
-    print(said, file=answers, flush=True)
+    print(reply, file=replies, flush=True)
 """
 
 
 class Child:
     """A forked process. `ended` waits for it and returns its exit code, standard output and standard error."""
 
-    def __init__(self, ask, pid, out, err):
-        self._ask, self.pid, self._paths = ask, pid, (out, err)
+    def __init__(self, send, pid, out, err):
+        self._send, self.pid, self._paths = send, pid, (out, err)
 
     def ended(self):
-        code = self._ask({"pid": self.pid})
+        code = self._send({"pid": self.pid})
         out, err = (path.read_text(encoding="utf-8") for path in self._paths)
         return code, out, err
 
@@ -63,22 +62,22 @@ def warm_process(imports, environment, folder):
     )
     children = []
 
-    def tell(said):
-        process.stdin.write(json.dumps(said) + "\n")
+    def write(message):
+        process.stdin.write(json.dumps(message) + "\n")
         process.stdin.flush()
 
-    def ask(asked):
-        tell(asked)
+    def send(request):
+        write(request)
         return int(process.stdout.readline())
 
     def start(code, *arguments, **more):
         out, err = (folder / f"{len(children)}.{name}" for name in ("out", "err"))
-        asked = {"code": code, "arguments": arguments, "environment": more, "out": str(out), "err": str(err)}
-        children.append(Child(ask, ask(asked), out, err))
+        request = {"code": code, "arguments": arguments, "environment": more, "out": str(out), "err": str(err)}
+        children.append(Child(send, send(request), out, err))
         return children[-1]
 
     try:
-        tell(imports)
+        write(imports)
         yield start
     finally:
         process.stdin.close()

@@ -1,4 +1,4 @@
-"""A report with every optional part, from made-up predictions, for tests of pages, cards and schemas."""
+"""A report with every optional section, from made-up predictions, for tests of pages, cards and schemas."""
 
 import copy
 import functools
@@ -18,11 +18,11 @@ CLIPS = 48
 
 
 @functools.cache
-def _judged(paths):
+def _evaluated(paths):
     """The evaluation of the predictions, computed once."""
     labels, probabilities = guesses(CLIPS, 3)
     speakers = [f"{'ab'[i // 24]}:{i // 6}" for i in range(CLIPS)]
-    judged = predictions_of(
+    predictions = predictions_of(
         labels,
         None,
         3,
@@ -34,13 +34,13 @@ def _judged(paths):
         perceived=[LABELS[(label + (i % 4 == 0)) % 3] for i, label in enumerate(labels)],
     )
     if paths:
-        judged.paths.extend(paths)
-    return evaluate_predictions(judged, bootstrap=50), labels, speakers
+        predictions.paths.extend(paths)
+    return evaluate_predictions(predictions, bootstrap=50), labels, speakers
 
 
 def whole_report(paths=None, **changes):
     """Eight speakers of two corpora, six clips each; the splits are made up."""
-    report, labels, speakers = copy.deepcopy(_judged(tuple(paths or ())))
+    report, labels, speakers = copy.deepcopy(_evaluated(tuple(paths or ())))
     parts = {
         "train": {"clips": 96, "speakers": [f"a:{i}" for i in range(20, 36)]},
         "validation": {"clips": 24, "speakers": [f"a:{i}" for i in range(40, 44)]},
@@ -93,7 +93,7 @@ def whole_report(paths=None, **changes):
             "remote_code": True,
             "padding_safe": True,
             "preparation": "silence trimmed off",
-            "depth": "All of it learnt.",
+            "depth": "All parameters are trained.",
             "augmentation": "speed (in 50 % of them)",
             "adapter": False,
             "parameters": 123456,

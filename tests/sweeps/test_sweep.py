@@ -194,19 +194,6 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, 
     assert (states(swept.folder), table(swept.folder)[1]["message"]) == (["complete"] * 3, "")
 
 
-def test_three_failures_in_a_row_stop_the_command_and_the_next_one_continues(swept):
-    full = raise_at(OSError(28, "No space left"), lambda recipe, epoch: not recipe.output_dir.endswith("/0"))
-    failure = r"the last 3 trials failed: OSError: \[Errno 28\] No space left; the same command continues without them"
-    with pytest.raises(UserError, match=failure):
-        swept(RATES, Runs(before=full))
-    assert states(swept.folder) == ["complete", "failed", "failed", "failed"]
-    result, run, _ = swept(RATES)
-    assert rates(run) == [5e-3, 1e-3]
-    assert result["tested"]["trial"] == 0
-    assert rates(swept(RATES, retry_failed=True)[1]) == [1.2e-3, 1.4e-3, 1.6e-3]
-    assert states(swept.folder) == ["complete"] * 5
-
-
 def test_trials_whose_metric_is_no_number_fail(swept):
     changes = {1.6e-3: {"validation": {"uar": float("nan")}}, 5e-3: {"validation": {"wa": 0.5}}}
     run = Runs(change=lambda recipe, report: report["parts"].update(changes.get(rate_of(recipe), {})))

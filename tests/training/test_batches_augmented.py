@@ -93,7 +93,7 @@ def test_labels_of_every_batch_are_shares_where_any_may_be_mixed(clips, store, c
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_workers_make_the_same_batches(clips, store, collator):
     own = oversampled(part(clips, [0, 4, 8, 1, 2], store, max_duration=0.4), 0)
-    collate = partial(collator(Augmenter(STEPS, 16000, store, ROWS), Mixup(0.8), seed=3), training=True)
+    collate = partial(collator(Augmenter(STEPS, 16000), Mixup(0.8), seed=3), training=True)
     batches = {}
     for number in (0, 2):
         for epoch in (0, 1):

@@ -1,0 +1,263 @@
+"""Parallel networks: convolutional branches beside a transformer or an LSTM, configurations, layers and networks."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .configuration import ConvolutionConfig, Count, CountOrZero, Counts, Fraction, PoolingKind, valid
+from .front_end import FrontEnd
+from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_picture, pooled_mask
+from .modeling_base import AcousticClassifier
+
+OddSizes = valid(
+    list[int], "odd numbers, so that a window has a frame in its middle", lambda sizes: all(n % 2 for n in sizes)
+)
+TwoFactors = valid(
+    list[int],
+    "two factors of 1 or more, of frames and of bands",
+    lambda factors: len(factors) == 2 and min(factors) > 0,
+)
+
+
+class ParallelConfig(ConvolutionConfig):
+    """What both parallel networks share: front end and blocks of a branch (`ConvolutionConfig`), and:
+
+    Args:
+        kernel_sizes: one convolutional branch each.
+        sequence_pooling: factors along frames and bands by which the frames of the sequence branch are max-pooled.
+        pooling: over time, of each convolutional branch, see `Pooling`.
+        dropout: probability before the classifier.
+    """
+
+    kernel_sizes: OddSizes = (3, 5)
+    channels: Counts = (16, 32, 64)
+    time_pooling: Counts = (2, 2, 4)
+    band_pooling: Counts = (2, 4, 4)
+    sequence_pooling: TwoFactors = (2, 2)
+    pooling: PoolingKind = "mean"
+    dropout: Fraction = 0.2
+
+    @property
+    def min_frames(self) -> int:
+        return max(math.prod(self.time_pooling), self.sequence_pooling[0])
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.sequence_pooling[1] > self.bands:
+            raise ValueError(
+                f"sequence_pooling {self.sequence_pooling}: the second factor is more than the {self.bands} bands"
+            )
+
+
+class MaxPooledFrames(nn.Module):
+    """The features themselves, coarser: the largest value in each window of (frames, bands). `size` is the size of a
+    pooled frame."""
+
+    def __init__(self, planes: int, bands: int, pool: Sequence[int]):
+        super().__init__()
+        self.planes, self.pool = planes, nn.MaxPool2d(tuple(pool))
+        self.size = planes * (bands // pool[1])
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // pool, size), and the mask."""
+        picture = self.pool(as_picture(features, self.planes))
+        mask = pooled_mask(mask, self.pool.kernel_size[0])
+        return picture.transpose(1, 2).flatten(2) * mask[:, :, None], mask
+
+
+class ParallelClassifier(AcousticClassifier):
+    """Convolutional branches of several kernel sizes beside a branch that sees the sequence of pooled frames.
+
+    A network overrides `_sequence_branch` and `_sequence`.
+    """
+
+    config_class = ParallelConfig
+    classifier_gain = 0.3
+
+    def __init__(self, config: ParallelConfig):
+        super().__init__(config)
+        self.front_end = FrontEnd(config)
+        planes, bands = self.front_end.planes, self.front_end.bands
+        self.branches = nn.ModuleList(ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes)
+        self.frames = MaxPooledFrames(planes, bands, config.sequence_pooling)
+        sequence_pooling = self._sequence_branch(config)
+        self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)
+        self.poolings.append(sequence_pooling)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
+        self.post_init()
+
+    def _sequence_branch(self, config: ParallelConfig) -> Pooling:
+        """Makes the layers of the sequence branch, over frames of `self.frames.size`, and returns its pooling."""
+        raise NotImplementedError
+
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, self.frames.size), mask (batch, frames) -> what the sequence branch pools."""
+        raise NotImplementedError
+
+    def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        outputs = [branch(features, mask) for branch in self.branches]
+        frames, frame_mask = self.frames(features, mask)
+        outputs.append((self._sequence(frames, frame_mask), frame_mask))
+        pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
+        return self.dropout(torch.cat(pooled, dim=1))
+
+
+class ParallelCNNTransformerConfig(ParallelConfig):
+    """The front end, the convolutional branches (`ParallelConfig`), and:
+
+    Args:
+        transformer_size, transformer_layers, transformer_heads, transformer_hidden: size of a frame, number of blocks,
+            heads of each, hidden size of its feed-forward layer.
+        transformer_dropout: probability within the transformer.
+    """
+
+    model_type = "ser_parallel_cnn_transformer"
+
+    transformer_size: Count = 64
+    transformer_layers: CountOrZero = 4
+    transformer_heads: Count = 4
+    transformer_hidden: Count = 256
+    transformer_dropout: Fraction = 0.1
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.transformer_size % self.transformer_heads:
+            raise ValueError(
+                f"transformer_size {self.transformer_size} is not a multiple of transformer_heads "
+                f"{self.transformer_heads}"
+            )
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention with several heads, among the real frames."""
+
+    def __init__(self, size: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.project = nn.Linear(size, 3 * size)  # queries, keys and values
+        self.join = nn.Linear(size, size)
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
+        queries, keys, values = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.project(sequence).chunk(3, dim=2)
+        )
+        attended = nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
+        )
+        return self.join(attended.transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and a feed-forward layer with ReLU, each a residual (Vaswani et al. 2017, arXiv:1706.03762),
+    normalized first (Xiong et al. 2020, arXiv:2002.04745); equal to `nn.TransformerEncoderLayer` with
+    ``norm_first``."""
+
+    def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
+        super().__init__()
+        self.attention = SelfAttention(size, heads, dropout)
+        self.widen, self.narrow = nn.Linear(size, feed_forward), nn.Linear(feed_forward, size)
+        self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
+        sequence = sequence + self.dropout(self.attention(self.attention_norm(sequence), mask))
+        hidden = self.dropout(torch.relu(self.widen(self.feed_norm(sequence))))
+        return sequence + self.dropout(self.narrow(hidden))
+
+
+class Transformer(nn.Module):
+    """Frames of `inputs` numbers, projected to the transformer's size, with positions, through pre-norm blocks."""
+
+    def __init__(self, inputs: int, config: ParallelCNNTransformerConfig):
+        super().__init__()
+        size, rate = config.transformer_size, config.transformer_dropout
+        self.enter = nn.Linear(inputs, size)
+        self.dropout = nn.Dropout(rate)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(size, config.transformer_heads, config.transformer_hidden, rate)
+            for _ in range(config.transformer_layers)
+        )
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, inputs), mask (batch, frames) -> (batch, frames, size)."""
+        sequence = self.enter(sequence)
+        sequence = self.dropout(sequence + positions(sequence))
+        for block in self.blocks:
+            sequence = block(sequence, mask)
+        return self.norm(sequence)
+
+
+def positions(sequence: torch.Tensor) -> torch.Tensor:
+    """Sinusoids of the frame's number (Vaswani et al. 2017, section 3.5): (frames, size) for (batch, frames, size).
+
+    Feature 2i is ``sin(frame / 10000^(2i / size))`` and feature 2i + 1 its cosine.
+    """
+    size = sequence.shape[2]
+    frame = torch.arange(sequence.shape[1], device=sequence.device, dtype=torch.float32)[:, None]
+    even = torch.arange(0, size, 2, device=sequence.device, dtype=torch.float32)
+    angle = frame * torch.exp(even * (-math.log(10000.0) / size))
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :size].to(sequence.dtype)
+
+
+class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
+    """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention over frames.
+
+    After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer" of
+    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch. There the CNNs are alike, flatten a clip of 3 s, and
+    the transformer has no positions. Here they differ in kernel size and pool the real frames of any clip; the
+    transformer has positions, a projection to its own size and a feed-forward layer of half the width.
+    """
+
+    config_class = ParallelCNNTransformerConfig
+
+    def _sequence_branch(self, config: ParallelCNNTransformerConfig) -> Pooling:
+        self.transformer = Transformer(self.frames.size, config)
+        return Pooling(config.pooling, config.transformer_size)
+
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.transformer(frames, mask)
+
+
+class ParallelCNNAttentionLSTMConfig(ParallelConfig):
+    """The front end, the convolutional branches (`ParallelConfig`), and:
+
+    Args:
+        lstm_hidden, lstm_layers: size per direction, and depth.
+        lstm_pooling: ``"attention"`` or ``"attentive_stats"`` over the LSTM's frames.
+        lstm_dropout: probability after the LSTM and between its layers.
+    """
+
+    model_type = "ser_parallel_cnn_attention_lstm"
+
+    channels: Counts = (16, 32, 64, 64)
+    time_pooling: Counts = (2, 2, 2, 2)
+    band_pooling: Counts = (2, 2, 4, 4)
+    lstm_hidden: Count = 128
+    lstm_layers: Count = 1
+    lstm_pooling: Literal["attention", "attentive_stats"] = "attention"
+    lstm_dropout: Fraction = 0.1
+
+
+class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
+    """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a bidirectional LSTM.
+
+    After the notebook "parallel_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch,
+    whose one CNN flattens a clip of 3 s; here are several, and they pool the real frames of any clip.
+    """
+
+    config_class = ParallelCNNAttentionLSTMConfig
+
+    def _sequence_branch(self, config: ParallelCNNAttentionLSTMConfig) -> Pooling:
+        self.lstm = BiLSTM(self.frames.size, config.lstm_hidden, config.lstm_layers, config.lstm_dropout)
+        self.lstm_dropout = nn.Dropout(config.lstm_dropout)
+        return Pooling(config.lstm_pooling, 2 * config.lstm_hidden)
+
+    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.lstm_dropout(self.lstm(frames, mask))
