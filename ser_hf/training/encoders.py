@@ -207,8 +207,3 @@ def takes_waveforms(config: PreTrainedConfig) -> bool:
 def has_fixed_length(config: PreTrainedConfig) -> bool:
     """Whether the input of an encoder has the same length for every clip."""
     return encoder_config(config).model_type in (_WHISPER, _SPECTROGRAM)
-
-
-def squeezes_frames(config: PreTrainedConfig) -> bool:
-    """Whether the layers of an encoder receive one frame for several of its stem."""
-    return encoder_config(config).model_type in ("sew", "sew-d")

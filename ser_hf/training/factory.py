@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from huggingface_hub.errors import StrictDataclassError
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
@@ -57,17 +57,8 @@ MANAGED = {
 }
 
 # What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
-_INVALID = (
-    OSError,
-    HfHubHTTPError,
-    StrictDataclassError,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-)
+_INVALID = (OSError, StrictDataclassError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
+_INVALID += (AttributeError,)
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
@@ -89,10 +80,14 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
     config.dtype = encoder.dtype = torch.float32
-    summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
-    if summed and (key := layerdrop_key(encoder)):
-        if key in options:
+    if getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False):
+        if (key := layerdrop_key(encoder)) in options:
             raise UserError(f"model.{key}: leaves out layers that model.weighted_layer_sum sums; set it to 0")
+        _without_layerdrop(encoder, checkpoint)
+
+
+def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
+    if key := layerdrop_key(encoder):
         logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, getattr(encoder, key))
         setattr(encoder, key, 0.0)
 
@@ -261,6 +256,8 @@ def _with_head(
         config.num_labels, config.architectures = 2, None
         if hasattr(config, "use_weighted_layer_sum"):
             config.use_weighted_layer_sum = False
+        if weighted_layer_sum:
+            _without_layerdrop(config, checkpoint)
         try:
             return PooledEncoderConfig(
                 encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head

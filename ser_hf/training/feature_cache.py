@@ -39,7 +39,7 @@ from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
 from .data import Collator, labels_of
-from .encoders import encoder_config, has_fixed_length, squeezes_frames
+from .encoders import encoder_config, has_fixed_length
 from .freezing import Freezing, freeze, structure
 
 logger = logging.getLogger(__name__)
@@ -172,8 +172,8 @@ def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
             "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true, or leave it out"
         )
     config = model.config
-    if squeezes_frames(config):
-        raise UserError(f"freeze.cache: {encoder_config(config).model_type} cannot be cached; leave it out")
+    if (kind := encoder_config(config).model_type) in ("sew", "sew-d"):  # layers on squeezed frames
+        raise UserError(f"freeze.cache: {kind} cannot be cached; leave it out")
     summed = "weighted_layer_sum" if config.model_type == "ser_encoder" else "use_weighted_layer_sum"
     where = structure(model, "freeze.cache")
     if getattr(config, summed, False):

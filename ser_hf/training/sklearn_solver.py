@@ -196,6 +196,10 @@ class RadialMachines(ClassifierMixin, BaseEstimator):
         decisions = np.stack([machine.decision_function(X) for machine in self.machines_], axis=1)
         return decisions[:, 0] if len(self.machines_) == 1 else decisions
 
+    def predict(self, X):
+        decisions = self.decision_function(X)
+        return self.classes_[(decisions > 0).astype(int) if decisions.ndim == 1 else decisions.argmax(axis=1)]
+
 
 def unfitted(
     classifier: nn.Module, candidate: Mapping[str, Any], vectors: np.ndarray, folds: Folds, seed: int
