@@ -22,7 +22,7 @@ CRNN = CORPUS | {"model": {"architecture": "crnn"}}
         (ENCODER, ["lora.rank=8", "model.random_init=true"], "lora: adapts pretrained weights"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: for speech encoders, not for byols"),
-        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected 0 or more, got -1"),
+        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected zero or more, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
         (ENCODER, ["freeze.encoder=true", "freeze.gradual.every=1"], "freeze.gradual: contradicts freeze.encoder"),
