@@ -48,13 +48,16 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "augment.time_shift": (None, "use audio.max_duration"),
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
+    "augment.vocal_tract": (None, "use model.band_warp"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
     ),
     "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.dataloader_drop_last": (False, "leave it out; every clip is used"),
     "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
     "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
 }
 
@@ -125,9 +128,10 @@ def _check_class_balance(recipe: Recipe) -> None:
         for key in ["training.balance"] * bool(balance) + weighted:
             raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
     balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
-    for key in ("class_weights", "logit_adjustment"):
-        if getattr(loss, key) and (augment.oversample or balance in ("class", "corpus_and_class")):
-            raise UserError(f"training.loss.{key}: {balanced} already balances the classes; leave out one of the two")
+    if loss.class_weights and (augment.oversample or balance in ("class", "corpus_and_class")):
+        raise UserError(
+            f"training.loss.class_weights: {balanced} already balances the classes; leave out one of the two"
+        )
 
 
 def _weighted(recipe: Recipe) -> list[str]:

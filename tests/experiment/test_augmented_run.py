@@ -168,7 +168,6 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
         ([*FITTED, "augment={oversample: true}"], r"augment\.oversample: of no use to scikit-learn"),
         ([*FITTED, "augment={mixup: {probability: 1}}"], r"augment\.mixup: of no use to scikit-learn"),
         (["training.loss.class_weights=balanced"], r"training\.loss\.class_weights: augment\.oversample already"),
-        (["training.loss.logit_adjustment=1.0"], r"training\.loss\.logit_adjustment: augment\.oversample already"),
         (["training.per_device_train_batch_size=1"], r"augment\.mixup: .*training\.per_device_train_batch_size is 1"),
         (["augment={gain: {decibels: [-3, 3]}}"], r"augment\.gain\.probability: missing; decibels has no effect"),
         (["augment={mixup: {alpha: 0.3}}"], r"augment\.mixup\.probability: missing; alpha has no effect"),

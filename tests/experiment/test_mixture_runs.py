@@ -162,9 +162,9 @@ def context_of(recipe):
             "training.loss.class_weights: training.balance: class already balances the classes; leave out one",
         ),
         (
-            ["training.balance=corpus_and_class", "training.loss.logit_adjustment=1.0"],
+            ["training.balance=corpus_and_class", "training.loss.class_weights=balanced"],
             ("savee",),
-            "training.loss.logit_adjustment: training.balance: corpus_and_class already balances",
+            "training.loss.class_weights: training.balance: corpus_and_class already balances",
         ),
         (
             ["training.balance=class", "augment.oversample=true"],
