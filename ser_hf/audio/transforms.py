@@ -165,12 +165,9 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 
 def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
-    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder.
-
-    Phases are locked (J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE
-    Transactions on Speech and Audio Processing 7(3), 1999): only those of spectral peaks advance from frame to frame,
-    and all bins around a peak rotate with it. Without that, as in librosa and torchaudio, half of the power is lost.
-    """
+    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder with locked phases
+    (Laroche and Dolson 1999): only those of spectral peaks advance, and all bins around a peak rotate with it. Without
+    that, as in librosa and torchaudio, half of the power is lost."""
     size = _frame_size(sampling_rate)
     spectra = _spectra(waveform, size)
     steps = np.arange(0, len(spectra), factor)
