@@ -44,13 +44,6 @@ def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
     return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
 
 
-def clip(waveform: np.ndarray, share: float) -> np.ndarray:
-    """The loudest `share` of the samples clipped at one level, (samples,). A clip that would become silent, such as
-    one padded with zeros, is unchanged."""
-    limit = np.quantile(np.abs(waveform), 1 - share)
-    return np.clip(waveform, -limit, limit) if limit > 0 else waveform
-
-
 def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
     """Louder by `decibels`, (samples,), not limited to full scale."""
     return waveform * np.float32(10 ** (decibels / 20))
