@@ -305,25 +305,14 @@ def require(*packages: str) -> None:
 
 
 def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
-    """What a file says about itself: labels, sampling rate, how to batch clips, and what its graph contains."""
-    config, extractor, steps = graph.model.config, graph.extractor, graph.preparation
-    in_graph = []
-    if steps.trim_silence is not None:
-        in_graph.append(f"silence trimmed off at {steps.trim_silence:g} dB")
-    if steps.level is not None:
-        in_graph.append(f"{steps.level} set to {steps.target_level:g} {'dBFS' if steps.level == 'peak' else 'LUFS'}")
-    if steps.fixed_duration is not None:
-        in_graph.append(f"cut or padded to {steps.fixed_duration:g} s")
-    if extractor is not None and extractor.do_normalize:
-        in_graph.append("zero mean and unit variance of each clip")
+    """The metadata of a file: labels, sampling rate, and how to batch clips."""
+    config, extractor = graph.model.config, graph.extractor
     encoder = encoder_config(config).model_type in ENCODERS
     return {
         "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
         "sampling_rate": graph.sampling_rate,
         "multi_label": graph.multi_label,
         "model_type": config.model_type,
-        "in_graph": in_graph,
-        "preparation": [],  # what a user has to do to a waveform first
         "padding_safe": gives_mask(extractor) and (not encoder or mask_valid(config)),
         "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
         "ser_hf": environment()["versions"]["ser_hf"],

@@ -1,1 +1,1 @@
-"""The Hub: cards, and what it takes to share a model."""
+"""Publishes models, reports, corpora and demos on the Hugging Face Hub, and verifies them."""

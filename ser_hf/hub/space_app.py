@@ -17,7 +17,6 @@ import numpy as np
 import soundfile
 import soxr
 from transformers import pipeline
-from transformers.pipelines.audio_utils import ffmpeg_read
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 FOLDER = Path(__file__).resolve().parent
@@ -81,12 +80,7 @@ def read(path: str) -> tuple[np.ndarray, float]:
             rate, seconds = file.samplerate, file.frames / file.samplerate
             samples = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True).mean(axis=1)
     except soundfile.LibsndfileError:
-        try:  # formats of phones, if ffmpeg is installed
-            samples, rate = ffmpeg_read(Path(path).read_bytes(), RATE), RATE
-        except (ValueError, OSError):
-            raise RecordingError("This file cannot be read as audio; use WAV, FLAC, MP3 or OGG.") from None
-        seconds = len(samples) / RATE
-        samples = samples[: math.ceil(LONGEST * RATE)]
+        raise RecordingError("This file cannot be read as audio; use WAV, FLAC, MP3 or OGG.") from None
     if not len(samples):
         raise RecordingError("This recording is empty.")
     if len(samples) < SHORTEST * rate:

@@ -42,7 +42,7 @@ class Verdict:
         problems: what is wrong, a sentence each; none for a good model.
         notes: what a user should know and is no fault.
         remote_code: it is loaded with ``trust_remote_code=True``.
-        tensors: how many the network has; `newly_initialised` are not in the file and start from random numbers,
+        tensors: how many the network has; `newly_initialized` are not in the file and start from random numbers,
             `unexpected` are in the file only.
         largest_difference: between its logits and the expected ones; None without expected logits.
         padding_safe: whether a clip gets the same logits alone and in a padded batch; None if batches fail.
@@ -59,7 +59,7 @@ class Verdict:
     model: str | None = None
     remote_code: bool = False
     tensors: int = 0
-    newly_initialised: list[str] = dataclasses.field(default_factory=list)
+    newly_initialized: list[str] = dataclasses.field(default_factory=list)
     unexpected: list[str] = dataclasses.field(default_factory=list)
     clips: int = 0
     largest_difference: float | None = None
@@ -80,7 +80,7 @@ class Verdict:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
         if self.loads:
             trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
-            random = len(self.newly_initialised)
+            random = len(self.newly_initialized)
             compared = "no expected logits to compare with"
             if self.largest_difference is not None:
                 compared = f"logits at most {self.largest_difference:.1e} from those of the training process"
@@ -243,7 +243,7 @@ def verdict_of(
     if not response["loads"]:
         return Verdict(where, False, [f"pipeline does not load it: {response['error']}."], notes, **facts)
     missing = [name for name in response["missing"] if not name.endswith(_TRAINING_ONLY)]
-    problems = [*_of_tensors(response, missing), *_of_labels(response), *_of_predictions(response)]
+    problems = list(_problems(response, missing))
     if response["unexpected"] and not missing:
         notes.append(f"Its files contain tensors that the network does not use: {_some(response['unexpected'])}.")
     if response["problem_type"] in ("regression", "multi_label_classification"):
@@ -277,7 +277,7 @@ def verdict_of(
         True,
         problems,
         notes,
-        newly_initialised=missing,
+        newly_initialized=missing,
         clips=sum(row is not None for row in predicted),
         largest_difference=difference,
         padding_safe=padding_safe,
@@ -286,20 +286,15 @@ def verdict_of(
     )
 
 
-def _of_tensors(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
+def _problems(response: Mapping[str, Any], missing: Sequence[str]) -> Iterator[str]:
+    """Problems of tensors, labels and sampling rates, and of the first clip that has one."""
+    labels, rate, own = (response[key] for key in ("labels", "sampling_rate", "config_sampling_rate"))
     if missing:
-        unused = (
-            f" The file has other, unused tensors: {_some(response['unexpected'])}." if response["unexpected"] else ""
-        )
+        others = response["unexpected"] and f" The file has other, unused tensors: {_some(response['unexpected'])}."
         yield (
             f"{counted(len(missing), 'tensor')} of {response['tensors']} are not in its files and start from random "
-            f"numbers: {_some(missing)}. Its predictions are random, different after each loading.{unused}"
+            f"numbers: {_some(missing)}. Its predictions are random, different after each loading.{others or ''}"
         )
-
-
-def _of_labels(response: Mapping[str, Any]) -> Iterator[str]:
-    """Problems of labels and sampling rates."""
-    labels, rate, own = (response[key] for key in ("labels", "sampling_rate", "config_sampling_rate"))
     unnamed = [label for label in labels if label is None or re.fullmatch(r"LABEL_\d+", str(label))]
     if unnamed and response["problem_type"] != "regression":
         yield f"It predicts {_some(unnamed)} instead of emotions: name them in id2label of config.json."
@@ -308,18 +303,14 @@ def _of_labels(response: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(own, int) and own != rate:
         speed = f"{max(own, rate) / min(own, rate):.2g} times too {'slow' if rate > own else 'fast'}"
         yield f"Its feature extractor uses {rate} Hz and its network {own}: every clip plays {speed}."
-
-
-def _of_predictions(response: Mapping[str, Any]) -> Iterator[str]:
-    """The problem of the first clip that has one."""
     for number, clip in enumerate(response["predictions"], start=1):
         wrong = None
         if "error" in clip:
             wrong = f"is refused: {clip['error']}"
         elif not np.isfinite(clip["logits"]).all():
             wrong = "gets NaN or infinity"
-        elif len(clip["logits"]) != len(response["labels"]):
-            wrong = f"gets {len(clip['logits'])} logits for {counted(len(response['labels']), 'label')}"
+        elif len(clip["logits"]) != len(labels):
+            wrong = f"gets {len(clip['logits'])} logits for {counted(len(labels), 'label')}"
         if wrong:
             yield f"Clip {number} of {len(response['predictions'])} {wrong}."
             return

@@ -2,7 +2,7 @@
 
     python -P verify_worker.py REQUEST.json RESPONSE.json
 
-`ser_hf.hub.verify` starts it in a process of its own and interprets the response. It imports nothing of ser_hf.
+`ser_hf.hub.verify` starts it in a separate process and interprets the response. It imports nothing of ser_hf.
 """
 
 import hashlib

@@ -133,15 +133,6 @@ class Search:
         points = len(self.points) if self.search == "grid" else math.inf
         return min(points, self.trials or points)
 
-    def varied(self) -> list[str]:
-        """All recipe keys that trials may set.
-
-        Raises:
-            UserError: if a key is set from two places at once, so that one of them would have no effect.
-        """
-        spaces = [{name: parameter} for name, parameter in self.parameters.items()]
-        return _once([key for own in spaces for key in {k for at in _points(own, False) for k in resolve(own, at)}])
-
     def to_dict(self) -> dict[str, Any]:
         """All settings but the number of trials, which may grow."""
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "trials"}
@@ -155,9 +146,10 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
-    search.varied()
-    if search.search == "grid" and len(search.points) > LARGEST_GRID:
+    if len(search.points) > LARGEST_GRID:
         raise UserError(f"search: a grid of more than {LARGEST_GRID} points; shorten its lists, or search by tpe")
+    for point in search.points:
+        resolve(search.parameters, point)
     return search
 
 
@@ -171,17 +163,10 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
             pairs += [*bundle.settings.items(), *resolve(bundle.space, trial, f"{prefix}{name}.{value}.").items()]
         else:
             pairs.append((name, value))
-    _once([key for key, _ in pairs])
-    return dict(pairs)
-
-
-def _once(keys: list[str]) -> list[str]:
-    for one, other in itertools.combinations(keys, 2):
+    for (one, _), (other, _) in itertools.combinations(pairs, 2):
         if f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}."):
-            raise UserError(
-                f"space: sets {one} and {other} at once; a key that some bundles vary belongs in their space"
-            )
-    return keys
+            raise UserError(f"space: sets {one} and {other} at once; a key that bundles vary belongs in their space")
+    return dict(pairs)
 
 
 def overrides(settings: Settings) -> list[str]:

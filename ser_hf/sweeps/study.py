@@ -43,7 +43,6 @@ HEARTBEAT, GRACE_PERIOD = 60, 180
 INTERRUPTED = "interrupted"
 # A trial never uses the test split, has no leaky foil and is not published.
 TRIAL_OVERRIDES = ["evaluation.part=validation", "protocol.foil=null", "hub.repo=null"]
-_LONGEST_MESSAGE = 300
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -192,7 +191,9 @@ class SweepStudy:
             message = INTERRUPTED
             raise
         except Exception as error:
-            message = _one_line(error)
+            message = (
+                first_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {first_line(error)}"
+            )
             if not isinstance(error, UserError):
                 logger.warning("trial %d failed", number, exc_info=True)
             raise
@@ -334,12 +335,6 @@ def _message(trial: FrozenTrial) -> str:
     if trial.state == TrialState.FAIL and not message:
         return "its process was killed, perhaps because memory ran out"
     return message
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    text = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def _delete_weights(trial: Path) -> None:

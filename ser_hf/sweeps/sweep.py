@@ -96,11 +96,10 @@ def read_sweep(
     raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
     base = read_recipe(raw, changes)
+    varied = {key for point in search.points for key in resolve(search.parameters, point)}
     for change in changes:
-        key = change.partition("=")[0]
-        for varied in search.varied():
-            if f"{key}.".startswith(f"{varied}."):
-                raise UserError(f"{change}: the space sets this key; remove the override, or the key from the space")
+        if any(f"{change.partition('=')[0]}.".startswith(f"{key}.") for key in varied):
+            raise UserError(f"{change}: the space sets this key; remove the override, or the key from the space")
     for point in search.points:
         values = resolve(search.parameters, point)
         try:

@@ -22,7 +22,7 @@ def clips(*lengths, seed=0):
 
 
 def write_model(folder, architecture="crnn", preparation=None, **settings):
-    """A tiny network of ours with an extractor that prepares waveforms, in `folder`."""
+    """A tiny network of ser_hf with an extractor that prepares waveforms, in `folder`."""
     torch.manual_seed(0)
     config = tiny_config(architecture, len(LABELS), **settings)
     config.id2label, config.label2id = dict(enumerate(LABELS)), {label: i for i, label in enumerate(LABELS)}
@@ -47,7 +47,7 @@ def write_encoder(folder, checkpoint, preparation=None, **settings):
 def _saved(model, extractor, folder):
     for weight in model.classifier.parameters():
         if weight.ndim == 2:
-            weight.normal_()  # as initialised, all predictions would be nearly alike
+            weight.normal_()  # as initialized, all predictions would be nearly alike
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder

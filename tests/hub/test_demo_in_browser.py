@@ -69,7 +69,7 @@ def demo(tmp_path_factory, clip):
         missing("gradio")
     folder = tmp_path_factory.mktemp("demo")
     classifier = tiny_model(folder / "model")
-    leaky = REPORT["protocol"] | {"name": "random", "leak": "Test speakers are heard in training."}
+    leaky = REPORT["protocol"] | {"name": "random", "leak": "Test speakers are in the training data."}
     (folder / "model" / "report.json").write_text(json.dumps(REPORT | {"protocol": leaky}))
     shutil.copy(ROOT / "recipes" / "quickstart.yaml", folder / "model" / "recipe.yaml")
     audio = load_audio(str(clip), sampling_rate=16000)
@@ -81,10 +81,10 @@ def demo(tmp_path_factory, clip):
         environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy)
         command = [sys.executable, "-m", "ser_hf.cli", "demo", str(folder / "model"), "--examples", str(clip)]
         with (folder / "log").open("w") as log:
-            # A suite that runs in the background has its Ctrl-C ignored, and so would its children.
-            heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            # A suite that runs in the background ignores Ctrl-C, and so would its children.
+            interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=heard
+                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=interruptible
             )
         try:
             line = process.stdout.readline()
@@ -139,8 +139,8 @@ def open_page(browser, demo, width=1280, scheme="light"):
     return until(lambda: browser.find_elements(By.CSS_SELECTOR, "input[type=file]"))[0]
 
 
-def answer(browser, place):
-    """The probabilities that stand on the page, by label."""
+def shown(browser, place):
+    """The probabilities that the page shows, by label."""
     rows = until(lambda: browser.find_elements(By.CSS_SELECTOR, f"#{place} .prediction li"))
     texts = [row.text.split("\n") for row in rows]
     return {label: float(value) for label, value in texts}
@@ -150,39 +150,38 @@ def rounded(probabilities):
     return {label: pytest.approx(value, abs=6e-4) for label, value in probabilities.items()}
 
 
-def colour(element, name):
+def color(element, name):
     return [int(value) for value in re.findall(r"\d+", element.value_of_css_property(name))[:3]]
 
 
 def test_an_uploaded_clip_gets_the_predictions_of_the_pipeline(browser, demo):
     browser.get_log("browser"), browser.get_log("performance")
     open_page(browser, demo).send_keys(str(demo.clip))
-    assert answer(browser, "recording") == rounded(demo.expected)
+    assert shown(browser, "recording") == rounded(demo.expected)
     assert max(demo.expected.values()) > 1.2 * sorted(demo.expected.values())[-2], "no coin tossed"
     best = max(demo.expected, key=demo.expected.get)
     assert browser.find_element(By.CSS_SELECTOR, "#recording strong").text == best
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-    asked = set()
+    requested = set()
     for line in browser.get_log("performance"):
         message = json.loads(line["message"])["message"]
         # The browser's own first page asks for its own pictures.
         if message["method"] == "Network.requestWillBeSent" and message["params"]["documentURL"] == demo.address:
-            asked.add(message["params"]["request"]["url"])
-    assert len(asked) > 10
-    assert [url for url in asked if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))] == []
+            requested.add(message["params"]["request"]["url"])
+    assert len(requested) > 10
+    assert [url for url in requested if not url.startswith((demo.address, "data:", f"blob:{demo.address}"))] == []
 
 
 def test_it_describes_the_model_before_anything_is_uploaded(browser, demo):
     open_page(browser, demo)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, ".about h1"))
     banner = browser.find_element(By.CSS_SELECTOR, ".note.leak")
-    assert banner.text == "Leaky protocol (random). Test speakers are heard in training."
-    red, green, blue = colour(banner, "background-color")
+    assert banner.text == "Leaky protocol (random). Test speakers are in the training data."
+    red, green, blue = color(banner, "background-color")
     assert red > 2 * max(green, blue)
-    assert colour(banner.find_element(By.TAG_NAME, "p"), "color") == [255, 255, 255]
+    assert color(banner.find_element(By.TAG_NAME, "p"), "color") == [255, 255, 255]
     assert "UAR 0.512 (95 % interval 0.431 to 0.590)" in browser.find_element(By.CSS_SELECTOR, ".about").text
     notes = [note.text for note in browser.find_elements(By.CSS_SELECTOR, ".note")]
-    assert "synthetic signals, not on people" in notes[1]
     assert "article 5(1)(f)" in notes[1]
     assert browser.find_elements(By.CSS_SELECTOR, "[aria-label=Share], [title=Share]") == []
 
@@ -193,14 +192,14 @@ def test_an_example_is_offered(browser, demo):
     until(lambda: [one for one in browser.find_elements(By.CSS_SELECTOR, ".gallery-item") if one.text == name])[
         0
     ].click()
-    assert answer(browser, "recording") == rounded(demo.expected)
+    assert shown(browser, "recording") == rounded(demo.expected)
 
 
 def test_a_file_without_audio_is_an_error_on_the_page(browser, demo, tmp_path):
     (tmp_path / "voice.wav").write_text("not audio")
     open_page(browser, demo).send_keys(str(tmp_path / "voice.wav"))
-    told = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#recording [role=alert]"))[0]
-    assert told.text == "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
+    alert = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#recording [role=alert]"))[0]
+    assert alert.text == "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
@@ -214,7 +213,7 @@ def test_it_fits(browser, demo, tmp_path, width, scheme):
     until(lambda: browser.execute_script(f"return {drawn}"))
     page = "document.documentElement"
     assert browser.execute_script(f"return {page}.scrollWidth <= {page}.clientWidth"), "nothing to scroll sideways"
-    ground = colour(browser.find_element(By.TAG_NAME, "body"), "background-color")
+    ground = color(browser.find_element(By.TAG_NAME, "body"), "background-color")
     assert (sum(ground) < 200) == (scheme == "dark")
 
 
@@ -231,7 +230,7 @@ def test_the_microphone_gets_predictions_while_it_records(browser, demo):
     button("Record").click()
     until(lambda: "the last 4.0 s" in browser.find_element(By.ID, "now").text)
     # Row by row: the page may have gone a step on between two of them, so that not every reading sums to one.
-    until(lambda: sum(answer(browser, "now").values()) == pytest.approx(1, abs=0.01))
+    until(lambda: sum(shown(browser, "now").values()) == pytest.approx(1, abs=0.01))
     # How many steps are drawn depends on how long the lines above took; how wide they are does not.
     drawn = """const passing = document.querySelector("#passing"), times = passing.querySelector(".times").children;
         return [passing.querySelector("path").getAttribute("d"), ...Array.from(times, (time) => time.textContent)]"""

@@ -126,7 +126,7 @@ def test_a_good_model(models, forked, name):
     assert verdict.remote_code == (name != "stock")
     assert verdict.front_end == ("PreparedFeatureExtractor" if name == "prepared" else "Wav2Vec2FeatureExtractor")
     assert verdict.tensors > 0
-    assert verdict.newly_initialised == verdict.unexpected == []
+    assert verdict.newly_initialized == verdict.unexpected == []
     assert verdict.largest_difference < 1e-4
     assert verdict.padding_safe
     assert verdict.versions["torch"] == torch.__version__
@@ -144,7 +144,7 @@ def test_a_pickle_of_weights_with_old_tensor_names(faulty, forked, models):
     (folder / "model.safetensors").unlink()
     verdict = verify(folder, clips=CLIPS, logits=models.logits["stock"])
     assert verdict.good, str(verdict)
-    assert verdict.newly_initialised == verdict.unexpected == []
+    assert verdict.newly_initialized == verdict.unexpected == []
 
 
 def _random_head(folder):

@@ -1,5 +1,5 @@
-"""Where ser_hf is not: the page of a Space answers as the pipeline does, and what a card tells its readers to type
-does what it says; tests/test_end_to_end.py types that of the cards of whole runs."""
+"""Without ser_hf: the page of a Space predicts as the pipeline does, and the snippets of a card do what the card says;
+tests/test_end_to_end.py runs those of whole runs."""
 
 import json
 import re
@@ -25,10 +25,10 @@ COMPARE = """
 import json
 from transformers import AutoFeatureExtractor
 extractor = AutoFeatureExtractor.from_pretrained("adapted")
-heard = extractor(audio, sampling_rate=16000, return_tensors="pt")
-print("logits", json.dumps(model.eval()(**heard).logits.tolist()))
+inputs = extractor(audio, sampling_rate=16000, return_tensors="pt")
+print("logits", json.dumps(model.eval()(**inputs).logits.tolist()))
 """
-ANSWERS = """
+PREDICTIONS = """
 import json, runpy
 import numpy as np, soundfile
 
@@ -71,7 +71,7 @@ def values(html):
     return {label: float(value) for label, value in re.findall(r'label">(\w+)<.*?value">([\d.]+)<', html)}
 
 
-def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
+def test_the_snippet_of_the_adapter_predicts_as_the_merged_model(tmp_path):
     base = write_checkpoint(tmp_path / "base", "wav2vec2", "layer")
     own = {
         "num_labels": 3,
@@ -106,10 +106,10 @@ def test_the_adapter_s_snippet_gives_the_merged_model_s_answers(tmp_path):
     wanted = dict(zip(LABELS, torch.tensor(logits)[0].softmax(dim=0).tolist(), strict=True))
     scores = {item["label"]: item["score"] for item in json.loads(content.replace("'", '"'))}
     assert scores == pytest.approx(wanted, abs=1e-5)
-    assert max(scores.values()) - min(scores.values()) > 0.01, "equal answers would show nothing"
+    assert max(scores.values()) - min(scores.values()) > 0.01, "equal predictions would show nothing"
 
 
-def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
+def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
     """Uploads whole and in windows, bad ones, and a microphone whose session must not grow."""
     pytest.importorskip("gradio")
     classifier = tiny_model(tmp_path / "model")
@@ -121,11 +121,11 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
     write_space(tmp_path / "space", Demo(str(tmp_path / "model"), trust_remote_code=True, window=2.0))
-    content = json.loads(run_without_ser_hf(ANSWERS, tmp_path).splitlines()[-1])
+    content = json.loads(run_without_ser_hf(PREDICTIONS, tmp_path).splitlines()[-1])
 
     def expected(*clips):
-        answers = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
-        return {label: pytest.approx(np.mean([one[label] for one in answers]), abs=6e-4) for label in answers[0]}
+        scores = [{row["label"]: row["score"] for row in classifier(piece, top_k=None)} for piece in clips]
+        return {label: pytest.approx(np.mean([one[label] for one in scores]), abs=6e-4) for label in scores[0]}
 
     whole, over_time = content["short"]
     assert values(whole) == expected(clip[:24000])
@@ -164,8 +164,8 @@ def test_its_page_answers_as_the_pipeline_does_without_ser_hf(tmp_path):
     assert values(passing[9][0]) == expected(np.round(clip[3 * 16000 : 5 * 16000] * 32767) / 32767)
     assert "Nobody speaks." in passing[13][0], "2 s after the last word, its window is empty"
     assert "Nobody speaks." not in passing[18][0]
-    assert passing[13][1].count("M") == 4 * 13, "no answer, nothing drawn"
-    assert content["bounds"] == [32000, 41], "one window, and 20 s of answers"
+    assert passing[13][1].count("M") == 4 * 13, "no prediction, nothing drawn"
+    assert content["bounds"] == [32000, 41], "one window, and 20 s of predictions"
     assert (content["calls"], content["samples"]) == (3, 2.0), (
-        "a slow model is calls each third time, and misses nothing"
+        "a slow model predicts each third time, and misses nothing"
     )

@@ -179,8 +179,8 @@ def test_a_trial_that_kills_its_process_again_and_again_fails(swept):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (UserError("training.optim: no\nsuch one"), "training.optim: no such one"),
-        (ValueError("x" * 400), f"ValueError: {'x' * 288}..."),
+        (UserError("training.optim: no such one"), "training.optim: no such one"),
+        (ValueError("two\nlines"), "ValueError: two"),
     ],
 )
 def test_a_trial_that_fails_is_recorded_and_the_sweep_continues(error, message, swept):

@@ -88,7 +88,7 @@ class Repository:
 
     @property
     def prefix(self) -> str:
-        """What stands before the id in addresses of pages and files."""
+        """The part before the id in addresses of pages and files."""
         return "" if self.type == "model" else f"{self.type}s/"
 
     def commit(self, revision: str = "main") -> Commit:
