@@ -66,14 +66,6 @@ class Pitch(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class VocalTract(Step):
-    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) of the waveform: the spectral envelope's
-    frequency axis times `factor`, pitch and tempo as they were."""
-
-    factor: list[float] = _between(0.9, 1.1, 0.5, 2.0)
-
-
-@dataclasses.dataclass(frozen=True)
 class Reverberation(Step):
     """Convolution with a room's impulse response: a file under `folder`, or one generated with a decay time (s, to
     -60 dB) and a direct-to-reverberant ratio (dB) from these ranges."""
@@ -160,7 +152,6 @@ class Augmentation:
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
-    vocal_tract: VocalTract = VocalTract()
     reverberation: Reverberation = Reverberation()
     gaussian_noise: GaussianNoise = GaussianNoise()
     coloured_noise: ColoredNoise = ColoredNoise()
@@ -223,8 +214,6 @@ class Augmenter:
                 return transforms.speed(waveform, draw("factor"))
             case "pitch":
                 return transforms.pitch(waveform, draw("semitones"), rate)
-            case "vocal_tract":
-                return transforms.vocal_tract(waveform, draw("factor"), rate)
             case "reverberation":
                 return transforms.reverberate(waveform, self._response(rng))
             case "gaussian_noise":

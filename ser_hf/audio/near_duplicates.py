@@ -102,12 +102,8 @@ def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take.
-
-    Attributes:
-        overlap: Seconds for which the clips run together.
-        bit_error_rate: Share of the fingerprint's bits that differ there: 0 for the same samples, 0.5 by chance.
-    """
+    """Two rows, first < second, of the same take, and the seconds for which they run together. `bit_error_rate` is the
+    share of the fingerprint's bits that differ there, 0 for the same samples, 0.5 by chance."""
 
     first: int
     second: int
@@ -131,7 +127,6 @@ def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> 
 
 
 def _read(folder: Path) -> list[NearDuplicate]:
-    """The cached pairs; raises an OSError or ValueError if they are damaged."""
     kept = json.loads((folder / "pairs.json").read_text())
     if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
         raise ValueError("the pairs do not match their checksum")
@@ -152,10 +147,8 @@ def _search(store: WaveformStore, rows: list[int]) -> list[NearDuplicate]:
 
 
 class _Comparison:
-    """Fingerprints of all clips end to end, and the pairs among them that are alike.
-
-    An alignment has three numbers: clip, later clip, and the frame of the later one at which the first begins.
-    """
+    """Fingerprints of all clips end to end, and the pairs among them that are alike. An alignment is a clip, a later
+    clip, and the frame of the later one at which the first begins."""
 
     def __init__(self, prints: list[Fingerprint]):
         self.bits = np.concatenate([np.zeros(0, np.uint32), *(clip.bits for clip in prints)])

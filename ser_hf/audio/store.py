@@ -61,10 +61,7 @@ RECORD = np.dtype(
 
 
 def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Mapping[str, int | str]) -> None:
-    """Writes a clip, float32 (samples,), and then its record with the `metadata`.
-
-    Both are flushed: a later crash of the process loses neither.
-    """
+    """Writes a clip, float32 (samples,), then its record, and flushes both: a later crash loses neither."""
     fields = [len(clip), *(metadata[name] for name in RECORD.names[1:-1]), xxh3_64_intdigest(clip)]
     samples.write(clip)
     samples.flush()
@@ -263,7 +260,7 @@ def _identity(source: dict) -> list:
 
 
 def _bytes_needed(sources: Sequence[dict], sampling_rate: int, preparation: "Preparation | None") -> float:
-    """The maximum size of a store, from the headers of the files (of many files a sample, as each takes 0.1 ms)."""
+    """The maximum size of a store, from the headers of the files (of many files a sample)."""
     if preparation is not None and preparation.fixed_duration is not None:
         return SAMPLE_BYTES * len(sources) * preparation.fixed_duration * sampling_rate
     sampled = sources[:: max(1, len(sources) // _SAMPLED_FILES)]

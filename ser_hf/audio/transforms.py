@@ -1,4 +1,4 @@
-"""Signal processing of augmentation: telephone and level, noise, reverberation, speed, pitch and vocal tract."""
+"""Signal processing of augmentation: telephone and level, noise, reverberation, speed and pitch."""
 
 import functools
 import io
@@ -20,11 +20,8 @@ _CODEC_PEAK = 1 << 14
 
 
 def telephone(waveform: np.ndarray, codec: str, sampling_rate: int) -> np.ndarray:
-    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, coded and decoded.
-
-    Args:
-        codec: a key of `_SUBTYPES`. Coded at a fixed peak, so that the clip's level does not matter.
-    """
+    """As a telephone transmits it, float32 (samples,): 300 to 3400 Hz, at 8 kHz, at a fixed peak through a codec of
+    `_SUBTYPES`."""
     narrow = soxr.resample(waveform, sampling_rate, TELEPHONE_RATE)
     # A clip of one or two samples may become empty; it is then silence.
     narrow = narrow if len(narrow) else np.zeros(1, dtype=np.float32)
@@ -126,16 +123,9 @@ DIRECT_SECONDS = 0.0025
 def generated_response(
     decay: float, direct_to_reverberant: float, sampling_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """An impulse response by the statistical model of Polack (thesis, Le Mans 1988): the direct impulse, and from
-    2.5 ms on Gaussian noise that decays exponentially.
-
-    Args:
-        decay: seconds in which the tail decays by 60 dB; it ends there.
-        direct_to_reverberant: ratio of the energies of impulse and tail, in dB.
-
-    Returns:
-        float32 (samples,), the first of them the direct impulse, 1.
-    """
+    """A room's impulse response, float32 (samples,), by the model of Polack (thesis, Le Mans 1988): an impulse of 1,
+    and from 2.5 ms on Gaussian noise that decays by 60 dB in `decay` seconds. `direct_to_reverberant` is the ratio of
+    their energies in dB."""
     length = max(1, round(decay * sampling_rate))
     before = max(1, round(DIRECT_SECONDS * sampling_rate))
     fall = np.power(10, -3 / (decay * sampling_rate) * np.arange(length), dtype=np.float32)
@@ -163,16 +153,10 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     return (wet * np.float32(np.sqrt(before / after))).astype(np.float32, copy=False)
 
 
-# Speed, pitch and vocal tract
+# Speed and pitch
 
 _OVERLAP = 4
 _FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have separate peaks
-# Shorter lags of the cepstrum (s) belong to the vocal tract, longer ones to the glottis. Of voices above
-# 333 Hz the envelope dips between harmonics; with 2 ms first formants move half as far as they should.
-_TRACT_LAG = 0.003
-# Jaitly and Hinton's F_hi, 4800 Hz of 8000: the warp is straight up to there, which covers the formants that matter.
-_STRAIGHT_SHARE = 0.6
-_FLOOR = 1e-6  # of the largest magnitude, -120 dB: a floor for the envelope
 
 
 def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
@@ -213,39 +197,6 @@ def pitch(waveform: np.ndarray, semitones: float, sampling_rate: int) -> np.ndar
     then played faster by as much."""
     ratio = 2 ** (semitones / 12)
     return _fitted(speed(tempo(waveform, 1 / ratio, sampling_rate), ratio), len(waveform))
-
-
-def vocal_tract(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
-    """The voice of a vocal tract whose resonances lie `factor` times as high, float32 (samples,), after Jaitly and
-    Hinton ("Vocal Tract Length Perturbation (VTLP) improves speech recognition", ICML workshop 2013).
-
-    They warp the axis of filter banks. Of a waveform, moving the whole spectrum would move the pitch as well, so here
-    the envelope (the smooth part of the cepstrum) is warped alone: each bin is multiplied by the ratio of the warped
-    envelope to its own, and keeps its phase.
-    """
-    size = _frame_size(sampling_rate)
-    spectra = _spectra(waveform, size)
-    magnitudes = np.abs(spectra)
-    loudest = magnitudes.max()
-    if loudest == 0:
-        return waveform
-    cepstra = scipy.fft.irfft(np.log(np.maximum(magnitudes, loudest * np.float32(_FLOOR))), size)
-    lags = max(1, round(_TRACT_LAG * sampling_rate))
-    cepstra[:, lags : size - lags + 1] = 0
-    envelope = scipy.fft.rfft(cepstra).real
-    source = warped_back(np.arange(size // 2 + 1) / (size // 2), factor) * (size // 2)
-    below = np.minimum(source.astype(int), size // 2 - 1)
-    above = (source - below).astype(np.float32)
-    moved = envelope[:, below] * (1 - above) + envelope[:, below + 1] * above
-    return _samples(spectra * np.exp(moved - envelope), size, len(waveform))
-
-
-def warped_back(frequencies: np.ndarray, factor: float) -> np.ndarray:
-    """From which frequencies the warp by `factor` brings to `frequencies`, both as shares of the Nyquist frequency:
-    times `factor` up to a corner, and from there linearly to the Nyquist frequency, which is fixed."""
-    corner = _STRAIGHT_SHARE * min(factor, 1)  # after the warp; before it, at corner / factor
-    beyond = 1 - (1 - corner / factor) / (1 - corner) * (1 - frequencies)
-    return np.where(frequencies <= corner, frequencies / factor, beyond)
 
 
 def _nearest_peaks(magnitudes: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def evaluate(
     ] = False,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: evaluations/MODEL-on-CORPUS]")] = None,
     overwrite: Overwrite = False,
-    robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over codecs.")] = False,
+    robustness: Annotated[bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")] = False,
     embeddings: Annotated[bool, Option("--embeddings", help="Draw a map of the clips' embeddings.")] = False,
     window: Window = None,
     batch_size: BatchSize = 16,

@@ -1,49 +1,27 @@
 """ser-hf predict: labels, probabilities and embeddings of recordings, clip by clip or over time."""
 
 import contextlib
-import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import (
-    BatchSize,
-    Corpus,
-    CorpusRecipe,
-    Device,
-    Model,
-    Revision,
-    Root,
-    TrustRemoteCode,
-    Window,
-    corpus_recipe,
-    exit_on_termination,
-    recipe_path,
-)
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from ..inference.inputs import Recording
+from .options import BatchSize, Device, Model, Revision, TrustRemoteCode, Window, exit_on_termination
 
 
 def predict(
     model: Model,
     inputs: Annotated[
-        list[str] | None,
+        list[str],
         Argument(
             metavar="INPUT",
             help="Audio files (WAV, FLAC, MP3, OGG, AIFF, CAF, W64 and what else libsndfile reads), folders, tables "
-            "(CSV, TSV) with a column path, or - for standard input; with --corpus or --recipe key=value.",
+            "(CSV, TSV) with a column path, or - for a recording on standard input.",
         ),
-    ] = None,
-    corpus: Corpus = None,
-    root: Root = None,
-    recipe: CorpusRecipe = None,
+    ],
     output: Annotated[
         str | None,
         Option(
@@ -76,10 +54,10 @@ def predict(
 
     Writes labels, probabilities, logits and embeddings, clip by clip or over time.
 
-    Example: ser-hf predict runs/ravdess_crnn --corpus ravdess --root data/RAVDESS --embeddings ravdess.parquet
+    Example: ser-hf predict runs/ravdess_crnn calls/ --output calls.csv
     """
     from ..inference.classifier import load_classifier
-    from ..inference.inputs import NoneReadable
+    from ..inference.inputs import PIPED, NoneReadable, from_paths
     from ..inference.outputs import to_terminal, writing
     from ..inference.predict import PredictionSettings, predict_tables, table_facts
 
@@ -92,13 +70,12 @@ def predict(
         timeline=timeline,
         hop=hop,
     )
-    files, load = _source(inputs or [], corpus, root, recipe, on_error == "skip")
-    paths = _output_files(output, embeddings, timeline, [model, *files])
+    paths = _output_files(output, embeddings, timeline, [model, *(word for word in inputs if word != PIPED)])
     skipped, rows = [], 0
     shown = not paths or format is not None
     exit_on_termination()
     try:
-        recordings = load()
+        recordings = from_paths(inputs, on_error == "skip")
         if len(recordings) > 1 and _is_picture(paths):
             raise UserError(f"--output: {output} is a picture of one recording, and there are {len(recordings)}")
         classifier = load_classifier(model, revision=revision, device=device, trust_remote_code=trust_remote_code)
@@ -149,40 +126,6 @@ def _is_picture(paths: Mapping[str, Path]) -> bool:
     from ..inference.outputs import PICTURES
 
     return "--output" in paths and paths["--output"].suffix.lower() in PICTURES
-
-
-def _source(
-    inputs: Sequence[str], corpus: str | None, root: str | None, recipe: str | None, skip: bool
-) -> "tuple[list[str], Callable[[], Sequence[Recording] | Dataset]]":
-    """The files and folders that the recordings come from, which no output may replace, and how they are loaded."""
-    from ..inference.inputs import PIPED, from_paths
-
-    if corpus is not None and recipe is not None:
-        raise UserError("--recipe: names its corpus itself; leave out --corpus")
-    if corpus is None and recipe is None:
-        if root is not None:
-            raise UserError("--root: belongs to --corpus or --recipe; name your own folders without it")
-        if not inputs:
-            raise UserError("INPUT: missing; name audio files, folders or a table, or a corpus with --corpus")
-        return [word for word in inputs if word != PIPED], lambda: from_paths(inputs, skip)
-    from ..experiment.data import load_recipe_corpus
-    from ..experiment.recipe_checks import read_recipe
-
-    if recipe is None:
-        files, own = [], corpus_recipe(corpus, root, inputs)
-    else:
-        files = [recipe_path(recipe)]
-        own = read_recipe(files[0], [*inputs, *([] if root is None else [f"corpus.root={root}"])])
-    return [*files, *_texts(dataclasses.asdict(own.corpus))], lambda: load_recipe_corpus(own).dataset
-
-
-def _texts(values: Any) -> Iterator[str]:
-    """All text among a corpus's options, such as the roots of a mixture's corpora: it may be a path."""
-    if isinstance(values, str) and values and "\0" not in values:
-        yield values
-    elif isinstance(values, Mapping | list | tuple):
-        for value in values.values() if isinstance(values, Mapping) else values:
-            yield from _texts(value)
 
 
 def _count(count: int, what: str) -> str:

@@ -179,8 +179,7 @@ def read_corpus(
         left_out |= mixture.beyond_caps(listing, clips, treatment.emotions)
     kept = [i for i in range(len(clips)) if i not in left_out]
 
-    outcomes = [(clips[i], treatment.emotions[i], None) for i in kept]
-    outcomes += [(clips[i], None, why) for i, why in left_out.items()]
+    outcomes = [(clip, treatment.emotions[i], left_out.get(i)) for i, clip in enumerate(clips)]
     outcomes += [(clip, None, "corpus.exclude") for clip in everything if clip.id in set(exclude)]
     listings = [member.listing for member in members.values()] or [listing]
     skipped = [(own.corpus, why) for own in listings for _, why in own.skipped]

@@ -2,12 +2,10 @@
 
 `corpus.root` is the folder of a database, with its `db.yaml`, as `audb.load_to("data/emodb", "emodb")` downloads it.
 `corpus.label` and `corpus.speaker` are schemes (or columns, or labels of a scheme, such as the gender in a scheme of
-speakers), looked up in all tables; `corpus.tables` chooses the tables of the labels if several have them: a database
-often has one table of votes and one of intended emotions. `corpus.columns` names the schemes for sex, age, language,
-sentence, intensity and take; gender and transcription are read as sex and sentence.
-
-Tables that belong to a split fill the column `split` (dev is validation), which the protocol `column` reads. Segments
-of recordings are not supported.
+speakers), looked up in all tables; `corpus.tables` chooses the tables of the labels if several have them.
+`corpus.columns` names the schemes for sex, age, language, sentence, intensity and take; gender and transcription are
+read as sex and sentence. Tables that belong to a split fill the column `split` (dev is validation), which the protocol
+`column` reads. Segments of recordings are not supported.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``.
 Source: Wagner J, Wierstorf H, Derington A, Eyben F, Schuller B. audformat, https://audeering.github.io/audformat/
@@ -21,12 +19,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..utils.errors import UserError
+from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, facts, split_name, text
-
-__all__ = ["ROW_OPTIONS", "facts", "parse"]
+from .tables import KNOWN, Row, RowParser, absent, split_name, text
 
 ROW_OPTIONS = RowParser
+facts = tables.facts
 # The usual names in databases of columns with another name in ser_hf.
 _USUAL = {"sex": "gender", "sentence": "transcription"}
 
@@ -48,9 +46,6 @@ def parse(
         tables: the tables of the labels; by default all that have them.
         label, speaker: schemes (above).
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
-
-    Raises:
-        UserError: for a missing package, database, scheme or table, and for tables that contradict each other.
     """
     parser = RowParser.from_options(corpus_name, options)
     try:

@@ -4,15 +4,14 @@
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
 Without metadata the parent folder of a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in
-the root, or in any folder below it that is not hidden, names its files in the column `file_name`, relative to its own
-folder. It may give the label (`corpus.label`), the speaker (`corpus.speaker`) and the columns of every table
-(`ser_hf.corpora.csv_table`); files that no metadata names are then left out with a warning. If the metadata has no
-column of labels, the folder is the label.
+any folder that is not hidden names its files in the column `file_name`, relative to its own folder. It may give the
+label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
+(`ser_hf.corpora.csv_table`); files that no metadata names are then left out with a warning.
 
-The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split, as
-in ``data/train/angry``: it fills the column `split`, and the protocol `column` splits by it; a `split` column of the
-metadata is then called ``own_split``. The speaker comes from the column, or from `corpus.speaker_pattern`, a regular
-expression for the path relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
+The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it
+fills the column `split`, and the protocol `column` splits by it; a `split` column of the metadata is then called
+``own_split``. The speaker comes from the column, or from `corpus.speaker_pattern`, a regular expression for the path
+relative to the root: ``(?P<speaker>[a-z]+)_[0-9]+``. It is never guessed.
 """
 
 import json
@@ -24,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 from ..utils.errors import UserError
 from ..utils.files import folders_below, read_table
 from ..utils.yaml import read_text
+from . import tables
 from .files import audio_files, other_recordings
 from .schema import Listing
 from .tables import (
@@ -32,16 +32,14 @@ from .tables import (
     RowParser,
     absent,
     extra_columns,
-    facts,
     read_parquet,
     relative,
     split_name,
     with_splits,
 )
 
-__all__ = ["ROW_OPTIONS", "facts", "parse", "read_json_lines"]
-
 ROW_OPTIONS = RowParser
+facts = tables.facts
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 
@@ -68,18 +66,12 @@ def parse(
         on_unknown: with ``"skip"``, files whose label is not an emotion and rows without audio are left out.
         label, speaker: names of these columns of the metadata, which may lack them.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`.
-
-    Raises:
-        UserError: naming the file, the line of metadata, or the key.
     """
     parser = RowParser.from_options(corpus_name, options)
     files = audio_files(root and os.path.normpath(root), corpus_name)
     root = Path(os.path.normpath(root))
     entries = list(_metadata(root))
-    listed: dict[Path, str] = {}
-    for entry in entries:
-        if listed.setdefault(entry.path, entry.where) != entry.where:
-            raise UserError(f"{entry.where}: {entry.path} is in {listed[entry.path]} too; list each file once")
+    listed = {entry.path for entry in entries}
     unlisted = [path for path in files if path not in listed]
     if not entries:
         entries, unlisted = [_Entry(path, str(path), {}) for path in files], []

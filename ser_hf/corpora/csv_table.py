@@ -20,12 +20,12 @@ from typing import Any, Literal
 from ..utils.errors import UserError
 from ..utils.files import read_table
 from ..utils.yaml import read_text
+from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, absent, extra_columns, facts, relative
-
-__all__ = ["ROW_OPTIONS", "facts", "parse"]
+from .tables import KNOWN, Row, RowParser, absent, extra_columns, relative
 
 ROW_OPTIONS = RowParser
+facts = tables.facts
 
 
 def parse(
@@ -48,9 +48,6 @@ def parse(
         audio_root: the folder of relative paths; by default the table's.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the path as the table has it.
-
-    Raises:
-        UserError: naming file and line, or the key.
     """
     parser = RowParser.from_options(corpus_name, options)
     table = Path(root or "")

@@ -7,10 +7,9 @@ packaged list (`ser_hf.corpora.files`); names in archives decide nothing. Files 
 folder until the release is complete, and are then moved into place.
 
 - RAVDESS: https://zenodo.org/records/1188976 (the record lists size and MD5 of its files).
-- CREMA-D: objects in Git LFS are named by their SHA-256, which is the manifest's. The authors point to the mirror on
-  GitLab, as GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
-- TESS: the data set of the same name in PaddleSpeech downloads a zip and states its MD5; the authors' own page
-  (https://doi.org/10.5683/SP2/E8H2MF) serves the clips one by one.
+- CREMA-D: objects in Git LFS have the SHA-256 of the list as their name. The authors point to the mirror on GitLab, as
+  GitHub's quota is used up (https://github.com/CheyneyComputerScience/CREMA-D/issues/15).
+- TESS: PaddleSpeech has a zip of it, with its MD5; https://doi.org/10.5683/SP2/E8H2MF serves the clips one by one.
 - EMO-DB: the authors' page; https://zenodo.org/records/7447302 is their later release in audformat.
 """
 
@@ -80,11 +79,9 @@ class ReleaseCheck:
         title, number = CORPORA[self.name].TITLE, f"{len(manifest(self.name)):,} files"
         if self.complete:
             return f"{self.folder}: {title} is complete, {number} as released"
-        problems = [f"{len(self.missing):,} missing (first {self.missing[0].path})"] if self.missing else []
-        if self.altered:
-            remedy = "altered, damaged or converted; delete them to download them again"
-            problems.append(f"{len(self.altered):,} {remedy} (first {self.altered[0]})")
-        return f"{self.folder}: not {title} as released; of {number}: {'; '.join(problems)}"
+        kinds = {"missing": [entry.path for entry in self.missing], "altered, damaged or converted": self.altered}
+        found = [f"{len(paths):,} {kind} (first {paths[0]})" for kind, paths in kinds.items() if paths]
+        return f"{self.folder}: not {title} as released; of {number}: {'; '.join(found)}; delete what is altered"
 
 
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
@@ -137,10 +134,9 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
         UserError: if there is nothing to download from, the disk is full or cannot be written to, or the sources did
             not provide everything; the line has the reason of each of them.
     """
-    if name not in CORPORA:
-        raise UserError(f"corpus: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     if name not in SOURCES:
-        raise UserError(f"{name}: cannot be downloaded: {REGISTRATION.get(name, 'no source of it is known')}")
+        reason = REGISTRATION.get(name, f"no source of it is known; choose one of {', '.join(SOURCES)}")
+        raise UserError(f"{name}: cannot be downloaded: {reason}")
     folder = _named_folder(folder, "DIR")
     try:
         if check_release(name, folder, hashed=False).missing or unfinished(folder):

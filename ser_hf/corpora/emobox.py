@@ -76,9 +76,6 @@ def parse(
         speaker_pattern, no_speaker: see `ser_hf.corpora.tables.RowParser`; the pattern is matched with `wav`.
         known_bad: ``"drop"`` leaves out the clips in `KNOWN_BAD` of the corpus's module.
         options: see `facts`.
-
-    Raises:
-        UserError: naming file and line, or the key.
     """
     if root is None or not Path(root).is_dir():
         raise UserError(f"corpus.root: {root or 'missing'}; emobox needs a corpus's folder of EmoBox's data")

@@ -18,7 +18,6 @@ Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf)
 
 import dataclasses
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -29,19 +28,17 @@ import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
 from huggingface_hub import HfApi
 
-from ..utils.cache import built_once, cache_root, format_size, key_of
+from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError
+from . import tables
 from .schema import Listing
-from .tables import KNOWN, Row, RowParser, class_name, class_names, extra_columns, facts, with_splits
-
-__all__ = ["ROW_OPTIONS", "facts", "parse"]
+from .tables import KNOWN, Row, RowParser, class_name, class_names, extra_columns, with_splits
 
 ROW_OPTIONS = RowParser
+facts = tables.facts
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _INDEX = "index.json"  # number of a row, file, size and date of each file
 _MAGIC = ((b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"FORM", ".aiff"))
-
-logger = logging.getLogger(__name__)
 
 
 def parse(
@@ -68,9 +65,6 @@ def parse(
         audio, label, speaker: names of these columns.
         corpus_name, options: see `ser_hf.corpora.tables.RowParser` and `ser_hf.corpora.tables.facts`. The speaker
             pattern is matched with the original file name of the clip.
-
-    Raises:
-        UserError: naming the key, or the split and row.
     """
     parser = RowParser.from_options(corpus_name, options)
     if (root is None) == (dataset is None):
@@ -95,6 +89,8 @@ def _load(name: str, root: str | Path | None, revision: str | None, config: str 
     """The splits of a data set on the Hub or in `root`."""
     try:
         if root is None:
+            if Path(name).exists():  # which load_dataset prefers
+                raise UserError(f"corpus.dataset: {name} is a folder on this machine; name it in corpus.root")
             _require_commit(name, revision)
             return dict(load_dataset(name, config, revision=revision))
         if Path(root).is_file():
@@ -178,7 +174,6 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
     folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
     with built_once(folder, lambda built: list(_indexed(built)), needed=lambda: content.data.nbytes) as fresh:
         if fresh is not None:
-            logger.info("%s: audio of %s to be written to %s", title, format_size(content.data.nbytes), folder)
             index = []
             for number, row in enumerate(content):
                 cell = row[column]

@@ -77,10 +77,6 @@ def parse(
         merge_excited: whether excited counts as happy; by default true with 4 classes and false with 6, as in the
             literature. With 4 classes and false, excited is left out.
         part: improvised or scripted dialogues alone.
-
-    Raises:
-        UserError: for an utterance whose dialogue has no file of labels, for a line of labels that cannot be read, and
-            for an audio file that is no utterance.
     """
     merged = classes == 4 if merge_excited is None else merge_excited
     kept = set(EMOTION_CODES) if classes == 6 else {"ang", "hap", "neu", "sad", *(("exc",) if merged else ())}
@@ -140,10 +136,7 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
     # The release has macOS's `._Ses01F_impro01.txt` beside the files of labels.
     for table in sorted(root.rglob("EmoEvaluation/*.txt")):
         if not table.name.startswith("."):
-            rated = ratings.setdefault(table.stem, {})
-            for utterance, rating in read_ratings(table).items():
-                if rated.setdefault(utterance, rating) != rating:
-                    raise UserError(f"{table}: {utterance} has another label in another file; keep one of the files")
+            ratings.setdefault(table.stem, {}).update(read_ratings(table))
     return ratings
 
 

@@ -12,12 +12,7 @@ from .schema import EMOTIONS, Clip
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The `merge` and `drop` of one key of a recipe.
-
-    Raises:
-        UserError: for a word that is no emotion, one that is merged and dropped, and one that is merged into an
-            emotion that is merged itself.
-    """
+    """The `merge` and `drop` of one key of a recipe, checked: emotions, and no contradiction."""
 
     merge: Mapping[str, str] = dataclasses.field(default_factory=dict)
     drop: Sequence[str] = ()
@@ -64,8 +59,7 @@ def treat_labels(
         labels: the classes, in the order of their ids; by default every emotion left, in canonical order.
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
-        own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`: ``{"calm": "calm"}``
-            keeps the calm of one corpus while that of the others is merged.
+        own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
 
     Raises:
         UserError: for a word that is no emotion, an emotion that is neither listed, merged nor dropped, rules that
@@ -182,9 +176,11 @@ def label_sources(
     skipped: Sequence[tuple[str, str]],
     corpus: str,
 ) -> list[Source]:
-    """Counts clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, or None
-    and the reason why it was left out; `skipped` are corpus and reason of each file that is no clip."""
-    counts = Counter((clip.corpus or corpus, clip.emotion, clip.word, label, why) for clip, label, why in outcomes)
+    """Counts clips by corpus, emotion, word and class, in that order: `outcomes` are each clip with its class, and the
+    reason if it was left out; `skipped` are corpus and reason of each file that is no clip."""
+    counts = Counter(
+        (clip.corpus or corpus, clip.emotion, clip.word, None if why else label, why) for clip, label, why in outcomes
+    )
     counts.update((own, None, None, None, why) for own, why in skipped)
     place = (*EMOTIONS, None).index
     order = sorted(counts, key=lambda key: (key[0], place(key[1]), key[2] or "", place(key[3]), key[4] or ""))

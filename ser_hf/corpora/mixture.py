@@ -8,7 +8,7 @@
         - {name: tess, root: data/TESS, merge: {surprise: happy}, cap: 800}
       merge: {calm: neutral}
 
-Each item takes the keys of its own corpus; `labels` and `exclude` belong beside `corpora`, and so do `merge` and
+Each item takes the keys of its corpus; `labels` and `exclude` belong beside `corpora`, and so do `merge` and
 `drop` for all corpora; those of an item take precedence.
 
 - `cap`: the maximum number of clips of a corpus in all splits together, drawn by `corpus.seed` with speakers in

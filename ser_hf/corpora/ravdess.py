@@ -8,7 +8,7 @@ Licence: CC BY-NC-SA 4.0 (non-commercial).
 File names are seven two-digit fields, `03-01-05-02-01-02-12.wav`: modality (03 audio only), vocal channel (01 speech,
 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition, actor (odd male, even female).
 
-The sung part is a release of its own in the same grammar: 1,012 clips, 44 of each actor but Actor_18, who did not
+The sung part is a separate release in the same grammar: 1,012 clips, 44 of each actor but Actor_18, who did not
 sing, in the same emotions without disgust and surprise.
 
 Quirks of the official files:

@@ -6,7 +6,6 @@ for tests and for controls; a model trained on it knows nothing of real speech.
 Licence: CC0 1.0. File names: `s03_angry_007.wav` is speaker, emotion, take.
 """
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,7 +27,6 @@ CITATION = None
 ACTED = False
 
 SAMPLING_RATE = 16000
-GRAMMAR = re.compile(r"s(?P<speaker>\d+)_(?P<emotion>[a-z]+)_(?P<take>\d+)")
 GENERATOR_VERSION = 1  # to be raised by any change that alters a single sample
 
 # Two letters make a syllable; the first syllable of a word is stressed. All sentences are made of the same sounds.
@@ -349,29 +347,29 @@ def parse(
         raise UserError(f"corpus.seed: at least 0, got {seed}")
     settings = {"generator": GENERATOR_VERSION, "speakers": speakers, "takes": takes, "seed": seed}
     folder = (Path(root) if root is not None else cache_root() / "synthetic") / key_of(settings)
+    jobs = [(s, emotion, take) for s in range(speakers) for emotion in EMOTIONS for take in range(takes)]
     with built_once(folder) as fresh:
         if fresh is not None:
-            jobs = [(s, emotion, take) for s in range(speakers) for emotion in EMOTIONS for take in range(takes)]
-            for speaker, emotion, take in tqdm(jobs, desc="generating speech", unit="clip", disable=None):
-                samples = utterance(speaker, emotion, take, seed, SAMPLING_RATE)
-                path = fresh / f"s{speaker:02d}_{emotion}_{take:03d}.wav"
-                soundfile.write(path, samples, SAMPLING_RATE, subtype="PCM_16")
-    clips = [_clip(path, seed) for path in sorted(folder.glob("*.wav"))]
+            for job in tqdm(jobs, desc="generating speech", unit="clip", disable=None):
+                path = fresh / f"{_name(*job)}.wav"
+                soundfile.write(path, utterance(*job, seed, SAMPLING_RATE), SAMPLING_RATE, subtype="PCM_16")
+    clips = [
+        Clip(
+            path=str(folder / f"{_name(speaker, emotion, take)}.wav"),
+            emotion=emotion,
+            speaker=f"synthetic:{speaker:02d}",
+            id=f"synthetic/{_name(speaker, emotion, take)}",
+            sex=voice(speaker, seed).sex,
+            sentence=f"sentence {take % len(SENTENCES) + 1}",
+            take=take,
+        )
+        for speaker, emotion, take in jobs
+    ]
     return Listing("synthetic", _shuffled(clips, seed) if shuffle_labels else clips)
 
 
-def _clip(path: Path, seed: int) -> Clip:
-    fields = GRAMMAR.fullmatch(path.stem)
-    speaker, take = int(fields["speaker"]), int(fields["take"])
-    return Clip(
-        path=str(path),
-        emotion=fields["emotion"],
-        speaker=f"synthetic:{fields['speaker']}",
-        id=f"synthetic/{path.stem}",
-        sex=voice(speaker, seed).sex,
-        sentence=f"sentence {take % len(SENTENCES) + 1}",
-        take=take,
-    )
+def _name(speaker: int, emotion: str, take: int) -> str:
+    return f"s{speaker:02d}_{emotion}_{take:03d}"
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:

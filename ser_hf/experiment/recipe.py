@@ -10,6 +10,7 @@ from ..utils.yaml import Range, dump_yaml
 
 Positive = Annotated[float, Range(above=0)]
 PositiveInt = Annotated[int, Range(above=0)]
+NotNegativeInt = Annotated[int, Range(min=0)]
 NotNegative = Annotated[float, Range(min=0)]
 Seconds = Annotated[float, Range(min=SHORTEST, unit="seconds")]
 Share = Annotated[float, Range(min=0, below=1)]  # 1 excluded
@@ -100,8 +101,8 @@ class GradualSection:
     """Gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146): only the head is trained at first; every `every`
     epochs the next `layers` layers from the top are unfrozen. Null: not gradual."""
 
-    every: int | None = None
-    layers: int = 1
+    every: PositiveInt | None = None
+    layers: PositiveInt = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +115,8 @@ class FreezeSection:
     """
 
     feature_encoder: bool = False
-    layers: int = 0
-    top_layers: int | None = None
+    layers: NotNegativeInt = 0
+    top_layers: NotNegativeInt | None = None
     encoder: bool = False
     gradual: GradualSection = GradualSection()
     cache: bool = False
@@ -137,9 +138,9 @@ class LoraSection:
     layers, null the usual ones. The head is trained without adapters.
     """
 
-    rank: int | None = None
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: PositiveInt | None = None
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
     dora: bool = False
     rslora: bool = False
     targets: list[str] | None = None
@@ -158,14 +159,13 @@ class LossSection:
     """Cross entropy with options.
 
     `class_weights`: `balanced` or {label: weight}. `focal_gamma` above zero: focal loss. `soft_labels`: trains on the
-    votes of raters (`corpus.soft: true` loads them). `logit_adjustment`: tau of the adjustment for class frequencies.
+    votes of raters (`corpus.soft: true` loads them).
     """
 
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     label_smoothing: Share = 0.0
     focal_gamma: NotNegative = 0.0
     soft_labels: bool = False
-    logit_adjustment: NotNegative = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,18 +42,22 @@ USED_BY_SKLEARN = {
 # Keys of removed features: the default, which saved recipes may have (None: a step of probability 0), and what to use
 # instead.
 DROPPED: dict[str, tuple[Any, str]] = {
+    "corpus.perception": (False, "leave it out"),
     "augment.crop": (None, "use audio.max_duration"),
     "augment.tempo": (None, "use augment.speed"),
     "augment.time_shift": (None, "use audio.max_duration"),
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
+    "augment.vocal_tract": (None, "use model.band_warp"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
     ),
     "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
+    "training.dataloader_drop_last": (False, "leave it out; every clip is used"),
     "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
+    "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
     "training.loss.effective_number_beta": (0.999, "use training.loss.class_weights balanced, or weights by label"),
 }
 
@@ -124,9 +128,10 @@ def _check_class_balance(recipe: Recipe) -> None:
         for key in ["training.balance"] * bool(balance) + weighted:
             raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
     balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
-    for key in ("class_weights", "logit_adjustment"):
-        if getattr(loss, key) and (augment.oversample or balance in ("class", "corpus_and_class")):
-            raise UserError(f"training.loss.{key}: {balanced} already balances the classes; leave out one of the two")
+    if loss.class_weights and (augment.oversample or balance in ("class", "corpus_and_class")):
+        raise UserError(
+            f"training.loss.class_weights: {balanced} already balances the classes; leave out one of the two"
+        )
 
 
 def _weighted(recipe: Recipe) -> list[str]:
@@ -187,13 +192,6 @@ def _check_frozen(recipe: Recipe) -> None:
         raise UserError("freeze.gradual.every: missing; the number of epochs after which layers are unfrozen")
     if freeze.encoder and training.layer_decay:
         raise UserError("training.layer_decay: freeze.encoder freezes all layers; leave out one of the two")
-    settings = [training.arguments.get(f"{word}_checkpointing_kwargs") or {} for word in ("gradient", "activation")]
-    partly = dataclasses.replace(freeze, cache=False) != FreezeSection() or recipe.lora.rank is not None
-    if partly and any(kwargs.get("use_reentrant") for kwargs in settings):
-        raise UserError(
-            "training.gradient_checkpointing_kwargs.use_reentrant: layers above frozen ones would get no gradient; "
-            "leave it out"
-        )
     if not freeze.cache or training.solver == "sklearn":  # which computes embeddings once anyway
         return
     changing = [f"augment.{name}" for name in augment.steps]

@@ -41,7 +41,7 @@ from ..training.feature_cache import FeatureCaching, fixed_crops
 from ..training.fit import Fit, dry_run, fit, window_logits
 from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora, plain_parameters
-from ..training.loss import ClassificationLoss, class_weights, log_priors
+from ..training.loss import ClassificationLoss, class_weights
 from ..training.optimizer import parameter_groups
 from ..training.sklearn_solver import fit_classical
 from ..utils.environment import quiet_libraries, recorded
@@ -292,8 +292,6 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
         weights,
         settings.label_smoothing,
         settings.focal_gamma,
-        settings.logit_adjustment,
-        log_priors(labels, len(names)) if settings.logit_adjustment else None,
     )
 
 

@@ -125,7 +125,7 @@ class FrameConfig(WaveformConfig):
     @property
     def min_frames(self) -> int:
         """The fewest frames the network can take; shorter clips are padded with zeros, which count as real."""
-        return 1
+        return math.prod(getattr(self, "time_pooling", ()))
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -212,10 +212,6 @@ class ConvolutionConfig(AcousticConfig):
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 2, 2)
     conv_dropout: Fraction = 0.05
-
-    @property
-    def min_frames(self) -> int:
-        return math.prod(self.time_pooling)
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -1,8 +1,4 @@
-"""The acoustic front end: from a waveform to normalized features, with a mask of the real frames.
-
-What a frame sees beyond a clip's end is zeros or made of that clip, so a frame that belongs to a clip sees the same
-samples whether the clip is alone or padded in a batch.
-"""
+"""The acoustic front end: from a waveform to normalized features, with a mask of the real frames."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,10 +21,8 @@ class FrontEnd(nn.Module):
     """Features, their derivatives, normalization, a fixed length if configured, and augmentation in training.
 
     `size` features a frame are `planes` (features and derivatives) of `bands` each. With `statistics`, names from
-    `STATISTICS`, a clip becomes one frame: those statistics over its frames, standardized by the training clips' own.
-
-    Args:
-        features: builds the features from the configuration and the fewest frames; by default `config.features`.
+    `STATISTICS`, a clip becomes one frame of them, standardized by the training clips' own. `features` builds the
+    features from the configuration and the fewest frames (default: `config.features`).
     """
 
     def __init__(
@@ -107,8 +101,7 @@ class DerivedBuffers(nn.Module):
 
 
 class ShortTime(DerivedBuffers):
-    """Windowed power spectra of frames: the settings of `FrameConfig` from `n_fft` to `edges`. Clips of fewer than
-    `min_frames` are padded with zeros to as many, which then count as real."""
+    """Windowed power spectra of frames, at least `min_frames` of a clip."""
 
     def __init__(self, config: FrameConfig, min_frames: int = 1):
         super().__init__()

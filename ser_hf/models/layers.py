@@ -16,8 +16,7 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
 
 
 def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
-    """(batch, frames) -> (batch, frames // pool): a pooled frame is real where its whole window is, so that lengths
-    are floored, as they are for a clip alone."""
+    """(batch, frames) -> (batch, frames // pool): a pooled frame is real where its whole window is."""
     return mask[:, pool - 1 :: pool]
 
 

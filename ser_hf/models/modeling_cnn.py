@@ -35,8 +35,7 @@ class CNN2dConfig(ConvolutionConfig):
 class CNN2dForAudioClassification(AcousticClassifier):
     """2-D CNN: log-mel front end, four convolutional blocks, global pooling, dense layer, classifier.
 
-    The network with which most speech emotion notebooks begin. They resize every spectrogram to one size; this one
-    pools the real frames of clips of any length (``frame_fit: resize`` with `frames` does as they do).
+    The network of most speech emotion notebooks, for clips of any length (``frame_fit: resize`` resizes as they do).
     """
 
     config_class = CNN2dConfig

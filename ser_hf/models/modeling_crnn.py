@@ -1,6 +1,5 @@
 """Convolutions before a bidirectional LSTM: CRNN, CNN-LSTM and stacked CNN-LSTMs, configurations and networks."""
 
-import math
 from typing import ClassVar, Literal
 
 import torch
@@ -33,8 +32,7 @@ class CRNNConfig(ConvolutionConfig):
 class CRNNForAudioClassification(AcousticClassifier):
     """CRNN: log-mel front end, convolutional blocks, bidirectional LSTM, pooling, classifier.
 
-    The layout of Choi et al. 2017 (arXiv:1609.04243) as speech emotion notebooks use it: convolutions see local
-    spectral shape, the LSTM the contour of the utterance.
+    The layout of Choi et al. 2017 (arXiv:1609.04243).
     """
 
     config_class = CRNNConfig
@@ -80,10 +78,6 @@ class CNNLSTMConfig(AcousticConfig):
     conv_dropout: Fraction = 0.05
     dropout: Fraction = 0.3
 
-    @property
-    def min_frames(self) -> int:
-        return math.prod(self.time_pooling)
-
 
 class CNNLSTMForAudioClassification(CRNNForAudioClassification):
     """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its last states.
@@ -121,9 +115,7 @@ class StackedCNNLSTMConfig(CRNNConfig):
 class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
     """Stacked CNN-LSTM: a deep stack of 2-D convolutions, then a bidirectional LSTM over the remaining frames.
 
-    After the notebook "stacked_cnn_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, which cuts
-    a clip to 3 s and flattens each chunk of 128 frames to one step. Here the stack runs over the whole clip, of any
-    length; a step is a pooled frame.
+    After the notebook "stacked_cnn_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
     """
 
     config_class = StackedCNNLSTMConfig

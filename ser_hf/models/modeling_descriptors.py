@@ -1,8 +1,4 @@
-"""Frame descriptors of speech (energy, spectral shape, pitch) and a 1-D CNN over them: configuration and network.
-
-They are low-level descriptors of classical emotion recognition (Eyben et al. 2016, "The Geneva Minimalistic Acoustic
-Parameter Set", IEEE Transactions on Affective Computing 7), in librosa's units: a network needs them normalized.
-"""
+"""Frame descriptors of speech in librosa's units (energy, spectral shape, pitch) and a 1-D CNN over them."""
 
 import math
 from typing import ClassVar, Literal
@@ -207,7 +203,7 @@ class FrameDescriptors(DerivedBuffers):
 
 
 def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
-    """Sums of products of samples 0 to `lags` - 1 apart: (batch, frames, lags); `lags` is at most the frame's size."""
+    """Sums of products of samples 0 to `lags` - 1 apart: (batch, frames, lags)."""
     length = frames.shape[2]
     # Zeros enough that no product wraps around, and a power of two.
     size = 1 << math.ceil(math.log2(length + lags - 1))

@@ -183,8 +183,7 @@ class Forest(nn.Module):
 class MfccForestForAudioClassification(FittedClassifier):
     """Random forest on MFCC statistics: the mean of many decision trees' distributions.
 
-    Breiman 2001 ("Random forests", Machine Learning 45), grown by scikit-learn's `RandomForestClassifier`. The trees
-    are arrays of nodes here, so that loading them needs neither scikit-learn nor a pickle.
+    scikit-learn's `RandomForestClassifier` as arrays of nodes: loading them needs neither scikit-learn nor a pickle.
     """
 
     config_class = MfccForestConfig
@@ -203,11 +202,7 @@ class MfccMlpConfig(MfccConfig):
 
 
 class MfccMlpForAudioClassification(MfccClassifier):
-    """Multi-layer perceptron on MFCC statistics: two hidden layers over one vector per clip.
-
-    As in notebooks on RAVDESS (x4nth055/emotion-recognition-using-speech), but with the vector of the clip's own
-    frames, standardized by the training clips.
-    """
+    """Multi-layer perceptron on MFCC statistics: two hidden layers over one vector per clip."""
 
     config_class = MfccMlpConfig
 

@@ -42,7 +42,7 @@ class ParallelConfig(ConvolutionConfig):
 
     @property
     def min_frames(self) -> int:
-        return max(math.prod(self.time_pooling), self.sequence_pooling[0])
+        return max(super().min_frames, self.sequence_pooling[0])
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -53,8 +53,7 @@ class ParallelConfig(ConvolutionConfig):
 
 
 class MaxPooledFrames(nn.Module):
-    """The features themselves, coarser: the largest value in each window of (frames, bands). `size` is the size of a
-    pooled frame."""
+    """The largest feature in each window of (frames, bands); `size` is that of a pooled frame."""
 
     def __init__(self, planes: int, bands: int, pool: Sequence[int]):
         super().__init__()
@@ -69,10 +68,7 @@ class MaxPooledFrames(nn.Module):
 
 
 class ParallelClassifier(AcousticClassifier):
-    """Convolutional branches of several kernel sizes beside a branch that sees the sequence of pooled frames.
-
-    A network overrides `_sequence_branch` and `_sequence`.
-    """
+    """Convolutional branches of several kernel sizes beside a branch that processes the sequence of pooled frames."""
 
     config_class = ParallelConfig
     classifier_gain = 0.3
@@ -95,7 +91,6 @@ class ParallelClassifier(AcousticClassifier):
         raise NotImplementedError
 
     def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, self.frames.size), mask (batch, frames) -> what the sequence branch pools."""
         raise NotImplementedError
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -142,7 +137,6 @@ class SelfAttention(nn.Module):
         self.join = nn.Linear(size, size)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
         queries, keys, values = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.project(sequence).chunk(3, dim=2)
         )
@@ -153,8 +147,7 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and a feed-forward layer with ReLU, each a residual (Vaswani et al. 2017, arXiv:1706.03762),
-    normalized first (Xiong et al. 2020, arXiv:2002.04745); equal to `nn.TransformerEncoderLayer` with
+    """A pre-norm block (Vaswani et al. 2017, arXiv:1706.03762), equal to `nn.TransformerEncoderLayer` with
     ``norm_first``."""
 
     def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
@@ -165,7 +158,6 @@ class TransformerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
         sequence = sequence + self.dropout(self.attention(self.attention_norm(sequence), mask))
         hidden = self.dropout(torch.relu(self.widen(self.feed_norm(sequence))))
         return sequence + self.dropout(self.narrow(hidden))
@@ -195,10 +187,7 @@ class Transformer(nn.Module):
 
 
 def positions(sequence: torch.Tensor) -> torch.Tensor:
-    """Sinusoids of the frame's number (Vaswani et al. 2017, section 3.5): (frames, size) for (batch, frames, size).
-
-    Feature 2i is ``sin(frame / 10000^(2i / size))`` and feature 2i + 1 its cosine.
-    """
+    """Sinusoids of the frame's number (Vaswani et al. 2017, section 3.5): (frames, size) for (batch, frames, size)."""
     size = sequence.shape[2]
     frame = torch.arange(sequence.shape[1], device=sequence.device, dtype=torch.float32)[:, None]
     even = torch.arange(0, size, 2, device=sequence.device, dtype=torch.float32)
@@ -210,9 +199,7 @@ class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
     """Parallel CNNs and a transformer: CNN branches of several kernel sizes beside self-attention over frames.
 
     After IliaZenkov/transformer-cnn-emotion-recognition and the notebook "parallel_cnn_transformer" of
-    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch. There the CNNs are alike, flatten a clip of 3 s, and
-    the transformer has no positions. Here they differ in kernel size and pool the real frames of any clip; the
-    transformer has positions, a projection to its own size and a feed-forward layer of half the width.
+    Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch, for clips of any length and with positions.
     """
 
     config_class = ParallelCNNTransformerConfig
@@ -248,8 +235,7 @@ class ParallelCNNAttentionLSTMConfig(ParallelConfig):
 class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
     """Parallel CNNs and an attentive LSTM: CNN branches of several kernel sizes beside a bidirectional LSTM.
 
-    After the notebook "parallel_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch,
-    whose one CNN flattens a clip of 3 s; here are several, and they pool the real frames of any clip.
+    After the notebook "parallel_cnn_attention_lstm" of Data-Science-kosta/Speech-Emotion-Classification-with-PyTorch.
     """
 
     config_class = ParallelCNNAttentionLSTMConfig

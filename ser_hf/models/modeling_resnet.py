@@ -15,8 +15,8 @@ SqueezeShare = valid(float, "more than 0, and 1 or less", lambda share: 0 < shar
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by weights computed from the means of all channels over the clip's real frames
-    (Hu et al. 2018, arXiv:1709.01507). The hidden layer has `share` of the channels, 4 at least."""
+    """Scales each channel by weights computed from the means of all channels over real frames (Hu et al. 2018,
+    arXiv:1709.01507)."""
 
     def __init__(self, channels: int, share: float):
         super().__init__()
@@ -25,7 +25,6 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, frames, bands), padding zero -> the same."""
         mean = picture.mean(dim=3).sum(dim=2) / mask.sum(dim=1, keepdim=True)
         scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
         return picture * scale[:, :, None, None]
@@ -40,8 +39,7 @@ def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> tor
 
 
 class ResNetClassifier(AcousticClassifier):
-    """What both networks share after their residual blocks: bands are joined frame by frame, then pooled over time. A
-    network overrides `_blocks`, and calls `_make_head` last in its constructor."""
+    """Joins the bands of residual blocks frame by frame, and pools over time; a network overrides `_blocks`."""
 
     def _make_head(self, config: AcousticConfig, bands: int) -> None:
         self.dropout = nn.Dropout(config.dropout)
@@ -207,7 +205,6 @@ class SeparableBlock(nn.Module):
         self.drop_path = drop_path
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, frames, bands), padding zero -> the same."""
         real = mask[:, None, :, None].to(picture.dtype)
         change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)

@@ -38,16 +38,16 @@ class TransferConfig(AcousticConfig):
 
 
 class TransferClassifier(AcousticClassifier):
-    """A waveform classifier whose `encoder` has published weights, all of them in `encoder.layers`, its blocks from
-    the bottom to the top, so that they can be frozen, unfrozen and given learning rates by depth."""
+    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from the bottom to the
+    top."""
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config)
         self.front_end, self.encoder = front_end, encoder
 
     def _make_head(self, size: int) -> None:
-        """`norm` and `classifier` for clip vectors of `size`, and all initial weights. The classifier is a linear
-        layer, or calibrated linear support vector machines, which scikit-learn fits."""
+        """Makes `norm` and `classifier` (a linear layer, or linear support vector machines) for clip vectors of
+        `size`."""
         self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
         head = {"linear": nn.Linear, "svm": LinearMachines}[self.config.head]
         self.classifier = head(size, self.config.num_labels)
@@ -68,8 +68,8 @@ class PooledTransferClassifier(TransferClassifier):
 
 
 class ClipNorm(MaskedBatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip, (batch, size) -> the same, as for linear layers on
-    frozen encoders in He et al. 2022 (arXiv:2111.06377, appendix A.1)."""
+    """Batch normalization, without weights, of one vector per clip (as He et al. 2022, arXiv:2111.06377, appendix
+    A.1)."""
 
     def __init__(self, size: int):
         super().__init__(size, affine=False)
@@ -80,9 +80,8 @@ class ClipNorm(MaskedBatchNorm1d):
 
 
 class VGGStage(nn.Module):
-    """Convolutions of 3 x 3 with biases, each followed by ReLU, then the largest value in each window of 2 x 2
-    (Simonyan and Zisserman 2014, arXiv:1409.1556). Biases make padding nonzero: it is set to zero after every
-    layer."""
+    """Convolutions of 3 x 3 with biases and ReLU, then max-pooling of 2 x 2. Biases make padding nonzero: it is set to
+    zero after every layer."""
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
         super().__init__()
@@ -102,7 +101,7 @@ class VGGStage(nn.Module):
 
 
 class PublishedAudioConfig(TransferConfig):
-    """What the front ends of BYOL-S and CNN14 have in common, as published; see `TransferConfig`."""
+    """What the front ends of BYOL-S and CNN14 have in common; see `TransferConfig`."""
 
     hop_length: Count = 160
     center: bool = True
@@ -149,21 +148,17 @@ BYOLS_BLOCKS = 3  # each halves frames and bands
 
 
 class FrameLayer(nn.Module):
-    """Linear layer, ReLU and dropout of each frame alone."""
-
     def __init__(self, inputs: int, outputs: int, dropout: float):
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """(..., inputs) -> (..., outputs)."""
         return self.dropout(torch.relu(self.linear(frames)))
 
 
 class BYOLSEncoder(nn.Module):
-    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // 8, embedding), and their mask;
-    `layers` are the three convolutional blocks and the two linear layers."""
+    """Frames of 10 ms and their mask -> frames of 80 ms, (batch, frames // 8, embedding), and their mask."""
 
     def __init__(self, planes: int, bands: int, config: BYOLSConfig):
         super().__init__()
@@ -234,8 +229,8 @@ class CNN14Config(PublishedAudioConfig):
 
 
 class DoubleBlock(nn.Module):
-    """Two convolutions, each with masked batch normalization and ReLU, mean over squares of `pool`, dropout. With
-    `normed`, a number of planes times bands, each band of each plane is normalized before."""
+    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed`, each of so many bands is normalized
+    before."""
 
     def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
         super().__init__()
@@ -267,13 +262,11 @@ class ClipLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs), mask (batch, frames) -> (batch, outputs)."""
         return self.dropout(torch.relu(self.linear(self.dropout(self.pooling(frames, mask)))))
 
 
 class CNN14Encoder(nn.Module):
-    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, embedding); `layers` are the blocks of
-    convolutions, the first of which normalizes the bands, and the layer after pooling."""
+    """(batch, frames, planes * bands), mask (batch, frames) -> (batch, embedding)."""
 
     def __init__(self, planes: int, bands: int, config: CNN14Config):
         super().__init__()
@@ -295,7 +288,7 @@ class CNN14Encoder(nn.Module):
 class CNN14ForAudioClassification(TransferClassifier):
     """CNN14 of PANNs: log-mel front end, six blocks of two convolutions, mean plus maximum over time.
 
-    Kong et al. 2020 (arXiv:1912.10211) trained it to tag the sounds of AudioSet, speech among 527 of them.
+    Kong et al. 2020 (arXiv:1912.10211) trained it to tag the sounds of AudioSet.
     """
 
     config_class = CNN14Config
@@ -398,8 +391,7 @@ class VGGishFrontEnd(DerivedBuffers):
 
 
 class VGGishEncoder(nn.Module):
-    """(batch, examples, frames * bands), mask (batch, examples) -> embeddings (batch, examples, size), and the mask;
-    `layers` are the four stages and the three dense layers."""
+    """(batch, examples, frames * bands), mask (batch, examples) -> (batch, examples, embedding), and the mask."""
 
     def __init__(self, config: VGGishConfig):
         super().__init__()
@@ -485,8 +477,8 @@ class VGG16Config(TransferConfig):
 
 
 class VGG16Encoder(nn.Module):
-    """The five stages, `layers`; an output frame has `size` numbers, all channels of all remaining bands. With a
-    single plane the kernels of the published first layer are summed over its colors, which is exact."""
+    """The five stages. With one plane the kernels of the published first layer are summed over its colors, which is
+    exact."""
 
     def __init__(self, planes: int, bands: int, channels: list[int]):
         super().__init__()

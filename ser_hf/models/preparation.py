@@ -1,7 +1,4 @@
-"""Waveform preparation (silence trimmed, level set, duration fixed), and the feature extractor that applies it.
-
-Training applies it once, when the waveform store is built, and a published model in its feature extractor.
-"""
+"""Waveform preparation (silence, level, duration), and the feature extractor that applies it in a published model."""
 
 import dataclasses
 import functools
@@ -135,8 +132,7 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
 
 
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The samples through both filters, float64 (samples,): in the frequency domain, as numpy has no recursive filter,
-    part by part, each with room for the filters to ring out."""
+    """The samples through both filters, float64 (samples,), part by part in the frequency domain."""
     response, part = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
     weighted = np.zeros(len(samples) + size)

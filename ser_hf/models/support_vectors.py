@@ -1,7 +1,4 @@
-"""Support vector machines as modules: one machine per class against the rest, with calibrated probabilities.
-
-Two classes need one machine only, that of the second. The numbers are scikit-learn's, in float32.
-"""
+"""Support vector machines as modules: one machine per class against the rest (of two classes one machine in all)."""
 
 import torch
 from torch import nn

@@ -20,9 +20,6 @@ _NAMED = 6
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
     """k folds of speakers with labels in proportion (scikit-learn's `StratifiedGroupKFold`), for each corpus;
     validation is a share of the training speakers of each fold.
-
-    Raises:
-        UserError: for fewer than two folds, or more folds than speakers, or than any label has clips.
     """
     speakers = _groups(dataset, "speaker", "kfold")
     if not 2 <= k <= len(speakers):
@@ -46,11 +43,7 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
 
 
 def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per speaker; validation is a share of the others (with two speakers, of the other's sentences).
-
-    Raises:
-        UserError: with one speaker only.
-    """
+    """One fold per speaker; validation is a share of the others (with two speakers, of the other's sentences)."""
     speakers = _groups(dataset, "speaker", "leave_one_speaker_out")
     return folds_by_speaker("leave_one_speaker_out", dataset, [[name] for name in speakers], validation, seed)
 

@@ -33,13 +33,12 @@ def from_file(
         seed: of that draw.
 
     Raises:
-        UserError: for a file that is missing or not of this form, an entry that the corpus does not have, an entry in
-            two parts, or shared speakers that were not allowed.
+        UserError: for a file that is not of this form, an unknown entry, or an entry or speaker in two parts.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
-    content = read_text(path)
-    folds = _from_json(path, content) if path.lower().endswith(".json") else [(None, _from_table(path, content))]
+    read = _from_json if path.lower().endswith(".json") else _from_table
+    folds = read(path, read_text(path))
     splits = []
     for number, (name, parts) in enumerate(folds, start=1):
         fold = (name or f"{number} of {len(folds)}") if len(folds) > 1 else None
@@ -98,7 +97,7 @@ def _fold(path: str, listed: Any) -> tuple[str | None, Parts]:
     return name if isinstance(name, str) else None, parts
 
 
-def _from_table(path: str, content: str) -> Parts:
+def _from_table(path: str, content: str) -> list[tuple[None, Parts]]:
     columns, rows = read_table(path, content)
     column = next((name for name in ("id", "speaker") if name in columns), None)
     if column is None or "part" not in columns:
@@ -109,7 +108,7 @@ def _from_table(path: str, content: str) -> Parts:
             if row[name] is None:
                 raise UserError(f"{path}, line {line}: the cell of {name} is empty")
         parts[_part(row["part"], f"{path}, line {line}")].append(row[column])
-    return parts
+    return [(None, parts)]
 
 
 def _part(word: str, where: str) -> str:
@@ -132,16 +131,11 @@ def by_column(
     Args:
         column: the column, or one column per fold. Clips without a value are in no part.
         parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
-            and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`): dev is validation, eval is test. Clips of other
-            words than given are in no part.
-        shared_speakers: allows test speakers in train or validation, which are an error otherwise. Speakers in both
-            train and validation are only noted.
-        validation: share of the training speakers for validation if the column has no validation part.
-        seed: of that draw.
+            and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of other words than given are in no part.
+        shared_speakers, validation, seed: as of `from_file`.
 
     Raises:
-        UserError: for a missing column, a word without a part, an empty train or test part, or shared speakers that
-            were not allowed.
+        UserError: for a missing column, a word without a part, an empty part, or speakers that must not be shared.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
@@ -171,25 +165,18 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
         UserError: for another corpus, and a fold whose train or test part has no clip.
     """
     name = "emobox/lists"
-    columns = sorted((column for column in dataset.column_names if _FOLD.fullmatch(column)), key=_number)
+    columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
     if not columns:
-        raise UserError(
-            f"protocol.name: {name} reads the columns fold_1 and so on, which the corpus emobox has; set corpus.name: "
-            "emobox, or name another protocol"
-        )
+        raise UserError(f"protocol.name: {name} needs the columns fold_1 and so on of the corpus emobox")
     check_share("protocol.validation", validation)
     splits = []
-    for column in columns:
+    for column in sorted(columns, key=lambda name: int(name.partition("_")[2])):
         rows = _column_rows(dataset, column, None)
         if not rows["validation"] and rows["train"] and _shared(dataset, rows, "train", "test"):
             drawn = draw_clips(dataset, rows["train"], validation, seed, True, "protocol.validation")
             rows["train"], rows["validation"] = map(list, drawn)
         splits.append(_split(name, dataset, rows, column if len(columns) > 1 else None, validation, seed, noted=False))
     return splits if len(splits) > 1 else splits[0]
-
-
-def _number(column: str) -> int:
-    return int(column.rpartition("_")[2])
 
 
 def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> dict[str, list[int]]:

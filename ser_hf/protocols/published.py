@@ -24,22 +24,14 @@ def published_list(file: str) -> dict[str, Any]:
 
 
 def ravdess_actors(dataset: Dataset) -> Split:
-    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test.
-
-    Raises:
-        UserError: for another corpus.
-    """
+    """RAVDESS by the split of many notebooks: actors 1-16 for training, 17-20 for validation, 21-24 for test."""
     name = "ravdess/actors-1-16-17-20-21-24"
     _require_corpus(name, dataset, "ravdess")
     return make_split(name, dataset, speaker_independent(dataset, ["1-16"], ["17-20"], ["21-24"]).rows)
 
 
 def audb_cremad(dataset: Dataset) -> Split:
-    """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test.
-
-    Raises:
-        UserError: for another corpus.
-    """
+    """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
     name = "audb/cremad"
     _require_corpus(name, dataset, "cremad")
     listed = published_list("audb")["corpora"]["cremad"]

@@ -83,9 +83,6 @@ def hold_out(
 
     Returns:
         train rows, validation rows, the columns that they keep apart, and notes for the report.
-
-    Raises:
-        UserError: if the share is invalid, or neither speakers nor sentences can be divided.
     """
     check_share("protocol.validation", share)
     column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
@@ -232,9 +229,6 @@ def speaker_and_sentence_disjoint(
 
     Args:
         test_sentences: sentences in full, or a share of them (at least one, drawn).
-
-    Raises:
-        UserError: as `speaker_independent`, and if the corpus has no two sentences or a listed one is unknown.
     """
     sentences = read_column(dataset, "sentence")
     known = sorted({sentence for sentence in sentences if sentence is not None})
@@ -266,20 +260,12 @@ def speaker_and_sentence_disjoint(
 
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training.
-
-    Raises:
-        UserError: for shares that leave no clip for training, or a part without a class.
-    """
+    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
     return _at_random("random", dataset, validation, test, seed, stratified=False)
 
 
 def random_stratified(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """As `random`, with each label in proportion in each part: also **leaky**.
-
-    Raises:
-        UserError: for shares that leave no clip for training, or a class with fewer than three clips.
-    """
+    """As `random`, with each label in proportion in each part: also **leaky**."""
     return _at_random("random_stratified", dataset, validation, test, seed, stratified=True)
 
 

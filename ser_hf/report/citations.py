@@ -30,7 +30,6 @@ _METHODS = {
     "freeze.gradual.every": "gradual unfreezing: Howard and Ruder 2018, arXiv:1801.06146",
     "augment.mixup.probability": "mixup: Zhang et al. 2017, arXiv:1710.09412",
     "training.loss.focal_gamma": "focal loss: Lin et al. 2017, arXiv:1708.02002",
-    "training.loss.logit_adjustment": "logit adjustment: Menon et al. 2020, arXiv:2007.07314",
 }
 
 

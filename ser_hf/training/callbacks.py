@@ -76,12 +76,7 @@ class EpochLog(TrainerCallback):
         )
 
 
-# The name in a recipe, and the packages of which one is needed.
-TRACKERS: dict[str, tuple[str, ...]] = {
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "trackio": ("trackio",),
-    "wandb": ("wandb",),
-}
+TRACKERS = ("tensorboard", "trackio", "wandb")
 
 # Which run of a tracker a training is, kept beside its log: `--resume` finds it there, `--overwrite` clears it.
 RUN_ID = "run_id"
@@ -94,13 +89,9 @@ def check_report_to(value: Any) -> None:
     for name in value if isinstance(value, list) else [value]:
         if name not in TRACKERS:
             raise UserError(f"training.report_to: unknown tracker {name!r}; use none, or {', '.join(TRACKERS)}")
-        if not any(map(_installed, TRACKERS[name])):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:  # W&B's folder of files is named wandb and has no __init__.py
             raise UserError(f'training.report_to: {name} is not installed; pip install "ser_hf[tracking]"')
-
-
-def _installed(package: str) -> bool:
-    spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None  # W&B's folder of files is named wandb and has no __init__.py
 
 
 @contextlib.contextmanager

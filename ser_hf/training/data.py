@@ -41,11 +41,6 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
 
     Several windows of a clip give the logarithm of the mean of their probabilities, weighted by duration. A single
     window's logits stay as they are.
-
-    Args:
-        rows: row number of each window (windows,).
-        lengths: samples of each window (windows,).
-        logits: (windows, classes).
     """
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
@@ -63,15 +58,7 @@ def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tu
 def window_notes(
     name: str, part: Dataset, sampling_rate: int, window: int | None, longest: int | None = None, shortest: int = 0
 ) -> list[str]:
-    """Sentences about clips that are split into windows or padded.
-
-    Args:
-        name: of the split ("test").
-        part: from `part`.
-        window: samples, as given to `part`.
-        longest: samples that the model takes, None without a limit.
-        shortest: samples below which silence is added.
-    """
+    """Sentences about clips of a split that are evaluated in windows or padded; lengths in samples."""
     rows = np.asarray(part["row"][:])
     clips, counts = np.unique(rows, return_counts=True)
     sentences = []
@@ -91,8 +78,6 @@ def window_notes(
     return sentences
 
 
-# Sampling by epoch
-
 Balance = Literal["corpus", "class", "corpus_and_class"]
 ALWAYS = -1  # the lot of entries that every epoch uses
 
@@ -102,9 +87,6 @@ def oversampled(clips: Dataset, seed: int) -> Dataset:
 
     The remainder is drawn without replacement. The column `copy` numbers the repetitions from 0; each is augmented and
     cropped differently. With soft labels the majority class counts.
-
-    Args:
-        clips: from `part`.
     """
     labels, rows = np.asarray(clips["labels"][:]), np.asarray(clips["row"][:])
     generator = np.random.default_rng(seed)
@@ -204,11 +186,7 @@ def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 class EpochSchedule:
-    """Selects the entries of each epoch.
-
-    Args:
-        clips: from `part`, `oversampled` or `balanced`.
-    """
+    """Selects the entries of each epoch from those of `part`, `oversampled` or `balanced`."""
 
     def __init__(self, clips: Dataset):
         self.entries = len(clips)
@@ -255,9 +233,7 @@ class EpochOrder(Sampler[int]):
     """Order of the training clips in each epoch, a function of seed and epoch alone.
 
     Args:
-        lengths: samples of each clip.
         strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
-        step_batch_size: clips of one optimizer step.
         clock: the epoch, shared with the Trainer and workers.
         schedule: which clips an epoch uses; None for all.
     """
@@ -299,28 +275,21 @@ class EpochBatches(Sampler[list[int]]):
 
     The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
     differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
-    processes are some repeated with the label -100 (see `Repeating`).
-
-    Args:
-        size: clips per batch and process.
-        drop_last: omits an incomplete last turn.
+    processes are some repeated with the label -100 (see `Repeating`). `size` is of a batch of one process.
     """
 
-    def __init__(self, order: EpochOrder, size: int, processes: int = 1, drop_last: bool = False):
+    def __init__(self, order: EpochOrder, size: int, processes: int = 1):
         # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
-        self.order, self.size, self.processes, self.drop_last = order, size, processes, drop_last
+        self.order, self.size, self.processes = order, size, processes
 
     def __len__(self) -> int:
-        turns = len(self.order) / (self.size * self.processes)
-        return self.processes * (math.floor(turns) if self.drop_last else math.ceil(turns))
+        return self.processes * math.ceil(len(self.order) / (self.size * self.processes))
 
     def __iter__(self) -> Iterator[list[int]]:
         together = self.size * self.processes
         order = list(self.order)
         for begin in range(0, len(order), together):
             turn = order[begin : begin + together]
-            if self.drop_last and len(turn) < together:
-                return
             beyond = len(self.order.lengths)
             repeated = [beyond + order[i % len(order)] for i in range(self.processes - len(turn))]
             for piece in np.array_split(turn + repeated, self.processes):

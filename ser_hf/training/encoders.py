@@ -22,15 +22,8 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Names of the parts of an encoder, relative to it.
-
-    Args:
-        name: of the encoder within the stock classifier.
-        stem: makes frames of the input; empty if the extractor does.
-        layers: the list of transformer layers, bottom to top.
-        above: what may follow the layers.
-        lora_targets: linear layers that are usually adapted.
-    """
+    """Names of the parts of an encoder, relative to it: the stem (empty if the extractor makes frames), the list of
+    layers, what follows them, and the linear layers that are usually adapted."""
 
     name: str
     stem: tuple[str, ...]
@@ -214,8 +207,3 @@ def takes_waveforms(config: PreTrainedConfig) -> bool:
 def has_fixed_length(config: PreTrainedConfig) -> bool:
     """Whether the input of an encoder has the same length for every clip."""
     return encoder_config(config).model_type in (_WHISPER, _SPECTROGRAM)
-
-
-def squeezes_frames(config: PreTrainedConfig) -> bool:
-    """Whether the layers of an encoder receive one frame for several of its stem."""
-    return encoder_config(config).model_type in ("sew", "sew-d")

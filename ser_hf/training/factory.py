@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from huggingface_hub.errors import StrictDataclassError
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
@@ -57,30 +57,13 @@ MANAGED = {
 }
 
 # What configurations, extractors and layers raise for settings that are invalid or do not fit each other.
-_INVALID = (
-    OSError,
-    HfHubHTTPError,
-    StrictDataclassError,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-)
-
-
-def refuse_managed(options: dict[str, Any]) -> None:
-    """Raise a `UserError` for a key that is decided elsewhere."""
-    for key in options:
-        if key in MANAGED:
-            raise UserError(f"model.{key}: {MANAGED[key]}")
+_INVALID = (OSError, StrictDataclassError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
+_INVALID += (AttributeError,)
 
 
 def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, Any]) -> None:
     """Set options of the encoder's configuration, and float32."""
     encoder = encoder_config(config)
-    refuse_managed(options)
     known = (
         {field.name for field in dataclasses.fields(encoder)} | encoder.to_dict().keys() | encoder.attribute_map.keys()
     )
@@ -97,10 +80,14 @@ def set_options(config: PreTrainedConfig, checkpoint: str, options: dict[str, An
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise UserError(f"model.{key}: {' '.join(str(error).split())}") from None
     config.dtype = encoder.dtype = torch.float32
-    summed = getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False)
-    if summed and (key := layerdrop_key(encoder)):
-        if key in options:
+    if getattr(config, "weighted_layer_sum", False) or getattr(config, "use_weighted_layer_sum", False):
+        if (key := layerdrop_key(encoder)) in options:
             raise UserError(f"model.{key}: leaves out layers that model.weighted_layer_sum sums; set it to 0")
+        _without_layerdrop(encoder, checkpoint)
+
+
+def _without_layerdrop(encoder: PreTrainedConfig, checkpoint: str) -> None:
+    if key := layerdrop_key(encoder):
         logger.info("%s: %s %g switched off, a sum of layers needs them all", checkpoint, key, getattr(encoder, key))
         setattr(encoder, key, 0.0)
 
@@ -120,13 +107,8 @@ UNPREPARED = Preparation()
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """Everything about a model but its weights.
-
-    Args:
-        checkpoint: source of the weights: Hub id, folder, or file of a transferred network.
-        random_init: start from random weights nevertheless.
-        gradient_free_head: the classifier (support vector machines, a forest) needs scikit-learn.
-    """
+    """Everything about a model but its weights, whose source is `checkpoint`: Hub id, folder, or file of a transferred
+    network. A classifier without gradient (support vector machines, a forest) needs scikit-learn."""
 
     config: PreTrainedConfig
     extractor: SequenceFeatureExtractor
@@ -190,23 +172,18 @@ def blueprint(
 
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
-        labels: class names in the order of their ids.
         normalize: zero mean and unit variance of each waveform; None for the checkpoint's setting.
         checkpoint: Hub id or folder of a speech encoder or of our model; the file of published weights for a
             transferred network.
-        random_init: use the checkpoint's configuration only.
-        weighted_layer_sum: classify a trained mean of all layers of the encoder.
-        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`. A
-            checkpoint with our head keeps its own by default.
-        attention: ``eager``, ``sdpa``, ``flash_attention_2``, or None for the default.
-        preparation: of the waveforms that the model receives.
+        pooling, head_layers, head_dropout: our head in place of the stock one, see `PooledEncoderConfig`.
         options: values of the (encoder's) configuration.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     own_head = {"pooling": pooling, "head_layers": list(head_layers), "head_dropout": head_dropout}
     own_head = {key: value for key, value in own_head.items() if value}
     options = dict(options or {})
-    refuse_managed(options)
+    for key in options.keys() & MANAGED.keys():
+        raise UserError(f"model.{key}: {MANAGED[key]}")
     if architecture != "encoder":
         for key in own_head:
             raise UserError(f"model.{key}: belongs to architecture encoder, not to {architecture}")
@@ -279,6 +256,8 @@ def _with_head(
         config.num_labels, config.architectures = 2, None
         if hasattr(config, "use_weighted_layer_sum"):
             config.use_weighted_layer_sum = False
+        if weighted_layer_sum:
+            _without_layerdrop(config, checkpoint)
         try:
             return PooledEncoderConfig(
                 encoder=config, weighted_layer_sum=weighted_layer_sum, sampling_rate=sampling_rate, **own_head

@@ -3,10 +3,8 @@
 During training `CachedActivations` replace the frozen modules, and batches carry the activations of their clips.
 Checkpoints hold only the remaining modules. Afterwards the model is complete again and evaluated on waveforms.
 
-The activations are in a `FeatureStore`: a folder with `states` (those of all clips, one after the other) and
-`index.npz`. Its name is a hash of everything that the values depend on: frozen weights, code and settings of the
-modules, the kind of device and its arithmetic, the settings of the feature extractor, and the segments of the clips.
-Another seed, fold or head opens the same store; another weight, release or file makes a new one.
+The activations are in a `FeatureStore`, whose name is a hash of everything that they depend on: frozen weights, code
+and settings of the modules, device, feature extractor, and the segments of the clips.
 """
 
 import dataclasses
@@ -41,7 +39,7 @@ from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .checkpoints import shards
 from .data import Collator, labels_of
-from .encoders import encoder_config, has_fixed_length, squeezes_frames
+from .encoders import encoder_config, has_fixed_length
 from .freezing import Freezing, freeze, structure
 
 logger = logging.getLogger(__name__)
@@ -70,13 +68,7 @@ _OF_FEATURES |= {"descriptors", "roll_off", "pitch_min", "pitch_max", "example_h
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCaching:
-    """Settings of the cache for `fit`.
-
-    Args:
-        freezing: must stay the same throughout the training.
-        cache_dir: folder of stores (default: see `ser_hf.utils.cache.cache_root`).
-        others: further clips to compute, those of other folds, so that all folds open one store.
-    """
+    """Settings of the cache for `fit`; `others` are the clips of other folds, so that all folds open one store."""
 
     freezing: Freezing
     cache_dir: str | Path | None = None
@@ -84,12 +76,7 @@ class FeatureCaching:
 
 
 class CachedTraining:
-    """Trains a model on a store of activations until `end`.
-
-    Args:
-        collator: makes batches of waveforms, also for the evaluation afterwards.
-        train, validation: clips without random crops (`fixed_crops`).
-    """
+    """Trains a model on a store of activations until `end`; `train` and `validation` are without random crops."""
 
     def __init__(
         self,
@@ -154,12 +141,10 @@ class CachedModule:
     Args:
         kind: ``encoder`` of transformers, ``network`` for the encoder of a transferred network with its front end,
             ``features`` for what a front end computes before anything random.
-        description: of the output, for the log.
         module: full name in the model.
         states: tensors (frames, size) per clip.
         tokens: number of leading frames that are stored, None for all.
         pooled: whether the module returns one vector per clip.
-        dtype: of the stored values.
     """
 
     kind: str
@@ -187,8 +172,8 @@ def cached_module(model: PreTrainedModel, freezing: Freezing) -> CachedModule:
             "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true, or leave it out"
         )
     config = model.config
-    if squeezes_frames(config):
-        raise UserError(f"freeze.cache: {encoder_config(config).model_type} cannot be cached; leave it out")
+    if (kind := encoder_config(config).model_type) in ("sew", "sew-d"):  # layers on squeezed frames
+        raise UserError(f"freeze.cache: {kind} cannot be cached; leave it out")
     summed = "weighted_layer_sum" if config.model_type == "ser_encoder" else "use_weighted_layer_sum"
     where = structure(model, "freeze.cache")
     if getattr(config, summed, False):
@@ -431,11 +416,7 @@ def _build(
 
 
 class CachedCollator:
-    """Batches of stored activations with labels, a mask and inputs of the right shape.
-
-    Args:
-        epoch: the clock that the Trainer sets; nothing is random here.
-    """
+    """Batches of stored activations with labels, a mask and inputs of the right shape."""
 
     def __init__(self, store: FeatureStore, model: PreTrainedModel, cached: CachedModule, epoch: torch.Tensor):
         self.store, self.epoch = store, epoch
@@ -460,11 +441,8 @@ class CachedCollator:
 
 
 class CachedActivations(nn.Module):
-    """Replaces a frozen module: returns what `compute` makes of the activations in the batch.
-
-    Attributes:
-        states, mask: (batch, states, frames, size) and (batch, frames) bool, set before each forward pass.
-    """
+    """Replaces a frozen module: returns what `compute` makes of `states` (batch, states, frames, size) and `mask`
+    (batch, frames), which are set before each forward pass."""
 
     def __init__(self, compute: Callable[..., Any]):
         super().__init__()

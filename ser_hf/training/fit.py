@@ -49,11 +49,7 @@ def dry_run(
     lora: Lora | None = None,
     cache: bool = False,
 ) -> None:
-    """Build the network without weights, freezing, adapters, parameter groups, optimizer and schedule.
-
-    Args:
-        clips: number of training clips per epoch.
-    """
+    """Build the network without weights and everything of a training with so many clips per epoch."""
     attention = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
@@ -111,18 +107,10 @@ def fit_statistics(model: PreTrainedModel, collator: Collator, train: Dataset, b
     logger.info("front end standardized by %d training clips", len(train))
 
 
-TRAIN_SCORES = ("uar", "wa", "macro_f1")
-
-
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A trained model with its best checkpoint loaded.
-
-    Attributes:
-        validated: the validation metric of that checkpoint.
-        notes: warnings for the report.
-        cached: facts about cached features (``cached``, ``clips``, ``bytes``, ``seconds``), or None.
-    """
+    """A trained model with its best checkpoint; `validated` is its validation metric, `notes` are warnings for
+    the report, `cached` are facts about cached features."""
 
     trainer: Trainer
     history: list[dict[str, Any]]
@@ -154,8 +142,6 @@ def fit(
 
     Args:
         train, validation: from `ser_hf.training.data.part`.
-        compute_metrics: from an `EvalPrediction` to {name: value}.
-        freezing: None leaves the model as it is.
         patience: evaluations without improvement before early stopping; None disables it.
         resume: continue from the last complete checkpoint, if any.
         watch: called with epoch and metrics of every validation; an exception ends the training.
@@ -282,7 +268,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
             for key, value in record.items():
                 if (key == "grad_norm" or key.startswith("learning_rate")) and math.isfinite(value):
                     entry[key] = value
-            entry["train"] = {key: record[key] for key in TRAIN_SCORES if key in record}
+            entry["train"] = {key: record[key] for key in ("uar", "wa", "macro_f1") if key in record}
         if validation := _validation(record):
             entry["validation"] = validation
             if record["step"] == kept:

@@ -23,14 +23,8 @@ _SAVED = "modules_to_save"
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """The parts of an encoder, by full names of modules in the bare model.
-
-    Args:
-        encoder: the encoder itself ("wav2vec2", "encoder").
-        stem: makes frames of the input ("wav2vec2.feature_extractor"); empty in encoders of features.
-        layers: each layer, bottom to top ("wav2vec2.encoder.layers.0").
-        above: what follows the layers: a last norm, an adapter, an upsampling.
-    """
+    """The parts of an encoder, by full names of modules in the bare model, layers from bottom to top; `above` is what
+    follows them: a last norm, an adapter, an upsampling."""
 
     encoder: str
     stem: tuple[str, ...]
@@ -53,11 +47,7 @@ class Structure:
 
 
 def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
-    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile.
-
-    Args:
-        key: recipe key for the error message.
-    """
+    """The parts of a classifier's encoder, bare or wrapped by peft, DDP, FSDP or torch.compile."""
     inner = innermost(model)
     names = {bare(name) for name, _ in model.named_modules()}
     kind = getattr(getattr(inner, "config", None), "model_type", None)
@@ -118,11 +108,6 @@ class Freezing:
     unfrozen_layers: int = 1
 
     def __post_init__(self):
-        least = {"layers": (self.layers, 0), "top_layers": (self.top_layers, 0)}
-        least |= {"gradual.every": (self.every, 1), "gradual.layers": (self.unfrozen_layers, 1)}
-        for key, (value, lowest) in least.items():
-            if value is not None and value < lowest:
-                raise UserError(f"freeze.{key}: expected {lowest} or more, got {value}")
         requested = self.requested()
         for first, seconds in (("encoder", ("layers", "top_layers", "gradual")), ("layers", ("top_layers",))):
             for second in seconds:

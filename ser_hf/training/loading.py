@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForAudioClassification, PreTrainedConfig, PreTrainedModel
@@ -29,15 +29,7 @@ from .encoders import ENCODERS
 
 logger = logging.getLogger(__name__)
 
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    HfHubHTTPError,
-    EOFError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
+_DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 _MASK = "masked_spec_embed"
 # x-vector models call their last but one linear layer as encoders call their stem.
 _VERIFICATION = ("feature_extractor.weight", "feature_extractor.bias")

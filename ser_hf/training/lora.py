@@ -6,7 +6,6 @@ peft's task types are not used: they do not train the projection before the clas
 
 import copy
 import dataclasses
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,17 +33,8 @@ _BASE = "base_model.model."
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
-    """The `lora` section of a recipe.
-
-    Args:
-        rank: r of the matrices A (r, in) and B (out, r); B starts at zero.
-        alpha: B A is scaled by ``alpha / rank``, or with `rslora` by ``alpha / sqrt(rank)`` (Kalajdzievski 2023,
-            arXiv:2312.03732).
-        dropout: of the input of A.
-        dora: trains the length of each row of the adapted weight separately (Liu et al. 2024, arXiv:2402.09353).
-        targets: names of linear layers in the encoder's layers ("q_proj", "attention.q_proj"); None for the usual
-            ones.
-    """
+    """The `lora` section of a recipe; `targets` are names of linear layers in the encoder's layers ("q_proj",
+    "attention.q_proj"), None for the usual ones."""
 
     rank: int
     alpha: float = 16.0
@@ -52,13 +42,6 @@ class Lora:
     dora: bool = False
     rslora: bool = False
     targets: tuple[str, ...] | None = None
-
-    def __post_init__(self):
-        if self.rank < 1 or not 0 < self.alpha < math.inf or not 0 <= self.dropout < 1:
-            raise UserError(
-                "lora: expected rank of 1 or more, alpha above 0 and dropout from 0 to below 1, got "
-                f"{self.rank}, {self.alpha} and {self.dropout}"
-            )
 
 
 class AdaptedModel(PeftModel):

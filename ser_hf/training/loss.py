@@ -23,7 +23,7 @@ def class_weights(
         names: label of each id.
     """
     key = "training.loss.class_weights"
-    counts = _counts(labels, len(names))
+    counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(names))
     if kind == "balanced":
         weights = 1 / np.where(counts > 0, counts, counts[counts > 0].min())
     else:
@@ -37,12 +37,6 @@ def class_weights(
     if mean <= 0:
         raise UserError(f"{key}: every class with training clips weighs 0; use a weight above 0")
     return (weights / mean).tolist()
-
-
-def log_priors(labels: Sequence[int], classes: int) -> list[float]:
-    """Logarithm of each class's share of the training clips; a class without clips counts as one clip."""
-    counts = np.maximum(_counts(labels, classes), 1)
-    return np.log(counts / counts.sum()).tolist()
 
 
 def class_ids(labels: torch.Tensor) -> torch.Tensor:
@@ -59,43 +53,30 @@ class ClassificationLoss:
 
         sum over c of  w_c * t_c * (1 - p_c) ** gamma * -log p_c
 
-    with p the softmax of the logits, plus tau times the log priors for logit adjustment. The sum is divided by the
-    clips of the whole optimizer step, over all accumulated micro-batches and processes (`num_items_in_batch`), so that
-    (8, 1), (2, 4) and two processes give the same gradient. The heads of transformers take the mean of each
-    micro-batch instead (transformers issue 47688).
+    with p the softmax of the logits. The sum is divided by the clips of the whole optimizer step, over all accumulated
+    micro-batches and processes (`num_items_in_batch`), so that (8, 1), (2, 4) and two processes give the same
+    gradient. The heads of transformers take the mean of each micro-batch instead (transformers issue 47688).
 
     Args:
         class_weights: w, from `class_weights`, with a mean of one over the training clips.
         label_smoothing: e in [0, 1] (Szegedy et al. 2016, arXiv:1512.00567).
         focal_gamma: gamma (Lin et al. 2017, arXiv:1708.02002).
-        logit_adjustment: tau (Menon et al. 2021, arXiv:2007.07314).
-        log_priors: from `log_priors`, for logit adjustment.
     """
 
     def __init__(
-        self,
-        class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
-        focal_gamma: float = 0.0,
-        logit_adjustment: float = 0.0,
-        log_priors: Sequence[float] | None = None,
+        self, class_weights: Sequence[float] | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
     ):
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.label_smoothing = label_smoothing
         self.focal_gamma = focal_gamma
-        shift = [logit_adjustment * prior for prior in log_priors] if logit_adjustment else None
-        self.shift = None if shift is None else torch.tensor(shift, dtype=torch.float32)
 
     def __call__(
         self, outputs: Mapping, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """The loss, a scalar in float32.
+        """The loss, a scalar in float32, of `logits` (batch, classes) and class ids (batch,) or shares like logits.
 
-        Args:
-            outputs: `logits` (batch, classes).
-            labels: (batch,) class ids, or (batch, classes) shares that sum to one. A clip at -100 is ignored.
-            num_items_in_batch: entries of `labels` other than -100 in the whole step, as the Trainer counts them. By
-                default the clips of this batch.
+        A clip at -100 is ignored. `num_items_in_batch` counts entries of `labels` other than -100 in the whole step,
+        by default those of this batch.
         """
         logits = outputs["logits"].float()
         ids = class_ids(labels)
@@ -117,9 +98,6 @@ class ClassificationLoss:
             targets = labels.float()
         targets = (1 - self.label_smoothing) * targets + self.label_smoothing / logits.shape[1]
         targets = torch.where(counted, targets, 0.0)
-        if self.shift is not None:
-            self.shift = self.shift.to(logits.device)
-            logits = logits + self.shift
         surprise = -logits.log_softmax(dim=1)
         terms = targets * surprise
         if self.focal_gamma:
@@ -130,7 +108,3 @@ class ClassificationLoss:
             self.class_weights = self.class_weights.to(logits.device)
             terms = terms * self.class_weights
         return terms
-
-
-def _counts(labels: Sequence[int], classes: int) -> np.ndarray:
-    return np.bincount(np.asarray(labels, dtype=np.int64), minlength=classes)

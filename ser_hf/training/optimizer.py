@@ -31,14 +31,11 @@ def parameter_groups(
 
     Args:
         model: bare, or wrapped by peft, DDP, FSDP or torch.compile.
-        weight_decay: of `decayed`; the rest has none.
-        layer_decay: above 0, at most 1.
-        decayed: `decayed_names` of the model before FSDP flattens its matrices.
+        decayed: names with weight decay, `decayed_names` of the model before FSDP flattens its matrices.
 
     Returns:
-        Groups ``{"params", "lr", "weight_decay", "name"}``, with up to two per name. Names are ``model``, or
-        ``encoder`` and ``head``, or with layer-wise decay ``head``, ``encoder.output``, ``encoder.layer i`` from the
-        top down, and ``encoder.input``.
+        Groups ``{"params", "lr", "weight_decay", "name"}``, with up to two per name (``model``, or ``encoder`` and
+        ``head``, or ``head``, ``encoder.output``, ``encoder.layer i`` from the top down, and ``encoder.input``).
     """
     decayed = decayed_names(model) if decayed is None else decayed
     part = _parts(model, learning_rate, head_learning_rate, layer_decay)
@@ -135,10 +132,7 @@ def make_schedule(
     kwargs: Mapping[str, Any] | None = None,
     greater_is_better: bool = True,
 ) -> LRScheduler | GreedyLR:
-    """The schedule of a run of so many optimizer steps.
-
-    Schedules by metric lower the rate when the metric that selects the checkpoint stops improving.
-    """
+    """The schedule of a run; those by metric use the metric that selects the checkpoint."""
     kwargs = dict(kwargs or {})
     if steps == 1:
         warmup_steps = 0  # a share of one step is the whole run, at a rate of 0

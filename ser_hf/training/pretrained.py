@@ -24,15 +24,8 @@ Names = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights.
-
-    Attributes:
-        file: its published name.
-        source: where to get it.
-        tensors: name in the file -> name in our model, or None if unused.
-        wrapper: key of the tensors within the file, None without one.
-        convert: changes tensors before they are copied.
-    """
+    """A file of weights: `tensors` maps its names to ours, None if unused; `wrapper` is their key within the file, and
+    `convert` changes tensors before they are copied."""
 
     file: str
     source: str

@@ -82,14 +82,8 @@ class GradualUnfreezing(TrainerCallback):
 
 
 class EmotionTrainer(Trainer):
-    """A `Trainer` of waveform classifiers.
-
-    - Evaluates in the order of the rows; the stock sampler for length-grouped training shuffles evaluation too.
-    - Trains in the order of `EpochOrder`.
-    - Evaluates and saves averaged weights with `args.average`.
-    - Seals checkpoints, and deletes old ones only afterwards.
-    - Runs frozen modules in evaluation mode, and unfreezes them by epoch.
-    - Logs UAR, WA and macro-F1 of the training batches, and the learning rate of each parameter group.
+    """A `Trainer` of waveform classifiers with deterministic batches, averaged weights, sealed checkpoints, gradual
+    unfreezing, and metrics of the training batches.
 
     Args:
         clips, validation: from `ser_hf.training.data.part`.
@@ -187,7 +181,7 @@ class EmotionTrainer(Trainer):
         workers = arguments.dataloader_num_workers
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=EpochBatches(order, self._train_batch_size, processes, arguments.drop_last),
+            batch_sampler=EpochBatches(order, self._train_batch_size, processes),
             collate_fn=partial(self.collator, training=True),
             num_workers=workers,
             pin_memory=arguments.dataloader_pin_memory,

@@ -124,6 +124,12 @@ class Range:
     below: float = math.inf
     unit: str | None = None
 
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Callable) -> dict[str, Any]:
+        """The bounds in a JSON schema (`ser-hf schema`)."""
+        bounds = {"minimum": self.min, "maximum": self.max}
+        bounds |= {"exclusiveMinimum": self.above, "exclusiveMaximum": self.below}
+        return handler(core_schema) | {key: bound for key, bound in bounds.items() if math.isfinite(bound)}
+
     def holds(self, value: float) -> bool:
         return self.min <= value <= self.max and self.above < value < self.below
 

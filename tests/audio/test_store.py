@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from datasets import Audio, Dataset, concatenate_datasets
 from support.damage import cut, empty, fill, flip
 
 from ser_hf.audio import AudioError, decode, open_store, prepare
@@ -118,12 +117,6 @@ def test_bad_files_are_named_and_counted_and_leave_nothing(sources, tmp_path, ca
     assert folders(tmp_path / "cache") == []
 
 
-def test_a_missing_file_is_named(sources, tmp_path):
-    os.remove(sources[3]["path"])
-    with pytest.raises(AudioError, match=r"3\.wav: no such file"):
-        open_store(sources, 16000, tmp_path / "cache")
-
-
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -196,18 +189,6 @@ def test_a_killed_build_resumes_after_its_last_complete_clip(sources, tmp_path, 
     assert contents(store) == contents(wanted)
     assert sorted(path.name for path in store.folder.iterdir()) == ["index.npz", "waveforms.f32"]
     assert f"continuing to prepare audio: {whole} of 40 clips are in {partial}" in caplog.messages
-
-
-def test_a_damaged_clip_of_an_interrupted_build_is_decoded_again(sources, tmp_path, decoded):
-    many = sources * 10
-    wanted = open_store(many, 16000, tmp_path / "whole")
-    partial = left_by_a_kill(many, tmp_path / "cache", at=25)
-    with (partial / "waveforms.f32").open("r+b") as file:
-        file.seek(4 * int(wanted.offsets[5]))
-        file.write(b"1234")
-    decoded.clear()
-    assert contents(open_store(many, 16000, tmp_path / "cache")) == contents(wanted)
-    assert len(decoded) == 35
 
 
 @pytest.fixture
@@ -368,25 +349,6 @@ def test_each_preparation_makes_another_store(padded, tmp_path):
     assert explicit.folder == stores[2].folder
 
 
-def test_rows_that_carry_bytes_are_read_one_by_one(sources, tmp_path, monkeypatch):
-    packed = [{"path": Path(source["path"]).name, "bytes": Path(source["path"]).read_bytes()} for source in sources]
-    dataset = rows_of(sources)
-    audio = Dataset.from_dict({"audio": packed}).cast_column("audio", Audio(decode=False))
-    mixed = concatenate_datasets([dataset.remove_columns("audio"), audio], axis=1)
-    held, real = [], open_store
-
-    def watched(given, *others, **named):
-        held.append(given)
-        return real(given, *others, **named)
-
-    monkeypatch.setitem(prepare.__globals__, "open_store", watched)
-    from_bytes, _ = prepare(mixed, 16000, tmp_path / "cache")
-    from_files, _ = prepare(dataset, 16000, tmp_path / "cache")
-    assert from_bytes["content_hash"][:] == from_files["content_hash"][:]
-    assert from_bytes["audio"][:] == packed
-    assert [isinstance(given, list) for given in held] == [False, True]
-
-
 def rows_of(sources):
     clips = [Clip(source["path"], "sad", "x:1", f"x/{i}") for i, source in enumerate(sources)]
     return to_dataset(Listing("x", clips), ["sad"] * len(clips), ["sad", "angry"], 16000)
@@ -467,10 +429,3 @@ def test_clips_after_the_first_damaged_one_are_cut_off(interrupted, name, place,
         file.write(content)
     assert complete_clips(interrupted) == 2
     assert sizes(interrupted) == [20, 2 * RECORD.itemsize]
-
-
-@pytest.mark.parametrize("missing", [SAMPLES, JOURNAL])
-def test_one_file_of_a_build_without_the_other_is_deleted(interrupted, missing):
-    (interrupted / missing).unlink()
-    assert complete_clips(interrupted) == 0
-    assert not list(interrupted.iterdir())

@@ -1,4 +1,4 @@
-"""Signal processing of augmentation: telephone and level, noise, reverberation, speed, pitch and vocal tract."""
+"""Signal processing of augmentation: telephone and level, noise, reverberation, speed and pitch."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,6 @@ from ser_hf.audio.transforms import (
     speed,
     telephone,
     tempo,
-    vocal_tract,
-    warped_back,
 )
 from ser_hf.corpora.synthetic import utterance
 
@@ -202,25 +200,20 @@ def test_reverberation_of_short_clips_and_silence(length):
     np.testing.assert_array_equal(reverberate(response, silence), response)
 
 
-# Speed, pitch and vocal tract
+# Speed and pitch
 
 PITCH = 130.0
 FORMANTS = (700.0, 1500.0, 2600.0)
 
 
-def resonant(glide):
-    """A second of a voice through three resonances of 90 Hz, its pitch going up and down by a share of itself."""
-    pitches = PITCH * (1 + glide * np.sin(2 * np.pi * 3 * np.arange(RATE + 1) / RATE))
-    samples = np.diff(np.floor(np.cumsum(pitches) / RATE))
+@pytest.fixture(scope="module")
+def vowel():
+    """A second of a voice through three resonances of 90 Hz."""
+    samples = np.diff(np.floor(np.arange(RATE + 1) * PITCH / RATE))
     for formant in FORMANTS:
         radius = np.exp(-np.pi * 90 / RATE)
         samples = lfilter([1], [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2], samples)
     return (0.1 * samples / np.std(samples)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def vowel():
-    return resonant(0.0)
 
 
 def correlation(samples):
@@ -270,39 +263,15 @@ def test_pitch_changes_by_semitones_at_the_same_tempo(vowel, semitones):
         np.testing.assert_allclose(formants(higher)[:3], ratio * formants(vowel)[:3], rtol=0.03)
 
 
-@pytest.mark.parametrize("factor", [0.85, 1.15])
-def test_vocal_tract_changes_formants_alone(vowel, factor):
-    other = vocal_tract(vowel, factor, RATE)
-    assert other.dtype == np.float32
-    assert other.shape == vowel.shape
-    assert fundamental(other) == pytest.approx(PITCH, rel=0.002)
-    # The first formant moves a little less: the smooth envelope that is warped is blunter than a resonance.
-    gliding = resonant(0.2)  # whose harmonics show every place of the envelope
-    moved = formants(vocal_tract(gliding, factor, RATE))[:3] / formants(gliding)[:3]
-    np.testing.assert_allclose(moved[0], factor, rtol=0.05)
-    np.testing.assert_allclose(moved[1:], factor, rtol=0.02)
-
-
 def test_a_factor_of_one_changes_nothing(vowel):
-    np.testing.assert_allclose(vocal_tract(vowel, 1.0, RATE), vowel, atol=1e-6)
     np.testing.assert_allclose(tempo(vowel, 1.0, RATE), vowel, atol=1e-5)
     np.testing.assert_allclose(pitch(vowel, 0.0, RATE), vowel, atol=1e-5)
-
-
-def test_the_warp_is_that_of_the_paper():
-    """At 16 kHz, with F_hi 4800 Hz, the formula as it is printed: from f to its image."""
-    frequencies = np.linspace(0, 8000, 41)
-    for factor in (0.8, 1.0, 1.2):
-        corner = 4800 * min(factor, 1)
-        beyond = 8000 - (8000 - corner) / (8000 - corner / factor) * (8000 - frequencies)
-        image = np.where(frequencies <= corner / factor, frequencies * factor, beyond)
-        np.testing.assert_allclose(warped_back(image / 8000, factor) * 8000, frequencies, atol=1e-6)
 
 
 def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
     gapped = vowel.copy()
     gapped[4000:9000] = 0
-    for changed in (tempo(gapped, 0.9, RATE), pitch(gapped, 2.0, RATE), vocal_tract(gapped, 1.1, RATE)):
+    for changed in (tempo(gapped, 0.9, RATE), pitch(gapped, 2.0, RATE)):
         late = changed[round(0.65 * len(changed)) :]
         assert mean_power(late) == pytest.approx(mean_power(vowel), rel=0.4)
         assert np.abs(changed[round(0.35 * len(changed)) : round(0.5 * len(changed))]).max() < 1e-3

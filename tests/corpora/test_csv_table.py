@@ -53,22 +53,15 @@ def test_known_columns_fill_the_row_and_others_are_carried_along(table):
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_separators_byte_order_marks_and_line_ends(table, separator, encoding, end):
+def test_separators_byte_order_marks_and_line_ends(table, separator, end):
     text = PLAIN.replace(",", separator).replace("\n", end)
-    assert [clip.speaker for clip in parse(table(text, encoding=encoding)).clips] == ["csv:anna", "csv:ben"]
+    assert [clip.speaker for clip in parse(table(text, encoding="utf-8-sig")).clips] == ["csv:anna", "csv:ben"]
 
 
 def test_blank_lines_spaces_and_short_rows(table):
     text = "path, label ,speaker,note,\n\n a.wav ,angry, anna\n,,,,\nsub/b.wav,sad,ben,,\n"
     assert [(clip.speaker, clip.extra) for clip in parse(table(text)).clips] == [("csv:anna", {}), ("csv:ben", {})]
-
-
-def test_columns_may_have_other_names(table):
-    text = "file,emotion,who\na.wav,angry,anna\n"
-    (clip,) = parse(table(text), path="file", label="emotion", speaker="who", corpus_name="calls").clips
-    assert (clip.id, clip.speaker) == ("calls/a", "calls:anna")
 
 
 def test_paths_start_from_the_tables_folder_or_from_audio_root(table, tmp_path):
@@ -118,9 +111,7 @@ def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
         (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is in line 2 too"),
         ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n', "line 4: no file .*no.wav"),
-        ('path,label,speaker,note\na.wav,sad,x,"two\nlines"\n,sad,x,"two\nlines"\n', "line 4: the cell of 'path'"),
         (PLAIN + "a.wav,sad," + "x" * 200_000, r"clips.csv, line 4: not valid CSV \(field larger than field limit"),
-        ('"path,label' + "x" * 200_000, r"clips.csv, line 1: not valid CSV \(field larger than field limit"),
     ],
 )
 def test_a_mistake_is_named(table, text, message):
@@ -146,11 +137,6 @@ def test_speakers_may_be_in_the_path_or_unknown(table):
         ("csv:b", "male", {"own_sex": 2}),
     ]
     assert {clip.speaker for clip in parse(root, no_speaker="one").clips} == {"csv:unknown"}
-
-
-def test_an_ids_second_row_is_refused(table):
-    with pytest.raises(UserError, match=r"b.wav: its id csv/1 is at .*a.wav too"):
-        load_corpus("csv", table("path,label,speaker,id\na.wav,sad,x,1\nsub/b.wav,angry,x,1\n"))
 
 
 def test_a_table_that_is_no_text_in_utf8_is_named(table):

@@ -27,22 +27,6 @@ def test_a_clip_has_the_fields_of_its_name():
 
 
 @pytest.mark.parametrize(
-    ("letter", "emotion"),
-    [
-        ("W", "angry"),
-        ("L", "boredom"),
-        ("E", "disgust"),
-        ("A", "fear"),
-        ("F", "happy"),
-        ("T", "sad"),
-        ("N", "neutral"),
-    ],
-)
-def test_emotions_are_the_initials_of_their_german_names(letter, emotion):
-    assert read_name(PurePath(f"03a01{letter}a.wav")).emotion == emotion
-
-
-@pytest.mark.parametrize(
     "stem", ["01a01Fa", "03a03Fa", "03a01Xa", "03a01Fg", "03a01fa", "03a01F", "03a01Fa1", "٠3a01Fa", "03a01Fa\n", ""]
 )
 def test_other_names_are_refused(stem):

@@ -96,14 +96,6 @@ def test_a_speaker_pattern_is_matched_with_the_original_file_name(write):
     assert [clip.speaker for clip in clips] == ["hub:anna", "hub:ben"]
 
 
-def test_speakers_as_numbers_with_a_gap(write):
-    root = write(who=[1.0, float("nan"), 2.0])
-    with pytest.raises(UserError, match="split train, row 1: no speaker is given"):
-        parse(root, **NAMES)
-    clips = parse(root, **NAMES, no_speaker="one").clips
-    assert [clip.speaker for clip in clips] == ["hub:1", "hub:unknown", "hub:2"]
-
-
 def test_audio_is_unpacked_after_the_checks_and_only_of_the_chosen_splits(write, monkeypatch):
     write("data/train-00000-of-00001.parquet", [("q.wav", "sad", "anna"), ("r.wav", "weird", "ben")])
     root = write("data/test-00000-of-00001.parquet", [("s.wav", "sad", None)])

@@ -17,22 +17,6 @@ def test_every_layout_gives_the_same_clip(path):
     assert (clip.age, clip.sentence) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("code", "emotion"),
-    [
-        ("a", "angry"),
-        ("d", "disgust"),
-        ("f", "fear"),
-        ("h", "happy"),
-        ("n", "neutral"),
-        ("sa", "sad"),
-        ("su", "surprise"),
-    ],
-)
-def test_emotion_codes(code, emotion):
-    assert read_name(PurePath(f"KL_{code}15.wav")).emotion == emotion
-
-
 @pytest.mark.parametrize("stem", ["DC_n16", "DC_n20", "DC_n30", "DC_a09"])
 def test_numbers_of_the_release(stem):
     assert read_name(PurePath(f"{stem}.wav")).id == f"savee/{stem}"

@@ -65,12 +65,6 @@ def test_a_row_points_at_its_file_and_is_not_decoded(root):
     }
 
 
-def test_rows_come_in_the_order_of_their_ids(root):
-    dataset = load_corpus("ravdess", root)
-    assert len(dataset) == 3 * 8 * 2
-    assert dataset["id"][:] == sorted(dataset["id"][:])
-
-
 def test_the_recipe_orders_the_classes_and_sets_the_rate(root):
     labels = ["sad", "neutral", "angry"]
     drop = ["calm", "disgust", "fear", "happy", "surprise"]

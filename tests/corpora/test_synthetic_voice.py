@@ -20,17 +20,9 @@ def _latents(speakers, takes, seed):
     return latents, np.array(labels)
 
 
-def test_the_six_emotions_come_in_alphabetical_order():
-    assert EMOTIONS == ("angry", "disgust", "fear", "happy", "neutral", "sad")
-
-
 def test_sentences_are_made_of_the_same_sounds():
     assert len({"".join(sorted(sentence.replace(" ", ""))) for sentence in SENTENCES}) == 1
     assert len(set(SENTENCES)) == len(SENTENCES)
-
-
-def test_same_arguments_give_the_same_samples():
-    np.testing.assert_array_equal(utterance(3, "fear", 2, seed=7), utterance(3, "fear", 2, seed=7))
 
 
 @pytest.mark.parametrize("other", [(4, "fear", 2, 7), (3, "sad", 2, 7), (3, "fear", 8, 7), (3, "fear", 2, 8)])
@@ -38,14 +30,6 @@ def test_any_other_argument_gives_another_clip(other):
     clip, different = utterance(3, "fear", 2, 7), utterance(*other)
     assert clip.shape != different.shape or not np.array_equal(clip, different)
     assert clip_prosody(3, "fear", 2, 7) != clip_prosody(*other)
-
-
-def test_a_clip_does_not_depend_on_the_clips_made_before():
-    keys = [(speaker, emotion, 1, 0) for speaker in range(2) for emotion in EMOTIONS]
-    forwards = {key: utterance(*key) for key in keys}
-    backwards = {key: utterance(*key) for key in reversed(keys)}
-    for key in keys:
-        np.testing.assert_array_equal(forwards[key], backwards[key])
 
 
 def test_clips_are_finite_unclipped_mono_float32_of_plausible_length():
@@ -83,13 +67,6 @@ def test_the_pitch_of_the_signal_is_the_pitch_of_the_latents():
         correlation = np.fft.irfft(np.abs(np.fft.rfft(clip, 2 * len(clip))) ** 2)
         lags = np.arange(int(16000 / 320), int(16000 / 70))
         assert 16000 / lags[correlation[lags].argmax()] == pytest.approx(prosody.pitch_hz, rel=0.2)
-
-
-def test_anger_is_louder_than_sadness():
-    def loudness(emotion):
-        return np.mean([np.log(np.mean(utterance(speaker, emotion, 0, seed=0) ** 2)) for speaker in range(10)])
-
-    assert loudness("angry") > loudness("sad") + 1.0
 
 
 def test_emotions_overlap_but_can_be_told_for_unseen_speakers():

@@ -98,11 +98,6 @@ def test_a_row_becomes_a_clip(row):
     assert skipped == []
 
 
-def test_missing_cells_are_null(row):
-    ((clip,), _) = read(row(cells={"sex": None, "age": float("nan"), "take": ""}), language="en")
-    assert (clip.id, clip.sex, clip.age, clip.take, clip.language) == ("calls/a", None, None, None, "en")
-
-
 @pytest.mark.parametrize(
     ("pattern", "speaker"),
     [("(?P<speaker>[a-z]+)_([0-9]+)", "anna"), ("[a-z]+_([0-9]+)", "07"), ("^[a-z]+", "anna")],
@@ -179,11 +174,6 @@ def test_spellings_of_an_unknown_speaker(row, speaker):
         read(row(speaker=speaker))
     ((clip,), _) = read(row(speaker=speaker), no_speaker="one")
     assert clip.speaker == "calls:unknown"
-
-
-@pytest.mark.parametrize(("speaker", "name"), [(1.0, "1"), (7, "7"), (" Anna ", "Anna"), (1.5, "1.5")])
-def test_speakers_are_words(row, speaker, name):
-    assert read(row(speaker=speaker))[0][0].speaker == f"calls:{name}"
 
 
 def test_a_list_is_no_speaker(row):

@@ -5,7 +5,6 @@ from pathlib import PurePath
 
 import pytest
 
-from ser_hf.corpora import load_corpus
 from ser_hf.corpora.tess import parse, read_name
 from ser_hf.utils.errors import UserError
 
@@ -62,13 +61,6 @@ def test_the_misspelt_file_is_read(tmp_path):
     root = write(tmp_path, "OAF_neutral/OA_bite_neutral.wav", "OAF_neutral/OAF_back_neutral.wav")
     clips = parse(root).clips
     assert sorted(clip.id for clip in clips) == ["tess/OAF_back_neutral", "tess/OAF_bite_neutral"]
-
-
-def test_a_doubled_folder_is_refused(tmp_path):
-    folder = "TESS Toronto emotional speech set data"
-    root = write(tmp_path, *(f"{place}YAF_sad/YAF_dog_sad.wav" for place in ("", f"{folder}/")))
-    with pytest.raises(UserError, match="its id tess/.* is at"):
-        load_corpus("tess", root)
 
 
 def test_the_release_by_name(real_corpora):

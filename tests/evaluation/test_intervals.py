@@ -4,8 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.intervals import metric_intervals, recall_intervals
 from support.predictions import guesses, predictions_of
 
@@ -45,13 +43,6 @@ def test_clips_alone_are_drawn_with_replacement():
     assert (counts == 0).mean() == pytest.approx((1 - 1 / 30) ** 30, abs=0.02)
 
 
-def test_with_one_clip_a_speaker_both_bootstraps_are_one():
-    labels, predictions = _part()
-    speakers = [f"speaker-{i:03d}" for i in range(len(labels))]
-    over_speakers = bootstrap_intervals(labels, predictions, 4, speakers, resamples=300)
-    assert over_speakers == bootstrap_intervals(labels, predictions, 4, resamples=300)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_the_interval_contains_the_measured_value(seed):
     labels, predictions = _part(seed=seed)
@@ -72,27 +63,11 @@ def test_the_interval_is_wider_over_speakers_where_they_differ():
     assert high - low > 2 * (clip_high - clip_low)
 
 
-def test_the_width_over_clips_is_the_binomials():
-    labels, predictions = _part(clips=400)
-    low, high = bootstrap_intervals(labels, predictions, 4)["wa"]
-    share = (labels == predictions).mean()
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 400), rel=0.1)
-
-
 def test_several_runs_are_averaged_within_each_resample():
     labels, right = np.tile(np.arange(2), 20), np.tile(np.arange(2), 20)
     intervals = bootstrap_intervals(labels, np.stack([right, 1 - right]), 2, resamples=200)
     assert intervals["wa"] == pytest.approx([0.5, 0.5])
     assert intervals["uar"] == pytest.approx([0.5, 0.5])
-
-
-def test_the_same_seed_gives_the_same_interval_and_less_confidence_a_narrower_one():
-    labels, predictions = _part()
-    wide = bootstrap_intervals(labels, predictions, 4, resamples=300)
-    assert wide == bootstrap_intervals(labels, predictions, 4, resamples=300)
-    assert wide != bootstrap_intervals(labels, predictions, 4, resamples=300, seed=1)
-    narrow = bootstrap_intervals(labels, predictions, 4, resamples=300, confidence=0.5)
-    assert wide["uar"][0] < narrow["uar"][0] < narrow["uar"][1] < wide["uar"][1]
 
 
 def _folds(count=5, speakers=1, clips=40, runs=1, seed=0):
@@ -152,64 +127,12 @@ def test_one_speaker_a_fold_is_drawn_as_a_speaker():
     assert drawn["wa"] == pytest.approx(together["wa"], abs=0.13)
 
 
-def test_drawing_the_folds_is_wider_where_they_differ():
-    folds = _folds(count=8)
-    assert _width(fold_intervals(folds, True)) > 1.2 * _width(fold_intervals(folds, False))
-
-
-def test_one_fold_that_is_not_drawn_is_the_plain_bootstrap():
-    (fold,) = _folds(count=1, speakers=5, runs=2)
-    found = fold_intervals([fold], False, resamples=300, seed=3)
-    assert found == metric_intervals(fold, True, resamples=300, seed=3)
-    plain = bootstrap_intervals(fold.labels, fold.predicted, 4, fold.speakers, resamples=300, seed=3)
-    assert plain == {name: found[name] for name in NAMES}
-
-
 def test_a_fold_drawn_twice_is_not_the_same_twice():
     """Were it, two equal folds would be as uncertain as one; two resamples of it are less by the root of two."""
     (fold,) = _folds(count=1, clips=200)
     alone = _width(fold_intervals([fold], True, by_speaker=False), "wa")
     twice = _width(fold_intervals(_apart([fold, fold]), True, by_speaker=False), "wa")
     assert twice == pytest.approx(alone / np.sqrt(2), rel=0.12)
-
-
-def test_folds_are_drawn_alike_under_one_seed_and_narrower_with_less_confidence():
-    folds = _folds(speakers=3)
-    wide = fold_intervals(folds, True, resamples=300)
-    assert wide == fold_intervals(folds, True, resamples=300)
-    assert wide != fold_intervals(folds, True, resamples=300, seed=1)
-    narrow = fold_intervals(folds, True, resamples=300, confidence=0.5)
-    assert wide["uar"][0] < narrow["uar"][0] < narrow["uar"][1] < wide["uar"][1]
-
-
-def test_a_class_that_a_fold_lacks_is_left_out_of_that_fold():
-    labels = np.tile([0, 1], 20)
-    folds = _apart([predictions_of(labels, labels, 4), predictions_of(labels, 1 - labels, 4)])
-    for draw_folds in (False, True):
-        intervals = fold_intervals(folds, draw_folds, by_speaker=False, resamples=100)
-        assert np.isfinite(list(intervals.values())).all()
-    assert fold_intervals(folds, False, by_speaker=False, resamples=100)["uar"] == pytest.approx([0.5, 0.5])
-
-
-@st.composite
-def _any_folds(draw):
-    folds, runs = [], draw(st.integers(1, 2))
-    for _ in range(draw(st.integers(1, 4))):
-        clips = draw(st.integers(1, 12))
-        ids = st.lists(st.integers(0, 2), min_size=clips, max_size=clips)
-        speakers = draw(ids.map(lambda own: [f"s{i}" for i in own]))
-        folds.append(predictions_of(draw(ids), [draw(ids) for _ in range(runs)], 3, speakers))
-    return _apart(folds) if draw(st.booleans()) else folds
-
-
-@settings(max_examples=60)
-@given(_any_folds(), st.booleans(), st.booleans(), st.floats(0.05, 0.99))
-def test_low_is_never_above_high_whatever_the_folds(folds, draw_folds, by_speaker, confidence):
-    intervals = fold_intervals(folds, draw_folds, by_speaker, resamples=30, confidence=confidence)
-    assert set(NAMES) < set(intervals)
-    for name, (low, high) in intervals.items():
-        assert low <= high
-        assert name not in NAMES or 0 <= low <= high <= 1
 
 
 def test_speakers_of_several_folds_are_drawn_once_for_all():

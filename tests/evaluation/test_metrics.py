@@ -80,19 +80,19 @@ def scikit_learn(labels, probabilities):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("clips", "classes"), [(12, 4), (60, 3), (30, 2)])
 def test_every_resample_is_measured_as_its_clips_are(clips, classes):
-    labels, (answers,) = guesses(clips, classes)
-    answers = answers.round(1).clip(0.05)  # so that there are ties
-    answers /= answers.sum(axis=1, keepdims=True)
+    labels, (shares,) = guesses(clips, classes)
+    shares = shares.round(1).clip(0.05)  # so that there are ties
+    shares /= shares.sum(axis=1, keepdims=True)
     votes = np.random.default_rng(2).dirichlet([1.0] * classes, size=clips).astype(np.float32)
     votes[::3] = np.nan
     counts = np.random.default_rng(1).multinomial(clips, np.full(clips, 1 / clips), size=40 if clips == 12 else 15)
-    values = compute(Outputs.of_probabilities(labels, answers, votes), counts, list(NAMES))
+    values = compute(Outputs.of_probabilities(labels, shares, votes), counts, list(NAMES))
     lacking = 0
     for i, resample in enumerate(counts):
         drawn = np.repeat(np.arange(clips), resample)
         lacking += len(set(labels[drawn])) < classes
-        expected = all_metrics(labels[drawn], answers[drawn], votes[drawn])
-        for name, value in scikit_learn(labels[drawn], answers[drawn]).items():
+        expected = all_metrics(labels[drawn], shares[drawn], votes[drawn])
+        for name, value in scikit_learn(labels[drawn], shares[drawn]).items():
             assert expected[name] == pytest.approx(value, nan_ok=True), name
         assert set(values) == set(expected)
         for name, own in values.items():
@@ -101,10 +101,10 @@ def test_every_resample_is_measured_as_its_clips_are(clips, classes):
 
 
 def test_a_resample_of_nothing_is_undefined_and_silent():
-    labels, (answers,) = guesses(6, 3)
+    labels, (shares,) = guesses(6, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = compute(Outputs.of_probabilities(labels, answers), np.zeros((1, 6)))
+        values = compute(Outputs.of_probabilities(labels, shares), np.zeros((1, 6)))
     assert all(np.isnan(own).all() for own in values.values())
 
 
@@ -119,8 +119,8 @@ def test_per_class_and_confusion_by_hand():
 def test_probabilities_by_hand():
     # Right, wrong but second, wrong and last.
     labels = np.array([0, 1, 2])
-    answers = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.6, 0.3, 0.1]])
-    measured = all_metrics(labels, answers)
+    shares = np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.6, 0.3, 0.1]])
+    measured = all_metrics(labels, shares)
     assert measured["wa"] == measured["micro_f1"] == pytest.approx(1 / 3)
     assert measured["top2_accuracy"] == pytest.approx(2 / 3)
     assert measured["log_loss"] == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())
@@ -136,11 +136,11 @@ def test_probabilities_by_hand():
 
 def test_raters_by_hand():
     votes = np.array([[0.5, 0.5], [1.0, 0.0], [np.nan, np.nan]])
-    answers = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]])
-    measured = all_metrics(np.array([0, 0, 0]), answers, votes)
+    shares = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]])
+    measured = all_metrics(np.array([0, 0, 0]), shares, votes)
     assert measured["kl"] == pytest.approx((0 + np.log(2)) / 2)
     assert measured["cosine"] == pytest.approx((1 + 1 / np.sqrt(2)) / 2)
-    nobody = all_metrics(np.array([0, 0, 0]), answers, np.full((3, 2), np.nan))
+    nobody = all_metrics(np.array([0, 0, 0]), shares, np.full((3, 2), np.nan))
     assert nobody["kl"] is None
     assert nobody["cosine"] is None
 
@@ -158,20 +158,20 @@ def test_a_certain_error_has_a_finite_log_loss():
 
 def test_reliability_by_hand():
     # 0.2 is a bound of fifteen bins, and belongs to the bin below it.
-    answers = np.array([[0.2] * 5, [0.9, 0.1, 0, 0, 0], [0.95, 0.05, 0, 0, 0]])
-    bins = reliability(np.array([0, 0, 1]), answers)
+    shares = np.array([[0.2] * 5, [0.9, 0.1, 0, 0, 0], [0.95, 0.05, 0, 0, 0]])
+    bins = reliability(np.array([0, 0, 1]), shares)
     filled = {round(own["high"] * 15): own for own in bins if own["clips"]}
     assert sorted(filled) == [3, 14, 15]
     assert filled[3]["accuracy"] == 1
     assert filled[15] == {"low": 14 / 15, "high": 1, "clips": 1, "confidence": pytest.approx(0.95), "accuracy": 0}
-    assert all_metrics([0, 0, 1], answers)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
+    assert all_metrics([0, 0, 1], shares)["ece"] == pytest.approx((0.8 + 0.1 + 0.95) / 3)
     assert sum(own["clips"] for own in bins) == 3
 
 
 def test_probabilities_that_match_accuracy_are_calibrated():
     generator = np.random.default_rng(0)
-    answers = generator.dirichlet([1.0] * 4, size=20000)
-    labels = (answers.cumsum(axis=1) < generator.random(20000)[:, None]).sum(axis=1)
-    assert all_metrics(labels, answers)["ece"] < 0.015
-    sharpened = answers**3 / (answers**3).sum(axis=1, keepdims=True)
+    shares = generator.dirichlet([1.0] * 4, size=20000)
+    labels = (shares.cumsum(axis=1) < generator.random(20000)[:, None]).sum(axis=1)
+    assert all_metrics(labels, shares)["ece"] < 0.015
+    sharpened = shares**3 / (shares**3).sum(axis=1, keepdims=True)
     assert all_metrics(labels, sharpened)["ece"] > 0.1

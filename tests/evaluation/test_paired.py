@@ -84,14 +84,6 @@ def test_exchanging_the_sides_only_changes_signs(runs, others):
             assert found[interval] == pytest.approx([-end for end in reversed(turned[interval])])
 
 
-def test_a_third_run_changes_nothing_between_two():
-    labels, a, b, speakers = _speech(np.random.default_rng(2), 10, 8, gap=0.1)
-    alone = compared(labels, a, b, 4, speakers, resamples=200)
-    among = paired_comparison(labels, {"a": a, "c": np.stack([a[0], b[0]]), "b": b}, 4, speakers, resamples=200)
-    assert among["a", "b"] == alone
-    assert list(among) == [("a", "c"), ("a", "b"), ("c", "b")]
-
-
 def test_the_same_predictions_do_not_differ():
     labels, a, _, speakers = _speech(np.random.default_rng(3), 10, 8)
     for found in compared(labels, a, a, 4, speakers, resamples=100).values():

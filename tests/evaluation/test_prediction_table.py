@@ -35,11 +35,11 @@ def dataset():
     return Dataset.from_dict(columns, features=Features(features)).cast_column("audio", Audio(decode=False))
 
 
-ANSWERS = guesses(3, 3)[1][0]
+SHARES = guesses(3, 3)[1][0]
 
 
 def test_a_table_reads_back_as_it_was(dataset):
-    predictions = of_rows(dataset, ROWS, ANSWERS)
+    predictions = of_rows(dataset, ROWS, SHARES)
     assert predictions.ids == ["toy/4", "toy/0", "toy/3"]
     assert predictions.labels.tolist() == [1, 0, 0]
     assert predictions.columns["duration"] == [3.5, 1.5, 3.0]
@@ -55,33 +55,33 @@ def test_a_table_reads_back_as_it_was(dataset):
 
 
 def test_predictions_are_a_table_of_clips(dataset):
-    clips = to_table("test", of_rows(dataset, ROWS, ANSWERS)).to_pylist()
-    for clip, row, answer in zip(clips, ROWS, ANSWERS, strict=True):
+    clips = to_table("test", of_rows(dataset, ROWS, SHARES)).to_pylist()
+    for clip, row, share in zip(clips, ROWS, SHARES, strict=True):
         probabilities = {name: clip[f"p_{name}"] for name in NAMES}
-        assert list(probabilities.values()) == pytest.approx(answer.tolist())
+        assert list(probabilities.values()) == pytest.approx(share.tolist())
         assert clip["predicted"] == max(probabilities, key=probabilities.get)
         assert (clip["part"], clip["id"], clip["path"]) == ("test", f"toy/{row}", f"{row}.wav")
         assert clip["label"] == NAMES[dataset[row]["label"]]
 
 
-def _with_seed(dataset, seed, rows=ROWS, answers=ANSWERS):
-    table = to_table("test", of_rows(dataset, rows, answers))
+def _with_seed(dataset, seed, rows=ROWS, shares=SHARES):
+    table = to_table("test", of_rows(dataset, rows, shares))
     return table.append_column("seed", pa.array([seed] * len(table)))
 
 
 def test_seeds_are_runs_on_the_same_clips_in_any_order(dataset):
-    turned = _with_seed(dataset, 2, ROWS[::-1], ANSWERS[::-1] ** 2)
+    turned = _with_seed(dataset, 2, ROWS[::-1], SHARES[::-1] ** 2)
     predictions = from_table(pa.concat_tables([_with_seed(dataset, 1), turned]), "test", NAMES)
     assert len(predictions) == 3
-    np.testing.assert_array_equal(predictions.probabilities, np.stack([ANSWERS, ANSWERS**2]))
+    np.testing.assert_array_equal(predictions.probabilities, np.stack([SHARES, SHARES**2]))
     with pytest.raises(ValueError, match="different clips"):
         from_table(
-            pa.concat_tables([_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], ANSWERS[:2])]), "test", NAMES
+            pa.concat_tables([_with_seed(dataset, 1), _with_seed(dataset, 2, ROWS[:2], SHARES[:2])]), "test", NAMES
         )
 
 
 def test_some_of_the_clips(dataset):
-    predictions = of_rows(dataset, ROWS, ANSWERS)
+    predictions = of_rows(dataset, ROWS, SHARES)
     by_mask, by_place = predictions.only(np.array([False, True, True])), predictions.only(np.array([1, 2]))
     for some in (by_mask, by_place):
         assert some.ids == ["toy/0", "toy/3"]

@@ -73,15 +73,15 @@ def test_many_clips_are_drawn_from_by_the_seed():
 
 
 @pytest.mark.parametrize(
-    ("vectors", "methods", "told"),
+    ("vectors", "methods", "message"),
     [
         (np.eye(5), ["som"], "unknown method .som.; choose one of pca, tsne, umap"),
         (np.eye(3), ["pca"], "expected 4 clips or more, got 3"),
         (np.full((5, 2), np.nan), ["pca"], "not all finite"),
     ],
 )
-def test_vectors_without_a_map_are_refused(vectors, methods, told):
-    with pytest.raises(UserError, match=told):
+def test_vectors_without_a_map_are_refused(vectors, methods, message):
+    with pytest.raises(UserError, match=message):
         project(vectors, methods)
 
 

@@ -35,8 +35,8 @@ def by_level(waveforms):
 
 def scripted(*predictions):
     """A classifier with these predictions, clip by clip, whatever the clips."""
-    answers = iter(np.concatenate(predictions).tolist())
-    return lambda chunk: np.eye(2)[[next(answers) for _ in chunk]]
+    each = iter(np.concatenate(predictions).tolist())
+    return lambda chunk: np.eye(2)[[next(each) for _ in chunk]]
 
 
 def split_of(ids, labels, speakers):
@@ -76,8 +76,8 @@ def test_intervals_are_those_of_reports_and_drops_are_paired():
     worse = np.where(rng.random(80) < 0.05, 1 - labels, clean)
     other = rng.permutation(clean)
     conditions = [Condition("gain", 1), Condition("gain", 2), Condition("gain", 3)]
-    answers = scripted(clean, clean, worse, other)
-    found = measured(classify=answers, clips=clips, conditions=conditions)
+    classify = scripted(clean, clean, worse, other)
+    found = measured(classify=classify, clips=clips, conditions=conditions)
     for one, predictions in zip([found["clean"], *found["conditions"]], (clean, clean, worse, other), strict=True):
         assert one["interval"] == bootstrap_intervals(labels, predictions, 2, speakers, 200)["uar"]
     same, worse, other = found["conditions"]

@@ -7,8 +7,6 @@ from datasets import ClassLabel, Dataset
 from ser_hf.evaluation.metrics import all_metrics, softmax
 from ser_hf.evaluation.predictions import of_rows
 from ser_hf.evaluation.summary import evaluate_predictions
-from ser_hf.report.report import Report
-from ser_hf.report.views import evaluated_speakers
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 24
@@ -58,8 +56,8 @@ def test_an_evaluation_is_of_the_given_rows(dataset):
 @pytest.mark.parametrize(("speakers", "warned"), [(1, "1 speaker:"), (9, "9 speakers:"), (10, None)])
 def test_few_speakers_have_a_warning(dataset, speakers, warned):
     changed = dataset.remove_columns("speaker").add_column("speaker", [str(i % speakers) for i in range(CLIPS)])
-    answers = np.eye(3, dtype=np.float32)[np.arange(CLIPS) % 3]
-    warnings = evaluate_predictions(of_rows(changed, np.arange(CLIPS), answers), bootstrap=20)["warnings"]
+    predicted = np.eye(3, dtype=np.float32)[np.arange(CLIPS) % 3]
+    warnings = evaluate_predictions(of_rows(changed, np.arange(CLIPS), predicted), bootstrap=20)["warnings"]
     assert len(warnings) == (warned is not None)
     assert warned is None or warned in warnings[0]
 
@@ -83,20 +81,6 @@ def test_the_hardest_clips_come_first(dataset):
     assert {clip["speaker"] for clip in (first, second, third)} == {"toy/1"}
 
 
-def _report(dataset, **changes):
-    validation = {"loss": 1.0, "uar": 0.5, "macro_f1": 0.5}
-    history = [{"epoch": epoch, "train_loss": 1 / epoch, "validation": validation} for epoch in (1.0, 2.0)]
-    head = {"name": "toy", "judged_on": "test", "selected_by": "uar", "history": history, "protocol": {"leak": None}}
-    head |= {"labels": LABELS, "audit": {"shared": {"train/validation": {"speakers": 0}}}}
-    return Report.from_dict(head | _evaluate(dataset) | changes)
-
-
-def test_validation_by_held_out_sentences_is_not_of_new_speakers(dataset):
-    shared = {"shared": {"train/validation": {"speakers": 1}}}
-    assert evaluated_speakers(_report(dataset, judged_on="validation", audit=shared)).startswith("validation clips of")
-    assert evaluated_speakers(_report(dataset, audit=shared)) == "the test speakers"
-
-
 def test_several_corpora_are_evaluated_each(dataset):
     corpora = ["a" if i < 12 else "b" for i in range(CLIPS)]
     found = _evaluate(dataset.remove_columns("corpus").add_column("corpus", corpora))
@@ -104,17 +88,3 @@ def test_several_corpora_are_evaluated_each(dataset):
     assert found["corpora"]["a"]["metrics"]["wa"] == 0.5
     assert np.sum([own["confusion"] for own in found["corpora"].values()], axis=0).tolist() == found["confusion"]
     assert _evaluate(dataset)["corpora"] == {}
-
-
-@pytest.mark.parametrize(
-    ("judged_on", "leak", "people"),
-    [
-        ("test", None, "the test speakers"),
-        ("validation", None, "the validation speakers"),
-        ("test", "Speaker-dependent: ...", "test clips of training speakers"),
-        ("validation", "Speaker-dependent: ...", "validation clips of training speakers"),
-    ],
-)
-def test_the_report_names_who_was_evaluated(judged_on, leak, people, dataset):
-    report = _report(dataset, judged_on=judged_on, history=[], protocol={"leak": leak})
-    assert evaluated_speakers(report) == people

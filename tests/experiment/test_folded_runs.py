@@ -104,41 +104,6 @@ def test_a_child_s_recipe_read_alone_gives_its_own_split_and_nothing_more(whole,
     assert read(whole / child)["protocol"]["sha256"] == split["sha256"]
 
 
-def test_the_report_of_folds_holds_what_the_contract_says(whole):
-    report = read(whole)
-    folds = report["protocol"]["folds"]
-    assert list(folds) == ["1", "2"]
-    split = json.loads((whole / "split.json").read_text())
-    assert split["sha256"] == report["protocol"]["sha256"]
-    assert [own["sha256"] for own in split["folds"]] == [own["sha256"] for own in folds.values()]
-    assert [own["fold"] for own in split["folds"]] == [own["tested"] for own in folds.values()]
-    for number, own in folds.items():
-        child = read(whole / f"fold-{number}")
-        assert own["metrics"] == child["metrics"]
-        assert own["validation"] == child["parts"]["validation"]
-        assert set(child["seeds"]) == {"1", "2"}
-        assert child["foil"] is None, "the foil is the whole run's"
-    for name in METRICS:
-        values = [own["metrics"][name] for own in folds.values()]
-        assert report["metrics"][name] == pytest.approx(np.mean(values))
-        assert report["deviations"][name] == pytest.approx(np.std(values, ddof=1))
-        for intervals in (report["intervals"], report["clip_intervals"], report["pooled"]["intervals"]):
-            low, high = intervals[name]
-            assert 0 <= low <= high <= 1
-    assert set(report["pooled"]) == {"metrics", "intervals", "clip_intervals"}
-    tested = report["protocol"]["parts"]["test"]
-    assert tested["clips"] == 36
-    assert len(tested["speakers"]) == 6
-    assert np.sum(report["confusion"]) == 2 * 36, "each clip is evaluated once with each of two seeds"
-    assert sum(row["support"] for row in report["per_class"].values()) == 36
-    assert report["audit"]["shared"]["train/test"]["speakers"] == 0
-    assert {"speakers", "recordings", "near_duplicates"} == set(report["audit"]["apart"]["train/test"])
-    assert report["seconds"]["training"] == pytest.approx(
-        sum(read(whole / child)["seconds"]["training"] for child in CHILDREN if child.startswith("fold-1/seed"))
-        + sum(read(whole / child)["seconds"]["training"] for child in CHILDREN if child.startswith("fold-2/seed"))
-    )
-
-
 def test_the_gap_is_the_foil_s_figure_less_ours(whole):
     report, foil = read(whole), read(whole / "foil")
     assert report["foil"]["protocol"] == foil["protocol"]["name"] == "random"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from ser_hf.experiment.recipe_checks import Recipe, read_recipe
 from ser_hf.protocols import PROTOCOLS, protocol_options
@@ -108,15 +109,11 @@ def test_a_wrong_override_is_named(override, expected):
         ("trainig.seeds=[1]", "trainig: unknown key; the nearest known key is training"),
         ("audio.max_durations=2", "audio.max_durations: unknown key; the nearest known key is audio.max_duration"),
         ("corpus.speakrs=3", "corpus.speakrs: unknown key; the nearest known key is corpus.speakers"),
-        ("corpus.song=true", "corpus.song: unknown key"),
-        ("corpus.options={takes: 2}", "corpus.options: unknown key"),
         ("corpus.takes=many", "corpus.takes: expected a whole number, got the word 'many'"),
         ("corpus.name=ravdes", "corpus.name: unknown corpus 'ravdes'; choose one of "),
-        ("corpus.name=[ravdess]", "corpus.name: "),
         ("corpus=null", "corpus: expected a mapping, got nothing (null)"),
         ("corpus.merge.calm=3", "corpus.merge.calm: expected a word, got the number 3"),
         ("model.architecture=crn", "model.architecture: unknown architecture 'crn'; choose one of "),
-        ("model.architecture={a: 1}", "model.architecture: "),
         ("model.lstm_hiden=3", "model.lstm_hiden: unknown key; the nearest known key is model.lstm_hidden"),
         ("model.channels=[8, wide]", "model.channels[1]: expected a whole number, got the word 'wide'"),
         (
@@ -136,16 +133,9 @@ def test_a_wrong_override_is_named(override, expected):
             "training.loss.class_weights: expected one of balanced or a mapping or null",
         ),
         ("training.loss.focal_gama=2", "training.loss.focal_gama: unknown key; the nearest known key is "),
-        ("training.average.kind=mean", "training.average.kind: expected one of ema, swa or null"),
-        ("training.precision=half", "training.precision: expected one of auto, fp32, tf32, bf16, fp16"),
         ("training.learning_rate=fast", "training.learning_rate: expected a number, got the word 'fast'"),
         ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type: expected one of linear, cosine, "),
-        ("training.eval_strategy=sometimes", "training.eval_strategy: expected one of no, steps, epoch"),
-        ("training.adafactor_x=2", "training.adafactor_x: unknown key"),
         ("training.per_device_train_batch_size=2.5", "training.per_device_train_batch_size: expected a whole number"),
-        ("training.arguments={seed: 1}", "training.arguments: unknown key"),
-        ("training.torch_compile=2", "training.torch_compile: expected true or false, got the number 2"),
-        ("training.train_sampling_strategy=longest", "training.train_sampling_strategy: expected one of random, "),
     ],
 )
 def test_a_mistake_is_named_by_its_full_key(override, expected):
@@ -209,23 +199,18 @@ def test_a_protocol_takes_its_own_options_beside_the_section_s(name, tmp_path):
     ("overrides", "expected"),
     [
         (["protocol.name=kfold", "protocol.k=2.5"], "protocol.k: expected a whole number"),
-        (["protocol.name=kfold", "protocol.kk=2"], "protocol.kk: unknown key; the nearest known key is protocol.k"),
         (["protocol.name=kfold", "protocol.validation=[1]"], "protocol.validation: expected a number, got a list"),
         (["protocol.name=file", "protocol.shared_speakers=maybe"], "protocol.shared_speakers: expected true or false"),
         (["protocol.name=emobox/ravdess", "protocol.fold=2"], "protocol.fold: unknown key; the nearest known key is "),
         (["protocol.name=[kfold]"], "protocol.name: unknown protocol ['kfold']"),
         (["protocol=kfold"], "protocol: expected a mapping, got the word 'kfold'"),
-        (["protocol.options={seed: 1}"], "protocol.options: unknown key"),
         (["protocol.folds=[]"], "protocol.folds: expected numbers of folds, each once, got []"),
         (["protocol.folds=[1, 2, 1]"], "protocol.folds: expected numbers of folds, each once, got [1, 2, 1]"),
-        (["protocol.folds=2"], "protocol.folds: expected a list"),
-        (["protocol.folds=[first]"], "protocol.folds[0]: expected a whole number, got the word 'first'"),
         (["protocol.foil=speaker_independent"], "protocol.foil: expected one of random, random_stratified or null"),
         (["protocol.name=random", "protocol.foil=random"], "protocol.foil: random is the protocol itself"),
         (["protocol.near_duplicates=ignore"], "protocol.near_duplicates: expected one of error, tell, skip"),
         (["protocol.name=random", "protocol.seed=-1"], "protocol.seed: expected zero or more, got -1"),
         (["corpus.exclude=synthetic/s00_angry_000"], "corpus.exclude: expected a list"),
-        (["corpus.exclude=[3]"], "corpus.exclude[0]: expected a word, got the number 3"),
     ],
 )
 def test_a_mistake_about_folds_foil_and_exclusions_is_named(overrides, expected):
@@ -248,15 +233,12 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
     [
         ("training.seeds=[]", "training.seeds: expected at least one seed"),
         ("training.seeds=[1, 2, 1]", "training.seeds: expected at least one seed, each once"),
-        ("training.seeds=[1, 1.0]", "training.seeds: expected at least one seed, each once"),
         ("training.seeds=[-1]", "training.seeds[0]: "),
         ("protocol.seed=-1", "protocol.seed: "),
         ("audio.sampling_rate=0", "audio.sampling_rate: expected more than zero, got 0"),
         ("audio.max_duration=-1", "audio.max_duration: expected seconds, 0.1 or more, got -1.0"),
-        ("audio.max_duration=.nan", "audio.max_duration: expected seconds, 0.1 or more, got nan"),
         ("evaluation.bootstrap=0", "evaluation.bootstrap: expected more than zero, got 0"),
         ("evaluation.confidence=1", "evaluation.confidence: expected between 0 and 1, got 1.0"),
-        ("evaluation.confidence=95", "evaluation.confidence: expected between 0 and 1, got 95.0"),
         ("training.head_learning_rate=0", "training.head_learning_rate: expected more than zero"),
         (
             "training.head_learning_rate=1e-3",
@@ -265,13 +247,7 @@ def test_the_word_no_reaches_training_arguments_as_a_word(tmp_path):
         ("training.layer_decay=0.9", "training.layer_decay: crnn has no encoder"),
         ("training.layer_decay=1.5", "training.layer_decay: expected between 0 and 1, got 1.5"),
         ("training.loss.label_smoothing=1", "training.loss.label_smoothing: expected between 0 and 1, got 1.0"),
-        ("training.loss.focal_gamma=-1", "training.loss.focal_gamma: expected zero or more, got -1.0"),
-        ("training.loss.logit_adjustment=-0.5", "training.loss.logit_adjustment: expected zero or more"),
-        ("training.average.decay=1", "training.average.decay: expected between 0 and 1, got 1.0"),
-        ("training.average.start=1", "training.average.start: expected between 0 and 1, got 1.0"),
         ("training.max_grad_norm=-1", "training.max_grad_norm: expected zero or more"),
-        ("training.gradient_accumulation_steps=0", "training.gradient_accumulation_steps: expected more than zero"),
-        ("training.save_total_limit=0", "training.save_total_limit: expected more than zero"),
         ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs: "),
         ("training.report_to=mlflow", "training.report_to: unknown tracker 'mlflow'"),
         ("training.gradient_checkpointing=true", "training.gradient_checkpointing: for encoders"),
@@ -296,3 +272,10 @@ def test_a_schedule_without_warm_up_has_none_by_default_and_refuses_one(word):
     schedule = f"training.lr_scheduler_type={word}"
     assert read_recipe(MINIMAL, [schedule]).training.arguments["warmup_steps"] == 0
     assert refusal(schedule, "training.warmup_steps=0.1").startswith(f"training.warmup_steps: {word} has no warm-up")
+
+
+def test_the_json_schema_has_the_ranges():
+    sections = TypeAdapter(Recipe).json_schema()["$defs"]
+    assert sections["EvaluationSection"]["properties"]["confidence"]["exclusiveMaximum"] == 1
+    decay = sections["TrainingSection"]["properties"]["layer_decay"]["anyOf"][0]
+    assert (decay["exclusiveMinimum"], decay["maximum"]) == (0, 1)

@@ -9,28 +9,26 @@ CORPUS = {"corpus": {"name": "synthetic"}}
 ENCODER = CORPUS | {"model": {"architecture": "encoder", "checkpoint": "someone/encoder"}}
 BYOLS = CORPUS | {"model": {"architecture": "byols", "checkpoint": "weights.pth"}}
 CRNN = CORPUS | {"model": {"architecture": "crnn"}}
-REENTRANT = "training.gradient_checkpointing_kwargs={use_reentrant: true}"
 
 
 @pytest.mark.parametrize(
     ("source", "overrides", "expected"),
     [
         (ENCODER, ["lora.alpha=8"], "lora.rank: missing"),
-        (ENCODER, ["lora.rank=0"], "lora: expected rank of 1 or more"),
-        (ENCODER, ["lora.rank=8", "lora.dropout=1"], "lora: expected rank of 1 or more, alpha above 0 and dropout"),
+        (ENCODER, ["lora.rank=0"], "lora.rank: expected more than zero, got 0"),
+        (ENCODER, ["lora.rank=8", "lora.dropout=1"], "lora.dropout: expected between 0 and 1, got 1.0"),
+        (ENCODER, ["lora.rank=8", "lora.alpha=0"], "lora.alpha: expected more than zero"),
         (ENCODER, ["lora.rank=8", "lora.targets=[]"], "lora.targets: expected names"),
         (ENCODER, ["lora.rank=8", "model.random_init=true"], "lora: adapts pretrained weights"),
         (ENCODER, ["lora.rank=8", "freeze.layers=1"], "freeze: lora freezes the whole encoder"),
         (BYOLS, ["lora.rank=8"], "lora: for speech encoders, not for byols"),
-        (ENCODER, ["lora.rank=8", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
-        (ENCODER, ["freeze.layers=1", REENTRANT], "training.gradient_checkpointing_kwargs.use_reentrant: "),
-        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected 0 or more, got -1"),
+        (ENCODER, ["freeze.layers=-1"], "freeze.layers: expected zero or more, got -1"),
         (ENCODER, ["freeze.layers=1", "freeze.top_layers=1"], "freeze.top_layers: contradicts freeze.layers"),
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers: contradicts freeze.encoder"),
         (ENCODER, ["freeze.encoder=true", "freeze.gradual.every=1"], "freeze.gradual: contradicts freeze.encoder"),
         (ENCODER, ["freeze.encoder=true", "training.layer_decay=0.9"], "training.layer_decay: freeze.encoder"),
         (ENCODER, ["freeze.gradual.layers=2"], "freeze.gradual.every: missing"),
-        (ENCODER, ["freeze.gradual.every=0"], "freeze.gradual.every: expected 1 or more"),
+        (ENCODER, ["freeze.gradual.every=0"], "freeze.gradual.every: expected more than zero"),
         (CRNN, ["freeze.layers=1"], "freeze: crnn starts from random numbers"),
         (CRNN, ["model.checkpoint=x"], "model.checkpoint: belongs to architecture encoder, not to crnn"),
         (CRNN, ["model.head_layers=[4]"], "model.head_layers: belongs to architecture encoder, not to crnn"),

@@ -45,16 +45,6 @@ def corpora_of(recipe):
 
 
 @shipped
-def test_the_first_line_is_the_command(path):
-    """Whole: with an environment or without, by accelerate or, where scikit-learn fits, by plain Python."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
-    command = re.escape(f"-m ser_hf.train recipes/{path.relative_to(RECIPES).as_posix()}")
-    assert re.fullmatch(rf"# (OMP_NUM_THREADS=1 )?(accelerate launch|python) {command}", first)
-    if first.startswith("# python"):
-        assert read_recipe(path).training.solver == "sklearn"
-
-
-@shipped
 def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
     head = " ".join(
         line.removeprefix("#").strip()
@@ -200,7 +190,3 @@ def test_the_twin_trains_and_what_it_saves_answers(path, roots, encoder_folder, 
         logits = model(torch.randn(1, recipe.audio.sampling_rate) * 0.1).logits
     assert logits.shape == (1, len(report.labels))
     assert torch.isfinite(logits).all()
-
-
-def test_the_one_twin_that_keeps_its_foil_has_one():
-    assert read_recipe(RECIPES / f"{FOILED}.yaml").protocol.foil == "random"

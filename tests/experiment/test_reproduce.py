@@ -148,7 +148,7 @@ def test_the_printed_comparison_begins_with_the_protocol(run, rerun):
     sha256 = read(run / "split.json")["sha256"]
     assert lines[:2] == [
         f"tiny: {run} rerun",
-        "  protocol speaker_independent: the same clips in the same parts "
+        "  protocol speaker_independent: the same clips in the same splits "
         f"(sha256 {sha256[:16]}), the same samples and labels",
     ]
     uar = read(run / "report" / "report.json")["metrics"]["uar"]
@@ -163,7 +163,6 @@ import sys
 from ser_hf import cli
 from ser_hf.report import write as writing
 writing.save_figure = lambda _, path: path.write_bytes(b"a picture")
-writing.svg = lambda _: b"a picture"
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -217,7 +216,7 @@ def test_a_published_model_names_no_path_and_its_corpus_is_an_override(published
         assert str(run.parent) not in (published / name).read_text()
         assert str(corpus.parent) not in (published / name).read_text()
     line = complaint(capsys, "someone/tiny")
-    assert "corpus.root: clips.csv is not a file" in line
+    assert "corpus.root: clips.csv" in line
     assert line.endswith("(as in the saved recipe; override it, as in corpus.root=DIR)")
     assert not Path("runs").exists()
 
@@ -231,7 +230,6 @@ def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "NOT reproduced"
     assert any(line.startswith("  test       WA ") and line.endswith("+0.1000") for line in lines)
-    assert any("neither recipe nor environment differ" in line for line in lines)
     comparison = read(rerun[0] / "report" / "reproduction.json")
     assert comparison["verdict"] == "NOT reproduced"
     assert not comparison["reproduced"]
@@ -311,7 +309,6 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
     lines = comparison_lines(capsys.readouterr().out)
     assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
     assert "  differs from the saved recipe: training.num_train_epochs 6.0 -> 1.0" in lines
-    assert not any("neither recipe nor environment" in line for line in lines)
     comparison = read(output / "report" / "reproduction.json")
     assert comparison["protocol"]["clips"]["equal"] is False
     assert comparison["trained"]
@@ -340,22 +337,6 @@ def test_folds_and_a_foil_are_compared_one_by_one(corpus, tmp_path):
     assert find_saved_run(folder / "fold-2" / "model").recipe["protocol"]["folds"] == [2]
     fewer = reproduce(folder, ["protocol.k=3"], output=tmp_path / "again")
     assert "fold 3, test: 18 clips, 0 then" in fewer["incomparable"][0]
-
-
-@pytest.mark.slow
-def test_seeds_evaluated_on_validation(corpus, tmp_path):
-    folder = tmp_path / "seeds"
-    overrides = [f"corpus.root={corpus}", "training={num_train_epochs: 1, seeds: [1, 2]}", f"output_dir={folder}"]
-    ser_hf.run_recipe(RECIPE, [*overrides, "evaluation.part=validation"])
-    comparison = reproduce(folder)
-    assert comparison["verdict"] == "reproduced to the last digit"
-    of = list(dict.fromkeys(row["of"] for row in comparison["figures"]))
-    assert of == ["validation", "train", "seed 1, validation", "seed 2, validation"]
-    assert comparison["predictions"] == {"validation": {"clips": 18, "same": 1, "probability": 0}}
-    fewer = reproduce(folder, ["training.seeds=[2]"], output=tmp_path / "again")
-    assert fewer["missing"] == ["seed 1, validation", "seed 2, validation"]
-    assert fewer["figures"]
-    assert fewer["verdict"] != "reproduced to the last digit"
 
 
 def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):

@@ -1,4 +1,4 @@
-"""ser-hf predict: files, folders and corpora in, a table and embeddings out, a mistake in one line."""
+"""ser-hf predict: files, folders and tables in, a table and embeddings out, a mistake in one line."""
 
 import csv
 import importlib
@@ -15,8 +15,9 @@ import pytest
 from tiny_models import LABELS
 
 from ser_hf import cli, predict
+from ser_hf.experiment.data import load_recipe_corpus
+from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.inference import inputs
-from ser_hf.testing import write_corpus
 
 predictions = importlib.import_module("ser_hf.inference.predict")  # ser_hf.inference.predict is the function
 
@@ -51,9 +52,9 @@ def test_files_and_folders_are_answered_on_the_terminal(published, recordings, c
     model, files = published("crnn"), [recordings / "a", recordings / "e.wav"]
     assert cli.main(["predict", *map(str, [model, *files]), "--window", "0.4", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    answers = predict(model, files, window=0.4)
+    results = predict(model, files, window=0.4)
     for line, predicted, probabilities, name in zip(
-        lines, answers.predicted, answers.probabilities, answers.ids, strict=True
+        lines, results.predicted, results.probabilities, results.ids, strict=True
     ):
         probability, label, path, *windows = line.split(maxsplit=3)
         assert (float(probability), label, path) == (round(float(probabilities.max()), 3), predicted, name)
@@ -64,10 +65,17 @@ def test_files_and_folders_are_answered_on_the_terminal(published, recordings, c
     assert [line.rpartition("  ")[2] for line in lines] == ["(0.00-0.25 s)", "(0.25-0.50 s)"]
 
 
-def test_the_corpus_of_the_runs_recipe_to_a_table_and_embeddings(run, tmp_path, capsys):
-    output, embeddings = tmp_path / "answers.csv", tmp_path / "new" / "embeddings.parquet"
-    files = ["--output", str(output), "--embeddings", str(embeddings)]
-    assert cli.main(["predict", str(run), "--recipe", str(run / "recipe.yaml"), *files]) == 0
+def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, capsys):
+    """The predictions are those of the run."""
+    clips = load_recipe_corpus(read_recipe(run / "recipe.yaml")).dataset
+    names = clips.features["label"].names
+    with (tmp_path / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "id", "label"])
+        for audio, clip, label in zip(clips["audio"], clips["id"], clips["label"], strict=True):
+            writer.writerow([audio["path"], clip, names[label]])
+    output, embeddings = tmp_path / "predictions.csv", tmp_path / "new" / "embeddings.parquet"
+    assert ended(run, tmp_path / "clips.csv", "--output", output, "--embeddings", embeddings) == 0
     message = capsys.readouterr().out.splitlines()
     with output.open(encoding="utf-8", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
@@ -87,51 +95,21 @@ def test_the_corpus_of_the_runs_recipe_to_a_table_and_embeddings(run, tmp_path, 
     assert json.loads(table.schema.metadata[b"ser_hf"])["model"] == str(run)
 
 
-def test_a_corpus_by_name_and_files_left_out(published, tmp_path, capsys):
-    root = tmp_path / "corpus"
-    paths = write_corpus("ravdess", root, speakers=1, takes=1)
-    paths[0].write_bytes(b"")
-    output = tmp_path / "answers.jsonl"
-    command = [published("crnn"), "--corpus", "ravdess", "--root", root, "corpus.drop=[calm]"]
-    assert ended(*command, "known_bad=keep", "--output", output) == 1
-    assert f"{len(paths) - 2} clips, 1 file left out" in capsys.readouterr().out
-    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    assert {row["label"] for row in rows} >= {"angry", "surprise"}
-    assert "calm" not in {row["label"] for row in rows}
-    assert {row["speaker"] for row in rows} == {"ravdess:01"}
-
-
-def test_the_tables_of_a_corpus_are_never_replaced(published, tmp_path, capsys, monkeypatch):
-    """Be they named by a recipe, as an item of a mixture, through a link or by another path."""
+def test_an_input_table_is_never_replaced(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = tmp_path / "c.csv"
     table.write_text("path,label,speaker\n")
     (tmp_path / "link.csv").symlink_to("c.csv")
-    (tmp_path / "one.yaml").write_text("corpus: {name: csv, root: c.csv}\nmodel: {architecture: crnn}\n")
-    mixed = "corpus: {name: mixture, corpora: [{name: csv, root: c.csv}]}\nmodel: {architecture: crnn}\n"
-    (tmp_path / "mixed.yaml").write_text(mixed)
-    model = tmp_path / "model"
-    model.mkdir()
     for output in ("c.csv", "link.csv", str(table)):
-        for source in (["--recipe", "one.yaml"], ["--recipe", "mixed.yaml"], ["--corpus", "csv", "--root", "./c.csv"]):
-            message = complaint(capsys, model, *source, "--output", output)
-            assert f"--output: {output} is an input" in message
+        assert f"--output: {output} is an input" in complaint(capsys, "model", "./c.csv", "--output", output)
     assert table.read_text() == "path,label,speaker\n"
-
-
-def test_a_folder_of_a_run_is_its_recipe(run, tmp_path, capsys):
-    outputs = [tmp_path / name for name in ("a.csv", "b.csv")]
-    for recipe, output in zip([run, run / "recipe.yaml"], outputs, strict=True):
-        command = ["predict", str(run), "--recipe", str(recipe), "--output", str(output)]
-        assert cli.main(command) == 0
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
 def test_a_recording_comes_through_a_pipe(published, recordings, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "e.wav").read_bytes())))
     assert cli.main(["predict", str(published("crnn")), "-", "--device", "cpu"]) == 0
-    answers = predict(published("crnn"), recordings / "e.wav", device="cpu")
-    assert capsys.readouterr().out.split() == [f"{answers.probabilities.max():.3f}", answers.predicted[0], "-"]
+    results = predict(published("crnn"), recordings / "e.wav", device="cpu")
+    assert capsys.readouterr().out.split() == [f"{results.probabilities.max():.3f}", results.predicted[0], "-"]
 
 
 def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, tmp_path, capsys):
@@ -147,11 +125,11 @@ def test_what_is_left_out_is_counted_beside_the_answers(published, recordings, t
 
 def test_a_bad_file_ends_it_where_that_is_asked_for(published, recordings, tmp_path, capsys):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    asked = (published("crnn"), recordings / "e.wav", tmp_path / "bad.wav", "--on-error", "error")
-    assert "bad.wav: not readable as audio" in complaint(capsys, *asked, "--output", tmp_path / "x.csv")
+    arguments = (published("crnn"), recordings / "e.wav", tmp_path / "bad.wav", "--on-error", "error")
+    assert "bad.wav: not readable as audio" in complaint(capsys, *arguments, "--output", tmp_path / "x.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.wav"]
     missing = tmp_path / "gone.wav"
-    assert f"{missing}: no such file or folder" in complaint(capsys, *asked[:2], missing, *asked[3:])
+    assert f"{missing}: no such file or folder" in complaint(capsys, *arguments[:2], missing, *arguments[3:])
 
 
 def test_where_no_file_can_be_read_nothing_is_written(published, tmp_path, capsys):
@@ -179,16 +157,16 @@ def test_standard_output_has_what_the_file_has(kind, published, recordings, tmp_
     message = capsys.readouterr()
     assert message.out == output.read_text(encoding="utf-8")
     assert message.err.splitlines()[-2:] == ["6 clips", f"  output: {output}"]
-    answers = predict(published("crnn"), recordings, device="cpu")
+    results = predict(published("crnn"), recordings, device="cpu")
     if kind == "jsonl":
         rows = [json.loads(line) for line in message.out.splitlines()]
         shares = [[row["probabilities"][label] for label in LABELS] for row in rows]
     else:
         rows = list(csv.DictReader(io.StringIO(message.out)))
         shares = [[float(row[f"p_{label}"]) for label in LABELS] for row in rows]
-    assert [row["id"] for row in rows] == [row["path"] for row in rows] == answers.ids
-    assert [row["predicted"] for row in rows] == answers.predicted
-    np.testing.assert_allclose(shares, answers.probabilities, rtol=1e-6)
+    assert [row["id"] for row in rows] == [row["path"] for row in rows] == results.ids
+    assert [row["predicted"] for row in rows] == results.predicted
+    np.testing.assert_allclose(shares, results.probabilities, rtol=1e-6)
 
 
 def test_answers_come_as_recordings_are_heard(published, recordings, capsys, monkeypatch):
@@ -247,14 +225,7 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "INPUT: missing; name audio files, folders or a table, or a corpus with --corpus"),
-        (["--root", "x"], "--root: belongs to --corpus or --recipe"),
-        (["--corpus", "ravdess", "--recipe", "x.yaml"], "--recipe: names its corpus itself; leave out --corpus"),
-        (["--corpus", "ravdess", "clip.wav"], "clip.wav: expected an option of the corpus as key=value"),
-        (["--corpus", "ravdess", "drop=calm"], "corpus.drop: expected a list"),
-        (["--corpus", "ravdess", "songs=true"], "corpus.songs: unknown key; the nearest known key is corpus.song"),
-        (["--corpus", "ravdes"], "corpus.name: unknown corpus 'ravdes'"),
-        (["--recipe", "no.yaml", "--root", "x"], "no.yaml: no such file"),
+        ([], "Missing argument 'INPUT'"),
         (
             ["x.wav", "--output", "x.txt"],
             "--output: x.txt: unknown format; choose one of .csv, .jsonl, .parquet, .png, .svg",
@@ -266,7 +237,6 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
         ),
         (["x.wav", "--hop", "1"], "--hop: needs overlapping windows; add --timeline"),
         (["x.csv", "--output", "x.csv"], "--output: x.csv is an input"),
-        (["--corpus", "csv", "--root", "x.csv", "--output", "x.csv"], "--output: x.csv is an input"),
         (["x.wav", "--embeddings", "x.csv"], "--embeddings: x.csv: unknown format; choose one of .parquet"),
         (["x.wav", "--output", "x.parquet", "--embeddings", "x.parquet"], "--embeddings: x.parquet is --output too"),
         (["x"], "x: no such file or folder"),

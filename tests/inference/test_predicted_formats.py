@@ -17,12 +17,12 @@ from ser_hf.models.preparation import Preparation
 def test_formats_that_are_not_read_are_named_with_the_remedy(published, recordings, tmp_path):
     (tmp_path / "a.wav").write_bytes((recordings / "e.wav").read_bytes())
     (tmp_path / "b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
-    for asked in (tmp_path, tmp_path / "b.m4a"):
+    for path in (tmp_path, tmp_path / "b.m4a"):
         with pytest.raises(UserError, match=r"b.m4a: .m4a is not supported; convert it: ffmpeg -i"):
-            predict(published("crnn"), asked)
-    answers = predict(published("crnn"), tmp_path, on_error="skip")
-    assert [name.rpartition("/")[2] for name, _ in answers.skipped] == ["b.m4a"]
-    assert len(answers) == 1
+            predict(published("crnn"), path)
+    results = predict(published("crnn"), tmp_path, on_error="skip")
+    assert [name.rpartition("/")[2] for name, _ in results.skipped] == ["b.m4a"]
+    assert len(results) == 1
 
 
 def test_a_name_that_is_not_utf8_is_skipped(published, recordings, tmp_path):
@@ -31,9 +31,9 @@ def test_a_name_that_is_not_utf8_is_skipped(published, recordings, tmp_path):
         file.write((recordings / "e.wav").read_bytes())
     with pytest.raises(UserError, match="its path is not UTF-8"):
         predict(published("crnn"), tmp_path)
-    answers = predict(published("crnn"), tmp_path, on_error="skip")
-    assert answers.ids == [(tmp_path / "a.wav").as_posix()]
-    assert len(answers.skipped) == 1
+    results = predict(published("crnn"), tmp_path, on_error="skip")
+    assert results.ids == [(tmp_path / "a.wav").as_posix()]
+    assert len(results.skipped) == 1
 
 
 FORMATS = [

@@ -14,42 +14,42 @@ from ser_hf.inference.outputs import check_output, flat_names, read_facts, writi
 
 
 @pytest.fixture(scope="module")
-def answers(published, recordings):
+def results(published, recordings):
     return predict(published("crnn"), recordings, embeddings=True, window=0.4)
 
 
-def write(path, answers, key="--output"):
+def write(path, results, key="--output"):
     """In two pieces, as chunks come."""
     with writing(path, key, LABELS) as write_table:
-        write_table(answers.table[:4])
-        write_table(answers.table[4:])
+        write_table(results.table[:4])
+        write_table(results.table[4:])
         assert not path.exists()
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_csv_and_parquet_have_a_column_for_each_label(answers, tmp_path):
-    write(tmp_path / "csv" / "x.csv", answers)
+def test_csv_and_parquet_have_a_column_for_each_label(results, tmp_path):
+    write(tmp_path / "csv" / "x.csv", results)
     with (tmp_path / "csv" / "x.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    write(tmp_path / "parquet" / "x.parquet", answers)
+    write(tmp_path / "parquet" / "x.parquet", results)
     table = pq.read_table(tmp_path / "parquet" / "x.parquet")
     assert list(rows[0]) == table.column_names == flat_names(LABELS)
     assert read_facts(table.schema)["labels"] == LABELS
-    assert [row["id"] for row in rows] == table["id"].to_pylist() == answers.ids
+    assert [row["id"] for row in rows] == table["id"].to_pylist() == results.ids
     assert {row["label"] for row in rows} == {""}
     for i, label in enumerate(LABELS):
-        np.testing.assert_array_equal(table[f"p_{label}"].to_numpy(), answers.probabilities[:, i])
-        for prefix, values in (("p", answers.probabilities), ("logit", answers.logits)):
+        np.testing.assert_array_equal(table[f"p_{label}"].to_numpy(), results.probabilities[:, i])
+        for prefix, values in (("p", results.probabilities), ("logit", results.logits)):
             written = [float(row[f"{prefix}_{label}"]) for row in rows]
             np.testing.assert_allclose(written, values[:, i], rtol=1e-6)
 
 
-def test_embeddings_are_lists_of_one_size_that_datasets_reads(answers, tmp_path):
-    write(tmp_path / "x.parquet", answers, "--embeddings")
+def test_embeddings_are_lists_of_one_size_that_datasets_reads(results, tmp_path):
+    write(tmp_path / "x.parquet", results, "--embeddings")
     dataset = Dataset.from_parquet(str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "cache"))
-    assert dataset.features["embedding"].length == answers.embeddings.shape[1]
+    assert dataset.features["embedding"].length == results.embeddings.shape[1]
     assert dataset.features["embedding"].feature.dtype == "float32"
-    np.testing.assert_array_equal(np.asarray(dataset["embedding"][:], dtype=np.float32), answers.embeddings)
+    np.testing.assert_array_equal(np.asarray(dataset["embedding"][:], dtype=np.float32), results.embeddings)
     facts = read_facts(pq.read_schema(tmp_path / "x.parquet"))
     assert facts["embedding"] == "input of the classifier's last layer"
     assert facts["revision"].startswith("sha256:")
@@ -57,44 +57,44 @@ def test_embeddings_are_lists_of_one_size_that_datasets_reads(answers, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
-def test_an_error_leaves_the_file_as_it_was(name, answers, tmp_path):
+def test_an_error_leaves_the_file_as_it_was(name, results, tmp_path):
     path = tmp_path / name
     path.write_text("before")
     with contextlib.suppress(ZeroDivisionError), writing(path, "--output", LABELS) as write_table:
-        write_table(answers.table)
+        write_table(results.table)
         raise ZeroDivisionError
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert path.read_text() == "before"
     with writing(path, "--output", LABELS) as write_table:
-        write_table(answers.table)
+        write_table(results.table)
         assert path.read_text() == "before"
     assert path.read_bytes() != b"before"
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_cannot_be_written_is_named(answers, tmp_path):
+def test_a_file_that_cannot_be_written_is_named(results, tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "x.csv"
     with pytest.raises(UserError, match=r"--output: .*x.csv cannot be written: "), writing(path, "--output", LABELS):
         pass
 
 
-def test_two_commands_with_one_output_write_it_one_after_the_other(answers, tmp_path):
+def test_two_commands_with_one_output_write_it_one_after_the_other(results, tmp_path):
     path = tmp_path / "x.csv"
     with writing(path, "--output", LABELS) as first, writing(path, "--output", LABELS) as second:
-        first(answers.table[:1])
-        second(answers.table)
+        first(results.table[:1])
+        second(results.table)
         assert len(list(tmp_path.iterdir())) == 2
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
     with path.open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 1, "that of the command which ended last"
 
 
-def test_a_link_is_written_through(answers, tmp_path):
+def test_a_link_is_written_through(results, tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "x.csv").symlink_to("far/y.txt")
     with writing(tmp_path / "x.csv", "--output", LABELS) as write_table:
-        write_table(answers.table)
+        write_table(results.table)
     assert (tmp_path / "x.csv").is_symlink()
     assert [file.name for file in (tmp_path / "far").iterdir()] == ["y.txt"]
     assert (tmp_path / "far" / "y.txt").read_text(encoding="utf-8").startswith("id,path,")

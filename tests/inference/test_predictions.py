@@ -39,28 +39,28 @@ def waveforms(folder):
 
 
 def test_predictions_are_those_of_the_run(run):
-    answers = predict(run, corpus(), batch_size=5)
+    results = predict(run, corpus(), batch_size=5)
     saved = pq.read_table(run / "report" / "predictions.parquet").to_pylist()
-    own = {row["id"]: row for row in answers.table.to_pylist()}
+    own = {row["id"]: row for row in results.table.to_pylist()}
     assert len(saved) > 4
-    assert answers.labels == LABELS
+    assert results.labels == LABELS
     assert {own[row["id"]]["windows"] for row in saved} >= {3, 4}, "the test is one of windows"
     for row in saved:
         mine = own[row["id"]]
         assert (mine["label"], mine["predicted"]) == (row["label"], row["predicted"])
         assert mine["speaker"] == row["speaker"]
         np.testing.assert_allclose(mine["probabilities"], [row[f"p_{name}"] for name in LABELS], rtol=0, atol=1e-5)
-    assert answers.facts.window == 0.4
-    assert answers.facts.revision.startswith("sha256:")
+    assert results.facts.window == 0.4
+    assert results.facts.revision.startswith("sha256:")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
     folder = published(kind)
     classifier = pipeline("audio-classification", model=str(folder), device="cpu")
-    answers = predict(folder, recordings, device="cpu", batch_size=4, embeddings=True)
-    assert answers.ids == [(recordings / name).as_posix() for name in FILES]
-    for row, waveform in zip(answers.table.to_pylist(), waveforms(recordings), strict=True):
+    results = predict(folder, recordings, device="cpu", batch_size=4, embeddings=True)
+    assert results.ids == [(recordings / name).as_posix() for name in FILES]
+    for row, waveform in zip(results.table.to_pylist(), waveforms(recordings), strict=True):
         expected = {one["label"]: one["score"] for one in classifier(waveform, top_k=None)}
         np.testing.assert_allclose(row["probabilities"], [expected[name] for name in LABELS], rtol=0, atol=1e-5)
         assert row["predicted"] == max(expected, key=expected.get)
@@ -68,22 +68,22 @@ def test_predictions_are_those_of_the_pipeline(kind, published, recordings):
         assert row["end"] == len(waveform) / RATE
         assert row["label"] is None
         assert row["speaker"] is None
-    np.testing.assert_allclose(answers.probabilities, softmax(answers.logits, axis=1), rtol=1e-5)
-    assert np.ptp(answers.probabilities, axis=0).max() > 1e-4 or kind == "forest", "answers that are all alike"
+    np.testing.assert_allclose(results.probabilities, softmax(results.logits, axis=1), rtol=1e-5)
+    assert np.ptp(results.probabilities, axis=0).max() > 1e-4 or kind == "forest", "results that are all alike"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_are_the_input_of_the_last_layer(kind, published, recordings):
     """The layer makes the logits from them."""
-    answers = predict(published(kind), recordings, device="cpu", batch_size=4, embeddings=True)
+    results = predict(published(kind), recordings, device="cpu", batch_size=4, embeddings=True)
     model = AutoModelForAudioClassification.from_pretrained(published(kind)).eval()
     head = model.classifier.dense if kind == "audio-spectrogram-transformer" else model.classifier
-    assert answers.embeddings.dtype == np.float32
-    assert len(answers.embeddings) == len(FILES)
+    assert results.embeddings.dtype == np.float32
+    assert len(results.embeddings) == len(FILES)
     with torch.inference_mode():
-        logits = head(torch.tensor(answers.embeddings)).numpy()
-    np.testing.assert_allclose(answers.logits, logits, rtol=0, atol=1e-5)
-    assert answers.facts.embedding == "input of the classifier's last layer"
+        logits = head(torch.tensor(results.embeddings)).numpy()
+    np.testing.assert_allclose(results.logits, logits, rtol=0, atol=1e-5)
+    assert results.facts.embedding == "input of the classifier's last layer"
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -95,9 +95,9 @@ def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, rec
         model.save_pretrained(tmp_path)
         AutoFeatureExtractor.from_pretrained(folder).save_pretrained(tmp_path)
         folder = tmp_path
-    asked = {"embeddings": True, "window": 0.3, "batch_size": 3}
-    pieces = predict(folder, recordings, by_window=True, **asked).table.to_pylist()
-    clips = predict(folder, recordings, **asked).table.to_pylist()
+    settings = {"embeddings": True, "window": 0.3, "batch_size": 3}
+    pieces = predict(folder, recordings, by_window=True, **settings).table.to_pylist()
+    clips = predict(folder, recordings, **settings).table.to_pylist()
     assert [row["windows"] for row in clips] == [3, 1, 3, 2, 3, 2]
     assert [row["window"] for row in clips] == [None, 0, None, None, None, None]
     for clip in clips:
@@ -118,8 +118,8 @@ def test_a_clips_row_is_its_windows_mean_by_duration(multi_label, published, rec
 
 
 def test_clips_too_long_for_a_model_are_processed_in_windows(published, recordings):
-    answers = predict(published("whisper"), recordings, window=30)
-    assert answers.facts.window == 1.0
+    results = predict(published("whisper"), recordings, window=30)
+    assert results.facts.window == 1.0
     short = predict(published("wav2vec2"), recordings / "a" / "long.flac", window=0.5)
     assert short.facts.window == 0.5
     assert short.table["windows"].to_pylist() == [2]
@@ -141,11 +141,11 @@ def test_a_clip_too_short_for_a_frame_is_padded(published):
     clip = {"audio": [{"path": None, "bytes": _wav(50)}], "id": ["one"], "label": ["joyful"]}
     dataset = Dataset.from_dict(clip).cast_column("audio", Audio())
     for kind in ("wav2vec2", "whisper", "audio-spectrogram-transformer", "wav2vec2-bert"):
-        answers = predict(published(kind), dataset, embeddings=True)
-        assert np.isfinite(answers.embeddings).all()
-    row = answers.table.to_pylist()[0]
+        results = predict(published(kind), dataset, embeddings=True)
+        assert np.isfinite(results.embeddings).all()
+    row = results.table.to_pylist()[0]
     assert (row["id"], row["path"], row["label"]) == ("one", "row 0", "joyful")
-    assert len(answers) == 1
+    assert len(results) == 1
 
 
 def _wav(samples):
@@ -182,10 +182,10 @@ def test_bad_files_raise_or_are_left_out(published, recordings, tmp_path, caplog
     (tmp_path / "pointer.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(UserError, match=r"empty.wav: an empty file .* \(--on-error skip leaves such files out\)"):
         predict(model, tmp_path)
-    answers = predict(model, tmp_path, on_error="skip")
-    assert answers.ids == [good.as_posix()]
-    assert [name.rpartition("/")[2] for name, _ in answers.skipped] == ["empty.wav", "pointer.wav"]
-    assert "a Git LFS pointer" in answers.skipped[1][1]
+    results = predict(model, tmp_path, on_error="skip")
+    assert results.ids == [good.as_posix()]
+    assert [name.rpartition("/")[2] for name, _ in results.skipped] == ["empty.wav", "pointer.wav"]
+    assert "a Git LFS pointer" in results.skipped[1][1]
     assert "left out: " in caplog.text
     good.unlink()
     with pytest.raises(UserError, match="empty.wav: an empty file.*none of 2 recordings can be read"):
@@ -230,7 +230,7 @@ def test_logits_that_are_not_finite_are_refused(published, recordings, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("settings", "message"),
     [
         ({"window": 0.0}, "^--window: expected seconds, .* or more, got 0.0"),
         ({"window": "3"}, "^--window: expected a number or null, got the word '3'"),
@@ -241,17 +241,17 @@ def test_logits_that_are_not_finite_are_refused(published, recordings, tmp_path)
         ({"on_error": "ignore"}, "^--on-error: expected"),
     ],
 )
-def test_wrong_settings_are_refused(asked, message, published, recordings):
+def test_wrong_settings_are_refused(settings, message, published, recordings):
     with pytest.raises(UserError, match=message):
-        predict(published("wav2vec2"), recordings, **asked)
+        predict(published("wav2vec2"), recordings, **settings)
 
 
 def test_a_table_has_metadata(published, recordings):
-    answers = predict(published("crnn"), recordings / "e.wav")
-    message = json.loads(answers.table.schema.metadata[b"ser_hf"])
+    results = predict(published("crnn"), recordings / "e.wav")
+    message = json.loads(results.table.schema.metadata[b"ser_hf"])
     assert message["model"] == str(published("crnn"))
     assert message["sampling_rate"] == RATE
-    assert message["labels"] == answers.labels == LABELS
-    assert (message["embedding"], answers.embeddings) == (None, None)
+    assert message["labels"] == results.labels == LABELS
+    assert (message["embedding"], results.embeddings) == (None, None)
     assert message["version"] == ser_hf.__version__
-    assert answers.predicted == [LABELS[answers.logits[0].argmax()]]
+    assert results.predicted == [LABELS[results.logits[0].argmax()]]

@@ -36,19 +36,19 @@ def test_windows_are_whole_and_reach_the_end(samples, grid, places):
 @pytest.mark.parametrize("kind", ["crnn", "wav2vec2", "trimmed"])
 def test_a_window_has_the_predictions_of_that_segment_of_the_file(kind, published, run, recordings, tmp_path):
     model, file = run if kind == "trimmed" else published(kind), recordings / "a" / "long.flac"
-    asked = {"embeddings": True, "device": "cpu"}
-    answers = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **asked)
+    settings = {"embeddings": True, "device": "cpu"}
+    results = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **settings)
     places = [(0.0, 0.3), (0.2, 0.5), (0.4, 0.7), (0.6, 0.9)]
-    assert spans(answers.table) == [pytest.approx(place) for place in places]
-    assert answers.table["window"].to_pylist() == [0, 1, 2, 3]
-    assert answers.table["windows"].to_pylist() == [4] * 4
-    assert (answers.facts.window, answers.facts.hop) == (0.3, 0.2)
+    assert spans(results.table) == [pytest.approx(place) for place in places]
+    assert results.table["window"].to_pylist() == [0, 1, 2, 3]
+    assert results.table["windows"].to_pylist() == [4] * 4
+    assert (results.facts.window, results.facts.hop) == (0.3, 0.2)
     samples, rate = soundfile.read(file, dtype="int16")
     for number, (start, end) in enumerate(places):
         soundfile.write(tmp_path / f"{number}.wav", samples[round(start * rate) : round(end * rate)], rate)
-    alone = predict(model, tmp_path, window=1, **asked)
-    np.testing.assert_allclose(answers.logits, alone.logits, atol=1e-5)
-    np.testing.assert_allclose(answers.embeddings, alone.embeddings, atol=1e-5)
+    alone = predict(model, tmp_path, window=1, **settings)
+    np.testing.assert_allclose(results.logits, alone.logits, atol=1e-5)
+    np.testing.assert_allclose(results.embeddings, alone.embeddings, atol=1e-5)
 
 
 def test_windows_are_as_long_as_in_the_evaluation_or_four_seconds(published, run, recordings):
@@ -64,8 +64,8 @@ def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_p
     PreparedFeatureExtractor(do_normalize=False, return_attention_mask=True, fixed_duration=0.25).save_pretrained(
         tmp_path
     )
-    answers = predict(tmp_path, recordings / "e.wav", timeline=True)
-    assert spans(answers.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
+    results = predict(tmp_path, recordings / "e.wav", timeline=True)
+    assert spans(results.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
     with pytest.raises(UserError, match=r"^--window: .* processes the first 0.25 s of a clip; use that or less"):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
@@ -88,25 +88,25 @@ def test_the_command_writes_windows_and_draws_them(published, recordings, tmp_pa
         assert cli.main([*command, "--output", str(tmp_path / name)]) == 0
         assert capsys.readouterr().out.splitlines() == ["5 windows", f"  output: {tmp_path / name}"]
         assert (tmp_path / name).read_bytes().startswith(magic)
-    answers = predict(model, file, timeline=True, window=0.3, hop=0.15, device="cpu")
+    results = predict(model, file, timeline=True, window=0.3, hop=0.15, device="cpu")
     assert cli.main([*command, "--format", "jsonl"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(row["start"], row["end"]) for row in rows] == spans(answers.table)
-    assert [row["predicted"] for row in rows] == answers.predicted
+    assert [(row["start"], row["end"]) for row in rows] == spans(results.table)
+    assert [row["predicted"] for row in rows] == results.predicted
     assert cli.main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == answers.predicted
+    assert [line.split()[1] for line in lines] == results.predicted
     assert lines[1].endswith("(0.15-0.45 s)")
-    axes = timeline_figure(answers.table).axes[0]
+    axes = timeline_figure(results.table).axes[0]
     assert axes.get_title() == "long.flac"
-    assert axes.get_legend_handles_labels()[1] == answers.labels
-    for line, shares in zip(axes.lines, answers.probabilities.T, strict=True):
+    assert axes.get_legend_handles_labels()[1] == results.labels
+    for line, shares in zip(axes.lines, results.probabilities.T, strict=True):
         np.testing.assert_allclose(line.get_xdata(), [0.15, 0.3, 0.45, 0.6, 0.75])
         np.testing.assert_array_equal(line.get_ydata(), shares)
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("settings", "message"),
     [
         ({"hop": 1.0}, "^--hop: needs overlapping windows; add --timeline"),
         (
@@ -118,6 +118,6 @@ def test_the_command_writes_windows_and_draws_them(published, recordings, tmp_pa
         ({"timeline": True, "hop": 2.0, "window": 1.0}, "^--hop: 2 s leaves gaps between windows of 1 s; use less"),
     ],
 )
-def test_wrong_settings_of_a_timeline_are_refused(asked, message, published, recordings):
+def test_wrong_settings_of_a_timeline_are_refused(settings, message, published, recordings):
     with pytest.raises(UserError, match=message):
-        predict(published("crnn"), recordings, **asked)
+        predict(published("crnn"), recordings, **settings)

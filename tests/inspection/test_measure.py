@@ -109,7 +109,7 @@ def test_roles_of_files(tmp_path):
     assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
     assert set(kinds.values()) == {"clip"}
     assert roles(find_files("ravdess", tmp_path, {"song": True}))["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="name the folder that holds"):
         find_files("ravdess", tmp_path / "nowhere", {})
 
 

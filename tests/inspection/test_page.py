@@ -205,9 +205,9 @@ def test_a_corpus_without_a_folder(tmp_path, capsys, no_charts):
 
 
 def test_mistakes_are_one_line(small, tmp_path, capsys):
-    assert "corpus.name: 'ravdes'" in error(capsys, "ravdes", small)
+    assert "corpus.name: unknown corpus 'ravdes'" in error(capsys, "ravdes", small)
     assert "corpus: missing" in error(capsys, "--examples=1")
-    assert "is not a folder" in error(capsys, "ravdess", tmp_path / "nowhere")
+    assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")
     unknown = error(capsys, "ravdess", small, "songs=true")
     assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
     assert "corpus.song: expected true or false" in error(capsys, "ravdess", small, "song=maybe")

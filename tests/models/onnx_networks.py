@@ -14,8 +14,8 @@ from ser_hf.models.layers import BiLSTM
 SHARES = [list(ARCHITECTURES)[share::3] for share in range(3)]
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
-# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from what a
-# support vector machine has learnt: its logit is -9.
+# A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from the
+# training clips of a support vector machine: its logit is -9.
 TOLERANCES = {"cnn1d_descriptors": 1e-4, "mfcc_svm": 1e-3}
 # Each part of the front end that no network has by default, in one that is exported anyway, and a second LSTM layer.
 SETTINGS = {
@@ -45,7 +45,7 @@ def _session(runtime, model, folder):
 def _difference(model, session, lengths):
     generator = torch.Generator().manual_seed(len(lengths))
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    # What stands in the padding must not matter.
+    # Values in the padding must not matter.
     waveform = torch.randn(mask.shape, generator=generator) * 0.1
     with torch.no_grad():
         expected = model(waveform, mask).logits
@@ -54,7 +54,7 @@ def _difference(model, session, lengths):
     return (torch.from_numpy(answer) - expected).abs().max().item()
 
 
-def assert_answers_as_in_torch(name, runtime, folder):
+def assert_logits_as_in_torch(name, runtime, folder):
     """Description, metadata and answers of the network's file."""
     model = trained(built(name, **SETTINGS.get(name, {})))
     model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))

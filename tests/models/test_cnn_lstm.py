@@ -1,7 +1,5 @@
 """Convolutions with an LSTM or a transformer: the layers against torch's own, the branches, what they join."""
 
-import math
-
 import pytest
 import torch
 from signals import mask_of, noise, ragged
@@ -9,13 +7,11 @@ from torch import nn
 
 from ser_hf.models import (
     CNNLSTMForAudioClassification,
-    ParallelCNNAttentionLSTMConfig,
-    ParallelCNNAttentionLSTMForAudioClassification,
     ParallelCNNTransformerConfig,
-    ParallelCNNTransformerForAudioClassification,
     StackedCNNLSTMForAudioClassification,
 )
-from ser_hf.models.modeling_parallel import MaxPooledFrames, Transformer, TransformerBlock, positions
+from ser_hf.models.modeling_parallel import MaxPooledFrames, Transformer, TransformerBlock
+from ser_hf.testing import tiny_config
 
 
 def test_a_transformer_block_is_torchs_encoder_layer():
@@ -49,17 +45,6 @@ def test_max_pooled_frames_by_hand():
     assert pooled.tolist() == [[[5, -1], [0, 0]]]
 
 
-TINY_STACK = {
-    "n_mels": 16,
-    "channels": [4, 6],
-    "depth": 1,
-    "time_pooling": [2, 2],
-    "band_pooling": [2, 2],
-    "lstm_hidden": 3,
-}
-TINY_BRANCHES = {"n_mels": 16, "channels": [4, 6], "time_pooling": [2, 2], "band_pooling": [4, 4]}
-
-
 @torch.no_grad()
 def test_masked_frames_have_no_influence_on_real_ones():
     sizes = {"transformer_size": 8, "transformer_layers": 2, "transformer_heads": 2, "transformer_hidden": 12}
@@ -74,59 +59,13 @@ def test_masked_frames_have_no_influence_on_real_ones():
     assert ((model(later, mask) - model(sequence, mask))[:, 0].abs().amax(dim=1) > 1e-3).all()
 
 
-@pytest.mark.parametrize("size", [6, 5])
-def test_positions_are_the_papers_sinusoids(size):
-    table = positions(torch.zeros(2, 40, size))
-    assert table.shape == (40, size)
-    for frame in (0, 1, 39):
-        for feature in range(size):
-            angle = frame / 10000 ** (2 * (feature // 2) / size)
-            expected = math.cos(angle) if feature % 2 else math.sin(angle)
-            assert table[frame, feature].item() == pytest.approx(expected, abs=1e-5)
-    assert positions(torch.zeros(1, 3, size, dtype=torch.bfloat16)).dtype == torch.bfloat16
-
-
 @pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])
 @torch.no_grad()
 def test_the_last_state_is_what_torch_calls_so(kind):
-    settings = dict(TINY_STACK)
-    if kind is CNNLSTMForAudioClassification:
-        settings = {key: value for key, value in settings.items() if key not in ("depth", "band_pooling")}
-    model = kind(kind.config_class(num_labels=4, **settings)).eval()
+    model = kind(tiny_config(kind.config_class.model_type.removeprefix("ser_"))).eval()
     waveforms, lengths = ragged(noise(9000), noise(16000, seed=1))
     embedded = model.embed(*model.front_end(waveforms, lengths))
     for i, length in enumerate(lengths):
         frames, mask = model.stack(*model.front_end(waveforms[i : i + 1, :length], lengths[i : i + 1]))
         _, (state, _) = model.lstm.lstm(frames[:, : mask.sum()])
         torch.testing.assert_close(embedded[i], state[:, 0].flatten(), rtol=0, atol=1e-5)
-
-
-def _transformer(**settings):
-    config = ParallelCNNTransformerConfig(
-        num_labels=4, transformer_size=8, transformer_layers=1, transformer_hidden=8, **TINY_BRANCHES | settings
-    )
-    return ParallelCNNTransformerForAudioClassification(config).eval()
-
-
-def _attention_lstm(**settings):
-    config = ParallelCNNAttentionLSTMConfig(num_labels=4, lstm_hidden=4, **TINY_BRANCHES | settings)
-    return ParallelCNNAttentionLSTMForAudioClassification(config).eval()
-
-
-@pytest.mark.parametrize("network", [_transformer, _attention_lstm])
-@torch.no_grad()
-def test_each_branch_is_pooled_and_all_are_joined(network):
-    model, clip = network(kernel_sizes=[3, 5, 7]), noise(9000)
-    assert [branch.blocks[1].conv.kernel_size for branch in model.branches] == [(3, 3), (5, 5), (7, 7)]
-    features, mask = model.front_end(clip, torch.tensor([9000]))
-    frames, frame_mask = model.frames(features, mask)
-    assert frames.shape == (1, mask.shape[1] // 2, 8)
-    parts = [branch(features, mask)[0].mean(dim=1) for branch in model.branches]
-    if network is _transformer:
-        parts.append(model.transformer(frames, frame_mask).mean(dim=1))
-    else:
-        sequence = model.lstm(frames, frame_mask)
-        weights = (sequence @ model.poolings[3].score.weight.T).softmax(dim=1)
-        parts.append((weights * sequence).sum(dim=1))
-    torch.testing.assert_close(model.embed(features, mask), torch.cat(parts, dim=1), rtol=0, atol=1e-5)
-    assert model.classifier.in_features == 3 * 6 + 8

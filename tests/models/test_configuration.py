@@ -5,7 +5,6 @@ import json
 import pytest
 
 from ser_hf.models import ARCHITECTURES, PooledEncoderConfig
-from ser_hf.models.modeling_pooled_encoder import PooledEncoderForAudioClassification
 from ser_hf.testing import tiny_config
 
 AUGMENT = {"time_masks": 0, "band_masks": 0}
@@ -51,24 +50,12 @@ MISTAKES = [
     ("cnn2d", {"pooling": "attention"}, "pooling 'attention' is not one of mean, max, mean_max"),
     ("cnn1d", {"depths": [1]}, "channels and depths need one entry per block"),
     ("cnn1d", {"kernel_size": 2}, "kernel_size 2: expected an odd number"),
-    (
-        "cnn1d_descriptors",
-        {"descriptors": ["rms", "loudness"]},
-        "descriptors .*: expected some of zero_",
-    ),
+    ("cnn1d_descriptors", {"descriptors": ["rms", "loudness"]}, "descriptors .*: expected some of zero_"),
     ("cnn1d_descriptors", {"descriptors": []}, r"descriptors \[\]: expected some of"),
     ("cnn1d_descriptors", {"statistics": ["mean", "mean"]}, "statistics .*each once"),
     ("cnn1d_descriptors", {"roll_off": 1.0}, "roll_off 1.0: expected a share"),
-    (
-        "cnn1d_descriptors",
-        {"n_fft": 512, "win_length": 400},
-        "raise n_fft to 534, or leave",
-    ),
-    (
-        "cnn1d_descriptors",
-        {"pitch_min": 20.0},
-        "pitch_min 20.0 and pitch_max 500.0: must rise, above 27.5 Hz",
-    ),
+    ("cnn1d_descriptors", {"n_fft": 512, "win_length": 400}, "raise n_fft to 534, or leave"),
+    ("cnn1d_descriptors", {"pitch_min": 20.0}, "pitch_min 20.0 and pitch_max 500.0: must rise, above 27.5 Hz"),
     ("cnn1d_descriptors", {"pitch_min": 500.0}, "must rise"),
     ("cnn1d_descriptors", {"pitch_max": 4001.0}, "must rise, .* up to 4000 Hz, a quarter of the sampling rate"),
     ("cnn1d_descriptors", {"aggregate": True, "normalization": "clip_bands"}, "aggregate needs corpus"),
@@ -81,11 +68,7 @@ MISTAKES = [
     ("stacked_cnn_lstm", {"depth": 0}, "depth 0: expected 1 or more"),
     ("stacked_cnn_attention_lstm", {"pooling": "last"}, "pooling 'last' is not one of attention, attentive_stats"),
     ("parallel_cnn_transformer", {"sequence_pooling": [2]}, r"sequence_pooling \[2\]: expected two factors"),
-    (
-        "parallel_cnn_transformer",
-        {"transformer_heads": 3},
-        "size 8 is not a multiple of transformer_heads 3",
-    ),
+    ("parallel_cnn_transformer", {"transformer_heads": 3}, "size 8 is not a multiple of transformer_heads 3"),
     ("parallel_cnn_attention_lstm", {"sequence_pooling": [0, 2]}, r"sequence_pooling \[0, 2\]: expected two factors"),
     ("parallel_cnn_attention_lstm", {"sequence_pooling": [2, 33]}, "second factor is more than the 32 bands"),
     ("parallel_cnn_attention_lstm", {"kernel_sizes": [3, 4]}, r"kernel_sizes \[3, 4\]: expected odd numbers"),
@@ -111,7 +94,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("name", "settings", "message"), MISTAKES)
 def test_mistakes_are_refused_by_name(name, settings, message):
     with pytest.raises(ValueError, match=message):
-        ARCHITECTURES[name](tiny_config(name, **settings))
+        tiny_config(name, **settings)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +113,7 @@ def test_mistakes_are_refused_by_name(name, settings, message):
 )
 def test_mistakes_in_a_pooling_head_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        PooledEncoderForAudioClassification(PooledEncoderConfig(**settings))
+        PooledEncoderConfig(**settings)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -35,15 +35,6 @@ def test_a_clip_is_the_statistics_of_its_cepstra_and_of_their_slopes():
     np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_vector_is_standardised_by_the_training_clips_statistics():
-    model = network("mfcc_linear")
-    clip = torch.randn(1, 8000), torch.tensor([8000])
-    raw = model.front_end(*clip)[0]
-    model.front_end.standardize.mean.fill_(1.0)
-    model.front_end.standardize.deviation.fill_(4.0)
-    torch.testing.assert_close(model.front_end(*clip)[0], (raw - 1) / 4)
-
-
 def test_calibrated_probabilities_are_the_sigmoids_divided_by_their_sum():
     calibration = Calibration(3)
     calibration.slope.copy_(torch.tensor([1.0, 2.0, 0.5]))
@@ -118,12 +109,3 @@ def test_a_fitted_model_is_loaded_with_its_shapes(name, tmp_path):
     # Fitted by scikit-learn, not by gradient; counted as the model's numbers all the same.
     by_gradient = {parameter.requires_grad for parameter in model.parameters()}
     assert by_gradient == {name in ("mfcc_linear", "mfcc_mlp")}
-
-
-def test_the_perceptron_s_layers_are_those_asked_for():
-    model = network("mfcc_mlp", hidden=[60, 40], statistics=["mean"], deltas=0)
-    assert [tuple(layer.weight.shape) for layer in model.layers] == [(60, 5), (40, 60)]
-    assert model.classifier.in_features == 40
-    model.train()
-    waveform = torch.randn(2, 9000)
-    assert not torch.equal(model(waveform).logits, model(waveform).logits)  # dropout

@@ -1,24 +1,19 @@
 """Masked layers against those of torch: batch normalization, convolution blocks and stacks, LSTM and pooling."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 from signals import mask_of
 from torch import nn
-from torch.nn import functional
 
 from ser_hf.models.layers import (
     BiLSTM,
     ConvBlock,
     ConvBlock1d,
-    ConvolutionStack1d,
-    ConvolutionStack2d,
     MaskedBatchNorm1d,
     MaskedBatchNorm2d,
     Pooling,
-    as_picture,
 )
 
 LENGTHS = (9, 4, 6)
@@ -103,17 +98,6 @@ def test_batch_norm_over_time_is_that_of_a_picture_one_band_wide(training):
         torch.testing.assert_close(flat.running_var, picture.running_var)
 
 
-@pytest.mark.parametrize("planes", [1, 3])
-def test_a_picture_keeps_its_planes_apart_and_has_channels_last(planes):
-    features = torch.randn(2, 5, planes * 4)
-    picture = as_picture(features, planes)
-    for plane in range(planes):
-        assert torch.equal(picture[:, plane], features[:, :, 4 * plane : 4 * plane + 4])
-    # Otherwise the convolutions of a CRNN take 1.3 times as long on a CPU.
-    convolved = torch.nn.functional.conv2d(picture, torch.randn(2, planes, 3, 3))
-    assert convolved.is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.usefixtures("kernel")
 def test_a_single_value_is_normalized_by_the_running_statistics():
     norm = MaskedBatchNorm1d(2)
@@ -194,20 +178,6 @@ def test_a_compiled_graph_does_not_break_at_the_mask():
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
-def test_convolution_over_time_answers_as_for_the_clip_alone(kernel_size, stride, pool):
-    block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).eval()
-    lengths = (97, 40, 63)
-    clips = torch.randn(3, 2, 97) * mask_of(*lengths)[:, None]
-    output, mask = block(clips, mask_of(*lengths))
-    assert mask.sum(dim=1).tolist() == [math.ceil(length / stride) // pool for length in lengths]
-    for clip, real, length, found in zip(clips, mask, lengths, output, strict=True):
-        alone, own = block(clip[None, :, :length], mask_of(length))
-        assert own.all()
-        torch.testing.assert_close(found[:, real], alone[0])
-        assert not found[:, ~real].any()
-
-
-@pytest.mark.parametrize(("kernel_size", "stride", "pool"), [(3, 1, 1), (5, 1, 2), (8, 4, 2), (80, 4, 1), (7, 3, 3)])
 @pytest.mark.parametrize("training", [False, True])
 def test_convolution_over_time_is_what_the_stock_layers_do(training, kernel_size, stride, pool):
     block = ConvBlock1d(2, 3, kernel_size, pool, stride=stride).train(training)
@@ -222,16 +192,6 @@ def test_convolution_over_time_is_what_the_stock_layers_do(training, kernel_size
         torch.autograd.grad(output.square().sum(), wrt), torch.autograd.grad(expected.square().sum(), wrt), strict=True
     ):
         torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_conv_block_floors_lengths_and_leaves_padding_zero(training):
-    block = ConvBlock(1, 3, (2, 2), dropout=0.0).train(training)
-    output, mask = block(torch.randn(3, 1, 9, 8) * mask_of(*LENGTHS)[:, None, :, None], mask_of(*LENGTHS))
-    assert output.shape == (3, 3, 4, 4)
-    assert mask.sum(dim=1).tolist() == [4, 2, 3]
-    assert not output.transpose(1, 2)[~mask].any()
-    assert output.transpose(1, 2)[mask].any()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -294,45 +254,3 @@ def test_pooling_a_single_frame_has_a_finite_gradient(kind):
     sequence = torch.randn(2, 3, 6, requires_grad=True)
     Pooling(kind, 6)(sequence, mask_of(3, 1)).sum().backward()
     assert sequence.grad.isfinite().all()
-
-
-def _with_statistics(stack):
-    for module in stack.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
-    return stack.eval()
-
-
-def _layer(block, inputs, convolve, pool):
-    """Convolution, normalization, ReLU and pooling of a block in torch's words."""
-    norm = block.norm
-    outputs = convolve(inputs, block.conv.weight, padding=block.conv.kernel_size[0] // 2)
-    outputs = functional.batch_norm(outputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    return pool(functional.relu(outputs))
-
-
-@torch.no_grad()
-def test_the_2d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
-    config = SimpleNamespace(channels=[4, 6], time_pooling=[2, 3], band_pooling=[2, 4], conv_dropout=0.1)
-    stack = _with_statistics(ConvolutionStack2d(2, 12, config, kernel_size=5, depth=2))
-    features = torch.randn(2, 13, 24)
-    picture = features.unflatten(2, (2, 12)).transpose(1, 2)
-    for block, pool in zip(stack.blocks, [(1, 1), (2, 2), (1, 1), (3, 4)], strict=True):
-        picture = _layer(block, picture, functional.conv2d, lambda x, pool=pool: functional.max_pool2d(x, pool))
-    frames, mask = stack(features, torch.ones(2, 13, dtype=torch.bool))
-    assert (stack.channels, stack.bands, stack.size) == (6, 1, 6)
-    assert mask.all()
-    torch.testing.assert_close(frames, picture.transpose(1, 2).flatten(2), rtol=0, atol=1e-5)
-
-
-@torch.no_grad()
-def test_the_1d_stack_is_convolution_normalization_relu_and_pooling_block_by_block():
-    stack = _with_statistics(ConvolutionStack1d(3, [4, 6], [2, 3], 5, 0.1))
-    features = torch.randn(2, 13, 3)
-    sequence = features.transpose(1, 2)
-    for block, pool in zip(stack.blocks, [2, 3], strict=True):
-        sequence = _layer(block, sequence, functional.conv1d, lambda x, pool=pool: functional.max_pool1d(x, pool))
-    frames, mask = stack(features, torch.ones(2, 13, dtype=torch.bool))
-    assert mask.shape == (2, 2)
-    torch.testing.assert_close(frames, sequence.transpose(1, 2), rtol=0, atol=1e-5)

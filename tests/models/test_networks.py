@@ -5,7 +5,6 @@ Each test runs for each architecture in a tiny size, some in the default size to
 
 import ast
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from transformers import AutoModelForAudioClassification, Wav2Vec2FeatureExtract
 import ser_hf.models
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 from ser_hf.models.layers import MaskedBatchNorm1d, MaskedBatchNorm2d
-from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import solvers_for
 
 FOLDER = Path(ser_hf.models.__file__).parent
@@ -66,19 +64,6 @@ def test_the_shortest_and_the_longest_clip_get_logits(name, samples):
     assert alone.shape == (1, 4)
     assert alone.isfinite().all()
     torch.testing.assert_close(batched, alone, rtol=0, atol=1e-5)
-
-
-@EACH
-@torch.no_grad()
-def test_silence_gets_finite_logits(name):
-    assert built(name)(torch.zeros(1, 8000)).logits.isfinite().all()
-
-
-@EACH
-@torch.no_grad()
-def test_no_mask_means_all_real(name):
-    model, clip = built(name), noise(5000)
-    assert torch.equal(model(clip).logits, model(clip, torch.ones_like(clip, dtype=torch.long)).logits)
 
 
 @EACH
@@ -181,13 +166,6 @@ def test_bfloat16_autocast_stays_near_float32(name):
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
 
 
-@EACH
-def test_the_first_line_of_the_docstring_describes_the_network(name):
-    sentence = ARCHITECTURES[name].__doc__.partition("\n")[0]
-    assert sentence.endswith(".")
-    assert 30 < len(sentence) < 120
-
-
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
 def test_shipped_files_import_only_what_a_hub_user_has(path):
     allowed = {"torch", "numpy", "transformers"} | set(sys.stdlib_module_names)
@@ -200,18 +178,3 @@ def test_shipped_files_import_only_what_a_hub_user_has(path):
             assert (node.level, node.module) in {(1, name) for name in siblings}
         elif isinstance(node, ast.ImportFrom):
             assert node.module.partition(".")[0] in allowed
-
-
-def test_initial_weights_depend_on_the_layer():
-    model = ARCHITECTURES["crnn"](tiny_config("crnn", channels=[32, 64]))
-    for block in model.stack.blocks:
-        weight = block.conv.weight
-        assert weight.std().item() == pytest.approx(math.sqrt(2 / weight[0].numel()), rel=0.15)
-    recurrent = model.lstm.lstm.weight_hh_l0
-    torch.testing.assert_close(recurrent.T @ recurrent, torch.eye(recurrent.shape[1]), rtol=0, atol=1e-5)
-    bounds = {"crnn": 1.0, "cnn2d": 0.3, "cnn1d_descriptors": 0.3, "vgg16": 0.3}
-    for name, gain in bounds.items():
-        classifier = ARCHITECTURES[name](tiny_config(name)).classifier
-        bound = gain * math.sqrt(6 / sum(classifier.weight.shape))
-        assert 0.7 * bound < classifier.weight.abs().max() <= bound
-        assert not classifier.bias.any()

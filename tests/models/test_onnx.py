@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from built import built
-from onnx_networks import SHARES, assert_answers_as_in_torch
+from onnx_networks import SHARES, assert_logits_as_in_torch
 from torch import nn
 
 from ser_hf.export import export_onnx
@@ -17,8 +17,8 @@ from ser_hf.utils.errors import UserError
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES[0])
-def test_every_network_answers_as_in_torch(name, runtime, tmp_path):
-    assert_answers_as_in_torch(name, runtime, tmp_path)
+def test_every_network_has_the_logits_of_torch(name, runtime, tmp_path):
+    assert_logits_as_in_torch(name, runtime, tmp_path)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])

@@ -162,11 +162,6 @@ def test_a_recording_under_two_labels_is_named(make_corpus, with_copies):
     assert contradictions([only_train], two_labels).startswith("1 recording has several labels")
 
 
-def test_a_recording_twice_in_one_part_is_counted(make_corpus, with_copies):
-    dataset = with_copies(make_corpus(4), {1: 0, 2: 0, 20: 19})
-    assert audit(split_of(dataset), dataset, [])["duplicates"] == 3
-
-
 @pytest.mark.parametrize(
     ("twin", "message"),
     [
@@ -182,14 +177,6 @@ def test_a_take_in_two_parts_is_refused_naming_both(make_corpus, twin, message):
         audit(split_of(dataset, test_apart=()), dataset, [Twins(0, 1), twin])
     assert f"the same take, cut, re-encoded or changed in level, in two parts: {message}; list one" in str(error.value)
     assert "list one of each in corpus.exclude, or set protocol.near_duplicates: tell" in str(error.value)
-
-
-def test_near_duplicates_may_be_counted_instead(make_corpus):
-    dataset = make_corpus(4)
-    twins = [Twins(0, 1), Twins(TRAIN, TEST), Twins(19, 4), Twins(TEST, VALIDATION)]
-    audited = audit(split_of(dataset), dataset, twins, refuse_near_duplicates=False)
-    assert [audited["shared"][pair]["near_duplicates"] for pair in PAIRS] == [0, 2, 1]
-    assert audited["apart"] == dict.fromkeys(PAIRS, ["speakers", "recordings"])
 
 
 def test_clips_without_a_hash_are_not_copies(make_corpus, with_column):

@@ -148,7 +148,7 @@ def test_validation_that_emobox_lists_is_taken(with_parts):
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({}, {}, "protocol.name: emobox/lists reads the columns fold_1 and so on, which the corpus emobox has"),
+        ({}, {}, "protocol.name: emobox/lists needs the columns fold_1 and so on of the corpus emobox"),
         ({"fold_1": lambda speaker, i: "test"}, {}, "protocol emobox/lists: no clip in train"),
         (
             {"fold_1": of_speaker(OF_SPEAKER)},

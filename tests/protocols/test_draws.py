@@ -19,13 +19,6 @@ def test_only_the_given_rows_are_drawn_from(make_corpus):
         assert set(draw_groups(dataset, range(12, 30), "speaker", 2, seed)) < {"x:03", "x:04", "x:05"}
 
 
-def test_the_seed_decides(make_corpus):
-    dataset = make_corpus(20)
-    draws = [draw_groups(dataset, everything(dataset), "speaker", 4, seed) for seed in range(6)]
-    assert draws[3] == draw_groups(dataset, everything(dataset), "speaker", 4, 3)
-    assert len(set(map(tuple, draws))) > 1
-
-
 def test_sexes_are_drawn_in_proportion_and_unknown_ones_do_not_matter(make_corpus, with_column):
     dataset = make_corpus(16)
     halves = with_column(dataset, "sex", [None if row < 48 else ["female", "male"][row % 2] for row in range(96)])

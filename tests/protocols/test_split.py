@@ -17,18 +17,6 @@ def split_of(dataset, speakers=None, name="p", **options):
     return make_split(name, dataset, rows, **options)
 
 
-def test_columns_are_kept_apart_for_each_pair_of_parts(make_corpus):
-    assert PAIRS == ("train/validation", "train/test", "validation/test")
-    dataset = make_corpus(4)
-    assert split_of(dataset).apart == dict.fromkeys(PAIRS, ("speaker",))
-    promised = split_of(dataset, test_apart=["speaker", "sentence"], validation_apart=[]).apart
-    assert promised == {
-        "train/validation": (),
-        "train/test": ("speaker", "sentence"),
-        "validation/test": ("speaker", "sentence"),
-    }
-
-
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("fold", [None, "x:04"])
 def test_a_part_without_clips_is_refused(make_corpus, part, fold):
@@ -55,14 +43,6 @@ def test_a_fold_may_lack_classes_with_a_note(make_corpus, part):
     split = make_split("p", dataset, rows, fold="x:04", notes=["A note."])
     assert split.notes == ("A note.", f"No clip of angry, sad in {part}: its UAR is the mean over the other classes.")
     assert split.table(dataset).splitlines()[-2:] == list(split.notes)
-
-
-@pytest.mark.parametrize("where", [{"test": [0, 1, 2]}, {"test": [18, 18, 19, 20]}])
-def test_a_row_in_two_parts_is_a_fault(make_corpus, where):
-    dataset = make_corpus(4)
-    with pytest.raises(ValueError, match="protocol p: a row in two parts") as error:
-        make_split("p", dataset, split_of(dataset).rows | where)
-    assert not isinstance(error.value, UserError)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def step_arguments(folder, batch, accumulation, **changes):
 
 
 def hold_batch_norm(model):
-    """Keeps batch normalisation on its running statistics whatever mode the Trainer asks for."""
+    """Keeps batch normalization on its running statistics whatever mode the Trainer asks for."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()

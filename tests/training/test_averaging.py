@@ -76,7 +76,7 @@ class _Everything(nn.Module):
         self.register_buffer("window", torch.ones(3), persistent=False)
 
     @torch.no_grad()
-    def learn(self, step):
+    def change(self, step):
         for tensor in (self.first.weight, self.first.bias, self.tied.bias, self.running):
             tensor.add_(step)
         self.steps.add_(1)
@@ -87,7 +87,7 @@ def test_tied_frozen_and_integer_tensors(kind):
     model = _Everything()
     average, before = WeightAverage(model, kind), _weights(model)
     for step in (2, 4):
-        model.learn(step)
+        model.change(step)
         average.update()
     # After steps to 2 and 6: plain mean, or 2/11 of the first.
     mean = 4 if kind == "swa" else 2 + 4 * 9 / 11
@@ -102,7 +102,7 @@ def test_the_trained_weights_come_back():
     model = _Everything()
     average = WeightAverage(model, "ema")
     for step in (1, 2):
-        model.learn(step / 3)
+        model.change(step / 3)
         average.update()
     tensors, trained = list(model.state_dict(keep_vars=True).values()), _weights(model)
     assert not _same(_averaged(average), trained)
@@ -154,7 +154,7 @@ def test_a_checkpoint_resumes_the_average(kind, tmp_path):
     model = _Everything()
     average = WeightAverage(model, kind)
     for step in (1, 2, 3):
-        model.learn(step / 7)
+        model.change(step / 7)
         average.update()
     evaluated, other = _averaged(average), copy.deepcopy(model)
     average.save(tmp_path)
@@ -170,7 +170,7 @@ def test_a_checkpoint_resumes_the_average(kind, tmp_path):
     resumed.load(tmp_path)
     assert _same(_weights(other), _weights(model))
     for each in (average, resumed):
-        each._model.learn(0.3)
+        each._model.change(0.3)
         each.update()
     assert _same(_averaged(average), _averaged(resumed))
 

@@ -11,7 +11,6 @@ from ser_hf.training.data import (
     EpochSchedule,
     balanced,
     clips_by_corpus,
-    epoch_labels,
     oversampled,
     part,
     quotas,
@@ -132,11 +131,3 @@ def test_without_quotas_every_epoch_uses_every_clip_once(mixed):
         assert EpochSchedule(entries).of(3).tolist() == list(range(len(entries)))
     entries = balanced(mixed, CORPORA, SPEAKERS, {}, None, 0)
     assert rows_of(entries, 5) == mixed["row"][:]
-
-
-def test_labels_are_counted_as_epochs_use_them(mixed):
-    entries = balanced(mixed, CORPORA, SPEAKERS, {}, "class", seed=0)
-    assert Counter(epoch_labels(entries)) == {0: 4, 1: 4, 2: 4}
-    for epoch in range(3):
-        labels = np.asarray(entries["labels"][:])[EpochSchedule(entries).of(epoch)]
-        assert Counter(labels.tolist()) == {0: 4, 1: 4, 2: 4}

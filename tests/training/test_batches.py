@@ -92,7 +92,7 @@ def test_predictions_follow_the_dataset(clips, store, plan, tmp_path, order):
     assert np.abs(np.diff(np.sort(logits[:, 0]))).min() > 1e-4, "clips must differ for the order to show"
 
 
-def test_each_clip_is_normalised_by_itself_where_the_extractor_gives_no_mask(store, clips, checkpoint):
+def test_each_clip_is_normalized_by_itself_where_the_extractor_gives_no_mask(store, clips, checkpoint):
     """Over a padded batch, the stock extractor without a mask takes the padding for silence and scales clips up."""
     plan = blueprint("encoder", list("abcd"), checkpoint=checkpoint("wav2vec2", "group"))
     assert plan.extractor.do_normalize

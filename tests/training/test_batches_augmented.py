@@ -1,7 +1,6 @@
 """Training batches are augmented, cropped and mixed, the same with any number of workers; others are clean."""
 
 import dataclasses
-import warnings
 from functools import partial
 
 import numpy as np
@@ -11,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from ser_hf.audio.augmentation import Augmentation, Augmenter, Gain, GaussianNoise, Mixup, Speed
 from ser_hf.models import CRNNForAudioClassification
-from ser_hf.testing import CHECKPOINTS, tiny_config, write_checkpoint
+from ser_hf.testing import tiny_config
 from ser_hf.training.data import UNCOUNTED, Collator, Mixing, TrainTransforms, oversampled, part
-from ser_hf.training.factory import _extractor, blueprint
+from ser_hf.training.factory import _extractor
 from ser_hf.training.fit import fit_statistics
 
 ROWS = [7, 2, 11, 5, 0]
@@ -105,25 +104,6 @@ def test_workers_make_the_same_batches(clips, store, collator):
             torch.testing.assert_close(dict(one), dict(other), rtol=0, atol=0)
     for one, other in zip(batches[0, 0], batches[0, 1], strict=True):
         assert not np.array_equal(*(batch["input_values"].numpy() for batch in (one, other)))
-
-
-@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2-bert", "audio-spectrogram-transformer"])
-def test_every_extractor_receives_augmented_and_mixed_clips(clips, store, labels, tmp_path, kind):
-    """Also clips without augmentation, which are read-only."""
-    plan = blueprint("encoder", labels, checkpoint=str(write_checkpoint(tmp_path, **CHECKPOINTS[kind])))
-    limit = plan.longest_clip and plan.longest_clip / 16000
-    own = list(part(clips, ROWS, store, limit))
-    sometimes = Augmenter(dataclasses.replace(STEPS, gain=Gain()), 16000)
-    transforms = TrainTransforms(sometimes, Mixing(Mixup(0.5), 4, SPEAKERS))
-    collate = Collator(store, plan.extractor, 0, 400, 0, transforms)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        changed = collate(own, training=True)
-    clean = collate(own)
-    assert changed["labels"].shape == (5, 4)
-    name = "input_features" if "input_features" in clean else "input_values"
-    assert changed[name].dtype == clean[name].dtype
-    assert changed[name].shape != clean[name].shape or not torch.equal(changed[name], clean[name])
 
 
 def test_statistics_are_of_clean_recordings_each_once(clips, store, collator):

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import transformers
 from transformers import BertConfig
 
 from ser_hf.models import (
@@ -60,15 +58,6 @@ def test_a_text_model_is_refused(tmp_path, labels):
         blueprint("encoder", labels, checkpoint=str(tmp_path))
 
 
-def test_random_init_takes_the_configuration_only(checkpoint, labels):
-    plan = blueprint("encoder", labels, checkpoint=checkpoint(), random_init=True)
-    first, second = [(transformers.set_seed(seed), build_model(plan))[1].state_dict() for seed in (1, 2)]
-    stored = transformers.AutoModel.from_pretrained(checkpoint()).state_dict()
-    name = "encoder.layers.0.attention.q_proj.weight"
-    assert not torch.equal(first[f"wav2vec2.{name}"], stored[name])
-    assert not torch.equal(first[f"wav2vec2.{name}"], second[f"wav2vec2.{name}"])
-
-
 @pytest.fixture
 def kind(tmp_path_factory):
     """Folder of a tiny checkpoint of any kind that `CHECKPOINTS` names."""
@@ -115,23 +104,6 @@ def test_the_properties_of_a_plan(checkpoint, labels, tmp_path):
     preparation = Preparation(trim_silence=30.0)
     assert blueprint("encoder", labels, checkpoint=checkpoint(), preparation=preparation).remote_code
     assert not blueprint("encoder", labels, checkpoint=checkpoint("wav2vec2", "group"), pooling="max").padding_safe
-
-
-@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer", "wav2vec2-bert", "whisper"])
-def test_our_head_receives_a_mask(kind, labels, name):
-    folder = kind(name)
-    assert blueprint("encoder", labels, checkpoint=folder, pooling="mean").extractor.return_attention_mask
-    stock = blueprint("encoder", labels, checkpoint=folder).extractor
-    assert stock.return_attention_mask is (name not in ("wav2vec2", "whisper"))
-
-
-@torch.no_grad()
-def test_silence_that_whisper_s_extractor_adds_is_not_pooled(kind, labels):
-    plan = blueprint("encoder", labels, checkpoint=kind("whisper"), pooling="mean")
-    model = build_model(plan).eval()
-    batch = plan.extractor(np.ones(3200, dtype=np.float32), sampling_rate=16000, return_tensors="pt")
-    frames = model.encoder(batch["input_features"]).last_hidden_state
-    torch.testing.assert_close(model(**batch).logits, model.classifier(frames[:, :10].mean(dim=1)))
 
 
 def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
@@ -181,17 +153,6 @@ def test_wrong_settings_name_their_key(checkpoint, labels, settings, message):
         blueprint(labels=labels, **folder, **settings)
 
 
-@pytest.mark.parametrize("head", ["linear", "svm"])
-def test_heads_without_gradient_are_known(labels, tmp_path, head):
-    from_scratch = blueprint("byols", labels, random_init=True, options={"head": head})
-    config = tiny_config("byols", head=head)
-    TRANSFERRED["byols"](config).save_pretrained(tmp_path)
-    continued = blueprint("encoder", labels, checkpoint=str(tmp_path))
-    assert from_scratch.gradient_free_head is continued.gradient_free_head is (head == "svm")
-    assert blueprint("mfcc_forest", labels).gradient_free_head
-    assert not blueprint("crnn", labels).gradient_free_head
-
-
 EXTRACTORS = ["wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
 
 
@@ -231,13 +192,6 @@ def test_layerdrop_is_off_where_layers_are_summed(kind, labels, caplog, name, ke
     with pytest.raises(UserError, match=rf"^model\.{key}: leaves out layers that model.weighted_layer_sum sums"):
         blueprint("encoder", labels, options={key: 0.2}, **plan)
     assert getattr(blueprint("encoder", labels, options={key: 0.0}, **plan).encoder_config, key) == 0
-
-
-@pytest.mark.parametrize("name", ["whisper", "wav2vec2-bert"])
-def test_only_waveforms_are_normalized(kind, labels, name):
-    for normalize in (True, False):
-        with pytest.raises(UserError, match=r"^audio\.normalize: the feature extractor of .* takes waveforms"):
-            blueprint("encoder", labels, checkpoint=kind(name), normalize=normalize)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,3 @@ def test_scores_are_those_of_evaluation(classes, absent):
     assert set(measured) == {"uar", "macro_f1", "wa"}
     for name, value in measured.items():
         assert value == pytest.approx(expected[name], rel=1e-12)
-
-
-def test_no_clips_no_scores():
-    assert scores(TrainingCounts(3).take()) == {}

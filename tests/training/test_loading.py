@@ -226,24 +226,6 @@ def test_stock_weights_over_layers_start_uniform(encoder_folder, load, name):
     torch.testing.assert_close(weights.detach(), torch.full((3,), 1 / 3))
 
 
-@both_heads
-@pytest.mark.parametrize("name", ["hubert", "unispeech-sat", "wav2vec2-bert"])
-def test_spec_augment_may_be_switched_on_and_off(encoder_folder, load, tmp_path, caplog, name, head):
-    key, on, off = "masked_spec_embed", {"mask_time_prob": 0.05}, {"mask_time_prob": 0.0}
-    without = load(encoder_folder(name), head, options=off)
-    if name == "unispeech-sat":
-        assert hasattr(encoder(without), key), "it always has one"
-        return
-    assert not hasattr(encoder(without), key)
-    folder = shutil.copytree(encoder_folder(name), tmp_path / "checkpoint")
-    without.save_pretrained(folder)
-    caplog.clear()
-    with caplog.at_level(logging.INFO, "ser_hf"):
-        embedding = getattr(encoder(load(folder, {}, options=on)), key)
-    assert 0 <= embedding.min() < embedding.max() <= 1
-    assert caplog.messages[-1].endswith(f": new, random: {key}, which only training uses")
-
-
 @pytest.fixture
 def ours(encoder_folder, load, tmp_path):
     """The folder of our model, and the model."""
@@ -298,22 +280,6 @@ def test_a_head_follows_the_order_of_our_labels(headed, labels, caplog, name, he
         stored[key] = stored[key][[2, 0, 3, 1]]
     assert_same(tensors(model), stored)
     assert caplog.messages[-1].endswith(": last layer reordered to our labels")
-
-
-@each_last_layer
-@pytest.mark.parametrize("others", [["w", "x", "y", "z"], [f"LABEL_{i}" for i in range(4)]], ids=["named", "numbered"])
-def test_as_many_other_labels_get_a_new_last_layer(headed, load, caplog, name, head, others):
-    folder, stored = headed(name, head, others)
-    with caplog.at_level(logging.INFO, "ser_hf"):
-        now = tensors(load(folder))
-    last = LAST.get(name, "classifier")
-    assert not now[f"{last}.bias"].any()
-    assert not torch.equal(now[f"{last}.weight"], stored[f"{last}.weight"])
-    assert now[f"{last}.weight"].std() > 0.005
-    for part in ("weight", "bias"):
-        stored[f"{last}.{part}"] = now[f"{last}.{part}"]
-    assert_same(now, stored)
-    assert caplog.messages[-1].endswith(": new, random head: classifier; dropped: classifier")
 
 
 def test_support_vector_machines_of_other_labels_are_unchanged(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ser_hf.training.loss import ClassificationLoss, class_weights, log_priors
+from ser_hf.training.loss import ClassificationLoss, class_weights
 from ser_hf.utils.errors import UserError
 
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
@@ -18,15 +18,12 @@ EVERYTHING = {
     "class_weights": [0.5, 2.0, 1.0],
     "label_smoothing": 0.1,
     "focal_gamma": 1.5,
-    "logit_adjustment": 0.7,
-    "log_priors": [-0.5, -1.5, -2.0],
 }
 SETTINGS = [
     {},
     {"class_weights": [0.5, 2.0, 1.0]},
     {"label_smoothing": 0.1},
     {"focal_gamma": 2.0},
-    {"logit_adjustment": 1.0, "log_priors": [-0.5, -1.5, -2.0]},
     EVERYTHING,
 ]
 NAMES = ["angry", "happy", "sad"]
@@ -49,10 +46,6 @@ def draw():
         ({"focal_gamma": 2.0}, (FIRST / 16 + SECOND / 4) / 2),
         ({"focal_gamma": 0.5}, (FIRST / 2 + SECOND / math.sqrt(2)) / 2),
         ({"focal_gamma": 2.0, "class_weights": [1.5, 0.5]}, (1.5 * FIRST / 16 + 0.5 * SECOND / 4) / 2),
-        # Odds of 3:1 and 1:1 times priors of 3:1 are 9:1 and 3:1.
-        ({"logit_adjustment": 1.0, "log_priors": [math.log(3 / 4), math.log(1 / 4)]}, math.log(10 / 9 * 4) / 2),
-        # ... and times their squares 27:1 and 9:1.
-        ({"logit_adjustment": 2.0, "log_priors": [math.log(3 / 4), math.log(1 / 4)]}, math.log(28 / 27 * 10) / 2),
     ],
 )
 def test_each_loss_by_hand(settings, expected):
@@ -130,7 +123,7 @@ def test_clips_that_do_not_count_leave_no_trace(draw, settings, soft, counted_by
 @pytest.mark.parametrize("labels", [torch.full((2,), -100), torch.full((2, 2), -100.0)])
 def test_a_micro_batch_in_which_nothing_counts_is_zero_and_connected(labels, items):
     leaf = LOGITS.clone().requires_grad_()
-    settings = EVERYTHING | {"class_weights": [0.5, 2.0], "log_priors": [-0.5, -1.5]}
+    settings = EVERYTHING | {"class_weights": [0.5, 2.0]}
     value = ClassificationLoss(**settings)({"logits": leaf}, labels, items)
     value.backward()
     assert value.item() == 0
@@ -177,7 +170,3 @@ def test_a_class_without_clips_weighs_as_the_rarest():
 def test_wrong_weights_are_refused(weights, message):
     with pytest.raises(UserError, match=rf"^training\.loss\.{message}"):
         class_weights(weights, [0, 0, 1], NAMES)
-
-
-def test_a_class_without_clips_has_the_prior_of_one():
-    assert np.exp(log_priors([0, 0, 0, 2], 3)) == pytest.approx([3 / 5, 1 / 5, 1 / 5])

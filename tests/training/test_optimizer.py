@@ -58,20 +58,6 @@ def test_every_trainable_parameter_is_in_one_group(name, build):
                 assert seen[name]["lr"] > 0
 
 
-def test_one_rate_is_one_name_and_the_optimiser_takes_the_groups():
-    model = _encoder(use_weighted_layer_sum=True)
-    groups = parameter_groups(model, 1e-3, 0.1)
-    assert [(group["name"], group["lr"], group["weight_decay"]) for group in groups] == [
-        ("model", 1e-3, 0.1),
-        ("model", 1e-3, 0.0),
-    ]
-    seen = _by_name(model, groups)
-    for name in ("wav2vec2.masked_spec_embed", "layer_weights", "wav2vec2.encoder.layer_norm.weight"):
-        assert seen[name]["weight_decay"] == 0.0, name
-    optimizer = torch.optim.AdamW(groups, lr=1e-3)
-    assert [group["name"] for group in optimizer.param_groups] == ["model", "model"]
-
-
 def test_layer_decay_leaves_the_head_at_its_own_rate_and_lists_parts_from_the_top():
     model = _encoder("wav2vec2-stable")
     groups = parameter_groups(model, 1e-4, 0.1, head_learning_rate=1e-3, layer_decay=0.5)

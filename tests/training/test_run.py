@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.training.arguments import HOUSE_DEFAULTS, seed_everything, training_arguments
-from ser_hf.training.checkpoints import MARKER, is_complete, last_checkpoint, seal
+from ser_hf.training.checkpoints import MARKER, last_checkpoint, seal
 from ser_hf.training.data import part
 from ser_hf.training.factory import blueprint, build_model
 from ser_hf.training.fit import fit, predict
@@ -131,12 +131,6 @@ def test_epochs_before_the_average_do_not_compete_with_it(training, tmp_path):
     assert min(entry["validation"]["loss"] for entry in fitted.history) < fitted.validated
 
 
-def test_only_training_drops_the_clips_of_an_incomplete_batch(training):
-    fitted = training(dataloader_drop_last=True, per_device_train_batch_size=3, per_device_eval_batch_size=3)
-    assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
-    assert fitted.history[0]["validation"]["uar"] in {i / 4 for i in range(5)}, "four clips, one of each class"
-
-
 def test_a_training_without_a_validation_is_an_error(training):
     with pytest.raises(UserError, match=r"training\.eval_steps, training\.eval_delay: no validation before"):
         training(eval_delay=9)
@@ -152,14 +146,6 @@ def test_a_training_whose_folder_was_moved_is_resumed(training, tmp_path, monkey
     (state.parent / MARKER).unlink()
     seal(state.parent, {"processes": 1, "step_batch_size": 4})
     same(whole, training(num_train_epochs=2, resume=True))
-
-
-def test_only_whole_checkpoints_are_kept_and_few_of_them(training, tmp_path):
-    training(num_train_epochs=5, save_total_limit=2)
-    left = list(tmp_path.glob("checkpoint-*"))
-    assert 1 <= len(left) <= 2
-    assert all(is_complete(path) for path in left)
-    assert tmp_path / "checkpoint-10" in left
 
 
 def test_a_full_disk_is_an_error_and_the_last_checkpoint_stays(training, tmp_path, monkeypatch):

@@ -41,9 +41,3 @@ def test_what_is_summed_up_is_standardized_as_it_comes(clips, store):
     torch.testing.assert_close(
         vectors[:, 0].std(dim=0, correction=0), torch.ones(model.front_end.size), rtol=0, atol=1e-3
     )
-
-
-def test_networks_without_statistics_are_left_alone(clips, store):
-    model = CRNNForAudioClassification(tiny_config("crnn")).train()
-    fit_statistics(model, None, part(clips, [0], store))
-    assert model.training

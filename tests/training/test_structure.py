@@ -3,14 +3,12 @@
 from collections import Counter
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 from test_optimizer import LAYERS, _encoder, _within
 
 from ser_hf.models import ARCHITECTURES
 from ser_hf.models.modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ser_hf.testing import CHECKPOINTS, tiny_config
-from ser_hf.training.freezing import bare, innermost, structure
+from ser_hf.training.freezing import bare, structure
 from ser_hf.utils.errors import UserError
 
 
@@ -72,53 +70,9 @@ def test_networks_from_scratch_have_no_encoder(name):
         structure(model, "freeze.layers")
 
 
-def test_adapters_belong_to_their_layers():
-    model = _encoder("wav2vec2-stable", use_weighted_layer_sum=True)
-    before, expected = places(model), structure(model)
-    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["projector", "classifier"], use_dora=True)
-    adapted = get_peft_model(model, config)
-    where = structure(adapted)
-    assert where == expected
-    assert innermost(adapted) is model
-    layer = "base_model.model.wav2vec2.encoder.layers.0.attention.q_proj"
-    names = {
-        f"{layer}.lora_A.default.weight": ("layer", 0),
-        f"{layer}.base_layer.weight": ("layer", 0),
-        f"{layer}.lora_magnitude_vector.default.weight": ("layer", 0),
-        "base_model.model.classifier.modules_to_save.default.weight": ("head", 0),
-        "base_model.model.classifier.original_module.weight": ("head", 0),
-        "base_model.model.layer_weights": ("head", 0),
-    }
-    there = {name for name, _ in adapted.named_parameters()}
-    for name, place in names.items():
-        assert name in there
-        assert where.place(bare(name)) == place, name
-    assert bare(f"{layer}.base_layer.weight") == "wav2vec2.encoder.layers.0.attention.q_proj.weight"
-    assert bare("base_model.model.classifier.modules_to_save.default.weight") == "classifier.weight"
-    after = places(adapted)
-    assert after["layer 0"] - before["layer 0"] == 2 * 16 + 16 * 2 + 16
-    assert {key: after[key] for key in ("stem", "input", "output")} == {
-        key: before[key] for key in ("stem", "input", "output")
-    }
-
-
-def test_wrappers_leave_no_trace_in_names():
-    model = _encoder("whisper")
-    wrapped = _within(_within(model, "module"), "_orig_mod")
-    assert structure(wrapped) == structure(model)
-    assert innermost(wrapped) is model
-    assert {bare(name) for name, _ in wrapped.named_parameters()} == {name for name, _ in model.named_parameters()}
-    assert bare("module.a._fsdp_wrapped_module.b._checkpoint_wrapped_module.weight") == "a.b.weight"
-
-
 def test_a_name_that_begins_like_another_is_not_within_it():
     where = structure(_encoder("wav2vec2", num_hidden_layers=11))
     assert where.place("wav2vec2.encoder.layers.10.layer_norm.weight") == ("layer", 10)
     assert where.place("wav2vec2.encoder.layer_norm.weight") == ("input", 0)
     assert where.place("wav2vec2_head.weight") == ("head", 0)
     assert len(where.layers) == 11
-
-
-def test_a_module_without_a_configuration_is_refused():
-    with pytest.raises(UserError, match=r"^model\.architecture: Linear has no encoder"):
-        structure(torch.nn.Linear(1, 1))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from lora_script import stock_classifier
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForAudioClassification
+from transformers import AutoModelForAudioClassification
 
-from ser_hf.models import ARCHITECTURES, PooledEncoderConfig, PooledEncoderForAudioClassification
+from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.factory import store_temperature
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
@@ -46,13 +46,6 @@ def test_networks_of_ours(architecture):
 @pytest.mark.parametrize("kind", STOCK)
 def test_stock_classifiers(kind, encoder_folder):
     assert_divided(stock_classifier(encoder_folder(kind)))
-
-
-def test_our_head_on_an_encoder(encoder_folder):
-    torch.manual_seed(0)
-    stock = AutoConfig.from_pretrained(encoder_folder("wav2vec2-layer"))
-    config = PooledEncoderConfig(encoder=stock, pooling="mean_std", head_layers=[4], num_labels=3)
-    assert_divided(PooledEncoderForAudioClassification(config))
 
 
 @pytest.mark.parametrize("architecture", FITTED)

@@ -157,11 +157,3 @@ def test_two_seeds_are_two_runs_of_tensorboard_with_every_epoch_in_each(tmp_path
             assert [step for step, _ in read[tag]] == [2, 4]
             np.testing.assert_allclose([value for _, value in read[tag]], [value for _, value in logged], rtol=1e-6)
         assert not any("evaluated" in tag for tag in read)
-
-
-def test_a_resumed_training_goes_on_in_the_same_curve(tmp_path):
-    pytest.importorskip("tensorboard")
-    _, first = train(tmp_path, "tensorboard", 1)
-    _, second = train(tmp_path, "tensorboard", 1, epochs=4, resume=True)
-    assert first == second
-    assert [step for step, _ in scalars(tmp_path / "logs")["eval/uar"]] == [2, 4, 6, 8]

@@ -10,7 +10,7 @@ from ser_hf.evaluation.metrics import trainer_metrics
 from ser_hf.models import ARCHITECTURES
 from ser_hf.testing import tiny_config
 from ser_hf.training.arguments import HOUSE_DEFAULTS, training_arguments
-from ser_hf.training.data import Collator, firsts, merge, part, pieces, window_notes
+from ser_hf.training.data import Collator, merge, part, pieces, window_notes
 from ser_hf.training.fit import predict
 from ser_hf.training.trainer import EmotionTrainer
 
@@ -38,19 +38,6 @@ def test_windows_are_averaged_as_probabilities_by_duration():
     np.testing.assert_allclose(softmax(merged[1]), expected, rtol=1e-6)
     np.testing.assert_allclose(np.exp(merged[1]), expected, rtol=1e-6)
     assert merged.dtype == np.float32
-
-
-def test_certain_windows_stay_finite():
-    _, merged = merge([0, 0], [1, 1], np.array([[1e4, 0.0], [1e4, 0.0]], dtype=np.float32))
-    np.testing.assert_array_equal(merged, [[0.0, -1e4]])
-
-
-def test_without_windows_nothing_changes():
-    logits = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
-    rows, merged = merge([2, 0, 1], [5, 6, 7], logits)
-    assert rows.tolist() == [2, 0, 1]
-    np.testing.assert_array_equal(merged, logits)
-    assert firsts([2, 2, 0, 2, 1, 0]).tolist() == [0, 2, 4]
 
 
 @pytest.fixture
