@@ -22,7 +22,7 @@ from ser_hf.report.report import Report
 
 assert "site-packages" in ser_hf.__file__, ser_hf.__file__
 report = Report.from_dict(json.load(open("report.json")))
-recipe = ser_hf.read_recipe({"name": "wheel", "corpus": {"name": "synthetic"}}).to_dict()
+recipe = ser_hf.read_recipe({"corpus": {"name": "synthetic"}, "model": {"architecture": "crnn"}}).to_dict()
 card = model_card(report, recipe, "x")
 print(card.content)
 

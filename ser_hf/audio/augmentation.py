@@ -1,8 +1,7 @@
 """Augmentation of training clips: the settings of each step, and the `Augmenter` that applies them.
 
-Validation and test clips are never changed. Each step draws a value uniformly from its range for every clip and epoch,
-from a generator that depends on seed, epoch and clip only: results do not depend on the number of workers and
-processes, or on an interruption. Steps run in the order of the fields of `Augmentation`.
+Each step draws a value uniformly from its range for every clip and epoch, from a generator that depends on seed, epoch
+and clip only. Steps run in the order of the fields of `Augmentation`.
 """
 
 import dataclasses
@@ -146,9 +145,8 @@ class Mixup(Step):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """The steps for training clips in their order, that of a recording: the voice, the room, the background, the line,
-    the level. `mixup` then mixes clips of a batch; `oversample` repeats clips of rare classes, each time with another
-    augmentation, until all classes are as frequent as the most frequent one."""
+    """The steps for training clips in their order: the voice, the room, the background, the line, the level. `mixup`
+    then mixes clips of a batch; `oversample` repeats clips of rare classes until all classes are equally frequent."""
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()

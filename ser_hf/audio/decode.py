@@ -40,9 +40,8 @@ class NotAudioError(AudioError):
 
 
 class Decoded(NamedTuple):
-    """Mono samples, float32 within about [-1, 1], shape (samples,), at `sampling_rate` Hz, and the hash of the decoded
-    samples before resampling, equal for the same recording in any lossless container. `format` is libsndfile's name of
-    the container."""
+    """Mono samples, float32 (samples,), at `sampling_rate` Hz, and a hash of the samples before resampling, equal for
+    the same recording in any lossless container. `format` is libsndfile's name of the container."""
 
     samples: np.ndarray
     sampling_rate: int
@@ -138,7 +137,6 @@ def _mono(file: soundfile.SoundFile, frames: int, rate: int) -> tuple[np.ndarray
 
 
 def _part(name: str, file: soundfile.SoundFile, start: float, end: float | None) -> tuple[int, int]:
-    """The first sample and the number of samples between two times."""
     first = round(start * file.samplerate)
     last = file.frames if end is None else round(end * file.samplerate)
     if not 0 <= first < last or last > file.frames + file.samplerate // 100:

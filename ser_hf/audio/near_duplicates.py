@@ -1,16 +1,10 @@
 """Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Three steps, each more expensive per pair than the one before, for far fewer pairs:
-
-1. An index of the fingerprints (see `fingerprint`). Clips that share a key, 24 bits from two frames 128 ms apart, are
-   aligned there.
-2. The bit error rate over the frames active in both clips (Haitsma and Kalker). Copies are below the threshold even
-   after strong coding; so are some similar takes of an actor.
-3. The correlation of the waveforms from 300 to 3200 Hz, segment by segment at one lag. Codecs keep the waveform; no
-   speaker says a sentence twice with all glottal pulses in the same places.
-
-Not found: copies changed in pitch or tempo, recorded again in a room, or with noise 10 dB below the voice; segments
-with less than half a second in common; silent clips. `benchmarks/near_duplicates.py` measures what is found.
+Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there; of these, pairs with a
+low bit error rate over the frames active in both (Haitsma and Kalker) are compared by the correlation of their
+waveforms, which codecs keep and no second take has. Not found: copies changed in pitch or tempo, recorded again in a
+room, or under noise, and segments with less than half a second in common. `benchmarks/near_duplicates.py` measures
+what is found.
 """
 
 import json
@@ -72,12 +66,8 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
-    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of differences of band energies,
-    between neighboring bands and frames.
-
-    Frames lie wholly within the clip, so that a cut by whole hops takes bits away and changes hardly any that stay.
-    Clips under 0.19 s give an empty fingerprint.
-    """
+    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of differences of band energies
+    between neighboring bands and frames. Clips under 0.19 s give an empty fingerprint."""
     samples = np.asarray(samples, dtype=np.float32)
     if sampling_rate != RATE:
         samples = soxr.resample(samples, sampling_rate, RATE)
@@ -179,12 +169,9 @@ class _Comparison:
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
     def _collisions(self) -> Iterator[np.ndarray]:
-        """Packed alignments, each once, at which two clips share a key.
-
-        Each frame of a key is compared with the `_KEY_NEIGHBORS` frames after it, not with all: a key of a thousand
-        frames has little information, and all pairs would cost their square. Frames are sorted in parts, by ranges of
-        the key's first half, to bound memory.
-        """
+        """Packed alignments, each once, at which two clips share a key: each frame of a key is compared with the
+        `_KEY_NEIGHBORS` frames after it. Frames are sorted in parts, by ranges of the key's first half, to bound
+        memory."""
         mask, values = np.uint32((1 << _KEY_BITS) - 1), 1 << _KEY_BITS
         step = max(1, values * _SORTED // max(1, len(self.bits)))
         for start in _KEY_STARTS:
@@ -244,11 +231,8 @@ class _Comparison:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation.
-
-    All segments use one lag, the best for the complete overlap, up to two hops from the offset. The median is used
-    because a single loud vowel at nearly the same pitch may correlate.
-    """
+    """Seconds of overlap at an offset in frames, and the median over segments of their normalized cross-correlation at
+    the lag that is best for the complete overlap."""
     shift = round(offset * HOP_SECONDS * sampling_rate)
     start, stop = max(0, -shift), min(len(first), len(second) - shift)
     overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])

@@ -1,9 +1,8 @@
-"""The waveform store: every clip decoded and resampled once, in one memory-mapped float32 file.
+"""The waveform store: every clip decoded, resampled and prepared once, in one memory-mapped float32 file.
 
 A store is a folder with `waveforms.f32` (all samples in a row) and `index.npz` (offset, metadata and checksum of each
 clip). Its name is a hash of the settings and of each source's path, size and modification time: a changed file or
-setting makes another store, and an unchanged corpus opens in milliseconds. The preparation of waveforms for a model
-(`ser_hf.models.preparation`) happens here, once, after resampling.
+setting makes another store, and an unchanged corpus opens in milliseconds.
 """
 
 import contextlib
@@ -325,7 +324,7 @@ def _decoded_size(source: dict) -> float:
 
 
 def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
-    """The clip with its waveform prepared, and its numbers of samples before that and after trimming."""
+    """The clip with its waveform prepared, and its numbers of samples before and after trimming."""
     lengths = {"source_length": len(clip.samples), "trimmed_length": len(clip.samples)}
     if preparation is None:
         return clip, lengths

@@ -44,13 +44,6 @@ def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
     return soundfile.read(file, dtype="int16")[0][: len(samples)] / np.float32(_CODEC_PEAK)
 
 
-def clip(waveform: np.ndarray, share: float) -> np.ndarray:
-    """The loudest `share` of the samples clipped at one level, (samples,). A clip that would become silent, such as
-    one padded with zeros, is unchanged."""
-    limit = np.quantile(np.abs(waveform), 1 - share)
-    return np.clip(waveform, -limit, limit) if limit > 0 else waveform
-
-
 def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
     """Louder by `decibels`, (samples,), not limited to full scale."""
     return waveform * np.float32(10 ** (decibels / 20))
@@ -165,12 +158,9 @@ def speed(waveform: np.ndarray, factor: float) -> np.ndarray:
 
 
 def tempo(waveform: np.ndarray, factor: float, sampling_rate: int) -> np.ndarray:
-    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder.
-
-    Phases are locked (J. Laroche and M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE
-    Transactions on Speech and Audio Processing 7(3), 1999): only those of spectral peaks advance from frame to frame,
-    and all bins around a peak rotate with it. Without that, as in librosa and torchaudio, half of the power is lost.
-    """
+    """`factor` times as fast at the same pitch, float32 (samples / factor,), by a phase vocoder with locked phases
+    (Laroche and Dolson 1999): only those of spectral peaks advance, and all bins around a peak rotate with it. Without
+    that, as in librosa and torchaudio, half of the power is lost."""
     size = _frame_size(sampling_rate)
     spectra = _spectra(waveform, size)
     steps = np.arange(0, len(spectra), factor)

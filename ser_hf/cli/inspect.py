@@ -53,37 +53,31 @@ def inspect(
 
 
 def _preview_augmentation(path: str, overrides: Sequence[str], output: str | None, examples: int) -> Path:
-    """Loads, splits and decodes the recipe's corpus, and writes the augmentation preview."""
+    """Writes the augmentation preview of the training clips of the recipe's first fold."""
     from ..experiment.recipe_checks import read_recipe
     from ..inspection import check_folder
 
-    recipe = read_recipe(path, overrides)
+    recipe = read_recipe(path, [*overrides, "protocol.near_duplicates=skip"])
     if not recipe.augment.steps:
         raise UserError(f"augment: {path} changes no clip; add a step, such as augment.speed.probability=0.5")
     folder = Path(output or f"inspect-{Path(path).stem}-augment")
     check_folder(folder)
-    from ..audio import prepare
     from ..audio.augmentation import Augmenter
     from ..corpora import corpus_facts
-    from ..experiment.data import load_recipe_corpus
+    from ..experiment.data import load_experiment_data
     from ..inspection.augmentation_preview import write_augmentation_preview
-    from ..models.preparation import Preparation
-    from ..protocols import split_corpus
 
-    corpus, audio, protocol = recipe.corpus, recipe.audio, recipe.protocol
-    dataset = load_recipe_corpus(recipe).dataset
-    split = split_corpus(dataset, protocol.name, protocol.folds, **protocol.options)[0]
-    rows = split.rows["train"]
-    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, Preparation(**audio.preparation))
+    data = load_experiment_data(recipe)
     return write_augmentation_preview(
         recipe.name,
-        Augmenter(recipe.augment, audio.sampling_rate, audio.cache_dir),
-        dataset,
-        rows,
+        Augmenter(recipe.augment, recipe.audio.sampling_rate, recipe.audio.cache_dir),
+        data.dataset,
+        data.store,
+        data.folds[0].split.rows["train"],
         folder,
         examples=examples,
         seed=recipe.training.seeds[0],
-        license=corpus_facts(corpus.name, corpus.options).get("license"),
+        license=corpus_facts(recipe.corpus.name, recipe.corpus.options).get("license"),
     )
 
 

@@ -39,10 +39,6 @@ class Outputs:
         probabilities = np.asarray(probabilities)
         return cls(np.asarray(labels), probabilities.argmax(axis=1), probabilities.shape[1], probabilities, votes)
 
-    def has(self, needed: str) -> bool:
-        """Whether it holds `predictions`, `probabilities` or `votes`."""
-        return getattr(self, needed) is not None
-
     # Sparse, so that memory grows with the clips and not with the classes.
     @functools.cached_property
     def labeled(self) -> csr_array:
@@ -144,7 +140,7 @@ class Metric:
         definition: in words.
         compute: (resamples,) values; nan where a resample leaves the metric undefined.
         higher_is_better: False for errors and divergences.
-        needs: what it is computed from: predictions, probabilities or votes.
+        needs: the field of `Outputs` that it is computed from: predictions, probabilities or votes.
         interval: whether percentiles of resamples are a fair interval.
     """
 
@@ -258,7 +254,9 @@ def compute(outputs: Outputs, weights: np.ndarray, names: Sequence[str] = RESAMP
     """{metric: (resamples,)} under weights (resamples, clips), of the metrics that the outputs suffice for."""
     own = Weighted(outputs, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: METRICS[name].compute(own) for name in names if outputs.has(METRICS[name].needs)}
+        return {
+            name: METRICS[name].compute(own) for name in names if getattr(outputs, METRICS[name].needs) is not None
+        }
 
 
 def values(outputs: Outputs, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
@@ -273,14 +271,7 @@ def all_metrics(
     votes: np.ndarray | None = None,
     names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, float | None]:
-    """The metrics of `METRICS`; None where one is undefined.
-
-    Args:
-        labels: class ids, (clips,).
-        probabilities: (clips, classes), each row a distribution.
-        votes: shares of the raters' votes, (clips, classes), nan for clips without; adds KL divergence and cosine.
-        names: compute only these.
-    """
+    """`values` of the fields of `Outputs`."""
     return values(Outputs.of_probabilities(labels, probabilities, votes), names)
 
 

@@ -103,13 +103,8 @@ def sign_p(differences: np.ndarray) -> float:
 
 
 def mcnemar(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test (binomial) of whether a and b err equally often: {only_a, only_b, p}.
-
-    `only_a` counts the clips that only a recognizes.
-
-    Args:
-        labels, a, b: class ids, (clips,).
-    """
+    """McNemar's exact test (binomial) of whether class ids a and b, (clips,), err equally often: {only_a, only_b,
+    p}, with the numbers of clips that only one side recognizes."""
     right, other = np.asarray(a) == labels, np.asarray(b) == labels
     only_a, only_b = int(np.sum(right & ~other)), int(np.sum(other & ~right))
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

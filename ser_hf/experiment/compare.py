@@ -82,7 +82,7 @@ def compare_runs(
         raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     if output is not None:
         _check_output(Path(output))
-    runs = [(run, part or run.report.judged_on) for run in _read_runs([str(source) for source in sources])]
+    runs = [(run, part or run.report.evaluated_split) for run in _read_runs([str(source) for source in sources])]
     predictions = {run.name: _read_predictions(run, own) for run, own in runs}
     rows = [_row(run, own, predictions[run.name]) for run, own in runs]
     rows.sort(key=lambda row: -row["metrics"][metric])
@@ -118,7 +118,7 @@ def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
     seen: dict[str, str] = {}
     for run in runs:
         report = run.report
-        key = repr((report.protocol.sha256, report.judged_on, report.metrics, report.seconds))
+        key = repr((report.protocol.sha256, report.evaluated_split, report.metrics, report.seconds))
         if key in seen:
             raise UserError(f"{run.source}: the same run as {seen[key]}; name it once")
         seen[key] = run.source
@@ -187,7 +187,7 @@ def _row(run: SavedRun, part: str, predictions: RunPredictions | None) -> dict[s
     sum, and `protocol.shared_speakers` is the number of evaluated speakers that are in the training split, too.
     """
     report, protocol = run.report, run.report.protocol
-    evaluated = part == report.judged_on
+    evaluated = part == report.evaluated_split
     metrics = report.metrics if evaluated else report.parts.get(part)
     if metrics is None:
         raise UserError(f"{run.source}: its report has no results on the {part} split (--part)")

@@ -153,7 +153,7 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         missing = [f"{of} {metric}" if of in known else of for of, metric in measured if (of, metric) not in here]
         alike = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
         comparison |= {"figures": rows, "missing": list(dict.fromkeys(missing)), "predictions": alike}
-        headline = [row for row in rows if row["of"] == now.judged_on and row["metric"] in HEADLINE]
+        headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
         exact = not missing and same_clips is not False and not comparison["recordings"]
         exact = exact and not any(row["difference"] for row in rows)
@@ -196,8 +196,8 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "")
 def _incomparable(then: Report, now: Report, comparison: Mapping[str, Any]) -> list[str]:
     """Why the figures of the two runs cannot be compared, and the likely causes."""
     reasons = []
-    if then.judged_on != now.judged_on:
-        reasons.append(f"evaluated on {now.judged_on}, the saved run on {then.judged_on}")
+    if then.evaluated_split != now.evaluated_split:
+        reasons.append(f"evaluated on {now.evaluated_split}, the saved run on {then.evaluated_split}")
     if then.labels != now.labels:
         reasons.append(f"the classes are {', '.join(now.labels)}, the saved run's {', '.join(then.labels)}")
     if comparison["protocol"]["sha256"]["equal"]:
@@ -222,14 +222,14 @@ def _clips(report: Report) -> dict[str, int]:
 
 def _measured(report: Report) -> dict[tuple[str, str], float]:
     """(of what, metric) -> figure: the headline first, then the other splits, pooled, each seed or fold, the foil."""
-    scores = {report.judged_on: report.metrics} | {
-        name: own for name, own in report.parts.items() if name != report.judged_on
+    scores = {report.evaluated_split: report.metrics} | {
+        name: own for name, own in report.parts.items() if name != report.evaluated_split
     }
     if report.pooled:
         scores["pooled"] = report.pooled.metrics
     kind = "fold" if report.protocol.folds else "seed"
     for number, own in report.runs.items():
-        scores[f"{kind} {number}, {report.judged_on}"] = own.metrics
+        scores[f"{kind} {number}, {report.evaluated_split}"] = own.metrics
         scores[f"{kind} {number}, validation"] = own.validation
     if report.foil:  # its fingerprint: figures of other foils are not comparable
         scores[f"foil {report.foil.protocol} {report.foil.sha256[:8]}"] = report.foil.metrics

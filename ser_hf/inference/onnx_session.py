@@ -25,13 +25,8 @@ class OnnxConfig(PreTrainedConfig):
 
 
 class OnnxSession(nn.Module):
-    """An exported file that is called like a model of transformers.
-
-    `facts` is the metadata of the file, decoded from JSON (`ser_hf.export.onnx.metadata_of`).
-
-    Raises:
-        UserError: if onnxruntime is missing, the file cannot be read, or another exporter wrote it.
-    """
+    """An exported file that is called like a model of transformers. `facts` is the metadata of the file, decoded from
+    JSON (`ser_hf.export.onnx.metadata_of`)."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__()

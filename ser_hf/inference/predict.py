@@ -174,7 +174,7 @@ def table_facts(classifier: Classifier, settings: PredictionSettings) -> Facts:
 
 
 def sliding_windows(classifier: Classifier, settings: PredictionSettings) -> Grid:
-    """The windows of a timeline. Raises a `UserError` if they are too long for the model, or have gaps in between."""
+    """The windows of a timeline."""
     rate, fixed = classifier.extractor.sampling_rate, classifier.preparation.fixed_duration
     if fixed is not None and settings.window is not None and settings.window > fixed:
         raise UserError(f"--window: {classifier.source} processes the first {fixed:g} s of a clip; use that or less")
@@ -198,9 +198,7 @@ def predict_tables(
         skipped: (id, reason) of recordings that are left out are appended to it.
 
     Raises:
-        AudioError: naming the first recording that cannot be read, unless they are skipped.
-        NoneReadable: if none could be read.
-        UserError: without any recording.
+        AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable` if none can.
     """
     rate, window = classifier.extractor.sampling_rate, classifier.window(settings.window)
     grid = sliding_windows(classifier, settings) if settings.timeline else None

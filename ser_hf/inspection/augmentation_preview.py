@@ -25,6 +25,7 @@ def write_augmentation_preview(
     name: str,
     augmenter: Augmenter,
     dataset: Dataset,
+    store: WaveformStore,
     rows: Sequence[int],
     folder: str | Path,
     *,
@@ -38,7 +39,8 @@ def write_augmentation_preview(
 
     Args:
         name: of the recipe.
-        augmenter: with at least one active step and the store of the clips.
+        augmenter: with at least one active step.
+        dataset, store: the clips and their waveforms.
         rows: of the training clips; no others are used.
         examples: number of clips.
         seed: of the training whose draws are shown.
@@ -55,9 +57,9 @@ def write_augmentation_preview(
     with atomic_folder(folder, "--output") as partial:
         (partial / "audio").mkdir()
         clips = []
-        picked = pick_rows(dataset, augmenter.store, rows, examples)
+        picked = pick_rows(dataset, store, rows, examples)
         for number, row in enumerate(tqdm(picked, desc="drawing examples", unit="clip", disable=None), 1):
-            waveform = np.array(augmenter.store[row])
+            waveform = np.array(store[row])
             versions = {"original": waveform}
             for step in augmentation.steps:
                 changed = augmenter.apply(step, waveform, np.random.default_rng((seed, 0, row, 0)))

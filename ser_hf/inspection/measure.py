@@ -34,8 +34,6 @@ CLIPPED_RUN = 3
 SILENT_PEAK = 1e-3
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
-# In the reason that a parser without `read_name` gives for a file name that it does not know.
-_UNKNOWN = "file name"
 
 Role = Literal["clip", "left out", "unknown name", "absent"]
 Origin = Literal["original", "altered", "re-encoded", "unlisted", "uncovered"]
@@ -112,7 +110,7 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
     files = [AudioFile(clip.path, printable_path(clip.path, base), "clip", clip) for clip in listing.clips]
     for path, reason in listing.skipped:
         clip = _read_name(name, path)
-        unknown = clip is None if hasattr(module, "read_name") else _UNKNOWN in reason
+        unknown = clip is None if hasattr(module, "read_name") else "file name" in reason
         role = "unknown name" if unknown else "left out" if os.path.isfile(path) else "absent"
         files.append(AudioFile(path, printable_path(path, base), role, clip, reason))
     return sorted(files, key=lambda file: file.path)

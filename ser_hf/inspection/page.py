@@ -26,8 +26,6 @@ CONTENTS = {"index.html", "inspect.json", "audio"}
 FILES_LISTED = 20
 SPEAKERS_LISTED = 200
 _CHART = (5.4, 3.4)  # inches
-_PICTURE_RATE = 16000
-_DYNAMIC_RANGE = 80.0  # dB
 
 
 def check_folder(folder: str | Path) -> None:
@@ -121,7 +119,7 @@ def _example(file: AudioFile, audio: str, folder: Path) -> dict[str, Any]:
     decoded = decode(file.path)
     samples = np.clip(decoded.samples, -1, 1)
     soundfile.write(folder / audio, samples, decoded.sampling_rate, format="FLAC", subtype="PCM_16")
-    rate = min(decoded.sampling_rate, _PICTURE_RATE)
+    rate = min(decoded.sampling_rate, 16000)
     clip, measured = file.clip, file.measured
     details = {
         **{name: getattr(clip, name) for name in ("speaker", "sex", "sentence", "intensity")},
@@ -156,6 +154,6 @@ def draw_log_mel(axes: Axes, samples: np.ndarray, sampling_rate: int) -> None:
     padded = np.pad(samples, (0, max(0, size - len(samples))))
     options = {"sr": sampling_rate, "n_fft": size, "hop_length": hop, "fmax": high}
     power = librosa.feature.melspectrogram(y=padded, n_mels=64, **options)
-    levels = librosa.power_to_db(power, ref=np.max, top_db=_DYNAMIC_RANGE)
+    levels = librosa.power_to_db(power, ref=np.max, top_db=80)
     librosa.display.specshow(levels, x_axis="time", y_axis="mel", ax=axes, cmap="Blues", **options)
     axes.set(xlabel="time (s)", ylabel="mel (Hz)")

@@ -34,8 +34,7 @@ def audit(
         another row's recording within the splits. A count of None means unknown.
 
     Raises:
-        UserError: naming the first speaker, session or sentence in two splits against the protocol, and the recordings
-            as in `require_apart`.
+        UserError: naming a speaker, session or sentence in two splits against the protocol; and as `require_apart`.
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
     hashes = _hashes(dataset)

@@ -1,6 +1,5 @@
 """The folder of a run: its files, and when a run may write into it."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -41,9 +40,6 @@ class RunFolder:
     def complete(self) -> bool:
         """Whether the run is finished: the report is written last."""
         return (self.report / "report.json").is_file()
-
-    def read_report(self) -> dict[str, Any]:
-        return json.loads((self.report / "report.json").read_text(encoding="utf-8"))
 
     def check(self, recipe: dict[str, Any], resume: bool, overwrite: bool) -> None:
         """Refuses a folder that the run must not change.

@@ -12,7 +12,6 @@ from ser_hf.audio.transforms import (
     _SUBTYPES,
     DIRECT_SECONDS,
     add_noise,
-    clip,
     colored,
     gain,
     gaussian,
@@ -70,25 +69,6 @@ def test_a_telephone_takes_any_length_and_level(codec, length):
             assert coded.shape == (length,)
             assert coded.dtype == np.float32
             assert np.isfinite(coded).all()
-
-
-@settings(max_examples=30)
-@given(share=st.floats(0, 0.9))
-def test_the_loudest_share_is_clipped_at_one_level(share):
-    before = np.random.default_rng(0).standard_normal(5000, dtype=np.float32)
-    clipped = clip(before, share)
-    assert clipped.dtype == np.float32
-    limit = np.abs(clipped).max()
-    # The quantile lies between two samples: one fewer than the share may be above it.
-    assert (np.abs(before) > limit).sum() == pytest.approx(share * len(before), abs=1)
-    untouched = np.abs(before) < limit
-    np.testing.assert_array_equal(clipped[untouched], before[untouched])
-
-
-def test_a_clip_of_mostly_silence_is_not_clipped_to_silence():
-    padded = np.zeros(100, dtype=np.float32)
-    padded[:10] = 0.5
-    np.testing.assert_array_equal(clip(padded, 0.5), padded)
 
 
 @settings(max_examples=10)

@@ -96,7 +96,7 @@ def test_predict_takes_a_file_in_place_of_a_model(crnn, tmp_path, capsys):
     windows = predict(folder / "out" / "crnn.onnx", tmp_path, timeline=True, window=0.7)
     assert len(windows) > len(GIVEN)
     assert cli.main(["predict", str(folder / "out" / "crnn.onnx"), str(tmp_path), "--embeddings", "e.parquet"]) == 2
-    assert "has no linear layer of 4 labels" in capsys.readouterr().err
+    assert "does not end with a linear layer of 4 labels" in capsys.readouterr().err
 
 
 def test_a_file_that_predicts_something_else_is_not_written(crnn, monkeypatch, tmp_path):

@@ -49,7 +49,10 @@ def dataset():
 def written(dataset, store, tmp_path_factory):
     folder, augmenter = tmp_path_factory.mktemp("out") / "page", Augmenter(CHAIN, 16000)
     more = {"examples": 2, "seed": 5, "license": ["odbl", "other"]}
-    assert write_augmentation_preview(HOSTILE, augmenter, dataset, range(6), folder, **more) == folder / "index.html"
+    assert (
+        write_augmentation_preview(HOSTILE, augmenter, dataset, store, range(6), folder, **more)
+        == folder / "index.html"
+    )
     return folder
 
 

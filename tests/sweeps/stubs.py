@@ -73,7 +73,7 @@ class Runs:
         folder = RunFolder(recipe.output_dir)
         folder.check(recipe.to_dict(), resume, overwrite)
         if folder.complete:
-            return folder.read_report()
+            return json.loads((folder.report / "report.json").read_text())
         self.recipes.append(recipe)
         self.resumed.append(folder.recipe.is_file())
         folder.open(recipe.to_dict(), resume)

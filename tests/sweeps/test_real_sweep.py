@@ -1,5 +1,6 @@
 """Sweeps of real runs on the built-in corpus, in this process and on Ray."""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_a_sweep_of_real_runs_is_interrupted_and_continues(tmp_path):
     result = sweep(RECIPE, space, changes, SweepOptions(tmp_path))
     rows = table(tmp_path)
     assert [(rows[n]["state"], rows[n]["epochs"]) for n in (0, 1)] == [("complete", "2"), ("complete", "2")]
-    trial, best = (RunFolder(tmp_path / name).read_report() for name in ("trials/0", "best"))
+    trial, best = (
+        json.loads((RunFolder(tmp_path / name).report / "report.json").read_text()) for name in ("trials/0", "best")
+    )
     assert (trial["judged_on"], best["judged_on"]) == ("validation", "test")
     assert float(rows[0]["objective"]) == trial["parts"]["validation"]["uar"]
     assert best["metrics"]["uar"] == result["tested"]["report"].metrics["uar"]
