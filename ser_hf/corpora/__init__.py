@@ -16,8 +16,18 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from ..utils.files import require_utf8
 from ..utils.yaml import coerce, unknown_key
-from .labels import Source, label_sources, sources_facts, sources_table, treat_labels
-from .schema import EMOTIONS, Clip, Listing, require_unique_ids, to_dataset
+from .schema import (
+    EMOTIONS,
+    Clip,
+    Listing,
+    Source,
+    label_sources,
+    require_unique_ids,
+    sources_facts,
+    sources_table,
+    to_dataset,
+    treat_labels,
+)
 
 __all__ = [
     "CORPORA",
@@ -43,7 +53,7 @@ SINGLE_CORPORA: dict[str, ModuleType] = {
         "audformat": "audformat",
         "audiofolder": "audiofolder",
         "cremad": "cremad",
-        "csv": "csv_table",
+        "csv": "tables",
         "emobox": "emobox",
         "emodb": "emodb",
         "esd": "esd",
@@ -149,7 +159,7 @@ def read_corpus(
     Args:
         name: a key of `CORPORA`.
         root: the folder of the audio.
-        labels, merge, drop: see `ser_hf.corpora.labels.treat_labels`.
+        labels, merge, drop: see `ser_hf.corpora.schema.treat_labels`.
         exclude: ids to leave out, such as ``ravdess/03-01-05-01-01-01-12``.
         on_unknown: ``"error"`` or ``"skip"`` for file names outside the corpus's grammar.
         options: what the corpus's own `parse` takes.

@@ -6,7 +6,7 @@
 Without metadata the parent folder of a file is its label. A `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in
 any folder that is not hidden names its files in the column `file_name`, relative to its own folder. It may give the
 label (`corpus.label`; else the folder is the label), the speaker (`corpus.speaker`) and the columns of every table
-(`ser_hf.corpora.csv_table`); files that no metadata names are then left out with a warning.
+(`ser_hf.corpora.tables`); files that no metadata names are then left out with a warning.
 
 The outermost folder named train, validation, test or a synonym (`ser_hf.corpora.tables.SPLIT_WORDS`) is the split: it
 fills the column `split`, and the protocol `column` splits by it; a `split` column of the metadata is then called

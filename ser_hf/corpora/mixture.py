@@ -33,8 +33,7 @@ from ..utils.errors import UserError
 from ..utils.order import in_turns
 from ..utils.yaml import coerce
 from . import SINGLE_CORPORA, checked, parser_options, single_facts
-from .labels import Rule
-from .schema import Clip, Listing
+from .schema import Clip, Listing, Rule
 
 # Keys of each item besides the options of its corpus.
 _ITEM_KEYS = {
