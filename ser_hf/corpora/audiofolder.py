@@ -77,7 +77,8 @@ def parse(
         entries, unlisted = [_Entry(path, str(path), {}) for path in files], []
     used = {label, speaker, _FILE, *map(parser.column, KNOWN)}
     extra = extra_columns([entry.cells for entry in entries], used)
-    splits = [_folder_split(root, entry.path) for entry in entries]
+    folders = [relative(entry.path, root).split("/")[:-1] for entry in entries]
+    splits = [next(filter(None, map(split_name, names)), None) for names in folders]
     rows = [
         Row(
             where=entry.where,
@@ -97,11 +98,6 @@ def parse(
     others = [path for path in other_recordings(root) if path not in listed]
     skipped += [(str(path), f"{path.suffix} is not supported; convert it to .wav or .flac") for path in others]
     return Listing(corpus_name, clips, skipped)
-
-
-def _folder_split(root: Path, path: Path) -> str | None:
-    folders = relative(path, root).split("/")[:-1]
-    return next((split for folder in folders if (split := split_name(folder))), None)
 
 
 def _metadata(root: Path) -> Iterator[_Entry]:

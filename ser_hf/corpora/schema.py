@@ -1,5 +1,5 @@
-"""The rows of every corpus: columns, canonical emotions, and their `datasets.Dataset`; and from emotions to the classes of a
-recipe: selected, merged or dropped, and always logged."""
+"""The rows of every corpus: canonical emotions, columns and their `datasets.Dataset`, and the classes of a recipe:
+emotions that are selected, merged or dropped, and always logged."""
 
 import dataclasses
 import difflib
@@ -178,10 +178,6 @@ def treat_labels(
         merge: emotion -> its class, such as ``{"calm": "neutral"}``.
         drop: emotions whose clips are left out.
         own: corpus -> the rule of its clips, which takes precedence over `merge` and `drop`.
-
-    Raises:
-        UserError: for a word that is no emotion, an emotion that is neither listed, merged nor dropped, rules that
-            contradict each other, and a class without a clip.
     """
     common, own = Rule(merge or {}, drop), own or {}
     _require_canonical("corpus.labels", labels or ())
@@ -268,9 +264,6 @@ def _shares(
     return [value / total for value in sums.values()] if total else [float(name == target) for name in classes]
 
 
-UNREAD = "-"  # in the table, in place of the emotion of a file that was left out unread
-
-
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A number of `clips` with one label in one corpus, and their class `label`, or None and the reason in `left_out`.
@@ -306,7 +299,8 @@ def sources_table(sources: Sequence[Source]) -> str:
     for source in sources:
         outcome = source.label or f"left out: {source.left_out}"
         word = f" ({source.word})" if source.word not in (None, source.emotion) else ""
-        rows.append((source.corpus, (source.emotion or UNREAD) + word, str(source.clips), outcome))
+        # A file that was left out unread has no emotion.
+        rows.append((source.corpus, (source.emotion or "-") + word, str(source.clips), outcome))
     first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
     return "\n".join(f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}  {row[3]}" for row in rows)
 

@@ -288,7 +288,7 @@ class RowParser:
             emotion = self.emotion(row.label)
             if emotion is None or row.missing:
                 if on_unknown == "error":
-                    raise _unknown_label(row) if emotion is None else UserError(f"{row.where}: {row.missing}")
+                    raise UserError(f"{row.where}: {_unknown_label(row.label) if emotion is None else row.missing}")
                 reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
                 skipped.append((row.where, reason if emotion is None else "no such file"))
                 continue
@@ -314,14 +314,12 @@ def relative(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def _unknown_label(row: Row) -> UserError:
-    if not row.label:
-        return UserError(f"{row.where}: no label; fill it in, or set corpus.on_unknown: skip")
-    nearest = difflib.get_close_matches(row.label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
-    return UserError(
-        f"{row.where}: {row.label!r} is not a known emotion; map it with corpus.label_map, such as "
-        f"{{{row.label}: {nearest}}}, or set corpus.on_unknown: skip"
-    )
+def _unknown_label(label: str | None) -> str:
+    if not label:
+        return "no label; fill it in, or set corpus.on_unknown: skip"
+    nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
+    example = f"map it with corpus.label_map, such as {{{label}: {nearest}}}, or set corpus.on_unknown: skip"
+    return f"{label!r} is not a known emotion; {example}"
 
 
 def facts(
@@ -391,7 +389,6 @@ def parse(
     """Reads the rows of a table.
 
     Args:
-        root: the CSV or TSV file.
         on_unknown: with ``"skip"``, rows without audio and rows whose label is not an emotion are left out.
         path, label, speaker: names of the three columns; the speaker's may be missing with a `speaker_pattern` or
             `no_speaker`.
