@@ -87,15 +87,6 @@ def test_every_common_word_means_a_canonical_emotion():
     assert not SYNONYMS.keys() & set(EMOTIONS)
 
 
-def test_an_unknown_word_is_named_with_its_line_or_skipped(table):
-    root = table(PLAIN.replace("sad", "sadd"))
-    with pytest.raises(UserError) as error:
-        parse(root)
-    assert str(error.value).startswith(f"{root}, line 3: 'sadd' is not a known emotion")
-    assert "corpus.label_map, such as {sadd: sad}" in str(error.value)
-    assert parse(root, on_unknown="skip").skipped == [(f"{root}, line 3", "label 'sadd' is not an emotion")]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -179,13 +179,6 @@ def test_segments_of_recordings_are_refused(emobox):
         parse(**options)
 
 
-def test_audio_that_is_not_there(emobox):
-    options = emobox(CLIPS, label_map=MAP, wavs=["F/a.wav", "G/b.wav"])
-    with pytest.raises(UserError, match="cafe.jsonl, line 3: no audio downloads/cafe/G/c below .*; complete it"):
-        parse(**options)
-    assert [reason for _, reason in parse(**options, on_unknown="skip").skipped] == ["no such file"]
-
-
 SAVEE = [("ALL/DC_a01.wav", "DC", "a"), ("ALL/JE_h01.wav", "JE", "h")]
 SAVEE_MAP = '{"a": "Angry", "h": "Happy"}'
 

@@ -90,21 +90,6 @@ def test_a_part_alone(tmp_path, part, wanted):
     assert Counter(reason for _, reason in listing.skipped)[f"{other} (corpus.part is {part})"] == len(LABELS) + 1
 
 
-def test_a_recording_without_a_line_is_left_out(tmp_path):
-    write(tmp_path, "Ses01F_impro01")
-    extra = tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_MXX0.wav"
-    extra.write_bytes(b"not decoded here")
-    assert (str(extra), "no line of labels") in parse(tmp_path).skipped
-
-
-def test_a_line_without_its_recording_is_named(tmp_path):
-    write(tmp_path, "Ses01F_impro01")
-    (tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F003.wav").unlink()
-    listing = parse(tmp_path)
-    assert ("Ses01F_impro01_F003", "labeled, but without audio") in listing.skipped
-    assert "neutral" not in emotions(listing)
-
-
 def test_a_dialogue_without_labels_is_an_error(tmp_path):
     write(tmp_path, "Ses01F_impro01", "Ses02F_impro01")
     (tmp_path / "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt").unlink()
@@ -112,11 +97,17 @@ def test_a_dialogue_without_labels_is_an_error(tmp_path):
         parse(tmp_path)
 
 
-def test_recordings_of_whole_dialogues_are_left_out(tmp_path):
-    whole = write(tmp_path, "Ses01F_impro01") / "Session1/dialog/wav/Ses01F_impro01.wav"
+def test_recordings_and_lines_without_each_other_are_left_out(tmp_path):
+    folder = write(tmp_path, "Ses01F_impro01") / "Session1"
+    whole, turns = folder / "dialog/wav/Ses01F_impro01.wav", folder / "sentences/wav/Ses01F_impro01"
     whole.parent.mkdir()
-    whole.write_bytes(b"not decoded here")
-    assert (str(whole), "the recording of a complete dialogue") in parse(tmp_path).skipped
+    for path in (whole, turns / "Ses01F_impro01_MXX0.wav"):
+        path.write_bytes(b"not decoded here")
+    (turns / "Ses01F_impro01_F003.wav").unlink()
+    reasons = dict(parse(tmp_path).skipped)
+    assert reasons[str(whole)] == "the recording of a complete dialogue"
+    assert reasons[str(turns / "Ses01F_impro01_MXX0.wav")] == "no line of labels"
+    assert reasons["Ses01F_impro01_F003"] == "labeled, but without audio"
 
 
 def test_an_unknown_name_is_an_error_or_skipped(tmp_path):

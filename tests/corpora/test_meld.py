@@ -96,14 +96,6 @@ def test_an_utterance_in_two_places_is_refused(meld):
         parse(root)
 
 
-def test_a_git_lfs_pointer_is_no_audio(meld):
-    root = meld("train_splits/dia0_utt0.wav", train=line(0, 0))
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
-    (root / "train_splits/dia0_utt0.wav").write_bytes(pointer)
-    with pytest.raises(UserError, match="dia0_utt0.wav: a Git LFS pointer"):
-        parse(root)
-
-
 def test_a_folder_without_tables_is_named(meld, tmp_path):
     for root, message in ((None, "missing; MELD needs"), (meld("a.wav"), "holds none of train_sent_emo.csv, ")):
         with pytest.raises(UserError, match=f"corpus.root: .*{message}"):

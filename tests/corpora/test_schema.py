@@ -4,7 +4,7 @@ import pytest
 from datasets import Audio, ClassLabel, List, Value
 
 from ser_hf.corpora import EMOTIONS, load_corpus
-from ser_hf.corpora.schema import Clip, Listing, require_unique_ids, to_dataset
+from ser_hf.corpora.schema import Clip, Listing, to_dataset
 from ser_hf.utils.errors import UserError
 
 COLUMNS = {
@@ -79,12 +79,6 @@ def test_the_recipe_orders_the_classes_and_sets_the_rate(root):
 def test_a_listing_without_clips_is_refused():
     with pytest.raises(UserError, match="corpus.root: x has no clip left"):
         to_dataset(Listing("x", []), [], ["sad"], 16000)
-
-
-def test_a_clip_in_two_places_is_refused_naming_both():
-    clips = [Clip(path=f"{folder}/a.wav", emotion="sad", speaker="x:1", id="x/a") for folder in ("one", "two")]
-    with pytest.raises(UserError, match="two/a.wav: its id x/a is at one/a.wav too; an id names one clip: remove"):
-        require_unique_ids(clips)
 
 
 def clip(name, **fields):

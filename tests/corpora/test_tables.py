@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, integer, split_name, text, with_splits
+from ser_hf.corpora.tables import Row, RowParser, absent, extra_columns, text, with_splits
 from ser_hf.utils.errors import UserError
 
 
@@ -49,11 +49,6 @@ def test_a_cell_is_a_word(cell, word):
     assert text(cell) == word
 
 
-@pytest.mark.parametrize(("cell", "number"), [("23.00", 23), (7, 7), ("2.5", None), (None, None), (True, None)])
-def test_a_cell_is_a_whole_number_or_none(cell, number):
-    assert integer(cell) == number
-
-
 def test_parts_come_before_a_column_of_that_name():
     extra = [{"split": "Session1", "n": 1}, {"split": None, "n": 2}]
     assert with_splits([None, None], extra) == extra
@@ -61,14 +56,6 @@ def test_parts_come_before_a_column_of_that_name():
         {"split": "train", "own_split": "Session1", "n": 1},
         {"split": None, "own_split": None, "n": 2},
     ]
-
-
-@pytest.mark.parametrize(
-    ("word", "part"),
-    [("Training", "train"), ("devel", "validation"), ("eval", "test"), (" Evaluation ", "test"), ("fold1", None)],
-)
-def test_words_for_parts(word, part):
-    assert split_name(word) == part
 
 
 @pytest.fixture
