@@ -168,10 +168,9 @@ def save_splits(
     audits: Sequence[Mapping[str, Any]],
     path: Path,
     clips: Sequence[str] = (),
-    recordings: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes split.json: protocol, sha256, the audit, speakers and ids of each part, for each fold. `clips` are
-    digests of the clips of each split, and `recordings` those of folders for augmentation."""
+    digests of the clips of each split."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -181,8 +180,6 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    if recordings:
-        content["recordings"] = dict(recordings)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(path)

@@ -146,7 +146,7 @@ def test_a_run_reports_the_cache_and_publishes_a_complete_model(encoder_folder, 
     assert report.training.strategy == "fast (frozen parts cached)"
     assert {"cached", "clips", "bytes", "seconds"} == set(report.training.cache)
     first = tmp_path / "run" / "seed-1"
-    assert "was computed once for each training clip" in (first / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Only the head was trained" in (first / "model" / "README.md").read_text(encoding="utf-8")
     states = AutoModelForAudioClassification.from_pretrained(first / "model").wav2vec2.state_dict()
     for name, value in AutoModelForAudioClassification.from_pretrained(source).wav2vec2.state_dict().items():
         assert torch.equal(states[name], value), name
