@@ -16,7 +16,7 @@ from .audit import audit, audit_table, contradictions, require_apart, worst_audi
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .listed import OF_COLUMNS, from_file
 from .published import PUBLISHED
-from .rules import random, random_stratified, speaker_and_sentence_disjoint, speaker_independent
+from .rules import random, random_stratified, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
 PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
@@ -25,7 +25,6 @@ PROTOCOLS: dict[str, Callable[..., Split | list[Split]]] = {
     "leave_one_speaker_out": leave_one_speaker_out,
     "leave_one_session_out": leave_one_session_out,
     "leave_one_corpus_out": leave_one_corpus_out,
-    "speaker_and_sentence_disjoint": speaker_and_sentence_disjoint,
     "file": from_file,
     **OF_COLUMNS,
     **PUBLISHED,

@@ -33,7 +33,6 @@ BY_CLIP = {"random", "random_stratified", "emobox/cremad", "emobox/emodb", "emob
 TEST_APART = {
     **dict.fromkeys(BY_CLIP, ()),
     "leave_one_session_out": ("speaker", "session"),
-    "speaker_and_sentence_disjoint": ("speaker", "sentence"),
 }
 TESTED_ONCE = {"kfold", "leave_one_speaker_out", "leave_one_session_out", "leave_one_corpus_out"}
 HELD_OUT_SENTENCES = "Validation is held-out sentences of the training speakers"
