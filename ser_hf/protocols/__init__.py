@@ -14,8 +14,7 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from .audit import audit, audit_table, contradictions, require_apart, worst_audit
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
-from .listed import OF_COLUMNS, from_file
-from .published import PUBLISHED
+from .listed import OF_COLUMNS, PUBLISHED, from_file
 from .rules import random, random_stratified, speaker_independent
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 

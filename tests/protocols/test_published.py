@@ -7,7 +7,7 @@ import pytest
 
 from ser_hf.corpora.files import OFFICIAL, manifest
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
-from ser_hf.protocols.published import PUBLISHED, published_list
+from ser_hf.protocols.listed import PUBLISHED, published_list
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
