@@ -64,11 +64,7 @@ def protocol_options(name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def split_corpus(dataset: Dataset, name: str, folds: list[int] | None = None, **options: Any) -> list[Split]:
-    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1.
-
-    Raises:
-        UserError: for an unknown protocol or fold, and as the protocol does.
-    """
+    """The splits of a protocol: one, or one per fold. `folds` selects some of them by number, counted from 1."""
     if name not in PROTOCOLS:
         raise UserError(f"protocol.name: unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     splits = PROTOCOLS[name](dataset, **options)

@@ -39,7 +39,7 @@ def from_file(
         seed: of that draw.
 
     Raises:
-        UserError: for a file that is not of this form, an unknown entry, or an entry or speaker in two parts.
+        UserError: also for an unknown entry, or an entry or speaker in two parts.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
@@ -139,9 +139,6 @@ def by_column(
         parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by default these words
             and their synonyms (`ser_hf.corpora.tables.SPLIT_WORDS`). Clips of other words than given are in no part.
         shared_speakers, validation, seed: as of `from_file`.
-
-    Raises:
-        UserError: for a missing column, a word without a part, an empty part, or speakers that must not be shared.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
@@ -166,9 +163,6 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
     EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training speakers if train
     and test share no speaker; if they do, as in most corpora, it is clips drawn at random with labels in proportion,
     and every report calls such figures speaker-dependent.
-
-    Raises:
-        UserError: for another corpus, and a fold whose train or test part has no clip.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]

@@ -16,10 +16,8 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 def draw_groups(dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int) -> list[str]:
-    """`count` of the values that `column` has in `rows`.
-
-    The best of `_DRAWS` random draws: every class on both sides if possible, then labels and sexes nearest to those of
-    all `rows`.
+    """`count` of the values that `column` has in `rows`: the best of `_DRAWS` random draws, with every class on both
+    sides if possible, then labels and sexes nearest to those of all `rows`.
 
     Each of several corpora has its own draw, in proportion to its groups: at least one group, which may give more than
     `count`, and never all groups, which may give fewer.
@@ -76,10 +74,7 @@ def hold_out(
     """Divides the rows that are not tested into train and validation.
 
     Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only one is left, as with
-    TESS's two speakers, a share of its sentences.
-
-    Returns:
-        train rows, validation rows, the columns that they keep apart, and notes for the report.
+    TESS's two speakers, a share of its sentences. Also returns the columns that they keep apart, and notes.
     """
     check_share("protocol.validation", share)
     column, apart, notes = by, ("speaker", "session") if by == "session" else (by,), ()
@@ -138,10 +133,6 @@ def speaker_independent(
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share of all speakers
             (`draw_groups`), of each corpus in proportion. If test leaves one speaker, as in TESS, a share for
             validation holds out sentences of that speaker.
-        seed: of the draws.
-
-    Raises:
-        UserError: for an unknown speaker, a speaker in two parts, too few speakers, a class missing from a part.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     parts: dict[str, list[str]] = {}
