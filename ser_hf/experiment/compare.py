@@ -15,9 +15,8 @@ import pyarrow as pa
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..evaluation.bootstrap import FEW_SPEAKERS, bootstrap_intervals
+from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, bootstrap_intervals, holm, mcnemar, paired_comparison
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..evaluation.paired import METRICS, holm, mcnemar, paired_comparison
 from ..report.page import template
 from ..report.plots import COLORS, save_figure
 from ..report.report import Environment, Report, read_report
@@ -78,8 +77,8 @@ def compare_runs(
     Raises:
         UserError: for a source that is not a run or is given twice, or a run without results on that split.
     """
-    if metric not in METRICS:
-        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+    if metric not in COMPARED:
+        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")
     if output is not None:
         _check_output(Path(output))
     runs = [(run, part or run.report.evaluated_split) for run in _read_runs([str(source) for source in sources])]
@@ -99,7 +98,7 @@ def compare_runs(
         "unpaired": _unpaired(rows, predictions, list(groups.values())),
         "warnings": _warnings(rows, pairs),
         "settings": settings,
-        "definitions": {name: DEFINITIONS[name] for name in METRICS},
+        "definitions": {name: DEFINITIONS[name] for name in COMPARED},
     }
     if output is not None:
         _write_files(comparison, Path(output))
@@ -146,7 +145,7 @@ def _read_run(source: str) -> SavedRun:
             "report.json"
         )
     report, predictions = read_report(file), file.with_name("predictions.parquet")
-    if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in METRICS):
+    if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in COMPARED):
         raise UserError(f"{file}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
     return SavedRun(source, report.name, report, predictions if predictions.is_file() else None)
 
@@ -193,7 +192,7 @@ def _row(run: SavedRun, part: str, predictions: RunPredictions | None) -> dict[s
         raise UserError(f"{run.source}: its report has no results on the {part} split (--part)")
     kind = "folds" if protocol.folds else "seeds"
     repeated = [own.metrics if evaluated else getattr(own, part, None) for own in report.runs.values()]
-    values = {metric: [own[metric] for own in repeated] for metric in METRICS} if all(repeated) and repeated else {}
+    values = {metric: [own[metric] for own in repeated] for metric in COMPARED} if all(repeated) and repeated else {}
     intervals = report.intervals if evaluated else {}
     if not evaluated and predictions is not None and kind != "folds":  # the validation clips of folds overlap
         own = (predictions.labels, predictions.predictions, len(predictions.classes))
@@ -211,8 +210,8 @@ def _row(run: SavedRun, part: str, predictions: RunPredictions | None) -> dict[s
         "clips": len(predictions.clips) if predictions else split and split.clips,
         "speakers": split and len(split.speakers),
         "repeats": {"kind": kind, "number": len(repeated)} if values else None,
-        "metrics": {name: metrics[name] for name in (*METRICS, "weighted_f1") if name in metrics},
-        "intervals": {metric: intervals[metric] for metric in METRICS if metric in intervals},
+        "metrics": {name: metrics[name] for name in (*COMPARED, "weighted_f1") if name in metrics},
+        "intervals": {metric: intervals[metric] for metric in COMPARED if metric in intervals},
         "confidence": report.confidence,
         "deviations": {metric: float(np.std(own, ddof=1)) for metric, own in values.items() if len(own) > 1},
         "values": values,
@@ -386,7 +385,7 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "split": row["part"],
                 NAMES[metric]: f"{row['metrics'][metric]:.3f}",
                 "interval": _span(row["intervals"].get(metric)),
-                **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in METRICS if name != metric},
+                **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in COMPARED if name != metric},
                 "sd": "-" if deviation is None else f"{deviation:.3f}",
                 "over": f"{repeats['number']} {repeats['kind']}" if repeats else "-",
                 **{title: _count(row[key]) for title, key in (("parameters",) * 2, ("trainable", "learning"))},

@@ -20,9 +20,16 @@ from transformers import PreTrainedModel, Trainer
 
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
-from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
-from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
+from ..evaluation.metrics import (
+    all_metrics,
+    at_limit,
+    fit_temperature,
+    softmax,
+    temperature_facts,
+    temperature_warning,
+    trainer_metrics,
+)
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
