@@ -17,9 +17,6 @@ def compare(
     metric: Annotated[
         Literal["uar", "wa", "macro_f1"], Option(help="For the order, the chart and the tests.")
     ] = "uar",
-    part: Annotated[
-        Literal["test", "validation"] | None, Option(help="[default: the split of each run's report]")
-    ] = None,
     output: Annotated[str | None, Option(metavar="DIR", help="Write a page, a bar chart and tables.")] = None,
 ) -> None:
     """Compare runs, with tests of their differences.
@@ -30,6 +27,6 @@ def compare(
     """
     from ..experiment.compare import compare_runs, summary
 
-    print(summary(compare_runs(runs, metric=metric, part=part, output=output)))
+    print(summary(compare_runs(runs, metric=metric, output=output)))
     if output is not None:
         print(f"  page: {output}/index.html")

@@ -46,48 +46,25 @@ def reproduce(
 
 def summary(comparison: dict[str, Any]) -> str:
     """The comparison for the terminal: protocol first, figures, causes, and the verdict last."""
+    import pandas as pd
+
     protocol = comparison["protocol"]
-    sha256, clips = protocol["sha256"], protocol["clips"]
-    if sha256["equal"]:
-        same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
-        content = same.get(clips["equal"], "their content was not recorded")
-        state = f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {content}"
-    else:
+    sha256 = protocol["sha256"]
+    same = {True: "the same samples and labels", False: "OTHER SAMPLES, LABELS OR SPEAKERS under the same ids"}
+    content = same.get(protocol["clips"]["equal"], "their content was not recorded")
+    state = f"the same clips in the same splits (sha256 {sha256['now'][:16]}), {content}"
+    if not sha256["equal"]:
         state = f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
     lines = ["", f"{comparison['name']}: {comparison['source']} rerun", f"  protocol {protocol['name']}: {state}"]
-    lines += [f"  differs from the saved recipe: {key} {_change(own)}" for key, own in comparison["recipe"].items()]
-    for key, values in comparison["recordings"].items():
-        then, now = (f"{facts['clips']} (sha {facts['sha'][:16]})" for facts in (values["saved"], values["now"]))
-        lines.append(f"  {key} holds OTHER RECORDINGS: {then} then, {now} now")
-    if comparison["added"]:
-        lines.append(f"  keys that the saved recipe does not have: {', '.join(comparison['added'])}")
+    for of, title in (("recipe", "another"), ("recordings", "other"), ("environment", "another")):
+        lines += [f"  {title} {of}: {key} {own['saved']} -> {own['now']}" for key, own in comparison[of].items()]
     if comparison["incomparable"]:
         lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
     else:
-        lines += _figures(comparison)
-        exact = comparison["verdict"].endswith("last digit")
-        cause = "differs in the environment" + ("" if exact else ", a likely cause")
-        lines += [f"  {cause}: {key} {_change(values)}" for key, values in comparison["environment"].items()]
+        lines.append(pd.DataFrame(comparison["figures"]).to_string(index=False, float_format="{:.4f}".format))
+        lines += [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
+        if comparison["predictions"] is not None:
+            lines.append(f"  same predicted class: {100 * comparison['predictions']:.4g} % of the clips")
     written = f"written to {comparison['output_dir']}/report/reproduction.json"
     lines.append(f"  {written if comparison['trained'] else 'nothing was trained or written'}")
     return "\n".join([*lines, comparison["verdict"]])
-
-
-def _figures(comparison: dict[str, Any]) -> list[str]:
-    from ..evaluation.metrics import NAMES
-
-    width = max(len(row["of"]) for row in comparison["figures"])
-    lines = [f"  {'':<{width}} {'':<11} {'saved':>8} {'now':>8} {'difference':>11}"]
-    for row in comparison["figures"]:
-        difference = f"{row['difference']:+.4f}" if abs(row["difference"]) >= 5e-5 else f"{row['difference']:+.1e}"
-        name, difference = NAMES.get(row["metric"], row["metric"]), difference if row["difference"] else "none"
-        lines.append(f"  {row['of']:<{width}} {name:<11} {row['saved']:>8.4f} {row['now']:>8.4f} {difference:>11}")
-    lines += [f"  measured in the saved run only: {name}" for name in comparison["missing"]]
-    for part, facts in (comparison["predictions"] or {}).items():
-        same = f"  same predicted class, {part}: {100 * facts['same']:.4g} % of {facts['clips']} clips"
-        lines.append(f"{same}; probabilities differ by {facts['probability']:.2g} at most")
-    return lines
-
-
-def _change(values: dict[str, Any]) -> str:
-    return f"{values['saved']} -> {values['now']}"
