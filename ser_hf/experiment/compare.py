@@ -154,11 +154,7 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
 
 
 def _row(run: SavedRun) -> dict[str, Any]:
-    """A run in the table; unknown values are None.
-
-    `seconds` is the training time of all seeds and folds, and `protocol.shared_speakers` the number of evaluated
-    speakers that are in the training split, too.
-    """
+    """A run in the table; unknown values are None. `shared_speakers` are evaluated and in the training split, too."""
     report, protocol = run.report, run.report.protocol
     split = protocol.parts.get(report.evaluated_split)
     return {
@@ -183,10 +179,9 @@ def _row(run: SavedRun) -> dict[str, Any]:
 
 
 def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every two runs with the same clips: {a, b, clips, speakers, metrics, mcnemar, p_holm, verdict}.
+    """Every two runs with the same clips, with Holm's correction of the p of `metric` for all pairs.
 
-    `metrics` is the result of `paired_comparison`, `p_holm` the p of `metric` with Holm's correction for all pairs.
-    `mcnemar` has a test for each seed that both runs have (None without seeds), also with Holm's correction.
+    `mcnemar` has a test for each seed that both runs have (None without seeds), with the same correction.
     """
     pairs = []
     for runs in groups:
@@ -327,7 +322,6 @@ def summary(comparison: Mapping[str, Any]) -> str:
 
 
 def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:
-    """An interval, such as ``0.612 to 0.704``."""
     return " to ".join(format(end, form) for end in interval) if interval else "-"
 
 

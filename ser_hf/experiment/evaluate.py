@@ -86,7 +86,11 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
             raise UserError(f"--label-map: the model has no label {word!r}; its labels are {', '.join(words)}")
         if emotion not in (*EMOTIONS, IGNORED):
             raise UserError(f"--label-map: {word}={emotion}: the emotions are {', '.join(EMOTIONS)}, or {IGNORED}")
-    of = [_class(word, label_map) for word in words]
+    of = []
+    for word in words:
+        plain = _SEX.sub("", word.strip()).strip().lower()
+        name = label_map.get(word) or (plain if plain in EMOTIONS else SYNONYMS.get(plain, word))
+        of.append(None if name == IGNORED and word in label_map else name)
     known = [emotion for emotion in EMOTIONS if emotion in of]
     if len(known) < 2:
         found = f"the model's labels are {', '.join(words)}, of which {len(known)} are known emotions"
@@ -95,21 +99,13 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
     return LabelMapping(list(words), known + others, of)
 
 
-def _class(word: str, label_map: Mapping[str, str]) -> str | None:
-    if word in label_map:
-        return None if label_map[word] == IGNORED else label_map[word]
-    plain = _SEX.sub("", word.strip()).strip().lower()
-    return plain if plain in EMOTIONS else SYNONYMS.get(plain, word)
-
-
 @dataclasses.dataclass(frozen=True)
 class Clips:
-    """The test clips, and the report's `protocol`, `audit` and `sources`."""
+    """The test clips, and the report's `protocol` and `audit`."""
 
     dataset: Dataset
     protocol: dict[str, Any]
     audit: dict[str, Any]
-    sources: list[dict[str, Any]]
 
 
 def select_test_clips(
@@ -125,10 +121,7 @@ def select_test_clips(
 ) -> Clips:
     """Clips of the corpus, or of one split of a protocol, with a label among the classes and a new speaker.
 
-    Args:
-        provenance: the training data of the model, if known.
-        protocol, protocol_options, fold, part: the split; without a protocol the whole corpus.
-        training_speakers: keep speakers of the model's training; the report then names the leak.
+    With `training_speakers` those of the model's training are kept; the report then names the leak.
     """
     if part not in PARTS:
         raise UserError(f"--part: unknown split {part!r}; choose one of {', '.join(PARTS)}")
@@ -170,10 +163,9 @@ def select_test_clips(
     if provenance is not None:
         corpora = ", ".join(sorted(provenance.corpora))
         note = f"Trained on {corpora} under {provenance.protocol} ({provenance.sha256[:8]})."
-    ids = sorted(chosen["id"][:])
     described = {
         "name": name,
-        "sha256": hashlib.sha256("\n".join([sha256, *ids]).encode()).hexdigest(),
+        "sha256": hashlib.sha256("\n".join([sha256, *sorted(chosen["id"][:])]).encode()).hexdigest(),
         "clips": [],
         "leak": leak,
         "notes": [*reasons, note],
@@ -182,7 +174,7 @@ def select_test_clips(
     }
     counted = None if provenance is None or (unnamed and not shared) else len(shared)
     audit = {"shared": {"train/test": {"speakers": counted}}, "apart": {"train/test": ["speakers"]}}
-    return Clips(chosen, described, audit, sources_facts(corpus.sources))
+    return Clips(chosen, described, audit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,7 +276,7 @@ def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, setting
         labels=mapping.classes,
         protocol=clips.protocol,
         audit=clips.audit | {"duplicates": len(dataset) - len(set(dataset["content_hash"][:]))},
-        sources=clips.sources,
+        sources=sources_facts(corpus.sources),
         foil=None,
         label_words=mapping.rows(),
         model=_model_facts(model),
@@ -398,10 +390,9 @@ def evaluate_model(
     overwrite: bool = False,
     **evaluation: Any,
 ) -> Report:
-    """Evaluates any audio classifier on a corpus and returns the report.
+    """Evaluates any audio classifier (a run's folder, a model folder or a Hub id) on a corpus.
 
     Args:
-        model: a run's folder, a model folder or a Hub id.
         corpus, root: as in `ser_hf.load_corpus`; `settings` are its other arguments (labels, merge, ...).
         loading: `label_map`, `device`, `revision` and `trust_remote_code`, see `load_evaluated_model`.
         output: a folder for the report, its page and pictures; `overwrite` replaces an earlier evaluation in it.

@@ -1,10 +1,4 @@
-"""Reruns the recipe that was saved with a model and compares the results.
-
-    comparison = reproduce("runs/ravdess_crnn", ["corpus.root=data/RAVDESS"])
-    comparison["verdict"]  # "reproduced to the last digit", "reproduced within 0.005" or "NOT reproduced"
-
-Results are comparable if the splits have the same clips, which the protocol's fingerprint shows before any training.
-"""
+"""Reruns the recipe that was saved with a model and compares: splits before any training, then the figures."""
 
 import dataclasses
 import json
@@ -14,6 +8,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..report.report import Report, read_report
 from ..utils.environment import PACKAGE
@@ -25,17 +21,14 @@ from .recipe_checks import read_recipe
 
 # The metrics that decide the verdict.
 HEADLINE = ("uar", "macro_f1", "wa")
-# Half of the second decimal, the last one that most papers print. On the 240 clips of four actors of RAVDESS it is one
-# clip of WA, which the rounding of another processor may change.
-TOLERANCE = 0.005
+TOLERANCE = 0.005  # half of the second decimal, the last one that most papers print
 # Keys that name places and versions, and do not change the training.
 _PLACES = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A run or a published model: its resolved recipe and its report, and the path of the predictions of a run.
-    `rerun_in` is the default folder of a rerun."""
+    """A run or a published model; `predictions` is None for the latter, `rerun_in` the default folder of a rerun."""
 
     source: str
     recipe: dict[str, Any]
@@ -53,20 +46,25 @@ def reproduce(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Reruns a saved recipe and compares. Different splits are reported before anything is trained or written.
+    """Reruns a saved recipe and returns the content of report/reproduction.json of the new run.
+
+    Different splits are reported before anything is trained or written.
 
     Args:
         source: a run's folder, a published model's folder, or its id on the Hub.
         output: folder of the new run (default: NAME-reproduced beside a run, runs/NAME-reproduced otherwise).
         tolerance: largest difference of UAR, macro-F1 and WA that counts as reproduced.
-
-    Returns:
-        The content of report/reproduction.json of the new run.
     """
     if not 0 <= tolerance < math.inf:
         raise UserError(f"--tolerance: expected zero or more, got {tolerance}")
     saved = find_saved_run(source)
-    recipe = _recipe(saved, overrides, output)
+    values = saved.recipe | {"output_dir": str(output or saved.rerun_in)}
+    try:
+        read_recipe(values)
+    except UserError as error:
+        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
+        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
+    recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
     there, here = Path(source).resolve(), folder.path.resolve()
     if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
@@ -119,9 +117,6 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         "environment": _differing(then.environment.to_dict(), now.environment.to_dict()),
         "tolerance": tolerance,
         "trained": bool(now.metrics),
-        "figures": [],
-        "missing": [],
-        "predictions": None,
     }
     reasons = []
     if then.evaluated_split != now.evaluated_split:
@@ -131,8 +126,7 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
     if not fingerprints["sha256"]["equal"]:
         changed = ", ".join(key for key in comparison["recipe"] if key.startswith(("corpus.", "protocol.")))
         reasons.append(f"the splits have other clips; the likely cause: {changed or 'another release of the corpus'}")
-    comparison["incomparable"] = reasons
-    exact = within = False
+    rows, missing, alike, exact, within = [], [], None, False, False
     if comparison["trained"] and not reasons:
         measured, here = _measured(then), _measured(now)
         rows = [
@@ -142,13 +136,13 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> d
         ]
         missing = [f"{of} {metric}" for of, metric in measured if (of, metric) not in here]
         alike = _same_predictions(saved.predictions, RunFolder(recipe.output_dir).report / "predictions.parquet")
-        comparison |= {"figures": rows, "missing": missing, "predictions": alike}
         headline = [row for row in rows if row["of"] == now.evaluated_split and row["metric"] in HEADLINE]
         within = all(abs(row["difference"]) <= tolerance + 1e-12 for row in headline)  # 1e-12: rounding
         exact = not (missing or comparison["recordings"] or any(row["difference"] for row in rows))
         exact = exact and fingerprints["clips"]["equal"] is not False and alike in (None, 1)
-    words = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
-    verdict = "reproduced to the last digit" if exact else words
+    verdict = f"reproduced within {tolerance:g}" if within else "NOT reproduced"
+    verdict = "reproduced to the last digit" if exact else verdict
+    comparison |= {"incomparable": reasons, "figures": rows, "missing": missing, "predictions": alike}
     return comparison | {"verdict": verdict, "reproduced": exact or within}
 
 
@@ -172,8 +166,6 @@ def _measured(report: Report) -> dict[tuple[str, str], float]:
 
 def _same_predictions(saved: Path | None, now: Path) -> float | None:
     """The share of equal predicted classes of all splits, seeds and folds; None if a table is missing."""
-    import pandas as pd
-
     if saved is None or not (saved.is_file() and now.is_file()):
         return None
     then, here = pd.read_parquet(saved), pd.read_parquet(now)
@@ -192,7 +184,15 @@ def find_saved_run(source: str | Path) -> Saved:
         return Saved(str(source), read_yaml(run.recipe), read_finished_report(report), predictions, beside)
     recipe, report = run.recipe, run.path / "report.json"
     if not run.path.exists():
-        recipe, report = _from_hub(str(source))
+        from huggingface_hub import errors, hf_hub_download
+
+        try:
+            recipe = Path(hf_hub_download(str(source), "recipe.yaml"))
+            # The cache keeps a file under its commit: the report of the same one.
+            report = Path(hf_hub_download(str(source), "report.json", revision=recipe.parent.name))
+        except (errors.HFValidationError, OSError) as error:
+            reason = f"no such folder here, and no recipe.yaml and report.json on the Hub ({str(error)[:200]})"
+            raise UserError(f"{source}: {' '.join(reason.split())}") from None
     elif not (recipe.is_file() and report.is_file()):
         raise UserError(f"{source}: has no recipe.yaml with a report; name a finished run or a published model")
     values = read_yaml(recipe)
@@ -206,28 +206,6 @@ def read_finished_report(path: Path) -> Report:
     if report.protocol.sha256 is None or any(report.metrics.get(name) is None for name in HEADLINE):
         raise UserError(f"{path}: not a report of ser_hf: it lacks the protocol's sha256, or metrics")
     return report
-
-
-def _from_hub(repository: str) -> tuple[Path, Path]:
-    from huggingface_hub import errors, hf_hub_download
-
-    try:
-        recipe = Path(hf_hub_download(repository, "recipe.yaml"))
-        # The cache keeps a file under its commit: the report of the same one.
-        return recipe, Path(hf_hub_download(repository, "report.json", revision=recipe.parent.name))
-    except (errors.HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-    raise UserError(f"{repository}: no such folder here, and no recipe.yaml and report.json on the Hub ({reason})")
-
-
-def _recipe(saved: Saved, overrides: Iterable[str], output: str | Path | None) -> Recipe:
-    values = saved.recipe | {"output_dir": str(output or saved.rerun_in)}
-    try:
-        read_recipe(values)
-    except UserError as error:
-        version = (saved.recipe.get("provenance") or {}).get("versions", {}).get("ser_hf", "of an unknown version")
-        raise UserError(f"{error} ({saved.source} was saved by ser_hf {version}; use that version)") from None
-    return read_recipe(values, overrides)
 
 
 def _untrained(recipe: Recipe, folder: RunFolder) -> Report:

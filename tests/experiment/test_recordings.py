@@ -10,7 +10,7 @@ from support.reports import typed, whole_report
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.cli.reproduce import summary
+from ser_hf.cli.compare import summary
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.experiment.reproduce import Saved, compare
