@@ -11,14 +11,14 @@ import typer
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError
-from . import cache, compare, demo, download, evaluate, export, inspect, predict, publish, sweep, train, verify
+from . import cache, compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 # Plain text instead of rich's panels: an error is one line, and help can be searched.
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 for function in (
-    *(cache.cache, compare.compare, demo.demo, download.download, evaluate.evaluate, export.export),
-    *(inspect.inspect, predict.predict, publish.publish, publish.publish_corpus, compare.reproduce),
-    *(train.schema, sweep.sweep, train.train, verify.verify),
+    *(cache.cache, compare.compare, demo.demo, corpora.download, evaluate.evaluate, export.export),
+    *(corpora.inspect, predict.predict, publish.publish, corpora.publish_corpus, compare.reproduce),
+    *(train.schema, sweep.sweep, train.train, publish.verify),
 ):
     app.command()(function)
 

@@ -1,11 +1,11 @@
-"""ser-hf publish and publish-corpus: a finished run, or a corpus whose license allows it, to the Hub."""
+"""ser-hf publish and verify: a finished run to the Hub, and whether a model works where ser_hf is not installed."""
 
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import Private, corpus_recipe, root_or_word
+from .options import Clips, Model, Private, Revision, TrustRemoteCode
 
 
 def publish(
@@ -54,57 +54,23 @@ def publish(
         print(publish(run, repo, **settings, benchmark_task=task or "default"))
 
 
-def publish_corpus(
-    corpus: Annotated[str, Argument(help="Such as ravdess; csv or audiofolder for your own recordings.")],
-    repo: Annotated[str, Option(metavar="USER/NAME", help="NAME alone is in your account.")],
-    root: Annotated[str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")] = None,
-    words: Annotated[
-        list[str] | None,
-        Argument(
-            metavar="key=value",
-            help="An option of the corpus, labels, merge, drop or exclude, or PROTOCOL.key=value.",
-        ),
-    ] = None,
-    private: Private = False,
-    protocol: Annotated[
-        list[str] | None,
-        Option(metavar="NAME", help="Its splits become files, its folds a column; repeatable."),
-    ] = None,
-    i_have_the_right: Annotated[
-        bool,
-        Option(
-            "--i-have-the-right",
-            help="You may publish these recordings, and their speakers agreed: for corpora of your own.",
-        ),
-    ] = False,
+def verify(
+    model: Model,
+    revision: Revision = None,
+    clips: Clips = None,
+    json: Annotated[bool, Option("--json", help="Print everything as one JSON object.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Publish a corpus to the Hub as a dataset.
+    """Check that a model works where ser_hf is not installed.
 
-    Only where its license allows it. Uploads playable audio, speakers, splits and a card.
+    Without --clips it classifies a synthetic voice, or for a run clips of its evaluation. The exit code is 1 if there
+    are problems.
 
-    Example: ser-hf publish-corpus ravdess data/RAVDESS --repo USER/ravdess --protocol speaker_independent
+    Example: ser-hf verify USER/MODEL --clips recording.wav
     """
-    from ..hub.corpus_repository import publish_corpus
+    from ..hub.verify import verify
 
-    root, words = root_or_word(root, words)
-    protocols = {}
-    for name in protocol or ():
-        own = [word for word in words if word.startswith(f"{name}.")]
-        words = [word for word in words if word not in own]
-        options = [f"protocol.{word.removeprefix(f'{name}.')}" for word in own]
-        protocols[name] = corpus_recipe(corpus, root, options, name).protocol.options
-    section = corpus_recipe(corpus, root, words).corpus
-    settings = {key: getattr(section, key) for key in ("labels", "merge", "drop", "exclude", "on_unknown")}
-    pushed = publish_corpus(
-        corpus,
-        root,
-        repo,
-        protocols=protocols,
-        private=private,
-        have_right=i_have_the_right,
-        settings=settings | section.options,
-    )
-    state = f"commit {pushed.commit}" if pushed.changed else f"unchanged, no new commit ({pushed.commit})"
-    print(f"{pushed.url}: {state}")
-    print(f'  load it: load_dataset("{pushed.repo_id}")')
-    print(f"  train on it: corpus: {{name: hub, dataset: {pushed.repo_id}, revision: {pushed.commit}, ...}}")
+    verdict = verify(model, revision=revision, clips=clips, trust_remote_code=trust_remote_code or None)
+    print(verdict.to_json() if json else verdict)
+    if not verdict.good:
+        raise Exit(1)

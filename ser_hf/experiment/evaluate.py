@@ -351,7 +351,7 @@ def require_place(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     report = folder / "report.json"
-    other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(encoding="utf-8")
+    other = not report.is_file() or '"kind": "evaluation"' not in report.read_text(encoding="utf-8", errors="replace")
     if other or (folder.parent / "recipe.yaml").is_file() or any(child.is_dir() for child in folder.iterdir()):
         raise UserError(f"--output: {folder} has files of something else than an evaluation; choose another folder")
     if not overwrite:
