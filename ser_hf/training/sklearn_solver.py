@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
+from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
-from ..models.support_vectors import KernelMachines, LinearMachines
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .data import Collator, firsts, merge
