@@ -387,7 +387,7 @@ def _quiet() -> Iterator[None]:
 
 
 def quantize(source: Path, path: Path) -> None:
-    """Writes a copy of an exported file with int8 weights (`onnxruntime.quantization.quantize_dynamic`).
+    """Writes a copy of an exported file with int8 weights.
 
     Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
     would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
@@ -395,8 +395,6 @@ def quantize(source: Path, path: Path) -> None:
     Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
     extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
 
-    Raises:
-        UserError: if onnx or onnxruntime is missing.
     """
     require("onnx", "onnxruntime")
     import onnx
