@@ -36,7 +36,8 @@ class CorpusSection:
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
     """Training, validation and test speakers. `folds` runs some folds only (from 1); `foil` also runs a leaky
-    protocol, to show the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched for."""
+    protocol, to show the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched
+    for."""
 
     name: str = "speaker_independent"
     folds: list[int] | None = None

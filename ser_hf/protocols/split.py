@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from ..corpora.schema import UNNAMED
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 
 PARTS = ("train", "validation", "test")
 PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
@@ -176,9 +177,8 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.rename(path)
+    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "
+")
 
 
 def fingerprint(splits: Sequence[Split]) -> str:
