@@ -200,7 +200,7 @@ def _augmentation(augment: Augmentation) -> str:
     """The augmentation of training clips in words; empty without one."""
     steps = augment.steps | ({"mixup": augment.mixup} if augment.mixup.probability else {})
     words = [f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)" for name, step in steps.items()]
-    return ", ".join(words + ["over-sampling of rare classes"] * augment.oversample)
+    return ", ".join(words)
 
 
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:

@@ -49,6 +49,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
     "augment.vocal_tract": (None, "use model.band_warp"),
+    "augment.oversample": (False, "use training.balance: class"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
@@ -124,13 +125,10 @@ def _check_class_balance(recipe: Recipe) -> None:
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
         for key in weighted:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
-    if augment.oversample:
-        for key in ["training.balance"] * bool(balance) + weighted:
-            raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
-    balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
-    if loss.class_weights and (augment.oversample or balance in ("class", "corpus_and_class")):
+    if loss.class_weights and balance in ("class", "corpus_and_class"):
         raise UserError(
-            f"training.loss.class_weights: {balanced} already balances the classes; leave out one of the two"
+            f"training.loss.class_weights: training.balance: {balance} already balances the classes; leave out one "
+            "of the two"
         )
 
 

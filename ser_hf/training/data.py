@@ -82,33 +82,6 @@ Balance = Literal["corpus", "class", "corpus_and_class"]
 ALWAYS = -1  # the lot of entries that every epoch uses
 
 
-def oversampled(clips: Dataset, seed: int) -> Dataset:
-    """Repeat clips of rarer classes until every class has as many as the most frequent one.
-
-    The remainder is drawn without replacement. The column `copy` numbers the repetitions from 0; each is augmented and
-    cropped differently. With soft labels the majority class counts.
-    """
-    labels, rows = np.asarray(clips["labels"][:]), np.asarray(clips["row"][:])
-    generator = np.random.default_rng(seed)
-    most = int(np.bincount(labels).max(initial=0))
-    entries = []
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        own = own[np.argsort(rows[own], kind="stable")]  # the draw must not depend on lengths
-        rounds, lacking = divmod(most, len(own))
-        entries += [(place, copy) for copy in range(rounds) for place in own]
-        entries += [(place, rounds) for place in generator.choice(own, lacking, replace=False)]
-    return _repeated(clips, entries, ("copy",))
-
-
-def _repeated(clips: Dataset, entries: list[tuple[int, ...]], names: tuple[str, ...]) -> Dataset:
-    """Entries of clips: the index of the clip, its copy and further columns, sorted by length as a part is."""
-    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 1 + len(names)).T
-    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))
-    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
-    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
-
-
 def balanced(
     clips: Dataset,
     corpora: Sequence[str],
@@ -136,14 +109,18 @@ def balanced(
         cells.setdefault((corpora[rows[place]], int(labels[place])), []).append(place)
     generator = np.random.default_rng(seed)
     counts = quotas({cell: len(own) for cell, own in cells.items()}, weights, balance)
-    entries = []
+    entries: list[tuple[int, ...]] = []
     for number, (cell, own) in enumerate(sorted(cells.items())):
         rounds, lacking = divmod(counts[cell], len(own))
         entries += [(place, copy, ALWAYS, 0, 0) for copy in range(rounds) for place in own]
         turns = in_turns([(speakers[rows[place]],) for place in own], generator)
         if lacking:
             entries += [(own[i], rounds, number, turn, lacking) for turn, i in enumerate(turns)]
-    return _repeated(clips, entries, ("copy", "lot", "turn", "take"))
+    places, *columns = np.asarray(entries, dtype=np.int64).reshape(-1, 5).T
+    order = np.lexsort((columns[0], places, np.asarray(clips["length"][:])[places]))  # by length as a part is
+    names = ("copy", "lot", "turn", "take")
+    added = {name: values[order] for name, values in zip(names, columns, strict=True)}
+    return Dataset.from_dict(clips.select(places[order]).to_dict() | added)
 
 
 def quotas(
@@ -164,29 +141,20 @@ def quotas(
     total = round(mass.sum())
     if balance == "corpus_and_class":
         mass = np.ones(len(cells))
-    if balance in ("corpus", "corpus_and_class"):
-        mass = _levelled(mass, corpora)
-    elif balance == "class":
-        mass = _levelled(mass, classes)
     outer = classes if balance == "class" else corpora  # whose sums are to be right, to a clip
     members = [np.flatnonzero(outer == group) for group in np.unique(outer)]
+    if balance:
+        for own in members:
+            mass[own] /= mass[own].sum()
     sums = apportion(total, [mass[own].sum() for own in members], least=[len(own) for own in members])
-    shares = [apportion(count, mass[own], least=1) for own, count in zip(members, sums, strict=True)]
-    return {
-        cells[i]: count
-        for own, each in zip(members, shares, strict=True)
-        for i, count in zip(own.tolist(), each, strict=True)
-    }
-
-
-def _levelled(mass: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Scales the masses so that all groups have the same sum."""
-    _, of = np.unique(groups, return_inverse=True)
-    return mass / np.bincount(of, mass)[of]
+    shares = np.zeros(len(cells), dtype=int)
+    for own, count in zip(members, sums, strict=True):
+        shares[own] = apportion(count, mass[own], least=1)
+    return dict(zip(cells, shares.tolist(), strict=True))
 
 
 class EpochSchedule:
-    """Selects the entries of each epoch from those of `part`, `oversampled` or `balanced`."""
+    """Selects the entries of each epoch from those of `part` or `balanced`."""
 
     def __init__(self, clips: Dataset):
         self.entries = len(clips)
@@ -385,8 +353,6 @@ def part(
         max_duration: seconds; longer clips are cropped at random in each epoch (`max_samples`; 0 for whole clips).
         window: samples; longer clips become several entries of one `row`. Not together with `max_duration`.
     """
-    if max_duration is not None and window is not None:
-        raise ValueError("max_duration is for training and window for evaluation")
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     rows, lengths = np.asarray(rows, dtype=np.int64), store.lengths[rows]
     entries = [
