@@ -37,11 +37,8 @@ def firsts(rows: Sequence[int]) -> np.ndarray:
 
 
 def merge(rows: Sequence[int], lengths: Sequence[int], logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merges windows: row numbers (clips,), each once, and logits (clips, classes).
-
-    Several windows of a clip give the logarithm of the mean of their probabilities, weighted by duration. A single
-    window's logits stay as they are.
-    """
+    """Merges windows: row numbers (clips,), each once, and logits (clips, classes): of several windows the logarithm
+    of the mean of their probabilities, weighted by duration, of a single one its own."""
     rows, lengths = np.asarray(rows), np.asarray(lengths, dtype=np.float64)
     first = firsts(rows)
     merged = logits[first]
@@ -90,18 +87,12 @@ def balanced(
     balance: Balance | None,
     seed: int,
 ) -> Dataset:
-    """Entries from which every epoch takes as many clips of each corpus and class as `quotas` gives.
+    """Entries of `clips` from which every epoch takes as many of each corpus and class as `quotas` gives.
 
     Clips used more than once per epoch have several entries with different `copy`. If an epoch uses only some entries
     of a corpus and class, these form a lot with the columns `lot` (its number, or `ALWAYS`), `turn` (position in the
     lot) and `take` (entries per epoch). Epochs continue where the last one stopped (`EpochSchedule`), and the order
-    keeps speakers in proportion.
-
-    Args:
-        clips: from `part`.
-        corpora, speakers: of each row of the corpus.
-        weights: corpus -> factor of its clips in an epoch, by default 1.
-        balance: what else is to be equally frequent.
+    keeps speakers in proportion. `corpora` and `speakers` are of each row of the corpus.
     """
     rows, labels = np.asarray(clips["row"][:]), np.asarray(clips["labels"][:])
     cells: dict[tuple[str, int], list[int]] = {}
@@ -129,8 +120,8 @@ def quotas(
     """Clips per epoch of each (corpus, class), from how many there are: the same total, each corpus times its weight,
     and at least one clip of each.
 
-    ``corpus`` gives corpora equal shares and keeps their class ratios; ``class`` gives classes equal shares and keeps
-    their corpus ratios; ``corpus_and_class`` gives corpora equal shares, and the classes of each corpus too.
+    ``corpus`` gives corpora equal shares and keeps their class ratios, ``class`` the reverse; ``corpus_and_class``
+    gives corpora equal shares, and the classes of each corpus too.
     """
     cells = sorted(sizes)
     mass = np.asarray([sizes[cell] * weights.get(cell[0], 1.0) for cell in cells])
@@ -198,13 +189,9 @@ UNCOUNTED = -100
 
 
 class EpochOrder(Sampler[int]):
-    """Order of the training clips in each epoch, a function of seed and epoch alone.
-
-    Args:
-        strategy: ``random``, ``sequential``, or ``group_by_length`` (batches of similar length, in random order).
-        clock: the epoch, shared with the Trainer and workers.
-        schedule: which clips an epoch uses; None for all.
-    """
+    """Order of the training clips in each epoch, a function of seed and epoch alone: ``random``, ``sequential``, or
+    ``group_by_length`` (batches of similar length, in random order). `clock` is the epoch, shared with the Trainer and
+    workers; without a `schedule` an epoch uses all clips."""
 
     def __init__(
         self,
@@ -239,11 +226,11 @@ class EpochOrder(Sampler[int]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches for several processes, which take them in turn, from one order of the clips.
+    """Batches of `size` clips for several processes, which take them in turn, from one order of the clips.
 
     The batches of one turn hold the clips that a single process would have in one batch; those of the last turn
     differ by at most one clip, where Accelerate would repeat clips of other steps. Only if there are fewer clips than
-    processes are some repeated with the label -100 (see `Repeating`). `size` is of a batch of one process.
+    processes are some repeated with the label -100 (see `Repeating`).
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
@@ -284,11 +271,8 @@ class Mixing:
 
     A clip x1 with label y1 becomes ``lam * x1 + (1 - lam) * x2`` with the label ``lam * y1 + (1 - lam) * y2``, for a
     `probability` of the clips. lam is drawn from Beta(alpha, alpha); x2 is another recording of the same micro-batch,
-    of any, the same or another speaker. Without such a partner the clip stays as it is.
-
-    Args:
-        classes: number of labels.
-        speakers: of each row of the corpus (rows,).
+    of any, the same or another speaker. Without such a partner the clip stays as it is. `speakers` are of each row of
+    the corpus.
     """
 
     mixup: Mixup
@@ -296,11 +280,7 @@ class Mixing:
     speakers: np.ndarray
 
     def __call__(
-        self,
-        waveforms: Sequence[np.ndarray],
-        rows: Sequence[int],
-        shares: np.ndarray,
-        generator: np.random.Generator,
+        self, waveforms: Sequence[np.ndarray], rows: Sequence[int], shares: np.ndarray, generator: np.random.Generator
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Mixed waveforms and labels (batch, classes) of a batch, float32; clips at `UNCOUNTED` are not mixed."""
         rows, counted = np.asarray(rows), shares[:, 0] != UNCOUNTED
@@ -399,15 +379,13 @@ class TrainTransforms:
 class Collator:
     """Reads waveforms, crops those over `max_samples` at random, and pads them with the feature extractor.
 
-    Batches for training (`training`) are also augmented before the crop, and mixed before the extractor; with mixup
-    their labels are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so
-    they are the same for any number of workers and after an interruption. `epoch` is shared memory, set by the
-    Trainer.
+    Batches for training are also augmented before the crop, and mixed before the extractor; with mixup their labels
+    are shares (batch, classes). Random numbers depend on seed, epoch and clips (row and copy) alone, so they are the
+    same for any number of workers and after an interruption. `epoch` is shared memory, set by the Trainer.
 
     Args:
         shortest: samples; silence is added to shorter clips, as published models require it.
         shortest_batch: samples to which training batches are padded; the mask leaves this padding out.
-        transforms: of training clips.
     """
 
     def __init__(
