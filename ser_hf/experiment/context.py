@@ -41,7 +41,6 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
         layer_decay=training.layer_decay,
         average=training.average.kind,
         average_decay=training.average.decay,
-        average_start=training.average.start,
     )
 
 

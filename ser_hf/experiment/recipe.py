@@ -170,12 +170,10 @@ class LossSection:
 
 @dataclasses.dataclass(frozen=True)
 class AverageSection:
-    """Averaged weights, which are evaluated and saved: `ema`, an exponential moving average with `decay` per step, or
-    `swa`, the mean over the epochs after the share `start` of the training."""
+    """Averaged weights, which are evaluated and saved: `ema`, an exponential moving average with `decay` per step."""
 
-    kind: Literal["ema", "swa"] | None = None
+    kind: Literal["ema"] | None = None
     decay: OpenShare = 0.999
-    start: Share = 0.75
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     ),
     "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
     "training.dataloader_drop_last": (False, "leave it out; every clip is used"),
+    "training.average.start": (0.75, "use training.average: {kind: ema}"),
     "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
     "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
@@ -228,20 +229,10 @@ def _check_training(training: TrainingSection) -> None:
     from ..training.optimizer import check_schedule
 
     loss, average, arguments = training.loss, training.average, training.arguments
-    belongs = {
-        "average.decay": (average, "kind", "ema"),
-        "average.start": (average, "kind", "swa"),
-    }
-    for key, (section, owner, wanted) in belongs.items():
-        if key.partition(".")[2] in _changed(section) and getattr(section, owner) != wanted:
-            raise UserError(f"training.{key}: belongs to {owner} {wanted}; leave it out")
+    if average.kind is None and _changed(average):
+        raise UserError("training.average.decay: belongs to kind ema; leave it out")
     if loss.class_weights == {}:
         raise UserError("training.loss.class_weights: no weights at all; leave it out, or give one for each label")
-    if average.kind == "swa" and training.early_stopping.patience:
-        raise UserError(
-            "training.early_stopping.patience: swa averages the last epochs, which early stopping may skip; leave it "
-            "out"
-        )
     warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
     check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
     check_report_to(arguments["report_to"])
