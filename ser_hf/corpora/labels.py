@@ -67,7 +67,13 @@ def treat_labels(
     """
     common, own = Rule(merge or {}, drop), own or {}
     _require_canonical("corpus.labels", labels or ())
-    require_merged_into_classes(labels, [common, *own.values()])
+    for rule in [common, *own.values()]:
+        for word, target in rule.merge.items():
+            if labels is not None and target not in labels:
+                raise UserError(
+                    f"{rule.key}.merge: {word!r} is merged into {target!r}, which is not in corpus.labels; list it "
+                    f"there, or drop {word!r}"
+                )
     if labels is not None and len(set(labels)) != len(labels):
         raise UserError(f"corpus.labels: each label once, got {', '.join(labels)}")
     for word in labels or ():
@@ -109,17 +115,6 @@ def treat_labels(
             if shares is not None and shares[classes.index(targets[i])] < max(shares):
                 emotions[i] = classes[shares.index(max(shares))]
     return Treatment(classes, emotions, votes)
-
-
-def require_merged_into_classes(labels: Sequence[str] | None, rules: Sequence[Rule]) -> None:
-    """Raises a UserError for a rule that merges into an emotion outside the listed classes."""
-    for rule in rules:
-        for word, target in rule.merge.items():
-            if labels is not None and target not in labels:
-                raise UserError(
-                    f"{rule.key}.merge: {word!r} is merged into {target!r}, which is not in corpus.labels; list it "
-                    f"there, or drop {word!r}"
-                )
 
 
 def _require_end(emotion: str, rule: Rule, rule_of: Callable[[str], Rule]) -> None:

@@ -527,19 +527,6 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
     assert not server.requests
 
 
-@pytest.mark.parametrize(
-    ("setting", "error"),
-    [
-        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is not a canonical emotion"),
-        ({"merge": {"clam": "neutral"}}, "corpus.merge: 'clam' is not a canonical emotion"),
-    ],
-)
-def test_mistakes_in_a_recipe_are_found_before_anything_is_downloaded(setting, error, ravdess, server, read, tmp_path):
-    with pytest.raises(UserError, match=f"^{error}"):
-        read(root=str(tmp_path), **setting)
-    assert not server.requests
-
-
 def test_a_complete_corpus_needs_no_disk_to_write_to_and_altered_files_are_reported(ravdess, server, tmp_path, caplog):
     ravdess.write(tmp_path)
     download_missing("ravdess", str(tmp_path), {})
