@@ -286,7 +286,7 @@ def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Cl
     options = dataclasses.asdict(recipe.training.loss)
     del options["soft_labels"]  # decides the labels of the clips
     weights = options.pop("class_weights")
-    return ClassificationLoss(weights and class_weights(weights, labels, names), **options)
+    return ClassificationLoss(class_weights(weights, labels, names) if weights else None, **options)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:
