@@ -177,8 +177,7 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "
-")
+    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def fingerprint(splits: Sequence[Split]) -> str:
