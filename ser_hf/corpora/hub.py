@@ -167,7 +167,7 @@ def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
     content = _audio(rows, column)
     key = key_of([rows._fingerprint, column])
     folder = cache_root() / "unpacked" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', title)[:80]}-{key}"
-    with built_once(folder, lambda built: list(_indexed(built)), needed=lambda: content.data.nbytes) as fresh:
+    with built_once(folder, lambda built: list(_indexed(built))) as fresh:
         if fresh is not None:
             index = []
             for number, row in enumerate(content):

@@ -9,7 +9,7 @@ from support.layouts import write_emobox
 from ser_hf.corpora import corpus_facts, iemocap, load_corpus
 from ser_hf.corpora.emobox import parse
 from ser_hf.protocols import split_corpus
-from ser_hf.protocols.published import published_list
+from ser_hf.protocols.listed import published_list
 from ser_hf.testing.corpora import Clip
 from ser_hf.utils.errors import UserError
 
