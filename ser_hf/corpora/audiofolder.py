@@ -120,11 +120,7 @@ def _metadata(root: Path) -> Iterator[_Entry]:
 
 
 def read_json_lines(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and content of each line of a JSON Lines file; blank lines are skipped.
-
-    Raises:
-        UserError: naming the line that is not a JSON object.
-    """
+    """Number and content of each line of a JSON Lines file; blank lines are skipped."""
     for line, text in enumerate(read_text(table).split("\n"), start=1):
         if text.strip():
             try:

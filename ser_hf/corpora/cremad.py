@@ -203,11 +203,7 @@ def _perceived(listing: Listing, table: Path, target: str, agreement: float, sof
 
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:
-    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`.
-
-    Raises:
-        UserError: naming the file if it is not the release's table.
-    """
+    """The votes of one mode as {clip: {emotion: count}}, emotions in canonical order, from `tabulatedVotes.csv`."""
     try:
         # The first column, the row's number, has no name.
         frame = pd.read_csv(table, index_col=0, dtype=str, keep_default_na=False, encoding="utf-8-sig")

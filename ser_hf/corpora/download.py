@@ -149,9 +149,6 @@ def download_missing(name: str, root: str | Path | None, options: Mapping[str, A
     A corpus that requires a registration has to be in its folder. Corpora without known sources (tables of the user,
     data sets of the Hub) are left to their parsers. Names and sizes are compared, so that this is quick where
     everything is present.
-
-    Raises:
-        UserError: as `download`; for a corpus that is neither present nor available, before anything is downloaded.
     """
     options = complete_options(name, options)
     items = {f"corpus.corpora[{place}]": item for place, item in enumerate(options.get("corpora") or ())}

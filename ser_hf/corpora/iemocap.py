@@ -134,11 +134,7 @@ def _ratings(root: Path) -> dict[str, dict[str, Rating]]:
 
 
 def read_ratings(table: Path) -> dict[str, Rating]:
-    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``) are skipped.
-
-    Raises:
-        UserError: naming file and line, if a line of labels cannot be read.
-    """
+    """Utterance -> rating, from one dialogue's file of labels; lines of single raters (``C-E1:``) are skipped."""
     ratings = {}
     for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if not line.startswith("["):

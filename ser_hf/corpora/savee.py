@@ -50,11 +50,7 @@ GRAMMAR = re.compile(
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None if its name is not SAVEE's.
-
-    Raises:
-        UserError: if the folder is of another speaker than the name.
-    """
+    """The clip that a path describes, or None if its name is not SAVEE's."""
     fields = GRAMMAR.fullmatch(path.stem)
     folder = path.parent.name if path.parent.name in SPEAKERS else None
     if fields is None or not (fields["speaker"] or folder):

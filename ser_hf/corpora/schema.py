@@ -84,9 +84,6 @@ def to_dataset(
     `duration` and `content_hash` are null until `ser_hf.audio.prepare` has decoded the audio. There is a column
     `votes` (probabilities over the labels) if `votes` are given, and one column for each key of the clips' `extra`,
     as text if its values have several types. The Audio column is cast, because encoding needs torchcodec.
-
-    Raises:
-        UserError: if no clip is left, an extra column has a reserved name, or a path is not UTF-8.
     """
     clips = listing.clips
     if not clips:

@@ -345,11 +345,7 @@ def facts(
 
 
 def read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """All columns of a parquet file, and the rows of those with plain values, with class numbers as names.
-
-    Raises:
-        UserError: for a file that is not parquet, and a path that is not UTF-8.
-    """
+    """All columns of a parquet file, and the rows of those with plain values, with class numbers as names."""
     require_utf8(path)
     try:
         schema = pq.read_schema(path)

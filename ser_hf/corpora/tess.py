@@ -51,11 +51,7 @@ _MISSPELT = {"oa_bite_neutral": "OAF_bite_neutral"}
 
 
 def read_name(path: PurePath) -> Clip | None:
-    """The clip that a path describes, or None if its name is not TESS's.
-
-    Raises:
-        UserError: if the folder is of another speaker or emotion than the name.
-    """
+    """The clip that a path describes, or None if its name is not TESS's."""
     fields = GRAMMAR.fullmatch(_MISSPELT.get(path.stem.lower(), path.stem))
     if fields is None:
         return None
