@@ -136,12 +136,9 @@ def _check_model(recipe: Recipe) -> None:
 
     model, training, name = recipe.model, recipe.training, recipe.model.architecture
     encoder, transferred = name == "encoder", name in TRANSFERRED
-    if not model.checkpoint and encoder:
-        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
-    if not model.checkpoint and transferred and not model.random_init:
-        raise UserError(
-            f"model.checkpoint: missing; {name} needs the file of its published weights, or random_init: true"
-        )
+    if not model.checkpoint and (encoder or (transferred and not model.random_init)):
+        needed = "a Hub id or a folder" if encoder else "the file of its published weights, or random_init: true"
+        raise UserError(f"model.checkpoint: missing; {name} needs {needed}")
     own = ("architecture", "options", *(("checkpoint", "random_init") if transferred else ()))
     for key in () if encoder else _changed(model):
         if key not in own:
@@ -154,14 +151,11 @@ def _check_model(recipe: Recipe) -> None:
         raise UserError("model.head: support vector machines have no gradient; set training.solver: sklearn")
     if encoder and training.solver == "sklearn" and (model.pooling not in FIXED_POOLINGS or model.head_layers):
         raise UserError(
-            "training.solver: scikit-learn fits only the classifier: set model.pooling to "
-            f"{', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out model.head_layers"
+            "training.solver: scikit-learn fits only the classifier: set model.pooling to one of "
+            f"{', '.join(FIXED_POOLINGS)}, and leave out model.head_layers"
         )
     if recipe.evaluation.temperature == "store" and (svm or solvers_for(name) == ("sklearn",)):
-        raise UserError(
-            "evaluation.temperature: no linear layer computes the logits of support vector machines and trees; use "
-            "report"
-        )
+        raise UserError("evaluation.temperature: cannot be stored in support vector machines and trees; use report")
 
 
 def _check_frozen(recipe: Recipe) -> None:
@@ -197,12 +191,8 @@ def _check_training(training: TrainingSection) -> None:
         if key in _changed(average) and average.kind != kind:
             raise UserError(f"training.average.{key}: belongs to kind {kind}; leave it out")
     if average.kind == "swa" and training.early_stopping.patience:
-        raise UserError(
-            "training.early_stopping.patience: swa averages the last epochs, which early stopping may skip; leave it "
-            "out"
-        )
-    warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
-    check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
+        raise UserError("training.early_stopping.patience: may skip the epochs that swa averages; leave it out")
+    check_schedule(arguments["lr_scheduler_type"], arguments["lr_scheduler_kwargs"], arguments["warmup_steps"])
     check_report_to(arguments["report_to"])
 
 
