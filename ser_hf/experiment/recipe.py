@@ -150,11 +150,10 @@ class LossSection:
 
 @dataclasses.dataclass(frozen=True)
 class AverageSection:
-    """Averaged weights: `ema` (with `decay` per step), or `swa`, the mean after the share `start` of the training."""
+    """Averaged weights: `ema`, an exponential moving average with `decay` per step."""
 
-    kind: Literal["ema", "swa"] | None = None
+    kind: Literal["ema"] | None = None
     decay: OpenShare = 0.999
-    start: Share = 0.75
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,12 +49,14 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "augment.band_limit": (None, "use augment.telephone"),
     "augment.clipping": (None, "use augment.gain"),
     "augment.vocal_tract": (None, "use model.band_warp"),
+    "augment.oversample": (False, "use training.balance: class"),
     "training.auto_find_batch_size": (
         False,
         "use a smaller training.per_device_train_batch_size with training.gradient_accumulation_steps",
     ),
     "training.sync_batch_norm": (False, "use a larger training.per_device_train_batch_size"),
     "training.dataloader_drop_last": (False, "leave it out; every clip is used"),
+    "training.average.start": (0.75, "use training.average: {kind: ema}"),
     "training.loss.contrastive_weight": (0.0, "use training.loss.label_smoothing or focal_gamma"),
     "training.loss.contrastive_temperature": (0.1, "leave it out"),
     "training.loss.logit_adjustment": (0.0, "use training.loss.class_weights"),
@@ -113,13 +115,10 @@ def _check_class_balance(recipe: Recipe) -> None:
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
         for key in weighted:
             raise UserError(f"{key}: training.balance makes corpora equally frequent; leave out one of the two")
-    if augment.oversample:
-        for key in ["training.balance"] * bool(balance) + weighted:
-            raise UserError(f"augment.oversample: {key} also sets how often clips are used; leave out one of them")
-    balanced = "augment.oversample" if augment.oversample else f"training.balance: {balance}"
-    if loss.class_weights and (augment.oversample or balance in ("class", "corpus_and_class")):
+    if loss.class_weights and balance in ("class", "corpus_and_class"):
         raise UserError(
-            f"training.loss.class_weights: {balanced} already balances the classes; leave out one of the two"
+            f"training.loss.class_weights: training.balance: {balance} already balances the classes; leave out one "
+            "of the two"
         )
 
 
@@ -187,11 +186,8 @@ def _check_training(training: TrainingSection) -> None:
     from ..training.optimizer import check_schedule
 
     average, arguments = training.average, training.arguments
-    for key, kind in {"decay": "ema", "start": "swa"}.items():
-        if key in _changed(average) and average.kind != kind:
-            raise UserError(f"training.average.{key}: belongs to kind {kind}; leave it out")
-    if average.kind == "swa" and training.early_stopping.patience:
-        raise UserError("training.early_stopping.patience: may skip the epochs that swa averages; leave it out")
+    if average.kind is None and _changed(average):
+        raise UserError("training.average.decay: belongs to kind ema; leave it out")
     check_schedule(arguments["lr_scheduler_type"], arguments["lr_scheduler_kwargs"], arguments["warmup_steps"])
     check_report_to(arguments["report_to"])
 

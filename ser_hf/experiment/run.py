@@ -20,9 +20,16 @@ from transformers import PreTrainedModel, Trainer
 
 from ..audio import prepare
 from ..audio.augmentation import Augmenter
-from ..evaluation.calibration import at_limit, fit_temperature, temperature_facts, temperature_warning
 from ..evaluation.embeddings import FEWEST, embeddings_map, mean_by_clip
-from ..evaluation.metrics import all_metrics, softmax, trainer_metrics
+from ..evaluation.metrics import (
+    all_metrics,
+    at_limit,
+    fit_temperature,
+    softmax,
+    temperature_facts,
+    temperature_warning,
+    trainer_metrics,
+)
 from ..evaluation.predictions import Predictions, of_rows, to_table
 from ..evaluation.summary import evaluate_predictions
 from ..inference.batches import last_layer
@@ -34,7 +41,7 @@ from ..report.card import Runs
 from ..report.report import Embeddings, Report, Robustness, read_report
 from ..training.arguments import EmotionTrainingArguments, seed_everything
 from ..training.callbacks import measured_energy, tracked
-from ..training.checkpoints import size, whole_model
+from ..training.checkpoints import full_model, size
 from ..training.data import EpochSchedule, Mixing, TrainTransforms, clips_by_corpus, merge
 from ..training.factory import build_model
 from ..training.feature_cache import FeatureCaching, fixed_crops
@@ -178,7 +185,7 @@ def _run_one(run: RunContext) -> Report:
     with measured_energy(arguments.process_index == 0) as energy:
         fitted = train(run, arguments)
     report, predictions, vectors = evaluate_run(run, fitted, energy)
-    model = whole_model(fitted.trainer)
+    model = full_model(fitted.trainer)
     with arguments.main_process_first(local=False):
         if arguments.process_index == 0:
             return _save(run, model, report, predictions, vectors)
@@ -230,8 +237,7 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
         return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
-    rates = (arguments.learning_rate, arguments.weight_decay, arguments.head_learning_rate, arguments.layer_decay)
-    logger.info("%s", trainable_table(model, parameter_groups(model, *rates)))
+    logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
     with contextlib.ExitStack() as stack:
         tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
@@ -251,16 +257,11 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
 
 
 def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> ClassificationLoss:
-    """The recipe's loss with weights and priors of the training clips, whose `labels` these are."""
-    settings = recipe.training.loss
-    weights = None
-    if settings.class_weights:
-        weights = class_weights(settings.class_weights, labels, names)
-    return ClassificationLoss(
-        weights,
-        settings.label_smoothing,
-        settings.focal_gamma,
-    )
+    """The recipe's loss with class weights from the `labels` of the training clips."""
+    options = dataclasses.asdict(recipe.training.loss)
+    del options["soft_labels"]  # decides the labels of the clips
+    weights = options.pop("class_weights")
+    return ClassificationLoss(class_weights(weights, labels, names) if weights else None, **options)
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:

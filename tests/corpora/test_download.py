@@ -351,7 +351,8 @@ def test_no_altered_byte_is_kept(release, tmp_path):
     for place in [*range(0, end, max(1, end // 60)), *range(end, len(content))]:
         archive.write_bytes(content[:place] + bytes([content[place] ^ 129]) + content[place + 1 :])
         try:
-            downloads.unpack(archive, staging)
+            for member in downloads.contents(archive, staging):
+                staging.take(member)
         except SourceError:
             failed += 1
     assert failed
@@ -524,19 +525,6 @@ def test_all_of_a_mixture_is_checked_before_anything_is_downloaded(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^{error}"):
         download_missing("mixture", None, {"corpora": [{"name": "ravdess", "root": "r"}, other]})
-    assert not server.requests
-
-
-@pytest.mark.parametrize(
-    ("setting", "error"),
-    [
-        ({"labels": ["angry", "angryy"]}, "corpus.labels: 'angryy' is not a canonical emotion"),
-        ({"merge": {"clam": "neutral"}}, "corpus.merge: 'clam' is not a canonical emotion"),
-    ],
-)
-def test_mistakes_in_a_recipe_are_found_before_anything_is_downloaded(setting, error, ravdess, server, read, tmp_path):
-    with pytest.raises(UserError, match=f"^{error}"):
-        read(root=str(tmp_path), **setting)
     assert not server.requests
 
 

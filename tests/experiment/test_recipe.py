@@ -149,12 +149,6 @@ OPTIONS = {
     "leave_one_speaker_out": {"validation": 0.25, "seed": 4},
     "leave_one_session_out": {"validation": 0.25, "seed": 4},
     "leave_one_corpus_out": {"validation": 0.25, "seed": 4},
-    "speaker_and_sentence_disjoint": {
-        "validation": [6],
-        "test": ["1-2"],
-        "test_sentences": ["It's eleven o'clock"],
-        "seed": 4,
-    },
     "file": {"path": "parts.json", "shared_speakers": True, "validation": 0.25, "seed": 4},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
