@@ -107,9 +107,7 @@ def _check_class_balance(recipe: Recipe) -> None:
     balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
     weighted = _weighted(recipe)
     if augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
-        raise UserError(
-            "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
-        )
+        raise UserError("augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1")
     if balance in ("corpus", "corpus_and_class"):
         if recipe.corpus.name != "mixture":
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
@@ -214,7 +212,6 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         for key, value in training.arguments.items()
         if key not in USED_BY_SKLEARN and value != defaults[key][1]
     ]
-    keys += [f"model.{key}" for key in ("band_warp", "time_stretch", "mix_style") if recipe.model.options.get(key)]
     for key in keys:
         raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
 
@@ -314,19 +311,12 @@ def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, "encoder"])
         raise UserError(f"model.architecture: unknown architecture {architecture!r}; choose one of {known}")
-    return _split_off(values, ModelSection, config_options(ARCHITECTURES[architecture]), "model", "options")
-
-
-def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of what a network's configuration takes, beyond what every configuration does."""
     from transformers import PreTrainedConfig
 
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)} | {"sampling_rate"}
-    return {
-        field.name: (field.type, field.default)
-        for field in dataclasses.fields(model_class.config_class)
-        if field.name not in common
-    }
+    fields = dataclasses.fields(ARCHITECTURES[architecture].config_class)
+    options = {field.name: (field.type, field.default) for field in fields if field.name not in common}
+    return _split_off(values, ModelSection, options, "model", "options")
 
 
 def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,7 +348,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 
     solvers = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
     possible = solvers_for(architecture)
-    if solver not in solvers or not isinstance(given, Mapping):
+    if solver not in list(solvers) or not isinstance(given, Mapping):
         return given  # `from_mapping` raises
     if solver not in possible:
         raise UserError(f"training.solver: {architecture} can only be {solvers[possible[0]]}")
@@ -377,10 +367,8 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 def _split_off(
     values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
 ) -> dict[str, Any]:
-    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field.
-
-    A key that both define, as `pooling` of some networks, is the other package's.
-    """
+    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field. A
+    key that both define, as `pooling` of some networks, is the other package's."""
     own = [field.name for field in dataclasses.fields(kind) if field.name not in (extra, *options)]
     # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).
     resolved = {name: coerce(default, hint, f"{section}.{name}") for name, (hint, default) in options.items()}
