@@ -212,6 +212,7 @@ def _check_unused_by_sklearn(recipe: Recipe) -> None:
         for key, value in training.arguments.items()
         if key not in USED_BY_SKLEARN and value != defaults[key][1]
     ]
+    keys += [f"model.{key}" for key in ("band_warp", "time_stretch", "mix_style") if recipe.model.options.get(key)]
     for key in keys:
         raise UserError(f"{key}: of no use to scikit-learn, which fits whole clips as they are; leave it out")
 
