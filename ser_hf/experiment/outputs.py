@@ -144,7 +144,7 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "preparation": ", ".join(PREPARATION[key].format(value) for key, value in prepared.items() if value),
         "depth": _depth(recipe),
         "augmentation": ", ".join(
-            f"{name.replace('_', ' ')} (in {step.probability:.0%} of them)"
+            f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
             for name, step in steps.items()
             if step.probability
         ),
