@@ -14,7 +14,7 @@ from ser_hf.evaluation.predictions import of_rows, to_table
 from ser_hf.evaluation.summary import few_speakers
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import Fold
-from ser_hf.experiment.outputs import aggregate, merged_warnings, preferred, read_predictions
+from ser_hf.experiment.outputs import aggregate, merged_warnings, read_predictions
 from ser_hf.experiment.recipe_checks import read_recipe
 from ser_hf.models.preparation import Preparation
 from ser_hf.protocols import make_split
@@ -200,25 +200,6 @@ def test_the_protocol_describes_each_fold(aggregated, folds):
         assert (own.tested, own.sha256) == (fold.split.fold, fold.split.sha256)
         assert own.parts["test"].clips == len(fold.split.rows["test"])
         assert (own.metrics, own.validation) == (child.metrics, child.parts["validation"])
-
-
-def test_clips_of_several_folds_count_once_per_fold_and_a_warning_says_so(tmp_path, dataset, folds, material):
-    """Speakers 1, 3 and 0 validate: each once, or in the second case speaker 1 twice."""
-    expected = (
-        "12 of the 36 validation clips are evaluated in several folds (up to 2) and count once per fold in the pooled "
-        "scores: 48 predictions in total."
-    )
-    twice = [*folds, Fold(4, folds[0].split, AUDIT, "digest")]
-    for chosen, warnings in ((folds, []), (twice, [expected])):
-        folder = tmp_path / str(len(chosen))
-        report, _, _ = over_folds(folder, dataset, material, chosen, [1], "evaluation.part=validation")
-        assert [warning for warning in report.warnings if "several folds" in warning] == warnings
-        assert sum(map(sum, report.confusion)) == 12 * len(chosen)
-
-
-def test_the_preferred_run_has_the_best_validation_score():
-    assert preferred({n: bare(validated=value) for n, value in ((1, 0.2), (2, 0.6), (3, 0.5))}) == 2
-    assert preferred({n: bare(validated=0.5) for n in (4, 3)}) == 4, "the first of equals"
 
 
 def test_a_warning_of_some_runs_appears_once_with_their_numbers():

@@ -27,7 +27,8 @@ Watch = Callable[[tuple[str, ...], float, dict[str, float]], None]
 
 def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) -> EmotionTrainingArguments:
     """The arguments of the Trainer for the first seed of a recipe."""
-    training = recipe.training
+    training, average = recipe.training, recipe.training.average
+    same = ("precision", "deterministic", "head_learning_rate", "layer_decay")
     return training_arguments(
         training.arguments,
         folder.checkpoints,
@@ -35,23 +36,15 @@ def arguments_for(recipe: Recipe, folder: RunFolder, padding_safe: bool = True) 
         metric=training.early_stopping.metric,
         padding_safe=padding_safe,
         progress=sys.stderr.isatty(),
-        precision=training.precision,
-        deterministic=training.deterministic,
-        head_learning_rate=training.head_learning_rate,
-        layer_decay=training.layer_decay,
-        average=training.average.kind,
-        average_decay=training.average.decay,
+        average=average.kind,
+        average_decay=average.decay,
+        **{key: getattr(training, key) for key in same},
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """A recipe on its data, in a folder.
-
-    Args:
-        folds: the folds to train on; a single training has one.
-        foil: the report under the leaky protocol of `protocol.foil`, if requested.
-    """
+    """A recipe on its data, in a folder; a single training has one fold. `foil` is the leaky protocol's report."""
 
     recipe: Recipe
     data: ExperimentData
@@ -93,9 +86,8 @@ class RunContext:
     @property
     def window(self) -> int | None:
         """Samples of the longest window in evaluation: the recipe's, or the longest that the model can process."""
-        rate = self.data.store.sampling_rate
         seconds = self.recipe.evaluation.window
-        limits = (seconds and round(seconds * rate), self.data.plan.longest_clip)
+        limits = (seconds and round(seconds * self.data.store.sampling_rate), self.data.plan.longest_clip)
         return min((samples for samples in limits if samples), default=None)
 
     def arguments(self) -> EmotionTrainingArguments:
@@ -110,12 +102,9 @@ class RunContext:
 
     def resolved_recipe(self) -> dict[str, Any]:
         """The recipe as saved in the run's folder, with date, versions and git revision."""
-        versions = environment()
-        provenance = {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": versions["versions"],
-            "git_revision": versions["git_revision"],
-        }
+        found, now = environment(), datetime.datetime.now(datetime.UTC)
+        provenance = {key: found[key] for key in ("versions", "git_revision")}
+        provenance["created"] = now.isoformat(timespec="seconds")
         return dataclasses.replace(self.recipe, provenance=provenance).to_dict()
 
     def clips(self, name: str) -> Dataset:
@@ -147,7 +136,6 @@ class RunContext:
 
     def window_notes(self) -> list[str]:
         """Notes about clips that evaluation splits into windows or pads."""
-        evaluated, plan = self.recipe.evaluation.part, self.data.plan
+        evaluated, plan, rate = self.recipe.evaluation.part, self.data.plan, self.data.store.sampling_rate
         limits = self.window, plan.longest_clip, plan.shortest_clip
-        rate = self.data.store.sampling_rate
         return [f"{sentence}." for sentence in window_notes(evaluated, self.clips(evaluated), rate, *limits)]

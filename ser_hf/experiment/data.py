@@ -41,13 +41,10 @@ class ExperimentData:
     """The data that all runs of an experiment share.
 
     Args:
-        dataset, store: prepared clips and their waveforms.
-        plan: of the model.
         folds, foil: of the protocol, and of the leaky protocol that it is compared with, if any.
-        seconds: of preparation.
         notes: warnings for the report about the model and the clips.
         sources: the labels in the corpus files and their classes.
-        weights: how often an epoch contains the clips of each corpus of a mixture (`ser_hf.corpora.Corpus`).
+        weights: how often an epoch contains the clips of each corpus of a mixture.
         inherited: speakers that the model's checkpoint was trained with, as far as it documents them.
     """
 
@@ -57,10 +54,10 @@ class ExperimentData:
     folds: list[Fold]
     foil: list[Fold]
     seconds: dict[str, float]
-    notes: list[str] = dataclasses.field(default_factory=list)
-    sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    weights: dict[str, float] = dataclasses.field(default_factory=dict)
-    inherited: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str]
+    sources: list[dict[str, Any]]
+    weights: dict[str, float]
+    inherited: list[str]
 
     @property
     def labels(self) -> list[str]:
@@ -77,25 +74,23 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     leaky = foil_protocol(protocol, splits[0]) if protocol.foil else None
     foils = [_foil(dataset, leaky, splits[0])] if leaky else []
     preparation = Preparation(**audio.preparation)
-    model = {field.name: getattr(recipe.model, field.name) for field in dataclasses.fields(recipe.model)}
-    plan = blueprint(
-        model.pop("architecture"),
-        dataset.features["label"].names,
-        sampling_rate=audio.sampling_rate,
-        normalize=audio.normalize,
-        preparation=preparation,
-        **model,
-    )
+    model = dict(vars(recipe.model))
+    rate, names = audio.sampling_rate, dataset.features["label"].names
+    settings = {"sampling_rate": rate, "normalize": audio.normalize, "preparation": preparation}
+    plan = blueprint(model.pop("architecture"), names, **settings, **model)
     if plan.gradient_free_head and recipe.training.solver != "sklearn":
         raise UserError(
             f"model.checkpoint: the head of {plan.checkpoint} (support vector machines or trees) has no gradient; "
             "set training.solver: sklearn"
         )
-    dataset, store = prepare(dataset, audio.sampling_rate, audio.cache_dir, preparation)
+    dataset, store = prepare(dataset, rate, audio.cache_dir, preparation)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
     contradicted = contradictions(splits, dataset)
     notes = [contradicted] if contradicted else []
-    inherited = [] if plan.checkpoint is None or plan.random_init else _training_speakers(plan.checkpoint)
+    provenance = None
+    if plan.checkpoint and not plan.random_init and not os.path.isfile(plan.checkpoint):  # files of weights have none
+        provenance = training_provenance(plan.checkpoint)
+    inherited = sorted(provenance.speakers) if provenance else []
     if shared := {speaker for split in splits for speaker in split.speakers["test"]}.intersection(inherited):
         notes.append(
             f"{len(shared)} of the test speakers were training speakers of the checkpoint that this model starts "
@@ -105,20 +100,14 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         logger.warning("%s", note)
     folds = _audited(dataset, splits, protocol, duplicates)
     foil = _audited(dataset, foils, leaky, duplicates) if leaky else []
-    seconds = {"preparation": time.perf_counter() - began}
-    sources = sources_facts(corpus.sources)
+    seconds, sources = {"preparation": time.perf_counter() - began}, sources_facts(corpus.sources)
     return ExperimentData(dataset, store, plan, folds, foil, seconds, notes, sources, corpus.weights, inherited)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingProvenance:
-    """The data that a model was trained with.
-
-    Args:
-        speakers: of training and validation clips, its checkpoint's included, prefixed by their corpus.
-        protocol, sha256: name and fingerprint of its split.
-        fold: number of its fold, if the protocol has several.
-    """
+    """The data that a model was trained with: training and validation speakers, those of its checkpoint included, and
+    name, fingerprint and fold (if there are several) of its split."""
 
     speakers: frozenset[str]
     protocol: str
@@ -131,11 +120,7 @@ class TrainingProvenance:
 
 
 def training_provenance(place: str, revision: str | None = None) -> TrainingProvenance | None:
-    """The provenance in a model's report; None for models without a report of ser_hf.
-
-    Args:
-        place: a model's folder or its Hub id.
-    """
+    """The provenance in the report of a model (folder or Hub id); None for models without a report of ser_hf."""
     path = published_file(place, "report.json", revision)
     if path is None:
         return None
@@ -145,17 +130,10 @@ def training_provenance(place: str, revision: str | None = None) -> TrainingProv
         logger.warning("the training data of %s are unknown: %s", place, error)
         return None
     protocol = report.protocol
-    if protocol.name is None or protocol.sha256 is None:
-        return None
     parts = protocol.folds[str(report.chosen_fold)].parts if protocol.folds else protocol.parts
     speakers = {speaker for name in ("train", "validation") if name in parts for speaker in parts[name].speakers}
     speakers.update(protocol.inherited or ())
     return TrainingProvenance(frozenset(speakers), protocol.name, protocol.sha256, report.chosen_fold)
-
-
-def _training_speakers(checkpoint: str) -> list[str]:
-    provenance = None if os.path.isfile(checkpoint) else training_provenance(checkpoint)  # files of weights have none
-    return sorted(provenance.speakers) if provenance else []
 
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
@@ -169,17 +147,8 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
         ]
     if corpus.download:
         download_missing(corpus.name, root, options)
-    return read_corpus(
-        corpus.name,
-        root,
-        labels=corpus.labels,
-        merge=corpus.merge,
-        drop=corpus.drop,
-        exclude=corpus.exclude,
-        on_unknown=corpus.on_unknown,
-        sampling_rate=recipe.audio.sampling_rate,
-        **options,
-    )
+    general = {key: getattr(corpus, key) for key in ("labels", "merge", "drop", "exclude", "on_unknown")}
+    return read_corpus(corpus.name, root, sampling_rate=recipe.audio.sampling_rate, **general, **options)
 
 
 def _expanded(root: Any) -> Any:
@@ -189,11 +158,7 @@ def _expanded(root: Any) -> Any:
 
 def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
     """The leaky protocol of `protocol.foil`, with splits as large as those of `split`, so that only the leak differs.
-    Near duplicates are counted, since they are part of that leak.
-
-    Raises:
-        UserError: if the protocol is leaky itself.
-    """
+    Near duplicates are counted, since they are part of that leak."""
     if split.leak:
         raise UserError(
             f"protocol.foil: {split.name} is leaky itself ({split.leak[:-1]}); a foil shows the gap to a protocol "
@@ -201,7 +166,7 @@ def foil_protocol(protocol: ProtocolSection, split: Split) -> ProtocolSection:
         )
     clips = sum(len(rows) for rows in split.rows.values())
     shares = {name: len(split.rows[name]) / clips for name in ("validation", "test")}
-    options = {**shares, "seed": protocol.options.get("seed", 0)}
+    options = shares | {"seed": protocol.options.get("seed", 0)}
     return ProtocolSection(protocol.foil, near_duplicates="tell", options=options)
 
 

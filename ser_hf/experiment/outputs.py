@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +144,7 @@ def _model_facts(recipe: Recipe, plan: Blueprint) -> dict[str, Any]:
         "preparation": ", ".join(PREPARATION[key].format(value) for key, value in prepared.items() if value),
         "depth": _depth(recipe),
         "augmentation": ", ".join(
-            f"{name.replace('_', ' ')} (in {step.probability:.0%} of them)"
+            f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
             for name, step in steps.items()
             if step.probability
         ),
@@ -177,7 +176,8 @@ def _depth(recipe: Recipe) -> str:
 def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     """The report over folds or seeds: metrics are their mean, with the intervals of that mean.
 
-    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds together.
+    Over folds, `pooled`, per_class, confusion and slices are those of the predictions of all folds together; a clip
+    that several folds evaluate counts once per fold.
 
     Args:
         reports: of each fold or seed, by number.
@@ -185,10 +185,10 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     """
     kind = "fold" if len(run.folds) > 1 else "seed"
     recipe, children = run.recipe, list(reports.values())
-    part = recipe.evaluation.part
-    scores = evaluate_predictions(from_table(table, part, run.data.labels), **recipe.evaluation.bootstrapping)
+    predictions = from_table(table, recipe.evaluation.part, run.data.labels)
+    scores = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
     if kind == "fold":
-        scores = _over_folds(run, reports, table, scores)
+        scores |= _over_folds(run, reports, table, scores)
     fields = report_header(run, scores["metrics"]) | scores
     runs = {str(n): {"metrics": own.metrics, "validation": own.parts["validation"]} for n, own in reports.items()}
     if kind == "fold":
@@ -196,33 +196,36 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         fields["protocol"]["folds"] = {number: folds[number] | own for number, own in runs.items()}
     else:
         fields["seeds"] = runs
+    if all(own.temperature for own in children):
+        fields["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
+    if all(own.energy for own in children):
+        fields["energy"] = total_energy([own.energy for own in children])
+    if maps := [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]:
+        fields["maps"] = maps
     # A run that was resumed after its last epoch has no time per epoch.
     epochs = [own.seconds.per_epoch for own in children if own.seconds.per_epoch]
-    chosen = preferred(reports)
-    return Report(
-        **fields
-        | _sections(kind, reports)
+    chosen = max(reports, key=lambda number: reports[number].validated)
+    fields |= {
+        "model": children[0].model,
+        "training": children[0].training,
+        "warnings": merged_warnings(kind, reports, scores["warnings"] + run.data.notes),
+        "deviations": {
+            name: float(np.std([own.metrics[name] for own in children], ddof=1))
+            for name, mean in scores["metrics"].items()
+            if mean is not None
+        },
+        "parts": {name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts},
+        "selected_by": recipe.training.early_stopping.metric,
+        "validated": reports[chosen].validated,
+        f"chosen_{kind}": chosen,
+        "history": [],
+        "seconds": run.data.seconds
         | {
-            "model": children[0].model,
-            "training": children[0].training,
-            "warnings": merged_warnings(kind, reports, scores["warnings"] + run.data.notes),
-            "deviations": {
-                name: float(np.std([own.metrics[name] for own in children], ddof=1))
-                for name, mean in scores["metrics"].items()
-                if mean is not None
-            },
-            "parts": {name: mean_metrics([own.parts[name] for own in children]) for name in children[0].parts},
-            "selected_by": recipe.training.early_stopping.metric,
-            "validated": reports[chosen].validated,
-            f"chosen_{kind}": chosen,
-            "history": [],
-            "seconds": run.data.seconds
-            | {
-                "training": sum(own.seconds.training for own in children),
-                "per_epoch": float(np.mean(epochs)) if epochs else None,
-            },
-        }
-    )
+            "training": sum(own.seconds.training for own in children),
+            "per_epoch": float(np.mean(epochs)) if epochs else None,
+        },
+    }
+    return Report(**fields)
 
 
 def read_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa.Table:
@@ -234,26 +237,18 @@ def read_predictions(folder: RunFolder, kind: str, numbers: Sequence[int]) -> pa
     )
 
 
-def _over_folds(run: RunContext, reports: Reports, table: pa.Table, scores: dict[str, Any]) -> dict[str, Any]:
-    part, settings = run.recipe.evaluation.part, run.recipe.evaluation
+def _over_folds(run: RunContext, reports: Reports, table: pa.Table, pooled: Mapping[str, Any]) -> dict[str, Any]:
+    settings = run.recipe.evaluation
     own = [table.filter(pa.compute.equal(table["fold"], number)) for number in reports]
-    predictions = [from_table(one, part, run.data.labels) for one in own]
+    predictions = [from_table(one, settings.part, run.data.labels) for one in own]
     metrics = mean_metrics([own.metrics for own in reports.values()])
     drawn = {"resamples": settings.bootstrap, "confidence": settings.confidence}
     over_clips = fold_intervals(predictions, draw_folds=False, by_speaker=False, **drawn)
-    warnings = list(scores["warnings"])
-    times = Counter(clip for fold in run.folds for clip in fold.split.ids[part])
-    if several := sum(count > 1 for count in times.values()):
-        warnings.append(
-            f"{several} of the {len(times)} {part} clips are evaluated in several folds (up to {max(times.values())}) "
-            f"and count once per fold in the pooled scores: {times.total()} predictions in total."
-        )
-    return scores | {
+    return {
         "metrics": metrics,
         "intervals": known_intervals(fold_intervals(predictions, draw_folds=True, **drawn), metrics),
         "clip_intervals": known_intervals(over_clips, metrics),
-        "pooled": {key: scores[key] for key in ("metrics", "intervals", "clip_intervals")},
-        "warnings": warnings,
+        "pooled": {key: pooled[key] for key in ("metrics", "intervals", "clip_intervals")},
     }
 
 
@@ -268,17 +263,6 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
     return [*common, *_merged_notes(kind, about)]
 
 
-def _sections(kind: str, reports: Reports) -> dict[str, Any]:
-    """Sections that all runs have: `temperatures`, `energy` (sum) and `maps`."""
-    runs, found = list(reports.values()), {}
-    if all(own.temperature for own in runs):
-        found["temperatures"] = {str(number): own.temperature.value for number, own in reports.items()}
-    if all(own.energy for own in runs):
-        found["energy"] = total_energy([own.energy for own in runs])
-    maps = [f"{kind}-{number}" for number, own in reports.items() if own.embeddings]
-    return found | ({"maps": maps} if maps else {})
-
-
 def total_energy(runs: Sequence[Energy]) -> Energy:
     """The sum over runs; emissions if they are known for all of them."""
     amounts = ("kwh", "processor_kwh", "accelerator_kwh", "memory_kwh", "seconds")
@@ -288,14 +272,8 @@ def total_energy(runs: Sequence[Energy]) -> Energy:
     return runs[0].model_copy(update=total)
 
 
-def preferred(reports: Reports) -> int:
-    """The run with the best validation score."""
-    return max(reports, key=lambda number: reports[number].validated)
-
-
 def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Report, folder: Path) -> None:
-    """Saves weights, configuration, code of ser_hf if needed, and feature extractor. Adapters are merged into the
-    weights, and saved in adapter/ too."""
+    """Saves a published model: weights with merged adapters, configuration, code if needed, and feature extractor."""
     stored = report.temperature and report.temperature.stored
     store_temperature(model, report.temperature.value if stored else None)
     merged(model).save_pretrained(folder)
@@ -305,13 +283,12 @@ def save_weights(model: PreTrainedModel | PeftModel, plan: Blueprint, report: Re
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:
-    """Saves the card beside the weights in `folder`, with recipe.yaml and report.json for `ser-hf reproduce`, both
-    without paths of this machine. With several `runs`, the report is over all of them."""
+    """Saves the card, and for `ser-hf reproduce` recipe.yaml and report.json without paths of this machine."""
     card = model_card(runs or report, run.recipe.to_dict(), run.folder.model.as_posix())
     card.save(folder / "README.md")
     provenance = {"versions": report.environment.versions, "git_revision": report.environment.git_revision}
-    published = public(dataclasses.replace(run.recipe, provenance=provenance).to_dict())
-    (folder / "recipe.yaml").write_text(dump_yaml(published), encoding="utf-8")
+    recipe = dataclasses.replace(run.recipe, provenance=provenance).to_dict()
+    (folder / "recipe.yaml").write_text(dump_yaml(public(recipe)), encoding="utf-8")
     hardest = [clip.model_copy(update={"path": None}) for clip in report.hardest]
     values = public(report.model_copy(update={"hardest": hardest}).to_dict()) | {"definitions": DEFINITIONS}
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)

@@ -35,9 +35,8 @@ class CorpusSection:
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolSection:
-    """Training, validation and test speakers. `folds` runs some folds only (from 1); `foil` also runs a leaky
-    protocol, to show the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched
-    for."""
+    """Training, validation and test speakers. `folds` runs some folds only; `foil` also runs a leaky protocol, to show
+    the gap; `near_duplicates` in two splits are an error, only counted (`tell`), or not searched for."""
 
     name: str = "speaker_independent"
     folds: list[int] | None = None
@@ -199,7 +198,6 @@ class EvaluationSection:
 
     @property
     def bootstrapping(self) -> dict[str, Any]:
-        """The settings of the intervals, for `ser_hf.evaluation.summary.evaluate_predictions`."""
         return {"bootstrap": self.bootstrap, "confidence": self.confidence}
 
 

@@ -107,9 +107,7 @@ def _check_class_balance(recipe: Recipe) -> None:
     balance, loss, augment = recipe.training.balance, recipe.training.loss, recipe.augment
     weighted = _weighted(recipe)
     if augment.mixup.probability and recipe.training.arguments.get("per_device_train_batch_size") == 1:
-        raise UserError(
-            "augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1; make it larger"
-        )
+        raise UserError("augment.mixup: mixes clips of a batch, and training.per_device_train_batch_size is 1")
     if balance in ("corpus", "corpus_and_class"):
         if recipe.corpus.name != "mixture":
             raise UserError(f"training.balance: {balance} needs several corpora (corpus.name: mixture)")
@@ -135,12 +133,9 @@ def _check_model(recipe: Recipe) -> None:
 
     model, training, name = recipe.model, recipe.training, recipe.model.architecture
     encoder, transferred = name == "encoder", name in TRANSFERRED
-    if not model.checkpoint and encoder:
-        raise UserError("model.checkpoint: missing; architecture encoder needs a Hub id or a folder")
-    if not model.checkpoint and transferred and not model.random_init:
-        raise UserError(
-            f"model.checkpoint: missing; {name} needs the file of its published weights, or random_init: true"
-        )
+    if not model.checkpoint and (encoder or (transferred and not model.random_init)):
+        needed = "a Hub id or a folder" if encoder else "the file of its published weights, or random_init: true"
+        raise UserError(f"model.checkpoint: missing; {name} needs {needed}")
     own = ("architecture", "options", *(("checkpoint", "random_init") if transferred else ()))
     for key in () if encoder else _changed(model):
         if key not in own:
@@ -153,14 +148,11 @@ def _check_model(recipe: Recipe) -> None:
         raise UserError("model.head: support vector machines have no gradient; set training.solver: sklearn")
     if encoder and training.solver == "sklearn" and (model.pooling not in FIXED_POOLINGS or model.head_layers):
         raise UserError(
-            "training.solver: scikit-learn fits only the classifier: set model.pooling to "
-            f"{', '.join(FIXED_POOLINGS[:-1])} or {FIXED_POOLINGS[-1]}, and leave out model.head_layers"
+            "training.solver: scikit-learn fits only the classifier: set model.pooling to one of "
+            f"{', '.join(FIXED_POOLINGS)}, and leave out model.head_layers"
         )
     if recipe.evaluation.temperature == "store" and (svm or solvers_for(name) == ("sklearn",)):
-        raise UserError(
-            "evaluation.temperature: no linear layer computes the logits of support vector machines and trees; use "
-            "report"
-        )
+        raise UserError("evaluation.temperature: cannot be stored in support vector machines and trees; use report")
 
 
 def _check_frozen(recipe: Recipe) -> None:
@@ -194,8 +186,7 @@ def _check_training(training: TrainingSection) -> None:
     average, arguments = training.average, training.arguments
     if average.kind is None and _changed(average):
         raise UserError("training.average.decay: belongs to kind ema; leave it out")
-    warmup, schedule = arguments["warmup_steps"], arguments["lr_scheduler_type"]
-    check_schedule(schedule, arguments["lr_scheduler_kwargs"] or {}, warmup)
+    check_schedule(arguments["lr_scheduler_type"], arguments["lr_scheduler_kwargs"], arguments["warmup_steps"])
     check_report_to(arguments["report_to"])
 
 
@@ -321,19 +312,12 @@ def _model(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, "encoder"])
         raise UserError(f"model.architecture: unknown architecture {architecture!r}; choose one of {known}")
-    return _split_off(values, ModelSection, config_options(ARCHITECTURES[architecture]), "model", "options")
-
-
-def config_options(model_class: type) -> dict[str, tuple[Any, Any]]:
-    """Name -> (annotation, default) of what a network's configuration takes, beyond what every configuration does."""
     from transformers import PreTrainedConfig
 
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)} | {"sampling_rate"}
-    return {
-        field.name: (field.type, field.default)
-        for field in dataclasses.fields(model_class.config_class)
-        if field.name not in common
-    }
+    fields = dataclasses.fields(ARCHITECTURES[architecture].config_class)
+    options = {field.name: (field.type, field.default) for field in fields if field.name not in common}
+    return _split_off(values, ModelSection, options, "model", "options")
 
 
 def _training(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -365,7 +349,7 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 
     solvers = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
     possible = solvers_for(architecture)
-    if solver not in solvers or not isinstance(given, Mapping):
+    if solver not in list(solvers) or not isinstance(given, Mapping):
         return given  # `from_mapping` raises
     if solver not in possible:
         raise UserError(f"training.solver: {architecture} can only be {solvers[possible[0]]}")
@@ -384,10 +368,8 @@ def _grid(given: Any, solver: Any, architecture: str) -> Any:
 def _split_off(
     values: dict[str, Any], kind: type, options: dict[str, tuple[Any, Any]], section: str, extra: str
 ) -> dict[str, Any]:
-    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field.
-
-    A key that both define, as `pooling` of some networks, is the other package's.
-    """
+    """Moves the keys that another package defines (name -> (annotation, default)) into the section's `extra` field. A
+    key that both define, as `pooling` of some networks, is the other package's."""
     own = [field.name for field in dataclasses.fields(kind) if field.name not in (extra, *options)]
     # Defaults are coerced like values, so that a resolved recipe reads back equal (a tuple is a list, 500 is 500.0).
     resolved = {name: coerce(default, hint, f"{section}.{name}") for name, (hint, default) in options.items()}

@@ -85,8 +85,8 @@ def run(recipe: Recipe, resume: bool = False, overwrite: bool = False, watch: Wa
         check_runs(context, arguments)
         if data.plan.checkpoint is not None and not data.plan.random_init:
             build_model(copy.deepcopy(data.plan))  # damaged files raise before an earlier run is replaced
-        with arguments.main_process_first(local=False):
-            if arguments.process_index == 0:
+        with context.main_process_first() as main:
+            if main:
                 _open(context)
                 write_log_to(folder.log)
         if data.foil:
@@ -225,29 +225,24 @@ def train(run: RunContext, arguments: EmotionTrainingArguments) -> Fit:
     recipe, data = run.recipe, run.data
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(data.plan))
-    freezing, lora = run.freezing, run.lora
-    freeze(model, freezing)
-    if lora is not None:
-        model = add_lora(model, lora)
-    train_clips = run.train_clips()
-    loss = make_loss(recipe, data.labels, run.train_labels(train_clips))
-    parts = train_clips, run.clips("validation")
-    common = (model, data.plan.extractor, data.store, *parts, arguments, trainer_metrics)
+    freeze(model, run.freezing)
+    if run.lora is not None:
+        model = add_lora(model, run.lora)
+    clips = run.train_clips()
+    loss = make_loss(recipe, data.labels, run.train_labels(clips))
+    common = (model, data.plan.extractor, data.store, clips, run.clips("validation"), arguments, trainer_metrics)
     if recipe.training.solver == "sklearn":
         speakers = data.dataset["speaker"][:]
         weights = None if loss.class_weights is None else loss.class_weights.tolist()
         return fit_classical(*common, speakers=speakers, grid=recipe.training.grid, class_weights=weights)
     logger.info("%s", trainable_table(model, parameter_groups(model, *arguments.rates)))
     name = "-".join([recipe.name, *run.folder.place, str(arguments.seed)])
-    with contextlib.ExitStack() as stack:
-        tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
-        arguments.run_name = stack.enter_context(tracking)
-        if run.resampled:
-            logger.info("clips of an epoch: %s", clips_by_corpus(train_clips, data.dataset["corpus"][:]))
+    tracking = tracked(arguments.report_to, arguments.run_name or name, run.folder.log.parent, arguments.project)
+    with tracking as arguments.run_name:
         return fit(
             *common,
             loss=loss,
-            freezing=freezing,
+            freezing=run.freezing,
             patience=recipe.training.early_stopping.patience,
             resume=run.resume,
             watch=run.watch and partial(run.watch, run.folder.place),
@@ -290,10 +285,7 @@ def _cache(run: RunContext) -> FeatureCaching | None:
 def evaluate_run(
     run: RunContext, fitted: Fit, more: Mapping[str, Any]
 ) -> tuple[Report, dict[str, Predictions], np.ndarray | None]:
-    """Evaluates each split once; this is the only place that uses the test split.
-
-    Args:
-        more: further sections of the report.
+    """Evaluates each split once; this is the only place that uses the test split. `more` are sections of the report.
 
     Returns:
         The report, the predictions of each split, and the last layer's inputs of the evaluated clips if requested.
@@ -394,9 +386,8 @@ def _training_facts(run: RunContext, fitted: Fit) -> dict[str, Any]:
         "data_workers": arguments.dataloader_num_workers,
     }
     if run.recipe.training.solver == "trainer":
-        if fitted.cached is None:
-            facts["strategy"] = "full (every clip computed in each epoch)"
-        else:
+        facts["strategy"] = "full (every clip computed in each epoch)"
+        if fitted.cached is not None:
             facts |= {"strategy": "fast (frozen parts cached)", "cache": fitted.cached}
     if run.resampled:
         per_epoch = clips_by_corpus(run.train_clips(), run.data.dataset["corpus"][:])

@@ -356,7 +356,6 @@ class Report(Section):
     labels: list[str] = Field(description="The classes, in the order of all lists of counts.")
     protocol: Protocol = Field(description="How the clips were split.")
     audit: Audit = Field(description="What the splits share.")
-    recordings: dict[str, Any] | None = Field(None, description="Background recordings by recipe key: number, digest.")
     sources: list[Source] | None = Field(None, description="The labels of the corpus files and their classes.")
     label_words: list[LabelMapping] | None = Field(None, description="Labels of an evaluated model and their classes.")
     foil: Foil | None = Field(None, description="Results under a leaky protocol; null unless requested.")

@@ -96,6 +96,6 @@ def test_the_cards_name_the_temperature(run):
 )
 def test_a_head_that_cannot_hold_it_is_refused_before_anything_runs(model):
     recipe = {"corpus": {"name": "synthetic"}, "model": model, "training": {"solver": "sklearn"}}
-    with pytest.raises(UserError, match=r"^evaluation\.temperature: no linear layer"):
+    with pytest.raises(UserError, match=r"^evaluation\.temperature: cannot be stored"):
         read_recipe(recipe, ["evaluation.temperature=store"])
     assert read_recipe(recipe).evaluation.temperature == "report"

@@ -122,7 +122,7 @@ def test_a_wrong_override_is_named(override, expected):
         ),
         ("model.checkpoint=some/model", "model.checkpoint: belongs to architecture encoder, not to crnn"),
         ("model.random_init=true", "model.random_init: belongs to architecture encoder, not to crnn"),
-        ("model.architecture=encoder", "model.checkpoint: missing; architecture encoder needs"),
+        ("model.architecture=encoder", "model.checkpoint: missing; encoder needs a Hub id"),
         ("protocol.name=random_speakers", "protocol.name: unknown protocol 'random_speakers'; choose one of "),
         ("protocol.test=true", "protocol.test: expected a number or a list"),
         ("protocol.train=1-16", "protocol.train: expected a list"),

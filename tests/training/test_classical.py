@@ -308,7 +308,7 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
         ("crnn", "training.solver=lbfgs", "training.solver: expected one of trainer, sklearn, got the word 'lbfgs'"),
         ("crnn", "training.grid={C: [1]}", "training.grid: belongs to solver sklearn"),
         ("mfcc_svm", "training.grid.c=[1]", "training.grid.c: unknown key; the nearest known key is training.grid.C"),
-        ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C: expected values above zero"),
+        ("mfcc_svm", "training.grid.C=[1, 0]", "training.grid.C[1]: expected more than zero"),
         ("mfcc_forest", "training.grid.min_samples_leaf=[1.5]", "training.grid.min_samples_leaf[0]: expected a whole"),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: of no use to scikit-learn"),
         ("mfcc_svm", "model.band_warp=0.1", "model.band_warp: of no use to scikit-learn"),
