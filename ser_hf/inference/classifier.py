@@ -160,11 +160,6 @@ class OnnxClassifier(Classifier):
     def encoder(self) -> bool:
         return False
 
-    def window(self, seconds: float | None = None) -> int | None:
-        seconds = self.evaluation_window if seconds is None else seconds
-        limits = (seconds, self.model.facts.get("longest_seconds"))
-        return min((round(limit * self.extractor.sampling_rate) for limit in limits if limit), default=None)
-
 
 def load_classifier(
     source: str | Path,

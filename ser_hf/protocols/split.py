@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from ..corpora.schema import UNNAMED
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 
 PARTS = ("train", "validation", "test")
 PAIRS = tuple(f"{a}/{b}" for a, b in combinations(PARTS, 2))
@@ -165,10 +166,8 @@ def save_splits(
     audits: Sequence[Mapping[str, Any]],
     path: Path,
     clips: Sequence[str] = (),
-    recordings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes split.json. `clips` are digests of the clips of each split, `recordings` those of folders for
-    augmentation."""
+    """Writes split.json. `clips` are digests of the clips of each split."""
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -178,11 +177,7 @@ def save_splits(
     else:
         content = {"protocol": splits[0].name, "sha256": fingerprint(splits), "folds": described}
     content["clips"] = list(clips)
-    if recordings:
-        content["recordings"] = dict(recordings)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.rename(path)
+    replace_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def fingerprint(splits: Sequence[Split]) -> str:
