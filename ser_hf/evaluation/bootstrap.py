@@ -5,9 +5,8 @@ and Hinkley 1997, section 3.8). With few speakers its intervals are too narrow (
 81 %), so reports with fewer than ten say so and show the interval over clips alone beside it.
 
 A paired comparison draws the same speakers and clips for both sides; of a side with several seeds it draws those too.
-McNemar's test (1947) counts the clips that only one side recognizes, as Dietterich (1998) recommends for classifiers
-that were trained once. It is about WA only and takes clips for independent, which those of one speaker are not: it
-finds differences more readily than there are.
+McNemar's test (Dietterich 1998) is about WA only and takes clips for independent, which those of one speaker are not:
+it finds differences more readily than there are.
 """
 
 import itertools
@@ -170,7 +169,7 @@ def clip_draws(
 def draws(
     clips: int, speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """How often each resample holds each clip, in blocks of (some resamples, clips): `resamples` in all."""
+    """How often each resample holds each clip, in blocks of (some resamples, clips)."""
     names, of = np.unique(np.zeros(clips) if speakers is None else np.asarray(speakers), return_inverse=True)
     clips_of = np.split(np.argsort(of, kind="stable"), np.cumsum(np.bincount(of))[:-1])
     block = max(1, _DRAWN_AT_ONCE // max(clips, 1))
@@ -182,11 +181,9 @@ def draws(
         times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size).T
         counts = np.zeros((size, clips), dtype=np.int64)
         for own, drawn in zip(clips_of, times, strict=True):
-            if len(own) == 1:
-                counts[:, own[0]] = drawn
-                continue
             # A speaker drawn k times brings k times as many clips, drawn from the speaker's clips.
-            counts[:, own] = generator.multinomial(drawn * len(own), np.full(len(own), 1 / len(own)))
+            shares = np.full(len(own), 1 / len(own))
+            counts[:, own] = generator.multinomial(drawn * len(own), shares) if len(own) > 1 else drawn[:, None]
         yield counts
 
 
@@ -209,10 +206,8 @@ def paired_comparison(
             drawn together: put equal seeds there.
         speakers: (clips,); None draws clips alone, as `clip_interval` always does.
     """
-    sides = {
-        name: [Outputs(np.asarray(labels), run, classes) for run in np.atleast_2d(runs)]
-        for name, runs in predictions.items()
-    }
+    labels = np.asarray(labels)
+    sides = {name: [Outputs(labels, run, classes) for run in np.atleast_2d(own)] for name, own in predictions.items()}
     plain = {name: _mean(own, np.ones((1, len(labels)))) for name, own in sides.items()}
     by_clip = _bootstrap(sides, None, resamples, seed)
     by_speaker = by_clip if speakers is None else _bootstrap(sides, speakers, resamples, seed)
@@ -243,19 +238,15 @@ def _bootstrap(
         chosen = {n: own.integers(n, size=(n, len(weights))) for n, own in of_runs.items()}
         for name, own in sides.items():
             blocks[name].append(_mean(own, weights, chosen.get(len(own))))
-    return {
-        name: {metric: np.concatenate([block[metric] for block in own]) for metric in COMPARED}
-        for name, own in blocks.items()
-    }
+    return {name: {key: np.concatenate([one[key] for one in own]) for key in COMPARED} for name, own in blocks.items()}
 
 
 def _mean(runs: Sequence[Outputs], weights: np.ndarray, chosen: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Each metric's mean over the runs, or over the `chosen` ones, (runs, resamples)."""
+    chosen = np.arange(len(runs))[:, None] if chosen is None else chosen
     measured = [compute(run, weights, COMPARED) for run in runs]
     values = {metric: np.stack([own[metric] for own in measured]) for metric in COMPARED}
-    if chosen is not None:
-        values = {metric: np.take_along_axis(own, chosen, axis=0) for metric, own in values.items()}
-    return {metric: own.mean(axis=0) for metric, own in values.items()}
+    return {metric: np.take_along_axis(own, chosen, axis=0).mean(axis=0) for metric, own in values.items()}
 
 
 def sign_p(differences: np.ndarray) -> float:

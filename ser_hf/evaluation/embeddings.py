@@ -29,11 +29,7 @@ def available() -> list[str]:
 
 
 def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarray) -> np.ndarray:
-    """The mean of the vectors of each clip's windows, weighted by duration, (clips, size), in the order of `rows`.
-
-    Args:
-        rows, lengths, vectors: clip, samples and vector of each window, (windows, ...).
-    """
+    """The mean of the vectors of each clip's windows, weighted by duration, (clips, size), in the order of `rows`."""
     _, first, clip_of = np.unique(rows, return_index=True, return_inverse=True)
     weights = np.asarray(lengths, dtype=np.float64)
     means = np.zeros((len(first), vectors.shape[1]))
@@ -43,12 +39,8 @@ def mean_by_clip(rows: Sequence[int], lengths: Sequence[int], vectors: np.ndarra
 
 
 def embeddings_map(clips: Predictions, vectors: np.ndarray) -> tuple[dict[str, Any], pa.Table]:
-    """The report's `embeddings`, and the points of the map by every installed method.
-
-    Args:
-        clips: `FEWEST` or more.
-        vectors: the inputs of the classifier's last layer, (clips, size).
-    """
+    """The report's `embeddings`, and the points of the map by every installed method, of `FEWEST` clips or more with
+    the inputs of the classifier's last layer, (clips, size)."""
     chosen, methods = np.arange(len(clips)), available()
     if len(clips) > MOST:
         chosen = np.sort(np.random.default_rng(0).choice(len(clips), MOST, replace=False))
@@ -76,19 +68,12 @@ def project(vectors: np.ndarray, methods: Sequence[str] = ("pca", "tsne"), seed:
     Features are standardized. ``pca`` are two principal components; ``tsne`` (van der Maaten and Hinton 2008, JMLR 9)
     and ``umap`` (McInnes, Healy and Melville 2018, arXiv:1802.03426) start from the first `COMPONENTS`. In the latter
     two, distances between groups mean little.
-
-    Args:
-        vectors: (clips, size), of `FEWEST` clips or more.
-        methods: of `available`.
-
-    Raises:
-        UserError: for vectors that are not finite.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     if not np.isfinite(vectors).all():
         raise UserError("projection: the embeddings are not all finite numbers")
     if (vectors == vectors[0]).all():  # none of the three methods can project equal vectors
-        return {method: np.zeros((len(vectors), 2), dtype=np.float32) for method in methods}
+        return {method: np.zeros((len(vectors), 2), np.float32) for method in methods}
     with threadpool_limits(1):  # the same sums on every machine
         count = min(COMPONENTS, *vectors.shape)
         components = PCA(count, random_state=seed).fit_transform(StandardScaler().fit_transform(vectors))

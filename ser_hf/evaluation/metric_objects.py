@@ -17,7 +17,7 @@ def load_metric(name: str) -> evaluate.Metric:
     `predictions`, class ids, or `prediction_scores`, probabilities (clips, classes), as the metric needs.
 
     Raises:
-        UserError: for an unknown name, and from `compute` for ids or probabilities that cannot be.
+        UserError: for an unknown name, and from `compute` for impossible ids or probabilities.
     """
     if name not in METRICS:
         raise UserError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")

@@ -35,11 +35,9 @@ class Outputs:
     votes: np.ndarray | None = None
 
     @classmethod
-    def of_probabilities(
-        cls, labels: Sequence[int], probabilities: np.ndarray, votes: np.ndarray | None = None
-    ) -> "Outputs":
-        probabilities = np.asarray(probabilities)
-        return cls(np.asarray(labels), probabilities.argmax(axis=1), probabilities.shape[1], probabilities, votes)
+    def of_probabilities(cls, labels: Sequence[int], shares: np.ndarray, votes: np.ndarray | None = None) -> "Outputs":
+        shares = np.asarray(shares)
+        return cls(np.asarray(labels), shares.argmax(axis=1), shares.shape[1], shares, votes)
 
     # Sparse, so that memory grows with the clips and not with the classes.
     @functools.cached_property
@@ -269,7 +267,6 @@ def all_metrics(
     votes: np.ndarray | None = None,
     names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, float | None]:
-    """`values` of the fields of `Outputs`."""
     return values(Outputs.of_probabilities(labels, probabilities, votes), names)
 
 
@@ -286,10 +283,8 @@ def trainer_metrics(prediction) -> dict[str, float]:
 
 def mean_metrics(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """The mean of each metric over runs; None if it is undefined for one."""
-    return {
-        name: None if any(own[name] is None for own in measured) else float(np.mean([own[name] for own in measured]))
-        for name in measured[0]
-    }
+    runs = {name: [own[name] for own in measured] for name in measured[0]}
+    return {name: None if None in own else float(np.mean(own)) for name, own in runs.items()}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -306,9 +301,8 @@ def clipped(probabilities: np.ndarray) -> np.ndarray:
 def one_hot(groups: np.ndarray, count: int, values: np.ndarray | None = None) -> csr_array:
     """(clips, count): 1, or the clip's value, in the column of its group. `weights @ one_hot(...)` counts how often
     each group was drawn, (resamples, count)."""
-    clips = len(groups)
-    ones = np.ones(clips) if values is None else np.asarray(values, np.float64)
-    return csr_array((ones, np.asarray(groups), np.arange(clips + 1)), shape=(clips, count))
+    ones = np.ones(len(groups)) if values is None else np.asarray(values, np.float64)
+    return csr_array((ones, np.asarray(groups), np.arange(len(groups) + 1)), shape=(len(groups), count))
 
 
 def recalls(support: np.ndarray, recognized: np.ndarray) -> np.ndarray:
@@ -369,9 +363,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
 def per_class(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and support (clips) of each class."""
     columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
-    keys = ("precision", "recall", "f1", "support")
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return {name: dict(zip(keys, row, strict=True)) for name, row in zip(names, rows, strict=True)}
+    rows = zip(names, *(column.tolist() for column in columns), strict=True)
+    return {name: {"precision": p, "recall": r, "f1": f1, "support": count} for name, p, r, f1, count in rows}
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], classes: int) -> list[list[int]]:
@@ -390,11 +383,7 @@ def fit_temperature(
 
     Args:
         logits: (clips, classes), of clips that the model was not trained on.
-        labels: (clips,) class ids.
         merged: makes logits of clips from `logits` if those are of windows (`ser_hf.training.data.merge`).
-
-    Raises:
-        UserError: if a logit is not finite.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if not np.isfinite(logits).all():
@@ -408,7 +397,6 @@ def fit_temperature(
         return LOWEST
     limits = np.log([LOWEST, HIGHEST])
     found = minimize_scalar(lambda x: loss(np.exp(x)), bounds=limits, method="bounded", options={"xatol": 1e-6})
-    # The search comes close to a limit, but never reaches it.
     return min([1.0, float(np.exp(found.x)), LOWEST, HIGHEST], key=loss)
 
 
@@ -420,12 +408,8 @@ def at_limit(temperature: float) -> bool:
 def temperature_facts(
     temperature: float, labels: Sequence[int], before: np.ndarray, after: np.ndarray, stored: bool
 ) -> dict[str, Any]:
-    """A report's `temperature`: {value, fitted_on, before: {log_loss, ece, brier}, after, stored}.
-
-    Args:
-        before, after: (clips, classes) logits of the evaluated split, without and with the temperature.
-        stored: whether the published model applies the temperature.
-    """
+    """A report's `temperature`: scores of logits (clips, classes) before and after it, and whether the published model
+    applies it (`stored`)."""
     found: dict[str, Any] = {"value": temperature, "fitted_on": "validation"}
     for when, logits in (("before", before), ("after", after)):
         probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)

@@ -22,8 +22,7 @@ class Predictions:
     """Clips of one split and the predictions for them.
 
     Args:
-        names: the classes.
-        labels: class ids, (clips,).
+        labels: class ids, (clips,), with the `names` of the classes.
         probabilities: (runs, clips, classes), float32; runs are seeds on the same clips.
         columns: `KNOWN`, and those of `OTHER_LABELS` that there are: a value for each clip, or None.
         votes: shares of raters for each class, (clips, classes), nan for clips without.
@@ -102,11 +101,7 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
 
 
 def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
-    """The predictions in a table of `to_table`, of one run or, with a column `seed`, of several on the same clips.
-
-    Raises:
-        ValueError: if the seeds are of different clips.
-    """
+    """The predictions in a table of `to_table`, of one run or, with a column `seed`, of several on the same clips."""
     table = table.filter(pa.compute.equal(table["part"], part))
     rows = table.select([name for name in ("seed", "fold", "id") if name in table.column_names]).to_pandas()
     seeds = rows.pop("seed") if "seed" in rows else np.zeros(len(rows))

@@ -14,13 +14,8 @@ from .predictions import Predictions
 
 @dataclasses.dataclass(frozen=True)
 class Slicing:
-    """How clips are grouped.
-
-    Args:
-        column: of `Predictions.columns`.
-        bounds, unit: of groups of a number; each bound begins the next group.
-        most_values: a column with more values does not describe groups of clips.
-    """
+    """How clips are grouped by a column: by its values if there are at most `most_values`, or by number, where each of
+    the bounds begins the next group."""
 
     column: str
     bounds: tuple[float, ...] = ()
@@ -87,9 +82,8 @@ def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
     """Measures the UAR of every slice, mean over runs, {slice: (resamples, values)}: of groups of clips, to be drawn
     by speakers, and of speakers, to be drawn by clips."""
     places = slice_places(predictions)
-    speakers = {name: own for name, own in places.items() if name == "speaker"}
-    groups = {name: own for name, own in places.items() if name != "speaker"}
-    return _measure(predictions, groups), _measure(predictions, speakers)
+    speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}
+    return _measure(predictions, places), _measure(predictions, speakers)
 
 
 def _measure(predictions: Predictions, places: Places) -> Measure:

@@ -28,11 +28,8 @@ FEW_CLIPS = 5
 def evaluate_predictions(
     predictions: Predictions, *, bootstrap: int = 2000, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """The sections of a report about one split.
-
-    Over several runs, metrics are the mean and confusions the sum. Intervals are those of the mean of these runs: they
-    cover other clips and speakers, not other seeds.
-    """
+    """The sections of a report about one split. Over several runs, metrics are the mean and confusions the sum;
+    intervals are those of the mean of these runs: they cover other clips and speakers, not other seeds."""
     runs, outputs = len(predictions.probabilities), predictions.outputs
     # Everything shares the resamples: drawing them takes as long as computing the metrics.
     groups, speakers = measure_slices(predictions)
@@ -88,7 +85,6 @@ def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
 
 
 def few_clips(supports: Mapping[str, int]) -> list[str]:
-    """A warning about classes with so few clips that many resamples lack them."""
     few = [f"{name} ({clips})" for name, clips in supports.items() if 0 < clips < FEW_CLIPS]
     if not few:
         return []
@@ -99,7 +95,6 @@ def few_clips(supports: Mapping[str, int]) -> list[str]:
 
 
 def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -> Intervals:
-    """The intervals without those of undefined metrics."""
     return {name: own for name, own in intervals.items() if metrics.get(name) is not None}
 
 

@@ -95,16 +95,6 @@ def test_a_table_of_the_runs_clips_to_a_table_and_embeddings(run, tmp_path, caps
     assert json.loads(table.schema.metadata[b"ser_hf"])["model"] == str(run)
 
 
-def test_an_input_table_is_never_replaced(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    table = tmp_path / "c.csv"
-    table.write_text("path,label,speaker\n")
-    (tmp_path / "link.csv").symlink_to("c.csv")
-    for output in ("c.csv", "link.csv", str(table)):
-        assert f"--output: {output} is an input" in complaint(capsys, "model", "./c.csv", "--output", output)
-    assert table.read_text() == "path,label,speaker\n"
-
-
 def test_a_recording_comes_through_a_pipe(published, recordings, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "e.wav").read_bytes())))
     assert cli.main(["predict", str(published("crnn")), "-", "--device", "cpu"]) == 0

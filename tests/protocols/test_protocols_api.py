@@ -28,11 +28,6 @@ def test_foils_take_what_a_run_gives_them():
         assert set(protocol_options(name)) == {"validation", "test", "seed"}
 
 
-def test_options_reach_the_protocol(make_corpus):
-    (split,) = split_corpus(make_corpus(8), "speaker_independent", test=["1-2"], validation=[3])
-    assert split.speakers["test"] == ["x:01", "x:02"]
-
-
 def test_folds_are_picked_by_number_from_1(make_corpus):
     dataset = make_corpus(5)
     folds = split_corpus(dataset, "leave_one_speaker_out")

@@ -81,8 +81,6 @@ def test_the_fingerprint_is_of_the_clips_in_each_part_and_not_of_their_order(mak
     plain, turned = (split_of(make_corpus(4, order=order)) for order in (rows, rows[::-1]))
     assert plain.ids != turned.ids
     assert plain.sha256 == turned.sha256
-    assert len(plain.sha256) == 64
-    assert set(plain.sha256) <= set("0123456789abcdef")
 
 
 def test_the_fingerprint_is_known(make_corpus):
