@@ -141,7 +141,7 @@ def publish_corpus(
     private: Private = False,
     protocol: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="Its splits become files, its folds a column; repeatable."),
+        Option(metavar="NAME", help="Its splits become files, its folds splits/NAME.json; repeatable."),
     ] = None,
     i_have_the_right: Annotated[
         bool,

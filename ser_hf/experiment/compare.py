@@ -14,9 +14,8 @@ import pyarrow as pa
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..evaluation.bootstrap import FEW_SPEAKERS
+from ..evaluation.bootstrap import COMPARED, FEW_SPEAKERS, holm, mcnemar, paired_comparison
 from ..evaluation.metrics import DEFINITIONS, NAMES
-from ..evaluation.paired import METRICS, holm, mcnemar, paired_comparison
 from ..report.page import template
 from ..report.plots import COLORS, save_figure
 from ..report.report import Report
@@ -70,8 +69,8 @@ def compare_runs(
     Returns:
         The content of comparison.json: `metric`, `runs`, `pairs`, `warnings`, `settings`, `definitions`.
     """
-    if metric not in METRICS:
-        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
+    if metric not in COMPARED:
+        raise UserError(f"--metric: unknown metric {metric!r}; choose one of {', '.join(COMPARED)}")
     if output is not None:
         folder = Path(output)
         others = sorted({child.name for child in folder.iterdir()} - {*FILES}) if folder.is_dir() else []
@@ -91,7 +90,7 @@ def compare_runs(
         "pairs": pairs,
         "warnings": _warnings(rows, pairs, groups),
         "settings": settings,
-        "definitions": {name: DEFINITIONS[name] for name in METRICS},
+        "definitions": {name: DEFINITIONS[name] for name in COMPARED},
     }
     if output is not None:
         _write_files(comparison, Path(output))
@@ -168,9 +167,9 @@ def _row(run: SavedRun) -> dict[str, Any]:
         "speakers": split and len(split.speakers),
         "folds": len(protocol.folds or ()),
         "seeds": len(report.seeds or ()),
-        "metrics": {metric: report.metrics[metric] for metric in METRICS},
-        "intervals": {metric: report.intervals[metric] for metric in METRICS if metric in report.intervals},
-        "deviations": {metric: report.deviations[metric] for metric in METRICS if metric in report.deviations},
+        "metrics": {metric: report.metrics[metric] for metric in COMPARED},
+        "intervals": {metric: report.intervals[metric] for metric in COMPARED if metric in report.intervals},
+        "deviations": {metric: report.deviations[metric] for metric in COMPARED if metric in report.deviations},
         "parameters": report.model.parameters,
         "trainable": report.model.learning,
         "seconds": report.seconds.training,
@@ -289,7 +288,7 @@ def tables(comparison: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "split": row["part"],
             NAMES[metric]: f"{row['metrics'][metric]:.3f}",
             "interval": _span(row["intervals"].get(metric)),
-            **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in METRICS if name != metric},
+            **{NAMES[name]: f"{row['metrics'][name]:.3f}" for name in COMPARED if name != metric},
             "sd": _number(row["deviations"].get(metric), ".3f"),
             "folds": row["folds"],
             "seeds": row["seeds"],

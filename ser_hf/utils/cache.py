@@ -31,7 +31,7 @@ _PATIENCE = 1.0  # seconds of waiting for another process before a message
 PARTIAL = ".partial"
 _REMOVED = ".removed"
 # Folders of the cache. Other folders there are ignored.
-KINDS = ("waveforms", "frozen", "near_duplicates", "pieces", "unpacked", "synthetic", "corpora")
+KINDS = ("waveforms", "frozen", "near_duplicates", "unpacked", "synthetic")
 # A folder is named by a key of `key_of`, after the name of the table that it was unpacked from if there is one.
 _NAME = re.compile(rf"(?P<folder>(?:.+-)?[0-9a-f]{{24}})(?P<left>{re.escape(PARTIAL)}|{re.escape(_REMOVED)})?")
 

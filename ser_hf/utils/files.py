@@ -1,4 +1,4 @@
-"""Folders that appear complete or not at all, folders walked in order, and tables of text."""
+"""Folders and files that appear complete or not at all, folders walked in order, and tables of text."""
 
 import contextlib
 import csv
@@ -46,6 +46,13 @@ def atomic_folder(folder: Path, key: str = "output_dir") -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{key}: {folder} cannot be replaced: {error.strerror}; the new one is {partial}") from None
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file that readers see before or after, never in between."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def folders_below(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import replace_text
 from .yaml import dump_yaml, read_yaml
 
 # What a run writes; --overwrite removes these and nothing else.
@@ -72,9 +73,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"output_dir: {self.path} cannot be created: {error.strerror}") from None
-        partial = self.recipe.with_suffix(".partial")
-        partial.write_text(dump_yaml(recipe), encoding="utf-8")
-        partial.rename(self.recipe)
+        replace_text(self.recipe, dump_yaml(recipe))
 
     def _require_same(self, recipe: dict[str, Any]) -> None:
         saved, wanted = flat(read_yaml(self.recipe)), flat(recipe)
