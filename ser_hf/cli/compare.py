@@ -83,8 +83,8 @@ def summary(comparison: dict[str, Any]) -> str:
     if not sha256["equal"]:
         state = f"ANOTHER SPLIT (sha256 {sha256['saved'][:16]} then, {sha256['now'][:16]} now)"
     lines = ["", f"{comparison['name']}: {comparison['source']} rerun", f"  protocol {protocol['name']}: {state}"]
-    for of, title in (("recipe", "another"), ("recordings", "other"), ("environment", "another")):
-        lines += [f"  {title} {of}: {key} {own['saved']} -> {own['now']}" for key, own in comparison[of].items()]
+    for of in ("recipe", "environment"):
+        lines += [f"  another {of}: {key} {own['saved']} -> {own['now']}" for key, own in comparison[of].items()]
     if comparison["incomparable"]:
         lines.append(f"  figures cannot be compared: {'; '.join(comparison['incomparable'])}")
     else:

@@ -101,9 +101,8 @@ def evaluate(
     loaded = evaluation.load_evaluated_model(
         model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
-    result = evaluation.evaluate_on_corpus(loaded, rows, title, settings)
-    evaluation.write_evaluation(folder, result, corpus_facts(own.corpus.name, own.corpus.options))
-    print(evaluation.summary(result.report))
+    facts = corpus_facts(own.corpus.name, own.corpus.options)
+    print(evaluation.summary(evaluation.evaluate_on_corpus(loaded, rows, title, settings, folder, facts)))
     print(f"report: {folder / 'index.html'}")
 
 

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import itertools
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def compare_runs(
         "metric": metric,
         "runs": rows,
         "pairs": pairs,
-        "warnings": _warnings(rows, pairs) + _unpaired(runs, groups),
+        "warnings": _warnings(rows, pairs, groups),
         "settings": settings,
         "definitions": {name: DEFINITIONS[name] for name in COMPARED},
     }
@@ -105,9 +104,10 @@ def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
             raise UserError(f"{b.source}: the same run as {a.source}; name it once")
     if len(runs) < 2:
         raise UserError(f"{', '.join(sources) or 'RUN'}: a comparison needs two runs or more")
-    counts = Counter(run.name for run in runs)
+    names = [run.name for run in runs]
     # Runs of the same recipe are named after their folders.
-    return [run if counts[run.name] == 1 else dataclasses.replace(run, name=run.source.rstrip("/")) for run in runs]
+    named = [run.name if names.count(run.name) == 1 else run.source.rstrip("/") for run in runs]
+    return [dataclasses.replace(run, name=name) for run, name in zip(runs, named, strict=True)]
 
 
 def _read_run(source: str) -> SavedRun:
@@ -145,8 +145,7 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
         first = table.drop_duplicates("id").set_index("id").loc[predicted.columns]
         speakers = None if first["speaker"].isna().any() else first["speaker"].tolist()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a table of predictions of ser_hf ({reason})") from None
+        raise UserError(f"{path}: not a table of predictions of ser_hf ({' '.join(str(error).split())})") from None
     seeds = predicted.index.tolist() if seeded else [None]
     codes = predicted.to_numpy(dtype=int)
     return RunPredictions(classes, predicted.columns.tolist(), first["label"].to_numpy(int), codes, seeds, speakers)
@@ -208,9 +207,16 @@ def _pairs(groups: Sequence[Sequence[SavedRun]], metric: str, settings: Mapping[
     return pairs
 
 
-def _warnings(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _warnings(
+    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[SavedRun]]
+) -> list[str]:
     found = []
+    if len(groups) > 1:
+        named = "; ".join(", ".join(run.name for run in own) for own in groups)
+        found.append(f"Only runs with the same clips, labels and classes are paired: {named}.")
     for row in rows:
+        if not any(run.name == row["name"] for own in groups for run in own):
+            found.append(f"{row['name']}: not paired, its predictions are missing.")
         if leak := row["protocol"]["leak"]:
             found.append(f"{row['name']}: LEAKY: {leak}")
         elif row["protocol"]["shared_speakers"] is None:
@@ -227,14 +233,6 @@ def _warnings(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, An
         found.append("Runs with one training: the variation between seeds is not included.")
     if pairs and any(row["folds"] for row in rows):
         found.append("Pairs pool the clips of all folds; the table has the mean over folds.")
-    return found
-
-
-def _unpaired(runs: Sequence[SavedRun], groups: Sequence[Sequence[SavedRun]]) -> list[str]:
-    found = [f"{run.name}: not paired, its predictions are missing." for run in runs if run.predictions is None]
-    if len(groups) > 1:
-        listed = "; ".join(", ".join(run.name for run in own) for own in groups)
-        found.append(f"Only runs with the same clips, labels and classes are paired: {listed}.")
     return found
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
@@ -181,10 +180,7 @@ def select_test_clips(
 class EvaluationSettings:
     """How a model is evaluated, and on which clips (the last five, see `select_test_clips`).
 
-    Args:
-        window: seconds; longer clips are processed in windows. None is as in the model's recipe.
-        robustness: also evaluate under noise, reverberation, telephones and codecs.
-        embeddings: draw a map of the inputs of the classifier's last layer.
+    Longer clips than `window` seconds are processed in windows; None is as in the model's recipe.
     """
 
     window: Annotated[float, Range(min=SHORTEST)] | None = None
@@ -235,21 +231,19 @@ def _untrained(classifier: Classifier) -> str:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """The report of a model on a corpus, the predictions, and the points of the map of embeddings if requested."""
-
-    report: Report
-    predictions: Predictions
-    points: pa.Table | None
-
-
 @quiet_libraries()
-def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, settings: EvaluationSettings) -> Evaluation:
-    """Evaluates a model on a corpus; `name` is that of the report."""
+def evaluate_on_corpus(
+    model: EvaluatedModel,
+    corpus: Corpus,
+    name: str,
+    settings: EvaluationSettings,
+    output: Path | None = None,
+    citation: Mapping[str, Any] | None = None,
+) -> Report:
+    """Evaluates a model on a corpus; `name` is that of the report, `citation` the `corpus_facts` of its page."""
     began = time.perf_counter()
     classifier, mapping, provenance = model.classifier, model.mapping, model.provenance
-    rate, found, points = classifier.extractor.sampling_rate, {}, None
+    config, rate, found, points = classifier.model.config, classifier.extractor.sampling_rate, {}, None
     selection = {name: getattr(settings, name) for name in _SELECTION}
     if provenance and provenance.protocol == settings.protocol and settings.fold is None:
         selection["fold"] = provenance.fold  # whose test split the model has not been trained on
@@ -279,7 +273,16 @@ def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, setting
         sources=sources_facts(corpus.sources),
         foil=None,
         label_words=mapping.rows(),
-        model=_model_facts(model),
+        model={
+            "architecture": config.model_type,
+            "model_type": config.model_type,
+            "checkpoint": Path(classifier.source).name if Path(classifier.source).is_dir() else classifier.source,
+            "revision": classifier.revision,
+            "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
+            "padding_safe": classifier.padding_safe,
+            "untrained": list(classifier.untrained),
+            "learnt_from": sorted(provenance.corpora) if provenance else None,
+        },
         parts={},
         history=[],
         environment=environment(),
@@ -288,7 +291,13 @@ def evaluate_on_corpus(model: EvaluatedModel, corpus: Corpus, name: str, setting
         **scores,
         **found,
     )
-    return Evaluation(report, predictions, points)
+    if output is not None:
+        with atomic_folder(output, "--output") as partial:
+            pq.write_table(to_table("test", predictions), partial / "predictions.parquet")
+            if points is not None:
+                pq.write_table(points, partial / "embeddings.parquet")
+            write_report(partial, report, corpus=citation)
+    return report
 
 
 def robustness_of(
@@ -332,20 +341,6 @@ def _in_classes(dataset: Dataset, mapping: LabelMapping, probabilities: np.ndarr
     return dataclasses.replace(known, **changes)
 
 
-def _model_facts(model: EvaluatedModel) -> dict[str, Any]:
-    classifier = model.classifier
-    return {
-        "architecture": classifier.model.config.model_type,
-        "model_type": classifier.model.config.model_type,
-        "checkpoint": Path(classifier.source).name if Path(classifier.source).is_dir() else classifier.source,
-        "revision": classifier.revision,
-        "parameters": sum(parameter.numel() for parameter in classifier.model.parameters()),
-        "padding_safe": classifier.padding_safe,
-        "untrained": list(classifier.untrained),
-        "learnt_from": sorted(model.provenance.corpora) if model.provenance else None,
-    }
-
-
 def require_place(folder: Path, overwrite: bool) -> None:
     """Raises a `UserError` unless a folder is empty, or has an evaluation that `overwrite` allows to replace."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -356,15 +351,6 @@ def require_place(folder: Path, overwrite: bool) -> None:
         raise UserError(f"--output: {folder} has files of something else than an evaluation; choose another folder")
     if not overwrite:
         raise UserError(f"--output: {folder} has an evaluation already; replace it with --overwrite")
-
-
-def write_evaluation(folder: Path, evaluation: Evaluation, corpus: Mapping[str, Any] | None = None) -> None:
-    """Writes report, page, pictures and predictions; `corpus` is `corpus_facts`, for the citation."""
-    with atomic_folder(folder, "--output") as partial:
-        pq.write_table(to_table("test", evaluation.predictions), partial / "predictions.parquet")
-        if evaluation.points is not None:
-            pq.write_table(evaluation.points, partial / "embeddings.parquet")
-        write_report(partial, evaluation.report, corpus=corpus)
 
 
 def summary(report: Report) -> str:
@@ -406,9 +392,7 @@ def evaluate_model(
         require_place(Path(output), overwrite)
     read = read_corpus(corpus, root, **(settings or {}))
     loaded = load_evaluated_model(str(model), **(loading or {}))
-    result = evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked)
-    if output is not None:
-        general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
-        options = {key: value for key, value in (settings or {}).items() if key not in general}
-        write_evaluation(Path(output), result, corpus_facts(corpus, options))
-    return result.report
+    general = ("labels", "merge", "drop", "exclude", "on_unknown", "sampling_rate")
+    facts = corpus_facts(corpus, {key: value for key, value in (settings or {}).items() if key not in general})
+    folder = None if output is None else Path(output)
+    return evaluate_on_corpus(loaded, read, f"{model} on {corpus}", checked, folder, facts)

@@ -67,7 +67,7 @@ def reproduce(
     recipe = read_recipe(values, overrides)
     folder = RunFolder(recipe.output_dir)
     there, here = Path(source).resolve(), folder.path.resolve()
-    if Path(source).is_dir() and (here == there or here in there.parents or there in here.parents):
+    if Path(source).is_dir() and (here in (there, *there.parents) or there in here.parents):
         raise UserError(f"output_dir: {folder.path} and {source} overlap; choose another folder (--output)")
     folder.check(recipe.to_dict(), resume, overwrite)
     if not (resume and folder.complete):

@@ -54,19 +54,15 @@ def usable_cores() -> int:
 @functools.cache
 def git_revision() -> str | None:
     """Revision of the code, with `+changes` if it differs from the commit; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        commit = _git("rev-parse", "HEAD")
-        tracked = _git("ls-files", Path(__file__).name)
-        changes = _git("status", "--porcelain", "--untracked-files=no")
+        # In a virtual environment inside another checkout, that repository is not ours.
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True, timeout=10)
+        found = subprocess.run([*git, *describe], capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    # In a virtual environment inside another checkout, that repository is not ours.
-    return commit + ("+changes" if changes else "") if tracked else None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return found.stdout.strip()
 
 
 def _processor() -> str:

@@ -77,9 +77,8 @@ def apportion(
 def in_turns(groups: Sequence[Sequence[Hashable]], generator: np.random.Generator) -> list[int]:
     """A random order of items in which every stretch from the start has the groups in proportion, within one item.
 
-    Args:
-        groups: of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
-            proportion, and the emotions of each. Groups of one level must be sortable.
+    `groups` has of each item its group, the group within that one, and so on: (speaker, emotion) keeps speakers in
+    proportion, and the emotions of each. Groups of one level must be sortable.
     """
     levels = len(groups[0]) if len(groups) else 0
 

@@ -87,16 +87,13 @@ class RunFolder:
     def _clear(self) -> None:
         # The report first and the recipe last: interrupted in between, the folder is an unfinished run.
         order = sorted(self.path.iterdir(), key=lambda child: (child.name == "recipe.yaml", child.name != "report"))
-        for child in filter(lambda child: is_ours(child.name), order):
+        for child in order:
+            if child.name not in CONTENTS and not _CHILD.fullmatch(child.name):
+                continue
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)
             else:
                 child.unlink()
-
-
-def is_ours(name: str) -> bool:
-    """Whether a run writes files or folders of this name."""
-    return name in CONTENTS or _CHILD.fullmatch(name) is not None
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -46,11 +46,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node):
         text = self.construct_scalar(node)
-        try:
-            return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
-        except ValueError:
-            problem = f"{text!r} is not a whole number"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+        return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
@@ -78,7 +74,7 @@ def parse_yaml(text: str, source: str) -> Any:
     """The value of a YAML text; `source` (a file or a command-line override) is named when it is malformed."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}, line {mark.line + 1}" if mark else source
         raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None

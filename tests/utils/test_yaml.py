@@ -81,7 +81,6 @@ def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
         ("a: 1\n---\nb: 2\n", 2),
         ("a: !!python/name:os.system x\n", 1),
         ("a: 1\n? [1, 2]\n: 3\n", 2),
-        ("a: !!int many\n", 1),
     ],
 )
 def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
