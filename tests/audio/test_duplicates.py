@@ -137,10 +137,8 @@ def test_a_damaged_result_is_computed_again(damage, takes, tmp_path, caplog):
 
 
 def test_the_result_does_not_depend_on_the_size_of_the_sorted_parts(takes, tmp_path, monkeypatch):
-    scraps = [
-        wav(np.zeros(RATE // 10)),
-        wav(takes[0][: RATE // 4]),
-    ]  # no frame, and fewer than lie between two of a key
+    # No frame, and fewer than lie between two of a key.
+    scraps = [wav(np.zeros(RATE // 10)), wav(takes[0][: RATE // 4])]
     clips = [scraps[0], *map(wav, takes), *scraps, *(KINDS["mp3"](take) for take in takes), scraps[0]]
     store = store_of(clips, tmp_path)
     rows = list(range(len(store)))

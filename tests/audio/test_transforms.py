@@ -9,7 +9,6 @@ from scipy.signal import butter, correlate, lfilter, sosfiltfilt, welch
 
 from ser_hf.audio.augmentation import CODECS
 from ser_hf.audio.transforms import (
-    _SUBTYPES,
     DIRECT_SECONDS,
     add_noise,
     colored,
@@ -40,10 +39,6 @@ def voice():
 
 
 # Telephone and level
-
-
-def test_every_codec_of_the_recipe_exists():
-    assert set(_SUBTYPES) == set(CODECS)
 
 
 @pytest.mark.parametrize(("codec", "least"), [("mu_law", 28), ("a_law", 28), ("gsm", 5), ("adpcm", 12)])
