@@ -148,7 +148,7 @@ class Mixup(Step):
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """The steps for training clips in their order: the voice, the room, the background, the line, the level. `mixup`
-    then mixes clips of a batch; `oversample` repeats clips of rare classes until all classes are equally frequent."""
+    then mixes clips of a batch."""
 
     speed: Speed = Speed()
     pitch: Pitch = Pitch()
@@ -159,7 +159,6 @@ class Augmentation:
     telephone: Telephone = Telephone()
     gain: Gain = Gain()
     mixup: Mixup = Mixup()
-    oversample: bool = False
 
     @property
     def steps(self) -> dict[str, Step]:

@@ -25,26 +25,21 @@ class WaveformClassifier(nn.Module):
 
     It holds a copy of the model on the CPU, in float32 and evaluation mode; the model itself does not change.
 
-    Args:
-        extractor: the one that the model is published with; None passes waveforms on as they are.
-
-    Raises:
-        UserError: if the model takes features that its extractor computes, or the preparation has no equivalent here.
+    A model that takes features, which its extractor computes, and a preparation without equivalent here are refused.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor | None = None):
+    def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor):
         super().__init__()
         preparation = Preparation()
         if isinstance(extractor, PreparedFeatureExtractor):
             preparation, extractor = extractor.preparation, extractor.stock()
         config = model.config
         kind = encoder_config(config).model_type
-        waveforms = extractor is None or type(extractor) is Wav2Vec2FeatureExtractor
-        if not waveforms or (kind in ENCODERS and not takes_waveforms(config)):
-            features = "its feature extractor" if extractor is None else type(extractor).__name__
+        if type(extractor) is not Wav2Vec2FeatureExtractor or (kind in ENCODERS and not takes_waveforms(config)):
+            features = type(extractor).__name__
             raise UserError(f"{kind}: export supports networks that take waveforms, and this one needs {features}")
         trims = preparation.trim_silence is not None and preparation.fixed_duration is None
-        if trims and kind in ENCODERS and not gives_mask(extractor):
+        if trims and kind in ENCODERS and not extractor.return_attention_mask:
             raise UserError(
                 f"{kind} uses no attention mask, so that its output depends on the length that trimming leaves "
                 f"(trim_silence {preparation.trim_silence:g}), and one graph cannot cut a batch to several lengths; "
@@ -52,8 +47,7 @@ class WaveformClassifier(nn.Module):
             )
         self.extractor, self.preparation = extractor, preparation
         self.multi_label = config.problem_type == "multi_label_classification"
-        rates = [getattr(source, "sampling_rate", None) for source in (extractor, config)]
-        self.sampling_rate = rates[0] or rates[1] or 16000
+        self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
         self.extract = WaveformInput(extractor)
         self.model = copy.deepcopy(model).to("cpu", torch.float32).requires_grad_(False)
@@ -75,11 +69,6 @@ class WaveformClassifier(nn.Module):
             waveform, lengths = nn.functional.pad(waveform, (0, missing)), lengths.clamp(min=self.shortest)
         logits = self.model(**self.extract(waveform, lengths)).logits.float()
         return logits, logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
-
-
-def gives_mask(extractor: SequenceFeatureExtractor | None) -> bool:
-    """Whether the network, or the extractor that computes its features, knows where clips end."""
-    return not isinstance(extractor, Wav2Vec2FeatureExtractor) or extractor.return_attention_mask
 
 
 class PrepareWaveform(nn.Module):
@@ -152,14 +141,12 @@ class PrepareWaveform(nn.Module):
 
 
 class WaveformInput(nn.Module):
-    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor` makes them: with
-    zero mean and unit variance per clip if it normalizes. Without an extractor, waveforms as they are, with a mask."""
+    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor` makes them."""
 
-    def __init__(self, extractor: Wav2Vec2FeatureExtractor | None):
+    def __init__(self, extractor: Wav2Vec2FeatureExtractor):
         super().__init__()
-        self.normalize = extractor is not None and extractor.do_normalize
-        self.padding_value = 0.0 if extractor is None else extractor.padding_value
-        self.masked = gives_mask(extractor)
+        self.normalize, self.padding_value = extractor.do_normalize, extractor.padding_value
+        self.masked = extractor.return_attention_mask
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
         real = _is_real(waveform.shape[1], lengths)

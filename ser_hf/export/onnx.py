@@ -16,6 +16,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import statistics
 import tempfile
@@ -45,7 +46,7 @@ from ..training.loading import first_line
 from ..utils.environment import environment
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
-from .graph import WaveformClassifier, gives_mask
+from .graph import WaveformClassifier
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +112,7 @@ def export_model(
             that a run keeps for this (`ser_hf.inference.reference`), or built-in speech-like signals.
 
     Raises:
-        UserError: naming the model or the argument that is wrong; also if the file's logits differ from the model's by
-            more than `TOLERANCE`. Then no file is written.
+        UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no file is written.
     """
     path = _output_path(source, output)
     require("onnx", "onnxscript", "onnxruntime")
@@ -129,8 +129,7 @@ def export_model(
         "revision": classifier.revision,
         "window_seconds": classifier.evaluation_window,
     }
-    expected = logits_of(classifier, clips)
-    files = {}
+    expected, files = logits_of(classifier, clips), {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Files appear at their places only when all of them are complete and checked.
@@ -225,8 +224,7 @@ def _checked(
     found = Difference(*(max(values) for values in zip(*map(dataclasses.astuple, compared), strict=True)))
     if found.logits > tolerance:
         raise UserError(
-            f"{path}: not written: its logits differ from the model's by {found.logits:.2g} on {len(clips)} clips, "
-            f"more than {tolerance:g}"
+            f"{path}: not written: its logits differ from the model's by {found.logits:.2g}, more than {tolerance:g}"
         )
     return ExportedFile(path, written.stat().st_size, found, padded, milliseconds(exported, clips))
 
@@ -234,22 +232,15 @@ def _checked(
 def export_onnx(
     model: PreTrainedModel,
     path: Path | str,
-    extractor: SequenceFeatureExtractor | None = None,
+    extractor: SequenceFeatureExtractor,
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes `model` in float32 and evaluation mode; the model itself does not change.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``, int64 (batch,
-    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels). Its
-    metadata is that of `metadata_of`.
-
-    Args:
-        extractor: the feature extractor that the model is published with, which becomes a part of the graph. None
-            passes waveforms on to the network as they are.
-        facts: additional metadata.
-
-    Raises:
-        UserError: if onnx or onnxscript is missing, or the network or its extractor cannot be exported.
+    samples), 1 for samples of the clip; its outputs are ``logits`` and ``probabilities``, float32 (batch, labels).
+    `extractor`, with which the model is published, becomes a part of the graph. The metadata is that of `metadata_of`,
+    and `facts`.
     """
     require("onnx", "onnxscript")
     size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
@@ -306,14 +297,14 @@ def require(*packages: str) -> None:
 
 def metadata_of(graph: WaveformClassifier) -> dict[str, Any]:
     """The metadata of a file: labels, sampling rate, and how to batch clips."""
-    config, extractor = graph.model.config, graph.extractor
+    config = graph.model.config
     encoder = encoder_config(config).model_type in ENCODERS
     return {
         "id2label": {str(number): config.id2label[number] for number in sorted(config.id2label)},
         "sampling_rate": graph.sampling_rate,
         "multi_label": graph.multi_label,
         "model_type": config.model_type,
-        "padding_safe": gives_mask(extractor) and (not encoder or mask_valid(config)),
+        "padding_safe": graph.extractor.return_attention_mask and (not encoder or mask_valid(config)),
         "calibration_temperature": getattr(config, TEMPERATURE_KEY, None),
         "ser_hf": environment()["versions"]["ser_hf"],
         "opset": OPSET,
@@ -387,7 +378,7 @@ def _quiet() -> Iterator[None]:
 
 
 def quantize(source: Path, path: Path) -> None:
-    """Writes a copy of an exported file with int8 weights (`onnxruntime.quantization.quantize_dynamic`).
+    """Writes a copy of an exported file with int8 weights.
 
     Weights become integers; activations are quantized at each call, by the range of the batch, so that a clip's logits
     would depend on the other clips: `padding_safe` is false in the metadata, and clips are processed one at a time.
@@ -395,8 +386,6 @@ def quantize(source: Path, path: Path) -> None:
     Linear and recurrent layers are quantized, and convolutions in networks without a pretrained encoder. Feature
     extraction stays float32: quiet bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
 
-    Raises:
-        UserError: if onnx or onnxruntime is missing.
     """
     require("onnx", "onnxruntime")
     import onnx
@@ -404,7 +393,8 @@ def quantize(source: Path, path: Path) -> None:
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
-    excluded = [node.name for node in model.graph.node if _computes_features(node)]
+    scopes = {node.name: " ".join(item.value for item in node.metadata_props) for node in model.graph.node}
+    excluded = [node for node, scope in scopes.items() if any(re.search(rf"'{name}['.]", scope) for name in _FEATURES)]
     # Integer kernels of convolutions need unsigned weights with one range a layer; others lose less with a range for
     # each channel. A Gemm becomes a MatMul.
     settings = {"op_types_to_quantize": ["MatMul", "LSTM"], "weight_type": QuantType.QInt8, "per_channel": True}
@@ -419,8 +409,3 @@ def quantize(source: Path, path: Path) -> None:
     metadata |= {"padding_safe": "false", "quantized": "int8 weights, dynamic"}
     onnx.helper.set_model_props(quantized, metadata)
     onnx.save(quantized, path)
-
-
-def _computes_features(node: Any) -> bool:
-    scopes = next((item.value for item in node.metadata_props if item.key == _SCOPES), "")
-    return any(f"'{name}'" in scopes or f"'{name}." in scopes for name in _FEATURES)

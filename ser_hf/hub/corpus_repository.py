@@ -1,7 +1,6 @@
 """Publishes a corpus as a data set on the Hub: parquet with playable audio, splits as files and columns, a card.
 
-The first protocol with one split gives the files (train, validation, test, and `rest` for other clips). Other
-protocols are columns: `PROTOCOL_split`, or `PROTOCOL_fold` with the number of the fold that tests the clip.
+The first protocol with one split gives the files (train, validation, test, and `rest` for other clips).
 ``splits/PROTOCOL.json`` describes each protocol completely; the protocol `file` reads it.
 
 `Dataset.push_to_hub` makes several commits and a card that names no license, so that the tables are written to a
@@ -63,15 +62,8 @@ _CREATIVE_COMMONS = re.compile(r"cc-by(-nc)?(-sa)?-[0-9.]+")
 
 
 def require_right(facts: Mapping[str, Any], have_right: bool) -> None:
-    """Refuses to publish a corpus against its license.
-
-    Args:
-        facts: of the corpus, from `ser_hf.corpora.corpus_facts`.
-        have_right: whether users state that they may publish their own corpus.
-
-    Raises:
-        UserError: with the reason, and what to do.
-    """
+    """Refuses to publish a corpus against its license; `have_right` is the user's statement about a corpus of their
+    own, and `facts` are from `ser_hf.corpora.corpus_facts`."""
     name, title, license = facts["name"], facts["title"], facts["license"]
     if name == "mixture":
         reason = "cannot be published: each of its corpora has its own license; publish them one by one"
@@ -136,28 +128,17 @@ def stage_corpus(
 ) -> None:
     """Fills `folder` with the content of the corpus's repository. The same corpus gives the same bytes.
 
-    Args:
-        dataset, store: from `ser_hf.audio.prepare`, at 16 kHz.
-        facts: from `ser_hf.corpora.corpus_facts`.
-        splits: of each protocol.
+    `dataset` and `store` are from `ser_hf.audio.prepare`, at 16 kHz.
     """
-    # Names of files and columns contain no slashes: emobox_ravdess.
+    # Names of files contain no slashes: emobox_ravdess.
     splits = {name.replace("/", "_"): own for name, own in (splits or {}).items()}
-    parts: list[str] | None = None
     for name, own in splits.items():
         (folder / "splits").mkdir(parents=True, exist_ok=True)
         save_splits(own, [audit(split, dataset) for split in own], folder / "splits" / f"{name}.json")
-        if len(own) > 1:
-            tests = [split.rows["test"] for split in own]
-            dataset = dataset.add_column(f"{name}_fold", _places(len(dataset), tests), feature=Value("int32"))
-            continue
-        names = [*own[0].rows]
-        found = [number and names[number - 1] for number in _places(len(dataset), [*own[0].rows.values()])]
-        if parts is None:
-            parts = [part or "rest" for part in found]
-        else:
-            dataset = dataset.add_column(f"{name}_split", found, feature=Value("string"))
-    parts = parts or ["train"] * len(dataset)
+    parts = ["train"] * len(dataset)
+    if first := next((own[0] for own in splits.values() if len(own) == 1), None):
+        part_of = {row: part for part, rows in first.rows.items() for row in rows}
+        parts = [part_of.get(row, "rest") for row in range(len(dataset))]
     (folder / "data").mkdir(parents=True, exist_ok=True)
     columns = dataset.remove_columns(["audio"]).with_format("arrow")[:]
     ids = dataset["id"][:]
@@ -173,15 +154,6 @@ def stage_corpus(
     logger.info("%s: %s clips, %s of parquet", facts["title"], f"{len(dataset):,}", size)
     card = _card(dataset, facts, repo_id, splits, {*parts})
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _places(clips: int, groups: Sequence[Sequence[int]]) -> list[int | None]:
-    """By row the number, from 1, of the first group that contains it."""
-    found: list[int | None] = [None] * clips
-    for number, rows in reversed([*enumerate(groups, start=1)]):
-        for row in rows:
-            found[row] = number
-    return found
 
 
 def as_flac(samples: np.ndarray, sampling_rate: int) -> bytes:

@@ -3,25 +3,32 @@
 import dataclasses
 import datetime
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from huggingface_hub import DatasetCardData, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
+from ..corpora import corpora_facts, corpus_options
 from ..evaluation.metrics import NAMES
 from ..inference.reference import read_reference
-from ..report.card import card_of_run, card_pictures, hub_page, run_report
-from ..report.report import Report
+from ..report.card import card_of_run, card_pictures, hub_page, public, report_values, run_report, templates
+from ..report.citations import license_metadata, license_text
+from ..report.report import SCHEMA, Report, read_report
+from ..report.write import write_report
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import read_yaml
-from . import report_repository
-from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
+from ..utils.yaml import dump_yaml, read_yaml
+from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
 from .space import Demo, write_space
 from .verify import Verdict, verify
 
@@ -30,6 +37,16 @@ OWNED = (
     *("*.safetensors", "*.safetensors.index.json", "*.py", "*.png", "adapter/*", ".eval_results/*.yaml"),
     *("preprocessor_config.json", "processor_config.json", "recipe.yaml", "report.json"),
 )
+# Tables, and what a row of each is.
+REPORT_TABLES = {
+    "predictions": "a clip: its label, the prediction, the probability of each emotion",
+    "metrics": "a metric of the report (of a split, class, group, fold or seed) with its interval",
+    "confusion": "a label and a prediction: the number of clips",
+    "embeddings": "the coordinates of an evaluated clip in the plots of embeddings",
+}
+_SPLIT = "report"  # of tables without splits; datasets reserves "all"
+# Patterns of the files that a push of a report writes, and deletes if a later one does not contain them.
+REPORT_OWNED = ("README.md", "index.html", "report.json", SCHEMA, "*.parquet", "*.png", "*.svg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,29 +117,31 @@ def publish(
             problems = "; ".join(before.problems)
             raise UserError(f"{run}: not published: {problems} (ser-hf verify {run} shows the details)")
         if report_repo:  # before the model, whose card links it
-            report_repository.stage_report(
-                run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space
-            )
-            published_report = push(
-                staging / "report",
-                report_repo,
-                kind="dataset",
-                message=f"{report.name}: evaluation report",
-                owned=report_repository.OWNED,
-                **pushing,
-            )
+            stage_report(run, staging / "report", repo_id=report_repo, model_repo=repo_id, space=space)
+            pushed: Any = {"kind": "dataset", "owned": REPORT_OWNED} | pushing
+            message = f"{report.name}: evaluation report"
+            published_report = push(staging / "report", report_repo, message=message, **pushed)
         message = f"{report.name}: weights, card and figures"
         model = push(staging / "model", repo_id, message=message, owned=OWNED, **pushing)
         verdict = verify(repo_id, revision=model.commit, **known)
         if not verdict.good:
             raise UserError(f"{model.url}: pushed, but users get something else: {'; '.join(verdict.problems)}")
         if space:
-            _stage_space(run, staging / "space", report, model, report_repo, verdict.remote_code)
+            page, recipe = report_repo and hub_page(report_repo, "datasets"), read_yaml(RunFolder(run).recipe)
+            window = recipe["evaluation"]["window"]
+            write_space(staging / "space", Demo(repo_id, report, model.commit, verdict.remote_code, window, page))
+            require_no_paths(staging / "space", machine_paths(run, recipe=recipe))
             message = f"A demo of {repo_id}"
             published_space = push(staging / "space", space, kind="space", message=message, **pushing)
-    published = Published(model, published_report, published_space, verdict)
-    _record(run, published)
-    return published
+    # Neither the token nor anything about its user.
+    content: dict[str, Any] = {
+        name: pushed and {"repo_id": pushed.repo_id, "url": pushed.url, "commit": pushed.commit}
+        for name, pushed in (("model", model), ("report", published_report), ("space", published_space))
+    }
+    content["largest_difference"] = verdict.largest_difference
+    content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    replace_text(RunFolder(run).published, json.dumps(content, indent=1) + "\n")
+    return Published(model, published_report, published_space, verdict)
 
 
 def stage_model(
@@ -139,9 +158,6 @@ def stage_model(
     Args:
         report_repo, space: Hub ids that the card links.
         benchmark: `dataset_id` and `task_id` of `benchmark_result`.
-
-    Raises:
-        UserError: if the run is not finished, or a file contains a path of this machine.
     """
     require_finished(run)
     card = str(card_of_run(run, repo_id, report_repo=report_repo, space=space))
@@ -164,9 +180,7 @@ def require_finished(run: Path) -> None:
 def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") -> tuple[str, str]:
     """Name and YAML of the file by which the leaderboard of a benchmark on the Hub shows the headline metric, UAR.
 
-    Raises:
-        UserError: for results of a leaky protocol or of the validation split, which a leaderboard must not compare
-            with others.
+    Refuses results of a leaky protocol or of the validation split, which must not be compared with others.
     """
     protocol = report.protocol
     if protocol.leak:
@@ -184,24 +198,104 @@ def benchmark_result(report: Report, dataset_id: str, task_id: str = "default") 
     return f".eval_results/{name}.yaml", yaml_dump(eval_result_entries_to_yaml([entry]), sort_keys=False)
 
 
-def _stage_space(
-    run: Path, folder: Path, report: Report, model: Pushed, report_repo: str | None, remote_code: bool
+def stage_report(
+    run: Path, folder: Path, *, repo_id: str, model_repo: str | None = None, space: str | None = None
 ) -> None:
-    recipe = read_yaml(RunFolder(run).recipe)
-    page = report_repo and hub_page(report_repo, "datasets")
-    write_space(folder, Demo(model.repo_id, report, model.commit, remote_code, recipe["evaluation"]["window"], page))
-    require_no_paths(folder, machine_paths(run, recipe=recipe))
+    """Fills `folder` with the content of the report's repository. The same run gives the same bytes.
+
+    Tables are parquet, each a configuration of the data set: ``load_dataset(repo, "predictions")`` loads one.
+
+    Args:
+        repo_id: USER/NAME of the repository, for the snippets of its card.
+        model_repo, space: Hub ids of the model that the report describes, and of its demo.
+    """
+    source, recipe = RunFolder(run).report, read_yaml(RunFolder(run).recipe)
+    predictions = pq.read_table(source / "predictions.parquet")
+    places = machine_paths(run, _clip_folder(predictions), recipe=recipe)
+    values = public(read_report(source / "report.json").to_dict())
+    values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
+    report = Report.from_dict(json.loads(without_paths(json.dumps(values, ensure_ascii=False), places)), source)
+    corpora = _corpora(report, recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (source / "embeddings.parquet").is_file():
+        pq.write_table(_without_paths(pq.read_table(source / "embeddings.parquet")), folder / "embeddings.parquet")
+    facts = corpora[0] if len(corpora) == 1 else None
+    write_report(folder, report, recipe=dump_yaml(public(recipe)), corpus=facts)
+    pq.write_table(confusion_table(report), folder / "confusion.parquet")
+    (folder / "predictions").mkdir()
+    for part in dict.fromkeys(predictions["part"].to_pylist()):
+        own = _without_paths(predictions.filter(pc.equal(predictions["part"], part)))
+        pq.write_table(own, folder / "predictions" / f"{part}.parquet")
+    card = _report_card(report, corpora, folder, repo_id, model_repo, space)
+    (folder / "README.md").write_text(without_paths(card, places), encoding="utf-8")
+    require_no_paths(folder, places)
 
 
-def _record(run: Path, published: Published) -> None:
-    """Writes published.json, which contains neither the token nor anything about its user."""
-    content: dict[str, Any] = {
-        name: pushed and {"repo_id": pushed.repo_id, "url": pushed.url, "commit": pushed.commit}
-        for name, pushed in (("model", published.model), ("report", published.report), ("space", published.space))
+def _clip_folder(predictions: pa.Table) -> str | None:
+    """The common folder of the clips in a table of predictions."""
+    cells = predictions["path"].to_pylist() if "path" in predictions.column_names else []
+    above = {str(Path(cell).parent) for cell in cells if cell and Path(cell).is_absolute()}
+    return os.path.commonpath(above) if above else None
+
+
+def _without_paths(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["path"]) if "path" in table.column_names else table
+
+
+def confusion_table(report: Report) -> pa.Table:
+    """A row for each pair of a label and a prediction, with the share of the label's clips."""
+    rows = [
+        {"label": label, "predicted": predicted, "clips": clips, "share": clips / sum(counts) if sum(counts) else None}
+        for label, counts in zip(report.labels, report.confusion, strict=True)
+        for predicted, clips in zip(report.labels, counts, strict=True)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def _report_card(
+    report: Report,
+    corpora: Sequence[Mapping[str, Any]],
+    folder: Path,
+    repo_id: str,
+    model_repo: str | None,
+    space: str | None,
+) -> str:
+    # The viewer shows the first split: that of the results.
+    parts = sorted((path.stem for path in (folder / "predictions").iterdir()), key=lambda one: one != report.judged_on)
+    files = {"predictions": [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]}
+    for name in REPORT_TABLES:
+        path = folder / f"{name}.parquet"
+        if path.is_file() and pq.read_metadata(path).num_rows:  # `load_dataset` refuses a table without rows
+            files[name] = [{"split": _SPLIT, "path": path.name}]
+    tags = ["speech-emotion-recognition", "evaluation", "ser_hf"]
+    data = DatasetCardData(
+        pretty_name=f"{report.name}: evaluation report",
+        task_categories=["audio-classification"],
+        tags=[*tags, "leaky-protocol"] if report.protocol.leak else tags,
+        configs=[
+            {"config_name": name, "data_files": own, **({"default": True} if name == "predictions" else {})}
+            for name, own in files.items()
+        ],
+        **license_metadata(corpora, f"{hub_page(repo_id, 'datasets')}#license"),
+    )
+    rows = {name: sum(pq.read_metadata(folder / one["path"]).num_rows for one in own) for name, own in files.items()}
+    values = report_values(report) | {
+        "card_data": data.to_yaml(),
+        "repo_id": repo_id,
+        "model_repo": model_repo,
+        "model_page": model_repo and hub_page(model_repo),
+        "space_page": space and hub_page(space, "spaces"),
+        "page": f"{hub_page(repo_id, 'datasets')}/resolve/main/index.html",
+        "tables": [{"name": name, "rows": rows[name], "holds": REPORT_TABLES[name]} for name in files],
+        "licenses": [f"{one['title']} ({license_text(one['license'])})" for one in corpora if one["license"]],
     }
-    content["largest_difference"] = published.verdict.largest_difference
-    content["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    path = RunFolder(run).published
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    return re.sub(r"\n{3,}", "\n\n", templates().get_template("report_repository.md").render(values))
+
+
+def _corpora(report: Report, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Facts of the evaluated corpora."""
+    evaluated = report.protocol.parts.get(report.judged_on)
+    names = sorted({speaker.partition(":")[0] for speaker in (evaluated.speakers if evaluated else ())})
+    corpus = recipe["corpus"]
+    options = {key: value for key, value in corpus.items() if key in corpus_options(corpus["name"])}
+    return corpora_facts(corpus["name"], options, names)

@@ -40,16 +40,8 @@ AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """What a Space shows.
-
-    Args:
-        model: what ``pipeline(model=...)`` loads: a Hub id, or a folder for a page on this machine.
-        report: of the model, for the headline.
-        revision: the commit of the model.
-        trust_remote_code: whether the model needs its own code.
-        window: seconds of evaluation windows (`evaluation.window` of its recipe).
-        report_page: URL or path of its report.
-    """
+    """What a Space shows: `model` is a Hub id, or a folder for a page on this machine; `window` are the seconds of
+    evaluation windows (`evaluation.window` of its recipe), and `report_page` is a URL or path."""
 
     model: str
     report: Report | None = None

@@ -34,19 +34,15 @@ _TRAINING_ONLY = "masked_spec_embed"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a user of a model gets.
+    """What a user of a model gets; fields stay empty where `pipeline` does not load it.
 
     Args:
-        where: as the caller named it; `commit` is that of the Hub.
-        loads: whether `pipeline` loads it; the fields below stay empty where it does not.
         problems: what is wrong, a sentence each; none for a good model.
         notes: what a user should know and is no fault.
         remote_code: it is loaded with ``trust_remote_code=True``.
-        tensors: how many the network has; `newly_initialized` are not in the file and start from random numbers,
-            `unexpected` are in the file only.
+        newly_initialized: tensors that are not in the file and start from random numbers; `unexpected` are only there.
         largest_difference: between its logits and the expected ones; None without expected logits.
         padding_safe: whether a clip gets the same logits alone and in a padded batch; None if batches fail.
-        versions: of the libraries that the process used.
     """
 
     where: str
@@ -141,11 +137,8 @@ def verify(
         )
         return Verdict(where, False, [problem], commit=commit)
     logger.info("loading %s in a process without ser_hf", where)
-    request = {
-        "where": where if commit else os.path.abspath(where),
-        "commit": commit,
-        "folder": os.path.abspath(place),
-    }
+    name = where if commit else os.path.abspath(where)
+    request = {"where": name, "commit": commit, "folder": os.path.abspath(place)}
     return verdict_of(where, _inspect(request, clips, token, trust_remote_code), logits, commit)
 
 
@@ -222,11 +215,7 @@ def _inspect(
 def verdict_of(
     where: str, response: Mapping[str, Any], logits: np.ndarray | None = None, commit: str | None = None
 ) -> Verdict:
-    """The verdict that follows from a response of the worker.
-
-    Raises:
-        UserError: if the worker could not inspect the model.
-    """
+    """The verdict that follows from a response of the worker."""
     if "unreadable" in response:
         raise UserError(f"--clips: {response['unreadable']}")
     if "died" in response:

@@ -35,17 +35,7 @@ Space = dict[str, "Parameter"]
 
 LARGEST_GRID = 2000
 # Keys that the sweep sets itself, or that must be equal in all trials for their results to be comparable.
-RESERVED = {
-    "name": "the sweep names its trials",
-    "output_dir": "each trial has its own folder in the sweep's folder",
-    "provenance": "it records where a recipe came from and has no effect",
-    "evaluation": "all trials are evaluated on validation in the same way",
-    "protocol": "trials can be compared on the same speakers only",
-    "corpus": "trials can be compared on the same clips and labels only",
-    "training.seeds": "the best of several seeds is luck; list seeds in the recipe, and each trial is their mean",
-}
-# Position between the ends of a range where the recipe is checked too: a number that nobody would write.
-_BETWEEN = (math.sqrt(5) - 1) / 2
+RESERVED = ("name", "output_dir", "provenance", "evaluation", "protocol", "corpus", "training.seeds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +43,11 @@ class Parameter:
     """A recipe key and the distribution of its values.
 
     Choices are written as JSON, because Optuna stores no lists and takes 1 and true for equal. With `bundles`, the
-    choice is one of their names.
+    choice is the name of one: recipe keys that are set together, and the space that varies with them.
     """
 
     distribution: BaseDistribution
-    bundles: Mapping[str, "Bundle"] = dataclasses.field(default_factory=dict)
+    bundles: Mapping[str, tuple[Settings, Space]] = dataclasses.field(default_factory=dict)
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         own = self.distribution
@@ -76,31 +66,18 @@ class Parameter:
             return list(own.choices)
         if grid:
             return [own.low + i * own.step for i in range(round((own.high - own.low) / own.step) + 1)]
-        between = own.low + (own.step or _BETWEEN * (own.high - own.low))
+        between = own.low + (own.step or 0.618 * (own.high - own.low))  # no whole number by chance
         return [own.low, min(between, own.high), own.high]
 
 
 @dataclasses.dataclass(frozen=True)
-class Bundle:
-    """Recipe keys that are set together, and the space that varies with them."""
-
-    settings: Settings
-    space: Space
-
-
-@dataclasses.dataclass(frozen=True)
 class Pruning:
-    """When a trial that falls behind ends early, decided after each epoch of its first fold or seed.
+    """Ends a trial early that is below the median of the finished trials (Golovin et al. 2017, "Google Vizier") at an
+    epoch of its first fold or seed, once `startup_trials` are finished and `warmup_epochs` have passed."""
 
-    `median` (Golovin et al. 2017, "Google Vizier"): below the median of the finished trials at that epoch, once
-    `startup_trials` are finished and `warmup_epochs` have passed. `hyperband` (Li et al. 2018, arXiv:1603.06560): from
-    `warmup_epochs` on, 1 of `reduction_factor` trials continues to that many times the epochs.
-    """
-
-    kind: Literal["median", "hyperband"]
+    kind: Literal["median"] = "median"
     startup_trials: Annotated[int, Range(min=0)] = 5
     warmup_epochs: Annotated[int, Range(min=1)] = 1
-    reduction_factor: Annotated[int, Range(min=2)] = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,17 +110,9 @@ class Search:
         points = len(self.points) if self.search == "grid" else math.inf
         return min(points, self.trials or points)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All settings but the number of trials, which may grow."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "trials"}
-
 
 def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None) -> Search:
-    """Reads and checks a space from a YAML file or a mapping; `trials` replaces the file's.
-
-    Raises:
-        UserError: naming the key with its full path.
-    """
+    """Reads and checks a space from a YAML file or a mapping; `trials` replaces the file's."""
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = from_mapping(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:
@@ -159,8 +128,9 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
     pairs: list[tuple[str, Any]] = []
     for name, parameter in space.items():
         value = parameter.suggest(trial, prefix + name)
-        if bundle := parameter.bundles.get(value) if parameter.bundles else None:
-            pairs += [*bundle.settings.items(), *resolve(bundle.space, trial, f"{prefix}{name}.{value}.").items()]
+        if parameter.bundles:
+            settings, inner = parameter.bundles[value]
+            pairs += [*settings.items(), *resolve(inner, trial, f"{prefix}{name}.{value}.").items()]
         else:
             pairs.append((name, value))
     for (one, _), (other, _) in itertools.combinations(pairs, 2):
@@ -191,9 +161,9 @@ def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, An
         column = [{prefix + name: value} for value in parameter.values(grid)]
         if parameter.bundles:
             column = [
-                {prefix + name: option} | inner
-                for option, bundle in parameter.bundles.items()
-                for inner in _points(bundle.space, grid, f"{prefix}{name}.{option}.")
+                {prefix + name: option} | point
+                for option, (_, inner) in parameter.bundles.items()
+                for point in _points(inner, grid, f"{prefix}{name}.{option}.")
             ]
         columns.append(column)
     longest = max(map(len, columns), default=1)
@@ -212,7 +182,9 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
     if isinstance(value, list) and value:
         for own in value:
             _check_key(key, own, path)
-        return Parameter(CategoricalDistribution(dict.fromkeys(map(_label, value))))
+        return Parameter(
+            CategoricalDistribution(dict.fromkeys(json.dumps(own, ensure_ascii=False, default=str) for own in value))
+        )
     if not isinstance(value, Mapping) or not value:
         raise UserError(
             f"{path}: expected a list of values, {{low: ..., high: ...}} or bundles of keys, got {short(value)}"
@@ -224,10 +196,6 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
         raise UserError(f"{path}: a bundle's name has no dot and is no section; write keys as training.learning_rate")
     bundles = {str(name): _bundle(own, f"{path}.{name}", grid) for name, own in sorted(value.items())}
     return Parameter(CategoricalDistribution(bundles), bundles)
-
-
-def _label(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution | FloatDistribution:
@@ -247,19 +215,18 @@ def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution 
     return found
 
 
-def _bundle(values: Any, path: str, grid: bool) -> Bundle:
+def _bundle(values: Any, path: str, grid: bool) -> tuple[Settings, Space]:
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: expected recipe keys with their values, such as training.learning_rate: 0.001")
     settings = {str(key): value for key, value in values.items() if key != "space"}
     for key, value in settings.items():
         _check_key(key, value, f"{path}.{key}")
-    return Bundle(settings, _parameters(values["space"], f"{path}.space", grid) if "space" in values else {})
+    return settings, _parameters(values["space"], f"{path}.space", grid) if "space" in values else {}
 
 
 def _check_key(key: str, value: Any, path: str) -> None:
-    for reserved, why in RESERVED.items():
-        if f"{key}.".startswith(f"{reserved}."):
-            raise UserError(f"{path}: cannot vary; {why}")
+    if any(f"{key}.".startswith(f"{reserved}.") for reserved in RESERVED):
+        raise UserError(f"{path}: cannot vary; trials are compared on the same clips, speakers and seeds only")
     if key in _sections() and isinstance(value, Mapping):
         raise UserError(
             f"{path}: {key} is a section; set its keys one by one, such as {key}.{next(iter(value), 'key')}"

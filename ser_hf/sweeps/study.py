@@ -10,15 +10,16 @@ import dataclasses
 import json
 import logging
 import math
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 from filelock import FileLock
+from matplotlib.figure import Figure
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -27,12 +28,15 @@ from ..evaluation.metrics import NAMES
 from ..experiment.recipe import Recipe
 from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
+from ..report.page import picture, template
+from ..report.plots import svg
 from ..report.report import read_report
+from ..report.views import duration
 from ..training.loading import first_line
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
-from .leaderboard import Row, leaderboard_csv, leaderboard_page, ranked
-from .space import Search, Settings, described, overrides, resolve
+from .space import Search, Settings, described, overrides, resolve, short
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +47,14 @@ HEARTBEAT, GRACE_PERIOD = 60, 180
 INTERRUPTED = "interrupted"
 # A trial never uses the test split, has no leaky foil and is not published.
 TRIAL_OVERRIDES = ["evaluation.part=validation", "protocol.foil=null", "hub.repo=null"]
-_STATES = {
+# In the order of the leaderboard.
+STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.RUNNING: "running",
     TrialState.FAIL: "failed",
 }
+KILLED = "its process was killed, perhaps because memory ran out"
 
 # `ser_hf.experiment.run`, or a stub in tests.
 Runner = Callable[..., Any]
@@ -87,6 +93,22 @@ class SweepSettings:
         return read_recipe(self.recipe, [*self.overrides, *overrides(settings | own), *extra])
 
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One trial. `value` is the metric on validation; of a pruned trial, the best one so far."""
+
+    number: int
+    state: str
+    value: float | None
+    settings: dict[str, Any]
+    epochs: int
+    seconds: float | None
+    message: str
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    interval: list[float] | None = None
+    folds: int = 1
+
+
 class SweepStudy:
     """The Optuna study of a sweep, and what runs and ranks its trials."""
 
@@ -100,6 +122,10 @@ class SweepStudy:
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
         self.lock = FileLock(self.folder / "sweep.lock")
         self.shared = settings.options.storage is not None
+        pruner = optuna.pruners.NopPruner()
+        if own := self.search.pruner:
+            # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are safe.
+            pruner = optuna.pruners.MedianPruner(own.startup_trials, n_warmup_steps=own.warmup_epochs + 1)
         identity = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))["id"]
         with self.lock, warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             self.retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
@@ -115,7 +141,7 @@ class SweepStudy:
                     study_name=f"{self.folder.name}-{identity}",
                     storage=self.storage,
                     direction="maximize",
-                    pruner=_pruner(self.search, self.epochs),
+                    pruner=pruner,
                     load_if_exists=True,
                 )
             except Exception as error:  # each database has its own errors
@@ -181,20 +207,19 @@ class SweepStudy:
         try:
             result = self._validate(trial, values, folder)
             trial.set_user_attr("result", result)
-            value, message = result["metrics"][self.search.metric], ""
+            value = result["metrics"][self.search.metric]
             state = f"complete {NAMES[self.search.metric]} {value:.4f}"
             return value
         except optuna.TrialPruned:
-            state, message = "pruned", ""
+            state = "pruned"
             raise
         except KeyboardInterrupt:
             message = INTERRUPTED
             raise
         except Exception as error:
-            message = (
-                first_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {first_line(error)}"
-            )
+            message = first_line(error)
             if not isinstance(error, UserError):
+                message = f"{type(error).__name__}: {message}"
                 logger.warning("trial %d failed", number, exc_info=True)
             raise
         finally:
@@ -230,25 +255,18 @@ class SweepStudy:
         }
 
     def rows(self) -> list[Row]:
-        """The trials that have started, ranked."""
+        """The trials that have started: complete ones first, best first, then pruned, running and failed ones."""
         rows = []
         for trial in self.trials():
             value, result = trial.value, trial.user_attrs.get("result", {})
             if trial.state == TrialState.PRUNED:
                 value = max(trial.intermediate_values.values(), default=None)
-            rows.append(
-                Row(
-                    number=_number(trial),
-                    state=_STATES[trial.state],
-                    value=value,
-                    settings=trial.user_attrs.get("settings", {}),
-                    epochs=max(trial.intermediate_values, default=0),
-                    seconds=None if trial.duration is None else trial.duration.total_seconds(),
-                    message=_message(trial),
-                    **result,
-                )
-            )
-        return ranked(rows)
+            message = trial.user_attrs.get("message") or (KILLED if trial.state == TrialState.FAIL else "")
+            settings, epochs = trial.user_attrs.get("settings", {}), max(trial.intermediate_values, default=0)
+            seconds = None if trial.duration is None else trial.duration.total_seconds()
+            rows.append(Row(_number(trial), STATES[trial.state], value, settings, epochs, seconds, message, **result))
+        order = list(STATES.values())
+        return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
 
     def publish(self) -> None:
         """Writes best.yaml and the leaderboard, and deletes the weights of complete and pruned trials but the best."""
@@ -289,10 +307,9 @@ class SweepStudy:
             self.echo(f"  the test split is not scored; run the best recipe: ser-hf train {self.folder / 'best.yaml'}")
         else:
             report = tested["report"]
-            leak = ", a leaky protocol: its speakers are in training too" if report.protocol.leak else ""
-            folds = f", mean of {len(report.protocol.folds)} folds" if report.protocol.folds else ""
+            leak = ", a leaky protocol" if report.protocol.leak else ""
             score = f"{name} {report.metrics[self.search.metric]:.4f} on the {report.judged_on} split"
-            self.echo(f"  {score}, scored once (trial {tested['trial']}{folds}{leak})")
+            self.echo(f"  {score}, scored once (trial {tested['trial']}{leak})")
         self.echo(f"  {page}")
         return {"folder": str(self.folder), "winner": dataclasses.asdict(winner), "tested": tested}
 
@@ -304,10 +321,7 @@ class SweepStudy:
         claim, best = self.study.user_attrs["best"], self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
         self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
-        try:
-            self.run(recipe, resume=True)
-        except UserError as error:
-            raise UserError(f"{best}: {error}") from error
+        self.run(recipe, resume=True)
         if recipe.hub.repo is not None:
             from ..hub.publish import publish
 
@@ -315,26 +329,9 @@ class SweepStudy:
         self.study.set_user_attr("closed", True)
 
 
-def _pruner(search: Search, epochs: int) -> optuna.pruners.BasePruner:
-    own = search.pruner
-    if own is None:
-        return optuna.pruners.NopPruner()
-    if own.kind == "median":
-        # Optuna counts steps from 0 and epochs count from 1: the first `warmup_epochs` are safe.
-        return optuna.pruners.MedianPruner(own.startup_trials, n_warmup_steps=own.warmup_epochs + 1)
-    return optuna.pruners.HyperbandPruner(own.warmup_epochs, max(epochs, own.warmup_epochs), own.reduction_factor)
-
-
 def _number(trial: FrozenTrial) -> int:
     """A trial's number; of a retried one, that of the first attempt, whose folder it continues."""
     return trial.system_attrs.get("failed_trial", trial.number)
-
-
-def _message(trial: FrozenTrial) -> str:
-    message = trial.user_attrs.get("message", "")
-    if trial.state == TrialState.FAIL and not message:
-        return "its process was killed, perhaps because memory ran out"
-    return message
 
 
 def _delete_weights(trial: Path) -> None:
@@ -345,8 +342,62 @@ def _delete_weights(trial: Path) -> None:
         recipe.with_name("reference.npz").unlink(missing_ok=True)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file that readers see before or after, never in between."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def leaderboard_csv(rows: Sequence[Row]) -> str:
+    """One line a trial: its rank, its metrics on validation, and the keys that it sets."""
+    table = [
+        {
+            "rank": rank if row.state == "complete" else None,
+            "trial": row.number,
+            "state": row.state,
+            "objective": row.value,
+            **{f"validation_{name}": row.metrics.get(name) for name in ("uar", "wa", "macro_f1", "weighted_f1")},
+            "epochs": row.epochs or None,
+            "seconds": None if row.seconds is None else round(row.seconds, 1),
+            "message": row.message,
+            **row.settings,
+        }
+        for rank, row in enumerate(rows, 1)
+    ]
+    return pd.DataFrame(table, dtype=object).to_csv(index=False)
+
+
+def leaderboard_page(
+    name: str, search: Search, rows: Sequence[Row], tested: dict[str, Any] | None, folder: Path
+) -> str:
+    """The page, which links the reports of the trials that are in `folder`."""
+    pages = {row.number: f"trials/{row.number}/report/index.html" for row in rows}
+    pages |= {"best": "best/report/index.html"}
+    by_number = sorted(rows, key=lambda row: row.number)
+    return template(__package__, "leaderboard.html", short=short, duration=duration).render(
+        name=name,
+        search=search,
+        title=NAMES[search.metric],
+        names=NAMES,
+        rows=rows,
+        columns=list(dict.fromkeys(key for row in by_number for key in row.settings)),
+        counts={state: sum(row.state == state for row in rows) for state in STATES.values()},
+        winner=next((row for row in rows if row.state == "complete"), None),
+        tested=tested,
+        tested_row=tested and next((row for row in rows if row.number == tested["trial"]), None),
+        chart=_chart([row for row in by_number if row.value is not None], NAMES[search.metric]),
+        pages={key: path for key, path in pages.items() if (folder / path).is_file()},
+        seconds=sum(row.seconds or 0.0 for row in rows),
+    )
+
+
+def _chart(rows: Sequence[Row], title: str) -> str | None:
+    """The metric by trial with intervals, and the best so far, as the address of an SVG; None below two trials."""
+    if len(rows) < 2:
+        return None
+    drawn = Figure(figsize=(7, 3), layout="constrained")
+    axes = drawn.add_subplot()
+    complete = [row for row in rows if row.state == "complete"]
+    for row in rows:
+        ends = [[abs(end - row.value)] for end in row.interval] if row.interval else None
+        face = "C0" if row in complete else "none"
+        axes.errorbar(row.number, row.value, ends, fmt="o", color="C0", markerfacecolor=face, elinewidth=0.8)
+    best = [max(row.value for row in complete[: i + 1]) for i in range(len(complete))]
+    axes.step([row.number for row in complete], best, color="C2", where="post")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="trial", ylabel=f"{title} on validation")
+    return picture(title, svg(drawn), drawn.get_size_inches()).source

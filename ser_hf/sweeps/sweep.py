@@ -1,5 +1,11 @@
-"""Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials."""
+"""Starts a sweep or continues it: reads recipe and space, checks them and the folder, and runs the trials.
 
+On the machines of a Ray cluster, Ray Tune (Liaw et al. 2018, arXiv:1807.05118) places the trials; the Optuna study
+decides what is tried, pruned and resumed. Every machine reaches the sweep's folder, the corpus and the storage under
+the same paths.
+"""
+
+import dataclasses
 import json
 import os
 import uuid
@@ -16,10 +22,10 @@ from ..experiment.recipe_checks import read_recipe
 from ..experiment.run import run as run_experiment
 from ..training.loading import first_line
 from ..utils.errors import UserError
+from ..utils.files import replace_text
 from ..utils.yaml import read_yaml
-from .ray_tune import run_on_ray
 from .space import described, overrides, read_space, resolve
-from .study import DEFAULTS, Runner, SweepOptions, SweepSettings, SweepStudy, replace_text
+from .study import DEFAULTS, Runner, SweepOptions, SweepSettings, SweepStudy
 
 
 def sweep(
@@ -33,17 +39,8 @@ def sweep(
 ) -> dict[str, Any]:
     """Runs the trials that remain, then the best recipe, which alone is scored on the test split.
 
-    Called again, it continues where it stopped: an interrupted trial from its last checkpoint.
-
-    Args:
-        changes: overrides of the recipe, for every trial.
-
-    Returns:
-        The sweep's folder, its winner and the winner's test, each None where there is none yet.
-
-    Raises:
-        UserError: for a key or value of the space that the recipe does not take, a folder of another sweep, or a
-            storage that cannot be reached.
+    Called again, it continues where it stopped: an interrupted trial from its last checkpoint. `changes` are overrides
+    of the recipe, for every trial. Returns the sweep's folder, its winner and the winner's test, or None.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("sweep: cannot run under a launcher; use --backend ray, or one process per GPU with --storage")
@@ -87,11 +84,7 @@ def read_sweep(
     changes: list[str],
     options: SweepOptions = DEFAULTS,
 ) -> tuple[SweepSettings, Recipe]:
-    """Reads the recipe and the space, and checks the recipe at the points of the space.
-
-    Raises:
-        UserError: naming the key, and the point at which it is wrong.
-    """
+    """Reads the recipe and the space, and checks the recipe at the points of the space."""
     search = read_space(space, options.trials)
     raw = json.loads(json.dumps(source)) if isinstance(source, Mapping) else read_yaml(source)
     raw.setdefault("name", "run" if isinstance(source, Mapping) else Path(source).stem)
@@ -112,14 +105,12 @@ def read_sweep(
 
 
 def open_folder(settings: SweepSettings, base: Recipe) -> None:
-    """Creates the sweep's folder, or checks that it belongs to this sweep.
-
-    Raises:
-        UserError: naming the first key that differs, or what else the folder contains.
-    """
+    """Creates the sweep's folder, or refuses one of another sweep by the first key that differs."""
     folder, identity = settings.folder, settings.folder / "sweep.json"
     recipe = {key: value for key, value in base.to_dict().items() if key not in ("output_dir", "provenance")}
-    wanted = json.loads(json.dumps({"recipe": recipe, "space": settings.search.to_dict()}))
+    # The number of trials may grow.
+    search = {key: value for key, value in dataclasses.asdict(settings.search).items() if key != "trials"}
+    wanted = json.loads(json.dumps({"recipe": recipe, "space": search}))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,14 +121,55 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
     with FileLock(folder / "sweep.lock"):
         if not identity.is_file():
             replace_text(identity, json.dumps({"id": uuid.uuid4().hex[:12], **wanted}, indent=1) + "\n")
-    try:
-        saved = json.loads(identity.read_text(encoding="utf-8"))
-        saved = {"id": saved["id"], **{key: saved[key] for key in wanted}}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"--output: {identity} was not written by a sweep; choose another folder") from None
-    before, now = (pd.json_normalize(one).to_dict("records")[0] for one in (saved, {**wanted, "id": saved["id"]}))
+    saved = json.loads(identity.read_text(encoding="utf-8"))
+    saved = {key: saved.get(key, {}) for key in wanted}
+    before, now = (pd.json_normalize(one).to_dict("records")[0] for one in (saved, wanted))
     if key := next((key for key in sorted({*before, *now}) if before.get(key) != now.get(key)), None):
         raise UserError(
             f"{key.partition('.')[2]}: {now.get(key)!r} here, {before.get(key)!r} in the sweep at {folder}, "
             "whose trials could not be compared; choose another --output"
         )
+
+
+def run_on_ray(study: SweepStudy) -> None:
+    """Runs the trials that remain, `workers` at a time, each with `gpus` GPUs (default: one if there is any)."""
+    # Ray sends usage statistics by default, and starts a trial in a folder where relative paths do not resolve.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    try:
+        import ray
+        from ray import tune
+    except ImportError:
+        raise UserError("--backend ray needs Ray: pip install 'ser_hf[sweep,ray]'") from None
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    settings, options, run, folder = study.settings, study.settings.options, study.run, os.getcwd()
+    if len(machines) > 1 and options.storage is None:
+        raise UserError("--backend ray: several machines need --storage URL, a database that all of them reach")
+    most_gpus = max(own.get("GPU", 0) for own in machines)
+    gpus = min(1.0, most_gpus) if options.gpus is None else options.gpus
+    if gpus > most_gpus:
+        raise UserError(f"--gpus: {gpus:g} for each trial, and the largest machine has {most_gpus:g}")
+    workers = options.workers or max(1, int(sum(own.get("GPU", 0) for own in machines) / gpus) if gpus else 1)
+    # Cores decide nothing but the threads of a trial: share those of the smallest machine evenly.
+    cores = max(1, int(min(own.get("CPU", 1) for own in machines) * len(machines) // max(workers, len(machines))))
+    if (remaining := study.remaining()) <= 0:
+        return
+
+    def trainable(_: dict) -> None:
+        os.chdir(folder)
+        own = SweepStudy(settings, run)
+        if own.remaining() > 0:
+            own.run_trial()
+
+    study.echo(f"Ray runs {remaining} trials, {workers} at a time, each with {cores} cores and {gpus:g} GPUs")
+    results = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cores, "gpu": gpus}),
+        tune_config=tune.TuneConfig(num_samples=remaining, max_concurrent_trials=workers),
+        run_config=tune.RunConfig(
+            name="ray", storage_path=str(study.folder), verbose=0, failure_config=tune.FailureConfig(fail_fast=True)
+        ),
+    ).fit()
+    for error in results.errors:
+        raise UserError(str(getattr(error, "cause", None) or error).strip().splitlines()[-1])

@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(crnn, tmp_path, capsys):
 
 def test_models_beyond_two_gigabytes_are_refused(crnn, tmp_path, monkeypatch):
     folder, _ = crnn
-    model = load_classifier(folder / "model", device="cpu").model
-    monkeypatch.setattr(model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")})
+    classifier = load_classifier(folder / "model", device="cpu")
+    monkeypatch.setattr(classifier.model, "state_dict", lambda: {"w": torch.empty(LARGEST // 4, device="meta")})
     with pytest.raises(UserError, match="takes 2.1 GB, and an ONNX file holds at most 2 GB"):
-        export_onnx(model, tmp_path / "x.onnx")
+        export_onnx(classifier.model, tmp_path / "x.onnx", classifier.extractor)

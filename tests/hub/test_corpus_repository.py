@@ -118,7 +118,6 @@ def test_a_published_corpus_comes_back(resampled, tmp_path):
         assert [there[name] for name in SAME] == [here[name] for name in SAME]
         assert [there[name] for name in SAME[:-1]] == [row[name] for name in SAME[:-1]]
         assert there["recording_hash"] == row["content_hash"]
-        assert there["kfold_fold"] in (1, 2, 3)
 
 
 def _by_id(columns):
@@ -152,12 +151,8 @@ def test_the_same_corpus_gives_the_same_bytes_and_each_clip_once(ravdess_root, t
     rows = {part: pq.read_table(tmp_path / "one" / "data" / f"{part}.parquet").to_pylist() for part in PARTS}
     for part, ids in splits["speaker_independent"][0].ids.items():
         assert sorted(row["id"] for row in rows[part]) == sorted(ids)
-    everything = [row for own in rows.values() for row in own]
-    for part, ids in splits["random_stratified"][0].ids.items():
-        assert {row["id"] for row in everything if row["random_stratified_split"] == part} == {*ids}
-    for number, split in enumerate(splits["kfold"], start=1):
-        assert {row["id"] for row in everything if row["kfold_fold"] == number} == {*split.ids["test"]}
-    assert {row["ravdess_all_fold"] for row in everything} == {1, 2}
+    names = {path.stem for path in (tmp_path / "one" / "splits").iterdir()}
+    assert names == {"speaker_independent", "random_stratified", "kfold", "ravdess_all"}
     listed = split_corpus(dataset, "file", path=str(tmp_path / "one" / "splits" / "kfold.json"))
     assert [split.sha256 for split in listed] == [split.sha256 for split in splits["kfold"]]
     card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ for arguments in json.loads(sys.argv[1]):
 IMPORTS = """
 import torch, transformers
 import ser_hf.cli, ser_hf.cli.publish, ser_hf.hub.publish, ser_hf.hub.verify
-import ser_hf.hub.report_repository, ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
+import ser_hf.hub.space, ser_hf.train, ser_hf.models, ser_hf.training.lora
 """
 
 

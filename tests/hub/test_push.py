@@ -94,7 +94,7 @@ def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
     hub.fail("POST", "/commit/", 500)
     failed, done = pushed([str(folder), "model", {}], [str(folder), "model", {}])
     assert failed == (
-        "tester/model: the Hub did not take it (HTTP 500); it keeps what has arrived, and the same command continues"
+        "tester/model: the Hub fails (HTTP 500); it keeps what has arrived, and the same command continues"
     )
     assert done[2]
     uploads = [request for request in hub.requests if request.method == "PUT"]
@@ -106,7 +106,7 @@ def test_refusals_name_the_remedy(hub, pushed, folder):
         ("hf_wrong", "model"): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
         (hub.read_token, "model"): "--repo: model: the token that is signed in may only read",
         (hub.token, "somebody/model"): "somebody/model: the Hub forbids it",
-        (hub.token, "a/b/c"): "--repo: a/b/c: not a valid repository name",
+        (hub.token, "a/b/c"): "--repo: a/b/c: not a valid name of a repository",
     }
     replies = pushed(*([str(folder), name, {"token": token}] for token, name in refusals))
     for reply, content in zip(replies, refusals.values(), strict=True):
@@ -114,7 +114,7 @@ def test_refusals_name_the_remedy(hub, pushed, folder):
     (reply,) = pushed([str(folder), "model", {}], HF_TOKEN="")
     assert reply.startswith("--repo: model: nobody is signed in; sign in with `hf auth login`")
     (reply,) = pushed([str(folder), "model", {}], HF_HUB_OFFLINE="1")
-    assert reply == "--repo: model: HF_HUB_OFFLINE is set; unset it to publish"
+    assert reply == "--repo: model: HF_HUB_OFFLINE is set; unset it to use the Hub"
 
 
 def test_a_card_that_the_hub_refuses(hub, pushed, folder):

@@ -1,4 +1,4 @@
-"""What a run keeps to know its model by: real clips, and what its training process answered."""
+"""Reference clips of a run, and their logits in the training process."""
 
 import shutil
 
@@ -54,19 +54,19 @@ def test_logits_are_those_of_evaluation_in_float32(tmp_path):
     model.forward = torch.autocast("cpu", torch.bfloat16)(exact)
     assert model(torch.from_numpy(clips[0])[None]).logits.dtype == torch.bfloat16
     model.train()
-    kinds, heard_in = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn), []
+    kinds, precisions = (torch.backends, torch.backends.cudnn.conv, torch.backends.cudnn.rnn), []
     before = [kind.fp32_precision for kind in kinds]
-    model.classifier.register_forward_hook(lambda *_: heard_in.extend(kind.fp32_precision for kind in kinds))
+    model.classifier.register_forward_hook(lambda *_: precisions.extend(kind.fp32_precision for kind in kinds))
     logits = written(tmp_path / "reference.npz", model, *clips)
     np.testing.assert_allclose(logits, wanted, atol=1e-6)
     assert logits.dtype == np.float32
     assert model.training, "it is left as it was"
-    assert heard_in == 2 * len(kinds) * ["ieee"], "TF32 is cuDNN's habit"
+    assert precisions == 2 * len(kinds) * ["ieee"], "TF32 is cuDNN's habit"
     assert [kind.fp32_precision for kind in kinds] == before
     assert [path.name for path in tmp_path.iterdir()] == ["reference.npz"]
 
 
-def test_a_clip_is_prepared_before_it_is_heard_and_kept_as_it_was(tmp_path):
+def test_a_clip_is_prepared_and_kept_as_it_was(tmp_path):
     torch.manual_seed(0)
     model = ARCHITECTURES["crnn"](tiny_config("crnn"))
     clip = np.concatenate([np.zeros(8000), 0.1 * np.random.default_rng(0).standard_normal(8000)]).astype(np.float32)
@@ -77,7 +77,7 @@ def test_a_clip_is_prepared_before_it_is_heard_and_kept_as_it_was(tmp_path):
     assert not np.allclose(written(tmp_path / "plain.npz", model, clip), trimmed, atol=1e-5)
 
 
-def test_a_run_without_one_is_told_how_to_get_it(tmp_path):
+def test_a_missing_or_damaged_reference_names_the_remedy(tmp_path):
     with pytest.raises(UserError, match=r"reference\.npz: missing; .*ser-hf reproduce"):
         read_reference(tmp_path)
     for damaged in (b"", b"PK\x03\x04 cut off"):
@@ -128,7 +128,7 @@ def test_a_run_keeps_the_clips_and_logits_of_its_own_model(runs):
         assert np.isfinite(logits).all()
         assert len({len(clip) for clip in clips}) == 4
         assert all(clip.dtype == np.float32 and 0 < len(clip) <= 160000 for clip in clips)
-        assert not list((runs / name / "model").rglob("*.npz")), "it is nobody's to publish"
+        assert not list((runs / name / "model").rglob("*.npz")), "it is not published"
         assert not list((runs / name).glob("*.partial"))
     chosen = read_report(RunFolder(runs / "seeds").report / "report.json").chosen_seed
     both = {seed: read_reference(runs / "seeds" / f"seed-{seed}")[1] for seed in (1, 2)}

@@ -5,6 +5,7 @@ import json
 import torch
 from built import built, trained
 from torch import nn
+from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.export import export_onnx
 from ser_hf.models import ARCHITECTURES
@@ -25,11 +26,12 @@ SETTINGS = {
     "cnn_lstm": {"compression": "db", "frames": 100},
     "stacked_cnn_lstm": {"normalization": "corpus", "frames": 100, "frame_fit": "resize"},
 }
+EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
 
 
 def _session(runtime, model, folder):
     model.train()
-    path = export_onnx(model, folder / "new" / "model.onnx")
+    path = export_onnx(model, folder / "new" / "model.onnx", EXTRACTOR)
     assert model.training, "the model itself stays as it is"
     assert [other.name for other in path.parent.iterdir()] == ["model.onnx"]
     model.eval()

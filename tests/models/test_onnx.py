@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from built import built
-from onnx_networks import SHARES, assert_logits_as_in_torch
+from onnx_networks import EXTRACTOR, SHARES, assert_logits_as_in_torch
 from torch import nn
 
 from ser_hf.export import export_onnx
@@ -27,11 +27,11 @@ def test_missing_packages_are_refused(package, monkeypatch, tmp_path):
     if importlib.util.find_spec("onnx") is None and package == "onnxscript":
         pytest.skip("both are missing")
     with pytest.raises(UserError, match=rf'{package}: pip install "ser_hf\[onnx\]"'):
-        export_onnx(built("crnn"), tmp_path / "model.onnx")
+        export_onnx(built("crnn"), tmp_path / "model.onnx", EXTRACTOR)
 
 
 def test_a_bare_recurrent_layer_is_refused(runtime, tmp_path):
     model = built("crnn")
     model.extra = nn.GRU(4, 4)
     with pytest.raises(UserError, match="CRNNForAudioClassification cannot be exported to ONNX: extra is a bare GRU"):
-        export_onnx(model, tmp_path / "model.onnx")
+        export_onnx(model, tmp_path / "model.onnx", EXTRACTOR)

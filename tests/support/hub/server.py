@@ -40,8 +40,6 @@ ROUTES = [
 
 
 class Received(NamedTuple):
-    """A request; `status` is 0 if the connection ended before the response."""
-
     method: str
     path: str
     status: int
@@ -49,14 +47,11 @@ class Received(NamedTuple):
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests of a method in whose path and query a pattern is found."""
+    """What happens to the next request of a method in whose path and query a pattern is found."""
 
     method: str
     pattern: str
-    times: int = 1
     status: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    cut_after: int | None = None
     stall: float = 0.0
 
 
@@ -143,13 +138,9 @@ class LoopbackHub:
     def repositories(self, repo_type: str = "model") -> list[str]:
         return sorted(repo_id for kind, repo_id in self._store.repositories if kind == repo_type)
 
-    def fail(self, method: str, pattern: str, status: int, times: int = 1, headers: dict[str, str] | None = None):
-        """The next requests get this status."""
-        self._faults.append(Fault(method, pattern, times, status=status, headers=tuple((headers or {}).items())))
-
-    def cut(self, method: str, pattern: str, after_bytes: int) -> None:
-        """The connection ends after so many bytes of the body of the next request, which has no effect."""
-        self._faults.append(Fault(method, pattern, cut_after=after_bytes))
+    def fail(self, method: str, pattern: str, status: int) -> None:
+        """The next request gets this status."""
+        self._faults.append(Fault(method, pattern, status=status))
 
     def stall(self, method: str, pattern: str, seconds: float) -> None:
         """The response to the next request comes so much later."""
@@ -158,8 +149,8 @@ class LoopbackHub:
     def take_fault(self, method: str, target: str) -> Fault:
         with self._store.lock:
             for fault in self._faults:
-                if fault.times and fault.method == method and re.search(fault.pattern, target):
-                    fault.times -= 1
+                if fault.method == method and re.search(fault.pattern, target):
+                    self._faults.remove(fault)
                     return fault
         return Fault(method, "")
 
@@ -224,13 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
         hub, length = self.server.hub, int(self.headers.get("Content-Length", 0))
         fault = hub.take_fault(self.command, self.path)
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-        body = self.rfile.read(length if fault.cut_after is None else fault.cut_after)
-        if len(body) < length:
-            hub.requests.append(Received(self.command, path, 0))
-            self.close_connection = True
-            return
+        body = self.rfile.read(length)
         if fault.status:
-            status, headers, content = fault.status, dict(fault.headers), b"{}"
+            status, headers, content = fault.status, {}, b"{}"
         else:
             last = {key: values[-1] for key, values in query.items()}
             status, headers, content = hub.respond(Request(self.command, path, last, self.headers, body))
