@@ -81,11 +81,6 @@ def test_a_copy_is_found_and_nothing_else(kind, takes, tmp_path):
     assert pair.overlap == pytest.approx(shorter, abs=0.08)  # codecs pad
 
 
-def test_all_copies_of_one_take_are_paired_in_order(takes, tmp_path):
-    store = store_of([KINDS["mp3"](takes[0]), wav(takes[1]), wav(takes[0]), KINDS["cut"](takes[0])], tmp_path)
-    assert rows_of(near_duplicates(store)) == [(0, 2), (0, 3), (2, 3)]
-
-
 def test_only_the_given_rows_are_compared(takes, tmp_path):
     store = store_of([wav(takes[0]), wav(takes[1]), wav(takes[0]), wav(takes[1])], tmp_path)
     assert rows_of(near_duplicates(store)) == [(0, 2), (1, 3)]

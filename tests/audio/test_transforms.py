@@ -238,11 +238,6 @@ def test_pitch_changes_by_semitones_at_the_same_tempo(vowel, semitones):
         np.testing.assert_allclose(formants(higher)[:3], ratio * formants(vowel)[:3], rtol=0.03)
 
 
-def test_a_factor_of_one_changes_nothing(vowel):
-    np.testing.assert_allclose(tempo(vowel, 1.0, RATE), vowel, atol=1e-5)
-    np.testing.assert_allclose(pitch(vowel, 0.0, RATE), vowel, atol=1e-5)
-
-
 def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
     gapped = vowel.copy()
     gapped[4000:9000] = 0
