@@ -3,8 +3,7 @@
 from .augmentation import Augmentation, Augmenter
 from .decode import AudioError, decode
 from .near_duplicates import NearDuplicate, near_duplicates
-from .prepare import prepare
-from .store import WaveformStore, open_store
+from .store import WaveformStore, open_store, prepare
 
 __all__ = [
     "Augmentation",

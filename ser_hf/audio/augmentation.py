@@ -13,11 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..utils.errors import UserError
+from ..utils.files import folders_below
 from . import transforms
-from .prepare import open_audio_folder
-from .store import WaveformStore
+from .decode import SUFFIXES
+from .store import WaveformStore, open_store
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
+# Suffixes of all formats that libsndfile reads.
+_SUFFIXES = set().union(*SUFFIXES.values()) | {".aifc", ".caf", ".snd", ".sph", ".w64"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +143,6 @@ class Mixup(Step):
         super().__post_init__()
         if not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha: expected more than zero, got {self.alpha}")
-        if self.speakers not in ("any", "same", "other"):
-            raise ValueError(f"speakers: {self.speakers!r} is not one of any, same, other")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,20 +174,13 @@ class Augmenter:
     """Augments one clip at a time. It has no state between clips and can be pickled.
 
     Args:
-        augmentation: the settings.
-        sampling_rate: Hz of the clips.
         cache_dir: of the decoded recordings of folders (default: see `ser_hf.utils.cache.cache_root`).
 
     Raises:
         UserError: naming the key of a folder that is missing or has no audio.
     """
 
-    def __init__(
-        self,
-        augmentation: Augmentation,
-        sampling_rate: int,
-        cache_dir: str | Path | None = None,
-    ):
+    def __init__(self, augmentation: Augmentation, sampling_rate: int, cache_dir: str | Path | None = None):
         self.augmentation, self.sampling_rate = augmentation, sampling_rate
         self.recordings = open_recordings(augmentation, sampling_rate, cache_dir)
 
@@ -233,7 +228,6 @@ class Augmenter:
         return values[rng.integers(len(values))] if field == "codecs" else rng.uniform(*values)
 
     def _response(self, rng: np.random.Generator) -> np.ndarray:
-        """A room's impulse response, recorded or generated."""
         recorded = self.recordings.get("reverberation")
         if recorded is not None:
             return recorded[int(rng.integers(len(recorded)))]
@@ -250,3 +244,33 @@ def open_recordings(
         for name, step in augmentation.steps.items()
         if getattr(step, "folder", None) is not None
     }
+
+
+def open_audio_folder(
+    folder: str | Path, sampling_rate: int, key: str, cache_dir: str | Path | None = None
+) -> WaveformStore:
+    """The audio files below `folder`, sorted by path, as a store of waveforms at `sampling_rate` Hz in `cache_dir`.
+
+    Links are followed, a folder with several links is read once, and hidden folders and files are left out.
+
+    Raises:
+        UserError: naming `key` of the recipe, and the path that is missing, cannot be read or has no audio.
+        AudioError: naming the files that cannot be decoded.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    if not str(folder).strip():
+        raise UserError(f"{key}: {str(folder)!r} is not a folder; give its path, or remove the key")
+    try:
+        root = Path(folder).expanduser()
+        files = [Path(below, name) for below, names in folders_below(root, refuse) for name in names]
+        # A broken link is refused: it may be a folder of recordings.
+        audio = [path for path in files if path.suffix.lower() in _SUFFIXES or path.is_symlink()]
+        paths = sorted(path for path in audio if path.stat() and path.is_file() and path.suffix.lower() in _SUFFIXES)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path, no such user's home
+        raise UserError(f"{key}: cannot read {str(folder)!r}: {error}; correct the path, or remove the key") from None
+    if not paths:
+        raise UserError(f"{key}: {folder}: no audio file there ({', '.join(sorted(_SUFFIXES))})")
+    return open_store([{"path": str(path), "bytes": None} for path in paths], sampling_rate, cache_dir)

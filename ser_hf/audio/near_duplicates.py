@@ -102,10 +102,7 @@ class NearDuplicate:
 
 
 def near_duplicates(store: WaveformStore, rows: Sequence[int] | None = None) -> list[NearDuplicate]:
-    """All pairs among `rows` of the store (default: all its rows) that are one take, sorted; exact duplicates too.
-
-    The result is cached beside the store.
-    """
+    """All pairs among `rows` of the store (default: all) that are one take, sorted, exact duplicates too; cached."""
     rows = list(range(len(store))) if rows is None else sorted({range(len(store))[row] for row in rows})
     key = key_of({"version": METHOD_VERSION, "store": store.folder.name, "rows": rows})
     folder = store.folder.parent.parent / "near_duplicates" / key

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,16 +24,18 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 from ..utils.cache import InUse, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, Decoded, decode
+from .decode import AudioError, Decoded, decode, suffix_matches_format
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from ..models.preparation import Preparation
 
 logger = logging.getLogger(__name__)
 
 SAMPLES, JOURNAL = "waveforms.f32", "journal"
 SAMPLE_BYTES = 4
-_FORMAT = 2
+_FORMAT = 3
 _PREPARATION_FORMAT = 1  # of the result of `prepare_waveform` for the same samples and settings
 _LISTED_ERRORS = 5
 # Stores up to this size are verified at each opening; that takes a second if they are in memory.
@@ -48,7 +51,6 @@ RECORD = np.dtype(
     [
         ("length", "<i8"),  # samples as stored
         ("source_length", "<i8"),  # at the store's rate, before the preparation
-        ("trimmed_length", "<i8"),  # after silence was trimmed
         ("source_rate", "<i4"),  # Hz
         ("channels", "<i2"),
         ("format", "S16"),
@@ -69,10 +71,8 @@ def append(samples: BinaryIO, journal: BinaryIO, clip: np.ndarray, metadata: Map
 
 def complete_clips(folder: Path) -> int:
     """Number of clips that an interrupted build has completed, by their checksums; truncates the files after them."""
-    if not ((folder / SAMPLES).is_file() and (folder / JOURNAL).is_file()):
-        (folder / SAMPLES).unlink(missing_ok=True)
-        (folder / JOURNAL).unlink(missing_ok=True)
-        return 0
+    for name in (SAMPLES, JOURNAL):
+        (folder / name).touch()
     records = read_journal(folder)
     damaged = first_damaged(folder / SAMPLES, records["length"], records["checksum"])
     complete = len(records) if damaged is None else damaged
@@ -125,9 +125,8 @@ class WaveformStore:
             self.source_rates: np.ndarray = index["source_rates"]
             self.channels: np.ndarray = index["channels"]
             self.formats: list[str] = index["formats"].tolist()
-            # Samples at the store's rate before the preparation, and after trimming, (clips,); stored if they differ.
+            # Samples at the store's rate before the preparation, (clips,); stored if they differ.
             self.source_lengths: np.ndarray = index.get("source_lengths", self.lengths)
-            self.trimmed_lengths: np.ndarray = index.get("trimmed_lengths", self.lengths)
             self.checksums: np.ndarray = index["checksums"]
         size, expected = self.bytes, SAMPLE_BYTES * int(self.offsets[-1])
         if size != expected:
@@ -205,10 +204,9 @@ def open_store(
 
     Args:
         sources: the `audio` structs of a dataset, ``{"path": ..., "bytes": ... or None}``, one per row.
-        sampling_rate: Hz of the stored waveforms.
         cache_dir: of the stores (default: see `ser_hf.utils.cache.cache_root`).
         workers: decoding threads (default: the available cores).
-        preparation: of each waveform (default: none); content hashes are those of the recordings.
+        preparation: of each waveform; content hashes are those of the recordings.
 
     Raises:
         AudioError: naming the unreadable files (the first few, and their number).
@@ -263,22 +261,24 @@ def _header(source: dict) -> Any:
 
 
 def _build(
-    folder: Path,
-    sources: Sequence[dict],
-    sampling_rate: int,
-    workers: int | None,
-    preparation: "Preparation | None",
+    folder: Path, sources: Sequence[dict], sampling_rate: int, workers: int | None, preparation: "Preparation | None"
 ) -> None:
     """Appends the clips that the folder lacks; raises an AudioError that names bad files."""
     complete, failures = complete_clips(folder), []
     if complete:
         logger.info("continuing to prepare audio: %d of %d clips are in %s", complete, len(sources), folder)
 
-    def work(source: dict) -> tuple[Decoded, dict[str, int]] | AudioError:
+    def work(source: dict) -> tuple[Decoded, np.ndarray] | AudioError:
         try:
-            return _prepared(decode(source["path"], source.get("bytes"), sampling_rate), preparation)
+            decoded = decode(source["path"], source.get("bytes"), sampling_rate)
         except AudioError as error:
             return error
+        if preparation is None:
+            return decoded, decoded.samples
+        # Imported here because its package loads torch, which decoding does not need.
+        from ..models.preparation import prepare_waveform
+
+        return decoded, prepare_waveform(decoded.samples, sampling_rate, preparation)
 
     left = (sources[row] for row in range(complete, len(sources)))
     # Limited by its size in memory, so that few long recordings are decoded ahead of the writer.
@@ -289,9 +289,9 @@ def _build(
             if isinstance(clip, AudioError):
                 failures.append(clip)
             elif not failures:
-                decoded, lengths = clip
-                metadata = lengths | {name: getattr(decoded, name) for name in _DECODED_FIELDS}
-                append(samples, journal, decoded.samples, metadata)
+                decoded, prepared = clip
+                metadata = {name: getattr(decoded, name) for name in _DECODED_FIELDS}
+                append(samples, journal, prepared, metadata | {"source_length": len(decoded.samples)})
     for error in failures[1:_LISTED_ERRORS]:
         logger.error("%s", error)
     if failures:
@@ -309,23 +309,10 @@ def _decoded_size(source: dict) -> float:
     return 0.0
 
 
-def _prepared(clip: Decoded, preparation: "Preparation | None") -> tuple[Decoded, dict[str, int]]:
-    """The clip with its waveform prepared, and its numbers of samples before and after trimming."""
-    lengths = {"source_length": len(clip.samples), "trimmed_length": len(clip.samples)}
-    if preparation is None:
-        return clip, lengths
-    # Imported here because its package loads torch, which decoding does not need.
-    from ..models.preparation import prepare_waveform, trim_silence
-
-    if preparation.trim_silence is not None:
-        lengths["trimmed_length"] = len(trim_silence(clip.samples, clip.sampling_rate, preparation.trim_silence))
-    return clip._replace(samples=prepare_waveform(clip.samples, clip.sampling_rate, preparation)), lengths
-
-
 def _write_index(folder: Path, sampling_rate: int) -> None:
     """Converts a folder's journal to its index."""
     records = read_journal(folder)
-    optional = {name: records[name] for name in ("source_length", "trimmed_length")}
+    changed = (records["source_length"] != records["length"]).any()
     np.savez(
         folder / "index.npz",
         sampling_rate=sampling_rate,
@@ -335,6 +322,53 @@ def _write_index(folder: Path, sampling_rate: int) -> None:
         channels=records["channels"],
         formats=records["format"].astype(str),
         checksums=records["checksum"],
-        **{f"{name}s": own for name, own in optional.items() if (own != records["length"]).any()},
+        **({"source_lengths": records["source_length"]} if changed else {}),
     )
     (folder / JOURNAL).unlink()
+
+
+def prepare(
+    dataset: "Dataset",
+    sampling_rate: int = 16000,
+    cache_dir: str | Path | None = None,
+    preparation: "Preparation | None" = None,
+) -> tuple["Dataset", WaveformStore]:
+    """Fills `duration` (seconds) and `content_hash` of every row; the store holds row i's waveform at `store[i]`.
+
+    With a `preparation` the store holds the prepared waveforms; both columns describe the recordings.
+
+    Raises:
+        AudioError: naming the files that are empty, truncated, not audio or not finite.
+    """
+    column = dataset["audio"]
+    chunks = dataset.data.column("audio").chunks
+    # A lazy column where clips are embedded as bytes, which may not fit in memory.
+    paths_alone = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
+    sources = column[:] if paths_alone else column
+    store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
+    _log_irregularities(dataset, sources, store)
+    recorded, stored = store.source_lengths.sum(), store.lengths.sum()
+    if preparation is not None and stored != recorded:
+        hours = recorded / sampling_rate / 3600
+        logger.info("after the preparation: %.1f %% of the %.2f h of recordings", 100 * stored / recorded, hours)
+    columns = dataset.column_names
+    dataset = dataset.remove_columns(["duration", "content_hash"])
+    dataset = dataset.add_column("duration", store.durations.astype("float32"))
+    dataset = dataset.add_column("content_hash", store.content_hashes)
+    return dataset.select_columns(columns), store
+
+
+def _log_irregularities(dataset: "Dataset", sources: Sequence[dict], store: WaveformStore) -> None:
+    """Logs clips that were mixed to mono, wrong suffixes, and different sampling rates."""
+    several = np.flatnonzero(store.channels > 1)
+    if len(several):
+        first = dataset["id"][int(several[0])]
+        logger.info("%d clips with several channels mixed to mono (the first: %s)", len(several), first)
+    named = zip((source["path"] for source in sources), store.formats, strict=True)
+    wrong = [f"{path} is {format}" for path, format in named if path and not suffix_matches_format(path, format)]
+    if wrong:
+        logger.warning("%d files have the suffix of another format (%s)", len(wrong), wrong[0])
+    rates = Counter(store.source_rates.tolist())
+    if len(rates) > 1:
+        shown = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
+        logger.info("source sampling rates differ (%s); all are stored at %d Hz", shown, store.sampling_rate)

@@ -2,7 +2,7 @@
 
 import functools
 import io
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -55,14 +55,6 @@ AUDIBLE = 20.0  # Hz: brown noise would have nearly all its power below it
 _LEAST_SECONDS = 0.1  # of generated noise, so that there is a spectrum for a clip of few samples
 
 
-class Waveforms(Protocol):
-    """A sequence of float32 samples by row, such as `WaveformStore`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, row: int) -> np.ndarray: ...
-
-
 def mean_power(samples: np.ndarray) -> float:
     """The mean square of the samples, summed in double precision."""
     return float(np.mean(np.square(samples, dtype=np.float64)))
@@ -96,7 +88,7 @@ def colored(length: int, exponent: float, sampling_rate: int, rng: np.random.Gen
     return scipy.fft.irfft(spectrum * shape, size)[:length]
 
 
-def random_crop(recordings: Waveforms, length: int, rng: np.random.Generator) -> np.ndarray:
+def random_crop(recordings: Sequence[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
     """`length` samples from a random place of one of the recordings, repeated if it is too short."""
     recording = recordings[int(rng.integers(len(recordings)))]
     latest = len(recording) - length

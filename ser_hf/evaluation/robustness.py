@@ -11,7 +11,6 @@ import xxhash
 from tqdm.auto import tqdm
 
 from ..audio import transforms
-from ..audio.transforms import Waveforms
 from ..utils.errors import UserError
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
@@ -164,7 +163,7 @@ CONDITIONS = tuple(Condition(name, severity) for name, kind in KINDS.items() for
 
 def robustness(
     classify: Callable[[list[np.ndarray]], np.ndarray],
-    waveforms: Waveforms | Sequence[np.ndarray],
+    waveforms: Sequence[np.ndarray],
     predictions: Predictions,
     *,
     rate: int,
@@ -246,7 +245,7 @@ def robustness(
 
 def _chunks(
     condition: Condition,
-    waveforms: Waveforms | Sequence[np.ndarray],
+    waveforms: Sequence[np.ndarray],
     ids: Sequence[str],
     rate: int,
 ) -> Iterator[tuple[list[np.ndarray], int]]:

@@ -17,7 +17,6 @@ from datasets import Dataset
 
 from ..audio import prepare
 from ..audio.decode import SHORTEST
-from ..audio.transforms import Waveforms
 from ..corpora import Corpus, corpus_facts, read_corpus, sources_facts
 from ..corpora.schema import EMOTIONS
 from ..corpora.tables import SYNONYMS
@@ -304,7 +303,7 @@ def robustness_of(
     classifier: Classifier,
     mapping: LabelMapping,
     predictions: Predictions,
-    waveforms: Waveforms | Sequence[np.ndarray],
+    waveforms: Sequence[np.ndarray],
     **settings: Any,
 ) -> dict[str, Any]:
     """The report's `robustness`, from the predictions of the clean clips.

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..audio.transforms import Waveforms
 from ..evaluation.metrics import softmax
 from ..training.data import Collator, merge, pieces
 from ..training.encoders import lengths_needed
@@ -143,7 +142,7 @@ def run_batches(
 
 def classify(
     classifier: Classifier,
-    waveforms: Waveforms | Sequence[np.ndarray],
+    waveforms: Sequence[np.ndarray],
     ids: Sequence[str],
     *,
     window: float | None = None,

@@ -36,13 +36,22 @@ Normalization = Literal["clip", "clip_bands", "corpus", "corpus_level", "fixed",
 
 
 class WaveformConfig(PreTrainedConfig):
-    """A network that takes waveforms. Every value is checked against the annotation of its field.
+    """A network that takes waveforms. Every value is checked against the annotation of its field, and refused with a
+    ValueError that names the field.
+
+    Keys that several networks have:
 
     Args:
-        sampling_rate: Hz of the waveform the network expects.
-
-    Raises:
-        ValueError: naming the field.
+        sampling_rate: Hz of the waveform.
+        channels: filters of each convolutional block or stage.
+        depths: convolutions or residual blocks of each.
+        time_pooling, band_pooling: pooling factor of each block along frames and bands.
+        kernel_size: of the convolutions, along frames and bands.
+        lstm_hidden, lstm_layers: size per direction, and depth.
+        hidden: size of the dense layer before the classifier, or of each.
+        pooling: of the frames to one vector, see `layers.Pooling`.
+        conv_dropout: probability that a channel is dropped after a block.
+        dropout: probability before the classifier, and around an LSTM or a dense layer before it.
     """
 
     # Fields that have one entry per block of layers.
@@ -79,7 +88,7 @@ class WaveformConfig(PreTrainedConfig):
 
 
 class FrameConfig(WaveformConfig):
-    """What all front ends that work frame by frame have in common.
+    """A front end that works frame by frame.
 
     Args:
         n_fft, win_length, hop_length: samples of the short-time Fourier transform.
@@ -90,19 +99,16 @@ class FrameConfig(WaveformConfig):
             itself backwards (torchaudio's).
         deltas: number of time derivatives beside the features: 0, 1 or 2.
         normalization: ``"clip"`` removes each clip's mean level and scales it to unit variance; ``"clip_bands"``
-            does so band by band (cepstral mean and variance normalization), which also removes voice and microphone;
-            ``"corpus"`` standardizes each band by the statistics of the training clips, ``"corpus_level"`` all bands
-            by one mean and deviation, which keeps the spectral tilt; ``"fixed"`` shifts and scales log-mels by
-            constants (``compression: log``, no deltas); ``"none"`` leaves values as they are. Loudness is an emotion
-            cue, which the first two remove.
+            does so band by band, which also removes voice and microphone; ``"corpus"`` standardizes each band by the
+            statistics of the training clips, ``"corpus_level"`` all bands by one mean and deviation; ``"fixed"``
+            shifts and scales log-mels by constants (``compression: log``, no deltas); ``"none"`` leaves values as they
+            are. Loudness is an emotion cue, which the first two remove.
         frames: bring each clip to this many frames (null: as long as it is).
         frame_fit: how: ``"pad"`` trims longer clips and pads shorter ones, ``"resize"`` interpolates linearly along
             time, so that tempo is lost.
-        time_masks, time_width, band_masks, band_width: number of SpecAugment stripes and their widest size, training
-            only.
+        time_masks, time_width, band_masks, band_width: SpecAugment stripes and their largest width, training only.
         time_stretch: tempo changed by a factor of up to 1 +- this, training only.
-        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only; no effect
-            with ``"clip_bands"``, which has removed it.
+        mix_style: share of the clips whose long-term spectrum is mixed with another clip's, training only.
     """
 
     n_fft: Count = 512
@@ -137,8 +143,7 @@ class FrameConfig(WaveformConfig):
             raise ValueError("edges reflect: frames that are not centered lie inside the clip; set center to true")
         if self.normalization == "none" and (self.time_masks or self.band_masks):
             raise ValueError(
-                "normalization none: zero is not an ordinary value then, so SpecAugment's stripes would not hide; set "
-                "time_masks and band_masks to 0, or use corpus, which keeps loudness too"
+                "normalization none: has no SpecAugment; set time_masks and band_masks to 0, or use corpus"
             )
         if self.frames is not None and self.frames < self.min_frames:
             raise ValueError(f"frames {self.frames} is fewer than the {self.min_frames} that this network needs")
@@ -180,17 +185,11 @@ class AcousticConfig(FrameConfig):
         half = self.sampling_rate / 2
         ceiling = half if self.f_max is None else self.f_max
         if not 0 <= self.f_min < ceiling <= half:
-            raise ValueError(
-                f"f_min {self.f_min:g} and f_max {ceiling:g}: expected to rise, from 0 Hz or more to {half:g} Hz "
-                "(half the sampling rate) or less"
-            )
+            raise ValueError(f"f_min {self.f_min:g} and f_max {ceiling:g}: expected to rise, from 0 Hz to {half:g} Hz")
         if self.features == "mfcc" and self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc {self.n_mfcc} is more than n_mels {self.n_mels}, the bands it is computed from")
         if self.features == "mfcc" and self.normalization == "clip":
-            raise ValueError(
-                "normalization clip lets the first coefficient of mfcc outweigh the others: use clip_bands, corpus or "
-                "none"
-            )
+            raise ValueError("normalization clip lets the first coefficient of mfcc outweigh the others: use corpus")
         if self.band_warp and self.n_mels < 2:
             raise ValueError(f"band_warp {self.band_warp}: expected n_mels of 2 or more")
         if self.normalization == "fixed" and (self.features, self.compression, self.deltas) != ("log_mel", "log", 0):
@@ -198,13 +197,7 @@ class AcousticConfig(FrameConfig):
 
 
 class ConvolutionConfig(AcousticConfig):
-    """Convolutional blocks over the picture of frames and bands: the front end (`AcousticConfig`), and:
-
-    Args:
-        channels: filters of each block.
-        time_pooling, band_pooling: pooling factor of each block along frames and bands.
-        conv_dropout: probability of a whole channel after each block.
-    """
+    """Convolutional blocks over the picture of frames and bands."""
 
     per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling", "band_pooling")
 

@@ -20,9 +20,8 @@ STATISTICS = ("mean", "std", "min", "max")
 class FrontEnd(nn.Module):
     """Features, their derivatives, normalization, a fixed length if configured, and augmentation in training.
 
-    `size` features a frame are `planes` (features and derivatives) of `bands` each. With `statistics`, names from
-    `STATISTICS`, a clip becomes one frame of them, standardized by the training clips' own. `features` builds the
-    features from the configuration and the fewest frames (default: `config.features`).
+    `size` features a frame are `planes` (features and derivatives) of `bands` each. With `statistics` a clip becomes
+    one frame of them, standardized by the training clips' own. `features` is the class of the features.
     """
 
     def __init__(
@@ -74,22 +73,16 @@ class FrontEnd(nn.Module):
 
 
 class DerivedBuffers(nn.Module):
-    """A module with buffers that follow from the configuration: not saved, and filled by `reset`, also after a model
-    was loaded on the meta device. They stay float32 when the model is cast: a rounded window would let loud
-    frequencies leak into quiet bands."""
+    """A module with buffers that its `fill` computes from the configuration: not saved, and float32 also when the
+    model is cast: a rounded window would let loud frequencies leak into quiet bands."""
 
     def derive(self, name: str, *shape: int) -> None:
-        """Registers a buffer; the constructor calls `reset` after the last one."""
         self.register_buffer(name, torch.empty(shape, dtype=torch.float32), persistent=False)
 
     @torch.no_grad()
     def reset(self) -> None:
         if not any(self._buffers[name].is_meta for name in self._non_persistent_buffers_set):
             self.fill()
-
-    def fill(self) -> None:
-        """Computes the values of the buffers."""
-        raise NotImplementedError
 
     def _apply(self, *args, **kwargs):
         super()._apply(*args, **kwargs)
@@ -146,8 +139,7 @@ class ShortTime(DerivedBuffers):
 
 
 def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.Tensor:
-    """Clips that begin at sample `reach` of `padded` (batch, samples), continued for `reach` samples before and after
-    by their own reflection, as numpy's `pad` with ``mode="reflect"``."""
+    """Clips that begin at sample `reach` of `padded` (batch, samples), continued before and after by reflection."""
     last = (lengths - 1)[:, None]
     position = torch.arange(padded.shape[1], device=padded.device)[None] - reach
     # A triangle wave over the clip's samples. A single sample is its own reflection.
@@ -161,8 +153,8 @@ def reflected(padded: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
 
 
 class LogMel(DerivedBuffers):
-    """Compressed mel spectrogram, frames x bands: equal to librosa's `feature.melspectrogram` (and torchaudio's
-    `MelSpectrogram`) followed by a logarithm, or `power_to_db`. In training its bands may be warped."""
+    """Compressed mel spectrogram, frames x bands, equal to librosa's and torchaudio's. In training its bands may be
+    warped."""
 
     def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
@@ -207,7 +199,6 @@ class LogMel(DerivedBuffers):
         return spectrum, mask
 
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, n_fft) -> mel bands of the power, (batch, frames, bands)."""
         power, filters = self.short_time.power, self.filters.float()
         if frames.device.type != "cpu" or torch.compiler.is_compiling():
             return power(frames) @ filters
@@ -231,8 +222,7 @@ class LogMel(DerivedBuffers):
 
 
 class Mfcc(DerivedBuffers):
-    """Mel-frequency cepstral coefficients, frames x coefficients: the orthonormal DCT-II of a mel spectrogram; with
-    ``compression: db`` equal to librosa's `feature.mfcc` and torchaudio's `MFCC`."""
+    """Mel-frequency cepstral coefficients, frames x coefficients, with ``compression: db`` equal to librosa's."""
 
     def __init__(self, config: AcousticConfig, min_frames: int = 1):
         super().__init__()
@@ -254,8 +244,7 @@ class Mfcc(DerivedBuffers):
 
 
 def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.Tensor:
-    """Time derivatives by linear regression over `width` frames, a clip's edge frames repeated beyond its ends, as
-    torchaudio's `compute_deltas`. (batch, frames, size) -> the same, padding zero."""
+    """Time derivatives as torchaudio's `compute_deltas`, (batch, frames, size) -> the same, padding zero."""
     reach = width // 2
     last = mask.sum(dim=1, keepdim=True) - 1
     here = torch.arange(features.shape[1], device=features.device)[None]
@@ -273,9 +262,8 @@ def deltas(features: torch.Tensor, mask: torch.Tensor, width: int = 9) -> torch.
 class FeatureNorm(nn.Module):
     """Normalization of (batch, frames, size), padding zero; `kind` is `FrameConfig.normalization`.
 
-    With ``"corpus"`` and ``"corpus_level"`` (one value for all bands of a plane), `mean` and `deviation` (size,) of
-    the training clips are saved with the weights: while `observing`, real frames are summed and passed on unchanged,
-    and `settle` computes the two. A plane is the features or one of their derivatives.
+    With ``"corpus"`` and ``"corpus_level"``, `mean` and `deviation` (size,) of the training clips are saved with the
+    weights: while `observing`, real frames are summed and passed on unchanged, and `settle` computes the two.
     """
 
     def __init__(self, kind: str, size: int, planes: int = 1):
@@ -327,8 +315,7 @@ class FeatureNorm(nn.Module):
 
 
 def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) -> torch.Tensor:
-    """Zero mean and unit variance over each clip's real frames, of all bands of a plane together or of each band:
-    (batch, frames, planes, bands), padding zero."""
+    """Zero mean and unit variance over each clip's real frames: (batch, frames, planes, bands), padding zero."""
     real = mask[:, :, None, None].to(planes.dtype)
     count = real.sum(dim=1, keepdim=True)
 
@@ -349,8 +336,7 @@ def pad_or_trim(features: torch.Tensor, mask: torch.Tensor, frames: int) -> tupl
 
 
 def resize(features: torch.Tensor, mask: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, any, size) -> (batch, frames, size), all real: each clip's own frames, linearly interpolated as by
-    `torch.nn.functional.interpolate`."""
+    """(batch, any, size) -> (batch, frames, size), all real: each clip's own frames, linearly interpolated."""
     lengths = mask.sum(dim=1, keepdim=True)
     grid = (torch.arange(frames, device=features.device) + 0.5)[None]
     position = (grid * (lengths / frames) - 0.5).clamp(min=0)
@@ -369,10 +355,7 @@ def _interpolate(features: torch.Tensor, position: torch.Tensor, last: torch.Ten
 def frame_statistics(
     features: torch.Tensor, mask: torch.Tensor, names: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Statistics of each feature over a clip's real frames; the deviation is the population's, 0 of a constant.
-
-    (batch, frames, size), mask (batch, frames) -> (batch, 1, len(names) * size), and a mask of that one frame.
-    """
+    """Statistics of each feature over a clip's real frames: (batch, 1, len(names) * size), and a mask."""
     real = mask[:, :, None]
     count = mask.sum(dim=1, keepdim=True).to(features.dtype)
     mean = (features * real).sum(dim=1) / count
@@ -394,11 +377,8 @@ def frame_statistics(
 def spec_augment(
     features: torch.Tensor, mask: torch.Tensor, time_masks: int, time_width: int, band_masks: int, band_width: int
 ) -> torch.Tensor:
-    """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of frames and bands set to zero.
-
-    Features are (batch, frames, planes, bands), normalized, so that zero is an ordinary value. A stripe's width is
-    uniform from 0 to its maximum, and at most half of the clip's real frames or bands.
-    """
+    """SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping: stripes of zeros, of frames and of bands,
+    in normalized features (batch, frames, planes, bands); each at most half of the clip's real frames or bands."""
     batch, frames, _, bands = features.shape
     lengths = mask.sum(dim=1)
     for axis, count, widest, size, axis_lengths in (
@@ -418,11 +398,8 @@ def spec_augment(
 
 
 def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> torch.Tensor:
-    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013): each clip's frequency axis stretched by
-    its own factor, uniform from ``1 - most`` to ``1 + most``; beyond the axis its edge is repeated.
-
-    Mel bands (batch, frames, bands) before normalization; `centers` (bands,) are the bands' frequencies in Hz.
-    """
+    """Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) of mel bands (batch, frames, bands) with
+    `centers` in Hz: each clip's frequency axis stretched by a factor uniform from ``1 - most`` to ``1 + most``."""
     batch, frames, bands = spectrum.shape
     factor = 1 + most * (2 * torch.rand(batch, 1, device=spectrum.device) - 1)
     wanted = factor * centers
@@ -436,10 +413,8 @@ def warp_bands(spectrum: torch.Tensor, centers: torch.Tensor, most: float) -> to
 def stretch_time(
     features: torch.Tensor, mask: torch.Tensor, most: float, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each clip's frames resampled to its own tempo: lengths times a factor uniform from ``1 - most`` to ``1 + most``.
-
-    (batch, frames, size), mask (batch, frames) -> the same with as many frames as the longest may have.
-    """
+    """Frames (batch, frames, size) resampled to another tempo: each clip's length times a factor uniform from
+    ``1 - most`` to ``1 + most``."""
     lengths = mask.sum(dim=1, keepdim=True)
     factor = 1 + most * (2 * torch.rand(len(features), 1, device=features.device) - 1)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)
@@ -451,9 +426,8 @@ def stretch_time(
 
 
 def mix_style(features: torch.Tensor, mask: torch.Tensor, share: float, alpha: float = 0.3) -> torch.Tensor:
-    """Frequency-wise MixStyle (Zhou et al. 2021, arXiv:2104.02008; by band as in Kim et al. 2022, arXiv:2206.12513):
-    in a `share` of the clips each band's mean and deviation over time, and so voice, room and microphone, move towards
-    those of another clip. (batch, frames, size), padding zero -> the same."""
+    """MixStyle by band (Zhou et al. 2021, arXiv:2104.02008; Kim et al. 2022, arXiv:2206.12513): in a `share` of the
+    clips each band's mean and deviation over time move towards those of another clip."""
     real = mask[:, :, None].to(features.dtype)
     count = real.sum(dim=1, keepdim=True)
     mean = features.sum(dim=1, keepdim=True) / count

@@ -24,11 +24,8 @@ def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
 
 
 class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization over (batch, channels, frames, ...) whose statistics count real frames only.
-
-    Padded frames are zero on return. Equals the stock layer where the mask is all true. A batch of a single value,
-    which has no variance, is normalized by the running statistics and does not change them.
-    """
+    """Batch normalization over (batch, channels, frames, ...) whose statistics count real frames only; padded frames
+    are zero on return. A batch of a single value is normalized by the running statistics and does not change them."""
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`mask` (batch, frames) is true for real frames."""
@@ -129,8 +126,7 @@ class ConvBlock(nn.Module):
 
 
 class ConvBlock1d(nn.Module):
-    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole channels. With a
-    `stride`, a frame is real where the convolution is centered on a real frame."""
+    """Convolution over time, masked batch normalization, ReLU, max-pooling, dropout of whole channels."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel_size: int, pool: int = 1, dropout: float = 0.0, stride: int = 1
@@ -161,8 +157,7 @@ class ConvBlock1d(nn.Module):
 class BiLSTM(nn.Module):
     """A bidirectional LSTM whose backward direction starts at each clip's own last frame.
 
-    On an accelerator by packed sequences, which are slow on a CPU (in the backward pass quadratic in the frames);
-    there the fused kernel of a plain LSTM runs in each direction, the backward one on reversed clips.
+    By packed sequences, but on a CPU, where they are slow, by a plain LSTM in each direction, on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -229,8 +224,7 @@ class ConvolutionStack2d(nn.Module):
 
 
 class ConvolutionStack1d(nn.Module):
-    """`ConvBlock1d`s over time, one for each entry of `channels` and `time_pooling`; an output frame has `size`
-    numbers."""
+    """`ConvBlock1d`s over time; an output frame has `size` numbers."""
 
     def __init__(
         self, inputs: int, channels: Sequence[int], time_pooling: Sequence[int], kernel_size: int, dropout: float
@@ -247,9 +241,6 @@ class ConvolutionStack1d(nn.Module):
         for block in self.blocks:
             features, mask = block(features, mask)
         return features.transpose(1, 2), mask
-
-
-# Pooling over time
 
 
 class Pooling(nn.Module):
@@ -307,8 +298,7 @@ def fixed(values: torch.Tensor) -> nn.Parameter:
 class Calibration(nn.Module):
     """Decision values (batch, machines) -> logits (batch, classes), whose softmax gives calibrated probabilities.
 
-    As in scikit-learn's `CalibratedClassifierCV`: a sigmoid of each decision value (Platt 1999), divided by their sum
-    (Zadrozny and Elkan 2002, KDD), which is the softmax of their logarithms.
+    As in scikit-learn's `CalibratedClassifierCV`: a sigmoid of each decision value, divided by their sum.
     """
 
     def __init__(self, classes: int):
@@ -341,8 +331,7 @@ class LinearMachines(nn.Module):
 class KernelMachines(nn.Module):
     """Machines with the kernel exp(-gamma |x - v|^2), (batch, size) -> logits (batch, classes).
 
-    `vectors` (support, size) are the support vectors of all machines, `weight` (machines, support) their dual
-    coefficients, zero where a vector supports other machines only, `bias` (machines,), `gamma` ().
+    `vectors` (support, size) are the support vectors of all machines, `weight` (machines, support) their coefficients.
     """
 
     def __init__(self, size: int, classes: int, support: int):

@@ -12,15 +12,11 @@ from .modeling_base import AcousticClassifier
 
 
 class CNN2dConfig(ConvolutionConfig):
-    """The front end and the convolutional blocks (`ConvolutionConfig`), and:
+    """See `ConvolutionConfig`, and:
 
     Args:
-        kernel_size: of the convolutions.
-        pooling: ``"mean"``, ``"max"`` or ``"mean_max"`` (their sum).
         pooling_over: ``"frames_and_bands"``, as `AdaptiveAvgPool2d`, for which a pattern means the same in every band;
             ``"frames"`` keeps the remaining bands apart, as flattening does.
-        hidden: size of the dense layer before the classifier.
-        dropout: probability around the dense layer.
     """
 
     model_type = "ser_cnn2d"
@@ -62,17 +58,12 @@ class CNN2dForAudioClassification(AcousticClassifier):
 
 
 class CNN1dConfig(WaveformConfig):
-    """The waveform's rate (`WaveformConfig`), and:
+    """See `WaveformConfig`, and:
 
     Args:
         normalization: ``"clip"`` brings each clip to unit root mean square, ``"none"`` leaves its level as it is.
         first_kernel, first_stride: samples of the first layer's filters, and from one of its frames to the next.
-        channels, depths: filters of each block, and its convolutions; M5 has one each, M11 ``[1, 2, 2, 3, 2]`` for
-            channels ``[64, 64, 128, 256, 512]``.
-        kernel_size: of all layers but the first.
         pool: factor by which each block pools time.
-        pooling: over time, see `Pooling`.
-        conv_dropout, dropout: probability after each block (whole channels), and before the classifier.
     """
 
     model_type = "ser_cnn1d"
@@ -91,8 +82,8 @@ class CNN1dConfig(WaveformConfig):
 
 
 class Waveform(nn.Module):
-    """The front end of a network that takes the waveform as it is: a frame is a sample. `kind` is a configuration's
-    `normalization`; clips of fewer than `min_frames` samples are padded with zeros, which count as real."""
+    """A front end whose frames are samples. Clips of fewer than `min_frames` are padded with zeros, which count as
+    real."""
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
 
@@ -116,8 +107,8 @@ class Waveform(nn.Module):
 class CNN1dForAudioClassification(AcousticClassifier):
     """1-D CNN over the raw waveform: trained filters in place of a spectrogram, conv blocks, pooling over time.
 
-    M5 of Dai et al. 2017 (arXiv:1610.00087), or M11 by `channels` and `depths`. The paper uses 8 kHz, so the first
-    layer's 80 samples every 4 are 160 every 8 here.
+    M5 of Dai et al. 2017 (arXiv:1610.00087); `depths` ``[1, 2, 2, 3, 2]`` of `channels` ``[64, 64, 128, 256, 512]``
+    make M11. The paper uses 8 kHz, so the first layer's 80 samples every 4 are 160 every 8 here.
     """
 
     config_class = CNN1dConfig

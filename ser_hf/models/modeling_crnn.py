@@ -12,13 +12,7 @@ from .modeling_base import AcousticClassifier
 
 
 class CRNNConfig(ConvolutionConfig):
-    """The front end and the convolutional blocks (`ConvolutionConfig`), and:
-
-    Args:
-        lstm_hidden, lstm_layers: size per direction, and depth.
-        pooling: over time, see `Pooling`.
-        dropout: probability around the LSTM and before the classifier.
-    """
+    """See `ConvolutionConfig`."""
 
     model_type = "ser_crnn"
 
@@ -56,15 +50,7 @@ class CRNNForAudioClassification(AcousticClassifier):
 
 
 class CNNLSTMConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
-
-    Args:
-        channels, time_pooling: filters and pooling factor of each convolutional block.
-        kernel_size: frames of each filter.
-        lstm_hidden, lstm_layers: size per direction, and depth.
-        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
-        conv_dropout, dropout: probability after each block (whole channels), and around the LSTM.
-    """
+    """See `AcousticConfig`."""
 
     model_type = "ser_cnn_lstm"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "time_pooling")
@@ -82,8 +68,7 @@ class CNNLSTMConfig(AcousticConfig):
 class CNNLSTMForAudioClassification(CRNNForAudioClassification):
     """CNN-LSTM: convolutions over time with mel bands as channels, a bidirectional LSTM, and its last states.
 
-    A shallow 1-D CNN in front of the LSTM, as in the 1-D CNN LSTM network of Zhao, Mao and Chen 2019 (Biomedical
-    Signal Processing and Control 47), which takes waveforms of a fixed length and looks back only.
+    After the 1-D CNN LSTM of Zhao, Mao and Chen 2019 (Biomedical Signal Processing and Control 47).
     """
 
     config_class = CNNLSTMConfig
@@ -95,12 +80,7 @@ class CNNLSTMForAudioClassification(CRNNForAudioClassification):
 
 
 class StackedCNNLSTMConfig(CRNNConfig):
-    """The settings of `CRNNConfig`, and:
-
-    Args:
-        depth: convolutions in a block.
-        pooling: ``"last"``, the last state of each direction; ``"mean"``, ``"max"`` or ``"mean_std"`` over time.
-    """
+    """See `CRNNConfig`; `depth` is the number of convolutions in a block."""
 
     model_type = "ser_stacked_cnn_lstm"
 
@@ -125,11 +105,7 @@ class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):
 
 
 class StackedCNNAttentionLSTMConfig(StackedCNNLSTMConfig):
-    """The settings of `StackedCNNLSTMConfig`, and:
-
-    Args:
-        pooling: ``"attention"``, a trained weight a frame, or ``"attentive_stats"``, weighted mean and deviation.
-    """
+    """See `StackedCNNLSTMConfig`."""
 
     model_type = "ser_stacked_cnn_attention_lstm"
 

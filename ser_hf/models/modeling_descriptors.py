@@ -36,21 +36,15 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class CNN1dDescriptorsConfig(FrameConfig):
-    """The front end's settings (`FrameConfig`), and:
+    """See `FrameConfig`, and:
 
     Args:
         normalization: of each descriptor, by the training clips' statistics (``"corpus"``), or by the clip's own.
         descriptors: some of `DESCRIPTORS`.
         roll_off: share of a frame's magnitude below the spectral roll-off.
-        pitch_min, pitch_max: Hz between which the pitch is searched; a frame (`n_fft`) must hold two periods of the
-            lowest.
+        pitch_min, pitch_max: Hz between which the pitch is searched; a frame must hold two periods of the lowest.
         aggregate: convolve over the clip's one vector of `statistics` of each descriptor, in place of its frames.
-        statistics: some of `STATISTICS`.
-        channels, pooling_factors: filters and pooling factor of each convolutional block.
-        kernel_size: of the convolutions.
-        pooling: of the last block's output, see `Pooling`.
-        hidden: size of the dense layer before the classifier.
-        conv_dropout, dropout: probability after each block (whole channels), and around the dense layer.
+        pooling_factors: pooling factor of each convolutional block.
     """
 
     model_type = "ser_cnn1d_descriptors"
@@ -90,32 +84,23 @@ class CNN1dDescriptorsConfig(FrameConfig):
             raise ValueError(f"pooling_factors need {math.prod(self.pooling_factors)} statistics, there are {steps}")
         if not {"pitch", "voicing"} & set(self.descriptors):
             return
-        highest = self.sampling_rate / 4
-        if not PITCH_REFERENCE < self.pitch_min < self.pitch_max <= highest:
+        lowest, highest = max(PITCH_REFERENCE, 2 * self.sampling_rate / self.n_fft), self.sampling_rate / 4
+        if not lowest <= self.pitch_min < self.pitch_max <= highest:
             raise ValueError(
-                f"pitch_min {self.pitch_min} and pitch_max {self.pitch_max}: must rise, above {PITCH_REFERENCE} Hz "
-                f"and up to {highest:g} Hz, a quarter of the sampling rate"
-            )
-        if 2 * self.sampling_rate > self.pitch_min * self.n_fft:
-            raise ValueError(
-                f"pitch_min {self.pitch_min}: two of its periods do not fit into a frame of {self.n_fft} samples; "
-                f"raise n_fft to {math.ceil(2 * self.sampling_rate / self.pitch_min)}, or leave pitch and voicing out "
-                "of descriptors"
+                f"pitch_min {self.pitch_min} and pitch_max {self.pitch_max}: must rise, from {lowest:g} Hz (two "
+                f"periods in a frame of n_fft {self.n_fft} samples) to {highest:g} Hz (a quarter of the sampling rate)"
             )
 
 
 class FrameDescriptors(DerivedBuffers):
     """The descriptors that a configuration lists, in that order, of every frame.
 
-    The first seven equal librosa's `feature.*` functions with the same settings (`frame_length=n_fft`); a roll-off
-    next to a tie may be one bin away. Time-domain descriptors and the pitch see `n_fft` samples as they are, spectral
-    ones through a Hann window. Mean and deviation of the amplitude are those of Sahu 2019 (arXiv:1904.06022), per
-    frame.
+    The first seven equal librosa's `feature.*` functions (mean and deviation of the amplitude are from Sahu 2019,
+    arXiv:1904.06022). Spectral ones see a frame through a Hann window, the others as it is.
 
-    Pitch is the first high peak of an autocorrelation of which each lag is divided by the mean energy of the two
-    stretches compared (McLeod and Wyvill 2005, "A smarter way to find pitch", ICMC), interpolated by a parabola. A
-    frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the level of the clip's loudest
-    frame. Single frames may be an octave off. Neither value depends on the level of the recording.
+    Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter way to find
+    pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM` and its level `LOUD_FROM` of the level of the
+    clip's loudest frame.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):
@@ -132,33 +117,26 @@ class FrameDescriptors(DerivedBuffers):
         """(batch, samples), zero beyond `lengths` (batch,) -> (batch, frames, size), padding zero, and mask."""
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = self.short_time.pad(waveform.float(), lengths)
-            mask = self.short_time.mask(self.short_time.cut(waveform), lengths)
-            values = self._values(waveform, lengths, mask)
+            frames = self.short_time.cut(waveform)
+            mask = self.short_time.mask(frames, lengths)
+            around_zero = frames - frames.mean(dim=2, keepdim=True)
+            level = around_zero.square().mean(dim=2).sqrt()
+            values = {
+                "zero_crossing_rate": self._zero_crossing_rate(waveform, lengths),
+                "rms": self.short_time.cut(waveform.square()).mean(dim=2).sqrt(),
+                "mean_amplitude": self.short_time.cut(waveform.abs()).mean(dim=2),
+                "amplitude_deviation": level,
+            }
+            wanted = set(self.config.descriptors)
+            if wanted & {"spectral_centroid", "spectral_bandwidth", "spectral_rolloff"}:
+                values |= self._spectral_shape(self.short_time.power(frames).sqrt())
+            if wanted & {"pitch", "voicing"}:
+                semitones, values["voicing"] = self._pitch(around_zero)
+                loud = level >= LOUD_FROM * (level * mask).amax(dim=1, keepdim=True)
+                voiced = loud & (values["voicing"] >= VOICED_FROM)
+                values["pitch"] = torch.where(voiced, semitones, torch.zeros_like(semitones))
             features = torch.stack([values[name] for name in self.config.descriptors], dim=2)
             return features * mask[:, :, None], mask
-
-    def _values(self, waveform: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        """At least the configured descriptors, each (batch, frames), of a waveform that is padded for framing."""
-        wanted = set(self.config.descriptors)
-        frames = self.short_time.cut(waveform)
-        values = {}
-        if "zero_crossing_rate" in wanted:
-            values["zero_crossing_rate"] = self._zero_crossing_rate(waveform, lengths)
-        if "rms" in wanted:
-            values["rms"] = self.short_time.cut(waveform.square()).mean(dim=2).sqrt()
-        if "mean_amplitude" in wanted:
-            values["mean_amplitude"] = self.short_time.cut(waveform.abs()).mean(dim=2)
-        if wanted & {"amplitude_deviation", "pitch", "voicing"}:
-            around_zero = frames - frames.mean(dim=2, keepdim=True)
-            level = values["amplitude_deviation"] = around_zero.square().mean(dim=2).sqrt()
-        if wanted & {"spectral_centroid", "spectral_bandwidth", "spectral_rolloff"}:
-            values |= self._spectral_shape(self.short_time.power(frames).sqrt())
-        if wanted & {"pitch", "voicing"}:
-            semitones, values["voicing"] = self._pitch(around_zero)
-            loud = level >= LOUD_FROM * (level * mask).amax(dim=1, keepdim=True)
-            voiced = loud & (values["voicing"] >= VOICED_FROM)
-            values["pitch"] = torch.where(voiced, semitones, torch.zeros_like(semitones))
-        return values
 
     def _zero_crossing_rate(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         negative = waveform < -_ZERO
@@ -230,8 +208,7 @@ def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> 
 class CNN1dDescriptorsForAudioClassification(AcousticClassifier):
     """1-D CNN over descriptors of energy, spectral shape and pitch, frame by frame or summed up over the clip.
 
-    Speech emotion notebooks average each clip's descriptors to one vector, along which convolutions slide as if it
-    were time (`aggregate`). By default they slide along time here, with the descriptors as channels.
+    Convolutions slide along time, or, as in many notebooks, along the clip's vector of statistics (`aggregate`).
     """
 
     config_class = CNN1dDescriptorsConfig

@@ -17,15 +17,10 @@ LEAST = 1e-6
 
 
 class MfccConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
-
-    Args:
-        statistics: of each coefficient over a clip's frames. The vector is standardized by the training clips' own.
-    """
+    """See `AcousticConfig`; `statistics` are those of each coefficient over a clip's frames."""
 
     features: Literal["mfcc"] = "mfcc"
-    # librosa's defaults but for the rate, zeros around the clip and twice as many coefficients. On RAVDESS's
-    # validation actors these long windows gave linear and radial machines 0.05 to 0.09 more UAR than 25 ms ones.
+    # On RAVDESS's validation actors these long windows gave machines 0.05 to 0.09 more UAR than 25 ms ones.
     n_fft: Count = 2048
     win_length: Count = 2048
     hop_length: Count = 512
@@ -51,7 +46,6 @@ class MfccClassifier(AcousticClassifier):
         self.post_init()
 
     def _classifier(self, size: int, config: MfccConfig) -> nn.Module:
-        """Makes the classifier of vectors (batch, size)."""
         return nn.Linear(size, config.num_labels)
 
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -59,8 +53,7 @@ class MfccClassifier(AcousticClassifier):
 
 
 class FittedClassifier(MfccClassifier):
-    """A network that only scikit-learn fits: its numbers take no gradient and stay float32, since a rounded threshold
-    or distance changes decisions."""
+    """A network that only scikit-learn fits: its numbers take no gradient and stay float32."""
 
     _keep_in_fp32_modules_strict = ("front_end", "classifier")
 
@@ -82,8 +75,6 @@ class FittedClassifier(MfccClassifier):
 
 
 class MfccLinearConfig(MfccConfig):
-    """Nothing beyond `MfccConfig`."""
-
     model_type = "ser_mfcc_linear"
 
 
@@ -97,8 +88,6 @@ class MfccLinearForAudioClassification(MfccClassifier):
 
 
 class MfccSvmConfig(MfccConfig):
-    """Nothing beyond `MfccConfig`."""
-
     model_type = "ser_mfcc_svm"
 
 
@@ -106,7 +95,7 @@ class MfccSvmForAudioClassification(FittedClassifier):
     """Linear support vector machine on MFCC statistics, with calibrated probabilities.
 
     The baseline of the INTERSPEECH 2009 Emotion Challenge (Schuller, Steidl and Batliner 2009) with cepstra alone, and
-    each emotion against the rest, by scikit-learn's `LinearSVC`. Loading it needs no scikit-learn.
+    each emotion against the rest. Loading it needs no scikit-learn.
     """
 
     config_class = MfccSvmConfig
@@ -126,9 +115,8 @@ class MfccRbfSvmConfig(MfccConfig):
 class MfccRbfSvmForAudioClassification(FittedClassifier):
     """Support vector machine with a radial kernel on MFCC statistics, with calibrated probabilities.
 
-    One machine of scikit-learn's `SVC` (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest, instead
-    of votes among pairs, whose probabilities jump. The support vectors are statistics of training clips, which a
-    published model therefore contains.
+    One machine (Chang and Lin 2011, ACM TIST 2) separates each emotion from the rest. The support vectors are
+    statistics of training clips, which a published model therefore contains.
     """
 
     config_class = MfccRbfSvmConfig
@@ -151,9 +139,8 @@ class MfccForestConfig(MfccConfig):
 class Forest(nn.Module):
     """Vectors (batch, size) -> logits (batch, classes): logarithms of the trees' mean distribution, at least `LEAST`.
 
-    The nodes of all trees are in one row, each tree's root at `roots`. Node i sends the clip to the node `left[i]` if
-    the vector's entry `feature[i]` is at most `threshold[i]`, else to `right[i]`; a leaf sends it to itself. `shares`
-    (nodes, classes) are the distributions in the leaves.
+    Each tree begins at a node of `roots`. Node i sends the clip to the node `left[i]` if the vector's entry
+    `feature[i]` is at most `threshold[i]`, else to `right[i]`; a leaf sends it to itself.
     """
 
     def __init__(self, classes: int, trees: int, nodes: int, depth: int):
@@ -193,7 +180,7 @@ class MfccForestForAudioClassification(FittedClassifier):
 
 
 class MfccMlpConfig(MfccConfig):
-    """`MfccConfig`, and the units of each `hidden` layer and the `dropout` after each."""
+    """See `MfccConfig`."""
 
     model_type = "ser_mfcc_mlp"
 

@@ -1,7 +1,6 @@
 """Parallel networks: convolutional branches beside a transformer or an LSTM, configurations, layers and networks."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,13 +22,11 @@ TwoFactors = valid(
 
 
 class ParallelConfig(ConvolutionConfig):
-    """What both parallel networks share: front end and blocks of a branch (`ConvolutionConfig`), and:
+    """See `ConvolutionConfig` (of each convolutional branch), and:
 
     Args:
         kernel_sizes: one convolutional branch each.
         sequence_pooling: factors along frames and bands by which the frames of the sequence branch are max-pooled.
-        pooling: over time, of each convolutional branch, see `Pooling`.
-        dropout: probability before the classifier.
     """
 
     kernel_sizes: OddSizes = (3, 5)
@@ -52,23 +49,12 @@ class ParallelConfig(ConvolutionConfig):
             )
 
 
-class MaxPooledFrames(nn.Module):
-    """The largest feature in each window of (frames, bands); `size` is that of a pooled frame."""
-
-    def __init__(self, planes: int, bands: int, pool: Sequence[int]):
-        super().__init__()
-        self.planes, self.pool = planes, nn.MaxPool2d(tuple(pool))
-        self.size = planes * (bands // pool[1])
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, planes * bands), mask (batch, frames) -> (batch, frames // pool, size), and the mask."""
-        picture = self.pool(as_picture(features, self.planes))
-        mask = pooled_mask(mask, self.pool.kernel_size[0])
-        return picture.transpose(1, 2).flatten(2) * mask[:, :, None], mask
-
-
 class ParallelClassifier(AcousticClassifier):
-    """Convolutional branches of several kernel sizes beside a branch that processes the sequence of pooled frames."""
+    """Convolutional branches of several kernel sizes beside a branch for the sequence of max-pooled frames.
+
+    A network makes the layers of that branch, for frames of a size, in `_sequence_branch`, which returns its pooling,
+    and calls them in `_sequence`.
+    """
 
     config_class = ParallelConfig
     classifier_gain = 0.3
@@ -78,37 +64,27 @@ class ParallelClassifier(AcousticClassifier):
         self.front_end = FrontEnd(config)
         planes, bands = self.front_end.planes, self.front_end.bands
         self.branches = nn.ModuleList(ConvolutionStack2d(planes, bands, config, size) for size in config.kernel_sizes)
-        self.frames = MaxPooledFrames(planes, bands, config.sequence_pooling)
-        sequence_pooling = self._sequence_branch(config)
+        self.frame_pool = nn.MaxPool2d(tuple(config.sequence_pooling))
+        sequence_pooling = self._sequence_branch(config, planes * (bands // config.sequence_pooling[1]))
         self.poolings = nn.ModuleList(Pooling(config.pooling, branch.size) for branch in self.branches)
         self.poolings.append(sequence_pooling)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(sum(pooling.output_size for pooling in self.poolings), config.num_labels)
         self.post_init()
 
-    def _sequence_branch(self, config: ParallelConfig) -> Pooling:
-        """Makes the layers of the sequence branch, over frames of `self.frames.size`, and returns its pooling."""
-        raise NotImplementedError
-
-    def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         outputs = [branch(features, mask) for branch in self.branches]
-        frames, frame_mask = self.frames(features, mask)
+        frame_mask = pooled_mask(mask, self.frame_pool.kernel_size[0])
+        pooled = self.frame_pool(as_picture(features, self.front_end.planes))
+        frames = pooled.transpose(1, 2).flatten(2) * frame_mask[:, :, None]
         outputs.append((self._sequence(frames, frame_mask), frame_mask))
         pooled = [pooling(*output) for pooling, output in zip(self.poolings, outputs, strict=True)]
         return self.dropout(torch.cat(pooled, dim=1))
 
 
 class ParallelCNNTransformerConfig(ParallelConfig):
-    """The front end, the convolutional branches (`ParallelConfig`), and:
-
-    Args:
-        transformer_size, transformer_layers, transformer_heads, transformer_hidden: size of a frame, number of blocks,
-            heads of each, hidden size of its feed-forward layer.
-        transformer_dropout: probability within the transformer.
-    """
+    """See `ParallelConfig`; `transformer_size` is the size of a frame, `transformer_hidden` that of the feed-forward
+    layer of a block."""
 
     model_type = "ser_parallel_cnn_transformer"
 
@@ -147,8 +123,7 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """A pre-norm block (Vaswani et al. 2017, arXiv:1706.03762), equal to `nn.TransformerEncoderLayer` with
-    ``norm_first``."""
+    """Equal to `nn.TransformerEncoderLayer` with ``norm_first`` (Vaswani et al. 2017, arXiv:1706.03762)."""
 
     def __init__(self, size: int, heads: int, feed_forward: int, dropout: float):
         super().__init__()
@@ -178,7 +153,6 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs), mask (batch, frames) -> (batch, frames, size)."""
         sequence = self.enter(sequence)
         sequence = self.dropout(sequence + positions(sequence))
         for block in self.blocks:
@@ -187,7 +161,7 @@ class Transformer(nn.Module):
 
 
 def positions(sequence: torch.Tensor) -> torch.Tensor:
-    """Sinusoids of the frame's number (Vaswani et al. 2017, section 3.5): (frames, size) for (batch, frames, size)."""
+    """Sinusoids of each frame's number (Vaswani et al. 2017, section 3.5), (frames, size)."""
     size = sequence.shape[2]
     frame = torch.arange(sequence.shape[1], device=sequence.device, dtype=torch.float32)[:, None]
     even = torch.arange(0, size, 2, device=sequence.device, dtype=torch.float32)
@@ -204,8 +178,8 @@ class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
 
     config_class = ParallelCNNTransformerConfig
 
-    def _sequence_branch(self, config: ParallelCNNTransformerConfig) -> Pooling:
-        self.transformer = Transformer(self.frames.size, config)
+    def _sequence_branch(self, config: ParallelCNNTransformerConfig, size: int) -> Pooling:
+        self.transformer = Transformer(size, config)
         return Pooling(config.pooling, config.transformer_size)
 
     def _sequence(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -213,13 +187,7 @@ class ParallelCNNTransformerForAudioClassification(ParallelClassifier):
 
 
 class ParallelCNNAttentionLSTMConfig(ParallelConfig):
-    """The front end, the convolutional branches (`ParallelConfig`), and:
-
-    Args:
-        lstm_hidden, lstm_layers: size per direction, and depth.
-        lstm_pooling: ``"attention"`` or ``"attentive_stats"`` over the LSTM's frames.
-        lstm_dropout: probability after the LSTM and between its layers.
-    """
+    """See `ParallelConfig`; `lstm_pooling` is over the LSTM's frames."""
 
     model_type = "ser_parallel_cnn_attention_lstm"
 
@@ -240,8 +208,8 @@ class ParallelCNNAttentionLSTMForAudioClassification(ParallelClassifier):
 
     config_class = ParallelCNNAttentionLSTMConfig
 
-    def _sequence_branch(self, config: ParallelCNNAttentionLSTMConfig) -> Pooling:
-        self.lstm = BiLSTM(self.frames.size, config.lstm_hidden, config.lstm_layers, config.lstm_dropout)
+    def _sequence_branch(self, config: ParallelCNNAttentionLSTMConfig, size: int) -> Pooling:
+        self.lstm = BiLSTM(size, config.lstm_hidden, config.lstm_layers, config.lstm_dropout)
         self.lstm_dropout = nn.Dropout(config.lstm_dropout)
         return Pooling(config.lstm_pooling, 2 * config.lstm_hidden)
 

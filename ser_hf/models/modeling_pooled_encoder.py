@@ -21,7 +21,6 @@ class PooledEncoderConfig(WaveformConfig):
 
     Args:
         encoder: configuration of the encoder, or its dictionary with a `model_type` (default: wav2vec2).
-        pooling: of a clip's frames to one vector, see `Pooling`.
         weighted_layer_sum: pool a trained weighted mean of the encoder's input and all its layers' outputs, in place
             of the last layer's (Yang et al. 2021, SUPERB, arXiv:2105.01051).
         head_layers: sizes of hidden layers between the pooled vector and the classifier.
@@ -48,14 +47,13 @@ class PooledEncoderConfig(WaveformConfig):
 
 
 class LayerSum(nn.Module):
-    """A trained convex combination of hidden states (Yang et al. 2021, SUPERB, arXiv:2105.01051); uniform at first."""
+    """A trained convex combination of tensors of one shape, uniform at first."""
 
     def __init__(self, states: int):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(states))
 
     def forward(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
-        """As many tensors of one shape as there are weights -> a tensor of that shape."""
         shares = self.weight.softmax(dim=0)
         return sum(share * state for share, state in zip(shares, states, strict=True))
 
@@ -64,8 +62,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     """`encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in `head`, and `classifier`.
 
     Pooling counts real frames only. The encoder gets the mask if it was trained with one: encoders that normalize over
-    time in their stem (`feat_extract_norm` ``group``) were not, see the padding, and get none. An `encoder` with
-    weights takes the place of a new one.
+    time in their stem (`feat_extract_norm` ``group``) were not. An `encoder` with weights replaces a new one.
     """
 
     config_class = PooledEncoderConfig
@@ -92,17 +89,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         self.post_init()
 
     # Only the encoder computes attention.
-    @property
-    def _supports_sdpa(self) -> bool:
-        return _encoder_class(self.config.encoder)._supports_sdpa
-
-    @property
-    def _supports_flash_attn(self) -> bool:
-        return _encoder_class(self.config.encoder)._supports_flash_attn
-
-    @property
-    def _supports_flex_attn(self) -> bool:
-        return _encoder_class(self.config.encoder)._supports_flex_attn
+    _supports_sdpa = property(lambda self: _encoder_class(self.config.encoder)._supports_sdpa)
+    _supports_flash_attn = property(lambda self: _encoder_class(self.config.encoder)._supports_flash_attn)
+    _supports_flex_attn = property(lambda self: _encoder_class(self.config.encoder)._supports_flex_attn)
 
     def forward(
         self,

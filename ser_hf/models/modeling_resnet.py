@@ -15,8 +15,7 @@ SqueezeShare = valid(float, "more than 0, and 1 or less", lambda share: 0 < shar
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by weights computed from the means of all channels over real frames (Hu et al. 2018,
-    arXiv:1709.01507)."""
+    """Scales channels by weights computed from their means over real frames (Hu et al. 2018, arXiv:1709.01507)."""
 
     def __init__(self, channels: int, share: float):
         super().__init__()
@@ -39,7 +38,7 @@ def stochastic_depth(change: torch.Tensor, chance: float, training: bool) -> tor
 
 
 class ResNetClassifier(AcousticClassifier):
-    """Joins the bands of residual blocks frame by frame, and pools over time; a network overrides `_blocks`."""
+    """Joins the bands of residual blocks frame by frame, and pools over time; a network defines `_blocks`."""
 
     def _make_head(self, config: AcousticConfig, bands: int) -> None:
         self.dropout = nn.Dropout(config.dropout)
@@ -49,10 +48,6 @@ class ResNetClassifier(AcousticClassifier):
         self.classifier = nn.Linear(self.pooling.output_size, config.num_labels)
         self.post_init()
 
-    def _blocks(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, planes, frames, bands), mask -> (batch, channels, fewer frames, fewer bands), and their mask."""
-        raise NotImplementedError
-
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         picture, mask = self._blocks(as_picture(features, self.front_end.planes), mask)
         frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
@@ -61,15 +56,12 @@ class ResNetClassifier(AcousticClassifier):
 
 
 class ResNetConfig(AcousticConfig):
-    """What both networks share: the front end's settings (`AcousticConfig`), and:
+    """See `AcousticConfig`, and:
 
     Args:
-        channels: width of each stage of residual blocks.
         squeeze: hidden width of squeeze-and-excitation, as a share of the block's (hidden) width.
         embedding: size of a frame after its bands are joined.
-        pooling: over time, see `Pooling`.
         drop_path: probability that a residual branch is dropped, rising linearly from 0 to this in the last block.
-        dropout: probability before the joined frames and before the classifier.
     """
 
     # Corpora have few voices; band warping and the augmentations of each network make others.
@@ -84,7 +76,7 @@ class ResNetConfig(AcousticConfig):
 
 
 class SEResNetConfig(ResNetConfig):
-    """The settings of `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and bands."""
+    """See `ResNetConfig`. A stage is one block; the stem and each later stage halve frames and bands."""
 
     model_type = "ser_se_resnet"
 
@@ -111,8 +103,7 @@ class ResidualBlock(nn.Module):
         self.stride, self.drop_path = stride, drop_path
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands), padding zero -> (batch, outputs, frames / stride, bands / stride), both
-        rounded up, padding zero, and the mask."""
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames / stride, bands / stride), rounded up."""
         kept = picture
         if self.stride > 1:
             mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
@@ -156,13 +147,8 @@ class SEResNetForAudioClassification(ResNetClassifier):
 
 
 class SeparableResNetConfig(ResNetConfig):
-    """The settings of `ResNetConfig`, and:
-
-    Args:
-        depths: residual blocks of each stage; each stage halves frames and bands.
-        expansion: hidden width of a block's pointwise layers, in multiples of its own.
-        kernel_size: of the depthwise convolutions, along frames and bands.
-    """
+    """See `ResNetConfig`. Each stage halves frames and bands; `expansion` is the hidden width of a block's pointwise
+    layers, in multiples of its own."""
 
     model_type = "ser_separable_resnet"
     per_block: ClassVar[tuple[str, ...]] = ("channels", "depths")
@@ -185,7 +171,7 @@ class Halving(nn.Module):
         self.norm = MaskedBatchNorm2d(outputs)
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), both rounded up, and the mask."""
+        """(batch, inputs, frames, bands) -> (batch, outputs, frames / 2, bands / 2), rounded up, and mask."""
         mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real one
         return nn.functional.silu(self.norm(self.conv(picture), mask)), mask
 
@@ -214,8 +200,7 @@ class SeparableBlock(nn.Module):
 class SeparableResNetForAudioClassification(ResNetClassifier):
     """Separable residual network: depthwise-separable blocks, squeeze-and-excitation, attentive statistics pooling.
 
-    Depthwise-separable residual blocks (Sandler et al. 2018, arXiv:1801.04381; large kernels as in Liu et al. 2022,
-    arXiv:2201.03545) over a log-mel picture. For small corpora: few parameters and several regularizers.
+    After Sandler et al. 2018 (arXiv:1801.04381), with large kernels as in Liu et al. 2022 (arXiv:2201.03545).
     """
 
     config_class = SeparableResNetConfig

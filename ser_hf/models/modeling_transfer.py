@@ -25,7 +25,7 @@ from .modeling_base import AcousticClassifier
 
 
 class TransferConfig(AcousticConfig):
-    """The front end's settings (`AcousticConfig`), and:
+    """See `AcousticConfig`, and:
 
     Args:
         standardize: batch normalization, without weights, of the clip's vector before the classifier.
@@ -37,16 +37,13 @@ class TransferConfig(AcousticConfig):
 
 
 class TransferClassifier(AcousticClassifier):
-    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from the bottom to the
-    top."""
+    """A waveform classifier whose `encoder` has published weights, all in `encoder.layers`, from the bottom up."""
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config)
         self.front_end, self.encoder = front_end, encoder
 
     def _make_head(self, size: int) -> None:
-        """Makes `norm` and `classifier` (a linear layer, or linear support vector machines) for clip vectors of
-        `size`."""
         self.norm = ClipNorm(size) if self.config.standardize else nn.Identity()
         head = {"linear": nn.Linear, "svm": LinearMachines}[self.config.head]
         self.classifier = head(size, self.config.num_labels)
@@ -67,8 +64,7 @@ class PooledTransferClassifier(TransferClassifier):
 
 
 class ClipNorm(MaskedBatchNorm1d):
-    """Batch normalization, without weights, of one vector per clip (as He et al. 2022, arXiv:2111.06377, appendix
-    A.1)."""
+    """Batch normalization, without weights, of one vector per clip (He et al. 2022, arXiv:2111.06377)."""
 
     def __init__(self, size: int):
         super().__init__(size, affine=False)
@@ -79,8 +75,7 @@ class ClipNorm(MaskedBatchNorm1d):
 
 
 class VGGStage(nn.Module):
-    """Convolutions of 3 x 3 with biases and ReLU, then max-pooling of 2 x 2. Biases make padding nonzero: it is set to
-    zero after every layer."""
+    """Convolutions of 3 x 3 with biases and ReLU, padding set to zero after each, then max-pooling of 2 x 2."""
 
     def __init__(self, inputs: int, outputs: int, convolutions: int):
         super().__init__()
@@ -100,7 +95,7 @@ class VGGStage(nn.Module):
 
 
 class PublishedAudioConfig(TransferConfig):
-    """What the front ends of BYOL-S and CNN14 have in common; see `TransferConfig`."""
+    """The front end of BYOL-S and CNN14; see `TransferConfig`."""
 
     hop_length: Count = 160
     center: bool = True
@@ -110,13 +105,12 @@ class PublishedAudioConfig(TransferConfig):
 
 
 class BYOLSConfig(PublishedAudioConfig):
-    """The front end's settings, by default those of the published weights, and:
+    """See `TransferConfig`; defaults are those of the published weights.
 
     Args:
         channels: filters of each of the three convolutional blocks.
         embedding: size of a frame of 80 ms, and of a clip.
-        pooling: over time, see `Pooling`; ``"mean_max"`` as published.
-        frame_dropout, dropout: probability between the two linear layers of the encoder, and before the classifier.
+        frame_dropout: probability between the two linear layers of the encoder.
     """
 
     model_type = "ser_byols"
@@ -182,8 +176,7 @@ class BYOLSEncoder(nn.Module):
 class BYOLSForAudioClassification(PooledTransferClassifier):
     """BYOL-S: log-mel front end, the small convolutional encoder of BYOL-A, mean plus maximum over time.
 
-    Elbanna et al. 2022 (arXiv:2206.12038) trained the encoder of BYOL-A (Niizumi et al. 2021, arXiv:2103.06695) on the
-    speech of AudioSet, without labels.
+    Elbanna et al. 2022 (arXiv:2206.12038) trained it without labels, after Niizumi et al. 2021 (arXiv:2103.06695).
     """
 
     config_class = BYOLSConfig
@@ -197,12 +190,12 @@ class BYOLSForAudioClassification(PooledTransferClassifier):
 
 
 class CNN14Config(PublishedAudioConfig):
-    """The front end's settings, by default those of the published network at 16 kHz, and:
+    """See `TransferConfig`; defaults are those of the published network at 16 kHz.
 
     Args:
         channels: filters of each block of two convolutions; all blocks but the last halve frames and bands.
-        embedding: size of the layer after pooling.
-        block_dropout, dropout: probability after each block, and before and after that layer.
+        embedding: size of the layer after pooling, with `dropout` before and after it.
+        block_dropout: probability after each block.
     """
 
     model_type = "ser_cnn14"
@@ -228,8 +221,7 @@ class CNN14Config(PublishedAudioConfig):
 
 
 class DoubleBlock(nn.Module):
-    """Two convolution blocks, mean over squares of `pool`, dropout; with `normed`, each of so many bands is normalized
-    before."""
+    """Two convolution blocks, mean over squares of `pool`, dropout; before them, so many `normed` bands."""
 
     def __init__(self, inputs: int, outputs: int, pool: int, dropout: float, normed: int = 0):
         super().__init__()
@@ -303,27 +295,20 @@ class CNN14ForAudioClassification(TransferClassifier):
 
 # VGGish
 
-# Front end as published in `mel_features.py` and `vggish_input.py` beside the model (tensorflow/models,
-# research/audioset/vggish).
+# Front end as published beside the model (tensorflow/models, research/audioset/vggish).
 RATE, N_FFT = 16000, 512
 FRAMES, BANDS = 96, 64
-OFFSET = 0.01
-# Convolutions of each stage.
-VGGISH_DEPTHS = (1, 1, 2, 2)
+VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
 
 class VGGishConfig(WaveformConfig):
     """The front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
 
     Args:
-        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no overlap. Frames after
-            the last complete example are not used.
-        channels, hidden, embedding_size: filters of each of the four stages, units of the two dense layers, and of the
-            third, an example's embedding; by default those of the published weights.
+        example_hop: frames of 10 ms from one example to the next: 96, as published, leaves no overlap.
+        hidden, embedding_size: units of the two dense layers, and of the third, an example's embedding.
         activation: of the embeddings: ``"relu"`` as in the PyTorch port, or ``"none"`` as in later originals.
-        pooling: of a clip's examples, see `Pooling`.
         standardize, head: see `TransferConfig`.
-        dropout: probability before the classifier.
     """
 
     model_type = "ser_vggish"
@@ -347,13 +332,8 @@ class VGGishConfig(WaveformConfig):
 
 
 class VGGishFrontEnd(DerivedBuffers):
-    """Waveform -> examples, each of `FRAMES` frames of `BANDS` bands, and a mask of the real ones; `example_hop`
-    frames from one example to the next. A clip shorter than one example is padded with silence.
-
-    Frames of 25 ms every 10 ms, not centered, under a periodic Hann window; magnitudes of an FFT of 512 points; 64
-    bands from 125 to 7500 Hz, triangles in mel (HTK's formula) rather than in Hz; the logarithm of their sum plus
-    0.01.
-    """
+    """Waveform -> examples of `FRAMES` log-mel frames of `BANDS` bands, and a mask of the real ones; `example_hop`
+    frames from one example to the next. A clip shorter than one example is padded with silence."""
 
     def __init__(self, example_hop: int = FRAMES):
         super().__init__()
@@ -382,7 +362,7 @@ class VGGishFrontEnd(DerivedBuffers):
             frames = short_time.cut(short_time.pad(waveform.float())) * short_time.window.float()
             spectrum = torch.fft.rfft(nn.functional.pad(frames, (0, N_FFT - frames.shape[2])))
             magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
-            features = torch.log(magnitude @ self.filters.float() + OFFSET)
+            features = torch.log(magnitude @ self.filters.float() + 0.01)
         examples = features.unfold(1, FRAMES, self.example_hop).transpose(2, 3).flatten(2)
         counts = torch.div(short_time.frame_counts(lengths) - FRAMES, self.example_hop, rounding_mode="floor") + 1
         mask = torch.arange(examples.shape[1], device=lengths.device) < counts[:, None]
@@ -421,8 +401,7 @@ class VGGishEncoder(nn.Module):
 class VGGishForAudioClassification(PooledTransferClassifier):
     """VGGish pretrained to tag the sound of videos: an embedding for each 0.96 s of a clip, pooled, and a classifier.
 
-    Hershey et al. 2017, "CNN architectures for large-scale audio classification", arXiv:1609.09430. The published
-    principal components and 8-bit quantization of the embeddings are left out.
+    Hershey et al. 2017, arXiv:1609.09430, without the principal components and quantization of the embeddings.
     """
 
     config_class = VGGishConfig
@@ -434,21 +413,14 @@ class VGGishForAudioClassification(PooledTransferClassifier):
 
 # VGG16
 
-# Convolutions of each stage (configuration D of the paper).
-VGG16_DEPTHS = (2, 2, 3, 3, 3)
+VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 
 
 class VGG16Config(TransferConfig):
-    """The front end's settings (`TransferConfig`), and:
+    """See `TransferConfig`.
 
-    Args:
-        channels: filters of each of the five stages; those of the published weights by default.
-        pooling: over time, see `Pooling`.
-        dropout: probability before the classifier.
-
-    The published network takes images of three colors, standardized over ImageNet; ``normalization: corpus_level``
-    does the same to spectrograms, by the training clips. `deltas` 0 shows one plane in all three colors; 2 shows the
-    features and their two derivatives, a color each (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
+    `deltas` 0 shows one plane in all three colors of the published network; 2 shows the features and their two
+    derivatives, a color each (Zhang et al. 2018, IEEE Transactions on Multimedia 20).
     """
 
     model_type = "ser_vgg16"
@@ -476,8 +448,7 @@ class VGG16Config(TransferConfig):
 
 
 class VGG16Encoder(nn.Module):
-    """The five stages. With one plane the kernels of the published first layer are summed over its colors, which is
-    exact."""
+    """The five stages. With one plane the kernels of the published first layer are summed over its colors."""
 
     def __init__(self, planes: int, bands: int, channels: list[int]):
         super().__init__()
@@ -497,8 +468,7 @@ class VGG16Encoder(nn.Module):
 class VGG16ForAudioClassification(PooledTransferClassifier):
     """VGG16 pretrained on images, on log-mel spectrograms: five stages, pooling over time, a classifier.
 
-    Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D, transferred from ImageNet, without its three dense
-    layers, which need images of one size.
+    Simonyan and Zisserman 2014, arXiv:1409.1556, configuration D, without its three dense layers.
     """
 
     config_class = VGG16Config

@@ -25,14 +25,10 @@ class Preparation:
     """Steps of the preparation, in this order; None leaves one out.
 
     Args:
-        trim_silence: dB below the clip's loudest frame (root mean square of 64 ms, every 16 ms) that count as silence
-            at a clip's beginning and end.
+        trim_silence: dB below the clip's loudest frame that count as silence at its beginning and end.
         level: ``"peak"``, the largest magnitude, or ``"loudness"``, gated after ITU-R BS.1770.
         target_level: dBFS of a peak, LUFS of a loudness (by default -1 and -23).
         fixed_duration: seconds of every clip.
-
-    Raises:
-        ValueError: naming the field.
     """
 
     trim_silence: float | None = None
@@ -57,7 +53,6 @@ class Preparation:
 
     @property
     def active(self) -> bool:
-        """Whether any step is set."""
         return self != Preparation()
 
 
@@ -93,10 +88,8 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
 
 
 def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float) -> np.ndarray:
-    """The samples, float32, times the gain that brings their peak to `target` dBFS or their loudness to `target` LUFS.
-
-    Peaks may exceed 1. Silence is unchanged, and so is a clip without a loudness (see `gated_loudness`).
-    """
+    """The samples, float32, with a peak of `target` dBFS or a loudness of `target` LUFS; peaks may exceed 1. Silence
+    is unchanged, and so is a clip without a loudness (see `gated_loudness`)."""
     if level == "peak":
         peak = float(np.abs(samples).max(initial=0.0))
         now = 20 * math.log10(peak) if peak > 0 else None
@@ -163,7 +156,6 @@ def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
 
 
 def _denominator(k: float, quality: float) -> np.ndarray:
-    """Denominator of both filters, times a factor: coefficients of delays 0, 1 and 2."""
     return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
@@ -189,7 +181,6 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
 
     @classmethod
     def from_stock(cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation) -> "PreparedFeatureExtractor":
-        """This class with the stock extractor's settings and a preparation before them."""
         return cls.from_dict(_settings(extractor) | vars(preparation))
 
     def stock(self) -> Wav2Vec2FeatureExtractor:
@@ -203,11 +194,7 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
 
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
         """As the stock class; `truncation` and `padding` come after the preparation."""
-        # The stock class's own rule.
-        if isinstance(raw_speech, np.ndarray):
-            several = raw_speech.ndim > 1
-        else:
-            several = isinstance(raw_speech, list | tuple) and isinstance(raw_speech[0], np.ndarray | list | tuple)
+        several = len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0  # the stock class's own rule
         prepared = [self._prepared(clip) for clip in raw_speech] if several else self._prepared(raw_speech)
         return super().__call__(prepared, *args, **kwargs)
 

@@ -12,7 +12,7 @@ from ser_hf.models import ARCHITECTURES
 from ser_hf.models.layers import BiLSTM
 
 # Every file has a share of the networks: exporting takes long, and a file is run by one worker.
-SHARES = [list(ARCHITECTURES)[share::3] for share in range(3)]
+SHARES = [list(ARCHITECTURES)[share::2] for share in range(2)]
 # In samples at 16 kHz; the shortest need frames of padding, which the clips of the export did not.
 LENGTHS = [(1,), (4800,), (8 * 16000,), (1, 4800, 8 * 16000), (700, 511, 512)]
 # A spectral roll-off next to a tie is one bin away in another runtime. A clip of one sample lies far from the
@@ -24,11 +24,7 @@ SETTINGS = {
     "cnn14": {"channels": [2, 4, 8]},
     "crnn": {"lstm_layers": 2, "features": "mfcc", "deltas": 2, "center": True, "normalization": "clip_bands"},
     "cnn_lstm": {"compression": "db", "frames": 100},
-    "stacked_cnn_lstm": {
-        "normalization": "corpus",
-        "frames": 100,
-        "frame_fit": "resize",
-    },
+    "stacked_cnn_lstm": {"normalization": "corpus", "frames": 100, "frame_fit": "resize"},
 }
 EXTRACTOR = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
 

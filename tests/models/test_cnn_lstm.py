@@ -7,10 +7,9 @@ from torch import nn
 
 from ser_hf.models import (
     CNNLSTMForAudioClassification,
-    ParallelCNNTransformerConfig,
     StackedCNNLSTMForAudioClassification,
 )
-from ser_hf.models.modeling_parallel import MaxPooledFrames, Transformer, TransformerBlock
+from ser_hf.models.modeling_parallel import TransformerBlock
 from ser_hf.testing import tiny_config
 
 
@@ -33,30 +32,6 @@ def test_a_transformer_block_is_torchs_encoder_layer():
     # With gradients enabled torch takes its plain path rather than the fused one.
     outputs = ours(sequence, mask), stock(sequence, src_key_padding_mask=~mask)
     torch.testing.assert_close(outputs[0][mask], outputs[1][mask], rtol=1e-5, atol=1e-5)
-
-
-def test_max_pooled_frames_by_hand():
-    frames = MaxPooledFrames(planes=2, bands=3, pool=[2, 2])
-    assert frames.size == 2
-    features = torch.tensor([[[1.0, 5, 9, -1, -2, 0], [2, 3, 9, -7, -3, 9], [4, 0, 0, 8, 8, 8], [0, 0, 0, 0, 0, 0]]])
-    # Windows of two frames and two bands of a plane; the third band fills none, the last window is not all real.
-    pooled, mask = frames(features, mask_of(3, 4)[:1])
-    assert mask.tolist() == [[True, False]]
-    assert pooled.tolist() == [[[5, -1], [0, 0]]]
-
-
-@torch.no_grad()
-def test_masked_frames_have_no_influence_on_real_ones():
-    sizes = {"transformer_size": 8, "transformer_layers": 2, "transformer_heads": 2, "transformer_hidden": 12}
-    model, mask = Transformer(5, ParallelCNNTransformerConfig(**sizes)).eval(), mask_of(9, 4)
-    sequence = torch.randn(2, 9, 5)
-    other = torch.where(mask[:, :, None], sequence, 100 * torch.randn(2, 9, 5))
-    torch.testing.assert_close(model(other, mask)[mask], model(sequence, mask)[mask], rtol=0, atol=1e-6)
-    alone = model(sequence[1:, :4], mask[1:, :4])
-    torch.testing.assert_close(model(sequence, mask)[1, :4], alone[0], rtol=0, atol=1e-6)
-    later = sequence.clone()
-    later[:, 3] += 1
-    assert ((model(later, mask) - model(sequence, mask))[:, 0].abs().amax(dim=1) > 1e-3).all()
 
 
 @pytest.mark.parametrize("kind", [CNNLSTMForAudioClassification, StackedCNNLSTMForAudioClassification])

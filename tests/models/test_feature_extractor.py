@@ -82,10 +82,7 @@ except ValueError as error:
 
 def test_the_folder_says_how_and_carries_the_code(tmp_path):
     PreparedFeatureExtractor.from_stock(STOCK["layer"], TRIMMED).save_pretrained(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "preparation.py",
-        "preprocessor_config.json",
-    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"preparation.py", "preprocessor_config.json"}
     described = json.loads((tmp_path / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert described["feature_extractor_type"] == "PreparedFeatureExtractor"
     assert described["auto_map"] == {"AutoFeatureExtractor": "preparation.PreparedFeatureExtractor"}

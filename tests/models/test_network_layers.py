@@ -128,17 +128,6 @@ def test_without_momentum_every_batch_counts_alike():
         torch.testing.assert_close(ours.get_buffer(name), value, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_moments_have_the_right_gradient(monkeypatch):
-    norm, features = MaskedBatchNorm2d(3).double(), torch.randn(2, 3, 5, 2, dtype=torch.float64)
-    by_moments(monkeypatch)
-
-    def normed(features, weight, bias):
-        return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (features, mask_of(5, 3)))
-
-    inputs = features, torch.rand(3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(normed, [value.requires_grad_() for value in inputs])
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_has_its_statistics_in_float32(dtype, monkeypatch):
     features, mask = (5 + torch.randn(3, 5, 9, 4)).to(dtype), mask_of(*LENGTHS)

@@ -1,6 +1,6 @@
 """Exported networks answer as torch does, for batches and lengths other than those they were exported with.
 
-Shared out over three files, see `onnx_networks.SHARES`; what export refuses is here.
+Shared out over two files, see `onnx_networks.SHARES`; what export refuses is here.
 """
 
 import importlib.util
