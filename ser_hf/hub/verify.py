@@ -69,8 +69,9 @@ class Verdict:
 
     def to_json(self) -> str:
         """One object, `good` among its keys."""
-        values = {"good": self.good} | dataclasses.asdict(self)
-        return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+        return json.dumps(
+            {"good": self.good} | dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False
+        )
 
     def __str__(self) -> str:
         lines = [self.where + (f" (commit {self.commit[:12]})" if self.commit else "")]
@@ -150,12 +151,9 @@ def _model_folder(folder: Path, revision: str | None) -> str:
         raise UserError(f"--revision: {folder} is a folder, which has no revisions; leave it out")
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         return str(folder)
-    run = RunFolder(folder)
-    if (run.model / "config.json").is_file():
-        return str(run.model)
-    if run.recipe.is_file():
-        raise UserError(f"{folder}: the run in it has no model yet; finish it with --resume")
-    raise UserError(f"{folder}: contains neither a model (config.json) nor a run; name the folder of one of them")
+    if (RunFolder(folder).model / "config.json").is_file():
+        return str(RunFolder(folder).model)
+    raise UserError(f"{folder}: contains neither a model (config.json) nor a finished run; name the folder of one")
 
 
 def _inspect(

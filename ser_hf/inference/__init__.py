@@ -1,5 +1,5 @@
 """Predictions of a trained model for recordings: labels, probabilities, logits and embeddings.
 
-`classifier` (or `onnx_session`) loads a model, `inputs` finds and decodes recordings, `batches` runs the model,
+`classifier` loads a model, `inputs` finds and decodes recordings, `batches` runs the model,
 `outputs` makes tables and files of its outputs, `predict` combines them.
 """

@@ -1,18 +1,27 @@
-"""Loads a trained classifier of a run, a folder or the Hub, with what is needed to run it as in its evaluation."""
+"""Loads a trained classifier of a run, a folder, the Hub or an ONNX file, with what is needed to run it as in its
+evaluation."""
 
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
+import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     SequenceFeatureExtractor,
     Wav2Vec2FeatureExtractor,
@@ -82,15 +91,74 @@ class Classifier:
         return isinstance(self.model, AcousticClassifier)
 
     def window(self, seconds: float | None = None) -> int | None:
-        """Samples of the longest window; None for no limit.
-
-        Args:
-            seconds: None takes the recipe's `evaluation.window`.
-        """
+        """Samples of the longest window, of the recipe's `evaluation.window` without `seconds`; None for no limit."""
         seconds = self.evaluation_window if seconds is None else seconds
         longest = longest_clip(self.model.config, self.extractor) if self.encoder else None
         limits = (seconds and round(seconds * self.extractor.sampling_rate), longest)
         return min((samples for samples in limits if samples), default=None)
+
+
+class OnnxConfig(PreTrainedConfig):
+    """Labels of the file and whether it is a multi-label classifier."""
+
+    model_type = "onnx"
+
+
+class OnnxSession(nn.Module):
+    """An exported file that is called like a model of transformers. `facts` is the metadata of the file, decoded from
+    JSON (`ser_hf.export.onnx.metadata_of`)."""
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__()
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise UserError(f'{path}: an ONNX file needs onnxruntime: pip install "ser_hf[onnx]"')
+        import onnxruntime
+
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file")
+        options = onnxruntime.SessionOptions()
+        # ONNX Runtime does not read this variable; 0 is its own default.
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exception classes are not public
+            raise UserError(f"{path}: not an ONNX file that onnxruntime can run: {first_line(error)}") from None
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.facts = {key: _decoded(text) for key, text in metadata.items()}
+        if not {"id2label", "sampling_rate"} <= set(self.facts):
+            raise UserError(f"{path}: written by another exporter than ser-hf export; export the model with that")
+        self.device = torch.device("cpu")
+        names = {int(number): name for number, name in self.facts["id2label"].items()}
+        problem = "multi_label_classification" if self.facts.get("multi_label") else None
+        self.config = OnnxConfig(id2label=names, problem_type=problem)
+
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+        """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their mask."""
+        if "quantized" in self.facts and len(input_values) > 1:
+            # int8 activations share one range per batch: a clip's logits would depend on the other clips.
+            clips = zip(input_values, attention_mask, strict=True)
+            logits = [self._run(clip[None, : mask.sum()], mask[None, : mask.sum()]) for clip, mask in clips]
+            return SimpleNamespace(logits=torch.cat(logits))
+        return SimpleNamespace(logits=self._run(input_values, attention_mask))
+
+    def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_values": input_values.numpy(), "attention_mask": attention_mask.long().numpy()}
+        inputs = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
+        return torch.from_numpy(self.session.run(["logits"], inputs)[0])
+
+
+class OnnxClassifier(Classifier):
+    """A classifier in an exported file, which contains its preparation and feature extractor as well."""
+
+    @property
+    def padding_safe(self) -> bool:
+        return bool(self.model.facts.get("padding_safe"))
+
+    @property
+    def encoder(self) -> bool:
+        return False
 
 
 def load_classifier(
@@ -115,9 +183,6 @@ def load_classifier(
     """
     source = str(source)
     if source.endswith(".onnx"):
-        # Imported late: it builds on this module.
-        from .onnx_session import load_onnx
-
         return load_onnx(source)
     place = _place(source, revision)
     trust = {"trust_remote_code": trust_remote_code}
@@ -173,7 +238,6 @@ def _place(source: str, revision: str | None) -> str:
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
-    """Refuses labels that occur twice or are not numbered from 0."""
     if set(names) != set(range(len(names))):
         raise UserError(
             f"{source}: its labels have the numbers {', '.join(map(str, names))}, not 0 to {len(names) - 1}; correct "
@@ -212,12 +276,9 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
 
 def _evaluation_window(place: str, revision: str | None) -> float | None:
     """`evaluation.window` of the recipe that a model of ours is published with."""
-    path = published_file(place, "recipe.yaml", revision)
-    if path is None:
-        return None
-    evaluation = None
+    path, evaluation = published_file(place, "recipe.yaml", revision), None
     with contextlib.suppress(UserError):  # other projects' recipes have other grammars
-        evaluation = read_yaml(path).get("evaluation")
+        evaluation = read_yaml(path).get("evaluation") if path else None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     return float(window) if isinstance(window, int | float) and SHORTEST <= window < math.inf else None
 
@@ -240,6 +301,21 @@ def _revision(place: str, commit: str | None) -> str | None:
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
         with path.open("rb") as file:
-            while block := file.read(2**24):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return f"sha256:{digest.hexdigest()}"
+
+
+def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
+    """The classifier in a file that `ser_hf.export` wrote. Raises a `UserError` if it is no such file."""
+    session = OnnxSession(path)
+    rate, facts = session.facts["sampling_rate"], session.facts
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=rate, do_normalize=False, return_attention_mask=True)
+    known = facts.get("revision"), facts.get("window_seconds"), str(Path(path).parent)
+    return OnnxClassifier(os.fspath(path), session.eval(), extractor, Preparation(), *known)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # a plain string
+        return text

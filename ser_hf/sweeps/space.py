@@ -1,16 +1,7 @@
 """The search space of a sweep: the recipe keys that vary, read from YAML as Optuna distributions.
 
-search: tpe                    # or random, grid
-trials: 40
-space:
-  training.learning_rate: {low: 1e-5, high: 1e-3, log: true}
-  training.num_train_epochs: {low: 10, high: 30, step: 10}
-  model.dropout: [0.1, 0.3]                       # a list is a choice
-  strategy:                                       # named bundles of keys; each trial uses one of them
-    FAST: {freeze.encoder: true, freeze.cache: true, audio.max_duration: 3.0}
-    FULL:
-      freeze.feature_encoder: true
-      space: {freeze.top_layers: [2, 4]}          # varies in this bundle only
+`docs/sweeps.md` shows one. A list is a choice, a range has `low` and `high`, and named sets of keys, of which each
+trial uses one, are bundles.
 """
 
 import dataclasses
